@@ -1,0 +1,184 @@
+//! One problem, as data: what is wrong, where, why, and what to do about it.
+//!
+//! Everything that tl refuses or fails at ends as a [`Diagnostic`]. It is rendered in one place (`report/`); its
+//! [`Kind`] decides the exit code, its [`Code`] names it for ever.
+
+use std::error::Error as StdError;
+
+use serde::{Deserialize, Serialize};
+
+/// A stable name such as `TL0207`: never reused for another meaning.
+pub type Code = &'static str;
+
+/// What went wrong, coarsely; decides the exit code of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The file or the command line is wrong; nothing ran.
+    Usage,
+    /// A stage failed for a reason of its own.
+    Failure,
+    /// Delivered, but not proven.
+    Verification,
+    /// A destination is missing or cannot be reached.
+    Destination,
+    /// Somebody else holds the lock.
+    Busy,
+    /// A wrong key or refused credentials.
+    Key,
+    /// The audit log is damaged or rolled back.
+    Audit,
+    /// A time limit passed.
+    TimedOut,
+    /// Somebody cancelled.
+    Cancelled,
+}
+
+impl Kind {
+    /// The exit code of a process whose only problem is this one (DESIGN.md section 3).
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Verification => 4,
+            Self::Destination => 10,
+            Self::Busy => 11,
+            Self::Key => 12,
+            Self::Audit => 20,
+            Self::TimedOut => 124,
+            Self::Cancelled => 130,
+        }
+    }
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth knowing; nothing is refused.
+    Warning,
+    /// Refused or failed.
+    Error,
+}
+
+/// Where in a text file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    /// The path as the user gave it.
+    pub file: String,
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column in characters, counted from 1.
+    pub column: usize,
+    /// How many characters are meant, at least 1.
+    pub length: usize,
+    /// The text of that line.
+    pub text: String,
+}
+
+/// One problem.
+#[derive(Clone, Debug, Serialize)]
+pub struct Diagnostic {
+    /// Its stable code.
+    pub code: Code,
+    /// Error or warning.
+    pub severity: Severity,
+    /// Decides the exit code.
+    pub kind: Kind,
+    /// One sentence: what is wrong. Names in backticks.
+    pub message: String,
+    /// Where, when it is about a text.
+    pub place: Option<Place>,
+    /// Short words under the marked text.
+    pub label: Option<String>,
+    /// The errors beneath, outermost first.
+    pub causes: Vec<String>,
+    /// What to do.
+    pub help: Option<String>,
+    /// The same action may succeed a little later: such a failure is retried.
+    pub transient: bool,
+}
+
+/// The result of what may end in a diagnostic.
+pub type Result<T, E = Diagnostic> = std::result::Result<T, E>;
+
+impl Diagnostic {
+    /// An error with a code, a kind and one sentence.
+    pub fn new(code: Code, kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            kind,
+            message: message.into(),
+            place: None,
+            label: None,
+            causes: Vec::new(),
+            help: None,
+            transient: false,
+        }
+    }
+
+    /// A wrong file or command line.
+    pub fn usage(code: Code, message: impl Into<String>) -> Self {
+        Self::new(code, Kind::Usage, message)
+    }
+
+    /// A failure of a stage.
+    pub fn failure(code: Code, message: impl Into<String>) -> Self {
+        Self::new(code, Kind::Failure, message)
+    }
+
+    /// A warning: the work goes on.
+    pub fn warning(code: Code, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::new(code, Kind::Failure, message) }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds the place.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Adds short words under the marked text.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Adds an error and all that it was caused by.
+    #[must_use]
+    pub fn cause(mut self, error: &dyn StdError) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            self.causes.push(error.to_string());
+            next = error.source();
+        }
+        self
+    }
+
+    /// Marks it as worth another try.
+    #[must_use]
+    pub fn transient(mut self, transient: bool) -> Self {
+        self.transient = transient;
+        self
+    }
+
+    /// The message with its causes, on one line: for records and messages, not for terminals.
+    pub fn one_line(&self) -> String {
+        let mut line = format!("{}: {}", self.code, self.message);
+        for cause in &self.causes {
+            line.push_str(": ");
+            line.push_str(cause);
+        }
+        line.replace(['\n', '\r'], " ")
+    }
+}

@@ -1,0 +1,167 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+use super::Secret;
+
+/// What stands where a secret stood.
+pub const MASK: &str = "***";
+
+/// Replaces every secret, in each of its usual spellings, by [`MASK`].
+///
+/// Spellings: as it is, trimmed, each line of several, base64 and base64url at three alignments, hex, percent, JSON
+/// and XML escapes, shell quotes. A spelling shorter than four bytes is left alone: it would hide half of every text.
+#[derive(Clone, Debug, Default)]
+pub struct Masker {
+    patterns: Option<Arc<AhoCorasick>>,
+}
+
+/// Shorter spellings than this are not masked.
+const SHORTEST: usize = 4;
+
+impl Masker {
+    /// A masker for these secrets.
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
+        let mut spellings = BTreeSet::new();
+        for secret in secrets {
+            let text = secret.expose();
+            for plain in [text, text.trim()].into_iter().chain(text.lines()).chain(text.lines().map(str::trim)) {
+                if plain.len() >= SHORTEST {
+                    add_spellings(plain, &mut spellings);
+                }
+            }
+        }
+        spellings.retain(|s: &Vec<u8>| s.len() >= SHORTEST);
+        if spellings.is_empty() {
+            return Self::default();
+        }
+        let patterns = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(spellings)
+            .expect("a few hundred short patterns are far below the automaton's limit");
+        Self { patterns: Some(Arc::new(patterns)) }
+    }
+
+    /// The text with every secret replaced.
+    pub fn mask(&self, text: &str) -> String {
+        match &self.patterns {
+            Some(patterns) => patterns.replace_all(text, &vec![MASK; patterns.patterns_len()]),
+            None => text.to_owned(),
+        }
+    }
+
+    /// Masks every string inside a JSON value, keys included.
+    pub fn mask_json(&self, value: &mut serde_json::Value) {
+        if self.patterns.is_none() {
+            return;
+        }
+        match value {
+            serde_json::Value::String(text) => *text = self.mask(text),
+            serde_json::Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item)),
+            serde_json::Value::Object(map) => {
+                *map = std::mem::take(map)
+                    .into_iter()
+                    .map(|(key, mut item)| {
+                        self.mask_json(&mut item);
+                        (self.mask(&key), item)
+                    })
+                    .collect();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn add_spellings(plain: &str, into: &mut BTreeSet<Vec<u8>>) {
+    let bytes = plain.as_bytes();
+    into.insert(bytes.to_vec());
+    for shift in 0..3 {
+        into.extend(base64_core(bytes, shift, &STANDARD_NO_PAD));
+        into.extend(base64_core(bytes, shift, &URL_SAFE_NO_PAD));
+    }
+    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    into.insert(hex.to_uppercase().into_bytes());
+    into.insert(hex.into_bytes());
+    for space in ["%20", "+"] {
+        for upper in [true, false] {
+            into.insert(percent(bytes, space, upper).into_bytes());
+        }
+    }
+    let json = serde_json::to_string(plain).expect("a string is always valid JSON");
+    into.insert(json[1..json.len() - 1].as_bytes().to_vec());
+    let xml = plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    into.insert(xml.replace('"', "&quot;").replace('\'', "&#39;").into_bytes());
+    into.insert(xml.replace('"', "&quot;").replace('\'', "&#x27;").into_bytes());
+    into.insert(xml.replace('"', "&quot;").replace('\'', "&apos;").into_bytes());
+    into.insert(xml.into_bytes());
+    into.insert(plain.replace('\'', r"'\''").into_bytes());
+    into.insert(plain.escape_debug().to_string().into_bytes());
+}
+
+/// The characters of the base64 text that depend on the secret alone, when `shift` other bytes stand before it.
+fn base64_core(bytes: &[u8], shift: usize, engine: &impl base64::Engine) -> Option<Vec<u8>> {
+    let mut padded = vec![0; shift];
+    padded.extend_from_slice(bytes);
+    let text = engine.encode(padded).into_bytes();
+    let start = [0, 2, 3][shift];
+    let end = (shift + bytes.len()) * 8 / 6;
+    (end > start).then(|| text[start..end].to_vec())
+}
+
+fn percent(bytes: &[u8], space: &str, upper: bool) -> String {
+    bytes.iter().fold(String::new(), |mut out, &b| {
+        match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
+            b' ' => out.push_str(space),
+            _ if upper => out.push_str(&format!("%{b:02X}")),
+            _ => out.push_str(&format!("%{b:02x}")),
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::engine::general_purpose::STANDARD;
+
+    #[test]
+    fn each_spelling_is_hidden() {
+        let secret = "p&ss <w>'ord\"/+9";
+        let masker = Masker::new([&Secret::new(secret.to_owned())]);
+        let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
+        for text in [
+            secret.to_owned(),
+            hex.to_uppercase(),
+            hex,
+            STANDARD.encode(secret),
+            STANDARD.encode(format!("a{secret}b")),
+            STANDARD.encode(format!("ab{secret}")),
+            serde_json::to_string(secret).unwrap(),
+            percent(secret.as_bytes(), "%20", true),
+            percent(secret.as_bytes(), "+", false),
+            secret.replace('\'', r"'\''"),
+            "p&amp;ss &lt;w&gt;&#39;ord&quot;/+9".to_owned(),
+        ] {
+            let masked = masker.mask(&format!("before {text} after"));
+            assert!(masked.contains(MASK), "{text}");
+            assert!(!masked.contains("ss") && masked.starts_with("before "), "{masked}");
+        }
+    }
+
+    #[test]
+    fn lines_of_a_long_secret_are_hidden_one_by_one() {
+        let masker = Masker::new([&Secret::new("-----BEGIN\nabcdefgh\nijklmnop\n".to_owned())]);
+        assert_eq!(masker.mask("key=abcdefgh, ijklmnop."), "key=***, ***.");
+    }
+
+    #[test]
+    fn json_is_masked_inside() {
+        let masker = Masker::new([&Secret::new("hunter22".to_owned())]);
+        let mut value = serde_json::json!({ "a": ["x hunter22"], "hunter22": 1 });
+        masker.mask_json(&mut value);
+        assert_eq!(value, serde_json::json!({ "a": ["x ***"], "***": 1 }));
+    }
+}
