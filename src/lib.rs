@@ -4,4 +4,5 @@
 //! ARCHITECTURE.md shows the flow through these modules and who may import whom.
 
 pub mod diagnostic;
+pub mod expression;
 pub mod value;

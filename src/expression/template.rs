@@ -1,0 +1,201 @@
+use std::sync::Arc;
+
+use cel::IdedExpr;
+use cel::common::ast::SourceInfo;
+use cel::parser::Parser;
+
+use super::Mistake;
+
+/// Longer expressions are programs, and belong into one.
+const LONGEST: usize = 4_096;
+/// Nesting that the parser follows.
+const DEEPEST: u16 = 32;
+
+/// One parsed expression and where it stands in its text.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    pub(super) ast: Arc<IdedExpr>,
+    info: Arc<SourceInfo>,
+    source: String,
+    /// Where `source` begins, in characters from the start of the text that holds it.
+    offset: usize,
+}
+
+/// A piece of a text.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// As it stands.
+    Text(String),
+    /// To be computed.
+    Expression(Expression),
+}
+
+/// A text that may hold expressions.
+#[derive(Clone, Debug)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+impl Expression {
+    /// Parses a bare expression that begins `offset` characters into its text.
+    pub fn parse(source: &str, offset: usize) -> Result<Self, Mistake> {
+        let whole = (offset, source.chars().count());
+        if source.len() > LONGEST {
+            let message = format!("this expression is longer than {LONGEST} bytes");
+            return Err(Mistake::new("TL0309", whole, message).help("compute it in a `run` stage and use its output"));
+        }
+        if source.trim().is_empty() {
+            return Err(Mistake::new("TL0301", whole, "this expression is empty"));
+        }
+        let parser = Parser::new().max_recursion_depth(DEEPEST);
+        match parser.parse_with_source_info(source) {
+            Ok((ast, info)) => Ok(Self { ast: Arc::new(ast), info: Arc::new(info), source: source.to_owned(), offset }),
+            Err(errors) => {
+                let first = errors.errors.iter().min_by_key(|error| error.pos);
+                let (message, (line, column)) =
+                    first.map_or_else(|| ("syntax error".to_owned(), (0, 0)), |e| (plain(&e.msg), e.pos));
+                let at = position(source, line, column).min(whole.1.saturating_sub(1));
+                Err(Mistake::new("TL0301", (offset + at, 1), format!("cannot read this expression: {message}")))
+            }
+        }
+    }
+
+    /// The text of the expression.
+    pub fn source(&self) -> &str {
+        self.source.trim()
+    }
+
+    /// Where a node stands: character offset and length in the text that holds the expression.
+    pub(super) fn span(&self, id: u64) -> (usize, usize) {
+        let length = self.source.chars().count();
+        match self.info.offset_for(id) {
+            // `cel` counts bytes and names one token; from its first to its last byte, inclusive.
+            Some((start, stop)) => {
+                let chars = |bytes: u32| self.source.char_indices().take_while(|(i, _)| *i < bytes as usize).count();
+                let (start, stop) = (chars(start), chars(stop.saturating_add(1)));
+                (self.offset + start.min(length), stop.saturating_sub(start).max(1))
+            }
+            None => self.whole(),
+        }
+    }
+
+    /// Where the expression stands, without the blanks around it.
+    pub(super) fn whole(&self) -> (usize, usize) {
+        let blanks = self.source.chars().take_while(|c| c.is_whitespace()).count();
+        (self.offset + blanks, self.source().chars().count())
+    }
+
+    /// The names that it begins with, such as `needs` or `inputs`.
+    pub fn roots(&self) -> Vec<String> {
+        self.ast.references().variables().into_iter().map(str::to_owned).collect()
+    }
+}
+
+impl Template {
+    /// Finds the expressions of a text.
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(start) = rest.find("${{") {
+            let opening = offset_of(text, rest) + rest[..start].chars().count();
+            if start > 0 {
+                parts.push(Part::Text(rest[..start].to_owned()));
+            }
+            let body = &rest[start + 3..];
+            let end = closing(body).ok_or_else(|| {
+                Mistake::new("TL0301", (opening, 3), "this `${{` has no `}}`").help("close it: `${{ inputs.name }}`")
+            })?;
+            parts.push(Part::Expression(Expression::parse(&body[..end], opening + 3)?));
+            rest = &body[end + 2..];
+        }
+        if !rest.is_empty() || parts.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// Whether a text holds an expression.
+    pub fn is_in(text: &str) -> bool {
+        text.contains("${{")
+    }
+
+    /// Its pieces, in order.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Its expressions, in order.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Expression(expression) => Some(expression),
+            Part::Text(_) => None,
+        })
+    }
+}
+
+/// How many characters of `text` stand before its tail `rest`.
+fn offset_of(text: &str, rest: &str) -> usize {
+    text[..text.len() - rest.len()].chars().count()
+}
+
+/// Where the `}}` that ends the expression begins: outside quotes, and not the end of a map in a map.
+fn closing(body: &str) -> Option<usize> {
+    let bytes = body.as_bytes();
+    let (mut quote, mut depth, mut i) = (None, 0_usize, 0);
+    while i < bytes.len() {
+        match (quote, bytes[i]) {
+            (Some(_), b'\\') => i += 1,
+            (Some(q), b) if b == q => quote = None,
+            (Some(_), _) => {}
+            (None, b @ (b'\'' | b'"')) => quote = Some(b),
+            (None, b'{') => depth += 1,
+            (None, b'}') if depth > 0 => depth -= 1,
+            (None, b'}') if bytes.get(i + 1) == Some(&b'}') => return Some(i),
+            _ => {}
+        }
+        i += 1;
+    }
+    None
+}
+
+/// Character offset of a line and column as `cel` gives them: both from 1, or 0 where it knows neither.
+fn position(source: &str, line: isize, column: isize) -> usize {
+    let line = usize::try_from(line - 1).unwrap_or(0);
+    let before: usize = source.split_inclusive('\n').take(line).map(|l| l.chars().count()).sum();
+    before + usize::try_from(column - 1).unwrap_or(0)
+}
+
+/// The parser's message without its jargon.
+fn plain(message: &str) -> String {
+    let message = message.trim_start_matches("Syntax error: ");
+    let message = message.split(" expecting ").next().unwrap_or(message);
+    message.replace("<EOF>", "the end").replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(text: &str) -> Vec<String> {
+        Template::parse(text).unwrap().expressions().map(|e| e.source().to_owned()).collect()
+    }
+
+    #[test]
+    fn expressions_are_found_between_text() {
+        assert_eq!(sources("a ${{ inputs.x }} b ${{run.id}}"), ["inputs.x", "run.id"]);
+        assert_eq!(sources("${{ {'a': {'b': 1}} }}"), ["{'a': {'b': 1}}"]);
+        assert_eq!(sources("${{ 'it }} is' }}!"), ["'it }} is'"]);
+        assert!(sources("no $ { { here }}").is_empty());
+    }
+
+    #[test]
+    fn mistakes_point_into_the_text() {
+        let open = Template::parse("ä ${{ inputs.x").unwrap_err();
+        assert_eq!((open.offset, open.length), (2, 3));
+        let syntax = Template::parse("ab ${{ inputs. }}").unwrap_err();
+        assert_eq!(syntax.code, "TL0301");
+        assert!((6..=14).contains(&syntax.offset), "{syntax:?}");
+        assert_eq!(Template::parse("${{ }}").unwrap_err().code, "TL0301");
+        assert_eq!(Template::parse(&format!("${{{{ {} }}}}", "1+".repeat(3_000))).unwrap_err().code, "TL0309");
+    }
+}
