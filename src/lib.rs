@@ -5,4 +5,6 @@
 
 pub mod diagnostic;
 pub mod expression;
+pub mod storage;
 pub mod value;
+pub mod vault;

@@ -1,0 +1,307 @@
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{Body, Error, Stat, Store};
+use crate::value::{Digest, FilePath, ObjectKey, hex, parse_sha256};
+
+/// A directory: each object a file, with its digest beside it in a file that `sha256sum -c` reads.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Dir {
+    /// The directory. It must be there: a disk that is not mounted must not become a folder on the root disk.
+    path: FilePath,
+    /// Make the directory, and those above it, when it is missing.
+    #[serde(default)]
+    create: bool,
+}
+
+/// Sealed objects need no reader but their owner.
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+const DIR_MODE: Mode = Mode::RWXU;
+const BLOCK: usize = 256 * 1024;
+const DIGEST_SUFFIX: &str = ".sha256";
+
+impl Store for Dir {
+    fn uri(&self, key: &ObjectKey) -> String {
+        self.path.as_path().join(key.as_str()).display().to_string()
+    }
+
+    fn probe(&self) -> Result<(), Error> {
+        let root = self.root()?;
+        fs::accessat(&root, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS)
+            .map_err(|errno| Error::from_io(&self.name(), errno.into()))
+    }
+
+    fn put(&self, key: &ObjectKey, body: &mut dyn Body, overwrite: bool) -> Result<Digest, Error> {
+        let uri = self.uri(key);
+        let failed = |error: io::Error| Error::from_io(&uri, error);
+        let (folder, name) = self.folder(key, true)?;
+        if !overwrite && fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            return Err(Error::Exists { uri });
+        }
+        let mut partial = Partial::create(&folder).map_err(failed)?;
+        let written = copy(body, &mut partial.file, &uri)?;
+        // `None`: the source never said that this was all, so it may not have been.
+        if body.digest() != Some(written) {
+            return Err(Error::Altered { uri });
+        }
+        partial.file.sync_all().map_err(failed)?;
+
+        let mut beside = Partial::create(&folder).map_err(failed)?;
+        beside.file.write_all(format!("{}  {name}\n", written.hex()).as_bytes()).map_err(failed)?;
+        beside.file.sync_all().map_err(failed)?;
+        // The digest first: a crash in between leaves a digest without an object, never an object without a digest.
+        beside.rename(&format!("{name}{DIGEST_SUFFIX}"), true).map_err(failed)?;
+        match partial.rename(name, overwrite) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Exists { uri }),
+            Err(error) => return Err(failed(error)),
+        }
+        fs::fsync(&folder).map_err(|errno| failed(errno.into()))?;
+        Ok(written)
+    }
+
+    fn stat(&self, key: &ObjectKey) -> Result<Option<Stat>, Error> {
+        let uri = self.uri(key);
+        let Some(file) = self.open(key, "")? else { return Ok(None) };
+        let size = file.metadata().map_err(|error| Error::from_io(&uri, error))?.len();
+        let sha256 = match self.open(key, DIGEST_SUFFIX)? {
+            Some(beside) => {
+                let mut line = String::new();
+                // A damaged file is no digest, which is for the caller to judge.
+                let read = beside.take(1_024).read_to_string(&mut line);
+                read.ok().and_then(|_| parse_sha256(line.split_whitespace().next().unwrap_or_default()))
+            }
+            None => None,
+        };
+        Ok(Some(Stat { size, sha256 }))
+    }
+
+    fn get(&self, key: &ObjectKey) -> Result<Box<dyn Read + Send>, Error> {
+        let uri = self.uri(key);
+        let file = self.open(key, "")?.ok_or(Error::NoObject { uri })?;
+        // What is read back should come from the disk. Only a hint: pages that are still dirty stay.
+        let _advice = fs::fadvise(&file, 0, None, fs::Advice::DontNeed);
+        Ok(Box::new(file))
+    }
+}
+
+impl Dir {
+    fn name(&self) -> String {
+        self.path.as_path().display().to_string()
+    }
+
+    fn root(&self) -> Result<OwnedFd, Error> {
+        let path = self.path.as_path();
+        let open = || fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let opened = match open() {
+            Err(Errno::NOENT) if self.create => std::fs::create_dir_all(path)
+                .map_err(|error| Error::from_io(&self.name(), error))
+                .and_then(|()| open().map_err(|errno| Error::from_io(&self.name(), errno.into())))?,
+            Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => {
+                return Err(Error::Missing { uri: self.name(), source: errno.into() });
+            }
+            other => other.map_err(|errno| Error::from_io(&self.name(), errno.into()))?,
+        };
+        Ok(opened)
+    }
+
+    /// The folder that holds an object, and the object's name in it. Never through a symbolic link: the key comes from
+    /// an expression, and a link in the store must not lead out of it.
+    fn folder<'k>(&self, key: &'k ObjectKey, create: bool) -> Result<(OwnedFd, &'k str), Error> {
+        let mut folder = self.root()?;
+        let mut parts = key.parts();
+        let name = parts.next_back().expect("a key has at least one part");
+        for part in parts {
+            let failed = |errno: Errno| Error::from_io(&self.uri(key), errno.into());
+            if create {
+                match fs::mkdirat(&folder, part, DIR_MODE) {
+                    Ok(()) => fs::fsync(&folder).map_err(failed)?,
+                    Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(failed(errno)),
+                }
+            }
+            let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            folder = match fs::openat(&folder, part, flags, Mode::empty()) {
+                Err(Errno::NOENT) => return Err(Error::NoObject { uri: self.uri(key) }),
+                other => other.map_err(failed)?,
+            };
+        }
+        Ok((folder, name))
+    }
+
+    /// Opens an object, or a file beside it, for reading.
+    fn open(&self, key: &ObjectKey, suffix: &str) -> Result<Option<File>, Error> {
+        let failed = |errno: Errno| Error::from_io(&self.uri(key), errno.into());
+        let (folder, name) = match self.folder(key, false) {
+            Err(Error::NoObject { .. }) => return Ok(None),
+            other => other?,
+        };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match fs::openat(&folder, format!("{name}{suffix}"), flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(File::from(fd))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+}
+
+/// Writes all of `body`, and says what was written.
+fn copy(body: &mut dyn Body, file: &mut File, uri: &str) -> Result<Digest, Error> {
+    let mut block = vec![0; BLOCK];
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    loop {
+        let read = match body.read(&mut block) {
+            Ok(0) => return Ok(Digest { sha256: hash.finalize().into(), size }),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(Error::Source { uri: uri.to_owned(), source }),
+        };
+        file.write_all(&block[..read]).map_err(|error| Error::from_io(uri, error))?;
+        hash.update(&block[..read]);
+        size += read as u64;
+    }
+}
+
+/// A file that is removed again unless it was given its name.
+struct Partial<'a> {
+    folder: &'a OwnedFd,
+    name: String,
+    file: File,
+}
+
+impl<'a> Partial<'a> {
+    fn create(folder: &'a OwnedFd) -> io::Result<Self> {
+        let mut random = [0; 8];
+        fastrand::Rng::new().fill(&mut random);
+        let name = format!(".tl-{}.partial", hex(&random));
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(fs::openat(folder, &name, flags, FILE_MODE)?);
+        // By explicit mode: the umask of whoever starts tl decides nothing.
+        fs::fchmod(&file, FILE_MODE)?;
+        Ok(Self { folder, name, file })
+    }
+
+    fn rename(mut self, to: &str, overwrite: bool) -> io::Result<()> {
+        if overwrite {
+            fs::renameat(self.folder, &self.name, self.folder, to)?;
+        } else {
+            match fs::renameat_with(self.folder, &self.name, self.folder, to, RenameFlags::NOREPLACE) {
+                // Not every file system knows the flag; a link fails just as surely when the name is taken.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                    fs::linkat(self.folder, &self.name, self.folder, to, AtFlags::empty())?;
+                    fs::unlinkat(self.folder, &self.name, AtFlags::empty())?;
+                }
+                other => other?,
+            }
+        }
+        self.name.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Partial<'_> {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            // A leftover is harmless: its name says what it is, and no object has it.
+            let _removed = fs::unlinkat(self.folder, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    struct Bytes<'a>(&'a [u8], Option<Digest>);
+
+    impl Read for Bytes<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Body for Bytes<'_> {
+        fn digest(&self) -> Option<Digest> {
+            self.1
+        }
+    }
+
+    fn digest(bytes: &[u8]) -> Digest {
+        Digest { sha256: Sha256::digest(bytes).into(), size: bytes.len() as u64 }
+    }
+
+    fn store(path: &Path, create: bool) -> Dir {
+        serde_json::from_value(serde_json::json!({ "path": path, "create": create })).unwrap()
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            std::fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn an_object_is_there_whole_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path(), false);
+        let key = "day/object".parse().unwrap();
+        let good = digest(b"hello");
+        for claimed in [None, Some(digest(b"hellx")), Some(Digest { size: 4, ..good })] {
+            let error = store.put(&key, &mut Bytes(b"hello", claimed), false).unwrap_err();
+            assert!(matches!(error, Error::Altered { .. }), "{error:?}");
+            assert!(names(&root.path().join("day")).is_empty());
+        }
+        assert_eq!(store.put(&key, &mut Bytes(b"hello", Some(good)), false).unwrap(), good);
+        assert_eq!(names(&root.path().join("day")), ["object", "object.sha256"]);
+        assert_eq!(store.stat(&key).unwrap(), Some(Stat { size: 5, sha256: Some(good.sha256) }));
+        let mut back = String::new();
+        store.get(&key).unwrap().read_to_string(&mut back).unwrap();
+        assert_eq!(back, "hello");
+    }
+
+    #[test]
+    fn what_is_there_stays_unless_told() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path(), false);
+        let key = "object".parse().unwrap();
+        store.put(&key, &mut Bytes(b"one", Some(digest(b"one"))), false).unwrap();
+        let error = store.put(&key, &mut Bytes(b"two", Some(digest(b"two"))), false).unwrap_err();
+        assert!(matches!(error, Error::Exists { .. }));
+        assert_eq!(std::fs::read(root.path().join("object")).unwrap(), b"one");
+        store.put(&key, &mut Bytes(b"two", Some(digest(b"two"))), true).unwrap();
+        assert_eq!(std::fs::read(root.path().join("object")).unwrap(), b"two");
+    }
+
+    #[test]
+    fn a_missing_store_is_named_and_not_made() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("not/mounted");
+        let key = "object".parse().unwrap();
+        let mut body = Bytes(b"", Some(digest(b"")));
+        let error = store(&path, false).put(&key, &mut body, false).unwrap_err();
+        assert!(matches!(error, Error::Missing { .. }), "{error:?}");
+        assert!(!path.exists());
+        store(&path, true).put(&key, &mut body, false).unwrap();
+        assert!(path.join("object").exists());
+    }
+
+    #[test]
+    fn a_link_does_not_lead_out_of_the_store() {
+        let root = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), root.path().join("day")).unwrap();
+        let mut body = Bytes(b"x", Some(digest(b"x")));
+        assert!(store(root.path(), false).put(&"day/object".parse().unwrap(), &mut body, false).is_err());
+        assert!(names(outside.path()).is_empty());
+    }
+}

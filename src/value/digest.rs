@@ -1,0 +1,134 @@
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+/// The SHA-256 of some bytes and how many they are: what is computed where data begins, and compared where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// SHA-256.
+    pub sha256: [u8; 32],
+    /// Length in bytes.
+    pub size: u64,
+}
+
+impl Digest {
+    /// The hash in lower-case hexadecimal.
+    pub fn hex(&self) -> String {
+        hex(&self.sha256)
+    }
+}
+
+impl fmt::Display for Digest {
+    /// `sha256:` and the hash in hexadecimal; the size is shown apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes every write");
+        text
+    })
+}
+
+/// Reads 32 bytes of hexadecimal, with or without a leading `sha256:`.
+pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
+    let text = text.strip_prefix("sha256:").unwrap_or(text);
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        // `from_str_radix` would take a sign.
+        if !pair.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// The name of an object in a store: parts between `/`, none of them empty, `.` or `..`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey(String);
+
+/// Why a text cannot name an object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` cannot name an object: {reason}", text.escape_debug())]
+pub struct KeyError {
+    text: String,
+    reason: &'static str,
+}
+
+impl ObjectKey {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its parts, outermost first; the last is the name proper.
+    pub fn parts(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+}
+
+impl FromStr for ObjectKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refused = |reason| Err(KeyError { text: text.to_owned(), reason });
+        if text.is_empty() {
+            return refused("it is empty");
+        }
+        if text.len() > 1_024 {
+            return refused("it is longer than 1024 bytes");
+        }
+        if text.chars().any(char::is_control) {
+            return refused("it holds a control character");
+        }
+        for part in text.split('/') {
+            match part {
+                "" => return refused("it has an empty part: no `/` at either end, no `//`"),
+                "." | ".." => return refused("it has a part `.` or `..`"),
+                // Leaves room for the suffix of the file beside it that keeps the digest.
+                _ if part.len() > 240 => return refused("a part is longer than 240 bytes"),
+                _ if part.starts_with(".tl-") => return refused("parts that begin with `.tl-` are tl's own"),
+                _ => {}
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_survives_its_spelling() {
+        let digest = Digest { sha256: [0xab; 32], size: 1 };
+        assert_eq!(parse_sha256(&digest.to_string()), Some(digest.sha256));
+        assert_eq!(parse_sha256(&digest.hex()), Some(digest.sha256));
+        for bad in ["", "sha256:", &"a".repeat(63), &"+1".repeat(32), &"ä".repeat(32)] {
+            assert_eq!(parse_sha256(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_never_leaves_its_store() {
+        for good in ["a", "2026-11-24/run.tar.age", "ü/ö", "-x"] {
+            assert!(good.parse::<ObjectKey>().is_ok(), "{good}");
+        }
+        for bad in ["", "/a", "a/", "a//b", "../a", "a/..", "./a", "a\nb", "a\0b", ".tl-x", &"x".repeat(241)] {
+            assert!(bad.parse::<ObjectKey>().is_err(), "{bad}");
+        }
+    }
+}

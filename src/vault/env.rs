@@ -1,0 +1,28 @@
+use std::env::{self, VarError};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Error, Source};
+use crate::value::Secret;
+
+/// An environment variable of tl itself.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Env {
+    /// Its name.
+    #[schemars(length(min = 1))]
+    name: String,
+}
+
+impl Source for Env {
+    fn read(&self) -> Result<Secret, Error> {
+        let place = format!("the environment variable `{}`", self.name);
+        match env::var(&self.name) {
+            Ok(text) if text.is_empty() => Err(Error::Empty { place }),
+            Ok(text) => Ok(Secret::new(text)),
+            Err(VarError::NotPresent) => Err(Error::Missing { place }),
+            Err(VarError::NotUnicode(_)) => Err(Error::NotText { place }),
+        }
+    }
+}

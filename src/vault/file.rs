@@ -1,0 +1,39 @@
+use std::fs::File;
+use std::io::{self, Read};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{Error, Source};
+use crate::value::{FilePath, Secret};
+
+/// A file that holds nothing but the secret. One line end after it does not count.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretFile {
+    /// The file.
+    path: FilePath,
+}
+
+/// A secret is a key or a password, not a document.
+const LARGEST: u64 = 64 * 1024;
+
+impl Source for SecretFile {
+    fn read(&self) -> Result<Secret, Error> {
+        let place = format!("the file `{}`", self.path.as_path().display());
+        let mut bytes = Zeroizing::new(Vec::new());
+        match File::open(self.path.as_path()).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::Missing { place }),
+            Err(source) => return Err(Error::Io { place, source }),
+        }
+        let Ok(text) = std::str::from_utf8(&bytes) else { return Err(Error::NotText { place }) };
+        if bytes.len() as u64 > LARGEST {
+            return Err(Error::NotText { place });
+        }
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() { Err(Error::Empty { place }) } else { Ok(Secret::new(text.to_owned())) }
+    }
+}
