@@ -5,13 +5,14 @@
 
 use std::error::Error as StdError;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A stable name such as `TL0207`: never reused for another meaning.
 pub type Code = &'static str;
 
 /// What went wrong, coarsely; decides the exit code of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The file or the command line is wrong; nothing ran.
@@ -52,7 +53,7 @@ impl Kind {
 }
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Worth knowing; nothing is refused.
@@ -62,7 +63,7 @@ pub enum Severity {
 }
 
 /// Where in a text file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Place {
     /// The path as the user gave it.
     pub file: String,
@@ -77,7 +78,7 @@ pub struct Place {
 }
 
 /// One problem.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Diagnostic {
     /// Its stable code.
     pub code: Code,

@@ -3,8 +3,10 @@
 //!
 //! ARCHITECTURE.md shows the flow through these modules and who may import whom.
 
+pub mod channels;
 pub mod diagnostic;
 pub mod expression;
 pub mod storage;
+pub mod template;
 pub mod value;
 pub mod vault;

@@ -1,4 +1,5 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SelectExpr, operators as op};
@@ -17,6 +18,8 @@ pub struct Scope {
     names: BTreeMap<String, Type>,
     /// Names that exist elsewhere, with the reason why not here.
     absent: BTreeMap<String, String>,
+    /// A record whose other fields exist, but not for this expression: its name, the fields, and how to get at one.
+    outside: Option<(&'static str, Arc<BTreeSet<String>>)>,
     status_functions: bool,
 }
 
@@ -32,6 +35,13 @@ impl Scope {
     #[must_use]
     pub fn without(mut self, name: &str, reason: &str) -> Self {
         self.absent.insert(name.to_owned(), reason.to_owned());
+        self
+    }
+
+    /// Names the stages that exist: a reference to one that `needs` does not list gets the edit that is missing.
+    #[must_use]
+    pub fn with_stages(mut self, stages: Arc<BTreeSet<String>>) -> Self {
+        self.outside = Some(("needs", stages));
         self
     }
 
@@ -63,7 +73,7 @@ pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, Mistak
         let kind = check(expression, scope)?;
         if !kind.is_scalar() {
             let message = format!("inside a longer text an expression must be a scalar, not {}", article(&kind));
-            return Err(Mistake::new("TL0303", expression.whole(), message));
+            return Err(Mistake::new("TL0303", expression.place(), message));
         }
         if kind == Type::Secret {
             whole = Type::Secret;
@@ -169,8 +179,12 @@ impl Checker<'_> {
 
     fn unknown_field(&self, at: (usize, usize), of: &IdedExpr, record: &str, field: &str, known: &[&str]) -> Mistake {
         // `needs.X` for a stage that exists, but that this one does not name in its `needs`.
-        if let (Expr::Ident(root), Some(reason)) = (&of.expr, self.scope.absent.get(&format!("{record}.{field}"))) {
-            return Mistake::new("TL0306", at, format!("`{root}.{field}` is outside `needs`")).help(reason.clone());
+        if let (Expr::Ident(root), Some((outside, fields))) = (&of.expr, &self.scope.outside)
+            && root == outside
+            && fields.contains(field)
+        {
+            return Mistake::new("TL0306", at, format!("`{root}.{field}` is outside the `needs` of this stage"))
+                .help(format!("add `{field}` to its `needs`"));
         }
         let mistake = Mistake::new("TL0302", at, format!("`{record}` has no `{field}`"));
         match did_you_mean(field, known.iter().copied()) {
@@ -297,7 +311,7 @@ mod tests {
             .with("inputs", Type::record("inputs", strings(&["environment"])))
             .with("secrets", Type::record("secrets", [("key".to_owned(), Type::Secret)]))
             .with("needs", Type::record("needs", [("seal".to_owned(), seal)]))
-            .without("needs.collect", "add `collect` to `needs`")
+            .with_stages(Arc::new(BTreeSet::from(["collect".to_owned()])))
             .with_status_functions()
     }
 

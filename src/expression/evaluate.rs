@@ -74,7 +74,7 @@ pub fn resolve(template: &Template, values: &Values) -> Result<Json, Mistake> {
 
 /// The value of an expression. What `check` let pass fails here only for its data: an index, a division, a conversion.
 pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, Mistake> {
-    let mistake = |code, message: String| Mistake::new(code, expression.whole(), message);
+    let mistake = |code, message: String| Mistake::new(code, expression.place(), message);
     let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
     let mut elements = 1;
     for name in expression.roots() {

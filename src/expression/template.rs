@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use cel::IdedExpr;
-use cel::common::ast::SourceInfo;
+use cel::common::ast::{EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 use cel::parser::Parser;
 
 use super::Mistake;
@@ -75,14 +75,21 @@ impl Expression {
                 let (start, stop) = (chars(start), chars(stop.saturating_add(1)));
                 (self.offset + start.min(length), stop.saturating_sub(start).max(1))
             }
-            None => self.whole(),
+            None => self.place(),
         }
     }
 
     /// Where the expression stands, without the blanks around it.
-    pub(super) fn whole(&self) -> (usize, usize) {
+    pub fn place(&self) -> (usize, usize) {
         let blanks = self.source.chars().take_while(|c| c.is_whitespace()).count();
         (self.offset + blanks, self.source().chars().count())
+    }
+
+    /// What it selects, such as `["needs", "seal", "outputs", "artifact"]`: the longest paths that start at a name.
+    pub fn paths(&self) -> Vec<Vec<String>> {
+        let mut paths = Vec::new();
+        collect_paths(&self.ast, &mut paths);
+        paths
     }
 
     /// The names that it begins with, such as `needs` or `inputs`.
@@ -130,6 +137,53 @@ impl Template {
             Part::Expression(expression) => Some(expression),
             Part::Text(_) => None,
         })
+    }
+}
+
+/// The names from the root of a chain of selections, if it is one.
+fn path(node: &IdedExpr) -> Option<Vec<String>> {
+    match &node.expr {
+        Expr::Ident(name) => Some(vec![name.clone()]),
+        Expr::Select(select) => {
+            let mut names = path(&select.operand)?;
+            names.push(select.field.clone());
+            Some(names)
+        }
+        Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
+            [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. }] => {
+                let mut names = path(of)?;
+                names.push(field.inner().to_owned());
+                Some(names)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn collect_paths(node: &IdedExpr, into: &mut Vec<Vec<String>>) {
+    if let Some(path) = path(node) {
+        into.push(path);
+        return;
+    }
+    match &node.expr {
+        Expr::Select(select) => collect_paths(&select.operand, into),
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).for_each(|n| collect_paths(n, into)),
+        Expr::List(list) => list.elements.iter().for_each(|n| collect_paths(n, into)),
+        Expr::Map(map) => {
+            for entry in &map.entries {
+                if let EntryExpr::MapEntry(entry) = &entry.expr {
+                    collect_paths(&entry.key, into);
+                    collect_paths(&entry.value, into);
+                }
+            }
+        }
+        Expr::Comprehension(it) => {
+            [&it.iter_range, &it.accu_init, &it.loop_cond, &it.loop_step, &it.result]
+                .into_iter()
+                .for_each(|n| collect_paths(n, into));
+        }
+        _ => {}
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod digest;
 mod duration;
+mod human;
 mod kind;
 mod mask;
 mod name;
@@ -11,6 +12,7 @@ mod secret;
 
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
 pub use duration::{Duration, ParseDurationError};
+pub use human::{human_bytes, human_duration};
 pub use kind::{Kind, schema_of};
 pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};

@@ -1,0 +1,175 @@
+//! What the engine says happened: for display, history and machines. One variant for each thing that can happen to a
+//! run, none for a kind of stage.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use crate::diagnostic::Diagnostic;
+
+/// How a stage or a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// All was done.
+    Success,
+    /// It was done, but for something worth knowing.
+    Warning,
+    /// It was not done.
+    Failure,
+    /// It was not meant to be done.
+    Skipped,
+    /// Somebody, or the failure of another stage, ended it.
+    Cancelled,
+    /// The run could not start.
+    Blocked,
+}
+
+impl Outcome {
+    /// The word for it, as files and messages spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Warning => "warning",
+            Self::Failure => "failure",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    /// Whether what depends on it may run.
+    pub fn is_ok(self) -> bool {
+        matches!(self, Self::Success | Self::Warning)
+    }
+}
+
+/// Which of a child's streams a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Event {
+    /// When: RFC 3339, UTC, milliseconds.
+    pub ts: String,
+    /// The run's id.
+    pub run: String,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum What {
+    /// A run began.
+    RunStarted {
+        /// The pipeline's name.
+        pipeline: String,
+        /// The file as the user gave it.
+        file: String,
+        /// Its stages, in the order of the file; those of `finally` last.
+        stages: Vec<String>,
+    },
+    /// An attempt at a stage began.
+    StageStarted {
+        /// Which stage.
+        stage: String,
+        /// What it does, such as `upload`.
+        kind: String,
+        /// Counted from 1.
+        attempt: u32,
+    },
+    /// A stage moved on. Counters never go back within an attempt.
+    StageProgress {
+        /// Which stage.
+        stage: String,
+        /// Bytes handled.
+        bytes: u64,
+        /// Files handled.
+        files: u64,
+    },
+    /// A child wrote a line. Secrets are masked.
+    StageOutput {
+        /// Which stage.
+        stage: String,
+        /// Where it wrote.
+        stream: Stream,
+        /// The line, without its end.
+        line: String,
+    },
+    /// Something worth knowing; the stage goes on.
+    StageWarning {
+        /// Which stage.
+        stage: String,
+        /// What.
+        warning: Diagnostic,
+    },
+    /// An attempt failed and will be made again.
+    StageRetrying {
+        /// Which stage.
+        stage: String,
+        /// The attempt that failed.
+        attempt: u32,
+        /// How long until the next one.
+        delay_ms: u64,
+        /// Why it failed.
+        error: Diagnostic,
+    },
+    /// A stage ended; exactly one for each stage.
+    StageEnded {
+        /// Which stage.
+        stage: String,
+        /// How.
+        outcome: Outcome,
+        /// How long it took, retries included.
+        seconds: f64,
+        /// What others may use.
+        outputs: Map<String, Json>,
+        /// Why it was skipped or cancelled.
+        reason: Option<String>,
+        /// Why it failed.
+        error: Option<Diagnostic>,
+    },
+    /// The log was signed.
+    Checkpoint {
+        /// How many records it covers.
+        size: u64,
+        /// Their Merkle root, base64.
+        root: String,
+    },
+    /// A message was sent, or was not delivered.
+    Message {
+        /// To which channel.
+        channel: String,
+        /// Why, such as `failure`.
+        when: String,
+        /// Its first line.
+        subject: String,
+        /// Its text.
+        body: String,
+        /// How delivery is known.
+        delivered: Option<String>,
+        /// Why it was not delivered.
+        error: Option<Diagnostic>,
+    },
+    /// The run ended; the last event.
+    RunEnded {
+        /// How.
+        outcome: Outcome,
+        /// What the process will exit with.
+        exit_code: u8,
+        /// How long it took.
+        seconds: f64,
+        /// Why it could not start, or was stopped.
+        error: Option<Diagnostic>,
+    },
+}

@@ -1,0 +1,347 @@
+//! One file: what its text means, and where each part of it stands.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Number, Value as Json};
+
+use super::events::{self, escape};
+use crate::diagnostic::{Diagnostic, Place};
+
+/// A pipeline file is written by people.
+const LARGEST: u64 = 4 << 20;
+
+/// A stretch of text: line and column from 1, in characters; `start` and `end` in characters from the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) line: usize,
+    pub(super) column: usize,
+    /// Characters on that line; 0 where it spans several.
+    pub(super) length: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+/// Where a value stands, and its key if it has one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) key: Option<Mark>,
+    pub(super) value: Mark,
+}
+
+/// A file that was read.
+#[derive(Debug)]
+pub struct Document {
+    name: String,
+    folder: PathBuf,
+    text: String,
+    value: Json,
+    spots: HashMap<String, Spot>,
+    aliases: HashMap<String, String>,
+}
+
+impl Document {
+    /// Reads a file. Fails with all that makes it unreadable.
+    pub fn read(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let name = path.display().to_string();
+        let one = |code, message: String| vec![Diagnostic::usage(code, message)];
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+        if let Err(error) = read {
+            let message = match error.kind() {
+                ErrorKind::NotFound => format!("there is no file `{name}`"),
+                _ => format!("the file `{name}` cannot be read"),
+            };
+            return Err(vec![Diagnostic::usage("TL0001", message).cause(&error)]);
+        }
+        if bytes.len() as u64 > LARGEST {
+            return Err(one("TL0004", format!("`{name}` is larger than {} MiB", LARGEST >> 20)));
+        }
+        let text = match String::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => text,
+            _ => return Err(one("TL0002", format!("`{name}` is not a text in UTF-8"))),
+        };
+        // What a relative path in the file is relative to.
+        let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+        Self::parse(name, folder.unwrap_or_default(), text)
+    }
+
+    /// Reads a text. `folder` is what relative paths in it are relative to.
+    pub fn parse(name: String, folder: PathBuf, text: String) -> Result<Self, Vec<Diagnostic>> {
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        let index = events::index(&text);
+        let mut document =
+            Self { name, folder, text, value: Json::Null, spots: index.spots, aliases: index.aliases };
+        let mut findings: Vec<Diagnostic> = index
+            .forbidden
+            .into_iter()
+            .map(|found| {
+                let diagnostic = Diagnostic::usage(found.code, found.message).at(document.place(found.mark));
+                match found.help {
+                    Some(help) => diagnostic.help(help),
+                    None => diagnostic,
+                }
+            })
+            .collect();
+        if findings.is_empty() && !index.found {
+            findings.push(
+                Diagnostic::usage("TL0003", format!("`{}` is empty", document.name))
+                    .help("start with `version: 1` and a `name`; the folder `pipelines/` has examples"),
+            );
+        }
+        if !findings.is_empty() {
+            return Err(findings);
+        }
+        match serde_yaml::from_str(&document.text) {
+            Ok(value) => document.value = document.to_json(value, "")?,
+            Err(error) => {
+                let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+                let mark = Mark { line, column, length: 1, start: 0, end: 0 };
+                let message = format!("this is not YAML: {error}");
+                return Err(vec![Diagnostic::usage("TL0005", message).at(document.place(mark))]);
+            }
+        }
+        Ok(document)
+    }
+
+    fn to_json(&self, value: serde_yaml::Value, pointer: &str) -> Result<Json, Vec<Diagnostic>> {
+        use serde_yaml::Value as Yaml;
+        let refuse = |message: String| vec![Diagnostic::usage("TL0010", message).at(self.at_value(pointer))];
+        Ok(match value {
+            Yaml::Null => Json::Null,
+            Yaml::Bool(bool) => Json::Bool(bool),
+            Yaml::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+                (Some(int), ..) => Json::from(int),
+                (_, Some(uint), _) => Json::from(uint),
+                (_, _, Some(float)) => Json::Number(
+                    Number::from_f64(float).ok_or_else(|| refuse(format!("`{float}` is not a number that can be used")))?,
+                ),
+                _ => return Err(refuse("this number cannot be used".to_owned())),
+            },
+            Yaml::String(text) => Json::String(text),
+            Yaml::Sequence(items) => Json::Array(
+                items
+                    .into_iter()
+                    .enumerate()
+                    .map(|(i, item)| self.to_json(item, &format!("{pointer}/{i}")))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Yaml::Mapping(entries) => {
+                let mut map = Map::new();
+                for (key, item) in entries {
+                    let key = match key {
+                        Yaml::String(key) => key,
+                        other => {
+                            let text = serde_yaml::to_string(&other).unwrap_or_default();
+                            let text = text.trim();
+                            let at = self.at_key(&format!("{pointer}/{}", escape(text)));
+                            let message = format!("the key `{text}` is not a text");
+                            return Err(vec![Diagnostic::usage("TL0010", message).at(at).help("put it in quotes")]);
+                        }
+                    };
+                    let item = self.to_json(item, &format!("{pointer}/{}", escape(&key)))?;
+                    map.insert(key, item);
+                }
+                Json::Object(map)
+            }
+            Yaml::Tagged(_) => return Err(refuse("tags have no meaning here".to_owned())),
+        })
+    }
+
+    /// The file as the user named it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder of the file.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it means.
+    pub fn value(&self) -> &Json {
+        &self.value
+    }
+
+    fn place(&self, mark: Mark) -> Place {
+        let text = self.text.lines().nth(mark.line.saturating_sub(1)).unwrap_or_default().to_owned();
+        let rest = text.chars().count().saturating_sub(mark.column - 1);
+        // What spans several lines is marked to the end of its first.
+        let length = if mark.length == 0 { rest } else { mark.length };
+        Place { file: self.name.clone(), line: mark.line, column: mark.column, length: length.max(1), text }
+    }
+
+    /// Where a value stands; the nearest one around it where the pointer leads nowhere.
+    pub fn at_value(&self, pointer: &str) -> Place {
+        self.place(self.spot(pointer).map(|spot| spot.value).unwrap_or_else(start))
+    }
+
+    /// Where the key of a value stands.
+    pub fn at_key(&self, pointer: &str) -> Place {
+        self.place(self.spot(pointer).map(|spot| spot.key.unwrap_or(spot.value)).unwrap_or_else(start))
+    }
+
+    /// Where some characters of a text value stand, through quotes, escapes and folding.
+    pub fn inside(&self, pointer: &str, offset: usize, length: usize) -> Place {
+        let Some(spot) = self.spot(pointer) else { return self.place(start()) };
+        let Some(Json::String(value)) = self.value.pointer(pointer) else { return self.place(spot.value) };
+        // An alias points at the text that it stands for.
+        let raw: Vec<char> = self.text.chars().skip(spot.value.start).take(spot.value.end - spot.value.start).collect();
+        let Some(from) = align(&raw, value, offset) else { return self.place(spot.value) };
+        let to = align(&raw, value, offset + length.max(1) - 1).map_or(from + 1, |last| last + 1);
+        self.place(self.mark_at(spot.value.start + from, to.saturating_sub(from)))
+    }
+
+    fn mark_at(&self, index: usize, length: usize) -> Mark {
+        let (mut line, mut column) = (1, 1);
+        for c in self.text.chars().take(index) {
+            (line, column) = if c == '\n' { (line + 1, 1) } else { (line, column + 1) };
+        }
+        let rest = self.text.lines().nth(line - 1).map_or(1, |text| text.chars().count().saturating_sub(column - 1));
+        Mark { line, column, length: length.clamp(1, rest.max(1)), start: index, end: index + length }
+    }
+
+    /// The spot of a pointer, through aliases, or of the nearest value around it.
+    fn spot(&self, pointer: &str) -> Option<Spot> {
+        if let Some(spot) = self.spots.get(pointer) {
+            // The value of an alias is read where it was written.
+            let target = self.aliases.get(pointer).and_then(|target| self.spots.get(target));
+            return Some(Spot { key: spot.key, value: target.map_or(spot.value, |target| target.value) });
+        }
+        let mut prefix = pointer;
+        while let Some(cut) = prefix.rfind('/') {
+            prefix = &prefix[..cut];
+            if let Some(target) = self.aliases.get(prefix) {
+                return self.spot(&format!("{target}{}", &pointer[prefix.len()..]));
+            }
+        }
+        let parent = &pointer[..pointer.rfind('/')?];
+        self.spot(parent)
+    }
+}
+
+fn start() -> Mark {
+    Mark { line: 1, column: 1, length: 1, start: 0, end: 0 }
+}
+
+/// Finds character `offset` of a decoded scalar in its raw text: walks both, passing over quotes, escapes and the line
+/// ends and indentation that folding turned into one blank.
+fn align(raw: &[char], value: &str, offset: usize) -> Option<usize> {
+    let double = raw.first() == Some(&'"');
+    let single = raw.first() == Some(&'\'');
+    let mut at = usize::from(double || single);
+    if let Some('|' | '>') = raw.first() {
+        at = raw.iter().position(|c| *c == '\n')? + 1;
+    }
+    for (i, wanted) in value.chars().enumerate() {
+        while at < raw.len() {
+            match raw[at] {
+                c if c == wanted && !(double && c == '\\') && !(single && c == '\'' && raw.get(at + 1) != Some(&'\'')) => {
+                    break;
+                }
+                '\\' if double => break,
+                // A fold: the blank it became is where the line ends.
+                '\n' if wanted == ' ' => break,
+                c if c.is_whitespace() => at += 1,
+                _ => return None,
+            }
+        }
+        if i == offset {
+            return (at < raw.len()).then_some(at);
+        }
+        at += match raw.get(at)? {
+            '\\' if double => match raw.get(at + 1)? {
+                'x' => 4,
+                'u' => 6,
+                'U' => 10,
+                _ => 2,
+            },
+            '\'' if single => 2,
+            _ => 1,
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(text: &str) -> Document {
+        Document::parse("t.yaml".to_owned(), PathBuf::new(), text.to_owned()).unwrap()
+    }
+
+    fn refused(text: &str) -> Vec<(&'static str, usize, usize)> {
+        let findings = Document::parse("t.yaml".to_owned(), PathBuf::new(), text.to_owned()).unwrap_err();
+        findings.iter().map(|d| (d.code, d.place.as_ref().map_or(0, |p| p.line), d.place.as_ref().map_or(0, |p| p.column))).collect()
+    }
+
+    #[test]
+    fn places_of_keys_and_values() {
+        let document = document("a:\n  - b: 1\n    c/d: &x [two]\n  - *x\n");
+        let at = |place: Place| (place.line, place.column, place.length);
+        assert_eq!(at(document.at_key("/a")), (1, 1, 1));
+        assert_eq!(at(document.at_value("/a/0/b")), (2, 8, 1));
+        assert_eq!(at(document.at_key("/a/0/c~1d")), (3, 5, 3));
+        // Inside an alias: where it was written.
+        assert_eq!(at(document.at_value("/a/1/0")), (3, 14, 3));
+        // A key that is missing: the map that lacks it.
+        assert_eq!(at(document.at_value("/a/0/nope")).0, 2);
+    }
+
+    #[test]
+    fn characters_inside_a_value() {
+        let marked = |text: &str| {
+            let document = document(text);
+            let value = document.value()["k"].as_str().unwrap();
+            let offset = value.chars().position(|c| c == 'X').unwrap();
+            let place = document.inside("/k", offset, 2);
+            (place.line, place.text.chars().skip(place.column - 1).take(place.length).collect::<String>())
+        };
+        for (text, line) in [
+            ("k: ab XY", 1),
+            ("k: 'it''s XY'", 1),
+            (r#"k: "a\t\u00e4\"XY""#, 1),
+            ("k: |\n  one\n  two XY\n", 3),
+            ("k: >-\n  one\n  two\n\n  three XY\n", 5),
+            ("k: one\n  two\n  XY", 3),
+            ("k: \"one\n  two\n  XY\"", 3),
+            ("k: ä€ XY", 1),
+        ] {
+            assert_eq!(marked(text), (line, "XY".to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_language_forbids() {
+        assert_eq!(refused("a: 1\nb: 2\na: 3\n"), [("TL0006", 3, 1)]);
+        assert_eq!(refused("a:\n\tb: 1\n"), [("TL0007", 2, 1)]);
+        assert_eq!(refused("a: !x 1\n"), [("TL0008", 1, 7)]);
+        assert_eq!(refused("a: 1\n---\nb: 2\n"), [("TL0009", 2, 1)]);
+        assert_eq!(refused("# nothing\n"), [("TL0003", 0, 0)]);
+        assert_eq!(refused("a: [1\n")[0].0, "TL0005");
+        assert_eq!(refused("1: a\n"), [("TL0010", 1, 1)]);
+        assert_eq!(refused("? [a]\n: b\n")[0].0, "TL0010");
+        assert_eq!(refused("a: .inf\n")[0].0, "TL0010");
+        assert_eq!(refused("<<: {a: 1}\n"), [("TL0103", 1, 1)]);
+        assert_eq!(refused("a: &a [*a]\n")[0].0, "TL0005");
+        assert_eq!(refused(&format!("a: {}{}", "[".repeat(40), "]".repeat(40)))[0].0, "TL0004");
+    }
+
+    #[test]
+    fn an_alias_bomb_is_refused_by_counting() {
+        let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for i in 1..10 {
+            let refs = vec![format!("*a{}", i - 1); 10].join(",");
+            bomb.push_str(&format!("a{i}: &a{i} [{refs}]\n"));
+        }
+        assert_eq!(refused(&bomb)[0].0, "TL0004");
+    }
+}

@@ -1,0 +1,238 @@
+//! Where each part of a YAML text stands, and what the language forbids before it means anything: from parser events.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
+
+use super::document::{Mark, Spot};
+use crate::diagnostic::Code;
+
+/// Limits of DESIGN.md section 2: far above any pipeline, far below what hurts.
+const DEEPEST: usize = 32;
+const MOST_NODES: usize = 500_000;
+const MOST_ALIASES: usize = 1_000;
+
+/// Something that the language forbids.
+pub(super) struct Forbidden {
+    pub(super) code: Code,
+    pub(super) mark: Mark,
+    pub(super) message: String,
+    pub(super) help: Option<&'static str>,
+    /// Reading on would only repeat it.
+    pub(super) fatal: bool,
+}
+
+/// What the events of a text say.
+#[derive(Default)]
+pub(super) struct Index {
+    /// Key and value of each JSON pointer.
+    pub(super) spots: HashMap<String, Spot>,
+    /// Pointer of each alias, and of what it stands for.
+    pub(super) aliases: HashMap<String, String>,
+    pub(super) forbidden: Vec<Forbidden>,
+    /// Whether there is anything but comments.
+    pub(super) found: bool,
+}
+
+enum Frame {
+    Map { pointer: String, key: Option<(String, Mark)>, seen: HashMap<String, Mark>, anchor: usize, before: usize },
+    List { pointer: String, next: usize, anchor: usize, before: usize },
+}
+
+struct Walk {
+    index: Index,
+    frames: Vec<Frame>,
+    nodes: usize,
+    aliases: usize,
+    documents: usize,
+    /// Pointer and number of nodes of each anchor.
+    anchors: HashMap<usize, (String, usize)>,
+}
+
+/// Walks the events of a text.
+pub(super) fn index(text: &str) -> Index {
+    let mut walk = Walk {
+        index: Index::default(),
+        frames: Vec::new(),
+        nodes: 0,
+        aliases: 0,
+        documents: 0,
+        anchors: HashMap::new(),
+    };
+    for event in Parser::<StrInput>::new_from_str(text) {
+        match event {
+            Ok((event, span)) => walk.event(event, mark(span)),
+            Err(error) => walk.syntax(text, &error),
+        }
+        if walk.index.forbidden.iter().any(|found| found.fatal) {
+            break;
+        }
+    }
+    walk.index
+}
+
+fn mark(span: Span) -> Mark {
+    let length = if span.end.line() == span.start.line() { span.end.col().saturating_sub(span.start.col()) } else { 0 };
+    Mark {
+        line: span.start.line(),
+        column: span.start.col() + 1,
+        length,
+        start: span.start.index(),
+        end: span.end.index(),
+    }
+}
+
+impl Walk {
+    fn forbid(&mut self, code: Code, mark: Mark, message: impl Into<String>, help: Option<&'static str>, fatal: bool) {
+        self.index.forbidden.push(Forbidden { code, mark, message: message.into(), help, fatal });
+    }
+
+    fn syntax(&mut self, text: &str, error: &saphyr_parser::ScanError) {
+        let at = error.marker();
+        let mark = Mark { line: at.line(), column: at.col() + 1, length: 1, start: at.index(), end: at.index() };
+        // The parser stops where a tab confused it, which is at or just behind the line with the tab.
+        let tab = [at.line(), at.line().saturating_sub(1)].into_iter().find_map(|number| {
+            let line = text.lines().nth(number.checked_sub(1)?)?;
+            let blank = line.chars().take_while(|c| c.is_whitespace()).position(|c| c == '\t')?;
+            Some(Mark { line: number, column: blank + 1, length: 1, ..mark })
+        });
+        match tab {
+            Some(mark) => self.forbid("TL0007", mark, "a tab in the indentation", Some("indent with spaces"), true),
+            None => self.forbid("TL0005", mark, format!("this is not YAML: {}", error.info()), None, true),
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>, mark: Mark) {
+        match event {
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    self.forbid("TL0009", mark, "a second document in one file", Some("one file, one pipeline"), true);
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                // A file of nothing but comments is one empty plain scalar.
+                self.index.found |= !(text.is_empty() && style == ScalarStyle::Plain && self.frames.is_empty());
+                self.tag(tag.is_some(), mark);
+                self.scalar(&text, style, anchor, mark);
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.index.found = true;
+                self.tag(tag.is_some(), mark);
+                let before = self.nodes;
+                if let Some(pointer) = self.enter(mark) {
+                    self.frames.push(Frame::Map { pointer, key: None, seen: HashMap::new(), anchor, before });
+                }
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.index.found = true;
+                self.tag(tag.is_some(), mark);
+                let before = self.nodes;
+                if let Some(pointer) = self.enter(mark) {
+                    self.frames.push(Frame::List { pointer, next: 0, anchor, before });
+                }
+            }
+            Event::MappingEnd | Event::SequenceEnd => {
+                if let Some(Frame::Map { pointer, anchor, before, .. } | Frame::List { pointer, anchor, before, .. }) =
+                    self.frames.pop()
+                {
+                    self.anchors.insert(anchor, (pointer, self.nodes - before));
+                }
+            }
+            Event::Alias(anchor) => self.alias(anchor, mark),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+    }
+
+    fn tag(&mut self, tagged: bool, mark: Mark) {
+        if tagged {
+            self.forbid("TL0008", mark, "tags such as `!this` have no meaning here", Some("remove the tag"), false);
+        }
+    }
+
+    fn scalar(&mut self, text: &str, style: ScalarStyle, anchor: usize, mark: Mark) {
+        if let Some(Frame::Map { key: key @ None, seen, .. }) = self.frames.last_mut() {
+            *key = Some((text.to_owned(), mark));
+            let first = seen.insert(text.to_owned(), mark);
+            if let Some(first) = first {
+                let message = format!("the key `{text}` stands here twice, first on line {}", first.line);
+                self.forbid("TL0006", mark, message, Some("remove one of them"), false);
+            }
+            if text == "<<" && style == ScalarStyle::Plain {
+                let message = "merge keys (`<<`) are not built yet";
+                self.forbid("TL0103", mark, message, Some("repeat the keys, or put an alias on the whole value"), false);
+            }
+            return;
+        }
+        self.nodes += 1;
+        self.limit(mark);
+        if let Some(pointer) = self.value(mark) {
+            self.anchors.insert(anchor, (pointer, 1));
+        }
+    }
+
+    /// A map or a list begins: its pointer, unless it stands where a key belongs.
+    fn enter(&mut self, mark: Mark) -> Option<String> {
+        if let Some(Frame::Map { key: None, .. }) = self.frames.last() {
+            self.forbid("TL0010", mark, "a key must be a plain text", None, true);
+            return None;
+        }
+        self.nodes += 1;
+        self.limit(mark);
+        if self.frames.len() >= DEEPEST {
+            self.forbid("TL0004", mark, format!("nested deeper than {DEEPEST} levels"), None, true);
+            return None;
+        }
+        self.value(mark)
+    }
+
+    fn limit(&mut self, mark: Mark) {
+        if self.nodes > MOST_NODES {
+            self.forbid("TL0004", mark, format!("more than {MOST_NODES} values, aliases unfolded"), None, true);
+        }
+    }
+
+    fn alias(&mut self, anchor: usize, mark: Mark) {
+        self.aliases += 1;
+        if self.aliases > MOST_ALIASES {
+            self.forbid("TL0004", mark, format!("more than {MOST_ALIASES} aliases"), None, true);
+            return;
+        }
+        if let Some(Frame::Map { key: None, .. }) = self.frames.last() {
+            self.forbid("TL0010", mark, "a key must be a plain text, not an alias", None, true);
+            return;
+        }
+        let Some((target, nodes)) = self.anchors.get(&anchor).cloned() else {
+            // The anchor of a value that is still open: it would contain itself.
+            self.forbid("TL0005", mark, "this alias stands inside what it names", None, true);
+            return;
+        };
+        self.nodes = self.nodes.saturating_add(nodes);
+        self.limit(mark);
+        if let Some(pointer) = self.value(mark) {
+            self.index.aliases.insert(pointer, target);
+        }
+    }
+
+    /// A value begins: notes where it stands, and gives its pointer.
+    fn value(&mut self, mark: Mark) -> Option<String> {
+        let (pointer, key) = match self.frames.last_mut() {
+            None => (String::new(), None),
+            Some(Frame::Map { pointer, key, .. }) => {
+                let (name, at) = key.take()?;
+                (format!("{pointer}/{}", escape(&name)), Some(at))
+            }
+            Some(Frame::List { pointer, next, .. }) => {
+                *next += 1;
+                (format!("{pointer}/{}", *next - 1), None)
+            }
+        };
+        self.index.spots.insert(pointer.clone(), Spot { key, value: mark });
+        Some(pointer)
+    }
+}
+
+/// A key as a part of a JSON pointer (RFC 6901).
+pub(super) fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}

@@ -1,0 +1,24 @@
+//! A pipeline file: read, located, judged, typed, checked.
+//!
+//! Text flows in; what flows out is a [`Pipeline`] in which every name, type and secret flow is proven, or all that is
+//! wrong with the file at once, each with its place. Nothing here touches a store, a secret or the network.
+//!
+//! The crates `serde_yaml`, `saphyr-parser` and `jsonschema` are used in this folder only.
+
+mod check;
+mod document;
+mod events;
+mod findings;
+mod inputs;
+mod model;
+mod not_built;
+mod resolve;
+mod schema;
+mod scope;
+
+pub use check::load;
+pub use document::Document;
+pub use inputs::resolve_inputs;
+pub use model::{Input, Notification, Pipeline, Place, Retry, Run, SecretSource, Stage, Version, When};
+pub use resolve::{Failure, artifact_source, resolve};
+pub use schema::{pipeline_schema, stage_schema};

@@ -1,0 +1,87 @@
+//! Settings with their expressions, at the moment they are needed.
+
+use std::path::Path;
+
+use serde_json::{Map, Value as Json};
+
+use super::events::escape;
+use crate::expression::{self, Mistake, Template, Values};
+
+/// An expression that has no value after all, and where it stands below the settings.
+#[derive(Debug)]
+pub struct Failure {
+    /// JSON pointer below what was resolved.
+    pub pointer: String,
+    /// What is wrong.
+    pub mistake: Mistake,
+}
+
+/// Replaces each expression by its value, and makes each path absolute: `schema` says which texts are paths.
+pub fn resolve(value: &Json, schema: &Json, values: &Values, base: &Path) -> Result<Json, Failure> {
+    resolve_at("", value, schema, &schema["definitions"], values, base)
+}
+
+fn resolve_at(
+    pointer: &str,
+    value: &Json,
+    schema: &Json,
+    definitions: &Json,
+    values: &Values,
+    base: &Path,
+) -> Result<Json, Failure> {
+    if let Some(target) = schema["$ref"].as_str() {
+        let name = target.rsplit('/').next().unwrap_or_default();
+        return resolve_at(pointer, value, &definitions[name], definitions, values, base);
+    }
+    Ok(match value {
+        Json::String(text) => {
+            let value = if Template::is_in(text) {
+                Template::parse(text)
+                    .and_then(|template| expression::resolve(&template, values))
+                    .map_err(|mistake| Failure { pointer: pointer.to_owned(), mistake })?
+            } else {
+                value.clone()
+            };
+            match (value, is_path(schema)) {
+                (Json::String(path), true) => base.join(path).to_string_lossy().into_owned().into(),
+                (value, _) => value,
+            }
+        }
+        Json::Array(items) => {
+            let item = |(index, item)| {
+                resolve_at(&format!("{pointer}/{index}"), item, &schema["items"], definitions, values, base)
+            };
+            Json::Array(items.iter().enumerate().map(item).collect::<Result<_, _>>()?)
+        }
+        Json::Object(map) => {
+            let mut resolved = Map::new();
+            for (key, item) in map {
+                let field = &schema["properties"][key];
+                let item = resolve_at(&format!("{pointer}/{}", escape(key)), item, field, definitions, values, base)?;
+                resolved.insert(key.clone(), item);
+            }
+            Json::Object(resolved)
+        }
+        other => other.clone(),
+    })
+}
+
+fn is_path(schema: &Json) -> bool {
+    let of = |schema: &Json| schema["x-tl-type"] == "path";
+    of(schema) || schema["anyOf"].as_array().is_some_and(|branches| branches.iter().any(of))
+}
+
+/// The stage whose artifact a text passes on whole.
+pub fn artifact_source(text: &str) -> Option<String> {
+    let template = Template::parse(text).ok()?;
+    let [expression::Part::Expression(expression)] = template.parts() else { return None };
+    match expression.paths().as_slice() {
+        [path] => match path.as_slice() {
+            [needs, stage, outputs, artifact] if needs == "needs" && outputs == "outputs" && artifact == "artifact" => {
+                Some(stage.clone())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,189 @@
+//! The JSON Schema of a pipeline file, put together from the structs that run.
+//!
+//! Draft 7, `if`/`then` on `uses` and `from`, never `oneOf` or `anyOf`: an editor completes by it, and its errors name
+//! the key that is wrong.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::model::Pipeline;
+use crate::value::{Kind, schema_of};
+use crate::{channels, stages, storage, vault};
+
+/// Matches a text that holds an expression.
+const EXPRESSION: &str = r"\$\{\{";
+
+/// The schema of a whole file.
+pub fn pipeline_schema() -> Json {
+    let mut root = schema_of::<Pipeline>();
+    let mut shared = Map::new();
+    let definitions = &mut root["definitions"];
+
+    let sources = branches("from", vault::SOURCES.iter().map(named), &mut shared, |schema| {
+        let mut schema = schema;
+        schema["properties"]["from"] = json!({});
+        schema
+    });
+    definitions["SecretSource"] = json!({
+        "description": "Where a secret comes from.",
+        "type": "object",
+        "properties": { "from": { "description": "The kind of source.", "enum": names(vault::SOURCES) } },
+        "required": ["from"],
+        "allOf": sources,
+    });
+    for (name, about, kinds) in [
+        ("Store", "A place that holds objects.", branches("uses", storage::KINDS.iter().map(named), &mut shared, in_with)),
+        ("Channel", "A way to tell somebody.", branches("uses", channels::KINDS.iter().map(named), &mut shared, in_with)),
+    ] {
+        let known = if name == "Store" { names(storage::KINDS) } else { names(channels::KINDS) };
+        definitions[name] = json!({
+            "description": about,
+            "type": "object",
+            "properties": {
+                "uses": { "description": "Its kind.", "enum": known },
+                "with": { "description": "Its settings.", "type": "object" },
+            },
+            "required": ["uses"],
+            "additionalProperties": false,
+            "allOf": kinds,
+        });
+    }
+    if let Some(definitions) = definitions.as_object_mut() {
+        definitions.remove("Place");
+    }
+    let mut kinds = branches("uses", stages::KINDS.iter().map(|k| (k.name, (k.schema)())), &mut shared, in_with);
+    kinds.push(json!({
+        "if": { "required": ["uses"] },
+        "then": { "properties": { "run": false, "shell": false, "outputs": false } },
+        "else": { "required": ["run"], "properties": { "with": false } },
+    }));
+    let stage = &mut definitions["Stage"];
+    stage["properties"]["uses"] = json!({
+        "description": "The kind of stage.",
+        "enum": stages::KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>(),
+    });
+    stage["properties"]["with"] = json!({ "description": "The settings of that kind.", "type": "object" });
+    stage["allOf"] = kinds.into();
+
+    if let Some(definitions) = root["definitions"].as_object_mut() {
+        definitions.extend(shared);
+    }
+    root["properties"]["stores"]["additionalProperties"]["$ref"] = "#/definitions/Store".into();
+    root["properties"]["channels"]["additionalProperties"]["$ref"] = "#/definitions/Channel".into();
+    name_keys(&mut root);
+    let mut whole = json!({ "$schema": "http://json-schema.org/draft-07/schema#", "title": "TimeLocker pipeline, version 1" });
+    if let (Some(whole), Json::Object(root)) = (whole.as_object_mut(), root) {
+        whole.extend(root.into_iter().filter(|(key, _)| key != "title"));
+    }
+    whole
+}
+
+/// The schema of the `with` of one kind of stage, and of its outputs.
+pub fn stage_schema(kind: &stages::StageKind) -> Json {
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": kind.name,
+        "description": format!("`{}` {}.", kind.name, kind.about),
+        "properties": { "with": (kind.schema)(), "outputs": (kind.outputs)() },
+    })
+}
+
+fn names<T: ?Sized>(kinds: &[Kind<T>]) -> Vec<&'static str> {
+    kinds.iter().map(|kind| kind.name).collect()
+}
+
+fn named<T: ?Sized>(kind: &Kind<T>) -> (&'static str, Json) {
+    (kind.name, (kind.schema)())
+}
+
+/// The settings of a place or a stage stand below `with`, which may be left out where no key is required.
+fn in_with(schema: Json) -> Json {
+    let needed = schema["required"].as_array().is_some_and(|keys| !keys.is_empty());
+    let required: &[&str] = if needed { &["with"] } else { &[] };
+    json!({ "properties": { "with": schema }, "required": required })
+}
+
+/// One `if`/`then` for each kind. Definitions of the kinds go into `shared` under names of their own.
+fn branches(
+    key: &str,
+    kinds: impl Iterator<Item = (&'static str, Json)>,
+    shared: &mut Map<String, Json>,
+    place: impl Fn(Json) -> Json,
+) -> Vec<Json> {
+    kinds
+        .map(|(name, mut schema)| {
+            if let Some(Json::Object(definitions)) = schema.as_object_mut().and_then(|map| map.remove("definitions")) {
+                for (definition, mut body) in definitions {
+                    prefix_references(&mut body, name);
+                    shared.insert(format!("{name}.{definition}"), body);
+                }
+            }
+            prefix_references(&mut schema, name);
+            allow_expressions(&mut schema);
+            if let Some(map) = schema.as_object_mut() {
+                map.remove("title");
+            }
+            json!({ "if": { "properties": { key: { "const": name } }, "required": [key] }, "then": place(schema) })
+        })
+        .collect()
+}
+
+fn prefix_references(schema: &mut Json, kind: &str) {
+    match schema {
+        Json::Object(map) => {
+            if let Some(Json::String(target)) = map.get_mut("$ref")
+                && let Some(name) = target.strip_prefix("#/definitions/")
+            {
+                *target = format!("#/definitions/{kind}.{name}");
+            }
+            map.values_mut().for_each(|value| prefix_references(value, kind));
+        }
+        Json::Array(items) => items.iter_mut().for_each(|value| prefix_references(value, kind)),
+        _ => {}
+    }
+}
+
+/// Lets each setting be an expression instead of its type. The static checks then compare the types.
+fn allow_expressions(schema: &mut Json) {
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        for field in properties.values_mut() {
+            or_expression(field);
+        }
+    }
+}
+
+fn or_expression(field: &mut Json) {
+    let Some(map) = field.as_object_mut() else { return };
+    if let Some(items) = map.get_mut("items") {
+        or_expression(items);
+    }
+    let mut outside = Map::new();
+    for key in ["description", "default"] {
+        outside.extend(map.remove_entry(key));
+    }
+    if map.get("x-tl-type") == Some(&json!("artifact")) {
+        // Bytes have no literal.
+        map.insert("pattern".to_owned(), EXPRESSION.into());
+        map.extend(outside);
+        return;
+    }
+    let inner = Json::Object(std::mem::take(map));
+    outside.insert("if".to_owned(), json!({ "type": "string", "pattern": EXPRESSION }));
+    outside.insert("then".to_owned(), json!(true));
+    outside.insert("else".to_owned(), inner);
+    *map = outside;
+}
+
+/// Keys that people give are names.
+fn name_keys(root: &mut Json) {
+    let name = schema_of::<crate::value::Name>();
+    let mut pattern = name.as_object().cloned().unwrap_or_default();
+    for key in ["$schema", "title", "type"] {
+        pattern.remove(key);
+    }
+    for place in ["inputs", "secrets", "stores", "channels", "stages", "finally"] {
+        root["properties"][place]["propertyNames"] = Json::Object(pattern.clone());
+    }
+    root["definitions"]["Stage"]["properties"]["outputs"]["propertyNames"] = Json::Object(pattern);
+    let env = json!({ "pattern": "^[A-Z_][A-Z0-9_]*$" });
+    root["definitions"]["Stage"]["properties"]["env"]["propertyNames"] = env;
+}

@@ -1,0 +1,143 @@
+//! The types of the names that expressions may use, for each place where one may stand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::events::escape;
+use crate::expression::{Scope, Template, Type, check_template};
+use crate::stages;
+
+/// What every scope of a file has in common. Read from the raw file: parts of it that are wrong are simply not there.
+pub(super) struct Scopes {
+    common: Scope,
+    /// Type of each stage, as `needs.X` sees it.
+    stages: BTreeMap<String, Type>,
+    names: Arc<BTreeSet<String>>,
+}
+
+impl Scopes {
+    pub(super) fn new(file: &Json) -> Self {
+        let inputs = entries(file, "inputs").map(|(name, input)| {
+            let kind = match input["type"].as_str() {
+                Some("string") => Type::String,
+                Some("int") => Type::Int,
+                Some("number") => Type::Double,
+                Some("bool") => Type::Bool,
+                _ => Type::Any,
+            };
+            (name.clone(), kind)
+        });
+        let secrets = entries(file, "secrets").map(|(name, _)| (name.clone(), Type::Secret));
+        let text = |name: &str| (name.to_owned(), Type::String);
+        let run = ["id", "date", "time", "weekday", "pipeline"].map(text).into_iter().chain([("attempt".to_owned(), Type::Int)]);
+        let mut common = Scope::default()
+            .with("inputs", Type::record("inputs", inputs))
+            .with("secrets", Type::record("secrets", secrets))
+            .with("run", Type::record("run", run))
+            .with("host", Type::record("host", ["name", "os", "arch"].map(text)));
+        for name in ["matrix", "git", "ci"] {
+            common = common.without(name, "it is not built yet");
+        }
+        let all = || entries(file, "stages").chain(entries(file, "finally"));
+        Self {
+            common,
+            stages: all().map(|(name, stage)| (name.clone(), stage_type(name, stage))).collect(),
+            names: Arc::new(all().map(|(name, _)| name.clone()).collect()),
+        }
+    }
+
+    /// For the settings of stores and channels.
+    pub(super) fn places(&self) -> Scope {
+        ["needs", "stages", "env"].into_iter().fold(self.common.clone(), |scope, name| {
+            scope.without(name, "stores and channels are opened before any stage runs")
+        })
+    }
+
+    /// For the environment of a stage.
+    pub(super) fn environment(&self, stage: &Json, is_finally: bool) -> Scope {
+        let needs = needs_of(stage).filter_map(|name| Some((name.to_owned(), self.stages.get(name)?.clone())));
+        let scope = self
+            .common
+            .clone()
+            .with("needs", Type::record("needs", needs))
+            .with_stages(Arc::clone(&self.names))
+            .without("env", "a variable cannot use another one");
+        if !is_finally {
+            return scope.without("stages", "only stages of `finally` see all others; use `needs`");
+        }
+        let result = |name: &String| {
+            (name.clone(), Type::record(format!("stages.{name}"), [("result".to_owned(), Type::String)]))
+        };
+        scope.with("stages", Type::record("stages", self.names.iter().map(result)))
+    }
+
+    /// For everything else of a stage.
+    pub(super) fn stage(&self, stage: &Json, is_finally: bool) -> Scope {
+        let scope = self.environment(stage, is_finally);
+        let variables = stage["env"].as_object().into_iter().flatten().map(|(name, value)| {
+            // A variable that holds a secret is one.
+            let kind = value
+                .as_str()
+                .and_then(|text| check_template(&Template::parse(text).ok()?, &scope).ok())
+                .filter(|kind| *kind == Type::Secret)
+                .unwrap_or(Type::String);
+            (name.clone(), kind)
+        });
+        let variables: Vec<_> = variables.collect();
+        scope.with("env", Type::record("env", variables))
+    }
+
+    /// Whether there is a stage of that name.
+    pub(super) fn has_stage(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+}
+
+fn stage_type(name: &str, stage: &Json) -> Type {
+    let kind = stage["uses"].as_str().and_then(stages::find);
+    let outputs = match kind {
+        Some(kind) => {
+            let schema = (kind.outputs)();
+            let fields = schema["properties"].as_object().cloned().unwrap_or_default();
+            let field = |(name, field): (String, Json)| (name, Type::from_schema(&field, &schema["definitions"]));
+            fields.into_iter().map(field).collect::<Vec<_>>()
+        }
+        None => {
+            let declared = stage["outputs"].as_object().into_iter().flatten();
+            declared
+                .map(|(name, kind)| {
+                    let kind = match kind.as_str() {
+                        Some("int") => Type::Int,
+                        Some("number") => Type::Double,
+                        Some("bool") => Type::Bool,
+                        _ => Type::String,
+                    };
+                    (name.clone(), kind)
+                })
+                .collect()
+        }
+    };
+    let outputs = Type::record(format!("needs.{name}.outputs"), outputs);
+    Type::record(format!("needs.{name}"), [("outputs".to_owned(), outputs), ("result".to_owned(), Type::String)])
+}
+
+/// The entries of a map of the file, if it is one.
+pub(super) fn entries<'a>(file: &'a Json, section: &str) -> impl Iterator<Item = (&'a String, &'a Json)> {
+    file.get(section).and_then(Json::as_object).into_iter().flat_map(Map::iter)
+}
+
+/// The names in `needs`, which is one or a list.
+pub(super) fn needs_of(stage: &Json) -> impl Iterator<Item = &str> {
+    let one = stage["needs"].as_str();
+    let many = stage["needs"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    one.into_iter().chain(many)
+}
+
+/// Pointer of one name in `needs`.
+pub(super) fn need_pointer(section: &str, name: &str, stage: &Json, need: &str) -> String {
+    let base = format!("/{section}/{}/needs", escape(name));
+    let at = stage["needs"].as_array().and_then(|list| list.iter().position(|item| item.as_str() == Some(need)));
+    at.map_or(base.clone(), |index| format!("{base}/{index}"))
+}

@@ -1,0 +1,373 @@
+//! Bytes between stages: a stream of blocks in memory where the engine joins stages, else a file in the work folder.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::Cancel;
+use crate::storage::Body;
+use crate::value::Digest;
+
+/// Names the artifact of one stage; only ever passed on whole.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct ArtifactRef(String);
+
+impl ArtifactRef {
+    /// The artifact that this stage gives.
+    pub fn of(stage: &str) -> Self {
+        Self(format!("artifact:{stage}"))
+    }
+}
+
+impl JsonSchema for ArtifactRef {
+    fn schema_name() -> Cow<'static, str> {
+        "Artifact".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "x-tl-type": "artifact" })
+    }
+}
+
+/// Blocks on their way; with the size of a block this bounds the memory of a stream.
+const BLOCKS: usize = 8;
+const BLOCK: usize = 256 * 1024;
+
+/// What went through a broken stream: which end let go.
+#[derive(Debug, Default)]
+pub struct Broken {
+    /// The consumer ended before the data did.
+    pub by_reader: AtomicBool,
+    /// The producer ended without saying that this was all.
+    pub by_writer: AtomicBool,
+}
+
+/// Where a stage's artifact goes.
+#[derive(Debug)]
+pub enum Sink {
+    /// To the next stage, as it is made.
+    Stream(StreamSink),
+    /// Into a file that later stages open.
+    File(PathBuf),
+}
+
+/// Where an artifact comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// From the stage before, as it is made.
+    Stream(StreamSource),
+    /// From a file that an earlier stage wrote.
+    File(PathBuf, Digest),
+}
+
+enum Parcel {
+    Block(Vec<u8>),
+    End(Digest),
+}
+
+/// The producer's end of a stream.
+pub struct StreamSink {
+    blocks: SyncSender<Parcel>,
+    empty: Receiver<Vec<u8>>,
+    broken: Arc<Broken>,
+}
+
+/// The consumer's end of a stream.
+pub struct StreamSource {
+    blocks: Receiver<Parcel>,
+    empty: Sender<Vec<u8>>,
+    broken: Arc<Broken>,
+}
+
+impl std::fmt::Debug for StreamSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StreamSink")
+    }
+}
+
+impl std::fmt::Debug for StreamSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StreamSource")
+    }
+}
+
+/// A stream between two stages that run at the same time, and what becomes of it.
+pub fn stream() -> (Sink, Source, Arc<Broken>) {
+    let (blocks_in, blocks_out) = sync_channel(BLOCKS);
+    let (empty_in, empty_out) = channel();
+    let broken = Arc::new(Broken::default());
+    (
+        Sink::Stream(StreamSink { blocks: blocks_in, empty: empty_out, broken: Arc::clone(&broken) }),
+        Source::Stream(StreamSource { blocks: blocks_out, empty: empty_in, broken: Arc::clone(&broken) }),
+        broken,
+    )
+}
+
+/// Takes an artifact's bytes. Nothing counts as an artifact before [`ArtifactWriter::finish`].
+pub struct ArtifactWriter {
+    to: WriteTo,
+    cancel: Cancel,
+    hash: Sha256,
+    size: u64,
+}
+
+enum WriteTo {
+    Stream { sink: StreamSink, block: Vec<u8>, finished: bool },
+    File(File),
+}
+
+impl ArtifactWriter {
+    /// Opens a sink for writing. A file is made with mode 0600.
+    pub fn new(sink: Sink, cancel: Cancel) -> io::Result<Self> {
+        let to = match sink {
+            Sink::Stream(sink) => WriteTo::Stream { sink, block: Vec::with_capacity(BLOCK), finished: false },
+            Sink::File(path) => WriteTo::File(create_private(&path)?),
+        };
+        Ok(Self { to, cancel, hash: Sha256::new(), size: 0 })
+    }
+
+    /// SHA-256 and length of what was taken so far.
+    pub fn so_far(&self) -> ([u8; 32], u64) {
+        (self.hash.clone().finalize().into(), self.size)
+    }
+
+    /// Says that this was all, and what it was.
+    pub fn finish(mut self) -> io::Result<Digest> {
+        self.flush()?;
+        let (sha256, size) = self.so_far();
+        let digest = Digest { sha256, size };
+        match &mut self.to {
+            WriteTo::Stream { sink, finished, .. } => {
+                sink.blocks.send(Parcel::End(digest)).map_err(|_| sink.let_go())?;
+                *finished = true;
+            }
+            WriteTo::File(file) => file.sync_data()?,
+        }
+        Ok(digest)
+    }
+}
+
+impl StreamSink {
+    fn let_go(&self) -> io::Error {
+        self.broken.by_reader.store(true, Ordering::SeqCst);
+        io::Error::new(io::ErrorKind::BrokenPipe, "the stage that consumes the data ended")
+    }
+
+    fn send(&self, block: &mut Vec<u8>) -> io::Result<()> {
+        let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK));
+        let full = std::mem::replace(block, next);
+        self.blocks.send(Parcel::Block(full)).map_err(|_| self.let_go())
+    }
+}
+
+impl Write for ArtifactWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        stopped(&self.cancel)?;
+        let taken = match &mut self.to {
+            WriteTo::Stream { sink, block, .. } => {
+                let taken = bytes.len().min(BLOCK - block.len());
+                block.extend_from_slice(&bytes[..taken]);
+                if block.len() == BLOCK {
+                    sink.send(block)?;
+                }
+                taken
+            }
+            WriteTo::File(file) => file.write(bytes)?,
+        };
+        self.hash.update(&bytes[..taken]);
+        self.size += taken as u64;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.to {
+            WriteTo::Stream { block, .. } if block.is_empty() => Ok(()),
+            WriteTo::Stream { sink, block, .. } => sink.send(block),
+            WriteTo::File(file) => file.flush(),
+        }
+    }
+}
+
+impl Drop for ArtifactWriter {
+    fn drop(&mut self) {
+        if let WriteTo::Stream { sink, finished: false, .. } = &self.to {
+            sink.broken.by_writer.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Gives an artifact's bytes. The end is one only where the producer said so: a producer that fails is an error here.
+pub struct ArtifactReader {
+    from: ReadFrom,
+    cancel: Cancel,
+    digest: Option<Digest>,
+}
+
+enum ReadFrom {
+    Stream { source: StreamSource, block: Vec<u8>, at: usize },
+    File { file: File, left: u64, digest: Digest },
+}
+
+impl ArtifactReader {
+    /// Opens a source for reading.
+    pub fn new(source: Source, cancel: Cancel) -> io::Result<Self> {
+        let from = match source {
+            Source::Stream(source) => ReadFrom::Stream { source, block: Vec::new(), at: 0 },
+            Source::File(path, digest) => ReadFrom::File { file: File::open(path)?, left: digest.size, digest },
+        };
+        Ok(Self { from, cancel, digest: None })
+    }
+}
+
+impl Read for ArtifactReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        stopped(&self.cancel)?;
+        if self.digest.is_some() || buffer.is_empty() {
+            return Ok(0);
+        }
+        match &mut self.from {
+            ReadFrom::Stream { source, block, at } => {
+                if *at == block.len() {
+                    match source.blocks.recv() {
+                        Ok(Parcel::Block(full)) => {
+                            let mut used = std::mem::replace(block, full);
+                            *at = 0;
+                            if used.capacity() > 0 {
+                                used.clear();
+                                // The producer may have ended already; then nobody needs the block.
+                                let _unneeded = source.empty.send(used);
+                            }
+                        }
+                        Ok(Parcel::End(digest)) => {
+                            self.digest = Some(digest);
+                            return Ok(0);
+                        }
+                        Err(_) => {
+                            source.broken.by_writer.store(true, Ordering::SeqCst);
+                            return Err(io::Error::other("the stage that gives the data failed"));
+                        }
+                    }
+                }
+                let taken = buffer.len().min(block.len() - *at);
+                buffer[..taken].copy_from_slice(&block[*at..*at + taken]);
+                *at += taken;
+                Ok(taken)
+            }
+            ReadFrom::File { file, left, digest } => {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+                let read = if most == 0 { 0 } else { file.read(&mut buffer[..most])? };
+                *left -= read as u64;
+                if read == 0 {
+                    if *left > 0 {
+                        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the spooled artifact was cut"));
+                    }
+                    self.digest = Some(*digest);
+                }
+                Ok(read)
+            }
+        }
+    }
+}
+
+impl Body for ArtifactReader {
+    fn digest(&self) -> Option<Digest> {
+        self.digest
+    }
+}
+
+impl Drop for ArtifactReader {
+    fn drop(&mut self) {
+        // A consumer that goes before the end breaks the stream, whatever the producer finds out about it.
+        if let (ReadFrom::Stream { source, .. }, None) = (&self.from, self.digest)
+            && !source.broken.by_writer.load(Ordering::SeqCst)
+        {
+            source.broken.by_reader.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+fn stopped(cancel: &Cancel) -> io::Result<()> {
+    match cancel.reason() {
+        Some(reason) => Err(io::Error::other(reason.diagnostic().message)),
+        None => Ok(()),
+    }
+}
+
+/// A new file that only its owner may read.
+fn create_private(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends() -> (ArtifactWriter, ArtifactReader, Arc<Broken>) {
+        let (sink, source, broken) = stream();
+        let cancel = Cancel::default();
+        (ArtifactWriter::new(sink, cancel.clone()).unwrap(), ArtifactReader::new(source, cancel).unwrap(), broken)
+    }
+
+    #[test]
+    fn a_stream_gives_what_it_took_and_its_digest() {
+        let (mut writer, mut reader, broken) = ends();
+        let bytes: Vec<u8> = (0..3 * BLOCK + 7).map(|i| i.to_le_bytes()[0]).collect();
+        let sent = bytes.clone();
+        let producer = std::thread::spawn(move || {
+            writer.write_all(&sent).unwrap();
+            writer.finish().unwrap()
+        });
+        let mut back = Vec::new();
+        reader.read_to_end(&mut back).unwrap();
+        assert_eq!(back, bytes);
+        assert_eq!(reader.digest(), Some(producer.join().unwrap()));
+        drop(reader);
+        assert!(!broken.by_reader.load(Ordering::SeqCst) && !broken.by_writer.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_producer_that_fails_is_no_end() {
+        let (mut writer, mut reader, broken) = ends();
+        writer.write_all(b"half").unwrap();
+        drop(writer);
+        assert!(reader.read_to_end(&mut Vec::new()).is_err());
+        drop(reader);
+        assert!(broken.by_writer.load(Ordering::SeqCst) && !broken.by_reader.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_consumer_that_goes_stops_the_producer() {
+        let (mut writer, reader, broken) = ends();
+        drop(reader);
+        let error = writer.write_all(&vec![0; 20 * BLOCK]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        drop(writer);
+        assert!(broken.by_reader.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_cut_spool_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let mut writer = ArtifactWriter::new(Sink::File(path.clone()), Cancel::default()).unwrap();
+        writer.write_all(b"12345").unwrap();
+        let digest = writer.finish().unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
+        let mut reader = ArtifactReader::new(Source::File(path, digest), Cancel::default()).unwrap();
+        assert!(reader.read_to_end(&mut Vec::new()).is_err());
+    }
+}

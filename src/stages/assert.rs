@@ -1,0 +1,60 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Flow, Stage};
+use crate::diagnostic::{Diagnostic, Result};
+
+/// Settings of `assert`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Assert {
+    /// What must be true, such as `${{ needs.collect.outputs.files > 0 }}`.
+    that: bool,
+    /// What to say when it is not.
+    message: Option<String>,
+    /// What to do when it is not.
+    #[serde(default)]
+    otherwise: Otherwise,
+}
+
+/// What follows from an untrue assertion.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Otherwise {
+    /// The stage fails.
+    #[default]
+    Fail,
+    /// The stage ends as a warning, and what needs it runs.
+    Warn,
+    /// The stage is skipped, and so is what needs it.
+    Skip,
+}
+
+/// Outputs of `assert`: none.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Outputs {}
+
+/// The code of an error that means: this stage has nothing to do.
+pub(crate) const SKIP: &str = "TL0661";
+
+impl Stage for Assert {
+    const NAME: &'static str = "assert";
+    const ABOUT: &'static str = "fails, warns or skips unless an expression is true";
+    const FLOW: Flow = Flow::None;
+    type Outputs = Outputs;
+
+    fn run(self, context: &Context) -> Result<Outputs> {
+        if self.that {
+            return Ok(Outputs {});
+        }
+        let message = self.message.unwrap_or_else(|| "the assertion is not true".to_owned());
+        match self.otherwise {
+            Otherwise::Fail => Err(Diagnostic::failure("TL0660", message)),
+            Otherwise::Warn => {
+                context.warn(Diagnostic::warning("TL0660", message));
+                Ok(Outputs {})
+            }
+            Otherwise::Skip => Err(Diagnostic::failure(SKIP, message)),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, Value as Json};
+use tokio::runtime::Handle;
+
+use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Sink, Source};
+use super::Cancel;
+use crate::channels::{Channel, Message};
+use crate::diagnostic::{Diagnostic, Result};
+use crate::event::Stream;
+use crate::storage::Store;
+use crate::value::{Digest, Masker};
+
+/// How far an attempt is. Read by the dispatcher, written by the stage.
+#[derive(Debug, Default)]
+pub struct Meter {
+    bytes: AtomicU64,
+    files: AtomicU64,
+}
+
+impl Meter {
+    /// More bytes were handled.
+    pub fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// One more file was handled.
+    pub fn add_file(&self) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bytes and files so far.
+    pub fn read(&self) -> (u64, u64) {
+        (self.bytes.load(Ordering::Relaxed), self.files.load(Ordering::Relaxed))
+    }
+}
+
+/// What a stage says while it runs.
+#[derive(Debug)]
+pub enum Told {
+    /// A child wrote a line.
+    Line(Stream, String),
+    /// Something worth knowing.
+    Warning(Diagnostic),
+}
+
+/// How severe a record is.
+pub use crate::audit::Severity;
+
+/// Puts on record what must be there before it happens. Durable before it returns.
+pub trait Recorder: Send + Sync {
+    /// Records one thing.
+    fn record(&self, kind: &str, severity: Severity, data: Map<String, Json>) -> Result<()>;
+
+    /// Signs all that was recorded: size and root of the log.
+    fn checkpoint(&self) -> Result<Checkpoint>;
+}
+
+/// A signed state of the log.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// How many records it covers.
+    pub size: u64,
+    /// Their Merkle root, base64.
+    pub root: String,
+    /// The signed note.
+    pub note: String,
+}
+
+/// What was computed at the source of each object that this run delivered.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<HashMap<String, Digest>>);
+
+impl Ledger {
+    /// Notes what an object must be.
+    pub fn note(&self, uri: &str, digest: Digest) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uri.to_owned(), digest);
+    }
+
+    /// What an object must be.
+    pub fn expected(&self, uri: &str) -> Option<Digest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uri).copied()
+    }
+}
+
+/// The places and people that a pipeline names.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// Stores by name.
+    pub stores: BTreeMap<String, Box<dyn Store>>,
+    /// Channels by name.
+    pub channels: BTreeMap<String, Box<dyn Channel>>,
+}
+
+/// What is the same for every stage of a run.
+pub struct Shared {
+    /// The run's id.
+    pub run: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The folder of the pipeline file.
+    pub base: PathBuf,
+    /// The program `tl` itself, for children.
+    pub program: PathBuf,
+    /// Stores and channels.
+    pub places: Places,
+    /// The audit log.
+    pub recorder: Arc<dyn Recorder>,
+    /// What objects must be.
+    pub ledger: Ledger,
+    /// Hides secrets.
+    pub masker: Masker,
+    /// For stages that wait.
+    pub runtime: Handle,
+}
+
+/// What one attempt at one stage has in its hands.
+pub struct Context {
+    /// The stage's name.
+    pub stage: String,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// What all stages share.
+    pub shared: Arc<Shared>,
+    /// A folder of this attempt alone, 0700.
+    pub work: PathBuf,
+    /// When to stop.
+    pub cancel: Cancel,
+    /// How far it is.
+    pub meter: Arc<Meter>,
+    /// Takes what the stage says.
+    pub tell: Box<dyn Fn(Told) + Send + Sync>,
+    /// Artifacts that it may open.
+    pub sources: Mutex<HashMap<ArtifactRef, Source>>,
+    /// Where its own artifact goes.
+    pub sink: Mutex<Option<Sink>>,
+}
+
+impl Context {
+    /// Opens an artifact. A stream can be opened once.
+    pub fn open(&self, artifact: &ArtifactRef) -> Result<ArtifactReader> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = match sources.get(artifact) {
+            Some(Source::File(path, digest)) => Some(Source::File(path.clone(), *digest)),
+            Some(Source::Stream(_)) => sources.remove(artifact),
+            None => None,
+        };
+        let source = source.ok_or_else(|| Diagnostic::failure("TL0605", "the artifact is not there to be read"))?;
+        ArtifactReader::new(source, self.cancel.clone())
+            .map_err(|error| Diagnostic::failure("TL0605", "the artifact could not be opened").cause(&error))
+    }
+
+    /// Opens the stage's own artifact for writing, once.
+    pub fn create(&self) -> Result<(ArtifactRef, ArtifactWriter)> {
+        let sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let sink = sink.ok_or_else(|| Diagnostic::failure("TL0605", "the artifact was opened for writing already"))?;
+        let writer = ArtifactWriter::new(sink, self.cancel.clone())
+            .map_err(|error| Diagnostic::failure("TL0605", "the artifact could not be made").cause(&error))?;
+        Ok((ArtifactRef::of(&self.stage), writer))
+    }
+
+    /// Says something worth knowing; the stage will end as a warning.
+    pub fn warn(&self, warning: Diagnostic) {
+        (self.tell)(Told::Warning(warning));
+    }
+
+    /// Records something about this stage. Secrets in it are masked.
+    pub fn record(&self, kind: &str, severity: Severity, data: Json) -> Result<()> {
+        let mut data = match data {
+            Json::Object(map) => map,
+            other => Map::from_iter([("value".to_owned(), other)]),
+        };
+        data.insert("stage".to_owned(), self.stage.clone().into());
+        self.shared.recorder.record(kind, severity, data)
+    }
+
+    /// A store by name; the static checks have seen that it is there.
+    pub fn store(&self, name: &str) -> Result<&dyn Store> {
+        self.shared
+            .places
+            .stores
+            .get(name)
+            .map(Box::as_ref)
+            .ok_or_else(|| Diagnostic::usage("TL0403", format!("there is no store `{name}`")))
+    }
+
+    /// Delivers a message to one channel and puts on record what came of it.
+    pub fn deliver(&self, channel: &str, message: &Message) -> Result<String> {
+        deliver(&self.shared, channel, message)
+    }
+}
+
+/// Delivers a message to one channel and puts on record what came of it.
+pub fn deliver(shared: &Shared, channel: &str, message: &Message) -> Result<String> {
+    let target = shared
+        .places
+        .channels
+        .get(channel)
+        .ok_or_else(|| Diagnostic::usage("TL0403", format!("there is no channel `{channel}`")))?;
+    let result = target.deliver(message).map_err(|error| {
+        Diagnostic::failure("TL0670", format!("the message to `{channel}` was not delivered")).cause(&error)
+    });
+    let (kind, severity, how) = match &result {
+        Ok(how) => ("notify.delivered", Severity::Info, how.clone()),
+        Err(error) => ("notify.failed", Severity::Warning, error.one_line()),
+    };
+    let data = serde_json::json!({
+        "channel": channel, "id": message.id, "when": message.when, "how": shared.masker.mask(&how),
+    });
+    let Json::Object(data) = data else { return result };
+    shared.recorder.record(kind, severity, data)?;
+    result
+}

@@ -1,0 +1,64 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::artifact::ArtifactRef;
+use super::encrypt::{Input, threads};
+use super::{Context, Flow, Severity, Stage};
+use crate::crypto::{self, Key};
+use crate::diagnostic::{Diagnostic, Result};
+use crate::value::{FilePath, Secret};
+
+/// Settings of `decrypt`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 2))]
+pub struct Decrypt {
+    /// What to open: an age v1 file.
+    artifact: ArtifactRef,
+    /// The identity, from a secret.
+    identity: Option<Secret>,
+    /// A file of identities, one a line.
+    identity_file: Option<FilePath>,
+}
+
+/// Outputs of `decrypt`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Outputs {
+    /// The opened bytes.
+    artifact: ArtifactRef,
+    /// To whom the identities belong.
+    recipients: Vec<String>,
+}
+
+impl Stage for Decrypt {
+    const NAME: &'static str = "decrypt";
+    const ABOUT: &'static str = "opens an age v1 file";
+    const FLOW: Flow = Flow::Filter;
+    type Outputs = Outputs;
+
+    fn run(self, context: &Context) -> Result<Outputs> {
+        let mut identities = Vec::new();
+        if let Some(secret) = &self.identity {
+            let parsed = crypto::parse_identities(secret.expose());
+            identities.extend(parsed.map_err(|error| {
+                Diagnostic::failure("TL0621", "the secret `identity` holds no identity").cause(&error)
+            })?);
+        }
+        if let Some(path) = &self.identity_file {
+            identities.extend(crypto::read_identities(path.as_path()).map_err(|error| {
+                let message = format!("the identities in `{}` cannot be used", path.as_path().display());
+                Diagnostic::failure("TL0621", message).cause(&error)
+            })?);
+        }
+        let recipients: Vec<String> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
+        let keys: Vec<Key> = identities.into_iter().map(Key::X25519).collect();
+        context.record("key.used", Severity::Notice, json!({ "recipients": recipients }))?;
+        let mut input = Input { reader: context.open(&self.artifact)?, context };
+        let (artifact, mut output) = context.create()?;
+        crypto::open(&keys, &mut input, &mut output, threads())
+            .map_err(|error| context.cancel.check().err().unwrap_or_else(|| error.into()))?;
+        output.finish().map_err(|error| super::download::write_failed(context, &error))?;
+        Ok(Outputs { artifact, recipients })
+    }
+}

@@ -1,0 +1,72 @@
+use std::io::{Read, Write};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::artifact::ArtifactRef;
+use super::upload::parse_key;
+use super::{Context, Flow, Stage};
+use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::storage::Error;
+
+/// Settings of `download`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Download {
+    /// The store, by the name it has in `stores`.
+    #[schemars(extend("x-tl-type" = "store"))]
+    store: String,
+    /// The name of the object in the store.
+    #[schemars(length(min = 1))]
+    key: String,
+}
+
+/// Outputs of `download`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Outputs {
+    /// The object's bytes.
+    artifact: ArtifactRef,
+    /// How many they are.
+    bytes: u64,
+}
+
+impl Stage for Download {
+    const NAME: &'static str = "download";
+    const ABOUT: &'static str = "fetches an object from a store, and compares it with the digest that the store keeps";
+    const FLOW: Flow = Flow::Source;
+    type Outputs = Outputs;
+
+    fn run(self, context: &Context) -> Result<Outputs> {
+        let store = context.store(&self.store)?;
+        let key = parse_key(&self.key)?;
+        let uri = store.uri(&key);
+        let kept = store.stat(&key)?.ok_or_else(|| Error::NoObject { uri: uri.clone() })?;
+        let mut object = store.get(&key)?;
+        let (artifact, mut writer) = context.create()?;
+        let mut block = vec![0; 256 * 1024];
+        loop {
+            context.cancel.check()?;
+            let read = object.read(&mut block).map_err(|error| Error::from_io(&uri, error))?;
+            if read == 0 {
+                break;
+            }
+            writer.write_all(&block[..read]).map_err(|error| write_failed(context, &error))?;
+            context.meter.add_bytes(read as u64);
+        }
+        let (hash, size) = writer.so_far();
+        if size != kept.size || kept.sha256.is_some_and(|kept| kept != hash) {
+            let message = format!("`{uri}` is not what its store keeps the digest of");
+            return Err(Diagnostic::new("TL0642", Kind::Verification, message)
+                .help("the object was changed after it was delivered: take another copy"));
+        }
+        writer.finish().map_err(|error| write_failed(context, &error))?;
+        Ok(Outputs { artifact, bytes: size })
+    }
+}
+
+/// The artifact could not be written: the run was stopped, the consumer went, or the disk is full.
+pub(super) fn write_failed(context: &Context, error: &std::io::Error) -> Diagnostic {
+    context.cancel.check().err().unwrap_or_else(|| {
+        Diagnostic::failure("TL0607", "the artifact could not be written").cause(error).help("make room, then run again")
+    })
+}

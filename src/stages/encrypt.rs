@@ -1,0 +1,103 @@
+use std::fs;
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::artifact::{ArtifactReader, ArtifactRef};
+use super::{Context, Flow, Severity, Stage};
+use crate::crypto::{self, Recipient};
+use crate::diagnostic::{Diagnostic, Result};
+use crate::value::FilePath;
+
+/// Settings of `encrypt`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 2))]
+pub struct Encrypt {
+    /// What to seal.
+    artifact: ArtifactRef,
+    /// Who may open it: recipients as `tl key show` prints them.
+    #[serde(default)]
+    #[schemars(length(min = 1), inner(regex(pattern = "^age1[02-9ac-hj-np-z]{58}$")))]
+    recipients: Vec<String>,
+    /// A file of recipients, one a line.
+    recipients_file: Option<FilePath>,
+}
+
+/// Outputs of `encrypt`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Outputs {
+    /// The sealed bytes: an age v1 file.
+    artifact: ArtifactRef,
+    /// Who may open it.
+    recipients: Vec<String>,
+}
+
+impl Stage for Encrypt {
+    const NAME: &'static str = "encrypt";
+    const ABOUT: &'static str = "seals an artifact as an age v1 file";
+    const FLOW: Flow = Flow::Filter;
+    type Outputs = Outputs;
+
+    fn run(self, context: &Context) -> Result<Outputs> {
+        let recipients = self.recipients()?;
+        let names: Vec<String> = recipients.iter().map(ToString::to_string).collect();
+        context.record("seal.intent", Severity::Info, json!({ "recipients": names }))?;
+        let mut input = Input { reader: context.open(&self.artifact)?, context };
+        let (artifact, mut output) = context.create()?;
+        let sealed = crypto::seal(&recipients, &mut input, &mut output, threads())
+            .map_err(|error| context.cancel.check().err().unwrap_or_else(|| error.into()))?;
+        output.finish().map_err(|error| super::download::write_failed(context, &error))?;
+        let data = json!({
+            "size": sealed.sealed_bytes, "plaintext_size": sealed.plaintext_bytes,
+            "header_sha256": crate::value::hex(&sealed.header_sha256),
+        });
+        context.record("seal.done", Severity::Info, data)?;
+        Ok(Outputs { artifact, recipients: names })
+    }
+}
+
+impl Encrypt {
+    fn recipients(&self) -> Result<Vec<Recipient>> {
+        let mut recipients = Vec::new();
+        for text in &self.recipients {
+            recipients.push(text.parse().map_err(|error| {
+                Diagnostic::failure("TL0620", format!("`{text}` is no recipient")).cause(&error)
+            })?);
+        }
+        if let Some(path) = &self.recipients_file {
+            let path = path.as_path();
+            let failed = |error: &dyn std::error::Error| {
+                Diagnostic::failure("TL0620", format!("the recipients in `{}` cannot be used", path.display()))
+                    .cause(error)
+                    .help("one recipient a line, as `tl key show IDENTITY-FILE` prints them")
+            };
+            let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+            recipients.extend(crypto::parse_recipients(&text).map_err(|error| failed(&error))?);
+        }
+        Ok(recipients)
+    }
+}
+
+/// Sealing and opening use all cores.
+pub(super) fn threads() -> NonZeroUsize {
+    available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Counts what passes.
+pub(super) struct Input<'a> {
+    pub(super) reader: ArtifactReader,
+    pub(super) context: &'a Context,
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.context.meter.add_bytes(read as u64);
+        Ok(read)
+    }
+}

@@ -1,0 +1,48 @@
+//! The errors of the layers below, with their codes.
+
+use crate::diagnostic::{Diagnostic, Kind};
+use crate::{crypto, storage};
+
+impl From<storage::Error> for Diagnostic {
+    fn from(error: storage::Error) -> Self {
+        use storage::Error;
+        let (code, kind, help) = match &error {
+            Error::Missing { .. } => (
+                "TL0630",
+                Kind::Destination,
+                "mount it, make the directory, or say `create: true` in the store",
+            ),
+            Error::NoObject { .. } => ("TL0631", Kind::Destination, "look for its key in `tl audit show`"),
+            Error::Exists { .. } => {
+                ("TL0632", Kind::Failure, "give the key a part that is new each time, such as ${{ run.id }}, or `overwrite: true`")
+            }
+            Error::Denied { .. } => ("TL0633", Kind::Key, "check owner and mode, and as whom tl runs"),
+            Error::Full { .. } => ("TL0634", Kind::Failure, "make room, then run again"),
+            Error::Altered { .. } => ("TL0635", Kind::Failure, "check memory and disk of this machine"),
+            Error::Source { .. } => ("TL0604", Kind::Failure, "see the stage that gives the data"),
+            Error::Io { .. } => ("TL0636", Kind::Failure, "see what the system says above"),
+        };
+        let transient = error.is_transient() || matches!(error, Error::Altered { .. });
+        Self::new(code, kind, error.to_string()).help(help).transient(transient).cause_of(&error)
+    }
+}
+
+impl From<crypto::Error> for Diagnostic {
+    fn from(error: crypto::Error) -> Self {
+        if error.is_wrong_key() {
+            return Self::new("TL0622", Kind::Key, "none of the identities opens this file")
+                .help("use an identity whose recipient it was sealed for; `tl key show FILE` prints the recipient");
+        }
+        Self::failure("TL0623", error.to_string()).cause_of(&error)
+    }
+}
+
+impl Diagnostic {
+    /// Adds what an error was caused by, but not the error itself: its words are the message.
+    fn cause_of(self, error: &dyn std::error::Error) -> Self {
+        match error.source() {
+            Some(source) => self.cause(source),
+            None => self,
+        }
+    }
+}

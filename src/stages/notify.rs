@@ -1,0 +1,58 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Flow, Stage};
+use crate::channels::Message;
+use crate::diagnostic::Result;
+
+/// Settings of `notify`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Notify {
+    /// The channels, by the names they have in `channels`.
+    #[schemars(length(min = 1), extend("items" = { "type": "string", "x-tl-type": "channel" }))]
+    to: Vec<String>,
+    /// One line.
+    subject: String,
+    /// The text; the subject alone without it.
+    #[serde(default)]
+    body: String,
+}
+
+/// Outputs of `notify`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Outputs {
+    /// The channels that took the message.
+    delivered: Vec<String>,
+}
+
+impl Stage for Notify {
+    const NAME: &'static str = "notify";
+    const ABOUT: &'static str = "sends a message to channels";
+    const FLOW: Flow = Flow::None;
+    type Outputs = Outputs;
+
+    fn run(self, context: &Context) -> Result<Outputs> {
+        let shared = &context.shared;
+        let message = Message {
+            // The same for each attempt, so that a receiver can tell a repetition.
+            id: format!("{}.{}", shared.run, context.stage),
+            time: jiff::Timestamp::now().to_string(),
+            when: "stage".to_owned(),
+            pipeline: shared.pipeline.clone(),
+            run: shared.run.clone(),
+            subject: shared.masker.mask(&self.subject).replace(['\n', '\r'], " "),
+            body: shared.masker.mask(&self.body),
+        };
+        let mut delivered = Vec::new();
+        let mut failed = None;
+        for channel in self.to {
+            context.cancel.check()?;
+            match context.deliver(&channel, &message) {
+                Ok(_) => delivered.push(channel),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(Outputs { delivered }), Err)
+    }
+}
