@@ -3,9 +3,14 @@
 //!
 //! ARCHITECTURE.md shows the flow through these modules and who may import whom.
 
+pub mod audit;
 pub mod channels;
+pub mod crypto;
 pub mod diagnostic;
+pub mod event;
 pub mod expression;
+pub mod pipeline;
+pub mod stages;
 pub mod storage;
 pub mod template;
 pub mod value;

@@ -1,0 +1,24 @@
+//! Sealed files, the keys that open them, and signatures: the only door to libsodium.
+//!
+//! A sealed file is an age v1 file (<https://c2sp.org/age>): plaintext and recipients flow in, a header and a stream of
+//! 64 KiB chunks flow out, and the way back releases nothing that is not authentic. Any age implementation can open what
+//! this module seals. Nothing here knows about files, pipelines or people; no secret is ever part of an error.
+
+mod error;
+mod header;
+mod keys;
+mod pipeline;
+mod scrypt;
+mod sodium;
+mod stanza;
+mod stream;
+
+pub mod sign;
+
+pub use error::{Error, KeyError, LineError};
+pub use keys::{Identity, Key, Recipient, parse_identities, parse_recipients};
+pub use sodium::random;
+pub use stream::{Opened, Sealed, open, seal, sealed_len};
+
+#[cfg(test)]
+mod tests;
