@@ -125,6 +125,7 @@ fn percent(bytes: &[u8], space: &str, upper: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
     #[test]
