@@ -3,5 +3,7 @@
 //!
 //! ARCHITECTURE.md shows the flow through these modules and who may import whom.
 
+pub mod audit;
+pub mod crypto;
 pub mod diagnostic;
 pub mod value;
