@@ -5,6 +5,7 @@
 
 pub mod diagnostic;
 pub mod expression;
+pub mod stages;
 pub mod storage;
 pub mod value;
 pub mod vault;

@@ -140,10 +140,8 @@ impl Checker<'_> {
             return Err(self.mistake(id, "TL0302", format!("`{name}` is not known here: {reason}")));
         }
         let known: Vec<&str> = self.scope.names.keys().map(String::as_str).collect();
-        let help = did_you_mean(name, known.iter().copied()).map_or_else(
-            || format!("known here: {}", list(&known)),
-            |near| format!("did you mean `{near}`?"),
-        );
+        let help = did_you_mean(name, known.iter().copied())
+            .map_or_else(|| format!("known here: {}", list(&known)), |near| format!("did you mean `{near}`?"));
         Err(self.mistake(id, "TL0302", format!("unknown name `{name}`")).help(help))
     }
 
@@ -280,9 +278,7 @@ mod tests {
     use super::*;
 
     fn scope() -> Scope {
-        let strings = |names: &[&str]| {
-            names.iter().map(|n| ((*n).to_owned(), Type::String)).collect::<Vec<_>>()
-        };
+        let strings = |names: &[&str]| names.iter().map(|n| ((*n).to_owned(), Type::String)).collect::<Vec<_>>();
         let outputs = Type::record(
             "outputs",
             [

@@ -6,8 +6,8 @@ use cel::objects::{Key, Map};
 use cel::{Context, Env, IdedExpr, Value};
 use serde_json::{Number, Value as Json};
 
-use super::template::{Expression, Part, Template};
 use super::Mistake;
+use super::template::{Expression, Part, Template};
 
 /// Building it costs more than most evaluations.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));

@@ -166,8 +166,10 @@ fn conditional(condition: &Type, yes: &Type, no: &Type) -> Checked {
 pub(super) fn function(name: &str, receiver: bool, kinds: &[Type]) -> Checked {
     let named: Vec<&Signature> = FUNCTIONS.iter().filter(|(known, ..)| *known == name).collect();
     if named.is_empty() {
-        let help = did_you_mean(name, FUNCTIONS.iter().map(|(known, ..)| *known))
-            .map_or_else(|| "`tl explain TL0308` lists the functions".to_owned(), |near| format!("did you mean `{near}`?"));
+        let help = did_you_mean(name, FUNCTIONS.iter().map(|(known, ..)| *known)).map_or_else(
+            || "`tl explain TL0308` lists the functions".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
         return Err(Problem { code: "TL0308", message: format!("unknown function `{name}`"), help });
     }
     if let Some(kind) = kinds.iter().find(|kind| matches!(kind, Type::Secret | Type::Artifact)) {
