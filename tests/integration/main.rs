@@ -1,0 +1,7 @@
+//! Every test that goes through the public interface, in one binary: each further one would link everything again.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+#![allow(unreachable_pub, reason = "what the modules share is `pub`, as in any other crate")]
+
+mod archive;
+mod tree;
