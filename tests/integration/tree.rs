@@ -181,7 +181,7 @@ impl Tree {
         }
         if is_root() {
             let path = self.file("modes/0", "root reads this");
-            fs::set_permissions(path, Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path, Permissions::from_mode(0o0)).unwrap();
             for (uid, gid) in [(1, 2), (12_345, 54_321), (3_000_000, 4_000_000_000)] {
                 let path = self.file(format!("modes/owned by {uid}"), "");
                 lchown(&path, Some(uid), Some(gid)).unwrap();
@@ -372,7 +372,7 @@ fn digest(path: &Path, size: u64) -> [u8; 32] {
             Err(rustix::io::Errno::NXIO) => break,
             Err(error) => panic!("{}: {error}", path.display()),
         }
-        let length = 4096.min(size - at) as usize;
+        let length = usize::try_from(size - at).unwrap().min(block.len());
         file.read_exact_at(&mut block[..length], at).unwrap();
         if block[..length].iter().any(|&byte| byte != 0) {
             hash.update(at.to_le_bytes());

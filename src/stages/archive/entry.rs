@@ -185,7 +185,7 @@ mod tests {
         let mut records = BTreeMap::new();
         let header = tar::Header::from_byte_slice(blocks.last_chunk::<512>().unwrap()).clone();
         if blocks.len() > 512 {
-            let size = tar::Header::from_byte_slice(&blocks[..512]).size().unwrap() as usize;
+            let size = usize::try_from(tar::Header::from_byte_slice(&blocks[..512]).size().unwrap()).unwrap();
             for record in tar::PaxExtensions::new(&blocks[512..512 + size]) {
                 let record = record.unwrap();
                 records.insert(record.key().unwrap().to_owned(), record.value_bytes().to_vec());
@@ -225,8 +225,8 @@ mod tests {
             (0, 0, None),
             (0, 1, Some("0.000000001")),
             (-1, 0, Some("-1")),
-            (OCTAL_11 as i64, 0, None),
-            (OCTAL_11 as i64 + 1, 0, Some("8589934592")),
+            (OCTAL_11.cast_signed(), 0, None),
+            (OCTAL_11.cast_signed() + 1, 0, Some("8589934592")),
         ] {
             let meta = Meta { mtime: Time { seconds, nanoseconds }, ..meta() };
             let (records, _) = parse(&headers(b"f", Body::File(0), &meta, "ann"));

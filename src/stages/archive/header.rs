@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::meta::Time;
-use super::output::BLOCK;
+use super::output::fill_block;
 
 /// The largest owner and device number of a ustar field.
 pub(super) const OCTAL_7: u64 = 0o777_7777;
@@ -60,7 +60,7 @@ impl Records {
         header.set_cksum();
         let mut blocks = header.as_bytes().to_vec();
         blocks.extend_from_slice(&self.0);
-        blocks.resize(blocks.len().next_multiple_of(BLOCK as usize), 0);
+        fill_block(&mut blocks);
         blocks
     }
 }

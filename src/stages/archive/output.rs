@@ -3,11 +3,16 @@ use std::io::{BufWriter, Write};
 use super::error::Error;
 
 /// The size of a block of tar.
-pub(super) const BLOCK: u64 = 512;
+const BLOCK: u64 = 512;
 /// Twenty blocks, the record that every tar writes when not told otherwise: tape drives and `dd` scripts expect it.
 const RECORD: u64 = 20 * BLOCK;
 
 static ZEROS: [u8; 4096] = [0; 4096];
+
+/// Adds zeros up to the next block.
+pub(super) fn fill_block(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+}
 
 /// The stream of blocks; knows how long it is.
 pub(super) struct Output<'a> {

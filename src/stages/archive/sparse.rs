@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-use super::output::BLOCK;
+use super::output::fill_block;
 
 /// A run of bytes that are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Map {
             writeln!(text, "{}\n{}", extent.offset, extent.length).expect("a String takes everything");
         }
         let mut bytes = text.into_bytes();
-        bytes.resize(bytes.len().next_multiple_of(BLOCK as usize), 0);
+        fill_block(&mut bytes);
         bytes
     }
 }

@@ -249,17 +249,14 @@ impl Writer<'_> {
         let attributes = self.attributes(place, Subject::Open(file.as_fd()));
         let map = if meta.allocated < meta.size { Map::of(&file, meta.size) } else { None };
         let whole = [Extent { offset: 0, length: meta.size }];
-        let (extents, stored) = match &map {
-            Some(map) => {
-                let text = map.text();
-                self.headers(place.walk.path(), Body::Sparse(map, text.len() as u64), &meta, &attributes)?;
-                self.out.put(&text)?;
-                (map.extents(), map.stored())
-            }
-            None => {
-                self.headers(place.walk.path(), Body::File(meta.size), &meta, &attributes)?;
-                (&whole[..], meta.size)
-            }
+        let (extents, stored) = if let Some(map) = &map {
+            let text = map.text();
+            self.headers(place.walk.path(), Body::Sparse(map, text.len() as u64), &meta, &attributes)?;
+            self.out.put(&text)?;
+            (map.extents(), map.stored())
+        } else {
+            self.headers(place.walk.path(), Body::File(meta.size), &meta, &attributes)?;
+            (&whole[..], meta.size)
         };
         if stored > BUFFER as u64 {
             // Advice that is not taken costs nothing.
