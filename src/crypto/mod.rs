@@ -6,6 +6,7 @@
 
 mod error;
 mod header;
+mod identity_file;
 mod keys;
 mod pipeline;
 mod scrypt;
@@ -16,6 +17,7 @@ mod stream;
 pub mod sign;
 
 pub use error::{Error, KeyError, LineError};
+pub use identity_file::{IdentityFileError, create_identity, read_identities};
 pub use keys::{Identity, Key, Recipient, parse_identities, parse_recipients};
 pub use sodium::random;
 pub use stream::{Opened, Sealed, open, seal, sealed_len};

@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, Result};
 /// Settings of `assert`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Assert {
+pub(super) struct Assert {
     /// What must be true, such as `${{ needs.collect.outputs.files > 0 }}`.
     that: bool,
     /// What to say when it is not.
@@ -32,7 +32,7 @@ enum Otherwise {
 
 /// Outputs of `assert`: none.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Outputs {}
+pub(super) struct Outputs {}
 
 /// The code of an error that means: this stage has nothing to do.
 pub(crate) const SKIP: &str = "TL0661";

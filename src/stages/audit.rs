@@ -7,11 +7,11 @@ use crate::diagnostic::Result;
 /// Settings of `audit`: none yet. Every run is recorded and signed anyway; this signs in the middle of one.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Audit {}
+pub(super) struct Audit {}
 
 /// Outputs of `audit`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Outputs {
+pub(super) struct Outputs {
     /// The signed note.
     checkpoint: String,
     /// The Merkle root, base64.

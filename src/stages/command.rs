@@ -73,11 +73,9 @@ impl Command {
 
     async fn wait(&self, context: &Context, output: &Path) -> Result<ExitStatus> {
         let mut child = self.spawn(context, output)?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let lines = async {
-            tokio::join!(
-                tell_lines(context, Stream::Stdout, child.stdout.take()),
-                tell_lines(context, Stream::Stderr, child.stderr.take()),
-            )
+            tokio::join!(tell_lines(context, Stream::Stdout, stdout), tell_lines(context, Stream::Stderr, stderr))
         };
         tokio::pin!(lines);
         let mut silent = false;

@@ -13,7 +13,7 @@ use crate::value::{FilePath, Secret};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(extend("minProperties" = 2))]
-pub struct Decrypt {
+pub(super) struct Decrypt {
     /// What to open: an age v1 file.
     artifact: ArtifactRef,
     /// The identity, from a secret.
@@ -24,7 +24,7 @@ pub struct Decrypt {
 
 /// Outputs of `decrypt`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Outputs {
+pub(super) struct Outputs {
     /// The opened bytes.
     artifact: ArtifactRef,
     /// To whom the identities belong.

@@ -12,7 +12,7 @@ use crate::storage::Error;
 /// Settings of `download`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Download {
+pub(super) struct Download {
     /// The store, by the name it has in `stores`.
     #[schemars(extend("x-tl-type" = "store"))]
     store: String,
@@ -23,7 +23,7 @@ pub struct Download {
 
 /// Outputs of `download`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Outputs {
+pub(super) struct Outputs {
     /// The object's bytes.
     artifact: ArtifactRef,
     /// How many they are.

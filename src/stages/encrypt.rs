@@ -17,7 +17,7 @@ use crate::value::FilePath;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(extend("minProperties" = 2))]
-pub struct Encrypt {
+pub(super) struct Encrypt {
     /// What to seal.
     artifact: ArtifactRef,
     /// Who may open it: recipients as `tl key show` prints them.
@@ -30,7 +30,7 @@ pub struct Encrypt {
 
 /// Outputs of `encrypt`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Outputs {
+pub(super) struct Outputs {
     /// The sealed bytes: an age v1 file.
     artifact: ArtifactRef,
     /// Who may open it.

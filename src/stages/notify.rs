@@ -8,7 +8,7 @@ use crate::diagnostic::Result;
 /// Settings of `notify`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Notify {
+pub(super) struct Notify {
     /// The channels, by the names they have in `channels`.
     #[schemars(length(min = 1), extend("items" = { "type": "string", "x-tl-type": "channel" }))]
     to: Vec<String>,
@@ -21,7 +21,7 @@ pub struct Notify {
 
 /// Outputs of `notify`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Outputs {
+pub(super) struct Outputs {
     /// The channels that took the message.
     delivered: Vec<String>,
 }

@@ -13,7 +13,7 @@ use crate::value::{Digest, ObjectKey};
 /// Settings of `upload`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Upload {
+pub(super) struct Upload {
     /// What to deliver.
     artifact: ArtifactRef,
     /// The store, by the name it has in `stores`.
@@ -50,7 +50,7 @@ pub struct ObjectRef {
 
 /// Outputs of `upload`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Outputs {
+pub(super) struct Outputs {
     /// What was delivered.
     object: ObjectRef,
 }

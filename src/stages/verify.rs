@@ -14,7 +14,7 @@ use crate::value::{Digest, ObjectKey, parse_sha256};
 /// Settings of `verify`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Verify {
+pub(super) struct Verify {
     /// What to prove.
     object: ObjectRef,
     /// How thoroughly.
@@ -25,7 +25,7 @@ pub struct Verify {
 /// How thoroughly an object is proven. Each level includes the ones before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Level {
+pub(super) enum Level {
     /// It is there, in the right length.
     Presence,
     /// The digest that the store keeps for it is that of the source. Its bytes are not read.
@@ -37,7 +37,7 @@ pub enum Level {
 
 /// Outputs of `verify`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Outputs {
+pub(super) struct Outputs {
     /// The level that was reached.
     level: Level,
     /// How many bytes were read back.

@@ -86,7 +86,15 @@ impl Error {
         let Self::Io { source, .. } = self else { return false };
         matches!(
             Errno::from_io_error(source),
-            Some(Errno::IO | Errno::STALE | Errno::TIMEDOUT | Errno::BUSY | Errno::AGAIN | Errno::HOSTDOWN | Errno::NETDOWN)
+            Some(
+                Errno::IO
+                    | Errno::STALE
+                    | Errno::TIMEDOUT
+                    | Errno::BUSY
+                    | Errno::AGAIN
+                    | Errno::HOSTDOWN
+                    | Errno::NETDOWN
+            )
         )
     }
 }

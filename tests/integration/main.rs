@@ -1,3 +1,9 @@
-//! The one integration binary: every further one would link the AWS SDK again.
+//! Every test that goes through the program or the public library, in one binary: each further one would link everything
+//! again.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+#![allow(unreachable_pub, reason = "what the modules share is `pub`, as in any other crate")]
 
 mod age;
+mod archive;
+mod tree;

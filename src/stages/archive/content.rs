@@ -1,0 +1,163 @@
+use std::io;
+
+use super::error::Error;
+use super::meta::Meta;
+use super::options::Observer;
+use super::output::Output;
+use super::sparse::Extent;
+
+/// Large enough that system calls cost nothing, small enough for the caches.
+pub(super) const BUFFER: usize = 256 << 10;
+
+/// How the content came out. Always as many bytes as were promised.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// All of it was there.
+    Whole,
+    /// The file ended at this offset; zeros stand for the rest.
+    Short(u64),
+    /// Reading failed at this offset; zeros stand for the rest.
+    Failed(u64, io::Error),
+}
+
+impl Content {
+    /// What to tell about a file that was `promised` in its header and is `after` its content was read.
+    pub(super) fn problem(&self, promised: &Meta, after: &Meta) -> Option<String> {
+        match self {
+            Self::Failed(at, error) => Some(format!("cannot be read at byte {at} ({error}); zeros stand for the rest")),
+            Self::Short(at) => Some(format!("shrank while being read; zeros stand for what was behind byte {at}")),
+            Self::Whole if after.size > promised.size => {
+                Some(format!("grew while being read; its first {} bytes are stored", promised.size))
+            }
+            Self::Whole if after.size < promised.size => Some("shrank while being read".to_owned()),
+            Self::Whole if after.mtime != promised.mtime => Some("changed while being read".to_owned()),
+            Self::Whole => None,
+        }
+    }
+}
+
+/// Copies these runs of a file and fills the last block. The header has promised their length: it is kept even when the
+/// file shrinks or its disk fails, because everything behind it would be lost otherwise.
+pub(super) fn copy(
+    mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+    extents: &[Extent],
+    buffer: &mut [u8],
+    out: &mut Output<'_>,
+    observer: &dyn Observer,
+) -> Result<Content, Error> {
+    let mut content = Content::Whole;
+    for extent in extents {
+        let mut at = extent.offset;
+        let end = extent.offset + extent.length;
+        while at < end {
+            if observer.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let part = part_of(buffer, end - at);
+            if let Content::Whole = content {
+                match read_at(part, at) {
+                    Ok(0) => content = Content::Short(at),
+                    Ok(count) => {
+                        observer.progress(count as u64);
+                        out.put(&part[..count])?;
+                        at += count as u64;
+                    }
+                    Err(error) => content = Content::Failed(at, error),
+                }
+            } else {
+                out.put_zeros(part.len() as u64)?;
+                at += part.len() as u64;
+            }
+        }
+    }
+    out.end_block()?;
+    Ok(content)
+}
+
+/// The reads stay aligned to blocks of the file system as long as the file is.
+fn part_of(buffer: &mut [u8], left: u64) -> &mut [u8] {
+    let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+    &mut buffer[..length]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::path::Path;
+
+    struct Quiet {
+        read: Cell<u64>,
+        cancel_after: u64,
+    }
+
+    impl Observer for Quiet {
+        fn progress(&self, bytes: u64) {
+            self.read.set(self.read.get() + bytes);
+        }
+
+        fn warn(&self, path: &Path, reason: String) {
+            panic!("{}: {reason}", path.display());
+        }
+
+        fn cancelled(&self) -> bool {
+            self.read.get() >= self.cancel_after
+        }
+    }
+
+    fn run(
+        read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+        extents: &[(u64, u64)],
+        cancel_after: u64,
+    ) -> (Result<Content, Error>, Vec<u8>, u64) {
+        let extents: Vec<_> = extents.iter().map(|&(offset, length)| Extent { offset, length }).collect();
+        let observer = Quiet { read: Cell::new(0), cancel_after };
+        let mut bytes = Vec::new();
+        let mut out = Output::new(&mut bytes);
+        let result = copy(read_at, &extents, &mut [0; 1024], &mut out, &observer);
+        drop(out);
+        (result, bytes, observer.read.get())
+    }
+
+    /// A file of so many bytes `x` that is read in odd portions.
+    fn file(size: u64) -> impl FnMut(&mut [u8], u64) -> io::Result<usize> {
+        move |part, at| {
+            let count = part.len().min(700).min(usize::try_from(size.saturating_sub(at)).unwrap());
+            part[..count].fill(b'x');
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn short_reads_are_continued() {
+        let (content, bytes, read) = run(file(3000), &[(0, 3000)], u64::MAX);
+        assert!(matches!(content.unwrap(), Content::Whole));
+        assert_eq!((bytes.len(), read), (3072, 3000));
+        assert!(bytes[..3000].iter().all(|&byte| byte == b'x') && bytes[3000..].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_short_file_is_filled_with_zeros_over_all_runs() {
+        let (content, bytes, read) = run(file(1500), &[(0, 1000), (1400, 2000), (9000, 10)], u64::MAX);
+        assert!(matches!(content.unwrap(), Content::Short(1500)));
+        assert_eq!((bytes.len(), read), (3072, 1100));
+        assert!(bytes[..1100].iter().all(|&byte| byte == b'x') && bytes[1100..].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_failing_disk_is_filled_with_zeros() {
+        let mut good = file(u64::MAX);
+        let failing = |part: &mut [u8], at: u64| if at > 0 { Err(io::Error::other("EIO")) } else { good(part, at) };
+        let (content, bytes, _) = run(failing, &[(0, 2048)], u64::MAX);
+        assert!(matches!(content.unwrap(), Content::Failed(700, _)));
+        assert_eq!(bytes.len(), 2048);
+        assert!(bytes[700..].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_cancelled_copy_stops_between_buffers() {
+        let (content, _, read) = run(file(u64::MAX), &[(0, 1 << 30)], 2000);
+        assert!(matches!(content, Err(Error::Cancelled)));
+        assert_eq!(read, 2100);
+    }
+}

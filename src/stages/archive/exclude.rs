@@ -1,0 +1,178 @@
+use std::path::Path;
+
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+
+/// Checked exclude patterns; [`Options::exclude`](super::Options::exclude) says what they mean.
+#[derive(Debug)]
+pub(super) struct Excludes {
+    directories: Rules,
+    others: Rules,
+}
+
+/// One entry, in the three spellings that patterns are matched against.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<'a> {
+    /// Its last component. The root of a tree archived as `.` has none.
+    pub(super) name: Option<&'a Path>,
+    /// Its path in the archive.
+    pub(super) archived: &'a Path,
+    /// Its path on this machine.
+    pub(super) absolute: &'a Path,
+    /// Patterns with a trailing `/` are for directories alone.
+    pub(super) directory: bool,
+}
+
+#[derive(Debug)]
+struct Rules {
+    name: GlobSet,
+    archived: GlobSet,
+    absolute: GlobSet,
+}
+
+/// Checks patterns before anything runs. Fails with the index of the first wrong one and what is wrong with it, which
+/// completes the sentence "the pattern …".
+pub fn validate_excludes(patterns: &[String]) -> Result<(), (usize, String)> {
+    Excludes::new(patterns).map(drop)
+}
+
+impl Excludes {
+    pub(super) fn new(patterns: &[String]) -> Result<Self, (usize, String)> {
+        let mut directories = Builders::new();
+        let mut others = Builders::new();
+        for (index, pattern) in patterns.iter().enumerate() {
+            let stem = pattern.strip_suffix('/').unwrap_or(pattern);
+            let glob = parse(stem).map_err(|reason| (index, reason))?;
+            directories.choose(stem).add(glob.clone());
+            if stem == pattern {
+                others.choose(stem).add(glob);
+            }
+        }
+        let last = patterns.len().saturating_sub(1);
+        let too_many = |error: globset::Error| (last, format!("is one too many: {error}"));
+        Ok(Self { directories: directories.build().map_err(too_many)?, others: others.build().map_err(too_many)? })
+    }
+
+    pub(super) fn matches(&self, candidate: Candidate<'_>) -> bool {
+        let rules = if candidate.directory { &self.directories } else { &self.others };
+        // Without a name only the absolute spelling means anything: `.*` must not exclude the whole tree `.`.
+        rules.absolute.is_match(candidate.absolute)
+            || candidate
+                .name
+                .is_some_and(|name| rules.name.is_match(name) || rules.archived.is_match(candidate.archived))
+    }
+}
+
+fn parse(stem: &str) -> Result<Glob, String> {
+    if stem.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if stem.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err("has a component `.` or `..`, which no path in an archive has".to_owned());
+    }
+    GlobBuilder::new(stem)
+        .literal_separator(true)
+        .build()
+        .map_err(|error| format!("is not a glob pattern: {}", error.kind()))
+}
+
+struct Builders {
+    name: GlobSetBuilder,
+    archived: GlobSetBuilder,
+    absolute: GlobSetBuilder,
+}
+
+impl Builders {
+    fn new() -> Self {
+        Self { name: GlobSetBuilder::new(), archived: GlobSetBuilder::new(), absolute: GlobSetBuilder::new() }
+    }
+
+    fn choose(&mut self, stem: &str) -> &mut GlobSetBuilder {
+        match stem {
+            _ if stem.starts_with('/') => &mut self.absolute,
+            _ if stem.contains('/') => &mut self.archived,
+            _ => &mut self.name,
+        }
+    }
+
+    fn build(self) -> Result<Rules, globset::Error> {
+        Ok(Rules { name: self.name.build()?, archived: self.archived.build()?, absolute: self.absolute.build()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn excluded(pattern: &str, archived: &str, directory: bool) -> bool {
+        let archived = Path::new(archived);
+        Excludes::new(&[pattern.to_owned()]).unwrap().matches(Candidate {
+            name: archived.file_name().map(Path::new),
+            archived,
+            absolute: &Path::new("/").join(archived),
+            directory,
+        })
+    }
+
+    #[test]
+    fn each_form_of_a_pattern_has_its_subject() {
+        for (pattern, archived, expected) in [
+            ("*.tmp", "srv/a.tmp", true),
+            ("*.tmp", "srv/a.tmp.d", false),
+            ("cache", "srv/cache", true),
+            ("cache", "cache", true),
+            ("cache", "srv/cached", false),
+            (".*", "srv/.hidden", true),
+            ("srv/*/cache", "srv/a/cache", true),
+            ("srv/*/cache", "srv/a/b/cache", false),
+            ("srv/*/cache", "x/srv/a/cache", false),
+            ("srv/**/cache", "srv/a/b/cache", true),
+            ("**/target/debug", "srv/a/target/debug", true),
+            ("**/target/debug", "target/debug", true),
+            ("srv/a/**", "srv/a/b", true),
+            ("srv/a/**", "srv/a", false),
+            ("/srv/a", "srv/a", true),
+            ("/srv/a", "x/srv/a", false),
+            ("/a", "srv/a", false),
+            ("[ab]?", "srv/a1", true),
+            ("{x,y}.log", "y.log", true),
+            (r"\*", "srv/*", true),
+            (r"\*", "srv/a", false),
+        ] {
+            assert_eq!(excluded(pattern, archived, false), expected, "{pattern} on {archived}");
+        }
+    }
+
+    #[test]
+    fn a_trailing_slash_means_directories() {
+        assert!(excluded("cache/", "srv/cache", true));
+        assert!(!excluded("cache/", "srv/cache", false));
+        assert!(excluded("srv/cache/", "srv/cache", true));
+    }
+
+    #[test]
+    fn the_tree_archived_as_a_dot_is_not_a_hidden_file() {
+        let root = Candidate { name: None, archived: Path::new("."), absolute: Path::new("/srv"), directory: true };
+        for (pattern, expected) in [(".*", false), ("*", false), ("**/*", false), ("/srv", true)] {
+            assert_eq!(Excludes::new(&[pattern.to_owned()]).unwrap().matches(root), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn names_of_any_bytes_are_matched() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let name = Path::new(OsStr::from_bytes(b"caf\xe9.tmp"));
+        let candidate = Candidate { name: Some(name), archived: name, absolute: name, directory: false };
+        assert!(Excludes::new(&["*.tmp".to_owned()]).unwrap().matches(candidate));
+    }
+
+    #[test]
+    fn a_wrong_pattern_is_named() {
+        let check = |pattern: &str| validate_excludes(&["fine".to_owned(), pattern.to_owned()]).unwrap_err();
+        for pattern in ["", "/", "[a", "{a", "a/../b", "./a"] {
+            assert_eq!(check(pattern).0, 1, "{pattern}");
+        }
+        assert_eq!(check("[a").1, "is not a glob pattern: unclosed character class; missing ']'");
+        assert_eq!(validate_excludes(&[]), Ok(()));
+    }
+}

@@ -1,0 +1,152 @@
+use std::cell::Cell;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Observer, Options, Summary};
+use crate::diagnostic::{Diagnostic, Result};
+use crate::stages::artifact::{ArtifactRef, ArtifactWriter};
+use crate::stages::{Context, Flow, Stage};
+
+/// Settings of `archive`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Archive {
+    /// Files and directories. Relative ones are meant from the folder of the pipeline file, and keep their name.
+    #[schemars(length(min = 1))]
+    sources: Vec<PathBuf>,
+    /// What to leave out: `*.tmp` by name, `srv/*/cache` by path in the archive, `/srv/*/cache` by absolute path; `**`
+    /// crosses folders, a trailing `/` means folders only.
+    #[serde(default)]
+    exclude: Vec<String>,
+    /// How to compress the stream.
+    #[serde(default)]
+    compress: Compress,
+    /// How hard to compress, from 1 to 19.
+    #[serde(default = "default_level")]
+    #[schemars(range(min = 1, max = 19))]
+    level: i32,
+    /// Stay on the file system of each source.
+    #[serde(default)]
+    one_file_system: bool,
+}
+
+/// How to compress the stream.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Compress {
+    /// Not at all.
+    #[default]
+    None,
+    /// Zstandard, with a checksum.
+    Zstd,
+}
+
+/// Outputs of `archive`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Outputs {
+    /// A tar stream.
+    artifact: ArtifactRef,
+    /// How many files it holds.
+    files: u64,
+    /// How many bytes of files it holds.
+    bytes: u64,
+    /// How many files could not be read.
+    skipped: u64,
+}
+
+fn default_level() -> i32 {
+    zstd::DEFAULT_COMPRESSION_LEVEL
+}
+
+impl Stage for Archive {
+    const NAME: &'static str = "archive";
+    const ABOUT: &'static str = "collects files into one tar stream";
+    const FLOW: Flow = Flow::Source;
+    type Outputs = Outputs;
+
+    fn run(self, context: &Context) -> Result<Outputs> {
+        let options = Options {
+            sources: self.sources,
+            base: context.shared.base.clone(),
+            exclude: self.exclude,
+            one_file_system: self.one_file_system,
+        };
+        let (artifact, output) = context.create()?;
+        let observer = Watcher { context, told: Cell::new(0) };
+        let summary = match self.compress {
+            Compress::None => collect(&options, output, &observer, Ok),
+            Compress::Zstd => {
+                let mut encoder = zstd::Encoder::new(output, self.level).map_err(Error::Write).map_err(failed)?;
+                encoder.include_checksum(true).map_err(Error::Write).map_err(failed)?;
+                collect(&options, encoder, &observer, zstd::Encoder::finish)
+            }
+        };
+        let summary = summary.map_err(|error| context.cancel.check().err().unwrap_or_else(|| failed(error)))?;
+        observer.say_what_was_not_told();
+        Ok(Outputs { artifact, files: summary.files, bytes: summary.bytes, skipped: summary.skipped })
+    }
+}
+
+/// Writes the archive and says that this was all.
+fn collect<W: Write>(
+    options: &Options,
+    mut to: W,
+    observer: &Watcher<'_>,
+    finish: impl FnOnce(W) -> std::io::Result<ArtifactWriter>,
+) -> std::result::Result<Summary, Error> {
+    let summary = super::write(options, &mut to, observer)?;
+    finish(to).and_then(ArtifactWriter::finish).map_err(Error::Write)?;
+    Ok(summary)
+}
+
+fn failed(error: Error) -> Diagnostic {
+    let code = match error {
+        Error::MissingSource(_) => "TL0610",
+        Error::BadSource { .. } | Error::Pattern { .. } => "TL0611",
+        Error::UnreadableSource { .. } => "TL0612",
+        Error::Cancelled => "TL0601",
+        Error::Write(_) => "TL0607",
+    };
+    let diagnostic = Diagnostic::failure(code, error.to_string());
+    match std::error::Error::source(&error) {
+        Some(source) => diagnostic.cause(source),
+        None => diagnostic,
+    }
+}
+
+struct Watcher<'a> {
+    context: &'a Context,
+    told: Cell<u64>,
+}
+
+/// A tree of a million unreadable files is one problem, not a million.
+const MOST_WARNINGS: u64 = 100;
+
+impl Watcher<'_> {
+    fn say_what_was_not_told(&self) {
+        if let more @ 1.. = self.told.get().saturating_sub(MOST_WARNINGS) {
+            self.context.warn(Diagnostic::warning("TL0613", format!("and {more} more files like these")));
+        }
+    }
+}
+
+impl Observer for Watcher<'_> {
+    fn progress(&self, bytes: u64) {
+        self.context.meter.add_bytes(bytes);
+    }
+
+    fn warn(&self, path: &Path, reason: String) {
+        self.told.set(self.told.get() + 1);
+        if self.told.get() <= MOST_WARNINGS {
+            let message = format!("`{}`: {reason}", path.display());
+            self.context.warn(Diagnostic::warning("TL0613", message));
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.context.cancel.reason().is_some()
+    }
+}

@@ -1,0 +1,296 @@
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, fadvise, fstat, openat, readlinkat, statat};
+use rustix::io::{Errno, pread, retry_on_intr};
+
+use super::content::{self, BUFFER};
+use super::entry::{Body, Entry};
+use super::error::Error;
+use super::exclude::{Candidate, Excludes};
+use super::meta::{Id, Meta, Owners};
+use super::options::{Observer, Options, Summary};
+use super::output::Output;
+use super::source::{self, Source};
+use super::sparse::{Extent, Map};
+use super::walk::{Step, Walk, list, open_directory};
+use super::xattr::{self, Attributes, Subject};
+
+/// Writes an uncompressed tar archive of the sources to `out`.
+///
+/// Fails for wrong options, for a source that cannot be read, when `out` fails, and when the observer cancels. Anything
+/// below a source that cannot be read is reported to the observer, counted and left out.
+pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) -> Result<Summary, Error> {
+    let excludes = Excludes::new(&options.exclude)
+        .map_err(|(index, reason)| Error::Pattern { pattern: options.exclude[index].clone(), reason })?;
+    let sources = source::resolve(options)?;
+    let mut writer = Writer {
+        out: Output::new(out),
+        observer,
+        excludes,
+        one_file_system: options.one_file_system,
+        waiting: sources.iter().map(|source| source.name.clone()).collect(),
+        links: HashMap::new(),
+        owners: Owners::default(),
+        buffer: vec![0; BUFFER],
+        summary: Summary::default(),
+    };
+    for source in &sources {
+        if writer.waiting.contains(&source.name) {
+            writer.source(source)?;
+        }
+    }
+    writer.out.finish()?;
+    Ok(writer.summary)
+}
+
+/// What one archive needs while it is written.
+struct Writer<'a> {
+    out: Output<'a>,
+    observer: &'a dyn Observer,
+    excludes: Excludes,
+    one_file_system: bool,
+    /// Paths in the archive of the sources that the walk has not come by.
+    waiting: HashSet<PathBuf>,
+    links: HashMap<Id, Link>,
+    owners: Owners,
+    buffer: Vec<u8>,
+    summary: Summary,
+}
+
+/// A stored file that has other names.
+struct Link {
+    first: Vec<u8>,
+    /// How many names are still to come; at zero the file is forgotten, so that memory holds open ends alone.
+    others: u64,
+}
+
+/// An entry that the walk is at.
+struct Place<'a> {
+    walk: &'a Walk,
+    name: &'a CStr,
+    /// Its path on this machine.
+    absolute: PathBuf,
+    /// It is a source itself.
+    source: bool,
+}
+
+/// A directory to go on in.
+struct Inside {
+    directory: OwnedFd,
+    id: Id,
+    names: Vec<CString>,
+}
+
+/// Why an entry is not in the archive.
+enum Miss {
+    /// It cannot be stored; the work goes on without it.
+    Entry(io::Error),
+    /// The work cannot go on.
+    Fatal(Error),
+}
+
+impl From<Errno> for Miss {
+    fn from(error: Errno) -> Self {
+        Self::Entry(error.into())
+    }
+}
+
+impl From<Error> for Miss {
+    fn from(error: Error) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+impl Writer<'_> {
+    fn source(&mut self, source: &Source) -> Result<(), Error> {
+        let (parent, name) = source.open_parent()?;
+        let mut walk = Walk::new(parent, name, source.archived())
+            .map_err(|error| source::unreadable(&source.given, error.into()))?;
+        let anchor = source.anchor();
+        loop {
+            if self.observer.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            match walk.next() {
+                Step::End => return Ok(()),
+                Step::Lost(count) => {
+                    self.summary.skipped += count as u64;
+                    let reason = format!("was moved while being archived; {count} of its entries are left out");
+                    self.observer.warn(&anchor.join(inside(walk.path())), reason);
+                }
+                Step::Entry(name) => self.entry(&mut walk, &name, &anchor)?,
+            }
+        }
+    }
+
+    fn entry(&mut self, walk: &mut Walk, name: &CStr, anchor: &Path) -> Result<(), Error> {
+        let path = inside(walk.path());
+        let absolute = if path.as_os_str().is_empty() { anchor.to_owned() } else { anchor.join(path) };
+        let place = Place { source: self.waiting.remove(path), walk, name, absolute };
+        match self.visit(&place) {
+            Ok(None) => Ok(()),
+            Ok(Some(Inside { directory, id, names })) => {
+                walk.enter(directory, id, names);
+                Ok(())
+            }
+            Err(Miss::Fatal(error)) => Err(error),
+            Err(Miss::Entry(error)) if place.source => Err(source::unreadable(&place.absolute, error)),
+            Err(Miss::Entry(error)) => {
+                self.summary.skipped += 1;
+                let reason = match error.kind() {
+                    io::ErrorKind::NotFound => "vanished while being archived".to_owned(),
+                    _ => format!("cannot be archived: {error}"),
+                };
+                self.observer.warn(&place.absolute, reason);
+                Ok(())
+            }
+        }
+    }
+
+    fn visit(&mut self, place: &Place<'_>) -> Result<Option<Inside>, Miss> {
+        let meta = Meta::from(statat(place.walk.directory(), place.name, AtFlags::SYMLINK_NOFOLLOW)?);
+        if self.is_excluded(place, meta.kind) {
+            if place.source {
+                self.observer.warn(&place.absolute, "is a source, and a pattern excludes it".to_owned());
+            }
+            return Ok(None);
+        }
+        if meta.kind == FileType::Directory {
+            return self.directory(place);
+        }
+        if !self.is_stored_as_link(place, &meta)? {
+            let meta = self.leaf(place, meta)?;
+            if meta.links > 1 {
+                let link = Link { first: place.walk.path().to_vec(), others: meta.links - 1 };
+                self.links.insert(meta.id, link);
+            }
+        }
+        self.summary.files += 1;
+        Ok(None)
+    }
+
+    fn is_excluded(&self, place: &Place<'_>, kind: FileType) -> bool {
+        let path = inside(place.walk.path());
+        self.excludes.matches(Candidate {
+            name: path.file_name().map(Path::new),
+            archived: path,
+            absolute: &place.absolute,
+            directory: kind == FileType::Directory,
+        })
+    }
+
+    /// Stores a further name of a stored file.
+    fn is_stored_as_link(&mut self, place: &Place<'_>, meta: &Meta) -> Result<bool, Error> {
+        if meta.links < 2 {
+            return Ok(false);
+        }
+        let Some(mut link) = self.links.remove(&meta.id) else { return Ok(false) };
+        self.headers(place.walk.path(), Body::HardLink(&link.first), meta, &Attributes::new())?;
+        link.others -= 1;
+        if link.others > 0 {
+            self.links.insert(meta.id, link);
+        }
+        Ok(true)
+    }
+
+    fn directory(&mut self, place: &Place<'_>) -> Result<Option<Inside>, Miss> {
+        let directory = open_directory(place.walk.directory(), place.name)?;
+        let meta = Meta::from(fstat(&directory)?);
+        let attributes = self.attributes(place, Subject::Open(directory.as_fd()));
+        let path = [place.walk.path(), b"/"].concat();
+        self.headers(&path, Body::Directory, &meta, &attributes)?;
+        // Only directories are held back: on overlayfs a file's device need not be its directory's.
+        if self.one_file_system && meta.id.device != place.walk.device() && !place.source {
+            return Ok(None);
+        }
+        let (names, problem) = list(directory.as_fd());
+        if let Some(error) = problem {
+            self.summary.skipped += 1;
+            self.observer.warn(&place.absolute, format!("cannot be listed to its end: {error}"));
+        }
+        Ok(Some(Inside { directory, id: meta.id, names }))
+    }
+
+    /// Stores anything but a directory; returns what was stored, which may be newer than what was listed.
+    fn leaf(&mut self, place: &Place<'_>, meta: Meta) -> Result<Meta, Miss> {
+        let target;
+        let body = match meta.kind {
+            FileType::RegularFile => return self.file(place),
+            FileType::Symlink => {
+                target = readlinkat(place.walk.directory(), place.name, Vec::new())?;
+                if place.source {
+                    self.observer.warn(&place.absolute, "is a symbolic link: its target is not archived".to_owned());
+                }
+                Body::Symlink(target.to_bytes())
+            }
+            FileType::Fifo => Body::Fifo,
+            FileType::CharacterDevice => Body::CharacterDevice,
+            FileType::BlockDevice => Body::BlockDevice,
+            FileType::Socket => return Err(Miss::Entry(io::Error::other("it is a socket"))),
+            _ => return Err(Miss::Entry(io::Error::other("it is of a kind that no archive knows"))),
+        };
+        let attributes = self.attributes(place, Subject::Named(place.walk.directory(), place.name));
+        self.headers(place.walk.path(), body, &meta, &attributes)?;
+        Ok(meta)
+    }
+
+    fn file(&mut self, place: &Place<'_>) -> Result<Meta, Miss> {
+        let file = File::from(openat(place.walk.directory(), place.name, FILE, Mode::empty())?);
+        let meta = Meta::from(fstat(&file)?);
+        if meta.kind != FileType::RegularFile {
+            return Err(Miss::Entry(io::Error::other("it was replaced by something that is no file")));
+        }
+        let attributes = self.attributes(place, Subject::Open(file.as_fd()));
+        let map = if meta.allocated < meta.size { Map::of(&file, meta.size) } else { None };
+        let whole = [Extent { offset: 0, length: meta.size }];
+        let (extents, stored) = if let Some(map) = &map {
+            let text = map.text();
+            self.headers(place.walk.path(), Body::Sparse(map, text.len() as u64), &meta, &attributes)?;
+            self.out.put(&text)?;
+            (map.extents(), map.stored())
+        } else {
+            self.headers(place.walk.path(), Body::File(meta.size), &meta, &attributes)?;
+            (&whole[..], meta.size)
+        };
+        if stored > BUFFER as u64 {
+            // Advice that is not taken costs nothing.
+            fadvise(&file, 0, None, Advice::Sequential).ok();
+        }
+        let read_at = |buffer: &mut [u8], at| Ok(retry_on_intr(|| pread(&file, &mut *buffer, at))?);
+        let content = content::copy(read_at, extents, &mut self.buffer, &mut self.out, self.observer)?;
+        let after = fstat(&file).map_or(meta, Meta::from);
+        if let Some(problem) = content.problem(&meta, &after) {
+            self.observer.warn(&place.absolute, problem);
+        }
+        self.summary.bytes += stored;
+        Ok(meta)
+    }
+
+    fn attributes(&self, place: &Place<'_>, subject: Subject<'_>) -> Attributes {
+        xattr::read(subject).unwrap_or_else(|error| {
+            self.observer.warn(&place.absolute, format!("is stored without extended attributes: {error}"));
+            Attributes::new()
+        })
+    }
+
+    fn headers(&mut self, path: &[u8], body: Body<'_>, meta: &Meta, attributes: &Attributes) -> Result<(), Error> {
+        let owner = self.owners.of(meta);
+        self.out.put(&Entry { path, body, meta, owner: &owner, attributes }.headers())
+    }
+}
+
+/// Never through a symbolic link, and never waiting for the other end of a fifo that was swapped in.
+const FILE: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// A path in the archive as patterns and sources spell it: without `.`.
+fn inside(path: &[u8]) -> &Path {
+    let path = if path == b"." { b"" } else { path.strip_prefix(b"./").unwrap_or(path) };
+    Path::new(OsStr::from_bytes(path))
+}
