@@ -323,7 +323,7 @@ mod tests {
     fn what_the_language_forbids() {
         assert_eq!(refused("a: 1\nb: 2\na: 3\n"), [("TL0006", 3, 1)]);
         assert_eq!(refused("a:\n\tb: 1\n"), [("TL0007", 2, 1)]);
-        assert_eq!(refused("a: !x 1\n"), [("TL0008", 1, 7)]);
+        assert_eq!(refused("a: !x 1\n"), [("TL0008", 1, 4)]);
         assert_eq!(refused("a: 1\n---\nb: 2\n"), [("TL0009", 2, 1)]);
         assert_eq!(refused("# nothing\n"), [("TL0003", 0, 0)]);
         assert_eq!(refused("a: [1\n")[0].0, "TL0005");

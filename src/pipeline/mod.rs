@@ -20,5 +20,5 @@ pub use check::load;
 pub use document::Document;
 pub use inputs::resolve_inputs;
 pub use model::{Input, Notification, Pipeline, Place, Retry, Run, SecretSource, Stage, Version, When};
-pub use resolve::{Failure, artifact_source, resolve};
+pub use resolve::{Failure, artifact_source, expressions_in, resolve};
 pub use schema::{pipeline_schema, stage_schema};

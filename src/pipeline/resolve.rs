@@ -85,3 +85,15 @@ pub fn artifact_source(text: &str) -> Option<String> {
         _ => None,
     }
 }
+
+/// All expressions in some settings that were checked.
+pub fn expressions_in(value: &Json) -> Vec<expression::Expression> {
+    match value {
+        Json::String(text) if Template::is_in(text) => {
+            Template::parse(text).map(|template| template.expressions().cloned().collect()).unwrap_or_default()
+        }
+        Json::Array(items) => items.iter().flat_map(expressions_in).collect(),
+        Json::Object(map) => map.values().flat_map(expressions_in).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,13 @@
+//! Runs a plan.
+//!
+//! A plan and something that can do its work flow in, events flow out, and at the end each stage has one outcome. The
+//! dispatcher alone decides and alone emits; workers make attempts and report to it. Generic over the work, so that tests
+//! drive it with fakes under paused time.
+
+mod dispatcher;
+mod retry;
+mod worker;
+
+pub use dispatcher::{Engine, Finished};
+pub use retry::{LONGEST_RETRYING, delay};
+pub use worker::{Attempt, BoxFuture, Ended, Results, StageResult, Tell, Work};

@@ -1,0 +1,237 @@
+//! One unit, from its first attempt to its outcome.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::retry::{LONGEST_RETRYING, delay};
+use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::event::Outcome;
+use crate::expression::Status;
+use crate::pipeline::Retry;
+use crate::stages::{Cancel, Meter, Stop, Told};
+
+/// A future that can be handed to another thread.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Takes what a stage says: which stage, and what.
+pub type Tell = Arc<dyn Fn(usize, Told) + Send + Sync>;
+
+/// What became of a stage, as others see it.
+#[derive(Clone, Debug)]
+pub struct StageResult {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What others may use.
+    pub outputs: Arc<Json>,
+}
+
+/// The stages that have ended.
+#[derive(Debug, Default)]
+pub struct Results(RwLock<BTreeMap<usize, StageResult>>);
+
+impl Results {
+    /// What became of a stage, if it has ended.
+    pub fn get(&self, stage: usize) -> Option<StageResult> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&stage).cloned()
+    }
+
+    pub(super) fn set(&self, stage: usize, result: StageResult) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(stage, result);
+    }
+}
+
+/// How one stage of an attempt ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Which stage.
+    pub stage: usize,
+    /// Its outputs, or why it failed.
+    pub result: Result<Map<String, Json>>,
+    /// Where it failed only because another one did: what to say of it.
+    pub victim: Option<(Outcome, String)>,
+}
+
+/// What an attempt has in its hands.
+pub struct Attempt {
+    /// Which unit.
+    pub unit: usize,
+    /// Counted from 1.
+    pub number: u32,
+    /// When to stop.
+    pub cancel: Cancel,
+    /// How far each stage of the unit is.
+    pub meters: Vec<Arc<Meter>>,
+    /// Takes what its stages say.
+    pub tell: Tell,
+    /// The stages that have ended.
+    pub results: Arc<Results>,
+}
+
+/// What the engine runs.
+pub trait Work: Send + Sync + 'static {
+    /// Whether the `if` of a stage holds.
+    fn condition(&self, stage: usize, results: &Results, status: Status) -> Result<bool>;
+
+    /// Makes one attempt at a unit; each of its stages ends exactly once. Ends soon after `cancel` is told.
+    fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>>;
+
+    /// Puts on record that a stage began or ended; not yet durable when it returns.
+    fn note(&self, kind: &str, stage: usize, data: Json) -> Result<()>;
+}
+
+/// What a worker tells the dispatcher.
+pub(super) enum Report {
+    Attempting { unit: usize, number: u32, meters: Vec<Arc<Meter>> },
+    Retrying { unit: usize, number: u32, delay: Duration, stage: usize, error: Diagnostic },
+    Told { stage: usize, told: Told },
+    Ended { unit: usize, ended: Vec<Ended> },
+}
+
+/// How a unit is tried.
+pub(super) struct Policy {
+    pub(super) stages: Vec<usize>,
+    pub(super) retry: Retry,
+    pub(super) timeout: Option<Duration>,
+}
+
+/// After a stop, so long until an attempt that goes on is left alone: a read from a dead network disk cannot be ended.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Makes attempts until one succeeds, or no further one is due.
+pub(super) async fn work<W: Work>(
+    work: Arc<W>,
+    unit: usize,
+    policy: Policy,
+    cancel: Cancel,
+    results: Arc<Results>,
+    reports: mpsc::Sender<Report>,
+) {
+    let start = Instant::now();
+    let mut number = 1;
+    let ended = loop {
+        // Each attempt has its own time; what stops the unit stops the attempt.
+        let attempt_cancel = Cancel::default();
+        let meters: Vec<Arc<Meter>> = policy.stages.iter().map(|_| Arc::default()).collect();
+        let attempting = Report::Attempting { unit, number, meters: meters.clone() };
+        if reports.send(attempting).await.is_err() {
+            return;
+        }
+        let attempt = Attempt {
+            unit,
+            number,
+            cancel: attempt_cancel.clone(),
+            meters,
+            tell: tell(&reports),
+            results: Arc::clone(&results),
+        };
+        let ended = one_attempt(&work, attempt, &policy, &cancel, &attempt_cancel).await;
+        let Some((stage, error)) = again(&ended, &policy, number, &cancel) else { break ended };
+        let delay = delay(&policy.retry, number, fastrand::f64());
+        if start.elapsed() + delay > LONGEST_RETRYING {
+            break ended;
+        }
+        if reports.send(Report::Retrying { unit, number, delay, stage, error }).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = sleep(delay) => {}
+            _ = cancel.stopped() => break ended,
+        }
+        number += 1;
+    };
+    // The dispatcher waits for every unit that it started; it is gone only when the process is.
+    drop(reports.send(Report::Ended { unit, ended }).await);
+}
+
+/// What stages say waits for the dispatcher, so that a child that prints without end does not fill the memory.
+fn tell(reports: &mpsc::Sender<Report>) -> Tell {
+    let reports = reports.clone();
+    Arc::new(move |stage, told| {
+        let report = Report::Told { stage, told };
+        match reports.try_send(report) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(report)) => {
+                let reports = reports.clone();
+                // Stages block threads of their own; inside a runtime this thread may be moved aside.
+                let wait = move || drop(futures_block(reports.send(report)));
+                match tokio::runtime::Handle::try_current() {
+                    Ok(_) => tokio::task::block_in_place(wait),
+                    Err(_) => wait(),
+                }
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+        }
+    })
+}
+
+fn again(ended: &[Ended], policy: &Policy, number: u32, cancel: &Cancel) -> Option<(usize, Diagnostic)> {
+    if number >= policy.retry.attempts || cancel.reason().is_some() {
+        return None;
+    }
+    let culprits = || ended.iter().filter(|ended| ended.victim.is_none());
+    let errors = culprits().filter_map(|ended| Some((ended.stage, ended.result.as_ref().err()?)));
+    let errors: Vec<_> = errors.collect();
+    let all_transient = errors.iter().all(|(_, error)| error.transient);
+    errors.first().filter(|_| all_transient).map(|(stage, error)| (*stage, (*error).clone()))
+}
+
+async fn one_attempt<W: Work>(
+    work: &Arc<W>,
+    attempt: Attempt,
+    policy: &Policy,
+    cancel: &Cancel,
+    attempt_cancel: &Cancel,
+) -> Vec<Ended> {
+    let mut task = tokio::spawn(Arc::clone(work).attempt(attempt));
+    let limit = async {
+        match policy.timeout {
+            Some(limit) => sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let stop = tokio::select! {
+        joined = &mut task => return settle(joined, policy),
+        () = limit => Stop::StageTimeout,
+        stop = cancel.stopped() => stop,
+    };
+    attempt_cancel.stop(stop);
+    match timeout(GRACE, &mut task).await {
+        Ok(joined) => settle(joined, policy),
+        Err(_) => {
+            let message = "the stage did not end when it was stopped, and was left alone";
+            let error = || Diagnostic { message: message.to_owned(), ..stop.diagnostic() };
+            policy.stages.iter().map(|&stage| Ended { stage, result: Err(error()), victim: None }).collect()
+        }
+    }
+}
+
+/// A panic is the failure of its unit. Exactly one end for each stage, whatever the work says.
+fn settle(joined: std::result::Result<Vec<Ended>, tokio::task::JoinError>, policy: &Policy) -> Vec<Ended> {
+    let (mut given, error) = match joined {
+        Ok(given) => (given, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    policy
+        .stages
+        .iter()
+        .map(|&stage| match given.iter().position(|ended| ended.stage == stage) {
+            Some(at) => given.swap_remove(at),
+            None => Ended { stage, result: Err(internal(error.as_ref())), victim: None },
+        })
+        .collect()
+}
+
+fn internal(error: Option<&tokio::task::JoinError>) -> Diagnostic {
+    let message = match error {
+        Some(error) if error.is_panic() => "tl made a mistake in this stage (panic); the rest of the run goes on",
+        _ => "the stage gave no result",
+    };
+    Diagnostic::new("TL0903", Kind::Failure, message).help("please report this with the output above")
+}

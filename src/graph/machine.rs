@@ -1,0 +1,413 @@
+use std::collections::VecDeque;
+
+use super::Plan;
+use crate::event::Outcome;
+use crate::expression::Status;
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Evaluate the `if` of this stage and tell [`Machine::judged`].
+    Evaluate(usize),
+    /// Start this unit and tell [`Machine::ended`].
+    Start(usize),
+    /// This stage ends without having run.
+    End {
+        /// Which stage.
+        stage: usize,
+        /// Skipped or cancelled.
+        outcome: Outcome,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Every stage has ended.
+    Finish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    /// Its `if` is being evaluated.
+    Judging,
+    Ready,
+    Running,
+    Ended(Outcome),
+}
+
+/// Decides what may start. Pure: told what happened, it says what follows.
+#[derive(Debug)]
+pub struct Machine {
+    needs: Vec<Vec<usize>>,
+    dependants: Vec<Vec<usize>>,
+    names: Vec<String>,
+    conditional: Vec<bool>,
+    judges_needs: Vec<bool>,
+    is_finally: Vec<bool>,
+    unit_of: Vec<usize>,
+    units: Vec<Vec<usize>>,
+
+    state: Vec<State>,
+    /// A failure among what a stage waited for, however far back.
+    tainted: Vec<bool>,
+    /// Needs outside the unit that have not ended.
+    open: Vec<usize>,
+    /// Stages of the main part that have not ended.
+    main_left: usize,
+    left: usize,
+    ready: VecDeque<usize>,
+    running: usize,
+    max_parallel: usize,
+    stopping: bool,
+    decisions: VecDeque<Decision>,
+    /// Stages that ended and whose consequences are not drawn yet. A queue, not recursion: a chain of skipped stages may
+    /// be as long as the file.
+    ended: VecDeque<usize>,
+    finished: bool,
+}
+
+impl Machine {
+    /// A machine for a plan, of which at most so many units run at once.
+    pub fn new(plan: &Plan, max_parallel: usize) -> Self {
+        let count = plan.stages.len();
+        let mut machine = Self {
+            needs: plan.stages.iter().map(|stage| stage.needs.clone()).collect(),
+            dependants: vec![Vec::new(); count],
+            names: plan.stages.iter().map(|stage| stage.name.clone()).collect(),
+            conditional: plan.stages.iter().map(|stage| stage.condition.is_some()).collect(),
+            judges_needs: plan.stages.iter().map(|stage| stage.judges_needs).collect(),
+            is_finally: plan.stages.iter().map(|stage| stage.is_finally).collect(),
+            unit_of: plan.stages.iter().map(|stage| stage.unit).collect(),
+            units: plan.units.iter().map(|unit| unit.stages.clone()).collect(),
+            state: vec![State::Waiting; count],
+            tainted: vec![false; count],
+            open: vec![0; plan.units.len()],
+            main_left: plan.stages.iter().filter(|stage| !stage.is_finally).count(),
+            left: count,
+            ready: VecDeque::new(),
+            running: 0,
+            max_parallel: max_parallel.max(1),
+            stopping: false,
+            decisions: VecDeque::new(),
+            ended: VecDeque::new(),
+            finished: false,
+        };
+        for stage in 0..count {
+            for &need in &plan.stages[stage].needs {
+                machine.dependants[need].push(stage);
+                if machine.unit_of[need] != machine.unit_of[stage] {
+                    machine.open[machine.unit_of[stage]] += 1;
+                }
+            }
+        }
+        for unit in 0..machine.units.len() {
+            if machine.open[unit] == 0 && !machine.is_finally[machine.units[unit][0]] {
+                machine.consider(unit);
+            }
+        }
+        machine
+    }
+
+    /// The next decision, if there is one before something happens.
+    pub fn next_decision(&mut self) -> Option<Decision> {
+        while self.running < self.max_parallel
+            && let Some(unit) = self.ready.pop_front()
+        {
+            self.running += 1;
+            for &stage in &self.units[unit] {
+                self.state[stage] = State::Running;
+            }
+            self.decisions.push_back(Decision::Start(unit));
+        }
+        if self.decisions.is_empty() && self.left == 0 && !self.finished {
+            self.finished = true;
+            return Some(Decision::Finish);
+        }
+        self.decisions.pop_front()
+    }
+
+    /// A unit ended: each of its stages with its outcome.
+    pub fn ended(&mut self, unit: usize, outcomes: &[(usize, Outcome)]) {
+        self.running -= 1;
+        debug_assert_eq!(outcomes.len(), self.units[unit].len(), "each stage of a unit has one outcome");
+        for &(stage, outcome) in outcomes {
+            self.end(stage, outcome);
+        }
+        self.draw_consequences();
+    }
+
+    /// An `if` was evaluated; `false` also where it has no value.
+    pub fn judged(&mut self, stage: usize, holds: bool) {
+        if self.state[stage] != State::Judging {
+            return;
+        }
+        if holds {
+            self.make_ready(self.unit_of[stage]);
+        } else {
+            self.end_without_run(stage, Outcome::Skipped, "its `if` is false".to_owned());
+            self.draw_consequences();
+        }
+    }
+
+    /// The run is to end: what has not started is cancelled, but for stages whose `if` asks for this and for `finally`.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        for stage in 0..self.state.len() {
+            let not_begun = matches!(self.state[stage], State::Waiting | State::Ready | State::Judging);
+            if not_begun && !self.is_finally[stage] && !self.judges_needs[stage] {
+                self.end_without_run(stage, Outcome::Cancelled, "the run was stopped before it began".to_owned());
+            }
+        }
+        let state = &self.state;
+        let units = &self.units;
+        self.ready.retain(|&unit| units[unit].iter().all(|&stage| state[stage] == State::Ready));
+        self.draw_consequences();
+    }
+
+    /// What the status functions of a stage's `if` answer.
+    pub fn status(&self, stage: usize) -> Status {
+        let watched: Vec<usize> = if self.is_finally[stage] && self.needs[stage].is_empty() {
+            (0..self.state.len()).filter(|&other| !self.is_finally[other]).collect()
+        } else {
+            self.needs[stage].clone()
+        };
+        let failure = watched.iter().any(|&need| self.tainted[need]);
+        let is_ok = |need: &usize| match self.state[*need] {
+            State::Ended(outcome) => outcome.is_ok() || (self.is_finally[stage] && outcome == Outcome::Skipped),
+            _ => false,
+        };
+        Status { success: watched.iter().all(is_ok) && !self.stopping, failure, cancelled: self.stopping }
+    }
+
+    /// All that a unit waited for has ended.
+    fn consider(&mut self, unit: usize) {
+        let Some(&first) = self.units[unit].first() else { return };
+        if self.state[first] != State::Waiting {
+            return;
+        }
+        if self.stopping && !self.is_finally[first] && !self.judges_needs[first] {
+            for stage in self.units[unit].clone() {
+                self.end_without_run(stage, Outcome::Cancelled, "the run was stopped before it began".to_owned());
+            }
+            return;
+        }
+        let outside = self.units[unit].iter().flat_map(|&stage| &self.needs[stage]);
+        let failed = outside.copied().find(|&need| {
+            self.unit_of[need] != unit && !matches!(self.state[need], State::Ended(outcome) if outcome.is_ok())
+        });
+        match failed {
+            Some(need) if !self.judges_needs[first] => {
+                let reason = self.reason(need);
+                for stage in self.units[unit].clone() {
+                    self.end_without_run(stage, Outcome::Skipped, reason.clone());
+                }
+            }
+            // A stage with an `if` is alone in its unit.
+            _ if self.conditional[first] => {
+                self.state[first] = State::Judging;
+                self.decisions.push_back(Decision::Evaluate(first));
+            }
+            _ => self.make_ready(unit),
+        }
+    }
+
+    fn reason(&self, need: usize) -> String {
+        let outcome = match self.state[need] {
+            State::Ended(Outcome::Failure) => "failed",
+            State::Ended(Outcome::Skipped) => "was skipped",
+            _ => "was cancelled",
+        };
+        format!("`{}` {outcome}", self.names[need])
+    }
+
+    fn make_ready(&mut self, unit: usize) {
+        for &stage in &self.units[unit] {
+            self.state[stage] = State::Ready;
+        }
+        self.ready.push_back(unit);
+    }
+
+    fn end_without_run(&mut self, stage: usize, outcome: Outcome, reason: String) {
+        self.decisions.push_back(Decision::End { stage, outcome, reason });
+        self.end(stage, outcome);
+    }
+
+    fn end(&mut self, stage: usize, outcome: Outcome) {
+        self.state[stage] = State::Ended(outcome);
+        self.tainted[stage] = outcome == Outcome::Failure || self.needs[stage].iter().any(|&need| self.tainted[need]);
+        self.left -= 1;
+        self.ended.push_back(stage);
+    }
+
+    fn draw_consequences(&mut self) {
+        while let Some(stage) = self.ended.pop_front() {
+            for dependant in self.dependants[stage].clone() {
+                let unit = self.unit_of[dependant];
+                if unit != self.unit_of[stage] {
+                    self.open[unit] -= 1;
+                    // Stages of `finally` wait for all others, whatever they need.
+                    if self.open[unit] == 0 && (self.main_left == 0 || !self.is_finally[dependant]) {
+                        self.consider(unit);
+                    }
+                }
+            }
+            if !self.is_finally[stage] {
+                self.main_left -= 1;
+                if self.main_left == 0 {
+                    for unit in 0..self.units.len() {
+                        if self.is_finally[self.units[unit][0]] && self.open[unit] == 0 {
+                            self.consider(unit);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::Document;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+    use std::path::PathBuf;
+
+    fn machine(stages: &str, max_parallel: usize) -> (Machine, Vec<String>) {
+        let text = format!("version: 1\nname: t\nstages:\n{stages}");
+        let document = Document::parse("t".to_owned(), PathBuf::new(), text).unwrap();
+        let plan = Plan::new(&serde_json::from_value(document.value().clone()).unwrap());
+        (Machine::new(&plan, max_parallel), plan.stages.iter().map(|stage| stage.name.clone()).collect())
+    }
+
+    fn decisions(machine: &mut Machine) -> Vec<Decision> {
+        std::iter::from_fn(|| machine.next_decision()).collect()
+    }
+
+    fn ends(decisions: &[Decision]) -> Vec<(usize, Outcome)> {
+        decisions
+            .iter()
+            .filter_map(|decision| match decision {
+                Decision::End { stage, outcome, .. } => Some((*stage, *outcome)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_failure_skips_what_needs_it_and_nothing_else() {
+        let (mut machine, _) = machine(
+            "  a: { run: [x] }\n  b: { needs: a, run: [x] }\n  c: { needs: b, run: [x] }\n  d: { run: [x] }\nfinally:\n  \
+             f: { run: [x] }\n",
+            9,
+        );
+        assert_eq!(decisions(&mut machine), [Decision::Start(0), Decision::Start(3)]);
+        machine.ended(0, &[(0, Outcome::Failure)]);
+        assert_eq!(ends(&decisions(&mut machine)), [(1, Outcome::Skipped), (2, Outcome::Skipped)]);
+        machine.ended(3, &[(3, Outcome::Success)]);
+        assert_eq!(decisions(&mut machine), [Decision::Start(4)]);
+        machine.ended(4, &[(4, Outcome::Success)]);
+        assert_eq!(decisions(&mut machine), [Decision::Finish]);
+        assert_eq!(decisions(&mut machine), []);
+    }
+
+    #[test]
+    fn an_if_with_a_status_function_sees_the_failure() {
+        let (mut machine, _) =
+            machine("  a: { run: [x] }\n  b: { needs: a, run: [x] }\n  c: { needs: b, if: failure(), run: [x] }\n", 9);
+        decisions(&mut machine);
+        machine.ended(0, &[(0, Outcome::Failure)]);
+        let next = decisions(&mut machine);
+        assert_eq!(next.last(), Some(&Decision::Evaluate(2)));
+        let status = machine.status(2);
+        assert!(status.failure && !status.success && !status.cancelled);
+        machine.judged(2, true);
+        assert_eq!(decisions(&mut machine), [Decision::Start(2)]);
+    }
+
+    #[test]
+    fn a_stop_cancels_what_has_not_begun_and_runs_finally() {
+        let (mut machine, _) =
+            machine("  a: { run: [x] }\n  b: { needs: a, run: [x] }\n  c: { run: [x] }\nfinally:\n  f: { run: [x] }\n", 1);
+        assert_eq!(decisions(&mut machine), [Decision::Start(0)]);
+        machine.stop();
+        assert_eq!(ends(&decisions(&mut machine)), [(1, Outcome::Cancelled), (2, Outcome::Cancelled)]);
+        machine.ended(0, &[(0, Outcome::Cancelled)]);
+        assert_eq!(decisions(&mut machine), [Decision::Start(3)]);
+        assert!(machine.status(3).cancelled);
+    }
+
+    #[test]
+    fn a_long_chain_of_skips_needs_no_stack() {
+        let mut stages = "  s0: { run: [x] }\n".to_owned();
+        for i in 1..50_000 {
+            stages.push_str(&format!("  s{i}: {{ needs: s{}, run: [x] }}\n", i - 1));
+        }
+        let (mut machine, _) = machine(&stages, 4);
+        decisions(&mut machine);
+        machine.ended(0, &[(0, Outcome::Failure)]);
+        assert_eq!(ends(&decisions(&mut machine)).len(), 49_999);
+    }
+
+    proptest! {
+        /// Any graph, any outcomes, stopped at any moment: each stage ends once, none starts before its needs ended, never
+        /// more run than may, `finally` starts last.
+        #[test]
+        fn every_stage_ends_exactly_once(
+            needs in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..3), 1..24),
+            conditions in prop::collection::vec(0_u8..4, 24),
+            outcomes in prop::collection::vec(0_u8..4, 48),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 48),
+            stop_at in 0_usize..60,
+            max_parallel in 1_usize..5,
+        ) {
+            let main = needs.len().div_ceil(4) * 3;
+            let mut text = String::new();
+            for (i, need) in needs.iter().enumerate() {
+                if i == main.min(needs.len()) {
+                    text.push_str("finally:\n");
+                }
+                let first = if i < main { 0 } else { main };
+                let mut list: Vec<String> = need.iter().filter(|_| i > first).map(|n| format!("s{}", first + n.index(i - first))).collect();
+                list.sort();
+                list.dedup();
+                let condition = ["", "if: 'true', ", "if: always(), ", "if: failure(), "][conditions[i] as usize];
+                text.push_str(&format!("  s{i}: {{ needs: [{}], {condition}run: [x] }}\n", list.join(", ")));
+            }
+            let (mut machine, _) = machine(&text, max_parallel);
+            let mut ended: HashMap<usize, Outcome> = HashMap::new();
+            let mut running: Vec<usize> = Vec::new();
+            let mut finished = false;
+            for step in 0..500 {
+                if step == stop_at {
+                    machine.stop();
+                }
+                while let Some(decision) = machine.next_decision() {
+                    match decision {
+                        Decision::Evaluate(stage) => machine.judged(stage, outcomes[(stage + step) % 48] > 0),
+                        Decision::Start(unit) => {
+                            let needs_ended = machine.needs[unit].iter().all(|need| ended.contains_key(need));
+                            prop_assert!(needs_ended, "{unit} started early");
+                            let is_finally = machine.is_finally[unit];
+                            prop_assert!(!is_finally || (0..main.min(needs.len())).all(|s| ended.contains_key(&s)));
+                            running.push(unit);
+                            prop_assert!(running.len() <= max_parallel);
+                        }
+                        Decision::End { stage, outcome, .. } => {
+                            prop_assert!(ended.insert(stage, outcome).is_none(), "{stage} ended twice");
+                        }
+                        Decision::Finish => finished = true,
+                    }
+                }
+                if running.is_empty() {
+                    break;
+                }
+                let unit = running.swap_remove(order[step % 48].index(running.len()));
+                let outcome = [Outcome::Success, Outcome::Failure, Outcome::Warning, Outcome::Skipped][outcomes[step % 48] as usize];
+                prop_assert!(ended.insert(unit, outcome).is_none());
+                machine.ended(unit, &[(unit, outcome)]);
+            }
+            prop_assert!(finished);
+            prop_assert_eq!(ended.len(), needs.len());
+        }
+    }
+}

@@ -1,0 +1,234 @@
+use std::collections::HashMap;
+
+use crate::expression::{Expression, uses_status_function};
+use crate::pipeline::{Pipeline, Retry, Stage, artifact_source, expressions_in};
+use crate::stages::{self, Flow};
+use crate::value::Duration;
+
+/// A pipeline made ready to run. Stages and units are named by their place in these lists.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// In the order of the file; those of `finally` last.
+    pub stages: Vec<Planned>,
+    /// What starts, retries and ends together: one stage, or a chain of them that is one stream.
+    pub units: Vec<Unit>,
+}
+
+/// A stage with everything that decides when and how it runs.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Its name.
+    pub name: String,
+    /// Whether it stands in `finally`.
+    pub is_finally: bool,
+    /// The stages that must have ended before.
+    pub needs: Vec<usize>,
+    /// Its `if`.
+    pub condition: Option<Expression>,
+    /// Whether its `if` says itself what its needs must have come to.
+    pub judges_needs: bool,
+    /// As the file has it.
+    pub stage: Stage,
+    /// After this an attempt is ended.
+    pub timeout: Option<Duration>,
+    /// How often to try.
+    pub retry: Retry,
+    /// The unit it belongs to.
+    pub unit: usize,
+}
+
+/// What starts, retries and ends together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Its stages, in the direction of the data.
+    pub stages: Vec<usize>,
+}
+
+impl Plan {
+    /// Plans a checked pipeline.
+    pub fn new(pipeline: &Pipeline) -> Self {
+        let all: Vec<(&str, &Stage, bool)> = pipeline
+            .stages
+            .iter()
+            .map(|(name, stage)| (name.as_str(), stage, false))
+            .chain(pipeline.finally.iter().map(|(name, stage)| (name.as_str(), stage, true)))
+            .collect();
+        let index: HashMap<&str, usize> = all.iter().enumerate().map(|(i, (name, ..))| (*name, i)).collect();
+        let mut stages: Vec<Planned> = all
+            .iter()
+            .map(|(name, stage, is_finally)| {
+                // The checks have parsed each `if` and found each need.
+                let condition = stage.condition.as_deref().and_then(|text| Expression::parse(text, 0).ok());
+                let needs = stage.needs.iter().filter_map(|need| index.get(need.as_str()).copied()).collect();
+                Planned {
+                    name: (*name).to_owned(),
+                    is_finally: *is_finally,
+                    needs,
+                    judges_needs: condition.as_ref().is_some_and(uses_status_function),
+                    condition,
+                    timeout: stage.timeout.or(pipeline.defaults.timeout),
+                    retry: stage.retry.clone().or_else(|| pipeline.defaults.retry.clone()).unwrap_or_default(),
+                    stage: (*stage).clone(),
+                    unit: 0,
+                }
+            })
+            .collect();
+        let units = join(&stages, &index);
+        for (number, unit) in units.iter().enumerate() {
+            for &stage in &unit.stages {
+                stages[stage].unit = number;
+            }
+        }
+        Self { stages, units }
+    }
+
+    /// How a unit is retried and timed: as its last stage says.
+    pub fn policy(&self, unit: usize) -> &Planned {
+        let last = self.units[unit].stages.last().copied().unwrap_or_default();
+        &self.stages[last]
+    }
+
+    /// Groups of units that may run at the same time, in order: all that a group needs is in the ones before.
+    pub fn levels(&self) -> Vec<Vec<usize>> {
+        let mut level = vec![0_usize; self.units.len()];
+        let mut open = vec![0_usize; self.units.len()];
+        let mut dependants = vec![Vec::new(); self.units.len()];
+        for planned in &self.stages {
+            for need in planned.needs.iter().map(|&need| self.stages[need].unit).filter(|&need| need != planned.unit) {
+                open[planned.unit] += 1;
+                dependants[need].push(planned.unit);
+            }
+        }
+        let mut free: Vec<usize> = (0..self.units.len()).filter(|&unit| open[unit] == 0).collect();
+        while let Some(unit) = free.pop() {
+            for &dependant in &dependants[unit] {
+                level[dependant] = level[dependant].max(level[unit] + 1);
+                open[dependant] -= 1;
+                if open[dependant] == 0 {
+                    free.push(dependant);
+                }
+            }
+        }
+        let main = |unit: usize| !self.stages[self.units[unit].stages[0]].is_finally;
+        let mut levels = Vec::new();
+        for phase in [true, false] {
+            let units: Vec<usize> = (0..self.units.len()).filter(|&unit| main(unit) == phase).collect();
+            for number in 0..=units.iter().map(|&unit| level[unit]).max().unwrap_or_default() {
+                let group: Vec<usize> = units.iter().copied().filter(|&unit| level[unit] == number).collect();
+                if !group.is_empty() {
+                    levels.push(group);
+                }
+            }
+        }
+        levels
+    }
+}
+
+/// Finds the chains: a source, its filters and its only sink become one stream, without a file between them.
+///
+/// Two stages are joined when the second takes the artifact of the first and nothing else of it, is the only one that
+/// waits for it, and neither has an `if`. So nobody outside waits for the middle of a chain.
+fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
+    let mut dependants = vec![0_usize; stages.len()];
+    for need in stages.iter().flat_map(|stage| &stage.needs) {
+        dependants[*need] += 1;
+    }
+    let flow = |stage: usize| stages[stage].stage.uses.as_deref().and_then(stages::find).map_or(Flow::None, |k| k.flow);
+    let mut next = vec![None; stages.len()];
+    for (consumer, planned) in stages.iter().enumerate() {
+        let Some(producer) = producer(planned).and_then(|name| index.get(name.as_str()).copied()) else { continue };
+        let joins = planned.needs.contains(&producer)
+            && dependants[producer] == 1
+            && matches!(flow(producer), Flow::Source | Flow::Filter)
+            && matches!(flow(consumer), Flow::Filter | Flow::Sink)
+            && planned.condition.is_none()
+            && stages[producer].condition.is_none()
+            && planned.is_finally == stages[producer].is_finally
+            && mentions(planned, &stages[producer].name) == 1;
+        if joins {
+            next[producer] = Some(consumer);
+        }
+    }
+    let inner: Vec<bool> = (0..stages.len()).map(|stage| next.contains(&Some(stage))).collect();
+    let mut units = Vec::new();
+    for start in (0..stages.len()).filter(|&stage| !inner[stage]) {
+        let mut chain = vec![start];
+        while let Some(consumer) = chain.last().and_then(|&stage| next[stage]) {
+            chain.push(consumer);
+        }
+        units.push(Unit { stages: chain });
+    }
+    units
+}
+
+fn producer(planned: &Planned) -> Option<String> {
+    artifact_source(planned.stage.with.get("artifact")?.as_str()?)
+}
+
+/// How often a stage's settings read something of another stage.
+fn mentions(planned: &Planned, name: &str) -> usize {
+    let with = serde_json::Value::Object(planned.stage.with.clone());
+    let env = planned.stage.env.values().flat_map(expressions_in);
+    expressions_in(&with)
+        .iter()
+        .chain(&env.collect::<Vec<_>>())
+        .flat_map(Expression::paths)
+        .filter(|path| matches!(path.as_slice(), [needs, stage, ..] if needs == "needs" && stage == name))
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::Document;
+    use std::path::PathBuf;
+
+    fn plan(stages: &str) -> Plan {
+        let text = format!("version: 1\nname: t\nstores: {{ s: {{ uses: dir, with: {{ path: s }} }} }}\nstages:\n{stages}");
+        let document = Document::parse("t".to_owned(), PathBuf::new(), text).unwrap();
+        Plan::new(&serde_json::from_value(document.value().clone()).unwrap())
+    }
+
+    fn chains(stages: &str) -> Vec<Vec<String>> {
+        let plan = plan(stages);
+        plan.units.iter().map(|unit| unit.stages.iter().map(|&s| plan.stages[s].name.clone()).collect()).collect()
+    }
+
+    const COLLECT: &str = "  collect: { uses: archive, with: { sources: [a] } }\n";
+    const SEAL: &str = "  seal: { needs: collect, uses: encrypt, with: { artifact: '${{ needs.collect.outputs.artifact }}', recipients: [x] } }\n";
+
+    fn deliver(name: &str, more: &str, key: &str) -> String {
+        format!(
+            "  {name}: {{ needs: seal, {more} uses: upload, with: {{ artifact: '${{{{ needs.seal.outputs.artifact }}}}', \
+             store: s, key: '{key}' }} }}\n"
+        )
+    }
+
+    #[test]
+    fn a_source_its_filter_and_its_only_sink_are_one() {
+        assert_eq!(chains(&format!("{COLLECT}{SEAL}{}", deliver("deliver", "", "k"))), [["collect", "seal", "deliver"]]);
+    }
+
+    #[test]
+    fn whatever_looks_inside_keeps_stages_apart() {
+        let two = format!("{COLLECT}{SEAL}{}{}", deliver("one", "", "k"), deliver("two", "", "l"));
+        assert_eq!(chains(&two).len(), 3);
+        let conditional = format!("{COLLECT}{SEAL}{}", deliver("deliver", "if: 'true',", "k"));
+        assert_eq!(chains(&conditional).len(), 2);
+        let curious = format!("{COLLECT}{SEAL}{}", deliver("deliver", "", "${{ needs.seal.outputs.recipients[0] }}"));
+        assert_eq!(chains(&curious).len(), 2);
+        let waiting = format!("{COLLECT}{SEAL}{}  look: {{ needs: seal, run: [ls] }}\n", deliver("deliver", "", "k"));
+        assert_eq!(chains(&waiting).len(), 3);
+    }
+
+    #[test]
+    fn levels_hold_what_may_run_together() {
+        let plan = plan("  c: { needs: [a, b], run: [x] }\n  a: { run: [x] }\n  b: { run: [x] }\nfinally:\n  f: { run: [x] }\n");
+        let names: Vec<Vec<&str>> = plan
+            .levels()
+            .iter()
+            .map(|level| level.iter().map(|&u| plan.stages[plan.units[u].stages[0]].name.as_str()).collect())
+            .collect();
+        assert_eq!(names, [vec!["a", "b"], vec!["c"], vec!["f"]]);
+    }
+}
