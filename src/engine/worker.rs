@@ -154,19 +154,12 @@ pub(super) async fn work<W: Work>(
 fn tell(reports: &mpsc::Sender<Report>) -> Tell {
     let reports = reports.clone();
     Arc::new(move |stage, told| {
-        let report = Report::Told { stage, told };
-        match reports.try_send(report) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(report)) => {
-                let reports = reports.clone();
-                // Stages block threads of their own; inside a runtime this thread may be moved aside.
-                let wait = move || drop(futures_block(reports.send(report)));
-                match tokio::runtime::Handle::try_current() {
-                    Ok(_) => tokio::task::block_in_place(wait),
-                    Err(_) => wait(),
-                }
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => {}
+        let mut report = Report::Told { stage, told };
+        // Not `blocking_send`, which refuses to block where a stage waits for a child inside the runtime; each stage has
+        // a thread of its own that may sleep.
+        while let Err(mpsc::error::TrySendError::Full(back)) = reports.try_send(report) {
+            report = back;
+            std::thread::sleep(Duration::from_millis(1));
         }
     })
 }

@@ -148,6 +148,14 @@ impl Machine {
         }
     }
 
+    /// The `if` of a stage has no value: it ends as a failure, which the caller reports.
+    pub fn failed(&mut self, stage: usize) {
+        if self.state[stage] == State::Judging {
+            self.end(stage, Outcome::Failure);
+            self.draw_consequences();
+        }
+    }
+
     /// The run is to end: what has not started is cancelled, but for stages whose `if` asks for this and for `finally`.
     pub fn stop(&mut self) {
         self.stopping = true;

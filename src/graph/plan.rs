@@ -149,7 +149,10 @@ fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
             next[producer] = Some(consumer);
         }
     }
-    let inner: Vec<bool> = (0..stages.len()).map(|stage| next.contains(&Some(stage))).collect();
+    let mut inner = vec![false; stages.len()];
+    for consumer in next.iter().copied().flatten() {
+        inner[consumer] = true;
+    }
     let mut units = Vec::new();
     for start in (0..stages.len()).filter(|&stage| !inner[stage]) {
         let mut chain = vec![start];

@@ -19,6 +19,7 @@ mod notify;
 mod upload;
 mod verify;
 
+pub(crate) use assert::SKIP;
 pub use cancel::{Cancel, Stop};
 pub use command::{Command, OutputType};
 pub use context::{Checkpoint, Context, Ledger, Meter, Places, Recorder, Severity, Shared, Told, deliver};
