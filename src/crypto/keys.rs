@@ -67,8 +67,7 @@ impl From<Recipient> for String {
 impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let prefix = Hrp::parse_unchecked(RECIPIENT_PREFIX);
-        let text = bech32::encode_lower::<Bech32>(prefix, &self.0).expect("32 bytes are below bech32's limit");
-        f.write_str(&text)
+        f.write_str(&spelled(bech32::encode_lower::<Bech32>(prefix, &self.0)))
     }
 }
 
@@ -120,8 +119,7 @@ impl Identity {
     /// The spelling that [`parse`](Self::parse) reads.
     pub fn encode(&self) -> Secret {
         let prefix = Hrp::parse_unchecked(IDENTITY_PREFIX);
-        let text = bech32::encode_upper::<Bech32>(prefix, &self.scalar.0).expect("32 bytes are below bech32's limit");
-        Secret::new(text)
+        Secret::new(spelled(bech32::encode_upper::<Bech32>(prefix, &self.scalar.0)))
     }
 
     /// Whom to seal for so that this identity opens it.
@@ -189,6 +187,10 @@ fn parse_lines<T>(text: &str, parse: impl Fn(&str) -> Result<T, KeyError>) -> Re
 
 fn starts_like_identity(text: &str) -> bool {
     text.get(..IDENTITY_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(IDENTITY_PREFIX))
+}
+
+fn spelled(text: Result<String, bech32::EncodeError>) -> String {
+    text.expect("32 bytes are far below bech32's limit")
 }
 
 /// The 32 bytes of a bech32 text. The decoder's own errors quote characters of the text and are therefore dropped.

@@ -148,7 +148,9 @@ fn seal_batch(key: &aead::Key, batch: &mut Batch) -> Outcome {
 ///
 /// Not in place: libsodium wipes a chunk that is not authentic, and a full chunk may have to be tried twice.
 fn open_batch(key: &aead::Key, batch: &mut Batch, plain: &mut Vec<u8>) -> Outcome {
-    plain.resize(BATCH, 0);
+    if plain.is_empty() {
+        *plain = vec![0; BATCH];
+    }
     let mut written = 0;
     let mut end = End::More;
     let sealed = &batch.buffer[..batch.filled];
