@@ -173,6 +173,15 @@ impl Diagnostic {
         self
     }
 
+    /// Replaces every text in it, by `mask`.
+    pub fn mask(&mut self, mask: &dyn Fn(&str) -> String) {
+        let texts = [&mut self.label, &mut self.help].into_iter().flatten();
+        let place = self.place.as_mut().map(|place| &mut place.text);
+        for text in texts.chain(&mut self.causes).chain(place).chain([&mut self.message]) {
+            *text = mask(text);
+        }
+    }
+
     /// The message with its causes, on one line: for records and messages, not for terminals.
     pub fn one_line(&self) -> String {
         let mut line = format!("{}: {}", self.code, self.message);

@@ -139,6 +139,11 @@ pub enum What {
         /// Why it failed.
         error: Option<Diagnostic>,
     },
+    /// A problem of the run as a whole; it goes on.
+    Problem {
+        /// What.
+        error: Diagnostic,
+    },
     /// The log was signed.
     Checkpoint {
         /// How many records it covers.
@@ -172,4 +177,47 @@ pub enum What {
         /// Why it could not start, or was stopped.
         error: Option<Diagnostic>,
     },
+}
+
+impl What {
+    /// Replaces every text that may come from outside, by `mask`.
+    pub fn mask(&mut self, mask: &dyn Fn(&str) -> String) {
+        match self {
+            Self::StageOutput { line, .. } => *line = mask(line),
+            Self::StageWarning { warning: error, .. } | Self::StageRetrying { error, .. } | Self::Problem { error } => {
+                error.mask(mask);
+            }
+            Self::StageEnded { outputs, reason, error, .. } => {
+                outputs.values_mut().for_each(|value| mask_json(value, mask));
+                if let Some(reason) = reason {
+                    *reason = mask(reason);
+                }
+                if let Some(error) = error {
+                    error.mask(mask);
+                }
+            }
+            Self::Message { subject, body, error, .. } => {
+                *subject = mask(subject);
+                *body = mask(body);
+                if let Some(error) = error {
+                    error.mask(mask);
+                }
+            }
+            Self::RunEnded { error: Some(error), .. } => error.mask(mask),
+            Self::RunEnded { .. }
+            | Self::RunStarted { .. }
+            | Self::StageStarted { .. }
+            | Self::StageProgress { .. }
+            | Self::Checkpoint { .. } => {}
+        }
+    }
+}
+
+fn mask_json(value: &mut Json, mask: &dyn Fn(&str) -> String) {
+    match value {
+        Json::String(text) => *text = mask(text),
+        Json::Array(items) => items.iter_mut().for_each(|item| mask_json(item, mask)),
+        Json::Object(map) => map.values_mut().for_each(|item| mask_json(item, mask)),
+        _ => {}
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod channels;
+pub mod cli;
 pub mod crypto;
 pub mod diagnostic;
 pub mod engine;
@@ -12,7 +13,10 @@ pub mod event;
 pub mod expression;
 pub mod graph;
 pub mod pipeline;
+pub mod report;
+pub mod run;
 pub mod stages;
+pub mod state;
 pub mod storage;
 pub mod template;
 pub mod value;

@@ -1,3 +1,7 @@
 //! The binary `tl`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(timelocker::cli::main(std::env::args_os()))
+}

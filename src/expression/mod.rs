@@ -33,7 +33,8 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    fn new(code: Code, (offset, length): (usize, usize), message: impl Into<String>) -> Self {
+    /// A mistake at an offset and over a length, in characters.
+    pub fn new(code: Code, (offset, length): (usize, usize), message: impl Into<String>) -> Self {
         Self { code, offset, length: length.max(1), message: message.into(), help: None }
     }
 

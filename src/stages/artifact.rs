@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, OnceLock};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,21 @@ pub enum Sink {
     /// To the next stage, as it is made.
     Stream(StreamSink),
     /// Into a file that later stages open.
-    File(PathBuf),
+    File(Spool),
+}
+
+/// A file in the work folder, and what was written to it once that was all.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    path: PathBuf,
+    digest: Arc<OnceLock<Digest>>,
+}
+
+impl Spool {
+    /// A file to be made.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, digest: Arc::default() }
+    }
 }
 
 /// Where an artifact comes from.
@@ -70,7 +84,7 @@ pub enum Source {
     /// From the stage before, as it is made.
     Stream(StreamSource),
     /// From a file that an earlier stage wrote.
-    File(PathBuf, Digest),
+    File(Spool),
 }
 
 enum Parcel {
@@ -126,7 +140,7 @@ pub struct ArtifactWriter {
 
 enum WriteTo {
     Stream { sink: StreamSink, block: Vec<u8>, finished: bool },
-    File(File),
+    File(File, Spool),
 }
 
 impl ArtifactWriter {
@@ -134,7 +148,7 @@ impl ArtifactWriter {
     pub fn new(sink: Sink, cancel: Cancel) -> io::Result<Self> {
         let to = match sink {
             Sink::Stream(sink) => WriteTo::Stream { sink, block: Vec::with_capacity(BLOCK), finished: false },
-            Sink::File(path) => WriteTo::File(create_private(&path)?),
+            Sink::File(spool) => WriteTo::File(create_private(&spool.path)?, spool),
         };
         Ok(Self { to, cancel, hash: Sha256::new(), size: 0 })
     }
@@ -154,7 +168,8 @@ impl ArtifactWriter {
                 sink.blocks.send(Parcel::End(digest)).map_err(|_| sink.let_go())?;
                 *finished = true;
             }
-            WriteTo::File(file) => file.sync_data()?,
+            // Not synced: a spool lives no longer than its run.
+            WriteTo::File(_, spool) => drop(spool.digest.set(digest)),
         }
         Ok(digest)
     }
@@ -185,7 +200,7 @@ impl Write for ArtifactWriter {
                 }
                 taken
             }
-            WriteTo::File(file) => file.write(bytes)?,
+            WriteTo::File(file, _) => file.write(bytes)?,
         };
         self.hash.update(&bytes[..taken]);
         self.size += taken as u64;
@@ -196,7 +211,7 @@ impl Write for ArtifactWriter {
         match &mut self.to {
             WriteTo::Stream { block, .. } if block.is_empty() => Ok(()),
             WriteTo::Stream { sink, block, .. } => sink.send(block),
-            WriteTo::File(file) => file.flush(),
+            WriteTo::File(file, _) => file.flush(),
         }
     }
 }
@@ -226,7 +241,10 @@ impl ArtifactReader {
     pub fn new(source: Source, cancel: Cancel) -> io::Result<Self> {
         let from = match source {
             Source::Stream(source) => ReadFrom::Stream { source, block: Vec::new(), at: 0 },
-            Source::File(path, digest) => ReadFrom::File { file: File::open(path)?, left: digest.size, digest },
+            Source::File(spool) => {
+                let digest = *spool.digest.get().ok_or_else(|| io::Error::other("the artifact was never finished"))?;
+                ReadFrom::File { file: File::open(spool.path)?, left: digest.size, digest }
+            }
         };
         Ok(Self { from, cancel, digest: None })
     }
@@ -362,12 +380,13 @@ mod tests {
     #[test]
     fn a_cut_spool_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
-        let mut writer = ArtifactWriter::new(Sink::File(path.clone()), Cancel::default()).unwrap();
+        let spool = Spool::new(folder.path().join("a"));
+        let mut writer = ArtifactWriter::new(Sink::File(spool.clone()), Cancel::default()).unwrap();
         writer.write_all(b"12345").unwrap();
-        let digest = writer.finish().unwrap();
-        File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
-        let mut reader = ArtifactReader::new(Source::File(path, digest), Cancel::default()).unwrap();
+        assert!(ArtifactReader::new(Source::File(spool.clone()), Cancel::default()).is_err());
+        writer.finish().unwrap();
+        File::options().write(true).open(&spool.path).unwrap().set_len(3).unwrap();
+        let mut reader = ArtifactReader::new(Source::File(spool), Cancel::default()).unwrap();
         assert!(reader.read_to_end(&mut Vec::new()).is_err());
     }
 }

@@ -1,8 +1,9 @@
 //! `run`: a program of the user's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fs, io};
 
@@ -63,7 +64,7 @@ impl Command {
     /// Runs it to its end. Blocks.
     pub fn run(self, context: &Context) -> Result<Json> {
         let output = context.work.join("output");
-        fs::write(&output, "").map_err(|error| {
+        fs::create_dir_all(&context.work).and_then(|()| fs::write(&output, "")).map_err(|error| {
             Diagnostic::failure("TL0607", "the output file could not be made").cause(&error)
         })?;
         let status = context.shared.runtime.block_on(self.wait(context, &output))?;
@@ -73,6 +74,7 @@ impl Command {
 
     async fn wait(&self, context: &Context, output: &Path) -> Result<ExitStatus> {
         let mut child = self.spawn(context, output)?;
+        let _listed = Listed::new(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let lines = async {
             tokio::join!(tell_lines(context, Stream::Stdout, stdout), tell_lines(context, Stream::Stderr, stderr))
@@ -249,6 +251,38 @@ async fn end(child: &mut Child) {
         let _gone = kill_process_group(group, Signal::KILL);
         let _reaped = child.wait().await;
     } else {
+        let _gone = kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// The groups of the children that run now, for the moment when tl itself must go at once.
+static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Keeps a child in that list while it runs.
+struct Listed(Option<i32>);
+
+impl Listed {
+    fn new(child: &Child) -> Self {
+        let group = child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = group {
+            GROUPS.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
+        }
+        Self(group)
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        if let Some(group) = &self.0 {
+            GROUPS.lock().unwrap_or_else(PoisonError::into_inner).remove(group);
+        }
+    }
+}
+
+/// Kills every child, at once.
+pub fn kill_children() {
+    for group in GROUPS.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().filter_map(Pid::from_raw) {
+        // It may have ended in this moment.
         let _gone = kill_process_group(group, Signal::KILL);
     }
 }

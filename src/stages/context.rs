@@ -125,7 +125,7 @@ pub struct Context {
     pub attempt: u32,
     /// What all stages share.
     pub shared: Arc<Shared>,
-    /// A folder of this attempt alone, 0700.
+    /// A folder for this attempt alone, not made yet.
     pub work: PathBuf,
     /// When to stop.
     pub cancel: Cancel,
@@ -144,7 +144,7 @@ impl Context {
     pub fn open(&self, artifact: &ArtifactRef) -> Result<ArtifactReader> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let source = match sources.get(artifact) {
-            Some(Source::File(path, digest)) => Some(Source::File(path.clone(), *digest)),
+            Some(Source::File(spool)) => Some(Source::File(spool.clone())),
             Some(Source::Stream(_)) => sources.remove(artifact),
             None => None,
         };

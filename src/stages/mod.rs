@@ -21,7 +21,7 @@ mod verify;
 
 pub(crate) use assert::SKIP;
 pub use cancel::{Cancel, Stop};
-pub use command::{Command, OutputType};
+pub use command::{Command, OutputType, kill_children};
 pub use context::{Checkpoint, Context, Ledger, Meter, Places, Recorder, Severity, Shared, Told, deliver};
 pub use kind::{Flow, Stage, StageKind};
 pub use upload::ObjectRef;

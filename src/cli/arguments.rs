@@ -1,0 +1,192 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs versioned YAML pipelines that protect data: collect, seal, deliver, prove, record, tell.
+#[derive(Debug, Parser)]
+#[command(name = "tl", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 success, 1 a stage failed, 2 wrong file or command line, 3 warnings, 4 not proven, \
+    10 destination missing, 11 busy, 12 wrong key, 20 audit log damaged, 75 nothing to do, 124 timed out, 130 cancelled.")]
+pub(super) struct Arguments {
+    /// The folder for state; else $TL_STATE, else the platform's.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Prove pipeline files without running them.
+    Validate(Validate),
+    /// Print the JSON Schema of pipeline files, or of one kind of stage.
+    Schema(Schema),
+    /// Show what a run would do, in which order.
+    Plan(Plan),
+    /// Run a pipeline.
+    Run(Run),
+    /// Make and show identities.
+    #[command(subcommand)]
+    Key(Key),
+    /// Seal a file for recipients, as an age v1 file.
+    Seal(Seal),
+    /// Open an age v1 file with an identity.
+    Open(Open),
+    /// Verify and read the audit log.
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Validate {
+    /// Pipeline files.
+    #[arg(required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// Print findings as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    /// Only the settings and outputs of this kind of stage.
+    #[arg(long, value_name = "KIND", conflicts_with = "event")]
+    pub(super) stage: Option<String>,
+    /// The events of `tl run --reporter json` instead.
+    #[arg(long)]
+    pub(super) event: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Inputs {
+    /// The value of an input; may be given several times.
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(super) inputs: Vec<(String, String)>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "write NAME=VALUE".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    /// The pipeline file.
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) inputs: Inputs,
+    /// Print the plan as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The pipeline file.
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) inputs: Inputs,
+    /// How to report what happens.
+    #[arg(long, value_enum, default_value_t = ReporterKind::Human)]
+    pub(super) reporter: ReporterKind,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ReporterKind {
+    /// For people.
+    Human,
+    /// One event a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Key {
+    /// Make an identity: a file with mode 0600 that opens what is sealed for its recipient.
+    New {
+        /// Where to keep it.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Write its recipient to this file too.
+        #[arg(long, value_name = "FILE")]
+        recipients: Option<PathBuf>,
+        /// Leave a file that is there as it is, and succeed.
+        #[arg(long)]
+        if_missing: bool,
+    },
+    /// Print the recipients of the identities in a file.
+    Show {
+        /// The file of identities.
+        file: PathBuf,
+        /// Print them as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Seal {
+    /// Who may open it; may be given several times.
+    #[arg(short, long, value_name = "RECIPIENT")]
+    pub(super) recipient: Vec<String>,
+    /// A file of recipients, one a line; may be given several times.
+    #[arg(short = 'R', long, value_name = "FILE")]
+    pub(super) recipients_file: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) files: Files,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Open {
+    /// A file of identities; may be given several times.
+    #[arg(short, long, value_name = "FILE", required = true)]
+    pub(super) identity: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) files: Files,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Files {
+    /// Where to write; `-` or nothing is standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Replace a file that is there.
+    #[arg(short, long)]
+    pub(super) force: bool,
+    /// What to read; `-` or nothing is standard input.
+    pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    /// Read the whole log and prove that it is what was signed.
+    Verify {
+        /// Print what was found as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print records.
+    Show {
+        /// Only of this run.
+        #[arg(long, value_name = "RUN")]
+        run: Option<String>,
+        /// Only of this type, or below it: `run` means `run.started` too.
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+        /// Only the last so many.
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
+        /// Print them as they stand in the log: one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// After damage: put the log aside, whole, and begin a new one that says so.
+    Accept {
+        /// Why, for the record.
+        #[arg(long)]
+        reason: String,
+        /// Do it without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+}

@@ -1,0 +1,115 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Done;
+use super::arguments::{Inputs, Plan, ReporterKind, Run, Schema, Validate};
+use crate::diagnostic::Diagnostic;
+use crate::event::Event;
+use crate::expression::did_you_mean;
+use crate::pipeline::{self, pipeline_schema, stage_schema};
+use crate::report::{Human, JsonLines, Output, Reporter, render_plan};
+use crate::run::{self, Options};
+use crate::stages::{self, Cancel, Stop};
+use crate::state::StateDir;
+use crate::value::schema_of;
+
+pub(super) fn validate(command: &Validate, output: &mut Output) -> Done {
+    let mut found = Vec::new();
+    for file in &command.files {
+        match pipeline::load(file) {
+            Ok(_) if command.json => {}
+            Ok(_) => output.text(&format!("{}: fine\n", file.display())),
+            Err(problems) => found.extend(problems),
+        }
+    }
+    let code = if found.is_empty() { 0 } else { 2 };
+    if command.json {
+        output.json(&json!({ "findings": found }));
+        return Ok(code);
+    }
+    if found.is_empty() { Ok(0) } else { Err(found) }
+}
+
+pub(super) fn schema(command: &Schema, output: &mut Output) -> Done {
+    let schema = match &command.stage {
+        _ if command.event => schema_of::<Event>(),
+        None => pipeline_schema(),
+        Some(name) => match stages::find(name) {
+            Some(kind) => stage_schema(kind),
+            None => {
+                let known: Vec<&str> = stages::KINDS.iter().map(|kind| kind.name).collect();
+                let help = did_you_mean(name, known.iter().copied())
+                    .map_or_else(|| format!("there are {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+                return Err(vec![Diagnostic::usage("TL0208", format!("there is no kind `{name}` of stage")).help(help)]);
+            }
+        },
+    };
+    output.json(&schema);
+    Ok(0)
+}
+
+pub(super) fn plan(command: &Plan, output: &mut Output) -> Done {
+    let report = run::plan(&run::load(&command.file, &given(&command.inputs)?)?);
+    if command.json {
+        output.json(&serde_json::to_value(&report).unwrap_or(Json::Null));
+    } else {
+        output.text(&render_plan(&report, output.style()));
+    }
+    Ok(0)
+}
+
+pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {
+    let loaded = run::load(&command.file, &given(&command.inputs)?)?;
+    let failed = |error: &dyn std::error::Error| vec![Diagnostic::failure("TL0707", "tl could not start").cause(error)];
+    let state = StateDir::locate(state).map_err(|error| failed(&error))?;
+    let program = std::env::current_exe().map_err(|error| failed(&error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
+    let mut reporter: Box<dyn Reporter> = match command.reporter {
+        ReporterKind::Human => Box::new(Human::new(io::stdout(), output.style())),
+        ReporterKind::Json => Box::new(JsonLines::new(io::stdout())),
+    };
+    let code = runtime.block_on(async {
+        let cancel = Cancel::default();
+        let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        if let (Ok(interrupt), Ok(terminate)) = signals {
+            tokio::spawn(stop_at_signals(interrupt, terminate, cancel.clone()));
+        }
+        let options = Options { state, cancel, program };
+        // A task of its own: blocking steps of it may move the runtime's other work to another thread.
+        let run = tokio::spawn(run::execute(loaded, options, Box::new(move |event| reporter.event(event))));
+        run.await.map_err(|error| failed(&error))
+    })?;
+    // A stage that could not be ended was reported as such; it must not keep the process.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+/// The first signal stops the run in order, the second ends it at once.
+async fn stop_at_signals(mut interrupt: Signal, mut terminate: Signal, cancel: Cancel) {
+    for round in 0.. {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if round == 0 {
+            cancel.stop(Stop::Cancelled);
+        } else {
+            stages::kill_children();
+            std::process::exit(130);
+        }
+    }
+}
+
+fn given(inputs: &Inputs) -> Result<BTreeMap<String, String>, Vec<Diagnostic>> {
+    let mut given = BTreeMap::new();
+    for (name, value) in &inputs.inputs {
+        if given.insert(name.clone(), value.clone()).is_some() {
+            return Err(vec![Diagnostic::usage("TL0504", format!("the input `{name}` is given twice"))]);
+        }
+    }
+    Ok(given)
+}

@@ -1,0 +1,70 @@
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+use super::Done;
+use super::arguments::{Open, Seal};
+use super::file::{Target, input};
+use super::key::identity_problem;
+use crate::crypto::{self, Key, Recipient, read_identities};
+use crate::diagnostic::Diagnostic;
+use crate::report::Output;
+
+pub(super) fn seal(command: &Seal, _: &mut Output) -> Done {
+    let recipients = recipients(command)?;
+    let files = &command.files;
+    let to_standard = files.output.as_deref().is_none_or(|path| path == "-");
+    if to_standard && io::stdout().is_terminal() {
+        return Err(vec![
+            Diagnostic::usage("TL0713", "a sealed file is not for a terminal").help("name a file with `-o`, or use a pipe"),
+        ]);
+    }
+    let mut from = input(files.file.as_deref())?;
+    let mut to = Target::new(files.output.as_deref(), files.force)?;
+    crypto::seal(&recipients, &mut from, &mut to, threads()).map_err(|error| vec![error.into()])?;
+    to.finish()?;
+    Ok(0)
+}
+
+pub(super) fn open(command: &Open) -> Done {
+    let mut keys = Vec::new();
+    for path in &command.identity {
+        let identities = read_identities(path).map_err(|error| vec![identity_problem(&error)])?;
+        keys.extend(identities.into_iter().map(Key::X25519));
+    }
+    let files = &command.files;
+    let mut from = input(files.file.as_deref())?;
+    let mut to = Target::new(files.output.as_deref(), files.force)?;
+    crypto::open(&keys, &mut from, &mut to, threads()).map_err(|error| vec![error.into()])?;
+    to.finish()?;
+    Ok(0)
+}
+
+fn recipients(command: &Seal) -> Result<Vec<Recipient>, Vec<Diagnostic>> {
+    let mut recipients = Vec::new();
+    for text in &command.recipient {
+        let parsed = text.parse::<Recipient>();
+        recipients.push(parsed.map_err(|error| {
+            vec![Diagnostic::usage("TL0620", "what stands after `-r` is no recipient").cause(&error)]
+        })?);
+    }
+    for path in &command.recipients_file {
+        let failed = |error: &dyn std::error::Error| {
+            let message = format!("the recipients in `{}` cannot be used", path.display());
+            vec![Diagnostic::usage("TL0620", message).cause(error)]
+        };
+        let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+        recipients.extend(crypto::parse_recipients(&text).map_err(|error| failed(&error))?);
+    }
+    if recipients.is_empty() {
+        return Err(vec![
+            Diagnostic::usage("TL0620", "nobody could open it: no recipient is named").help("add `-r RECIPIENT` or `-R FILE`"),
+        ]);
+    }
+    Ok(recipients)
+}
+
+fn threads() -> NonZeroUsize {
+    available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}

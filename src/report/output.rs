@@ -1,0 +1,100 @@
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::Value as Json;
+
+use super::render_diagnostic;
+use crate::diagnostic::Diagnostic;
+
+/// How text may look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// With colours.
+    pub colour: bool,
+}
+
+impl Style {
+    /// A text in bold red, where there are colours.
+    pub fn red(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    /// In bold yellow.
+    pub fn yellow(self, text: &str) -> String {
+        self.paint("1;33", text)
+    }
+
+    /// In bold green.
+    pub fn green(self, text: &str) -> String {
+        self.paint("1;32", text)
+    }
+
+    /// In blue.
+    pub fn blue(self, text: &str) -> String {
+        self.paint("1;34", text)
+    }
+
+    /// Faint.
+    pub fn faint(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// The only place that writes to the terminal, a pipe or a file of the shell's.
+pub struct Output {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    out_style: Style,
+    err_style: Style,
+}
+
+impl Output {
+    /// Standard output and standard error. Colours on a terminal, unless `NO_COLOR` is set.
+    pub fn standard() -> Self {
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            out_style: Style { colour: colours && io::stdout().is_terminal() },
+            err_style: Style { colour: colours && io::stderr().is_terminal() },
+            out: Box::new(io::stdout()),
+            err: Box::new(io::stderr()),
+        }
+    }
+
+    /// How text on standard output may look.
+    pub fn style(&self) -> Style {
+        self.out_style
+    }
+
+    /// Writes a text to standard output.
+    pub fn text(&mut self, text: &str) {
+        // Who reads has gone: there is nobody left to tell.
+        let _gone = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+    }
+
+    /// Writes a value to standard output, readable and with a line end.
+    pub fn json(&mut self, value: &Json) {
+        self.text(&format!("{value:#}\n"));
+    }
+
+    /// Writes a problem to standard error.
+    pub fn problem(&mut self, problem: &Diagnostic) {
+        let text = render_diagnostic(problem, self.err_style);
+        let _gone = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
+    }
+
+    /// Writes a line for people to standard error.
+    pub fn hint(&mut self, line: &str) {
+        let _gone = writeln!(self.err, "{line}");
+    }
+}
+
+/// What is said when tl itself made a mistake: where, and not with which data.
+pub fn on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let _gone = writeln!(io::stderr(), "tl made a mistake at {place} (its message is withheld: it may hold data)");
+    }));
+}

@@ -1,0 +1,82 @@
+//! One attempt at a unit: its stages at the same time, each on a thread of its own, data flowing from one to the next.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use serde_json::{Map, Value as Json};
+
+use crate::diagnostic::{Diagnostic, Result};
+use crate::engine::Ended;
+use crate::event::Outcome;
+use crate::stages::artifact::Broken;
+use crate::stages::{Cancel, Command, Context, StageKind};
+
+/// A stage with every expression resolved.
+pub(super) enum Ready {
+    /// A kind with its settings.
+    Kind(&'static StageKind, Json),
+    /// A program.
+    Program(Command),
+}
+
+/// A stage with all that it needs.
+pub(super) struct Link {
+    pub(super) stage: usize,
+    pub(super) ready: Ready,
+    pub(super) context: Context,
+}
+
+/// Runs them to their ends. `streams` are what flows between each and the next.
+pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) -> Vec<Ended> {
+    let names: Vec<(usize, String)> = links.iter().map(|link| (link.stage, link.context.stage.clone())).collect();
+    let results: Vec<Result<Map<String, Json>>> = if links.len() == 1 {
+        links.into_iter().map(one).collect()
+    } else {
+        thread::scope(|scope| {
+            let threads: Vec<_> = links.into_iter().map(|link| scope.spawn(|| one(link))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(panicked()))).collect()
+        })
+    };
+    let stopped = cancel.reason().is_some();
+    names
+        .iter()
+        .zip(results)
+        .enumerate()
+        .map(|(place, ((stage, _), result))| {
+            let victim = if stopped || result.is_ok() { None } else { victim(place, streams, &names) };
+            Ended { stage: *stage, result, victim }
+        })
+        .collect()
+}
+
+/// Whether a stage failed only because a neighbour did.
+fn victim(place: usize, streams: &[Arc<Broken>], names: &[(usize, String)]) -> Option<(Outcome, String)> {
+    if streams.get(place).is_some_and(|after| after.by_reader.load(Ordering::SeqCst)) {
+        return Some((Outcome::Cancelled, format!("`{}` failed", names[place + 1].1)));
+    }
+    let before = place.checked_sub(1)?;
+    let broken = streams[before].by_writer.load(Ordering::SeqCst) && !streams[before].by_reader.load(Ordering::SeqCst);
+    broken.then(|| (Outcome::Skipped, format!("`{}` failed", names[before].1)))
+}
+
+fn one(link: Link) -> Result<Map<String, Json>> {
+    // Everything the stage holds is dropped with it: its ends of the streams tell the neighbours.
+    let outputs = catch_unwind(AssertUnwindSafe(move || {
+        let Link { ready, context, .. } = link;
+        match ready {
+            Ready::Kind(kind, with) => (kind.run)(with, &context),
+            Ready::Program(command) => command.run(&context),
+        }
+    }));
+    match outputs.unwrap_or_else(|_| Err(panicked()))? {
+        Json::Object(outputs) => Ok(outputs),
+        _ => Ok(Map::new()),
+    }
+}
+
+fn panicked() -> Diagnostic {
+    Diagnostic::failure("TL0903", "tl made a mistake in this stage (panic); the rest of the run goes on")
+        .help("please report this with the output above")
+}

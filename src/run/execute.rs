@@ -1,0 +1,296 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::Zoned;
+use serde_json::{Map, Value as Json, json};
+use tokio::runtime::Handle;
+
+use super::contexts::Contexts;
+use super::notify::{self, News};
+use super::prepare::{Loaded, open_places, read_secrets};
+use super::recorder::{LogRecorder, audit_error};
+use super::work::PipelineWork;
+use super::exit;
+use crate::audit::{Log, Severity};
+use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::engine::Engine;
+use crate::event::{Event, Outcome, What};
+use crate::graph::Plan;
+use crate::pipeline::When;
+use crate::stages::{Cancel, Ledger, Places, Recorder, Shared};
+use crate::state::StateDir;
+use crate::value::{Digest, Masker};
+
+/// How to run a pipeline.
+pub struct Options {
+    /// Where state is kept.
+    pub state: StateDir,
+    /// Stops the run.
+    pub cancel: Cancel,
+    /// The program `tl` itself.
+    pub program: PathBuf,
+}
+
+type Emit = Box<dyn FnMut(&Event) + Send>;
+
+/// Runs a loaded pipeline to its end; returns the exit code. Everything that happens goes to `emit`.
+pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> u8 {
+    let run = ulid::Ulid::new().to_string();
+    let teller = Arc::new(Mutex::new(Teller { run: run.clone(), masker: Masker::default(), emit }));
+    let plan = Plan::new(&loaded.pipeline);
+    teller.lock().unwrap_or_else(PoisonError::into_inner).tell(What::RunStarted {
+        pipeline: loaded.pipeline.name.to_string(),
+        file: loaded.document.name().to_owned(),
+        stages: plan.stages.iter().map(|stage| stage.name.clone()).collect(),
+    });
+    let began = Instant::now();
+    let result = tokio::task::block_in_place(|| prepare(loaded, &options, plan, &run, &teller));
+    let ready = match result {
+        Ok(ready) => ready,
+        Err(error) => return blocked(*error, began, &teller),
+    };
+    go(ready, options, began, &teller).await
+}
+
+/// Gives events their time and run, and hides secrets in them.
+struct Teller {
+    run: String,
+    masker: Masker,
+    emit: Emit,
+}
+
+impl Teller {
+    fn tell(&mut self, mut what: What) {
+        what.mask(&|text| self.masker.mask(text));
+        let ts = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+        (self.emit)(&Event { ts, run: self.run.clone(), what });
+    }
+}
+
+fn tell(teller: &Mutex<Teller>, what: What) {
+    teller.lock().unwrap_or_else(PoisonError::into_inner).tell(what);
+}
+
+/// All that a run works with.
+struct Ready {
+    work: Arc<PipelineWork>,
+    recorder: Arc<LogRecorder>,
+    shared: Arc<Shared>,
+    audit: PathBuf,
+    folder: PathBuf,
+}
+
+/// Why a run could not start, with what there is to tell somebody of it.
+struct NotReady {
+    errors: Vec<Diagnostic>,
+    /// The recorder and the channels, if it came so far.
+    with: Option<(Arc<LogRecorder>, Arc<Shared>, Loaded)>,
+}
+
+fn prepare(
+    loaded: Loaded,
+    options: &Options,
+    plan: Plan,
+    run: &str,
+    teller: &Mutex<Teller>,
+) -> std::result::Result<Ready, Box<NotReady>> {
+    let early = |error: Diagnostic| Box::new(NotReady { errors: vec![error], with: None });
+    let state_failed = |error: crate::state::Error| {
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        let mut diagnostic = Diagnostic::failure("TL0707", error.to_string()).help("see `--state` and `TL_STATE`");
+        diagnostic.causes.extend(source);
+        early(diagnostic)
+    };
+    options.state.create().map_err(state_failed)?;
+    let audit = options.state.audit();
+    let log = Log::open(&audit).map_err(|error| early(audit_error(&error)))?;
+
+    let secrets = read_secrets(&loaded);
+    let masker = secrets.as_ref().map_or_else(|_| Masker::default(), |secrets| secrets.masker.clone());
+    teller.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
+    let recorder = Arc::new(LogRecorder::new(log, run, masker.clone()));
+    let pipeline = loaded.pipeline.name.to_string();
+    let (values, missing) = match secrets {
+        Ok(secrets) => (secrets.values, Vec::new()),
+        Err(missing) => (Map::new(), missing),
+    };
+    let contexts = Contexts::new(loaded.inputs.clone(), values, &pipeline, run, &Zoned::now());
+    let shared = |places: Places| {
+        Arc::new(Shared {
+            run: run.to_owned(),
+            pipeline: pipeline.clone(),
+            base: loaded.document.folder().to_owned(),
+            program: options.program.clone(),
+            places,
+            recorder: recorder.clone(),
+            ledger: Ledger::default(),
+            masker: masker.clone(),
+            runtime: Handle::current(),
+        })
+    };
+    let places = open_places(&loaded, &contexts);
+    if !missing.is_empty() {
+        // Channels that need no secret can still tell somebody.
+        let shared = shared(places.unwrap_or_default());
+        return Err(Box::new(NotReady { errors: missing, with: Some((recorder.clone(), shared, loaded)) }));
+    }
+    let shared = match places {
+        Ok(places) => shared(places),
+        Err(error) => {
+            let shared = shared(Places::default());
+            return Err(Box::new(NotReady { errors: vec![error], with: Some((recorder.clone(), shared, loaded)) }));
+        }
+    };
+    let begun = begin(&loaded, &recorder, run, options);
+    let folder = match begun {
+        Ok(folder) => folder,
+        Err(error) => {
+            return Err(Box::new(NotReady { errors: vec![error], with: Some((recorder.clone(), shared, loaded)) }));
+        }
+    };
+    let work = Arc::new(PipelineWork {
+        loaded,
+        plan: Arc::new(plan),
+        contexts,
+        shared: Arc::clone(&shared),
+        recorder: Arc::clone(&recorder),
+        folder: folder.clone(),
+        spools: Mutex::default(),
+    });
+    Ok(Ready { work, recorder, shared, audit, folder })
+}
+
+/// Puts the start on record and makes the work folder.
+fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) -> Result<PathBuf> {
+    use sha2::{Digest as _, Sha256};
+    let text = loaded.document.text();
+    let digest = Digest { sha256: Sha256::digest(text).into(), size: text.len() as u64 };
+    let inputs: BTreeMap<&String, String> = loaded.inputs.iter().map(|(name, value)| (name, value.to_string())).collect();
+    let data = json!({
+        "pipeline": loaded.pipeline.name,
+        "file": loaded.document.name(),
+        "file_sha256": digest.hex(),
+        "inputs": inputs,
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    recorder.record("run.started", Severity::Info, object(data))?;
+    options.state.create_work(run).map_err(|error| {
+        Diagnostic::failure("TL0707", error.to_string()).help("make room in the state folder, or name another one with `--state`")
+    })
+}
+
+fn object(value: Json) -> Map<String, Json> {
+    match value {
+        Json::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// The run could not start: says so on record, to the people who want to know, and with the exit code.
+fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
+    let NotReady { errors, with } = not_ready;
+    let first = errors[0].clone();
+    for error in &errors[1..] {
+        tell(teller, What::Problem { error: error.clone() });
+    }
+    if let Some((recorder, shared, loaded)) = with {
+        let lines: Vec<String> = errors.iter().map(Diagnostic::one_line).collect();
+        let data = json!({ "pipeline": shared.pipeline, "outcome": Outcome::Blocked.word(), "errors": lines });
+        let recorded = recorder.record("run.finished", Severity::Error, object(data));
+        let news = News {
+            when: When::Blocked,
+            seconds: began.elapsed().as_secs_f64(),
+            stages: Vec::new(),
+            audit: None,
+            error: Some(lines.join("\n")),
+            loaded: &loaded,
+        };
+        tokio::task::block_in_place(|| notify::tell(&shared, &news, false, &mut |what| tell(teller, what)));
+        if let Err(error) = recorded.and_then(|()| recorder.checkpoint().map(drop)) {
+            tell(teller, What::Problem { error });
+        }
+    }
+    let exit_code = first.kind.exit_code();
+    let seconds = began.elapsed().as_secs_f64();
+    tell(teller, What::RunEnded { outcome: Outcome::Blocked, exit_code, seconds, error: Some(first) });
+    exit_code
+}
+
+async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> u8 {
+    let Ready { work, recorder, shared, audit, folder } = ready;
+    let news = |when, seconds, stages, audit, error| News { when, seconds, stages, audit, error, loaded: &work.loaded };
+    tokio::task::block_in_place(|| {
+        notify::tell(&shared, &news(When::Started, 0.0, Vec::new(), None, None), false, &mut |what| tell(teller, what));
+    });
+    let pipeline = &work.loaded.pipeline;
+    let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+    let max_parallel = pipeline.max_parallel.map_or(cores, |most| usize::from(most.get()));
+    let timeout = pipeline.timeout.map(|timeout| timeout.get());
+    let details: Arc<Mutex<Vec<Json>>> = Arc::default();
+    let emit = {
+        let (teller, details) = (Arc::clone(teller), Arc::clone(&details));
+        move |what: What| {
+            if let What::StageEnded { stage, outcome, seconds, reason, error, .. } = &what {
+                let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
+                let line = json!({ "name": stage, "result": outcome.word(), "seconds": seconds, "detail": detail });
+                details.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+            tell(&teller, what);
+        }
+    };
+    let engine = Engine::run(Arc::clone(&work.plan), Arc::clone(&work), max_parallel, timeout, options.cancel, emit);
+    let finished = engine.await;
+    let (outcome, exit_code) = exit::verdict(&finished);
+
+    tokio::task::block_in_place(|| {
+        remove_work(&folder, teller);
+        let recovered = matches!(outcome, Outcome::Success | Outcome::Warning)
+            && pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
+            && notify::failed_before(&audit, &shared.pipeline, &shared.run);
+        let seconds = began.elapsed().as_secs_f64();
+        let data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "exit_code": exit_code });
+        let severity = if outcome == Outcome::Failure { Severity::Error } else { Severity::Info };
+        let checkpoint = recorder.record("run.finished", severity, object(data)).and_then(|()| recorder.checkpoint());
+        let (signed, unsigned) = match checkpoint {
+            Ok(checkpoint) => (Some(checkpoint), None),
+            Err(error) => (None, Some(error)),
+        };
+        let mut error = finished.record_error.or_else(|| finished.stopped.map(|stop| stop.diagnostic()));
+        let audit = signed.as_ref().map(|signed| json!({ "size": signed.size, "root": signed.root }));
+        let stages = std::mem::take(&mut *details.lock().unwrap_or_else(PoisonError::into_inner));
+        let text = error.as_ref().map(Diagnostic::one_line);
+        let news = news(notify::when(outcome), seconds, stages, audit, text);
+        let mut told = 0;
+        notify::tell(&shared, &news, recovered, &mut |what| {
+            told += 1;
+            tell(teller, what);
+        });
+        // What was told is on record too, under a signature of its own.
+        let last = if told > 0 && signed.is_some() { recorder.checkpoint().map(Some) } else { Ok(signed) };
+        match last {
+            Ok(Some(signed)) => tell(teller, What::Checkpoint { size: signed.size, root: signed.root }),
+            Ok(None) => {}
+            Err(problem) => tell(teller, What::Problem { error: problem }),
+        }
+        // A run whose end is not on record has not ended well.
+        let (outcome, exit_code) = match unsigned {
+            Some(problem) => {
+                let code = if problem.kind == Kind::Audit { problem.kind.exit_code() } else { exit_code.max(1) };
+                error.get_or_insert(problem);
+                (Outcome::Failure, code)
+            }
+            None => (outcome, exit_code),
+        };
+        tell(teller, What::RunEnded { outcome, exit_code, seconds: began.elapsed().as_secs_f64(), error });
+        exit_code
+    })
+}
+
+fn remove_work(folder: &Path, teller: &Mutex<Teller>) {
+    if let Err(error) = std::fs::remove_dir_all(folder) {
+        let message = format!("the work folder `{}` could not be removed", folder.display());
+        tell(teller, What::Problem { error: Diagnostic::warning("TL0708", message).cause(&error) });
+    }
+}

@@ -1,0 +1,79 @@
+use crate::diagnostic::{Diagnostic, Kind};
+use crate::engine::Finished;
+use crate::event::Outcome;
+use crate::stages::Stop;
+
+/// How a run ended, and what the process exits with: 20, 130, 124, 2, then the first failed stage's own cause, 4, 3, 75, 0.
+pub(super) fn verdict(finished: &Finished) -> (Outcome, u8) {
+    let failed = |kind: Kind| finished.errors.iter().any(|(_, error)| error.kind == kind);
+    let any = |outcome: Outcome| finished.outcomes.contains(&outcome);
+    if let Some(error) = &finished.record_error {
+        return (Outcome::Failure, code(error));
+    }
+    if failed(Kind::Audit) {
+        return (Outcome::Failure, Kind::Audit.exit_code());
+    }
+    match finished.stopped {
+        Some(Stop::Cancelled) => return (Outcome::Cancelled, Kind::Cancelled.exit_code()),
+        Some(Stop::RunTimeout | Stop::StageTimeout) => return (Outcome::Failure, Kind::TimedOut.exit_code()),
+        None => {}
+    }
+    // A verification that failed is the last of causes: only where nothing else failed does it name the run.
+    let first = finished.errors.iter().map(|(_, error)| error).find(|error| error.kind != Kind::Verification);
+    if let Some(first) = first {
+        return (Outcome::Failure, code(first));
+    }
+    if failed(Kind::Verification) {
+        return (Outcome::Failure, Kind::Verification.exit_code());
+    }
+    if any(Outcome::Warning) {
+        return (Outcome::Warning, 3);
+    }
+    if !finished.outcomes.is_empty() && finished.outcomes.iter().all(|outcome| *outcome == Outcome::Skipped) {
+        return (Outcome::Skipped, 75);
+    }
+    (Outcome::Success, 0)
+}
+
+fn code(error: &Diagnostic) -> u8 {
+    match error.kind {
+        // The time of a stage is not the time of the run; and no stage is a wrong file.
+        Kind::TimedOut | Kind::Usage | Kind::Cancelled | Kind::Verification => Kind::Failure.exit_code(),
+        kind => kind.exit_code(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(outcomes: &[Outcome], kinds: &[Kind], stopped: Option<Stop>) -> Finished {
+        Finished {
+            outcomes: outcomes.to_vec(),
+            errors: kinds.iter().map(|kind| (0, Diagnostic::new("TL0651", *kind, "no"))).collect(),
+            stopped,
+            record_error: None,
+        }
+    }
+
+    #[test]
+    fn the_first_cause_in_order_decides() {
+        use Outcome::{Failure, Skipped, Success, Warning};
+        for (outcomes, kinds, stopped, code) in [
+            (&[Success, Skipped][..], &[][..], None, 0),
+            (&[Success, Warning], &[], None, 3),
+            (&[Skipped, Skipped], &[], None, 75),
+            (&[Failure, Warning], &[Kind::Failure, Kind::Key], None, 1),
+            (&[Failure], &[Kind::Key, Kind::Failure], None, 12),
+            (&[Failure], &[Kind::Destination], None, 10),
+            (&[Failure], &[Kind::Verification], None, 4),
+            (&[Failure], &[Kind::Verification, Kind::Failure], None, 1),
+            (&[Failure], &[Kind::TimedOut], None, 1),
+            (&[Failure], &[Kind::Failure], Some(Stop::RunTimeout), 124),
+            (&[Failure], &[Kind::Failure], Some(Stop::Cancelled), 130),
+            (&[Failure], &[Kind::Audit], Some(Stop::Cancelled), 20),
+        ] {
+            assert_eq!(verdict(&finished(outcomes, kinds, stopped)).1, code, "{outcomes:?} {kinds:?} {stopped:?}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Puts a run together: file, inputs, secrets, stores, channels, audit log, engine, messages.
+//!
+//! A path and inputs flow in, events flow out, and at the end there is one exit code. This is the only module that
+//! knows all the others.
+
+mod chain;
+mod contexts;
+mod execute;
+mod exit;
+mod notify;
+mod plan;
+mod prepare;
+mod recorder;
+mod work;
+
+pub use execute::{Options, execute};
+pub use plan::{PlanReport, StageReport, plan};
+pub use prepare::{Loaded, load};
+pub use recorder::audit_error;

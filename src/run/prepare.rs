@@ -1,0 +1,121 @@
+//! All that a run needs before it can start.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value as Json};
+
+use super::contexts::Contexts;
+use crate::channels::{self, Channel};
+use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::pipeline::{self, Document, Failure, Pipeline, resolve, resolve_inputs};
+use crate::stages::Places;
+use crate::storage::{self, Store};
+use crate::value::{Kind as PlaceKind, Masker, Secret};
+use crate::vault;
+
+/// A file that was read and proven, with its inputs.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The text and its places.
+    pub document: Document,
+    /// What it means.
+    pub pipeline: Pipeline,
+    /// The value of each input.
+    pub inputs: Map<String, Json>,
+}
+
+/// Reads a file, proves it, and settles its inputs. Fails with all that is wrong.
+pub fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec<Diagnostic>> {
+    let (document, pipeline) = pipeline::load(path)?;
+    let inputs = resolve_inputs(&pipeline.inputs, given)?;
+    Ok(Loaded { document, pipeline, inputs })
+}
+
+/// A secret shorter than this is in too many texts to be hidden.
+const SHORTEST_SECRET: usize = 8;
+
+/// The secrets of a pipeline, and what hides them.
+pub(super) struct Secrets {
+    pub(super) values: Map<String, Json>,
+    pub(super) masker: Masker,
+}
+
+/// Reads every secret. Fails with all that are missing.
+pub(super) fn read_secrets(loaded: &Loaded) -> Result<Secrets, Vec<Diagnostic>> {
+    let mut secrets: Vec<(String, Secret)> = Vec::new();
+    let mut found = Vec::new();
+    for (name, declared) in &loaded.pipeline.secrets {
+        let Some(kind) = PlaceKind::find(vault::SOURCES, &declared.from) else { continue };
+        let pointer = format!("/secrets/{name}");
+        let at = loaded.document.at_key(&pointer);
+        let settings = Json::Object(declared.settings.clone());
+        let settings = resolve(&settings, &(kind.schema)(), &Default::default(), loaded.document.folder());
+        let source = settings.ok().and_then(|settings| (kind.build)(settings).ok());
+        let Some(source) = source else {
+            found.push(Diagnostic::usage("TL0902", "the settings of this secret do not fit: please report it").at(at));
+            continue;
+        };
+        match source.read() {
+            Ok(secret) if secret.expose().len() < SHORTEST_SECRET => {
+                let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
+                let help = "so short a text cannot be hidden in logs: use a longer secret";
+                found.push(Diagnostic::new("TL0511", Kind::Key, message).at(at).help(help));
+            }
+            Ok(secret) => secrets.push((name.to_string(), secret)),
+            Err(error) => {
+                let message = format!("the secret `{name}` is missing");
+                found.push(Diagnostic::new("TL0510", Kind::Key, message).at(at).cause(&error));
+            }
+        }
+    }
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let masker = Masker::new(secrets.iter().map(|(_, secret)| secret));
+    let values = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect();
+    Ok(Secrets { values, masker })
+}
+
+/// Opens every store and channel.
+pub(super) fn open_places(loaded: &Loaded, contexts: &Contexts) -> Result<Places> {
+    let mut places = Places::default();
+    for (name, place) in &loaded.pipeline.stores {
+        let store: Box<dyn Store> = open(loaded, contexts, "stores", name.as_str(), place, storage::KINDS)?;
+        places.stores.insert(name.to_string(), store);
+    }
+    for (name, place) in &loaded.pipeline.channels {
+        let channel: Box<dyn Channel> = open(loaded, contexts, "channels", name.as_str(), place, channels::KINDS)?;
+        places.channels.insert(name.to_string(), channel);
+    }
+    Ok(places)
+}
+
+fn open<T: ?Sized>(
+    loaded: &Loaded,
+    contexts: &Contexts,
+    section: &str,
+    name: &str,
+    place: &pipeline::Place,
+    kinds: &'static [PlaceKind<T>],
+) -> Result<Box<T>> {
+    let pointer = format!("/{section}/{name}/with");
+    let document = &loaded.document;
+    let unfit = || Diagnostic::usage("TL0606", format!("the settings of `{name}` do not fit")).at(document.at_value(&pointer));
+    let kind = PlaceKind::find(kinds, &place.uses).ok_or_else(unfit)?;
+    let settings = Json::Object(place.with.clone());
+    let settings = resolve(&settings, &(kind.schema)(), &contexts.values(1), document.folder())
+        .map_err(|failure| unresolved(document, &pointer, failure))?;
+    (kind.build)(settings).map_err(|error| unfit().cause(&error))
+}
+
+/// An expression that has no value after all.
+pub(super) fn unresolved(document: &Document, pointer: &str, failure: Failure) -> Diagnostic {
+    let Failure { pointer: below, mistake } = failure;
+    let place = document.inside(&format!("{pointer}{below}"), mistake.offset, mistake.length);
+    let diagnostic = Diagnostic::failure(mistake.code, mistake.message).at(place);
+    match mistake.help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
+}

@@ -1,0 +1,255 @@
+//! The engine's work: attempts at the stages of a pipeline.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, Value as Json, json};
+use tokio::task::spawn_blocking;
+
+use super::chain::{self, Link, Ready};
+use super::contexts::Contexts;
+use super::prepare::{Loaded, unresolved};
+use super::recorder::LogRecorder;
+use crate::diagnostic::{Diagnostic, Result};
+use crate::engine::{Attempt, BoxFuture, Ended, Results, Work};
+use crate::event::Outcome;
+use crate::expression::{Mistake, Status, Template, Values, evaluate, resolve as resolve_text};
+use crate::graph::{Plan, Planned};
+use crate::pipeline::{Failure, Run, resolve};
+use crate::stages::artifact::{ArtifactRef, Sink, Source, Spool, stream};
+use crate::stages::{self, Command, Context, Flow, Shared};
+use crate::value::Secret;
+
+/// What the stages of one run work with.
+pub(super) struct PipelineWork {
+    pub(super) loaded: Loaded,
+    pub(super) plan: Arc<Plan>,
+    pub(super) contexts: Contexts,
+    pub(super) shared: Arc<Shared>,
+    pub(super) recorder: Arc<LogRecorder>,
+    pub(super) folder: PathBuf,
+    /// Artifacts that lie in files, by stage.
+    pub(super) spools: Mutex<HashMap<usize, Spool>>,
+}
+
+impl Work for PipelineWork {
+    fn condition(&self, stage: usize, results: &Results, status: Status) -> Result<bool> {
+        let planned = &self.plan.stages[stage];
+        let Some(condition) = &planned.condition else { return Ok(true) };
+        let values = self.values(planned, 1, results, None)?.with_status(status);
+        evaluate(condition, &values)
+            .map(|value| value == Json::Bool(true))
+            .map_err(|mistake| self.unresolved(planned, "if", failure(mistake)))
+    }
+
+    fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>> {
+        Box::pin(async move {
+            match spawn_blocking(move || self.blocking_attempt(&attempt)).await {
+                Ok(ended) => ended,
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The runtime goes only after the engine has ended.
+                Err(_) => Vec::new(),
+            }
+        })
+    }
+
+    fn note(&self, kind: &str, _: usize, data: Json) -> Result<()> {
+        match data {
+            Json::Object(data) => self.recorder.note(kind, data),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl PipelineWork {
+    fn blocking_attempt(&self, attempt: &Attempt) -> Vec<Ended> {
+        let stages = &self.plan.units[attempt.unit].stages;
+        let mut ready = Vec::new();
+        for (place, &stage) in stages.iter().enumerate() {
+            match self.ready(stage, attempt, place.checked_sub(1).map(|before| stages[before])) {
+                Ok(one) => ready.push(one),
+                // Nothing has begun yet, so a chain that cannot begin ends as a whole.
+                Err(error) => return self.none_began(stages, stage, &error),
+            }
+        }
+        let (mut links, mut streams, mut incoming) = (Vec::new(), Vec::new(), None);
+        for (place, ready) in ready.into_iter().enumerate() {
+            let stage = stages[place];
+            let mut sources = self.spooled_needs(stage);
+            sources.extend(incoming.take());
+            let sink = if place + 1 < stages.len() {
+                let (sink, source, broken) = stream();
+                incoming = Some((ArtifactRef::of(&self.plan.stages[stage].name), source));
+                streams.push(broken);
+                Some(sink)
+            } else {
+                self.spool(stage, attempt.number)
+            };
+            let tell = Arc::clone(&attempt.tell);
+            let context = Context {
+                stage: self.plan.stages[stage].name.clone(),
+                attempt: attempt.number,
+                shared: Arc::clone(&self.shared),
+                work: self.folder.join(format!("{}-{}", self.plan.stages[stage].name, attempt.number)),
+                cancel: attempt.cancel.clone(),
+                meter: Arc::clone(&attempt.meters[place]),
+                tell: Box::new(move |told| tell(stage, told)),
+                sources: Mutex::new(sources),
+                sink: Mutex::new(sink),
+            };
+            links.push(Link { stage, ready, context });
+        }
+        chain::run(links, &streams, &attempt.cancel)
+    }
+
+    fn none_began(&self, stages: &[usize], culprit: usize, error: &Diagnostic) -> Vec<Ended> {
+        let name = &self.plan.stages[culprit].name;
+        let victim = |stage: usize| {
+            let outcome = if stage < culprit { Outcome::Cancelled } else { Outcome::Skipped };
+            (stage != culprit).then(|| (outcome, format!("`{name}` failed")))
+        };
+        stages.iter().map(|&stage| Ended { stage, result: Err(error.clone()), victim: victim(stage) }).collect()
+    }
+
+    /// A stage with every expression resolved.
+    fn ready(&self, stage: usize, attempt: &Attempt, before: Option<usize>) -> Result<Ready> {
+        let planned = &self.plan.stages[stage];
+        let values = self.values(planned, attempt.number, &attempt.results, before)?;
+        let Some(kind) = planned.stage.uses.as_deref().and_then(stages::find) else {
+            return self.command(planned, &values).map(Ready::Program);
+        };
+        let with = Json::Object(planned.stage.with.clone());
+        let with = resolve(&with, &(kind.schema)(), &values, &self.shared.base)
+            .map_err(|failure| self.unresolved(planned, "with", failure))?;
+        Ok(Ready::Kind(kind, with))
+    }
+
+    fn command(&self, planned: &Planned, values: &Values) -> Result<Command> {
+        let argv = match &planned.stage.run {
+            Some(Run::Script(script)) => shell(planned.stage.shell.as_deref().unwrap_or("sh"), script),
+            Some(Run::Argv(raw)) => {
+                let argument = |(index, text): (usize, &String)| {
+                    argument(text, values)
+                        .map_err(|mistake| self.unresolved(planned, &format!("run/{index}"), failure(mistake)))
+                };
+                raw.iter().enumerate().map(argument).collect::<Result<_>>()?
+            }
+            None => Vec::new(),
+        };
+        Ok(Command {
+            argv,
+            env: self.environment(planned, values)?.into_iter().map(|(name, text)| (name, Secret::new(text))).collect(),
+            outputs: planned.stage.outputs.iter().map(|(name, kind)| (name.to_string(), *kind)).collect(),
+            retry_exit_codes: planned.retry.exit_codes.clone(),
+        })
+    }
+
+    fn environment(&self, planned: &Planned, values: &Values) -> Result<BTreeMap<String, String>> {
+        let variable = |(name, raw): (&String, &Json)| {
+            let text = match raw {
+                Json::String(text) => Template::parse(text)
+                    .and_then(|template| resolve_text(&template, values))
+                    .map(spelled)
+                    .map_err(|mistake| self.unresolved(planned, &format!("env/{name}"), failure(mistake)))?,
+                other => other.to_string(),
+            };
+            Ok((name.clone(), text))
+        };
+        planned.stage.env.iter().map(variable).collect()
+    }
+
+    /// The values that a stage's expressions see. `before` is the stage of the same chain that gives it its data.
+    fn values(&self, planned: &Planned, attempt: u32, results: &Results, before: Option<usize>) -> Result<Values> {
+        let mut needs = Map::new();
+        for &need in &planned.needs {
+            let name = self.plan.stages[need].name.clone();
+            let value = match results.get(need) {
+                Some(result) => json!({ "outputs": *result.outputs, "result": result.outcome.word() }),
+                None if before == Some(need) => {
+                    json!({ "outputs": { "artifact": ArtifactRef::of(&name) }, "result": Outcome::Success.word() })
+                }
+                None => continue,
+            };
+            needs.insert(name, value);
+        }
+        let mut values = self.contexts.values(attempt).with("needs", Json::Object(needs));
+        if planned.is_finally {
+            let mut all = Map::new();
+            for (stage, other) in self.plan.stages.iter().enumerate() {
+                let word = results.get(stage).map_or("waiting", |result| result.outcome.word());
+                all.insert(other.name.clone(), json!({ "result": word }));
+            }
+            values = values.with("stages", Json::Object(all));
+        }
+        let env = self.environment(planned, &values)?;
+        Ok(values.with("env", Json::Object(env.into_iter().map(|(name, text)| (name, text.into())).collect())))
+    }
+
+    /// The artifacts in files that a stage may open.
+    fn spooled_needs(&self, stage: usize) -> HashMap<ArtifactRef, Source> {
+        let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
+        let needs = self.plan.stages[stage].needs.iter();
+        needs
+            .filter_map(|need| {
+                let spool = spools.get(need)?.clone();
+                Some((ArtifactRef::of(&self.plan.stages[*need].name), Source::File(spool)))
+            })
+            .collect()
+    }
+
+    /// A file for the artifact of a stage that gives one, at the end of its chain.
+    fn spool(&self, stage: usize, attempt: u32) -> Option<Sink> {
+        let planned = &self.plan.stages[stage];
+        let flow = planned.stage.uses.as_deref().and_then(stages::find).map_or(Flow::None, |kind| kind.flow);
+        if !matches!(flow, Flow::Source | Flow::Filter) {
+            return None;
+        }
+        let spool = Spool::new(self.folder.join(format!("{}-{attempt}.artifact", planned.name)));
+        self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert(stage, spool.clone());
+        Some(Sink::File(spool))
+    }
+
+    fn unresolved(&self, planned: &Planned, below: &str, failure: Failure) -> Diagnostic {
+        let section = if planned.is_finally { "finally" } else { "stages" };
+        unresolved(&self.loaded.document, &format!("/{section}/{}/{below}", planned.name), failure)
+    }
+}
+
+fn failure(mistake: Mistake) -> Failure {
+    Failure { pointer: String::new(), mistake }
+}
+
+/// A scalar as an argument or a variable spells it.
+fn spelled(value: Json) -> String {
+    match value {
+        Json::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// One argument stays one argument whatever it holds; it must not become an option.
+fn argument(text: &str, values: &Values) -> std::result::Result<String, Mistake> {
+    let template = Template::parse(text)?;
+    let value = spelled(resolve_text(&template, values)?);
+    let place = template.expressions().next().map_or((0, 1), crate::expression::Expression::place);
+    if value.starts_with('-') && !text.starts_with('-') {
+        let message = "this expression gives an argument that begins with `-`, which the program would take for an option";
+        return Err(Mistake::new("TL0653", place, message));
+    }
+    if value.contains('\0') {
+        return Err(Mistake::new("TL0653", place, "this expression gives an argument with a NUL in it"));
+    }
+    Ok(value)
+}
+
+/// A shell that ends at the first command that fails.
+fn shell(shell: &str, script: &str) -> Vec<String> {
+    let flags: &[&str] = match Path::new(shell).file_name().and_then(|name| name.to_str()) {
+        Some("bash") => &["-eo", "pipefail", "-c"],
+        Some("sh" | "dash" | "ash" | "ksh" | "zsh") => &["-e", "-c"],
+        _ => &["-c"],
+    };
+    let words = std::iter::once(shell).chain(flags.iter().copied()).chain([script]);
+    words.map(str::to_owned).collect()
+}
