@@ -172,11 +172,15 @@ impl State {
             return Err(Problem::Truncated { signed, found });
         };
         let mut tree = self.base.clone();
-        before.iter().for_each(|leaf| tree.push(*leaf));
+        for leaf in before {
+            tree.push(*leaf);
+        }
         if tree.root() != self.newest.root {
             return Err(Problem::RootMismatch { size: signed, last_good: 0 });
         }
-        after.iter().for_each(|leaf| tree.push(*leaf));
+        for leaf in after {
+            tree.push(*leaf);
+        }
         if tree == self.tree { Ok(tree.root()) } else { Err(Problem::RootMismatch { size: found, last_good: signed }) }
     }
 

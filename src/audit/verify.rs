@@ -188,7 +188,9 @@ fn foreign(layout: &Layout, names: Vec<String>, findings: &mut Findings) -> Resu
     let checkpoint = |name: &String| files::number(name, ".ckpt").is_some() || name == ".new";
     let checkpoints = files::names(&layout.checkpoints())?;
     files.extend(checkpoints.iter().filter(|name| !checkpoint(name)).map(|name| format!("ckpt/{name}")));
-    files.into_iter().for_each(|file| findings.push(Problem::ForeignFile { file }));
+    for file in files {
+        findings.push(Problem::ForeignFile { file });
+    }
     Ok(())
 }
 
