@@ -1,14 +1,14 @@
 //! What only a small segment or another clock shows.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::files::Layout;
 use super::log::Log;
 use super::read::Records;
-use super::{Entry, Error, Filter, Problem, Report, Severity, verify};
+use super::{Durability, Entry, Error, Filter, Problem, Report, Severity, verify};
 
 const CAPACITY: u64 = 8;
 
@@ -97,7 +97,8 @@ fn a_lying_cache_is_not_believed() {
 
 #[test]
 fn missing_short_and_joined_segments_are_found() {
-    let damaged = |change: &dyn Fn(&Path, &dyn Fn(u64) -> std::path::PathBuf)| {
+    type Segment<'a> = &'a dyn Fn(u64) -> PathBuf;
+    let damaged = |change: &dyn Fn(&Path, Segment<'_>)| {
         let dir = tempfile::tempdir().unwrap();
         let log = open(dir.path());
         log.append(&entries(0..30)).unwrap();
@@ -173,11 +174,11 @@ fn speed() {
         println!("{what}: {:?} each", start.elapsed() / count);
     };
     let one = std::slice::from_ref(&entry);
-    measure("append, buffered", 10_000, &mut || drop(log.append_with(one, super::Durability::Buffered).unwrap()));
-    measure("append, synced", 200, &mut || drop(log.append(one).unwrap()));
-    measure("append, buffered, 256 at once", 100, &mut || {
-        drop(log.append_with(&vec![entry.clone(); 256], super::Durability::Buffered).unwrap());
-    });
+    let many = vec![entry.clone(); 256];
+    let append = |entries, durability| assert!(!log.append_with(entries, durability).unwrap().is_empty());
+    measure("append, buffered", 10_000, &mut || append(one, Durability::Buffered));
+    measure("append, synced", 200, &mut || append(one, Durability::Synced));
+    measure("append, buffered, 256 at once", 100, &mut || append(&many, Durability::Buffered));
     let segment = dir.path().join("seg/00000000000000000000.jsonl");
     measure("checkpoint", 1, &mut || drop(log.checkpoint().unwrap()));
     println!("{} bytes", fs::metadata(&segment).unwrap().len());

@@ -46,12 +46,12 @@ fn flip(sample: &Sample, content: &[u8], newlines: &[usize], bits: &[usize]) -> 
     exact
 }
 
-/// The same for the checkpoints and the key.
+/// The same for the checkpoints.
 #[test]
 fn every_flipped_bit_of_a_signature_is_found() {
-    let sample = Sample::new(10, 5);
+    let sample = Sample::new(2, 2);
     let mut count = 0;
-    for path in [sample.signed(0), sample.signed(5), sample.signed(10), sample.dir.join("checkpoint")] {
+    for path in [sample.signed(2), sample.dir.join("checkpoint")] {
         let note = fs::read(&path).unwrap();
         for bit in 0..note.len() * 8 {
             let mut changed = note.clone();

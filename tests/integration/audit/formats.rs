@@ -11,7 +11,7 @@ use timelocker::crypto::sign;
 use super::{Sample, entry};
 
 fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().into()
+    parts.iter().fold(Sha256::new(), Digest::chain_update).finalize().into()
 }
 
 /// The definition of RFC 6962 section 2.1.
@@ -134,16 +134,18 @@ fn one_size_is_signed_once_and_never_overwritten() {
 
 #[test]
 fn nobody_else_can_read_any_file() {
-    let sample = Sample::new(3, 1);
-    fn check(path: &Path) {
-        let metadata = fs::symlink_metadata(path).unwrap();
-        let mode = metadata.permissions().mode() & 0o7777;
-        assert_eq!(mode, if metadata.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
-        if metadata.is_dir() {
-            fs::read_dir(path).unwrap().for_each(|entry| check(&entry.unwrap().path()));
+    check_mode(&Sample::new(3, 1).dir);
+}
+
+fn check_mode(path: &Path) {
+    let metadata = fs::symlink_metadata(path).unwrap();
+    let mode = metadata.permissions().mode() & 0o7777;
+    assert_eq!(mode, if metadata.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            check_mode(&entry.unwrap().path());
         }
     }
-    check(&sample.dir);
 }
 
 #[test]
