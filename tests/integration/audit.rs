@@ -1,7 +1,5 @@
 //! The audit log under attack, after crashes, and with many writers. Counts are printed.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
-
 mod attacks;
 mod crashes;
 mod formats;
