@@ -13,7 +13,7 @@ fn every_flipped_bit_is_found_and_its_record_named() {
     let content = fs::read(original.segment()).unwrap();
     let newlines: Vec<usize> = (0..content.len()).filter(|at| content[*at] == b'\n').collect();
     // A step prime to 8 and to the length of a record meets every kind of place.
-    let sampled = (0..content.len() * 8).step_by(27);
+    let sampled = (0..content.len() * 8).step_by(23);
     let bits: Vec<usize> = sampled.chain(newlines.iter().flat_map(|at| at * 8..at * 8 + 8)).collect();
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let exact: usize = thread::scope(|scope| {
@@ -23,7 +23,7 @@ fn every_flipped_bit_is_found_and_its_record_named() {
         workers.into_iter().map(|worker| worker.join().unwrap()).sum()
     });
     println!("{} bits flipped, all found, {exact} with the very record", bits.len());
-    assert!(bits.len() >= 5_000 && exact * 100 >= bits.len() * 95);
+    assert!(bits.len() >= 5_000);
     assert_eq!(original.verify().problems, []);
 }
 
@@ -38,9 +38,10 @@ fn flip(sample: &Sample, content: &[u8], newlines: &[usize], bits: &[usize]) -> 
         assert!(report.is_damaged(), "bit {bit}");
         let record = newlines.partition_point(|newline| *newline < bit / 8) as u64;
         let ranges: Vec<(u64, u64)> = report.problems.iter().filter_map(named).collect();
-        // Who changes the last records but one leaves two suspects, because nothing stands behind them.
         let (first, last) = *ranges.first().unwrap_or_else(|| panic!("bit {bit}: {:?}", report.problems));
         assert!((first..=last).contains(&record), "bit {bit} of record {record}: {:?}", report.problems);
+        // The last two records have nothing, or nothing that is held in place, behind them: there it is an interval.
+        assert!(first == last || record + 2 >= newlines.len() as u64, "bit {bit}: {:?}", report.problems);
         exact += usize::from(first == last);
     }
     exact
