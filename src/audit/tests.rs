@@ -126,7 +126,7 @@ fn missing_short_and_joined_segments_are_found() {
         let text = fs::read_to_string(segment(8)).unwrap();
         fs::write(segment(8), text.replace("\"number\":15", "\"number\":99")).unwrap();
     });
-    let [Problem::RootMismatch { size: 16, last_good: 8 }, Problem::BrokenChain { first: 15, last: 15, at }] =
+    let [Problem::BrokenChain { first: 15, last: 15, at }, Problem::RootMismatch { size: 16, last_good: 8 }] =
         problems.as_slice()
     else {
         panic!("{problems:?}")
