@@ -87,9 +87,7 @@ fn describe(report: &Report, damage: &[Problem], directory: &str, reason: &str) 
 
 impl Marker {
     fn entry(&self) -> Entry {
-        let mut entry = Entry::new("audit.accepted", Severity::Critical);
-        entry.data = self.data.clone();
-        entry
+        Entry { data: self.data.clone(), ..Entry::new("audit.accepted", Severity::Critical) }
     }
 }
 

@@ -143,7 +143,9 @@ impl State {
             seq += 1;
         }
         self.write_once(&lines)?;
-        leaves.iter().for_each(|leaf| self.tree.push(*leaf));
+        for leaf in &leaves {
+            self.tree.push(*leaf);
+        }
         self.leaves.append(&mut leaves);
         (self.last, self.time) = (last, Some(now));
         Ok(())
@@ -184,6 +186,5 @@ fn measure(path: &Path) -> io::Result<(u64, String)> {
         hash.update(&buffer[..read]);
         length += read as u64;
     }
-    let hex = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    Ok((length, hex))
+    Ok((length, format!("{:x}", hash.finalize())))
 }

@@ -103,8 +103,11 @@ mod tests {
             &[0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f],
         ];
         let mut tree = Frontier::default();
-        inputs.iter().for_each(|input| tree.push(leaf(input)));
-        let hex: String = tree.root().iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328");
+        for input in inputs {
+            tree.push(leaf(input));
+        }
+        let (high, low) =
+            (0x5dc9_da79_a706_59a9_ad55_9cb7_01de_d9a2_u128, 0xab9d_823a_ad2f_4960_cfe3_70ef_f460_4328_u128);
+        assert_eq!(tree.root(), [high.to_be_bytes(), low.to_be_bytes()].concat()[..]);
     }
 }

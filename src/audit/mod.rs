@@ -23,6 +23,8 @@ mod read;
 mod record;
 mod segment;
 mod state;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use accept::accept;

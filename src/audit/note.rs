@@ -34,7 +34,7 @@ impl Verifier {
     pub fn parse(text: &str) -> Option<Self> {
         let (name, id, public) = parts(text)?;
         let verifier = Self { name: name.to_owned(), public: *public };
-        (id == hex(&verifier.id())).then_some(verifier)
+        (id == hex(verifier.id())).then_some(verifier)
     }
 
     /// The name of the key, which is the origin of the log's checkpoints.
@@ -82,7 +82,7 @@ impl Verifier {
 
 impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{}+{}", self.name, hex(&self.id()), STANDARD.encode(tagged(&self.public).as_slice()))
+        write!(f, "{}+{}+{}", self.name, hex(self.id()), STANDARD.encode(tagged(&self.public).as_slice()))
     }
 }
 
@@ -96,7 +96,7 @@ impl Signer {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (name, id, seed) = parts(text.strip_prefix("PRIVATE+KEY+")?)?;
         let signer = Self::new(name.to_owned(), SigningKey::from_seed(&seed));
-        (id == hex(&signer.verifier.id())).then_some(signer)
+        (id == hex(signer.verifier.id())).then_some(signer)
     }
 
     /// The line that [`Self::parse`] reads.
@@ -105,7 +105,7 @@ impl Signer {
         line.push_str("PRIVATE+KEY+");
         line.push_str(&self.verifier.name);
         line.push('+');
-        line.push_str(&hex(&self.verifier.id()));
+        line.push_str(&hex(self.verifier.id()));
         line.push('+');
         STANDARD.encode_string(tagged(&self.key.seed()).as_slice(), &mut line);
         line
@@ -146,8 +146,8 @@ fn tagged(key: &[u8; 32]) -> Zeroizing<[u8; 33]> {
     bytes
 }
 
-fn hex(id: &[u8; 4]) -> String {
-    format!("{:08x}", u32::from_be_bytes(*id))
+fn hex(id: [u8; 4]) -> String {
+    format!("{:08x}", u32::from_be_bytes(id))
 }
 
 #[cfg(test)]

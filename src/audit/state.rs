@@ -121,11 +121,8 @@ impl State {
     /// it, and new checkpoints must sign it.
     pub(super) fn refresh(&mut self) -> Result<bool, Error> {
         let now = Stamps::of(&self.layout, self.segment.first)?;
-        if self.room() == 0 && Stamp::of(&self.layout.segment(self.segment.first + self.layout.capacity))?.is_some() {
-            return Ok(false);
-        }
         if now == self.stamps {
-            return Ok(true);
+            return Ok(!self.is_behind()?);
         }
         let (Some(old), Some(new)) = (self.stamps.segment, now.segment) else { return Ok(false) };
         if old != new && !new.grew_from(&old) {
@@ -137,6 +134,9 @@ impl State {
         }
         self.newest = newest;
         let torn = self.scan(self.tree.size())?;
+        if self.is_behind()? {
+            return Ok(false);
+        }
         self.prove()?;
         checkpoint::publish(&self.layout, &self.newest, self.signer.verifier())?;
         if torn.is_some() {
@@ -144,6 +144,12 @@ impl State {
         }
         self.restamp()?;
         Ok(true)
+    }
+
+    /// Whether another writer filled the segment and began the next.
+    fn is_behind(&self) -> Result<bool, Error> {
+        let next = self.segment.first + self.layout.capacity;
+        Ok(self.room() == 0 && Stamp::of(&self.layout.segment(next))?.is_some())
     }
 
     /// Remembers the files as they are now, after a change of our own.
@@ -166,11 +172,15 @@ impl State {
             return Err(Problem::Truncated { signed, found });
         };
         let mut tree = self.base.clone();
-        before.iter().for_each(|leaf| tree.push(*leaf));
+        for leaf in before {
+            tree.push(*leaf);
+        }
         if tree.root() != self.newest.root {
             return Err(Problem::RootMismatch { size: signed, last_good: 0 });
         }
-        after.iter().for_each(|leaf| tree.push(*leaf));
+        for leaf in after {
+            tree.push(*leaf);
+        }
         if tree == self.tree { Ok(tree.root()) } else { Err(Problem::RootMismatch { size: found, last_good: signed }) }
     }
 

@@ -32,7 +32,7 @@ pub struct Report {
     pub signed: Option<Checkpoint>,
     /// The records since then: nobody signed for them yet.
     pub unsigned_tail: u64,
-    /// What does not fit, in the order of the log.
+    /// What does not fit: keys and checkpoints, then single records in the order of the log, then intervals of records.
     pub problems: Vec<Problem>,
     /// How many more problems there are.
     pub omitted: u64,
@@ -188,7 +188,9 @@ fn foreign(layout: &Layout, names: Vec<String>, findings: &mut Findings) -> Resu
     let checkpoint = |name: &String| files::number(name, ".ckpt").is_some() || name == ".new";
     let checkpoints = files::names(&layout.checkpoints())?;
     files.extend(checkpoints.iter().filter(|name| !checkpoint(name)).map(|name| format!("ckpt/{name}")));
-    files.into_iter().for_each(|file| findings.push(Problem::ForeignFile { file }));
+    for file in files {
+        findings.push(Problem::ForeignFile { file });
+    }
     Ok(())
 }
 
@@ -211,6 +213,8 @@ struct Walk<'a> {
     /// The size of the last checkpoint that fits, and whether a later one does not.
     last_good: u64,
     diverged: bool,
+    /// What the checkpoints say. It is told after what names a record: an interval is the vaguer of the two.
+    intervals: Vec<Problem>,
 }
 
 impl<'a> Walk<'a> {
@@ -227,6 +231,7 @@ impl<'a> Walk<'a> {
             suspect: None,
             last_good: 0,
             diverged: false,
+            intervals: Vec::new(),
         }
     }
 
@@ -353,7 +358,7 @@ impl<'a> Walk<'a> {
             (self.last_good, self.diverged) = (size, false);
         } else if !self.diverged {
             self.diverged = true;
-            self.findings.push(Problem::RootMismatch { size, last_good: self.last_good });
+            self.intervals.push(Problem::RootMismatch { size, last_good: self.last_good });
         }
     }
 
@@ -361,6 +366,9 @@ impl<'a> Walk<'a> {
     fn finish(&mut self) -> Result<(), Error> {
         if let Some((suspect, at)) = self.suspect.take() {
             self.findings.push(Problem::BrokenChain { first: suspect.saturating_sub(1), last: suspect, at });
+        }
+        for interval in std::mem::take(&mut self.intervals) {
+            self.findings.push(interval);
         }
         let (found, signed) = (self.tree.size(), self.signed.last_key_value().map_or(0, |(size, _)| *size));
         if found < signed {

@@ -6,4 +6,5 @@
 
 mod age;
 mod archive;
+mod audit;
 mod tree;

@@ -1,0 +1,187 @@
+//! What only a small segment or another clock shows.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::files::Layout;
+use super::log::Log;
+use super::read::Records;
+use super::{Durability, Entry, Error, Filter, Problem, Report, Severity, verify};
+
+const CAPACITY: u64 = 8;
+
+fn layout(dir: &Path) -> Layout {
+    let mut layout = Layout::new(dir);
+    layout.capacity = CAPACITY;
+    layout
+}
+
+fn open(dir: &Path) -> Log {
+    Log::open_with(layout(dir), Timestamp::now).unwrap()
+}
+
+fn report(dir: &Path) -> Report {
+    verify::locked(&layout(dir), None).unwrap()
+}
+
+fn entries(numbers: std::ops::Range<u64>) -> Vec<Entry> {
+    numbers.map(|number| Entry::new("a.b", Severity::Info).with("number", number)).collect()
+}
+
+fn numbers(dir: &Path, from: u64) -> Vec<u64> {
+    let records = Records::open(layout(dir), Filter { from, ..Filter::default() }).unwrap();
+    records.map(|record| record.unwrap().seq).collect()
+}
+
+#[test]
+fn segments_follow_each_other() {
+    for batch in [1, 3, 8, 40] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        for start in (0..40).step_by(batch) {
+            let end = (start + batch as u64).min(40);
+            assert_eq!(log.append(&entries(start..end)).unwrap(), start..end);
+        }
+        assert_eq!(log.checkpoint().unwrap().size, 40);
+        let mut names = super::files::names(&dir.path().join("seg")).unwrap();
+        assert_eq!(names.len(), 5);
+        assert_eq!(names.pop().unwrap(), "00000000000000000032.jsonl");
+        let report = report(dir.path());
+        assert_eq!((report.records, report.unsigned_tail, report.problems.as_slice()), (40, 0, &[][..]));
+        assert_eq!(numbers(dir.path(), 0), (0..40).collect::<Vec<_>>());
+        assert_eq!(numbers(dir.path(), 19), (19..40).collect::<Vec<_>>());
+        // Each way of opening it again finds the same end: full segment, new segment, within one.
+        assert_eq!(open(dir.path()).append(&entries(0..1)).unwrap(), 40..41);
+        assert_eq!(open(dir.path()).append(&entries(0..1)).unwrap(), 41..42);
+        assert_eq!(self::report(dir.path()).problems, []);
+    }
+}
+
+#[test]
+fn two_writers_meet_across_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (open(dir.path()), open(dir.path()));
+    let mut next = 0;
+    for turn in 0..30_u64 {
+        let log = if turn % 2 == 0 { &one } else { &two };
+        let range = log.append(&entries(0..1 + turn % 5)).unwrap();
+        assert_eq!(range.start, next);
+        next = range.end;
+    }
+    one.checkpoint().unwrap();
+    assert_eq!(report(dir.path()).problems, []);
+}
+
+#[test]
+fn a_lying_cache_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).append(&entries(0..18)).unwrap();
+    let tree = dir.path().join("tree");
+    let honest = fs::read_to_string(&tree).unwrap();
+    let lie = honest.replacen("\n16\n", "\n16\nA", 1);
+    let other = format!("timelocker audit tree v1\n16\n{}\n", "A".repeat(43) + "=");
+    for content in ["", "x", &lie, &other, &honest.replace("16", "8")] {
+        fs::write(&tree, content).unwrap();
+        let log = open(dir.path());
+        log.append(&entries(0..1)).unwrap();
+        assert_eq!(fs::read_to_string(&tree).unwrap(), honest);
+        log.checkpoint().unwrap();
+        assert_eq!(report(dir.path()).problems, []);
+    }
+    fs::remove_file(&tree).unwrap();
+    open(dir.path());
+    assert_eq!(fs::read_to_string(&tree).unwrap(), honest);
+}
+
+#[test]
+fn missing_short_and_joined_segments_are_found() {
+    type Segment<'a> = &'a dyn Fn(u64) -> PathBuf;
+    let damaged = |change: &dyn Fn(&Path, Segment<'_>)| {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        log.append(&entries(0..30)).unwrap();
+        log.checkpoint().unwrap();
+        change(dir.path(), &|first| layout(dir.path()).segment(first));
+        (report(dir.path()).problems, Log::open_with(layout(dir.path()), Timestamp::now).err())
+    };
+    let (problems, refused) = damaged(&|_, segment| fs::remove_file(segment(8)).unwrap());
+    assert!(problems.contains(&Problem::MissingSegment { first: 8 }), "{problems:?}");
+    assert!(matches!(refused, Some(Error::Damaged(_))));
+    let (problems, refused) = damaged(&|_, segment| fs::remove_file(segment(24)).unwrap());
+    assert!(problems.contains(&Problem::Truncated { signed: 30, found: 24 }), "{problems:?}");
+    assert!(matches!(refused, Some(Error::Damaged(_))));
+    let (problems, _) = damaged(&|_, segment| {
+        let joined = fs::read_to_string(segment(16)).unwrap() + &fs::read_to_string(segment(24)).unwrap();
+        fs::write(segment(16), joined).unwrap();
+        fs::remove_file(segment(24)).unwrap();
+    });
+    assert!(matches!(problems.as_slice(), [Problem::SegmentLength { expected: 8, found: 14, .. }]), "{problems:?}");
+    let (problems, refused) = damaged(&|dir, _| fs::remove_file(layout(dir).signed(16)).unwrap());
+    assert_eq!(problems, [Problem::MissingCheckpoint { size: 16 }]);
+    assert!(refused.is_none());
+    // The first record of a segment holds the last of the one before.
+    let (problems, refused) = damaged(&|_, segment| {
+        let text = fs::read_to_string(segment(8)).unwrap();
+        fs::write(segment(8), text.replace("\"number\":15", "\"number\":99")).unwrap();
+    });
+    let [Problem::BrokenChain { first: 15, last: 15, at }, Problem::RootMismatch { size: 16, last_good: 8 }] =
+        problems.as_slice()
+    else {
+        panic!("{problems:?}")
+    };
+    assert_eq!(at.to_string(), "seg/00000000000000000008.jsonl line 8");
+    // Opening reads the last segment only; it is for the verifier to read the others.
+    assert!(refused.is_none());
+    let (problems, _) = damaged(&|dir, _| fs::write(dir.join("seg/0.jsonl"), "").unwrap());
+    assert_eq!(problems, [Problem::ForeignFile { file: "seg/0.jsonl".to_owned() }]);
+}
+
+/// A18: the order of records is that of their numbers; a clock set back is said once.
+#[test]
+fn a_clock_set_back_is_recorded() {
+    fn earlier() -> Timestamp {
+        Timestamp::now() - SignedDuration::from_hours(1)
+    }
+    fn later() -> Timestamp {
+        Timestamp::now() + SignedDuration::from_hours(24 * 3650)
+    }
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).append(&entries(0..1)).unwrap();
+    let log = Log::open_with(layout(dir.path()), earlier).unwrap();
+    assert_eq!(log.append(&entries(0..1)).unwrap(), 2..3);
+    assert_eq!(log.append(&entries(0..1)).unwrap(), 3..4);
+    assert_eq!(Log::open_with(layout(dir.path()), later).unwrap().append(&entries(0..1)).unwrap(), 4..5);
+    assert_eq!(open(dir.path()).append(&entries(0..1)).unwrap(), 6..7);
+    let records = Records::open(layout(dir.path()), Filter::default()).unwrap().map(Result::unwrap);
+    let kinds: Vec<String> = records.map(|record| record.kind).collect();
+    assert_eq!(kinds, ["a.b", "clock.jump", "a.b", "a.b", "a.b", "clock.jump", "a.b"]);
+    assert_eq!(numbers(dir.path(), 0), (0..7).collect::<Vec<_>>());
+    assert_eq!(report(dir.path()).problems, []);
+}
+
+/// The measurements behind the numbers in the documentation: `cargo test --release -- --ignored --nocapture speed`.
+#[test]
+#[ignore = "it measures"]
+fn speed() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path()).unwrap();
+    let entry = Entry::new("stage.file", Severity::Info).run("01JABCDEFGHJKMNPQRSTVWXYZ0").with("path", "a/b/c.txt");
+    let measure = |what: &str, count: u32, work: &mut dyn FnMut()| {
+        let start = std::time::Instant::now();
+        (0..count).for_each(|_| work());
+        println!("{what}: {:?} each", start.elapsed() / count);
+    };
+    let one = std::slice::from_ref(&entry);
+    let many = vec![entry.clone(); 256];
+    let append = |entries, durability| assert!(!log.append_with(entries, durability).unwrap().is_empty());
+    measure("append, buffered", 10_000, &mut || append(one, Durability::Buffered));
+    measure("append, synced", 200, &mut || append(one, Durability::Synced));
+    measure("append, buffered, 256 at once", 100, &mut || append(&many, Durability::Buffered));
+    let segment = dir.path().join("seg/00000000000000000000.jsonl");
+    measure("checkpoint", 1, &mut || drop(log.checkpoint().unwrap()));
+    println!("{} bytes", fs::metadata(&segment).unwrap().len());
+    measure("verify", 3, &mut || assert!(!verify(dir.path()).unwrap().is_damaged()));
+    measure("open", 3, &mut || drop(Log::open(dir.path()).unwrap()));
+}
