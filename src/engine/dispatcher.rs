@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::worker::{Ended, Policy, Report, Results, StageResult, Work, work};
-use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::diagnostic::{Diagnostic, Kind};
 use crate::event::{Outcome, What};
 use crate::graph::{Decision, Machine, Plan};
 use crate::stages::{Cancel, Meter, Stop, Told};
@@ -289,6 +289,7 @@ impl<W: Work> Engine<W> {
 mod tests {
     use super::super::worker::{Attempt, BoxFuture};
     use super::*;
+    use crate::diagnostic::Result;
     use crate::expression::Status;
     use crate::pipeline::Document;
     use std::path::PathBuf;

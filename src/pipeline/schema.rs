@@ -67,9 +67,8 @@ pub fn pipeline_schema() -> Json {
     if let Some(definitions) = root["definitions"].as_object_mut() {
         definitions.extend(shared);
     }
-    root["properties"]["stores"]["additionalProperties"]["$ref"] = "#/definitions/Store".into();
-    root["properties"]["channels"]["additionalProperties"]["$ref"] = "#/definitions/Channel".into();
     name_keys(&mut root);
+    forbid_null(&mut root);
     let mut whole = json!({ "$schema": "http://json-schema.org/draft-07/schema#", "title": "TimeLocker pipeline, version 1" });
     if let (Some(whole), Json::Object(root)) = (whole.as_object_mut(), root) {
         whole.extend(root.into_iter().filter(|(key, _)| key != "title"));
@@ -144,7 +143,7 @@ fn prefix_references(schema: &mut Json, kind: &str) {
 
 /// Lets each setting be an expression instead of its type. The static checks then compare the types.
 fn allow_expressions(schema: &mut Json) {
-    if let Some(properties) = schema["properties"].as_object_mut() {
+    if let Some(Json::Object(properties)) = schema.get_mut("properties") {
         for field in properties.values_mut() {
             or_expression(field);
         }
@@ -173,17 +172,71 @@ fn or_expression(field: &mut Json) {
     *map = outside;
 }
 
-/// Keys that people give are names.
+/// Maps of things that people name. `propertyNames` tells a wrong name, where a pattern would only say "unknown key".
 fn name_keys(root: &mut Json) {
-    let name = schema_of::<crate::value::Name>();
-    let mut pattern = name.as_object().cloned().unwrap_or_default();
-    for key in ["$schema", "title", "type"] {
-        pattern.remove(key);
+    let mut name = schema_of::<crate::value::Name>();
+    if let Some(name) = name.as_object_mut() {
+        name.retain(|key, _| matches!(key.as_str(), "pattern" | "maxLength" | "not"));
     }
-    for place in ["inputs", "secrets", "stores", "channels", "stages", "finally"] {
-        root["properties"][place]["propertyNames"] = Json::Object(pattern.clone());
+    for (place, definition) in [
+        ("inputs", "Input"),
+        ("secrets", "SecretSource"),
+        ("stores", "Store"),
+        ("channels", "Channel"),
+        ("stages", "Stage"),
+        ("finally", "Stage"),
+    ] {
+        let map = &mut root["properties"][place];
+        map["propertyNames"] = name.clone();
+        map["additionalProperties"] = json!({ "$ref": format!("#/definitions/{definition}") });
+        if let Some(map) = map.as_object_mut() {
+            map.remove("patternProperties");
+        }
     }
-    root["definitions"]["Stage"]["properties"]["outputs"]["propertyNames"] = Json::Object(pattern);
-    let env = json!({ "pattern": "^[A-Z_][A-Z0-9_]*$" });
-    root["definitions"]["Stage"]["properties"]["env"]["propertyNames"] = env;
+    root["properties"]["stages"]["minProperties"] = 1.into();
+    let outputs = &mut root["definitions"]["Stage"]["properties"]["outputs"];
+    outputs["propertyNames"] = name;
+    outputs["additionalProperties"] = json!({ "$ref": "#/definitions/OutputType" });
+    if let Some(outputs) = outputs.as_object_mut() {
+        outputs.remove("patternProperties");
+    }
+    root["definitions"]["Stage"]["properties"]["env"]["propertyNames"] = json!({ "pattern": "^[A-Z_][A-Z0-9_]*$" });
+}
+
+/// A key without a value is a mistake, not a way to leave it out.
+fn forbid_null(schema: &mut Json) {
+    match schema {
+        Json::Object(map) => {
+            if let Some(Json::Array(types)) = map.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    map.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Json::Array(branches)) = map.get_mut("anyOf") {
+                branches.retain(|branch| branch["type"] != "null");
+                if let [only] = branches.as_slice() {
+                    let only = only.clone();
+                    map.remove("anyOf");
+                    map.insert("allOf".to_owned(), json!([only]));
+                }
+            }
+            map.values_mut().for_each(forbid_null);
+        }
+        Json::Array(items) => items.iter_mut().for_each(forbid_null),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_one() {
+        let built = jsonschema::options().with_draft(jsonschema::Draft::Draft7).build(&pipeline_schema());
+        assert!(built.is_ok(), "{built:?}");
+        assert!(jsonschema::meta::is_valid(&pipeline_schema()));
+    }
 }
