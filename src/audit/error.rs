@@ -22,7 +22,7 @@ pub enum Error {
         /// How long this one waited.
         seconds: u64,
     },
-    /// The log is not as it was left; nothing was written. [`super::accept`] is the way on.
+    /// The log is not as it was left; nothing was written. [`super::accept()`] is the way on.
     #[error("the audit log is damaged: {0}")]
     Damaged(Box<Problem>),
     /// A write could not be made durable, or could not be undone; what is on the disk is unknown. Open the log again.

@@ -5,10 +5,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Runs versioned YAML pipelines that protect data: collect, seal, deliver, prove, record, tell.
 #[derive(Debug, Parser)]
 #[command(name = "tl", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 success, 1 a stage failed, 2 wrong file or command line, 3 warnings, 4 not proven, \
-    10 destination missing, 11 busy, 12 wrong key, 20 audit log damaged, 75 nothing to do, 124 timed out, 130 cancelled.")]
+#[command(
+    after_help = "Exit codes: 0 success, 1 a stage failed, 2 wrong file or command line, 3 warnings, 4 not proven, \
+    10 destination missing, 11 busy, 12 wrong key, 20 audit log damaged, 75 nothing to do, 124 timed out, 130 cancelled."
+)]
 pub(super) struct Arguments {
-    /// The folder for state; else $TL_STATE, else the platform's.
+    /// The folder for state; else `$TL_STATE`, else the platform's.
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) state: Option<PathBuf>,
     #[command(subcommand)]

@@ -42,9 +42,13 @@ pub(super) fn schema(command: &Schema, output: &mut Output) -> Done {
             Some(kind) => stage_schema(kind),
             None => {
                 let known: Vec<&str> = stages::KINDS.iter().map(|kind| kind.name).collect();
-                let help = did_you_mean(name, known.iter().copied())
-                    .map_or_else(|| format!("there are {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
-                return Err(vec![Diagnostic::usage("TL0208", format!("there is no kind `{name}` of stage")).help(help)]);
+                let help = did_you_mean(name, known.iter().copied()).map_or_else(
+                    || format!("there are {}", known.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                return Err(vec![
+                    Diagnostic::usage("TL0208", format!("there is no kind `{name}` of stage")).help(help),
+                ]);
             }
         },
     };

@@ -17,7 +17,8 @@ pub(super) fn seal(command: &Seal, _: &mut Output) -> Done {
     let to_standard = files.output.as_deref().is_none_or(|path| path == "-");
     if to_standard && io::stdout().is_terminal() {
         return Err(vec![
-            Diagnostic::usage("TL0713", "a sealed file is not for a terminal").help("name a file with `-o`, or use a pipe"),
+            Diagnostic::usage("TL0713", "a sealed file is not for a terminal")
+                .help("name a file with `-o`, or use a pipe"),
         ]);
     }
     let mut from = input(files.file.as_deref())?;
@@ -59,7 +60,8 @@ fn recipients(command: &Seal) -> Result<Vec<Recipient>, Vec<Diagnostic>> {
     }
     if recipients.is_empty() {
         return Err(vec![
-            Diagnostic::usage("TL0620", "nobody could open it: no recipient is named").help("add `-r RECIPIENT` or `-R FILE`"),
+            Diagnostic::usage("TL0620", "nobody could open it: no recipient is named")
+                .help("add `-r RECIPIENT` or `-R FILE`"),
         ]);
     }
     Ok(recipients)

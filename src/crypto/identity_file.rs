@@ -85,11 +85,8 @@ pub fn create_identity(path: &Path, created: &str) -> Result<Identity, IdentityF
     };
     let identity = Identity::generate();
     let secret = identity.encode();
-    let text = Zeroizing::new(format!(
-        "# created: {created}\n# public key: {}\n{}\n",
-        identity.recipient(),
-        secret.expose()
-    ));
+    let text =
+        Zeroizing::new(format!("# created: {created}\n# public key: {}\n{}\n", identity.recipient(), secret.expose()));
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     Ok(identity)

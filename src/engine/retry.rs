@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::pipeline::Retry;
 
 /// A stage is not retried for longer than this in all, whatever its file says.
-pub const LONGEST_RETRYING: Duration = Duration::from_secs(30 * 60);
+pub const LONGEST_RETRYING: Duration = Duration::from_mins(30);
 
 /// How long to wait after a failed attempt, counted from 1. `random` from 0 to 1 spreads the waits of many machines over
 /// the upper half of the time.

@@ -1,7 +1,7 @@
 //! Expressions: CEL inside `${{ }}`, and the bare one of an `if`.
 //!
-//! Text flows in, a [`Template`] with positions comes out; [`check`] proves its type offline against a [`Scope`], and
-//! [`evaluate`] gives its value within a budget. Nothing here knows of files, stages or secrets' values: a secret is a
+//! Text flows in, a [`Template`] with positions comes out; [`check()`] proves its type offline against a [`Scope`], and
+//! [`evaluate()`] gives its value within a budget. Nothing here knows of files, stages or secrets' values: a secret is a
 //! type that may flow nowhere but where a field allows it. The crate `cel` is used in this folder only.
 
 mod check;

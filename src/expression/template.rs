@@ -200,7 +200,6 @@ fn closing(body: &str) -> Option<usize> {
         match (quote, bytes[i]) {
             (Some(_), b'\\') => i += 1,
             (Some(q), b) if b == q => quote = None,
-            (Some(_), _) => {}
             (None, b @ (b'\'' | b'"')) => quote = Some(b),
             (None, b'{') => depth += 1,
             (None, b'}') if depth > 0 => depth -= 1,

@@ -334,8 +334,10 @@ mod tests {
 
     #[test]
     fn a_stop_cancels_what_has_not_begun_and_runs_finally() {
-        let (mut machine, _) =
-            machine("  a: { run: [x] }\n  b: { needs: a, run: [x] }\n  c: { run: [x] }\nfinally:\n  f: { run: [x] }\n", 1);
+        let (mut machine, _) = machine(
+            "  a: { run: [x] }\n  b: { needs: a, run: [x] }\n  c: { run: [x] }\nfinally:\n  f: { run: [x] }\n",
+            1,
+        );
         assert_eq!(decisions(&mut machine), [Decision::Start(0)]);
         machine.stop();
         assert_eq!(ends(&decisions(&mut machine)), [(1, Outcome::Cancelled), (2, Outcome::Cancelled)]);

@@ -187,7 +187,8 @@ mod tests {
     use std::path::PathBuf;
 
     fn plan(stages: &str) -> Plan {
-        let text = format!("version: 1\nname: t\nstores: {{ s: {{ uses: dir, with: {{ path: s }} }} }}\nstages:\n{stages}");
+        let text =
+            format!("version: 1\nname: t\nstores: {{ s: {{ uses: dir, with: {{ path: s }} }} }}\nstages:\n{stages}");
         let document = Document::parse("t".to_owned(), PathBuf::new(), text).unwrap();
         Plan::new(&serde_json::from_value(document.value().clone()).unwrap())
     }
@@ -209,7 +210,10 @@ mod tests {
 
     #[test]
     fn a_source_its_filter_and_its_only_sink_are_one() {
-        assert_eq!(chains(&format!("{COLLECT}{SEAL}{}", deliver("deliver", "", "k"))), [["collect", "seal", "deliver"]]);
+        assert_eq!(
+            chains(&format!("{COLLECT}{SEAL}{}", deliver("deliver", "", "k"))),
+            [["collect", "seal", "deliver"]]
+        );
     }
 
     #[test]
@@ -226,7 +230,9 @@ mod tests {
 
     #[test]
     fn levels_hold_what_may_run_together() {
-        let plan = plan("  c: { needs: [a, b], run: [x] }\n  a: { run: [x] }\n  b: { run: [x] }\nfinally:\n  f: { run: [x] }\n");
+        let plan = plan(
+            "  c: { needs: [a, b], run: [x] }\n  a: { run: [x] }\n  b: { run: [x] }\nfinally:\n  f: { run: [x] }\n",
+        );
         let names: Vec<Vec<&str>> = plan
             .levels()
             .iter()

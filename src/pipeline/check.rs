@@ -8,9 +8,9 @@ use serde_json::Value as Json;
 use super::document::Document;
 use super::events::escape;
 use super::findings::findings;
+use super::inputs;
 use super::model::Pipeline;
 use super::scope::{Scopes, entries, need_pointer, needs_of};
-use super::inputs;
 use crate::diagnostic::Diagnostic;
 use crate::expression::{Expression, Mistake, Scope, Template, Type, check, check_template, did_you_mean};
 use crate::{channels, stages, storage};
@@ -48,9 +48,11 @@ fn version(document: &Document) -> Result<(), Diagnostic> {
     }
     match file.get("version").map(Json::as_u64) {
         Some(Some(1)) => Ok(()),
-        Some(Some(version)) if version > 1 => Err(Diagnostic::usage("TL0102", format!("this file has version {version}"))
-            .at(document.at_value("/version"))
-            .help(format!("tl {} knows version 1: install a later release", env!("CARGO_PKG_VERSION")))),
+        Some(Some(version)) if version > 1 => {
+            Err(Diagnostic::usage("TL0102", format!("this file has version {version}"))
+                .at(document.at_value("/version"))
+                .help(format!("tl {} knows version 1: install a later release", env!("CARGO_PKG_VERSION"))))
+        }
         Some(_) => Err(Diagnostic::usage("TL0101", "`version` must be the number 1")
             .at(document.at_value("/version"))
             .help("write `version: 1`")),
@@ -119,7 +121,9 @@ impl<'a> Checker<'a> {
         for (index, choice) in choices.iter().enumerate() {
             if !inputs::fits(kind, choice) {
                 let message = format!("{choice} is not of type {kind}");
-                self.find(Diagnostic::usage("TL0503", message).at(self.document.at_value(&format!("{pointer}/enum/{index}"))));
+                self.find(
+                    Diagnostic::usage("TL0503", message).at(self.document.at_value(&format!("{pointer}/enum/{index}"))),
+                );
             }
         }
         if let Some(default) = input.get("default") {
@@ -137,7 +141,11 @@ impl<'a> Checker<'a> {
         let is_finally = section == "finally";
         if is_finally && self.file["stages"].get(name).is_some() {
             let message = format!("a stage `{name}` stands in `stages` already");
-            self.find(Diagnostic::usage("TL0405", message).at(self.document.at_key(&pointer)).help("give one of them another name"));
+            self.find(
+                Diagnostic::usage("TL0405", message)
+                    .at(self.document.at_key(&pointer))
+                    .help("give one of them another name"),
+            );
         }
         self.needs(section, name, stage);
         let scope = self.scopes.stage(stage, is_finally);
@@ -199,7 +207,8 @@ impl<'a> Checker<'a> {
             let mut on_path = BTreeSet::from([*start]);
             while let Some((stage, next)) = path.last_mut() {
                 let stage = *stage;
-                let need = if done.contains(stage) { None } else { graph.get(stage).and_then(|needs| needs.get(*next)) };
+                let need =
+                    if done.contains(stage) { None } else { graph.get(stage).and_then(|needs| needs.get(*next)) };
                 *next += 1;
                 match need.copied() {
                     Some(need) if need == stage || !graph.contains_key(need) => {}
@@ -207,7 +216,8 @@ impl<'a> Checker<'a> {
                         let from = path.iter().position(|(on, _)| *on == need).unwrap_or(0);
                         let mut circle: Vec<&str> = path[from..].iter().map(|(on, _)| *on).collect();
                         circle.push(need);
-                        let at = self.document.at_value(&need_pointer(section, stage, &self.file[section][stage], need));
+                        let at =
+                            self.document.at_value(&need_pointer(section, stage, &self.file[section][stage], need));
                         let message = format!("these stages wait for each other: {}", circle.join(" → "));
                         self.find(Diagnostic::usage("TL0402", message).at(at).help("remove one of these needs"));
                     }
@@ -228,7 +238,9 @@ impl<'a> Checker<'a> {
     fn condition(&mut self, pointer: &str, text: &str, scope: &Scope) {
         if Template::is_in(text) {
             let at = self.document.at_value(pointer);
-            self.find(Diagnostic::usage("TL0301", "an `if` is an expression already").at(at).help("leave out `${{` and `}}`"));
+            self.find(
+                Diagnostic::usage("TL0301", "an `if` is an expression already").at(at).help("leave out `${{` and `}}`"),
+            );
             return;
         }
         match Expression::parse(text, 0).and_then(|expression| Ok((check(&expression, scope)?, expression))) {
@@ -312,7 +324,8 @@ impl<'a> Checker<'a> {
                 .at(place)
                 .help("secrets may flow into `env` and into fields that are marked secret")
         } else {
-            let diagnostic = Diagnostic::usage("TL0303", format!("`{field}` wants {wanted}; this is {given}")).at(place);
+            let diagnostic =
+                Diagnostic::usage("TL0303", format!("`{field}` wants {wanted}; this is {given}")).at(place);
             match (&given, wanted) {
                 (Type::Int | Type::Double | Type::Bool, Type::String) => diagnostic.help("wrap it: `string(…)`"),
                 (Type::Nullable(_), _) => diagnostic.help("say what to use for null: `x == null ? '…' : x`"),
@@ -325,7 +338,8 @@ impl<'a> Checker<'a> {
         if self.file[section].get(name).is_some() {
             return;
         }
-        let diagnostic = Diagnostic::usage("TL0403", format!("there is no {what} `{name}`")).at(self.document.at_value(pointer));
+        let diagnostic =
+            Diagnostic::usage("TL0403", format!("there is no {what} `{name}`")).at(self.document.at_value(pointer));
         let known: Vec<&str> = entries(self.file, section).map(|(name, _)| name.as_str()).collect();
         self.find(match did_you_mean(name, known.iter().copied()) {
             Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
@@ -364,7 +378,9 @@ impl<'a> Checker<'a> {
                     self.find(
                         Diagnostic::usage("TL0305", "an expression in a script would become part of the program")
                             .at(self.document.inside(&run, offset, length))
-                            .help(format!("add `env: {{ VALUE: \"${{{{ {expression} }}}}\" }}` and write \"$VALUE\" here")),
+                            .help(format!(
+                                "add `env: {{ VALUE: \"${{{{ {expression} }}}}\" }}` and write \"$VALUE\" here"
+                            )),
                     );
                 }
             }
@@ -392,9 +408,12 @@ impl<'a> Checker<'a> {
         match Template::parse(text).and_then(|template| check_template(&template, scope)) {
             Err(mistake) => self.mistake(pointer, mistake),
             Ok(Type::Secret) => self.find(
-                Diagnostic::usage("TL0304", "a secret must not be an argument: every user of this machine can read it there")
-                    .at(self.document.at_value(pointer))
-                    .help("put it into `env` and let the program read it there"),
+                Diagnostic::usage(
+                    "TL0304",
+                    "a secret must not be an argument: every user of this machine can read it there",
+                )
+                .at(self.document.at_value(pointer))
+                .help("put it into `env` and let the program read it there"),
             ),
             Ok(kind) if kind.is_scalar() => {}
             Ok(kind) => self.find(

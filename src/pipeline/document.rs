@@ -72,8 +72,7 @@ impl Document {
     pub fn parse(name: String, folder: PathBuf, text: String) -> Result<Self, Vec<Diagnostic>> {
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         let index = events::index(&text);
-        let mut document =
-            Self { name, folder, text, value: Json::Null, spots: index.spots, aliases: index.aliases };
+        let mut document = Self { name, folder, text, value: Json::Null, spots: index.spots, aliases: index.aliases };
         let mut findings: Vec<Diagnostic> = index
             .forbidden
             .into_iter()
@@ -116,7 +115,8 @@ impl Document {
                 (Some(int), ..) => Json::from(int),
                 (_, Some(uint), _) => Json::from(uint),
                 (_, _, Some(float)) => Json::Number(
-                    Number::from_f64(float).ok_or_else(|| refuse(format!("`{float}` is not a number that can be used")))?,
+                    Number::from_f64(float)
+                        .ok_or_else(|| refuse(format!("`{float}` is not a number that can be used")))?,
                 ),
                 _ => return Err(refuse("this number cannot be used".to_owned())),
             },
@@ -243,7 +243,10 @@ fn align(raw: &[char], value: &str, offset: usize) -> Option<usize> {
     for (i, wanted) in value.chars().enumerate() {
         while at < raw.len() {
             match raw[at] {
-                c if c == wanted && !(double && c == '\\') && !(single && c == '\'' && raw.get(at + 1) != Some(&'\'')) => {
+                c if c == wanted
+                    && !(double && c == '\\')
+                    && !(single && c == '\'' && raw.get(at + 1) != Some(&'\'')) =>
+                {
                     break;
                 }
                 '\\' if double => break,
@@ -280,7 +283,10 @@ mod tests {
 
     fn refused(text: &str) -> Vec<(&'static str, usize, usize)> {
         let findings = Document::parse("t.yaml".to_owned(), PathBuf::new(), text.to_owned()).unwrap_err();
-        findings.iter().map(|d| (d.code, d.place.as_ref().map_or(0, |p| p.line), d.place.as_ref().map_or(0, |p| p.column))).collect()
+        findings
+            .iter()
+            .map(|d| (d.code, d.place.as_ref().map_or(0, |p| p.line), d.place.as_ref().map_or(0, |p| p.column)))
+            .collect()
     }
 
     #[test]

@@ -160,7 +160,13 @@ impl Walk {
             }
             if text == "<<" && style == ScalarStyle::Plain {
                 let message = "merge keys (`<<`) are not built yet";
-                self.forbid("TL0103", mark, message, Some("repeat the keys, or put an alias on the whole value"), false);
+                self.forbid(
+                    "TL0103",
+                    mark,
+                    message,
+                    Some("repeat the keys, or put an alias on the whole value"),
+                    false,
+                );
             }
             return;
         }

@@ -46,7 +46,7 @@ impl Reader<'_> {
             Wrong::FalseSchema => return vec![self.excluded(at, &key)],
             Wrong::Required { property } => self.missing(at, property.as_str().unwrap_or_default()),
             Wrong::Type { kind } => wrong_type(kind, &key, value),
-            Wrong::Enum { options } => self.not_one_of(at, &key, value, options),
+            Wrong::Enum { options } => Self::not_one_of(at, &key, value, options),
             Wrong::Constant { expected_value } => {
                 Diagnostic::usage("TL0203", format!("`{key}` must be {expected_value}, not {}", short(value)))
             }
@@ -144,8 +144,10 @@ impl Reader<'_> {
         if what == "stage" && key == "run" {
             return Diagnostic::usage("TL0202", "a stage needs `uses` or `run`").at(self.document.at_key(at));
         }
-        let whose = if matches!(what.as_str(), "pipeline" | "stage") { format!("a {what}") } else { format!("`{what}`") };
-        let diagnostic = Diagnostic::usage("TL0202", format!("`{key}` is missing for {whose}")).at(self.document.at_key(at));
+        let whose =
+            if matches!(what.as_str(), "pipeline" | "stage") { format!("a {what}") } else { format!("`{what}`") };
+        let diagnostic =
+            Diagnostic::usage("TL0202", format!("`{key}` is missing for {whose}")).at(self.document.at_key(at));
         match (key, crate::stages::find(&what)) {
             ("version", _) => diagnostic.help("write `version: 1` as the first line"),
             (_, Some(kind)) => diagnostic.help(format!("`tl schema --stage {}` lists every key", kind.name)),
@@ -155,11 +157,15 @@ impl Reader<'_> {
 
     /// `encrypt` and `decrypt` want one of two keys beside the artifact.
     fn one_of_two(&self, at: &str) -> Diagnostic {
-        let keys = if self.what(at) == "encrypt" { "`recipients` or `recipients-file`" } else { "`identity` or `identity-file`" };
+        let keys = if self.what(at) == "encrypt" {
+            "`recipients` or `recipients-file`"
+        } else {
+            "`identity` or `identity-file`"
+        };
         Diagnostic::usage("TL0202", format!("`{}` needs {keys}", self.what(at))).at(self.document.at_key(at))
     }
 
-    fn not_one_of(&self, at: &str, key: &str, value: &Json, options: &Json) -> Diagnostic {
+    fn not_one_of(at: &str, key: &str, value: &Json, options: &Json) -> Diagnostic {
         let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Json::as_str).collect();
         let word = value.as_str().unwrap_or_default();
         let section = at.split('/').nth(1).unwrap_or_default();

@@ -54,7 +54,10 @@ fn parse(name: &Name, input: &Input, text: &str) -> Result<Json, Diagnostic> {
     let kind = serde_json::to_value(input.kind).unwrap_or_default();
     let kind = kind.as_str().unwrap_or_default();
     let value = value.ok_or_else(|| {
-        Diagnostic::usage("TL0503", format!("the input `{name}` is of type {kind}, and `{}` is not", text.escape_debug()))
+        Diagnostic::usage(
+            "TL0503",
+            format!("the input `{name}` is of type {kind}, and `{}` is not", text.escape_debug()),
+        )
     })?;
     match &input.choices {
         Some(choices) if !choices.contains(&value) => {

@@ -31,8 +31,16 @@ pub fn pipeline_schema() -> Json {
         "allOf": sources,
     });
     for (name, about, kinds) in [
-        ("Store", "A place that holds objects.", branches("uses", storage::KINDS.iter().map(named), &mut shared, in_with)),
-        ("Channel", "A way to tell somebody.", branches("uses", channels::KINDS.iter().map(named), &mut shared, in_with)),
+        (
+            "Store",
+            "A place that holds objects.",
+            branches("uses", storage::KINDS.iter().map(named), &mut shared, in_with),
+        ),
+        (
+            "Channel",
+            "A way to tell somebody.",
+            branches("uses", channels::KINDS.iter().map(named), &mut shared, in_with),
+        ),
     ] {
         let known = if name == "Store" { names(storage::KINDS) } else { names(channels::KINDS) };
         definitions[name] = json!({
@@ -69,7 +77,8 @@ pub fn pipeline_schema() -> Json {
     }
     name_keys(&mut root);
     forbid_null(&mut root);
-    let mut whole = json!({ "$schema": "http://json-schema.org/draft-07/schema#", "title": "TimeLocker pipeline, version 1" });
+    let mut whole =
+        json!({ "$schema": "http://json-schema.org/draft-07/schema#", "title": "TimeLocker pipeline, version 1" });
     if let (Some(whole), Json::Object(root)) = (whole.as_object_mut(), root) {
         whole.extend(root.into_iter().filter(|(key, _)| key != "title"));
     }

@@ -31,7 +31,10 @@ impl Scopes {
         });
         let secrets = entries(file, "secrets").map(|(name, _)| (name.clone(), Type::Secret));
         let text = |name: &str| (name.to_owned(), Type::String);
-        let run = ["id", "date", "time", "weekday", "pipeline"].map(text).into_iter().chain([("attempt".to_owned(), Type::Int)]);
+        let run = ["id", "date", "time", "weekday", "pipeline"]
+            .map(text)
+            .into_iter()
+            .chain([("attempt".to_owned(), Type::Int)]);
         let mut common = Scope::default()
             .with("inputs", Type::record("inputs", inputs))
             .with("secrets", Type::record("secrets", secrets))

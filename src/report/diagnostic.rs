@@ -29,7 +29,8 @@ pub fn render_diagnostic(problem: &Diagnostic, style: Style) -> String {
     } else if let Some(label) = &problem.label {
         text.push_str(&format!("  = {}\n", plain(label)));
     }
-    let notes = problem.causes.iter().map(|cause| ("cause", cause)).chain(problem.help.iter().map(|help| ("help", help)));
+    let notes =
+        problem.causes.iter().map(|cause| ("cause", cause)).chain(problem.help.iter().map(|help| ("help", help)));
     for (word, note) in notes {
         let lines = plain(note).replace('\n', &format!("\n{margin}          "));
         text.push_str(&format!("{margin} {} {word}: {lines}\n", style.blue("=")));

@@ -124,7 +124,8 @@ impl<W: Write + Send> Reporter for Human<W> {
             What::StageWarning { warning, .. } => self.problem(warning),
             What::StageRetrying { stage, attempt, delay_ms, error } => {
                 let delay = human_duration(*delay_ms as f64 / 1_000.0);
-                let line = format!("  {} {stage}: attempt {attempt} failed, next in {delay}\n", self.style.yellow("retrying"));
+                let line =
+                    format!("  {} {stage}: attempt {attempt} failed, next in {delay}\n", self.style.yellow("retrying"));
                 self.say(&line);
                 self.problem(error);
             }
@@ -152,7 +153,10 @@ impl<W: Write + Send> Reporter for Human<W> {
                 let word = self.word(*outcome, 0);
                 let mut text = format!("{word} in {}: {counts}\n", human_duration(*seconds));
                 if *exit_code != 0 {
-                    text.push_str(&format!("exit code {exit_code}; `tl audit show --run {}` has the record\n", event.run));
+                    text.push_str(&format!(
+                        "exit code {exit_code}; `tl audit show --run {}` has the record\n",
+                        event.run
+                    ));
                 }
                 self.say(&text);
             }

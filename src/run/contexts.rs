@@ -17,7 +17,13 @@ pub(super) struct Contexts {
 
 impl Contexts {
     /// `now` is fixed when a run starts.
-    pub(super) fn new(inputs: Map<String, Json>, secrets: Map<String, Json>, pipeline: &str, run: &str, now: &Zoned) -> Self {
+    pub(super) fn new(
+        inputs: Map<String, Json>,
+        secrets: Map<String, Json>,
+        pipeline: &str,
+        run: &str,
+        now: &Zoned,
+    ) -> Self {
         let host = rustix::system::uname();
         let run = json!({
             "id": run,

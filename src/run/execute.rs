@@ -8,18 +8,18 @@ use serde_json::{Map, Value as Json, json};
 use tokio::runtime::Handle;
 
 use super::contexts::Contexts;
+use super::exit;
 use super::notify::{self, News};
 use super::prepare::{Loaded, open_places, read_secrets};
 use super::recorder::{LogRecorder, audit_error};
 use super::work::PipelineWork;
-use super::exit;
 use crate::audit::{Log, Severity};
 use crate::diagnostic::{Diagnostic, Kind, Result};
 use crate::engine::Engine;
 use crate::event::{Event, Outcome, What};
 use crate::graph::Plan;
 use crate::pipeline::When;
-use crate::stages::{Cancel, Ledger, Places, Recorder, Shared};
+use crate::stages::{Cancel, Ledger, Places, Recorder, Shared, Stop};
 use crate::state::StateDir;
 use crate::value::{Digest, Masker};
 
@@ -167,7 +167,8 @@ fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) 
     use sha2::{Digest as _, Sha256};
     let text = loaded.document.text();
     let digest = Digest { sha256: Sha256::digest(text).into(), size: text.len() as u64 };
-    let inputs: BTreeMap<&String, String> = loaded.inputs.iter().map(|(name, value)| (name, value.to_string())).collect();
+    let inputs: BTreeMap<&String, String> =
+        loaded.inputs.iter().map(|(name, value)| (name, value.to_string())).collect();
     let data = json!({
         "pipeline": loaded.pipeline.name,
         "file": loaded.document.name(),
@@ -177,7 +178,8 @@ fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) 
     });
     recorder.record("run.started", Severity::Info, object(data))?;
     options.state.create_work(run).map_err(|error| {
-        Diagnostic::failure("TL0707", error.to_string()).help("make room in the state folder, or name another one with `--state`")
+        Diagnostic::failure("TL0707", error.to_string())
+            .help("make room in the state folder, or name another one with `--state`")
     })
 }
 
@@ -227,7 +229,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     let pipeline = &work.loaded.pipeline;
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     let max_parallel = pipeline.max_parallel.map_or(cores, |most| usize::from(most.get()));
-    let timeout = pipeline.timeout.map(|timeout| timeout.get());
+    let timeout = pipeline.timeout.map(crate::value::Duration::get);
     let details: Arc<Mutex<Vec<Json>>> = Arc::default();
     let emit = {
         let (teller, details) = (Arc::clone(teller), Arc::clone(&details));
@@ -257,7 +259,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             Ok(checkpoint) => (Some(checkpoint), None),
             Err(error) => (None, Some(error)),
         };
-        let mut error = finished.record_error.or_else(|| finished.stopped.map(|stop| stop.diagnostic()));
+        let mut error = finished.record_error.or_else(|| finished.stopped.map(Stop::diagnostic));
         let audit = signed.as_ref().map(|signed| json!({ "size": signed.size, "root": signed.root }));
         let stages = std::mem::take(&mut *details.lock().unwrap_or_else(PoisonError::into_inner));
         let text = error.as_ref().map(Diagnostic::one_line);

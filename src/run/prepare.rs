@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::contexts::Contexts;
 use crate::channels::{self, Channel};
 use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::expression::Values;
 use crate::pipeline::{self, Document, Failure, Pipeline, resolve, resolve_inputs};
 use crate::stages::Places;
 use crate::storage::{self, Store};
@@ -50,7 +51,7 @@ pub(super) fn read_secrets(loaded: &Loaded) -> Result<Secrets, Vec<Diagnostic>> 
         let pointer = format!("/secrets/{name}");
         let at = loaded.document.at_key(&pointer);
         let settings = Json::Object(declared.settings.clone());
-        let settings = resolve(&settings, &(kind.schema)(), &Default::default(), loaded.document.folder());
+        let settings = resolve(&settings, &(kind.schema)(), &Values::default(), loaded.document.folder());
         let source = settings.ok().and_then(|settings| (kind.build)(settings).ok());
         let Some(source) = source else {
             found.push(Diagnostic::usage("TL0902", "the settings of this secret do not fit: please report it").at(at));
@@ -101,7 +102,8 @@ fn open<T: ?Sized>(
 ) -> Result<Box<T>> {
     let pointer = format!("/{section}/{name}/with");
     let document = &loaded.document;
-    let unfit = || Diagnostic::usage("TL0606", format!("the settings of `{name}` do not fit")).at(document.at_value(&pointer));
+    let unfit =
+        || Diagnostic::usage("TL0606", format!("the settings of `{name}` do not fit")).at(document.at_value(&pointer));
     let kind = PlaceKind::find(kinds, &place.uses).ok_or_else(unfit)?;
     let settings = Json::Object(place.with.clone());
     let settings = resolve(&settings, &(kind.schema)(), &contexts.values(1), document.folder())

@@ -234,7 +234,8 @@ fn argument(text: &str, values: &Values) -> std::result::Result<String, Mistake>
     let value = spelled(resolve_text(&template, values)?);
     let place = template.expressions().next().map_or((0, 1), crate::expression::Expression::place);
     if value.starts_with('-') && !text.starts_with('-') {
-        let message = "this expression gives an argument that begins with `-`, which the program would take for an option";
+        let message =
+            "this expression gives an argument that begins with `-`, which the program would take for an option";
         return Err(Mistake::new("TL0653", place, message));
     }
     if value.contains('\0') {

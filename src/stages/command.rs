@@ -64,9 +64,9 @@ impl Command {
     /// Runs it to its end. Blocks.
     pub fn run(self, context: &Context) -> Result<Json> {
         let output = context.work.join("output");
-        fs::create_dir_all(&context.work).and_then(|()| fs::write(&output, "")).map_err(|error| {
-            Diagnostic::failure("TL0607", "the output file could not be made").cause(&error)
-        })?;
+        fs::create_dir_all(&context.work)
+            .and_then(|()| fs::write(&output, ""))
+            .map_err(|error| Diagnostic::failure("TL0607", "the output file could not be made").cause(&error))?;
         let status = context.shared.runtime.block_on(self.wait(context, &output))?;
         self.judge(status)?;
         self.read_outputs(context, &output)
@@ -150,7 +150,8 @@ impl Command {
         if size > LARGEST_OUTPUT {
             return Err(bad(format!("the outputs are larger than {LARGEST_OUTPUT} bytes")));
         }
-        let text = fs::read_to_string(path).map_err(|error| bad("the outputs cannot be read".to_owned()).cause(&error))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| bad("the outputs cannot be read".to_owned()).cause(&error))?;
         let written = parse_outputs(&text).map_err(bad)?;
         if let Some(name) = written.keys().find(|name| !self.outputs.contains_key(*name)) {
             return Err(bad(format!("the output `{}` is not declared", name.escape_debug())));

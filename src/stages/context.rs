@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value as Json};
 use tokio::runtime::Handle;
 
-use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Sink, Source};
 use super::Cancel;
+use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Sink, Source};
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::Stream;

@@ -65,9 +65,11 @@ impl Encrypt {
     fn recipients(&self) -> Result<Vec<Recipient>> {
         let mut recipients = Vec::new();
         for text in &self.recipients {
-            recipients.push(text.parse().map_err(|error| {
-                Diagnostic::failure("TL0620", format!("`{text}` is no recipient")).cause(&error)
-            })?);
+            recipients.push(
+                text.parse().map_err(|error| {
+                    Diagnostic::failure("TL0620", format!("`{text}` is no recipient")).cause(&error)
+                })?,
+            );
         }
         if let Some(path) = &self.recipients_file {
             let path = path.as_path();

@@ -7,15 +7,15 @@ impl From<storage::Error> for Diagnostic {
     fn from(error: storage::Error) -> Self {
         use storage::Error;
         let (code, kind, help) = match &error {
-            Error::Missing { .. } => (
-                "TL0630",
-                Kind::Destination,
-                "mount it, make the directory, or say `create: true` in the store",
-            ),
-            Error::NoObject { .. } => ("TL0631", Kind::Destination, "look for its key in `tl audit show`"),
-            Error::Exists { .. } => {
-                ("TL0632", Kind::Failure, "give the key a part that is new each time, such as ${{ run.id }}, or `overwrite: true`")
+            Error::Missing { .. } => {
+                ("TL0630", Kind::Destination, "mount it, make the directory, or say `create: true` in the store")
             }
+            Error::NoObject { .. } => ("TL0631", Kind::Destination, "look for its key in `tl audit show`"),
+            Error::Exists { .. } => (
+                "TL0632",
+                Kind::Failure,
+                "give the key a part that is new each time, such as ${{ run.id }}, or `overwrite: true`",
+            ),
             Error::Denied { .. } => ("TL0633", Kind::Key, "check owner and mode, and as whom tl runs"),
             Error::Full { .. } => ("TL0634", Kind::Failure, "make room, then run again"),
             Error::Altered { .. } => ("TL0635", Kind::Failure, "check memory and disk of this machine"),

@@ -99,7 +99,9 @@ impl Verify {
                 Err(unproven("TL0642", format!("what was delivered to `{uri}` is not what its source gave")))
             }
             (Some(known), _) | (None, Some(known)) => Ok(known),
-            (None, None) => Err(Diagnostic::failure("TL0644", "the `digest` of the object is not `sha256:` and 64 digits")),
+            (None, None) => {
+                Err(Diagnostic::failure("TL0644", "the `digest` of the object is not `sha256:` and 64 digits"))
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ pub struct Duration(StdDuration);
 pub struct ParseDurationError(String);
 
 /// Longer ones are typing errors, and `Instant` arithmetic stays far from its limits.
-const LONGEST: StdDuration = StdDuration::from_secs(10 * 365 * 86_400);
+const LONGEST: StdDuration = StdDuration::from_hours(10 * 365 * 24);
 
 impl Duration {
     /// From a length of time.

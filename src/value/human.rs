@@ -38,7 +38,9 @@ mod tests {
         for (seconds, text) in [(0.0, "0 ms"), (0.9996, "1.0 s"), (59.7, "1 min 0 s"), (7_260.0, "2 h 1 min")] {
             assert_eq!(human_duration(seconds), text);
         }
-        for (bytes, text) in [(0.0, "0 B"), (1_023.0, "1023 B"), (1_024.0, "1.0 KiB"), (1_048_575.0, "1.0 MiB"), (5e9, "4.7 GiB")] {
+        for (bytes, text) in
+            [(0.0, "0 B"), (1_023.0, "1023 B"), (1_024.0, "1.0 KiB"), (1_048_575.0, "1.0 MiB"), (5e9, "4.7 GiB")]
+        {
             assert_eq!(human_bytes(bytes), text);
         }
     }

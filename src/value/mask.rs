@@ -90,7 +90,7 @@ fn add_spellings(plain: &str, into: &mut BTreeSet<Vec<u8>>) {
         }
     }
     let json = serde_json::to_string(plain).expect("a string is always valid JSON");
-    into.insert(json[1..json.len() - 1].as_bytes().to_vec());
+    into.insert(json.as_bytes()[1..json.len() - 1].to_vec());
     let xml = plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     into.insert(xml.replace('"', "&quot;").replace('\'', "&#39;").into_bytes());
     into.insert(xml.replace('"', "&quot;").replace('\'', "&#x27;").into_bytes());
@@ -146,9 +146,9 @@ mod tests {
             secret.replace('\'', r"'\''"),
             "p&amp;ss &lt;w&gt;&#39;ord&quot;/+9".to_owned(),
         ] {
-            let masked = masker.mask(&format!("before {text} after"));
-            assert!(masked.contains(MASK), "{text}");
-            assert!(!masked.contains("ss") && masked.starts_with("before "), "{masked}");
+            let shown = masker.mask(&format!("before {text} after"));
+            assert!(shown.contains(MASK), "{text}");
+            assert!(!shown.contains("ss") && shown.starts_with("before "), "{shown}");
         }
     }
 
