@@ -1,6 +1,8 @@
 //! Words of the design that this version does not have yet, and words of other tools. Both get a better answer than
 //! "unknown key".
 
+use crate::expression::did_you_mean;
+
 /// Keys that later versions have, by where they stand.
 const KEYS: &[(&str, &str)] = &[
     ("pipeline", "extends"),
@@ -44,10 +46,8 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("pipeline", "tasks", "stages"),
     ("pipeline", "steps", "stages"),
     ("pipeline", "on", "schedule"),
-    ("pipeline", "env", "inputs"),
     ("pipeline", "notifications", "notify"),
     ("pipeline", "parallel", "max-parallel"),
-    ("stage", "steps", "needs"),
     ("stage", "depends", "needs"),
     ("stage", "depends_on", "needs"),
     ("stage", "depends-on", "needs"),
@@ -64,6 +64,13 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("stage", "allow_failure", "continue-on-error"),
 ];
 
+/// Keys of other tools that have no counterpart, and what to do instead.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("pipeline", "env", "each stage has its own `env`"),
+    ("stage", "steps", "a stage does one thing: make each step a stage, and order them by `needs`"),
+    ("secret", "value", "the value of a secret never stands in a file: take it `from: env` or `from: file`"),
+];
+
 pub(super) fn is_key_to_come(place: &str, key: &str) -> bool {
     KEYS.contains(&(place, key)) || (place == "pipeline" && key.starts_with("x-"))
 }
@@ -72,6 +79,17 @@ pub(super) fn is_value_to_come(place: &str, value: &str) -> bool {
     VALUES.contains(&(place, value))
 }
 
-pub(super) fn own_word(place: &str, key: &str) -> Option<&'static str> {
-    FOREIGN.iter().find(|(where_, foreign, _)| *where_ == place && *foreign == key).map(|(.., own)| *own)
+/// The key that was meant by one that does not exist: in the words of another tool, or misspelt.
+pub(super) fn meant<'k>(place: &str, key: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let foreign = FOREIGN.iter().find(|(where_, foreign, _)| *where_ == place && *foreign == key);
+    match foreign {
+        Some((.., own)) => Some(own),
+        None if elsewhere(place, key).is_some() => None,
+        None => did_you_mean(key, known),
+    }
+}
+
+/// What to do instead of a key of another tool.
+pub(super) fn elsewhere(place: &str, key: &str) -> Option<&'static str> {
+    ELSEWHERE.iter().find(|(where_, foreign, _)| *where_ == place && *foreign == key).map(|(.., instead)| *instead)
 }

@@ -8,3 +8,4 @@ mod age;
 mod archive;
 mod audit;
 mod tree;
+mod wrong;
