@@ -19,8 +19,10 @@ pub struct Scope {
     names: BTreeMap<String, Type>,
     /// Names that exist elsewhere, with the reason why not here.
     absent: BTreeMap<String, String>,
-    /// A record whose other fields exist, but not for this expression: its name, the fields, and how to get at one.
-    outside: Option<(&'static str, Arc<BTreeSet<String>>)>,
+    /// Stages that could be needed, but are not.
+    outside: Arc<BTreeSet<String>>,
+    /// Stages that cannot be needed here, and what to do instead; `{}` stands for the name.
+    apart: Option<(Arc<BTreeSet<String>>, &'static str)>,
     status_functions: bool,
 }
 
@@ -42,7 +44,14 @@ impl Scope {
     /// Names the stages that exist: a reference to one that `needs` does not list gets the edit that is missing.
     #[must_use]
     pub fn with_stages(mut self, stages: Arc<BTreeSet<String>>) -> Self {
-        self.outside = Some(("needs", stages));
+        self.outside = stages;
+        self
+    }
+
+    /// Names the stages that exist and cannot be needed here, with what to do instead; `{}` stands for the name.
+    #[must_use]
+    pub fn with_stages_apart(mut self, stages: Arc<BTreeSet<String>>, instead: &'static str) -> Self {
+        self.apart = Some((stages, instead));
         self
     }
 
@@ -74,7 +83,11 @@ pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, Mistak
         let kind = check(expression, scope)?;
         if !kind.is_scalar() {
             let message = format!("inside a longer text an expression must be a scalar, not {}", article(&kind));
-            return Err(Mistake::new("TL0303", expression.place(), message));
+            let mistake = Mistake::new("TL0303", expression.place(), message);
+            return Err(match kind {
+                Type::Artifact => mistake.help("an artifact is passed on whole: write nothing before or after it"),
+                _ => mistake,
+            });
         }
         if kind == Type::Secret {
             whole = Type::Secret;
@@ -197,12 +210,14 @@ impl Checker<'_> {
 
     fn unknown_field(&self, at: (usize, usize), of: &IdedExpr, record: &str, field: &str, known: &[&str]) -> Mistake {
         // `needs.X` for a stage that exists, but that this one does not name in its `needs`.
-        if let (Expr::Ident(root), Some((outside, fields))) = (&of.expr, &self.scope.outside)
-            && root == outside
-            && fields.contains(field)
-        {
-            return Mistake::new("TL0306", at, format!("`{root}.{field}` is outside the `needs` of this stage"))
-                .help(format!("add `{field}` to its `needs`"));
+        if matches!(&of.expr, Expr::Ident(root) if root == "needs") {
+            let mistake = Mistake::new("TL0306", at, format!("`needs.{field}` is outside the `needs` of this stage"));
+            if self.scope.outside.contains(field) {
+                return mistake.help(format!("add `{field}` to its `needs`"));
+            }
+            if let Some((_, instead)) = self.scope.apart.as_ref().filter(|(stages, _)| stages.contains(field)) {
+                return mistake.help(instead.replace("{}", field));
+            }
         }
         let mistake = Mistake::new("TL0302", at, format!("`{record}` has no `{field}`"));
         match did_you_mean(field, known.iter().copied()) {

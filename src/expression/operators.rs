@@ -164,7 +164,7 @@ pub(super) fn function(name: &str, receiver: bool, kinds: &[Type]) -> Checked {
     let named: Vec<&Signature> = FUNCTIONS.iter().filter(|(known, ..)| *known == name).collect();
     if named.is_empty() {
         let help = did_you_mean(name, FUNCTIONS.iter().map(|(known, ..)| *known)).map_or_else(
-            || "there are size, contains, startsWith, endsWith, matches, string, int and double".to_owned(),
+            || "there are `size`, `contains`, `startsWith`, `endsWith`, `matches`, `string`, `int` and `double`".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );
         return Err(Problem { code: "TL0308", message: format!("unknown function `{name}`"), help });

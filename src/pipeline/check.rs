@@ -93,7 +93,11 @@ impl<'a> Checker<'a> {
                 let found = Diagnostic::usage("TL0503", format!("the default `{default}` is not of type {kind}")).at(at);
                 self.find(match (default, kind) {
                     (Json::Null, _) => found.help("leave it out: then the input must be given"),
-                    (Json::String(_), "int" | "number" | "bool") => found.help("leave out the quotes"),
+                    (Json::String(text), "int" | "number" | "bool")
+                        if serde_json::from_str(text).is_ok_and(|literal| inputs::fits(kind, &literal)) =>
+                    {
+                        found.help("leave out the quotes")
+                    }
                     (Json::Number(_) | Json::Bool(_), "string") => found.help("put it in quotes"),
                     _ => found,
                 });
@@ -208,7 +212,7 @@ impl<'a> Checker<'a> {
         } else {
             let message = format!("`{field}` wants {}; this is {}", article(wanted), article(&given));
             let help = match (&given, wanted) {
-                (Type::Int | Type::Double | Type::Bool, Type::String) => Some("wrap it: `string(…)`"),
+                (Type::Int | Type::Double | Type::Bool, Type::String | Type::Secret) => Some("wrap it: `string(…)`"),
                 (Type::Nullable(_), _) => Some("say what to use for null: `x == null ? '…' : x`"),
                 (Type::String, Type::List(_)) => Some("write a list: `[\"${{ … }}\"]`"),
                 _ => None,

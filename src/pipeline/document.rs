@@ -123,7 +123,7 @@ impl Document {
                 (_, Some(uint), _) => Json::from(uint),
                 (_, _, Some(float)) => Json::Number(
                     Number::from_f64(float)
-                        .ok_or_else(|| refuse(format!("`{float}` is not a number that can be used")))?,
+                        .ok_or_else(|| refuse("a number must be finite: `.inf` and `.nan` are not".to_owned()))?,
                 ),
                 _ => return Err(refuse("this number cannot be used".to_owned())),
             },

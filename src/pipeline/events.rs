@@ -101,6 +101,7 @@ impl Walk<'_> {
                 // A file of nothing but comments is one empty plain scalar.
                 self.index.found |= !(text.is_empty() && style == ScalarStyle::Plain && self.frames.is_empty());
                 self.tag(tag.is_some(), mark);
+                let mark = self.behind_anchor(mark);
                 self.scalar(&text, style, anchor, mark);
             }
             Event::MappingStart(anchor, tag) => {
@@ -141,6 +142,17 @@ impl Walk<'_> {
             let mark = Mark { start: mark.start, end: mark.start + tag };
             self.forbid("TL0008", mark, "tags such as `!this` have no meaning here", Some("remove the tag"), false);
         }
+    }
+
+    /// The mark of a scalar begins at its anchor where it has one.
+    fn behind_anchor(&self, mark: Mark) -> Mark {
+        let text = &self.text[mark.start.min(self.text.len())..mark.end.min(self.text.len())];
+        if text.first() != Some(&'&') {
+            return mark;
+        }
+        let anchor = text.iter().take_while(|c| !c.is_whitespace()).count();
+        let blanks = text[anchor..].iter().take_while(|c| c.is_whitespace()).count();
+        Mark { start: mark.start + anchor + blanks, ..mark }
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, anchor: usize, mark: Mark) {
@@ -185,7 +197,7 @@ impl Walk<'_> {
     /// A map or a list begins: its pointer, unless it stands where a key belongs.
     fn enter(&mut self, mark: Mark) -> Option<String> {
         if let Some(Frame::Map { key: None, .. }) = self.frames.last() {
-            self.forbid("TL0010", mark, "a key must be a plain text", None, true);
+            self.forbid("TL0010", mark, "a key must be a plain text", Some("write its name"), true);
             return None;
         }
         self.nodes += 1;
@@ -210,7 +222,7 @@ impl Walk<'_> {
             return;
         }
         if let Some(Frame::Map { key: None, .. }) = self.frames.last() {
-            self.forbid("TL0010", mark, "a key must be a plain text, not an alias", None, true);
+            self.forbid("TL0010", mark, "a key must be a plain text, not an alias", Some("write its name"), true);
             return;
         }
         let Some((target, nodes)) = self.anchors.get(&anchor).cloned() else {

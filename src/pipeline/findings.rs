@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::check::{is_stray, listed};
 use super::document::Document;
 use super::events::escape;
-use super::not_built::{elsewhere, is_key_to_come, is_value_to_come, meant};
+use super::not_built::{elsewhere, is_key_to_come, is_value_to_come, meant, own_value};
 use super::schema::pipeline_schema;
 use super::wording::{Expected, bad_form, bad_name, called, short, suggested_name, wrong_type};
 use crate::diagnostic::Diagnostic;
@@ -139,6 +139,8 @@ impl Reader<'_> {
             Some(near) if is_key_to_come(&word, near) => {
                 return diagnostic.label(format!("`{near}` in later versions")).help("remove it");
             }
+            // One answer is enough where the keys are few words away.
+            Some(near) if stage_kind.is_none() => return diagnostic.label(format!("did you mean `{near}`?")),
             Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
             None if self.is_setting(at, key) => {
                 return diagnostic.help("it is a setting of its kind: write it under `with`");
@@ -219,10 +221,10 @@ impl Reader<'_> {
             let is_stage = word == "stage";
             return Some(if is_stage { found.help(format!("`tl schema --stage {uses}` lists every key")) } else { found });
         }
-        let diagnostic = Diagnostic::usage("TL0202", format!("`{key}` is missing for {whose}")).at(place);
+        let diagnostic = Diagnostic::usage("TL0202", format!("{whose} needs `{key}`")).at(place);
         Some(match (word.as_str(), key, stage_kind) {
             (.., Some(kind)) => diagnostic.help(format!("`tl schema --stage {kind}` lists every key")),
-            ("pipeline", "name", _) => diagnostic.help("a name such as `orders_nightly`: it stands in history and messages"),
+            ("pipeline", "name", _) => diagnostic.help("a name such as `orders_nightly`, for history and messages"),
             ("pipeline", "stages", _) => diagnostic.help("`stages:` holds what is done, each under its name"),
             ("secret", "from", _) => diagnostic.help("say where it comes from: `from: env` or `from: file`"),
             ("input", "type", _) => diagnostic.help("`type` is one of `string`, `int`, `number`, `bool`"),
@@ -241,6 +243,7 @@ fn not_one_of(at: &str, value: &Json, options: &Json) -> Diagnostic {
         ["channels", _, "uses"] => ("channel", true),
         ["secrets", _, "from"] => ("secret", true),
         ["notify", _, "when", _] => ("when", false),
+        ["stages" | "finally", _, "outputs", _] => ("type", false),
         [.., key] => (*key, false),
         [] => ("", false),
     };
@@ -251,13 +254,16 @@ fn not_one_of(at: &str, value: &Json, options: &Json) -> Diagnostic {
     let diagnostic = if is_kind {
         Diagnostic::usage("TL0208", format!("there is no kind {} of {what}", short(value)))
     } else {
-        Diagnostic::usage("TL0203", format!("{} is not a value of `{what}`", short(value)))
+        match what {
+            "type" => Diagnostic::usage("TL0203", format!("{} is not a type", short(value))),
+            _ => Diagnostic::usage("TL0203", format!("{} is not a value of `{what}`", short(value))),
+        }
     };
     let diagnostic = match options.as_slice() {
         [only] => diagnostic.help(format!("the only one is `{only}`")),
         _ => diagnostic.help(format!("it is one of {}", listed(&options))),
     };
-    match did_you_mean(word, options) {
+    match own_value(what, word).or_else(|| did_you_mean(word, options)) {
         Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
         None => diagnostic,
     }

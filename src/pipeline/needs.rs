@@ -16,9 +16,9 @@ impl Checker<'_> {
         for (index, need) in needs_of(stage).enumerate().filter(|(_, need)| !Template::is_in(need)) {
             let at = self.need(section, name, stage, index);
             if !seen.insert(need) {
-                self.find(Diagnostic::usage("TL0406", format!("`{need}` stands in `needs` twice")).at(at));
+                self.find(Diagnostic::usage("TL0406", format!("`{need}` stands in `needs` twice")).at(at).help("once is enough"));
             } else if need == name {
-                self.find(Diagnostic::usage("TL0402", format!("`{name}` needs itself")).at(at));
+                self.find(Diagnostic::usage("TL0402", format!("`{name}` needs itself")).at(at).help("remove it"));
             } else if self.file[section].get(need).is_none() {
                 let found = self.missing_need(section, name, need).at(at);
                 self.find(found);
@@ -28,12 +28,13 @@ impl Checker<'_> {
 
     fn missing_need(&self, section: &str, name: &str, need: &str) -> Diagnostic {
         if self.scopes.has_stage(need) {
-            let help = if section == "finally" {
-                format!("`finally` runs after all others anyway; `stages.{need}.result` says how it ended")
+            let (other, help) = if section == "finally" {
+                ("stages", format!("it has ended anyway; `stages.{need}.result` says how"))
             } else {
-                "no stage can wait for `finally`, which runs last".to_owned()
+                ("finally", "no stage can wait for `finally`, which runs last".to_owned())
             };
-            return Diagnostic::usage("TL0404", format!("`{need}` is not a stage of `{section}`")).help(help);
+            let message = format!("`{need}` is a stage of `{other}`, not of `{section}`");
+            return Diagnostic::usage("TL0404", message).help(help);
         }
         let diagnostic = Diagnostic::usage("TL0401", format!("there is no stage `{}`", need.escape_debug()));
         let others = || entries(self.file, section).map(|(other, _)| other.as_str()).filter(|other| *other != name);

@@ -62,6 +62,26 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("stage", "timeout_sec", "timeout"),
     ("stage", "retries", "retry"),
     ("stage", "allow_failure", "continue-on-error"),
+    ("defaults", "retries", "retry"),
+    ("retry", "limit", "attempts"),
+    ("retry", "max", "attempts"),
+    ("retry", "backoff", "factor"),
+    ("input", "values", "enum"),
+    ("input", "options", "enum"),
+];
+
+/// What other tools call a value, and what tl calls it.
+const FOREIGN_VALUES: &[(&str, &str, &str)] = &[
+    ("type", "text", "string"),
+    ("type", "str", "string"),
+    ("type", "integer", "int"),
+    ("type", "float", "number"),
+    ("type", "boolean", "bool"),
+    ("store", "directory", "dir"),
+    ("store", "local", "dir"),
+    ("secret", "environment", "env"),
+    ("when", "failed", "failure"),
+    ("when", "error", "failure"),
 ];
 
 /// Keys of other tools that have no counterpart, and what to do instead.
@@ -87,6 +107,11 @@ pub(super) fn meant<'k>(place: &str, key: &str, known: impl IntoIterator<Item = 
         None if elsewhere(place, key).is_some() => None,
         None => did_you_mean(key, known),
     }
+}
+
+/// What tl calls the value of another tool.
+pub(super) fn own_value(what: &str, value: &str) -> Option<&'static str> {
+    FOREIGN_VALUES.iter().find(|(where_, foreign, _)| *where_ == what && *foreign == value).map(|(.., own)| *own)
 }
 
 /// What to do instead of a key of another tool.

@@ -6,6 +6,8 @@ use super::check::{Checker, Site, first_expression, first_place, secret_in};
 use crate::diagnostic::Diagnostic;
 use crate::expression::{Template, Type, article};
 
+const ARTIFACTS: &str = "an artifact is no file: it flows from stage to stage, such as `encrypt` and `upload`";
+
 impl Checker<'_> {
     pub(super) fn program(&mut self, pointer: &str, stage: &Json, site: Site<'_>) {
         if stage.get("uses").is_some() {
@@ -88,7 +90,8 @@ impl Checker<'_> {
             self.flow(pointer, "TL0304", secret_in(&template, site.scope), message, Some(help));
         } else if !kind.is_scalar() {
             let message = format!("an argument is a text; this is {}", article(&kind));
-            self.flow(pointer, "TL0303", first_place(&template), message, None);
+            let help = (kind == Type::Artifact).then_some(ARTIFACTS);
+            self.flow(pointer, "TL0303", first_place(&template), message, help);
         }
     }
 
@@ -110,6 +113,7 @@ impl Checker<'_> {
             let message = format!("a variable holds a text; this is {}", article(&kind));
             let help = match kind {
                 Type::Nullable(_) => Some("say what to use for null: `x == null ? '…' : x`"),
+                Type::Artifact => Some(ARTIFACTS),
                 _ => None,
             };
             self.flow(pointer, "TL0303", first_place(&template), message, help);

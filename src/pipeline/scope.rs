@@ -18,6 +18,8 @@ pub(super) struct Scopes<'a> {
     /// Type of each stage, as `needs.X` sees it.
     stages: BTreeMap<String, Type>,
     names: Arc<BTreeSet<String>>,
+    /// Those of `stages`, and those of `finally`.
+    sections: [Arc<BTreeSet<String>>; 2],
 }
 
 impl<'a> Scopes<'a> {
@@ -52,6 +54,8 @@ impl<'a> Scopes<'a> {
             common,
             stages: all().map(|(name, stage)| (name.clone(), stage_type(name, stage))).collect(),
             names: Arc::new(all().map(|(name, _)| name.clone()).collect()),
+            sections: ["stages", "finally"]
+                .map(|section| Arc::new(entries(file, section).map(|(name, _)| name.clone()).collect())),
         }
     }
 
@@ -65,11 +69,17 @@ impl<'a> Scopes<'a> {
     /// For the environment of a stage.
     pub(super) fn environment(&self, stage: &Json, is_finally: bool) -> Scope {
         let needs = needs_of(stage).filter_map(|name| Some((name.to_owned(), self.stages.get(name)?.clone())));
+        let instead = if is_finally {
+            "a stage of `finally` sees `stages.{}.result`, but no outputs"
+        } else {
+            "no stage can wait for `finally`, which runs last"
+        };
         let scope = self
             .common
             .clone()
             .with("needs", Type::record("needs", needs))
-            .with_stages(Arc::clone(&self.names))
+            .with_stages(Arc::clone(&self.sections[usize::from(is_finally)]))
+            .with_stages_apart(Arc::clone(&self.sections[usize::from(!is_finally)]), instead)
             .without("env", "a variable cannot use another one");
         if !is_finally {
             return scope.without("stages", "only stages of `finally` see all others; use `needs`");

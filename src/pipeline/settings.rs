@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 
 use super::check::{Checker, Site, field_of, first_expression};
+use super::document::without_identities;
 use super::events::escape;
 use super::findings::SCHEMA;
 use super::schema::follow;
@@ -118,14 +119,23 @@ impl Checker<'_> {
                 let has_form = !digits.is_empty() && matches!(unit, "ms" | "s" | "m" | "h" | "d");
                 if has_form && text.parse::<Duration>().is_err() {
                     let message = format!("{} is longer than ten years", short(value));
-                    self.find(Diagnostic::usage("TL0205", message).at(self.document.at_value(pointer)));
+                    let found = Diagnostic::usage("TL0205", message).at(self.document.at_value(pointer));
+                    self.find(found.help("the longest is `3650d`"));
                 }
             }
             Json::String(text) if pattern.starts_with(RECIPIENT) => {
                 if let Err(error) = text.parse::<Recipient>() {
-                    let found = Diagnostic::usage("TL0205", format!("{} is not a recipient", short(value)));
-                    let found = found.at(self.document.at_value(pointer)).cause(&error);
-                    self.find(found.help("`tl key show IDENTITY-FILE` prints the recipient of an identity"));
+                    let at = self.document.at_value(pointer);
+                    self.find(if without_identities(text) == *text {
+                        Diagnostic::usage("TL0205", format!("{} is not a recipient", short(value)))
+                            .at(at)
+                            .cause(&error)
+                            .help("`tl key show IDENTITY-FILE` prints the recipient of an identity")
+                    } else {
+                        Diagnostic::usage("TL0205", error.to_string())
+                            .at(at)
+                            .help("whoever can read this file can now open what is sealed for it: make a new identity")
+                    });
                 }
             }
             _ => {}

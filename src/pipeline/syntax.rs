@@ -37,9 +37,11 @@ pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {
         "while parsing a block collection, did not find expected '-' indicator" => {
             ("this does not line up with the items above it", Some("items of one list begin in the same column"))
         }
-        "while parsing a flow sequence, expected ',' or ']'" => ("a list `[…]` goes on here without `,` or `]`", None),
+        "while parsing a flow sequence, expected ',' or ']'" => {
+            ("a list `[…]` goes on here without `,` or `]`", Some("one of the two is missing before this"))
+        }
         "while parsing a flow mapping, did not find expected ',' or '}'" => {
-            ("a map `{…}` goes on here without `,` or `}`", None)
+            ("a map `{…}` goes on here without `,` or `}`", Some("one of the two is missing before this"))
         }
         "while parsing a quoted scalar, found unknown escape character" => {
             ("this is not an escape", Some("write a backslash twice, or use single quotes"))

@@ -97,9 +97,10 @@ fn way_out(wants: &dyn Fn(&str) -> bool, parts: &[&str], value: &Json) -> Option
         (Json::String(kind), ["stages" | "finally", name]) if stages::find(kind).is_some() => {
             Some(format!("write `{name}: {{ uses: {kind} }}`"))
         }
-        (Json::Array(_), [section]) if wants("object") => {
-            Some(format!("`{section}` is a map: write each of them under its name"))
+        (_, [section]) if wants("object") && *section != "defaults" => {
+            Some(format!("in `{section}` each one stands under its name: `NAME: …`"))
         }
+        (_, [_, _, "with"]) => Some("write each setting as `KEY: value`".to_owned()),
         (Json::Array(_), [.., "env"]) => Some("write each variable as `NAME: value`".to_owned()),
         (Json::Object(_), _) if wants("array") && !wants("string") => Some("begin each item of a list with `-`".to_owned()),
         (Json::Number(_) | Json::Bool(_), _) if wants("string") => Some(format!("put it in quotes: `\"{value}\"`")),
