@@ -1,12 +1,19 @@
+/// How a scalar is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Quotes {
+    #[default]
+    Plain,
+    /// A block, marked from its first letter on.
+    Block,
+    Single,
+    Double,
+}
+
 /// Finds character `offset` of a decoded scalar in its raw text: walks both, passing over quotes, escapes and the line
 /// ends and indentation that folding turned into one blank.
-pub(super) fn align(raw: &[char], value: &str, offset: usize) -> Option<usize> {
-    let double = raw.first() == Some(&'"');
-    let single = raw.first() == Some(&'\'');
+pub(super) fn align(raw: &[char], quotes: Quotes, value: &str, offset: usize) -> Option<usize> {
+    let (single, double) = (quotes == Quotes::Single, quotes == Quotes::Double);
     let mut at = usize::from(double || single);
-    if let Some('|' | '>') = raw.first() {
-        at = raw.iter().position(|c| *c == '\n')? + 1;
-    }
     for (i, wanted) in value.chars().enumerate() {
         while at < raw.len() {
             match raw[at] {

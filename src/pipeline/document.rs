@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Number, Value as Json};
 
-use super::align::align;
+use super::align::{Quotes, align};
 use super::events::{self, escape};
 use crate::diagnostic::{Diagnostic, Place};
 
@@ -27,6 +27,7 @@ pub(super) struct Mark {
 pub(super) struct Spot {
     pub(super) key: Option<Mark>,
     pub(super) value: Mark,
+    pub(super) quotes: Quotes,
 }
 
 /// A file that was read.
@@ -110,6 +111,27 @@ impl Document {
             }
         }
         Ok(document)
+    }
+
+    /// Every pointer that has a place, through aliases too.
+    #[cfg(test)]
+    pub(super) fn pointers(&self) -> std::collections::BTreeSet<String> {
+        let mut all: std::collections::BTreeSet<String> = self.spots.keys().cloned().collect();
+        loop {
+            let copied: Vec<String> = self
+                .aliases
+                .iter()
+                .flat_map(|(alias, target)| {
+                    let below = all.iter().filter_map(move |pointer| pointer.strip_prefix(target.as_str()));
+                    below.filter(|rest| rest.starts_with('/')).map(move |rest| format!("{alias}{rest}"))
+                })
+                .collect();
+            let before = all.len();
+            all.extend(copied);
+            if all.len() == before {
+                return all;
+            }
+        }
     }
 
     fn to_json(&self, value: serde_yaml::Value, pointer: &str) -> Result<Json, Vec<Diagnostic>> {
@@ -212,10 +234,19 @@ impl Document {
         let Some(spot) = self.spot(pointer) else { return self.place(Mark::default()) };
         let Some(Json::String(value)) = self.value.pointer(pointer) else { return self.place(spot.value) };
         // An alias points at the text that it stands for.
-        let raw = self.characters.get(spot.value.start..spot.value.end).unwrap_or_default();
-        let Some(from) = align(raw, value, offset) else { return self.place(spot.value) };
-        let to = align(raw, value, offset + length.max(1) - 1).map_or(from + 1, |last| last + 1);
-        self.place(Mark { start: spot.value.start + from, end: spot.value.start + to })
+        let start = match spot.quotes {
+            // Its empty first lines are a part of it, and are not marked.
+            Quotes::Block => {
+                let before = &self.characters[..spot.value.start];
+                let header = before.iter().rposition(|c| !c.is_whitespace()).map_or(0, |last| last + 1);
+                header + before[header..].iter().position(|c| *c == '\n').map_or(0, |newline| newline + 1)
+            }
+            _ => spot.value.start,
+        };
+        let raw = self.characters.get(start..spot.value.end).unwrap_or_default();
+        let Some(from) = align(raw, spot.quotes, value, offset) else { return self.place(spot.value) };
+        let to = align(raw, spot.quotes, value, offset + length.max(1) - 1).map_or(from + 1, |last| last + 1);
+        self.place(Mark { start: start + from, end: start + to })
     }
 
     /// The line of the alias through which a value is reached, where it is.
@@ -229,8 +260,8 @@ impl Document {
     fn spot(&self, pointer: &str) -> Option<Spot> {
         if let Some(spot) = self.spots.get(pointer) {
             // The value of an alias is read where it was written.
-            let target = self.aliases.get(pointer).and_then(|target| self.spots.get(target));
-            return Some(Spot { key: spot.key, value: target.map_or(spot.value, |target| target.value) });
+            let target = self.aliases.get(pointer).and_then(|target| self.spots.get(target)).unwrap_or(spot);
+            return Some(Spot { key: spot.key, ..*target });
         }
         let mut prefix = pointer;
         while let Some(cut) = prefix.rfind('/') {
@@ -247,11 +278,16 @@ impl Document {
 /// A file that is not a text: marked at its first byte that no text has, which may be a NUL before the end of the valid
 /// part.
 fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
+    let (bytes, valid) = match bytes.strip_prefix(b"\xef\xbb\xbf") {
+        Some(rest) if valid >= 3 => (rest, valid - 3),
+        _ => (bytes, valid),
+    };
     let at = bytes[..valid].iter().position(|byte| *byte == 0).unwrap_or(valid);
     let before = String::from_utf8_lossy(&bytes[..at]);
     let begun = before.rsplit('\n').next().unwrap_or_default();
     let line_end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
     let rest = String::from_utf8_lossy(&bytes[at..line_end]);
+    let rest = rest.strip_suffix('\r').unwrap_or(&rest);
     let place = Place {
         line: before.matches('\n').count() + 1,
         column: begun.chars().count() + 1,
@@ -328,6 +364,11 @@ mod tests {
             ("k: ä€ XY", 1),
             ("k: \"one \\\n  two XY\"", 2),
             ("k: &a \"one XY\"", 1),
+            ("k: &a >-\n  one\n  two XY\n", 3),
+            ("k: |-\n  |\n  XY", 3),
+            ("k: |-\n\n  XY", 3),
+            ("k: |2- # why\n\n    a\n   XY", 4),
+            ("k: |-\n  \"a\"\n  XY", 3),
             ("k: \"one\r\n  two XY\"\r\n", 2),
         ] {
             assert_eq!(marked(text), (line, "XY".to_owned()), "{text}");
@@ -347,6 +388,8 @@ mod tests {
         assert_eq!(refused("a: .inf\n")[0].0, "TL0010");
         assert_eq!(refused("<<: {a: 1}\n"), [("TL0103", 1, 1)]);
         assert_eq!(refused("a: &a [*a]\n")[0].0, "TL0005");
+        assert_eq!(refused("a: b\rc: d\n"), [("TL0005", 1, 5)]);
+        assert_eq!(refused("a: b\r\nc: d\u{2028}\n"), [("TL0005", 2, 5)]);
         assert_eq!(refused(&format!("a: {}{}", "[".repeat(40), "]".repeat(40)))[0].0, "TL0004");
     }
 

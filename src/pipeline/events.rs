@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
+use super::align::Quotes;
 use super::document::{Mark, Spot};
 use super::syntax;
 use crate::diagnostic::Code;
@@ -62,6 +63,10 @@ pub(super) fn index(text: &str, characters: &[char]) -> Index {
         documents: 0,
         anchors: HashMap::new(),
     };
+    walk.line_ends();
+    if !walk.index.forbidden.is_empty() {
+        return walk.index;
+    }
     for event in Parser::<StrInput>::new_from_str(text) {
         match event {
             Ok((event, span)) => walk.event(event, mark(span)),
@@ -84,6 +89,21 @@ impl Walk<'_> {
         self.index.forbidden.push(Forbidden { code, mark, message: message.into(), help, fatal });
     }
 
+    /// Characters that end a line in some versions of YAML and in some editors, and in others do not. The parsers that
+    /// read this file differ, so nobody could say what it means.
+    fn line_ends(&mut self) {
+        let odd = |(at, c): (usize, &char)| match c {
+            '\r' => self.text.get(at + 1) != Some(&'\n'),
+            _ => matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}'),
+        };
+        if let Some(at) = self.text.iter().enumerate().position(odd) {
+            let code = u32::from(self.text[at]);
+            let message = format!("the character U+{code:04X} ends a line for some programs and for others does not");
+            let help = format!("remove it; in double quotes it may be written `\\u{code:04X}`");
+            self.forbid("TL0005", Mark { start: at, end: at + 1 }, message, Some(&help), true);
+        }
+    }
+
     fn syntax(&mut self, error: &ScanError) {
         let found = syntax::explain(self.text, error.marker().index(), error.info());
         self.index.forbidden.push(found);
@@ -101,7 +121,7 @@ impl Walk<'_> {
                 // A file of nothing but comments is one empty plain scalar.
                 self.index.found |= !(text.is_empty() && style == ScalarStyle::Plain && self.frames.is_empty());
                 self.tag(tag.is_some(), mark);
-                let mark = self.behind_anchor(mark);
+                let mark = if anchor > 0 { self.behind_anchor(mark, style) } else { mark };
                 self.scalar(&text, style, anchor, mark);
             }
             Event::MappingStart(anchor, tag) => {
@@ -144,15 +164,22 @@ impl Walk<'_> {
         }
     }
 
-    /// The mark of a scalar begins at its anchor where it has one.
-    fn behind_anchor(&self, mark: Mark) -> Mark {
+    /// The mark of a scalar without its anchor, and of a block without its header, which it has only with an anchor.
+    fn behind_anchor(&self, mark: Mark, style: ScalarStyle) -> Mark {
         let text = &self.text[mark.start.min(self.text.len())..mark.end.min(self.text.len())];
         if text.first() != Some(&'&') {
             return mark;
         }
+        let is_blank = |c: &&char| c.is_whitespace();
         let anchor = text.iter().take_while(|c| !c.is_whitespace()).count();
-        let blanks = text[anchor..].iter().take_while(|c| c.is_whitespace()).count();
-        Mark { start: mark.start + anchor + blanks, ..mark }
+        let blanks = text[anchor..].iter().take_while(is_blank).count();
+        let header = match style {
+            ScalarStyle::Literal | ScalarStyle::Folded => {
+                text[anchor + blanks..].iter().position(|c| *c == '\n').map_or(0, |newline| newline + 1)
+            }
+            _ => 0,
+        };
+        Mark { start: mark.start + anchor + blanks + header, ..mark }
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, anchor: usize, mark: Mark) {
@@ -165,11 +192,17 @@ impl Walk<'_> {
         self.nodes += 1;
         self.limit(mark);
         if let Some(pointer) = self.value(mark) {
-            if let Some(Spot { key: Some(key), value }) = self.index.spots.get_mut(&pointer)
-                && mark.start == mark.end
-            {
-                // A value that is left out is missed at its key.
-                *value = *key;
+            if let Some(spot) = self.index.spots.get_mut(&pointer) {
+                spot.quotes = match style {
+                    ScalarStyle::SingleQuoted => Quotes::Single,
+                    ScalarStyle::DoubleQuoted => Quotes::Double,
+                    ScalarStyle::Literal | ScalarStyle::Folded => Quotes::Block,
+                    ScalarStyle::Plain => Quotes::Plain,
+                };
+                if let (Some(key), true, ScalarStyle::Plain) = (spot.key, mark.start == mark.end, style) {
+                    // A value that is left out is missed at its key.
+                    spot.value = key;
+                }
             }
             self.anchors.insert(anchor, (pointer, 1));
         }
@@ -250,7 +283,7 @@ impl Walk<'_> {
                 (format!("{pointer}/{}", *next - 1), None)
             }
         };
-        self.index.spots.insert(pointer.clone(), Spot { key, value: mark });
+        self.index.spots.insert(pointer.clone(), Spot { key, value: mark, quotes: Quotes::Plain });
         Some(pointer)
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! The crates `serde_yaml`, `saphyr-parser` and `jsonschema` are used in this folder only.
 
+#[cfg(test)]
+mod agreement;
 mod align;
 mod check;
 mod document;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::events::escape;
 use super::findings::keys_of;
 use super::not_built::meant;
 use crate::expression::{Expression, Scope, Template, Type, check_template, did_you_mean};
@@ -195,11 +194,4 @@ pub(super) fn needs_of(stage: &Json) -> impl Iterator<Item = &str> {
     let one = stage["needs"].as_str();
     let many = stage["needs"].as_array().into_iter().flatten().filter_map(Json::as_str);
     one.into_iter().chain(many)
-}
-
-/// Pointer of one name in `needs`.
-pub(super) fn need_pointer(section: &str, name: &str, stage: &Json, need: &str) -> String {
-    let base = format!("/{section}/{}/needs", escape(name));
-    let at = stage["needs"].as_array().and_then(|list| list.iter().position(|item| item.as_str() == Some(need)));
-    at.map_or(base.clone(), |index| format!("{base}/{index}"))
 }

@@ -25,6 +25,9 @@ pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {
             let help = format!("an anchor `{}` must stand before it", alias.replace('*', "&"));
             return Forbidden { help: Some(help), ..forbidden("TL0005", mark, &unknown_alias(&alias), None) };
         }
+        "mapping values are not allowed in this context" if in_expression(&text[..at]) => {
+            ("an expression with a `: ` in it needs quotes", Some("write it as \"${{ … }}\""))
+        }
         "mapping values are not allowed in this context" => {
             ("a `: ` in the middle of a value", Some("put the value in quotes, or indent a key by its map"))
         }
@@ -57,6 +60,13 @@ fn unknown_alias(alias: &str) -> String {
 
 fn forbidden(code: &'static str, mark: Mark, message: &str, help: Option<&str>) -> Forbidden {
     Forbidden { code, mark, message: message.to_owned(), help: help.map(str::to_owned), fatal: true }
+}
+
+/// Whether an expression has begun on the line that ends here.
+fn in_expression(text: &[char]) -> bool {
+    let line: String = text.iter().rev().take_while(|c| **c != '\n').collect();
+    // Read backwards.
+    line.find("{{$").is_some_and(|open| !line[..open].contains("}}"))
 }
 
 /// The tab that confused the parser, which stops at the line with the tab or just behind it.

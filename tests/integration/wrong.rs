@@ -17,6 +17,7 @@ const WITHOUT_COMMENT: &[(&str, &str)] = &[
     ("binary.yaml", "TL0002 3:14 \u{fffd}"),
     ("latin-1.yaml", "TL0002 3:19 \u{fffd}"),
     ("byte-order-mark.yaml", "TL0204 4:3 Check"),
+    ("line-separator.yaml", "TL0005 3:17"),
     ("windows-line-ends.yaml", "TL0207 6:5 timeuot"),
 ];
 
@@ -96,4 +97,116 @@ fn every_finding_reads_well() {
             insta::assert_snapshot!(path.file_stem().unwrap().to_str().unwrap(), text);
         });
     }
+}
+
+#[test]
+fn nothing_is_found_in_right_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = files_of("tests/right");
+    assert!(files.len() >= 25);
+    for folder in ["examples", "pipelines"].into_iter().map(PathBuf::from).filter(|folder| root.join(folder).is_dir()) {
+        files.extend(pipelines_below(root, &folder));
+    }
+    for path in files {
+        let found: String = findings(&path).iter().map(|found| render_diagnostic(found, Style::default())).collect();
+        assert!(found.is_empty(), "{found}");
+    }
+}
+
+fn pipelines_below(root: &Path, folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| folder.join(entry.unwrap().file_name()));
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| root.join(path).is_dir());
+    let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    files.chain(folders.iter().flat_map(|folder| pipelines_below(root, folder))).collect()
+}
+
+/// Codes of findings that are about no line.
+const WITHOUT_PLACE: &[&str] = &["TL0003"];
+
+/// Spoils right files, some bytes or words at a time, and reads what comes of it. `TL_MUTATIONS` says how many.
+#[test]
+fn no_file_makes_it_panic_or_point_outside() {
+    let count = std::env::var("TL_MUTATIONS").map_or(20_000, |count| count.parse::<u64>().unwrap());
+    let seeds: Vec<Vec<u8>> = files_of("tests/right").iter().map(|path| fs::read(path).unwrap()).collect();
+    let workers = std::thread::available_parallelism().unwrap().get() as u64;
+    println!("{count} mutations, numbered from 0; the number is the seed");
+    std::thread::scope(|scope| {
+        for worker in 0..workers {
+            let seeds = &seeds;
+            scope.spawn(move || {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("mutated.yaml");
+                for number in (worker..count).step_by(usize::try_from(workers).unwrap()) {
+                    let bytes = mutation(seeds, number);
+                    fs::write(&path, &bytes).unwrap();
+                    let found = std::panic::catch_unwind(|| load(&path)).unwrap_or_else(|_| {
+                        panic!("mutation {number} panics:\n{}", String::from_utf8_lossy(&bytes))
+                    });
+                    for finding in found.err().unwrap_or_default() {
+                        let problem = misplaced(&finding, &bytes);
+                        assert!(problem.is_none(), "mutation {number}: {problem:?} in {finding:#?}");
+                        render_diagnostic(&finding, Style::default());
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// What is wrong with the place of a finding.
+fn misplaced(finding: &Diagnostic, bytes: &[u8]) -> Option<&'static str> {
+    if finding.code == "TL0902" {
+        return Some("the schema and the program differ");
+    }
+    let Some(place) = &finding.place else {
+        return (!WITHOUT_PLACE.contains(&finding.code)).then_some("there is no place");
+    };
+    let text = String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}");
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let Some(line) = text.split('\n').nth(place.line - 1) else { return Some("there is no such line") };
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    let end = place.column - 1 + place.length;
+    match () {
+        () if line != place.text => Some("the line is another"),
+        // The end of a line and what is missing there have one column more.
+        () if end > line.chars().count().max(place.column) => Some("the mark leaves the line"),
+        () if place.column > line.chars().count() + 2 => Some("the column is outside"),
+        () => None,
+    }
+}
+
+/// One of the right files, spoilt.
+fn mutation(seeds: &[Vec<u8>], number: u64) -> Vec<u8> {
+    const WORDS: &[&str] = &[
+        "${{", "}}", "${{ inputs.x }}", "needs", "*a", "&a ", "null", ": ", "- ", "\t", "'", "\"", "{", "}", "[", "]", "|",
+        ">", "\u{1f980}", "注", "\u{feff}", "\r", "\n", "---\n", "<<", "!x ", "#", "3.0", "-1", "1e999", "0x1F", "~", "[[[[[[",
+        "${{ a.b[0].c('", "secrets", "run", "uses", "with", "4000d", "\\", "\u{85}", "\u{2028}", "%YAML 1.2\n", "? ", "e\u{301}",
+    ];
+    let mut random = fastrand::Rng::with_seed(number);
+    let mut bytes = seeds[random.usize(..seeds.len())].clone();
+    for _ in 0..random.usize(1..=4) {
+        let at = random.usize(..=bytes.len());
+        let end = (at + random.usize(0..8)).min(bytes.len());
+        match random.u8(..8) {
+            0 => bytes = bytes[..at].to_vec(),
+            1 => drop(bytes.splice(at..end, [])),
+            2 => drop(bytes.splice(at..end, [random.u8(..)])),
+            3 => {
+                let other = &seeds[random.usize(..seeds.len())];
+                let from = random.usize(..=other.len());
+                bytes.splice(at..end, other[from..(from + 40).min(other.len())].iter().copied());
+            }
+            4 => {
+                // A line twice, or somewhere else.
+                let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+                if !lines.is_empty() {
+                    let line = lines[random.usize(..lines.len())].to_vec();
+                    let at = lines[..random.usize(..lines.len())].concat().len();
+                    bytes.splice(at..at, line);
+                }
+            }
+            _ => drop(bytes.splice(at..end, random.choice(WORDS).unwrap().bytes())),
+        }
+    }
+    bytes
 }
