@@ -164,7 +164,10 @@ pub(super) fn function(name: &str, receiver: bool, kinds: &[Type]) -> Checked {
     let named: Vec<&Signature> = FUNCTIONS.iter().filter(|(known, ..)| *known == name).collect();
     if named.is_empty() {
         let help = did_you_mean(name, FUNCTIONS.iter().map(|(known, ..)| *known)).map_or_else(
-            || "there are `size`, `contains`, `startsWith`, `endsWith`, `matches`, `string`, `int` and `double`".to_owned(),
+            || {
+                "there are `size`, `contains`, `startsWith`, `endsWith`, `matches`, `string`, `int` and `double`"
+                    .to_owned()
+            },
             |near| format!("did you mean `{near}`?"),
         );
         return Err(Problem { code: "TL0308", message: format!("unknown function `{name}`"), help });
@@ -174,7 +177,8 @@ pub(super) fn function(name: &str, receiver: bool, kinds: &[Type]) -> Checked {
         return Err(Problem { code: "TL0304", message, help: String::new() });
     }
     let Some((_, _, parameters, result)) = named.iter().find(|(_, as_receiver, ..)| *as_receiver == receiver) else {
-        let (has, form) = if receiver { ("nothing", format!("{name}(x)")) } else { ("a value", format!("x.{name}(…)")) };
+        let (has, form) =
+            if receiver { ("nothing", format!("{name}(x)")) } else { ("a value", format!("x.{name}(…)")) };
         let message = format!("`{name}` has {has} before it");
         return Err(Problem { code: "TL0308", message, help: format!("write `{form}`") });
     };

@@ -90,7 +90,8 @@ impl<'a> Checker<'a> {
         if let Some(default) = input.get("default").filter(|default| is_literal(default)) {
             let at = self.document.at_value(&format!("{pointer}/default"));
             if !inputs::fits(kind, default) {
-                let found = Diagnostic::usage("TL0503", format!("the default `{default}` is not of type {kind}")).at(at);
+                let found =
+                    Diagnostic::usage("TL0503", format!("the default `{default}` is not of type {kind}")).at(at);
                 self.find(match (default, kind) {
                     (Json::Null, _) => found.help("leave it out: then the input must be given"),
                     (Json::String(text), "int" | "number" | "bool")

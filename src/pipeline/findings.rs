@@ -217,9 +217,14 @@ impl Reader<'_> {
         }
         if key == "with" {
             let uses = self.document.value().pointer(&format!("{at}/uses")).and_then(Json::as_str).unwrap_or_default();
-            let found = Diagnostic::usage("TL0202", format!("`{uses}` needs its settings: `with` is missing")).at(place);
+            let found =
+                Diagnostic::usage("TL0202", format!("`{uses}` needs its settings: `with` is missing")).at(place);
             let is_stage = word == "stage";
-            return Some(if is_stage { found.help(format!("`tl schema --stage {uses}` lists every key")) } else { found });
+            return Some(if is_stage {
+                found.help(format!("`tl schema --stage {uses}` lists every key"))
+            } else {
+                found
+            });
         }
         let diagnostic = Diagnostic::usage("TL0202", format!("{whose} needs `{key}`")).at(place);
         Some(match (word.as_str(), key, stage_kind) {

@@ -5,8 +5,6 @@
 //!
 //! The crates `serde_yaml`, `saphyr-parser` and `jsonschema` are used in this folder only.
 
-#[cfg(test)]
-mod agreement;
 mod align;
 mod check;
 mod document;
@@ -31,3 +29,6 @@ pub use load::load;
 pub use model::{Input, Notification, Pipeline, Place, Retry, Run, SecretSource, Stage, Version, When};
 pub use resolve::{Failure, artifact_source, expressions_in, resolve};
 pub use schema::{pipeline_schema, stage_schema};
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,11 @@ impl Checker<'_> {
         for (index, need) in needs_of(stage).enumerate().filter(|(_, need)| !Template::is_in(need)) {
             let at = self.need(section, name, stage, index);
             if !seen.insert(need) {
-                self.find(Diagnostic::usage("TL0406", format!("`{need}` stands in `needs` twice")).at(at).help("once is enough"));
+                self.find(
+                    Diagnostic::usage("TL0406", format!("`{need}` stands in `needs` twice"))
+                        .at(at)
+                        .help("once is enough"),
+                );
             } else if need == name {
                 self.find(Diagnostic::usage("TL0402", format!("`{name}` needs itself")).at(at).help("remove it"));
             } else if self.file[section].get(need).is_none() {

@@ -127,7 +127,8 @@ impl<'a> Scopes<'a> {
 
     fn is_blind_need(&self, name: &str, rest: &[&str], stage: &Json) -> bool {
         if needs_of(stage).any(|need| need == name) && self.has_stage(name) {
-            let needed = self.file["stages"].get(name).or_else(|| self.file["finally"].get(name)).unwrap_or(&Json::Null);
+            let needed =
+                self.file["stages"].get(name).or_else(|| self.file["finally"].get(name)).unwrap_or(&Json::Null);
             let has_kind = needed["uses"].as_str().is_some_and(|kind| stages::find(kind).is_some());
             let is_run = needed.get("uses").is_none() && needed.get("run").is_some();
             let has_outputs = has_kind || is_run && !is_misspelt(needed, "stage", "outputs");

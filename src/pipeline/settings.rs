@@ -65,13 +65,18 @@ impl Checker<'_> {
     /// Where a kind asks for one setting more than those it requires: one of the others must be there.
     pub(super) fn one_of_the_others(&mut self, pointer: &str, with: &Json, schema: &Json, kind: &str) {
         let (Some(with), Some(properties)) = (with.as_object(), schema["properties"].as_object()) else { return };
-        let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
         let others: Vec<&String> = properties.keys().filter(|key| !required.contains(&key.as_str())).collect();
         let is_asked = schema["minProperties"].as_u64().is_some_and(|least| least > required.len() as u64);
         // A misspelt one is reported as such.
         let known = || properties.keys().map(String::as_str);
-        let given: Vec<&str> =
-            with.keys().filter_map(|key| if properties.contains_key(key) { Some(key.as_str()) } else { did_you_mean(key, known()) }).collect();
+        let given: Vec<&str> = with
+            .keys()
+            .filter_map(
+                |key| if properties.contains_key(key) { Some(key.as_str()) } else { did_you_mean(key, known()) },
+            )
+            .collect();
         if is_asked && !others.iter().any(|other| given.contains(&other.as_str())) {
             let names: Vec<String> = others.iter().map(|other| format!("`{other}`")).collect();
             let message = format!("`{kind}` needs {}", names.join(" or "));

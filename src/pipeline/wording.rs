@@ -102,7 +102,9 @@ fn way_out(wants: &dyn Fn(&str) -> bool, parts: &[&str], value: &Json) -> Option
         }
         (_, [_, _, "with"]) => Some("write each setting as `KEY: value`".to_owned()),
         (Json::Array(_), [.., "env"]) => Some("write each variable as `NAME: value`".to_owned()),
-        (Json::Object(_), _) if wants("array") && !wants("string") => Some("begin each item of a list with `-`".to_owned()),
+        (Json::Object(_), _) if wants("array") && !wants("string") => {
+            Some("begin each item of a list with `-`".to_owned())
+        }
         (Json::Number(_) | Json::Bool(_), _) if wants("string") => Some(format!("put it in quotes: `\"{value}\"`")),
         (Json::String(text), _) if wants("integer") && text.parse::<i64>().is_ok() => {
             Some("leave out the quotes".to_owned())
@@ -116,9 +118,12 @@ fn way_out(wants: &dyn Fn(&str) -> bool, parts: &[&str], value: &Json) -> Option
 /// A text that is not of the form that the schema asks for.
 pub(super) fn bad_form(at: &str, value: &Json, expected: Expected) -> Diagnostic {
     match expected {
-        Expected::Duration => Diagnostic::usage("TL0205", format!("{} is not a duration", short(value))).help(DURATIONS),
+        Expected::Duration => {
+            Diagnostic::usage("TL0205", format!("{} is not a duration", short(value))).help(DURATIONS)
+        }
         Expected::Artifact => {
-            Diagnostic::usage("TL0303", format!("{} must be an artifact, not {}", called(at), short(value))).help(ARTIFACTS)
+            Diagnostic::usage("TL0303", format!("{} must be an artifact, not {}", called(at), short(value)))
+                .help(ARTIFACTS)
         }
         Expected::Name => {
             let name = value.as_str().unwrap_or_default();
@@ -129,7 +134,9 @@ pub(super) fn bad_form(at: &str, value: &Json, expected: Expected) -> Diagnostic
         }
         Expected::Shell => Diagnostic::usage("TL0205", format!("{} does not name a shell", short(value)))
             .help("a program such as `sh` or `/bin/bash`, without arguments; `set -e` is for the script"),
-        Expected::Recipient | Expected::Other => Diagnostic::usage("TL0205", format!("{} is not what {} can be", short(value), called(at))),
+        Expected::Recipient | Expected::Other => {
+            Diagnostic::usage("TL0205", format!("{} is not what {} can be", short(value), called(at)))
+        }
     }
 }
 

@@ -60,7 +60,8 @@ impl Shown {
         let end = (start + place.length).min(line.len());
         let width = |part: &[char]| part.iter().collect::<String>().width();
         let whole = width(&line) <= WIDEST;
-        let from = if whole || width(&line[..start]) <= BEFORE { 0 } else { fitting(line[..start].iter().rev(), BEFORE) };
+        let from =
+            if whole || width(&line[..start]) <= BEFORE { 0 } else { fitting(line[..start].iter().rev(), BEFORE) };
         let from = if from == 0 { 0 } else { start - from };
         let to = if whole { line.len() } else { from + fitting(line[from..].iter(), WIDEST) };
         let dots = |cut: bool| if cut { "…" } else { "" };

@@ -139,9 +139,8 @@ fn no_file_makes_it_panic_or_point_outside() {
                 for number in (worker..count).step_by(usize::try_from(workers).unwrap()) {
                     let bytes = mutation(seeds, number);
                     fs::write(&path, &bytes).unwrap();
-                    let found = std::panic::catch_unwind(|| load(&path)).unwrap_or_else(|_| {
-                        panic!("mutation {number} panics:\n{}", String::from_utf8_lossy(&bytes))
-                    });
+                    let found = std::panic::catch_unwind(|| load(&path))
+                        .unwrap_or_else(|_| panic!("mutation {number} panics:\n{}", String::from_utf8_lossy(&bytes)));
                     for finding in found.err().unwrap_or_default() {
                         let problem = misplaced(&finding, &bytes);
                         assert!(problem.is_none(), "mutation {number}: {problem:?} in {finding:#?}");
@@ -178,9 +177,51 @@ fn misplaced(finding: &Diagnostic, bytes: &[u8]) -> Option<&'static str> {
 /// One of the right files, spoilt.
 fn mutation(seeds: &[Vec<u8>], number: u64) -> Vec<u8> {
     const WORDS: &[&str] = &[
-        "${{", "}}", "${{ inputs.x }}", "needs", "*a", "&a ", "null", ": ", "- ", "\t", "'", "\"", "{", "}", "[", "]", "|",
-        ">", "\u{1f980}", "注", "\u{feff}", "\r", "\n", "---\n", "<<", "!x ", "#", "3.0", "-1", "1e999", "0x1F", "~", "[[[[[[",
-        "${{ a.b[0].c('", "secrets", "run", "uses", "with", "4000d", "\\", "\u{85}", "\u{2028}", "%YAML 1.2\n", "? ", "e\u{301}",
+        "${{",
+        "}}",
+        "${{ inputs.x }}",
+        "needs",
+        "*a",
+        "&a ",
+        "null",
+        ": ",
+        "- ",
+        "\t",
+        "'",
+        "\"",
+        "{",
+        "}",
+        "[",
+        "]",
+        "|",
+        ">",
+        "\u{1f980}",
+        "注",
+        "\u{feff}",
+        "\r",
+        "\n",
+        "---\n",
+        "<<",
+        "!x ",
+        "#",
+        "3.0",
+        "-1",
+        "1e999",
+        "0x1F",
+        "~",
+        "[[[[[[",
+        "${{ a.b[0].c('",
+        "secrets",
+        "run",
+        "uses",
+        "with",
+        "4000d",
+        "\\",
+        "\u{85}",
+        "\u{2028}",
+        "%YAML 1.2\n",
+        "? ",
+        "e\u{301}",
     ];
     let mut random = fastrand::Rng::with_seed(number);
     let mut bytes = seeds[random.usize(..seeds.len())].clone();

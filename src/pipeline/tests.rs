@@ -39,7 +39,10 @@ fn letters_stand_where_they_are_marked(document: &Document, value: &Json, at: &s
                 let place = document.inside(at, offset, 1);
                 let marked = place.text.chars().nth(place.column - 1);
                 // Double quotes may write any letter as an escape, and an identity is not shown.
-                assert!(marked == Some(letter) || matches!(marked, Some('\\' | '*')), "{letter:?} of {at}: {marked:?} in {place:?}");
+                assert!(
+                    marked == Some(letter) || matches!(marked, Some('\\' | '*')),
+                    "{letter:?} of {at}: {marked:?} in {place:?}"
+                );
             }
         }
         Json::Array(items) => items.iter().enumerate().for_each(|(index, item)| {
@@ -72,7 +75,11 @@ fn both_parsers_see_the_same_in_every_file() {
 }
 
 fn values() -> impl Strategy<Value = Json> {
-    let text = prop_oneof!["[a-z0-9 ]{0,12}", "[ \\PC\n\t\"'\\\\:#,{}&*!|>%@`\\[\\]-]{0,24}", "(null|true|~|0x1|1e3|-|\\.inf|y)"];
+    let text = prop_oneof![
+        "[a-z0-9 ]{0,12}",
+        "[ \\PC\n\t\"'\\\\:#,{}&*!|>%@`\\[\\]-]{0,24}",
+        "(null|true|~|0x1|1e3|-|\\.inf|y)"
+    ];
     // Refused, since the parsers differ on them.
     let text = text.prop_map(|text| text.replace(['\u{85}', '\u{2028}', '\u{2029}'], ""));
     let leaf = prop_oneof![
