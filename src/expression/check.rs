@@ -127,6 +127,13 @@ impl Checker<'_> {
 
     fn infer(&mut self, node: &IdedExpr) -> Result<Type, Mistake> {
         match &node.expr {
+            Expr::Literal(LiteralValue::Bytes(_)) => {
+                Err(self.mistake(node.id, "TL0303", "there are no bytes here").help("write a text, without `b`"))
+            }
+            // It would meet an int in the first operator, and CEL does not mix the two.
+            Expr::Literal(LiteralValue::UInt(_)) => {
+                Err(self.mistake(node.id, "TL0303", "there are no unsigned numbers here").help("leave out the `u`"))
+            }
             Expr::Literal(literal) => Ok(literal_type(literal)),
             Expr::Ident(name) => self.name(node.id, name),
             Expr::Select(select) => self.select(node.id, select),

@@ -230,6 +230,18 @@ mod tests {
     }
 
     #[test]
+    fn the_deepest_expression_fits_a_thread() {
+        let chain = |operands| format!("${{{{ {} }}}}", vec!["inputs.n"; operands].join(" + "));
+        assert_eq!(value(&chain(60)).unwrap_err().code, "TL0309");
+        assert_eq!(value(&chain(2_000)).unwrap_err().code, "TL0309");
+        // As much as the threads of tokio have; an overflow would end the whole process.
+        let small = std::thread::Builder::new().stack_size(2 << 20);
+        let found =
+            small.spawn(move || value(&chain(super::super::template::MOST_LEVELS - 1))).unwrap().join().unwrap();
+        assert_eq!(found, Ok(json!(141)));
+    }
+
+    #[test]
     fn the_budget_ends_what_would_not_end() {
         let nested = "${{ big.map(a, big.map(b, big.map(c, a + b + c))) }}";
         assert_eq!(value(nested).unwrap_err().code, "TL0309");

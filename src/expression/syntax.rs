@@ -5,11 +5,14 @@ pub(super) fn explain(source: &str, at: usize, message: &str) -> ((usize, usize)
     let last = text.iter().rposition(|c| !c.is_whitespace()).unwrap_or(0);
     if at > last {
         // Nothing stands where something is missing: the last character does.
-        let message = match missing(message) {
-            Some(token) => format!("`{token}` is missing at the end"),
-            None => "something is missing at the end of this expression".to_owned(),
+        let (message, help) = match missing(message) {
+            Some(token) => (format!("`{token}` is missing at the end"), None),
+            None if message.contains("':'") && source.contains('?') => {
+                ("`:` is missing at the end".to_owned(), Some("a choice is written `condition ? this : that`"))
+            }
+            None => ("something is missing at the end of this expression".to_owned(), None),
         };
-        return ((last, 1), message, None);
+        return ((last, 1), message, help);
     }
     let is_word = |c: &char| c.is_alphanumeric() || *c == '_';
     let length = text[at..].iter().take_while(|c| is_word(c)).count().max(1);
@@ -22,14 +25,21 @@ pub(super) fn explain(source: &str, at: usize, message: &str) -> ((usize, usize)
         "|" => Some("for \"or\" write `||`; there are no filters"),
         _ => None,
     };
-    let message = if message.contains("reserved identifier") {
+    let message = if matches!(token.as_str(), "'" | "\"") && message.contains("token recognition") {
+        if text[at + 1..].contains(&text[at]) {
+            return ((at, 1), "this text holds an unknown escape".to_owned(), Some("write a backslash twice"));
+        }
+        "this quote is not closed".to_owned()
+    } else if message.contains("invalid int literal") {
+        format!("`{token}` is too large")
+    } else if message.contains("reserved identifier") {
         format!("`{token}` is a word of the expression language and cannot be a name")
     } else if message.contains("Recursion limit") || message.contains("recursion limit") {
         "this expression is nested too deep".to_owned()
     } else if let Some(token) = missing(message) {
         format!("`{token}` is missing here")
     } else {
-        format!("`{}` cannot stand here", token.escape_debug())
+        format!("`{token}` cannot stand here")
     };
     ((at, length), message, help)
 }

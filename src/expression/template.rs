@@ -10,6 +10,11 @@ use super::{Mistake, syntax};
 const LONGEST: usize = 4_096;
 /// Nesting that the parser follows.
 const DEEPEST: u16 = 32;
+/// Levels of the syntax tree: `a + b + c` has one for each `+`. `cel` evaluates by recursion, and takes 25 KiB of the
+/// stack for each level; a thread has 2 MiB.
+pub(super) const MOST_LEVELS: usize = 48;
+/// Operators and fields. The parser builds the tree by recursion too, before its levels can be counted.
+const MOST_OPERATORS: usize = 400;
 
 /// One parsed expression and where it stands in its text.
 #[derive(Clone, Debug)]
@@ -39,7 +44,8 @@ pub struct Template {
 impl Expression {
     /// Parses a bare expression that begins `offset` characters into its text.
     pub fn parse(source: &str, offset: usize) -> Result<Self, Mistake> {
-        let whole = (offset, source.chars().count());
+        let blanks = source.chars().take_while(|c| c.is_whitespace()).count();
+        let whole = (offset + blanks, source.trim().chars().count());
         if source.len() > LONGEST {
             let message = format!("this expression is longer than {LONGEST} bytes");
             return Err(Mistake::new("TL0309", whole, message).help("compute it in a `run` stage and use its output"));
@@ -47,11 +53,22 @@ impl Expression {
         if source.trim().is_empty() {
             return Err(Mistake::new("TL0301", whole, "this expression is empty"));
         }
+        let too_deep = || {
+            let message = "this expression is nested too deep, or has too many operators in a row";
+            let help = "join texts by writing them around `${{ }}`, or compute it in a `run` stage and use its output";
+            Mistake::new("TL0309", whole, message).help(help)
+        };
+        if source.matches(|c| "+-*/%.[?".contains(c)).count() > MOST_OPERATORS {
+            return Err(too_deep());
+        }
         let parser = Parser::new().max_recursion_depth(DEEPEST);
         match parser.parse_with_source_info(source) {
+            Ok((ast, _)) if !has_levels(&ast, MOST_LEVELS) => Err(too_deep()),
             Ok((ast, info)) => Ok(Self { ast: Arc::new(ast), info: Arc::new(info), source: source.to_owned(), offset }),
             Err(errors) => {
-                let first = errors.errors.iter().min_by_key(|error| error.pos);
+                // What it says of its own tree follows from what it says of the text.
+                let is_own = |message: &str| message.starts_with("Incomplete");
+                let first = errors.errors.iter().min_by_key(|error| (is_own(&error.msg), error.pos));
                 let (message, (line, column)) =
                     first.map_or_else(|| ("syntax error".to_owned(), (0, 0)), |e| (e.msg.clone(), e.pos));
                 let (place, message, help) = syntax::explain(source, position(source, line, column), &message);
@@ -175,6 +192,24 @@ impl Template {
             Part::Expression(expression) => Some(expression),
             Part::Text(_) => None,
         })
+    }
+}
+
+/// Whether a tree has no more than so many levels.
+fn has_levels(node: &IdedExpr, levels: usize) -> bool {
+    let Some(levels) = levels.checked_sub(1) else { return false };
+    match &node.expr {
+        Expr::Select(select) => has_levels(&select.operand, levels),
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).all(|n| has_levels(n, levels)),
+        Expr::List(list) => list.elements.iter().all(|n| has_levels(n, levels)),
+        Expr::Map(map) => map.entries.iter().all(|entry| match &entry.expr {
+            EntryExpr::MapEntry(entry) => has_levels(&entry.key, levels) && has_levels(&entry.value, levels),
+            EntryExpr::StructField(field) => has_levels(&field.value, levels),
+        }),
+        Expr::Comprehension(it) => [&it.iter_range, &it.accu_init, &it.loop_cond, &it.loop_step, &it.result]
+            .into_iter()
+            .all(|n| has_levels(n, levels)),
+        _ => true,
     }
 }
 

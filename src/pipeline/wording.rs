@@ -101,6 +101,8 @@ fn way_out(wants: &dyn Fn(&str) -> bool, parts: &[&str], value: &Json) -> Option
             Some(format!("in `{section}` each one stands under its name: `NAME: …`"))
         }
         (_, [_, _, "with"]) => Some("write each setting as `KEY: value`".to_owned()),
+        (_, [.., "retry"]) if value.is_u64() => Some(format!("write `retry: {{ attempts: {value} }}`")),
+        (_, ["stages" | "finally", _, "outputs"]) => Some("write each output as `NAME: type`".to_owned()),
         (Json::Array(_), [.., "env"]) => Some("write each variable as `NAME: value`".to_owned()),
         (Json::Object(_), _) if wants("array") && !wants("string") => {
             Some("begin each item of a list with `-`".to_owned())
