@@ -169,7 +169,7 @@ fn summary(outputs: &Map<String, Json>, bytes: u64, seconds: f64) -> String {
     let number = |name: &str| outputs.get(name).and_then(Json::as_u64);
     let mut words = Vec::new();
     if let Some(files) = number("files") {
-        words.push(format!("{files} files"));
+        words.push(if files == 1 { "1 file".to_owned() } else { format!("{files} files") });
     }
     if let Some(bytes) = number("bytes").or_else(|| number("checked_bytes")).or((bytes > 0).then_some(bytes)) {
         words.push(human_bytes(bytes as f64));

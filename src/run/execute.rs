@@ -193,8 +193,12 @@ fn object(value: Json) -> Map<String, Json> {
 /// The run could not start: says so on record, to the people who want to know, and with the exit code.
 fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
     let NotReady { errors, with } = not_ready;
-    let first = errors[0].clone();
-    for error in &errors[1..] {
+    let exit_code = errors.first().map_or(1, |first| first.kind.exit_code());
+    let (last, others) = match errors.split_last() {
+        Some((last, others)) => (Some(last.clone()), others),
+        None => (None, &[][..]),
+    };
+    for error in others {
         tell(teller, What::Problem { error: error.clone() });
     }
     if let Some((recorder, shared, loaded)) = with {
@@ -214,9 +218,8 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
             tell(teller, What::Problem { error });
         }
     }
-    let exit_code = first.kind.exit_code();
     let seconds = began.elapsed().as_secs_f64();
-    tell(teller, What::RunEnded { outcome: Outcome::Blocked, exit_code, seconds, error: Some(first) });
+    tell(teller, What::RunEnded { outcome: Outcome::Blocked, exit_code, seconds, error: last });
     exit_code
 }
 

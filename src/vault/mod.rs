@@ -24,7 +24,7 @@ const fn source<K: Source + DeserializeOwned + JsonSchema + 'static>(name: &'sta
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing is there.
-    #[error("{place} is not set")]
+    #[error("{place} is missing")]
     Missing {
         /// Where it was looked for.
         place: String,

@@ -7,4 +7,10 @@
 mod age;
 mod archive;
 mod audit;
+#[cfg(feature = "peers")]
+mod peers;
+mod program;
+mod quickstart;
+mod runs;
 mod tree;
+mod verify;
