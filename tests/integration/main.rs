@@ -2,9 +2,11 @@
 //! again.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::case_sensitive_file_extension_comparisons, reason = "tl itself writes these names")]
 #![allow(unreachable_pub, reason = "what the modules share is `pub`, as in any other crate")]
 
 mod age;
+mod architecture;
 mod archive;
 mod audit;
 #[cfg(feature = "peers")]

@@ -70,7 +70,9 @@ fn a_digest_in_the_file_is_compared_with_what_the_store_holds() {
              'sha256:{digest}' }} }} }}\n"
         )
     };
-    for (digest, size, code) in [(&*digest, size, 0), (&"0".repeat(64), size, 4), (&*digest, size + 1, 4), ("short", size, 1)] {
+    for (digest, size, code) in
+        [(&*digest, size, 0), (&"0".repeat(64), size, 4), (&*digest, size + 1, 4), ("short", size, 1)]
+    {
         tl.pipeline(&file(digest, size));
         assert_eq!(tl.run(&["run", "p.yaml"]).code, code, "{digest} {size}");
     }

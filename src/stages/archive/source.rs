@@ -130,7 +130,7 @@ mod tests {
 
     fn names(base: &Path, sources: &[PathBuf]) -> Result<Vec<String>, Error> {
         let options = Options { sources: sources.to_vec(), base: base.to_owned(), ..Options::default() };
-        Ok(resolve(&options)?.iter().map(|source| source.name.to_str().unwrap().to_owned()).collect())
+        Ok(resolve(&options)?.0.iter().map(|source| source.name.to_str().unwrap().to_owned()).collect())
     }
 
     #[test]
