@@ -80,20 +80,18 @@ fn programs(out: &mut impl Write, folder: &Path) {
 
     let times = medians(
         ROUNDS,
-        &mut [
-            &mut || run(TL, &["seal", "-f", "-r", &recipient, "-o", &ours, &plain]),
-            &mut || run("age", &["-r", &recipient, "-o", &theirs, &plain]),
-        ],
+        &mut [&mut || run(TL, &["seal", "-f", "-r", &recipient, "-o", &ours, &plain]), &mut || {
+            run("age", &["-r", &recipient, "-o", &theirs, &plain])
+        }],
     );
     say(out, &speed("seal 1 GiB, file to file", "age", GIB, times[0], times[1]));
     fs::remove_file(&plain).expect("it was just written");
     let back = path("back");
     let times = medians(
         ROUNDS,
-        &mut [
-            &mut || run(TL, &["open", "-f", "-i", &identity, "-o", &back, &theirs]),
-            &mut || run("age", &["-d", "-i", &identity, "-o", &back, &ours]),
-        ],
+        &mut [&mut || run(TL, &["open", "-f", "-i", &identity, "-o", &back, &theirs]), &mut || {
+            run("age", &["-d", "-i", &identity, "-o", &back, &ours])
+        }],
     );
     say(out, &speed("open 1 GiB, file to file", "age", GIB, times[0], times[1]));
     for name in [&ours, &theirs, &back] {
@@ -112,7 +110,9 @@ fn library(out: &mut impl Write) {
         ROUNDS,
         &mut [
             &mut || {
-                black_box(seal(&[identity.recipient()], &mut plain.as_slice(), &mut io::sink(), threads).expect("sealed"));
+                black_box(
+                    seal(&[identity.recipient()], &mut plain.as_slice(), &mut io::sink(), threads).expect("sealed"),
+                );
             },
             &mut || {
                 let recipients = std::iter::once(&theirs as &dyn age::Recipient);
@@ -170,7 +170,8 @@ fn start_up(out: &mut impl Write, folder: &Path) {
 fn audit(out: &mut impl Write, folder: &Path) {
     let folder = folder.join("audit");
     let log = Log::open(&folder).expect("a new log");
-    let entry = || Entry::new("bench.record", Severity::Info).run("01M8687BPPD1AJKTAJX3SZMXX1").with("text", "x".repeat(40));
+    let entry =
+        || Entry::new("bench.record", Severity::Info).run("01M8687BPPD1AJKTAJX3SZMXX1").with("text", "x".repeat(40));
     let count = 36_000_u32;
     let start = Instant::now();
     for _ in 0..count {

@@ -9,6 +9,7 @@ mod json;
 mod output;
 mod plain;
 mod plan;
+mod progress;
 mod reporter;
 
 pub use audit::{render_record, render_report};
@@ -17,6 +18,7 @@ pub use human::Human;
 pub use json::JsonLines;
 pub use output::{Output, Style, on_panic};
 pub use plan::render_plan;
+pub use progress::Progress;
 pub use reporter::Reporter;
 
 pub(crate) use plain::plain;

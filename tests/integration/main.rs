@@ -9,6 +9,7 @@ mod age;
 mod architecture;
 mod archive;
 mod audit;
+mod commands;
 #[cfg(feature = "peers")]
 mod peers;
 mod program;
