@@ -27,6 +27,10 @@ peers *filter:
 deny:
     cargo deny check bans licenses sources
 
+# Speed against `age`, which must be in PATH
+bench:
+    cargo bench --bench speed
+
 # Documentation, private items too
 docs:
     RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --document-private-items
