@@ -81,7 +81,7 @@ fn programs(out: &mut impl Write, folder: &Path) {
     let times = medians(
         ROUNDS,
         &mut [&mut || run(TL, &["seal", "-f", "-r", &recipient, "-o", &ours, &plain]), &mut || {
-            run("age", &["-r", &recipient, "-o", &theirs, &plain])
+            run("age", &["-r", &recipient, "-o", &theirs, &plain]);
         }],
     );
     say(out, &speed("seal 1 GiB, file to file", "age", GIB, times[0], times[1]));
@@ -90,7 +90,7 @@ fn programs(out: &mut impl Write, folder: &Path) {
     let times = medians(
         ROUNDS,
         &mut [&mut || run(TL, &["open", "-f", "-i", &identity, "-o", &back, &theirs]), &mut || {
-            run("age", &["-d", "-i", &identity, "-o", &back, &ours])
+            run("age", &["-d", "-i", &identity, "-o", &back, &ours]);
         }],
     );
     say(out, &speed("open 1 GiB, file to file", "age", GIB, times[0], times[1]));

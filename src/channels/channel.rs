@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -30,6 +31,8 @@ pub struct Message {
     pub subject: String,
     /// The text.
     pub body: String,
+    /// The folder of the pipeline file, where programs run.
+    pub folder: PathBuf,
 }
 
 /// Why a message was not delivered.

@@ -1,8 +1,10 @@
 use std::env;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
 
 /// The state folder.
 #[derive(Clone, Debug)]
@@ -48,11 +50,55 @@ impl StateDir {
         self.0.join("audit")
     }
 
-    /// Makes a folder for the work of one run.
-    pub fn create_work(&self, run: &str) -> Result<PathBuf, Error> {
-        let path = self.0.join("work").join(run);
-        private_dir(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        Ok(path)
+    /// Makes a folder for the work of one run, and removes those of runs whose process is gone.
+    pub fn create_work(&self, run: &str) -> Result<WorkDir, Error> {
+        let all = self.0.join("work");
+        let path = all.join(run);
+        let failed = |source| Error::Io { path: path.clone(), source };
+        private_dir(&all).map_err(failed)?;
+        // Held while folders come and go, so that nobody takes one that is being made for one that was left.
+        let _held = locked(&all.join("lock"), FlockOperation::LockExclusive).map_err(failed)?;
+        sweep(&all);
+        private_dir(&path).map_err(failed)?;
+        let alive = locked(&path.join("lock"), FlockOperation::NonBlockingLockExclusive).map_err(failed)?;
+        Ok(WorkDir { path, _alive: alive })
+    }
+}
+
+/// A folder for the work of one run. Its lock tells other processes that the run is alive.
+#[derive(Debug)]
+pub struct WorkDir {
+    path: PathBuf,
+    _alive: File,
+}
+
+impl WorkDir {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it with all that is in it.
+    pub fn remove(self) -> io::Result<()> {
+        fs::remove_dir_all(&self.path)
+    }
+}
+
+fn locked(path: &Path, operation: FlockOperation) -> io::Result<File> {
+    let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    flock(&file, operation)?;
+    Ok(file)
+}
+
+/// Removes the folders of runs that were killed: what was spooled there may be plaintext.
+fn sweep(all: &Path) {
+    let Ok(entries) = fs::read_dir(all) else { return };
+    for folder in entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()) {
+        let alive = locked(&folder.join("lock"), FlockOperation::NonBlockingLockExclusive);
+        if alive.is_ok() {
+            // The next run tries again.
+            let _left = fs::remove_dir_all(&folder);
+        }
     }
 }
 

@@ -4,4 +4,4 @@
 
 mod dir;
 
-pub use dir::{Error, StateDir};
+pub use dir::{Error, StateDir, WorkDir};

@@ -1,10 +1,9 @@
 //! Tests with other programs: stock `age`, GNU tar, a full disk.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-use crate::program::{CHAIN, Ended, Tl, ended, error_of, files, outcomes};
+use crate::program::{CHAIN, Disk, Ended, Tl, ended, error_of, files, outcomes};
 use crate::tree;
 
 fn bash(tl: &Tl, line: &str) -> Ended {
@@ -40,26 +39,6 @@ fn ten_thousand_odd_files_come_back_through_age_and_through_tl() {
         bash(&tl, &format!("{open} | (cd '{}' && {tar})", back.display()));
         let restored = back.join(data.strip_prefix("/").unwrap());
         tree::compare(&before, &tree::snapshot(&restored));
-    }
-}
-
-/// A small disk of its own, gone with the test.
-struct Disk<'a>(&'a Path);
-
-impl<'a> Disk<'a> {
-    fn new(path: &'a Path, size: &str) -> Self {
-        fs::create_dir_all(path).unwrap();
-        let options = format!("size={size},mode=0777");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(path).status().unwrap();
-        assert!(mounted.success(), "a tmpfs could not be mounted: run as root");
-        Self(path)
-    }
-}
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
 }
 

@@ -202,3 +202,26 @@ pub const CHAIN: &str = r"  collect: { uses: archive, with: { sources: [data] } 
   seal: { needs: collect, uses: encrypt, with: { artifact: '${{ needs.collect.outputs.artifact }}', recipients-file: recipients.txt } }
   deliver: { needs: seal, uses: upload, with: { artifact: '${{ needs.seal.outputs.artifact }}', store: shelf, key: object } }
 ";
+
+/// A small disk of its own, gone with the test.
+#[cfg(feature = "peers")]
+pub struct Disk(PathBuf);
+
+#[cfg(feature = "peers")]
+impl Disk {
+    pub fn new(path: &Path, size: &str) -> Self {
+        fs::create_dir_all(path).unwrap();
+        let options = format!("size={size},mode=0777");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(path).status().unwrap();
+        assert!(mounted.success(), "a tmpfs could not be mounted: run as root");
+        Self(path.to_owned())
+    }
+}
+
+#[cfg(feature = "peers")]
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}

@@ -333,6 +333,82 @@ fn secrets_are_seen_nowhere() {
 }
 
 #[test]
+fn a_secret_in_a_long_line_is_not_cut_in_two() {
+    let tl = Tl::new();
+    tl.pipeline(
+        "secrets: { token: { from: env, name: TOKEN_OF_TEST } }\nstages:\n  a:\n    env: { S: '${{ secrets.token }}' }\n    shell: sh\n    \
+         run: 'i=0; while [ $i -lt 60 ]; do head -c $((16370 + i)) /dev/zero | tr \"\\0\" x; echo \"$S\"; i=$((i+1)); done'\n",
+    );
+    let ended = ended(tl.command(&["run", "p.yaml"]).env("TOKEN_OF_TEST", "hunter2-hunter2"));
+    assert_eq!(ended.code, 0);
+    assert_eq!(ended.stdout.matches("***").count(), 60);
+    assert!(!ended.stdout.contains("hunt") && !ended.stdout.contains("ter2"));
+}
+
+#[test]
+fn the_last_words_of_a_stopped_child_are_heard() {
+    let tl = Tl::new();
+    tl.pipeline(
+        "stages:\n  a: { timeout: 500ms, shell: sh, run: \"trap 'echo last words; exit 1' TERM; sleep 60 & wait\" }\n",
+    );
+    let ended = tl.run(&["run", "p.yaml"]);
+    assert!(ended.code == 1 && ended.stdout.contains("last words"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_run_removes_what_killed_runs_left_and_nothing_of_living_ones() {
+    let tl = Tl::new();
+    tl.pipeline("inputs: { s: { type: string, default: '0' } }\nstages:\n  a: { run: [sh, -c, 'touch began-$1; sleep $1', x, '${{ inputs.s }}'] }\n");
+    let folders = || {
+        let work = tl.file("state/work");
+        std::fs::read_dir(work).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
+    };
+    let mut killed = tl.start(&["run", "p.yaml", "--input", "s=50"]);
+    wait_for(|| tl.file("began-50").exists());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(folders(), 1);
+    let alive = tl.start(&["run", "p.yaml", "--input", "s=2"]);
+    wait_for(|| tl.file("began-2").exists());
+    assert_eq!(folders(), 1, "the killed one is gone, the living one is there");
+    tl.ok(&["run", "p.yaml"]);
+    assert_eq!(folders(), 1);
+    assert_eq!(collected(alive).code, 0);
+    assert_eq!(folders(), 0);
+}
+
+#[test]
+fn a_template_is_proven_before_it_is_needed() {
+    let tl = Tl::new();
+    let file = |when: &str| {
+        tl.pipeline(&format!(
+            "stages:\n  a: {{ run: [touch, ran] }}\nnotify:\n  - {{ when: [{when}], to: [log], template: message.hbs }}\n"
+        ));
+    };
+    file("failure");
+    let missing = tl.run(&["validate", "p.yaml"]);
+    assert!(missing.code == 2 && missing.stderr.contains("TL0671"), "{}", missing.stderr);
+    tl.write("message.hbs", "{{pipeline}}\n{{#each stages}}{{nam}}{{/each}}\n");
+    let misspelt = tl.run(&["run", "p.yaml"]);
+    assert_eq!(misspelt.code, 2);
+    insta::assert_snapshot!(misspelt.shown(&tl));
+    assert!(!tl.file("ran").exists());
+    // There is no checkpoint yet when a run starts.
+    tl.write("message.hbs", "{{pipeline}}\n{{audit.size}}\n");
+    file("failure");
+    tl.ok(&["validate", "p.yaml"]);
+    file("started");
+    assert_eq!(tl.run(&["validate", "p.yaml"]).code, 2);
+    // One that changes in between costs its looks, not the message.
+    tl.pipeline(
+        "stages:\n  a: { shell: sh, run: 'echo {{ > message.hbs' }\nnotify:\n  - { when: [success], to: [log], template: message.hbs \
+         }\n",
+    );
+    tl.ok(&["run", "p.yaml"]);
+    assert!(tl.read("log.jsonl").contains("success   a\\n") && tl.read("log.jsonl").contains("TL0671"));
+}
+
+#[test]
 fn a_missing_secret_blocks_the_run_and_is_told() {
     let tl = Tl::new();
     tl.pipeline(
@@ -372,12 +448,18 @@ fn inputs_are_checked_before_anything_runs() {
 #[test]
 fn messages_tell_what_happened_and_a_recovery_is_told_once() {
     let tl = Tl::new();
-    tl.write("sound.sh", "#!/bin/sh\ncat > \"told-$TL_WHEN\"\n");
+    tl.write("sound.sh", "cat >> told; env > channel-env\n");
     tl.pipeline(
         "  bell: { uses: command, with: { run: [sh, sound.sh] } }\nstages:\n  a: { run: [test, -e, good] }\nnotify:\n  - { when: \
-         [started, success, failure, recovered], to: [log] }\n",
+         [started, success, failure, recovered], to: [log, bell] }\n",
     );
-    assert_eq!(tl.run(&["run", "p.yaml"]).code, 1);
+    let failed = ended(tl.command(&["run", "p.yaml"]).env("SECRET_OF_THE_HOST", "x"));
+    assert_eq!(failed.code, 1);
+    let env = tl.read("channel-env");
+    assert!(
+        env.contains("TL_WHEN=failure") && env.contains("TL_SUBJECT=test: failure") && !env.contains("SECRET_OF"),
+        "{env}"
+    );
     tl.write("good", "");
     tl.ok(&["run", "p.yaml"]);
     tl.ok(&["run", "p.yaml"]);
@@ -387,6 +469,7 @@ fn messages_tell_what_happened_and_a_recovery_is_told_once() {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["when"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(told, ["started", "failure", "started", "recovered", "started", "success"]);
+    assert_eq!(tl.read("told").matches("run 01").count(), 6, "{}", tl.read("told"));
 }
 
 #[test]
