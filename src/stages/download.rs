@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::artifact::ArtifactRef;
 use super::upload::parse_key;
@@ -44,6 +45,7 @@ impl Stage for Download {
         let mut object = store.get(&key)?;
         let (artifact, mut writer) = context.create()?;
         let mut block = vec![0; 256 * 1024];
+        let (mut hash, mut size) = (Sha256::new(), 0);
         loop {
             context.cancel.check()?;
             let read = object.read(&mut block).map_err(|error| Error::from_io(&uri, error))?;
@@ -51,9 +53,11 @@ impl Stage for Download {
                 break;
             }
             writer.write_all(&block[..read]).map_err(|error| write_failed(context, &error))?;
+            hash.update(&block[..read]);
+            size += read as u64;
             context.meter.add_bytes(read as u64);
         }
-        let (hash, size) = writer.so_far();
+        let hash: [u8; 32] = hash.finalize().into();
         if size != kept.size || kept.sha256.is_some_and(|kept| kept != hash) {
             let message = format!("`{uri}` is not what its store keeps the digest of");
             return Err(Diagnostic::new("TL0642", Kind::Verification, message)

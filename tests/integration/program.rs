@@ -128,6 +128,7 @@ impl Tl {
             [
                 (r"\b01[0-9A-HJKMNP-TV-Z]{24}\b", "[RUN]"),
                 (r"\b\d+(\.\d+)? (ms|s)\b", "[TIME]"),
+                (r"\b\d+(\.\d+)? ([KMG]i)?B\b", "[SIZE]"),
                 (r"[A-Za-z0-9+/]{43}=", "[ROOT]"),
                 (r"\b\d+ records", "[N] records"),
                 (r" on [\w.-]+\n", " on [HOST]\n"),
