@@ -59,6 +59,7 @@ fn a_full_store_keeps_nothing_partial() {
     assert_eq!(error_of(&events, "deliver"), "TL0634");
     assert_eq!(outcomes(&events).iter().filter(|(_, outcome)| outcome == "cancelled").count(), 2);
     assert!(files(&shelf).is_empty(), "{:?}", files(&shelf));
+    insta::assert_snapshot!("disk_full", tl.run(&["run", "p.yaml"]).shown(&tl));
     tl.ok(&["audit", "verify"]);
 }
 

@@ -130,7 +130,7 @@ impl Tl {
                 (r"\b\d+(\.\d+)? (ms|s)\b", "[TIME]"),
                 (r"\b\d+(\.\d+)? ([KMG]i)?B\b", "[SIZE]"),
                 (r"[A-Za-z0-9+/]{43}=", "[ROOT]"),
-                (r"\b\d+ records", "[N] records"),
+                (r"\b\d+ (records|bytes)", "[N] $1"),
                 (r" on [\w.-]+\n", " on [HOST]\n"),
                 (r"age1[02-9ac-hj-np-z]{58}", "[RECIPIENT]"),
                 (r"\d{4}-\d{2}-\d{2}", "[DATE]"),

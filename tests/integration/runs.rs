@@ -44,6 +44,33 @@ fn an_unreadable_file_is_a_warning_and_the_rest_is_delivered() {
 }
 
 #[test]
+fn a_source_that_changes_while_it_is_read_is_a_warning() {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let tl = Tl::new();
+    tl.write("data/log", vec![b'x'; 64 << 20]).pipeline(&format!("stages:\n{CHAIN}"));
+    let done = AtomicBool::new(false);
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut log = fs::File::options().append(true).open(tl.file("data/log")).unwrap();
+            while !done.load(Ordering::SeqCst) {
+                log.write_all(b"one more line\n").unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let ended = tl.run(&["run", "p.yaml"]);
+        done.store(true, Ordering::SeqCst);
+        ended
+    });
+    assert_eq!(ended.code, 3);
+    insta::assert_snapshot!(ended.shown(&tl));
+    // What is there is a whole archive.
+    tl.ok(&["open", "-i", "identity.txt", "-o", "back.tar", "shelf/object"]);
+    let entries = tar::Archive::new(fs::File::open(tl.file("back.tar")).unwrap()).entries().unwrap().count();
+    assert_eq!(entries, 2);
+}
+
+#[test]
 fn an_unreadable_source_beside_a_readable_one_is_a_warning() {
     let tl = Tl::unprivileged();
     tl.write("data/a", "x").write("closed/b", "y");

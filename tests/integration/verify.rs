@@ -55,6 +55,19 @@ fn each_level_notices_all_that_it_claims_to_notice() {
     assert_eq!(failed.lines().count(), 3 + 4 + 5);
 }
 
+/// What this run computed at the source counts, whatever else is said of the object.
+#[test]
+fn the_digest_of_the_source_outweighs_every_other() {
+    let tl = Tl::new();
+    tl.write("data/a", "x").pipeline(&format!(
+        "stages:\n{CHAIN}  prove:\n    needs: deliver\n    uses: verify\n    with: {{ level: presence, object: {{ store: shelf, key: \
+         object, uri: x, size: '${{{{ needs.deliver.outputs.object.size }}}}', digest: 'sha256:{}' }} }}\n",
+        "0".repeat(64)
+    ));
+    let (code, events) = tl.events(&[]);
+    assert_eq!((code, error_of(&events, "prove")), (4, "TL0642".to_owned()));
+}
+
 /// A store that writes something else than it was given, and says so in its own digest, is not believed: what counts is
 /// the digest of the source.
 #[test]
