@@ -16,6 +16,7 @@ mod encrypt;
 mod error;
 mod kind;
 mod notify;
+mod reading;
 mod registry;
 mod upload;
 mod verify;
