@@ -7,6 +7,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValu
 use super::evaluate::is_pattern;
 use super::operators::{function, operator};
 use super::template::{Expression, Part, Template};
+use super::types::Record;
 use super::{Mistake, Type, did_you_mean};
 
 /// Functions that replace the default condition of a stage.
@@ -18,8 +19,10 @@ pub struct Scope {
     names: BTreeMap<String, Type>,
     /// Names that exist elsewhere, with the reason why not here.
     absent: BTreeMap<String, String>,
-    /// A record whose other fields exist, but not for this expression: its name, the fields, and how to get at one.
-    outside: Option<(&'static str, Arc<BTreeSet<String>>)>,
+    /// Stages that could be needed, but are not.
+    outside: Arc<BTreeSet<String>>,
+    /// Stages that cannot be needed here, and what to do instead; `{}` stands for the name.
+    apart: Option<(Arc<BTreeSet<String>>, &'static str)>,
     status_functions: bool,
 }
 
@@ -41,7 +44,14 @@ impl Scope {
     /// Names the stages that exist: a reference to one that `needs` does not list gets the edit that is missing.
     #[must_use]
     pub fn with_stages(mut self, stages: Arc<BTreeSet<String>>) -> Self {
-        self.outside = Some(("needs", stages));
+        self.outside = stages;
+        self
+    }
+
+    /// Names the stages that exist and cannot be needed here, with what to do instead; `{}` stands for the name.
+    #[must_use]
+    pub fn with_stages_apart(mut self, stages: Arc<BTreeSet<String>>, instead: &'static str) -> Self {
+        self.apart = Some((stages, instead));
         self
     }
 
@@ -73,7 +83,11 @@ pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, Mistak
         let kind = check(expression, scope)?;
         if !kind.is_scalar() {
             let message = format!("inside a longer text an expression must be a scalar, not {}", article(&kind));
-            return Err(Mistake::new("TL0303", expression.place(), message));
+            let mistake = Mistake::new("TL0303", expression.place(), message);
+            return Err(match kind {
+                Type::Artifact => mistake.help("an artifact is passed on whole: write nothing before or after it"),
+                _ => mistake,
+            });
         }
         if kind == Type::Secret {
             whole = Type::Secret;
@@ -83,13 +97,21 @@ pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, Mistak
 }
 
 /// The type with its article, for messages.
-pub(super) fn article(kind: &Type) -> String {
+pub fn article(kind: &Type) -> String {
     let name = kind.to_string();
-    match name.as_str() {
-        "null" | "anything" => name,
-        _ if name.starts_with(['a', 'i', 'o']) => format!("an {name}"),
-        _ => format!("a {name}"),
+    match kind {
+        Type::Null | Type::Any => name,
+        // A record of the scope has the name by which expressions reach it, one of a schema that of its type.
+        Type::Record(_) if !RECORDS.contains(&name.split('.').next().unwrap_or_default()) => indefinite(&name),
+        Type::Record(_) => format!("`{name}`"),
+        _ => indefinite(&name),
     }
+}
+
+const RECORDS: [&str; 7] = ["inputs", "secrets", "run", "host", "needs", "stages", "env"];
+
+fn indefinite(name: &str) -> String {
+    if name.starts_with(['a', 'i', 'o']) { format!("an {name}") } else { format!("a {name}") }
 }
 
 struct Checker<'a> {
@@ -112,18 +134,19 @@ impl Checker<'_> {
             Expr::Comprehension(comprehension) => self.comprehension(node.id, comprehension),
             Expr::List(list) => {
                 let items = list.elements.iter().map(|item| self.infer(item)).collect::<Result<Vec<_>, _>>()?;
-                self.no_secret(node.id, &items, "a list")?;
+                self.no_secret(list.elements.iter().zip(&items), "a list")?;
                 Ok(Type::List(Box::new(items.into_iter().reduce(Type::join).unwrap_or(Type::Any))))
             }
             Expr::Map(map) => {
-                let mut values = Vec::new();
+                let (mut nodes, mut values) = (Vec::new(), Vec::new());
                 for entry in &map.entries {
                     if let EntryExpr::MapEntry(entry) = &entry.expr {
                         self.infer(&entry.key)?;
                         values.push(self.infer(&entry.value)?);
+                        nodes.push(&entry.value);
                     }
                 }
-                self.no_secret(node.id, &values, "a map")?;
+                self.no_secret(nodes.into_iter().zip(&values), "a map")?;
                 Ok(Type::Map(Box::new(values.into_iter().reduce(Type::join).unwrap_or(Type::Any))))
             }
             Expr::Struct(_) | Expr::Unspecified => {
@@ -132,9 +155,16 @@ impl Checker<'_> {
         }
     }
 
-    fn no_secret(&self, id: u64, kinds: &[Type], place: &str) -> Result<(), Mistake> {
-        match kinds.iter().find(|kind| matches!(kind, Type::Secret | Type::Artifact)) {
-            Some(kind) => Err(self.mistake(id, "TL0304", format!("{} cannot be put into {place}", article(kind)))),
+    fn no_secret<'t>(
+        &self,
+        mut items: impl Iterator<Item = (&'t IdedExpr, &'t Type)>,
+        place: &str,
+    ) -> Result<(), Mistake> {
+        match items.find(|(_, kind)| matches!(kind, Type::Secret | Type::Artifact)) {
+            Some((node, kind)) => {
+                let message = format!("{} cannot be put into {place}", article(kind));
+                Err(Mistake::new("TL0304", self.expression.extent(node), message))
+            }
             None => Ok(()),
         }
     }
@@ -168,63 +198,51 @@ impl Checker<'_> {
             Type::Map(value) => Ok((**value).clone()),
             Type::Record(record) => record.fields.get(field).cloned().ok_or_else(|| {
                 let known: Vec<&str> = record.fields.keys().map(String::as_str).collect();
-                let at = self.field_span(id, field);
+                let at = self.expression.field_span(id, field);
                 self.unknown_field(at, of, &record.name, field, &known)
             }),
-            other => Err(self.mistake(id, "TL0303", format!("{} has no field `{field}`", article(other)))),
+            other => {
+                let message = format!("{} has no fields, so no `{field}`", article(other));
+                Err(Mistake::new("TL0303", self.expression.field_span(id, field), message))
+            }
         }
     }
 
     fn unknown_field(&self, at: (usize, usize), of: &IdedExpr, record: &str, field: &str, known: &[&str]) -> Mistake {
         // `needs.X` for a stage that exists, but that this one does not name in its `needs`.
-        if let (Expr::Ident(root), Some((outside, fields))) = (&of.expr, &self.scope.outside)
-            && root == outside
-            && fields.contains(field)
-        {
-            return Mistake::new("TL0306", at, format!("`{root}.{field}` is outside the `needs` of this stage"))
-                .help(format!("add `{field}` to its `needs`"));
+        if matches!(&of.expr, Expr::Ident(root) if root == "needs") {
+            let mistake = Mistake::new("TL0306", at, format!("`needs.{field}` is outside the `needs` of this stage"));
+            if self.scope.outside.contains(field) {
+                return mistake.help(format!("add `{field}` to its `needs`"));
+            }
+            if let Some((_, instead)) = self.scope.apart.as_ref().filter(|(stages, _)| stages.contains(field)) {
+                return mistake.help(instead.replace("{}", field));
+            }
         }
         let mistake = Mistake::new("TL0302", at, format!("`{record}` has no `{field}`"));
         match did_you_mean(field, known.iter().copied()) {
             Some(near) => mistake.help(format!("did you mean `{near}`?")),
+            None if known.is_empty() && matches!(record, "inputs" | "secrets") => {
+                mistake.help(format!("declare it under `{record}`"))
+            }
             None if known.is_empty() => mistake.help(format!("`{record}` is empty here")),
             None => mistake.help(format!("it has {}", list(known))),
         }
     }
 
-    /// `cel` marks a selection at its dot; people look at the name behind it.
-    fn field_span(&self, id: u64, field: &str) -> (usize, usize) {
-        let (offset, _) = self.expression.span(id);
-        (offset + 1, field.chars().count())
-    }
-
     fn call(&mut self, id: u64, call: &CallExpr) -> Result<Type, Mistake> {
-        if call.func_name == op::INDEX
-            && let [of, index] = call.args.as_slice()
-            && let Type::Record(record) = self.infer(of)?
-        {
-            return match &index.expr {
-                Expr::Literal(LiteralValue::String(field)) => {
-                    let known: Vec<&str> = record.fields.keys().map(String::as_str).collect();
-                    record.fields.get(field.inner()).cloned().ok_or_else(|| {
-                        let at = self.expression.span(index.id);
-                        self.unknown_field(at, of, &record.name, field.inner(), &known)
-                    })
-                }
-                _ => Err(self.mistake(index.id, "TL0303", format!("`{}` is read by literal names", record.name))),
+        let name = call.func_name.as_str();
+        let place = self.expression.call_span(id, name);
+        if STATUS_FUNCTIONS.contains(&name) && call.target.is_none() {
+            let problem = match (self.scope.status_functions, call.args.is_empty()) {
+                (true, true) => return Ok(Type::Bool),
+                (true, false) => format!("`{name}()` takes nothing between its parentheses"),
+                (false, _) => format!("`{name}()` can stand only in an `if`"),
             };
-        }
-        if STATUS_FUNCTIONS.contains(&call.func_name.as_str()) && call.target.is_none() {
-            return match (self.scope.status_functions, call.args.is_empty()) {
-                (true, true) => Ok(Type::Bool),
-                (true, false) => Err(self.mistake(id, "TL0308", format!("`{}()` takes nothing", call.func_name))),
-                (false, _) => {
-                    Err(self.mistake(id, "TL0308", format!("`{}()` can stand only in an `if`", call.func_name)))
-                }
-            };
+            return Err(Mistake::new("TL0308", place, problem));
         }
         if let ("matches", [IdedExpr { id, expr: Expr::Literal(LiteralValue::String(pattern)) }]) =
-            (call.func_name.as_str(), call.args.as_slice())
+            (name, call.args.as_slice())
             && !is_pattern(pattern.inner())
         {
             return Err(self.mistake(*id, "TL0303", "this is not a regular expression"));
@@ -232,12 +250,34 @@ impl Checker<'_> {
         let mut kinds = Vec::new();
         for argument in call.target.as_deref().into_iter().chain(&call.args) {
             kinds.push(self.infer(argument)?);
+            if let (op::INDEX, [Type::Record(record)], [of, index]) = (name, kinds.as_slice(), call.args.as_slice()) {
+                return self.literal_field(record, of, index);
+            }
         }
-        if let Some(result) = operator(&call.func_name, &kinds) {
-            return result.map_err(|problem| self.mistake(id, problem.code, problem.message));
+        if let (op::CONDITIONAL, [condition, ..], [node, ..]) = (name, kinds.as_slice(), call.args.as_slice())
+            && !matches!(condition, Type::Bool | Type::Any)
+        {
+            let message = format!("what stands before `?` must be true or false; this is {}", article(condition));
+            return Err(Mistake::new("TL0303", self.expression.extent(node), message));
         }
-        function(&call.func_name, call.target.is_some(), &kinds)
-            .map_err(|problem| self.mistake(id, problem.code, problem.message).help(problem.help))
+        let help = |mistake: Mistake, help: String| if help.is_empty() { mistake } else { mistake.help(help) };
+        if let Some(result) = operator(name, &kinds) {
+            return result.map_err(|problem| help(self.mistake(id, problem.code, problem.message), problem.help));
+        }
+        function(name, call.target.is_some(), &kinds)
+            .map_err(|problem| help(Mistake::new(problem.code, place, problem.message), problem.help))
+    }
+
+    /// `record['field']`.
+    fn literal_field(&self, record: &Record, of: &IdedExpr, index: &IdedExpr) -> Result<Type, Mistake> {
+        let Expr::Literal(LiteralValue::String(field)) = &index.expr else {
+            let message = format!("a field of `{}` is named, not computed", record.name);
+            return Err(Mistake::new("TL0303", self.expression.extent(index), message));
+        };
+        record.fields.get(field.inner()).cloned().ok_or_else(|| {
+            let known: Vec<&str> = record.fields.keys().map(String::as_str).collect();
+            self.unknown_field(self.expression.span(index.id), of, &record.name, field.inner(), &known)
+        })
     }
 
     /// What `all`, `exists`, `exists_one`, `map` and `filter` expand to.
@@ -248,7 +288,7 @@ impl Checker<'_> {
             Type::Any => Type::Any,
             other => {
                 let message = format!("only a list or a map can be walked through, not {}", article(&other));
-                return Err(self.mistake(it.iter_range.id, "TL0303", message));
+                return Err(Mistake::new("TL0303", self.expression.extent(&it.iter_range), message));
             }
         };
         let accumulator = self.infer(&it.accu_init)?;
@@ -327,8 +367,8 @@ mod tests {
             ("Bearer ${{ secrets.key }}", "secret"),
             ("${{ 'Bearer ' + secrets.key }}", "secret"),
             ("${{ needs['seal'].outputs.names[0] }}", "string"),
-            ("${{ needs.seal.outputs.names.map(n, n + '!') }}", "list of string"),
-            ("${{ needs.seal.outputs.names.filter(n, n.startsWith('a')) }}", "list of string"),
+            ("${{ needs.seal.outputs.names.map(n, n + '!') }}", "list of strings"),
+            ("${{ needs.seal.outputs.names.filter(n, n.startsWith('a')) }}", "list of strings"),
             ("${{ needs.seal.outputs.names.exists(n, n == 'a') }}", "bool"),
             ("${{ needs.seal.outputs.names.exists_one(n, n == 'a') }}", "bool"),
             ("${{ needs.seal.outputs.version_id }}", "string or null"),
@@ -354,20 +394,30 @@ mod tests {
             ("${{ inputs.environment + 1 }}", "TL0303", "+"),
             ("${{ 1 + 1.5 }}", "TL0303", "+"),
             ("${{ secrets.key == 'a' }}", "TL0304", "=="),
-            ("${{ [secrets.key] }}", "TL0304", "["),
-            ("${{ secrets.key.startsWith('a') }}", "TL0304", "("),
+            ("${{ [secrets.key] }}", "TL0304", "secrets.key"),
+            ("${{ secrets.key.startsWith('a') }}", "TL0304", "startsWith"),
             ("a ${{ needs.seal.outputs.names }}", "TL0303", "needs.seal.outputs.names"),
             ("a ${{ needs.seal.outputs.artifact }}", "TL0303", "needs.seal.outputs.artifact"),
-            ("${{ lower(inputs.environment) }}", "TL0308", "("),
-            ("${{ inputs.environment.startWith('a') }}", "TL0308", "("),
+            ("${{ lower(inputs.environment) }}", "TL0308", "lower"),
+            ("${{ inputs.environment.startWith('a') }}", "TL0308", "startWith"),
             ("${{ inputs.environment.matches('(') }}", "TL0303", "'('"),
-            ("${{ 'a' ? 1 : 2 }}", "TL0303", "?"),
+            ("${{ 'a' ? 1 : 2 }}", "TL0303", "'a'"),
             ("${{ inputs.environment[0] }}", "TL0303", "["),
-            ("${{ always(1) }}", "TL0308", "("),
+            ("${{ always(1) }}", "TL0308", "always"),
+            ("${{ inputs.environment.map(x, x) }}", "TL0303", "inputs.environment"),
+            ("${{ inputs.environment.x }}", "TL0303", "x"),
+            ("${{ needs[inputs.environment].result }}", "TL0303", "inputs.environment"),
         ] {
             let mistake = infer(text).expect_err(text);
             let at: String = text.chars().skip(mistake.offset).take(mistake.length).collect();
             assert_eq!((mistake.code, at.as_str()), (code, marked), "{text}: {mistake:?}");
         }
+    }
+
+    #[test]
+    fn a_long_chain_is_read_once() {
+        // Each index would double the work if its operand were looked at twice.
+        let text = format!("${{{{ needs.seal.outputs.names{} }}}}", "[0]".repeat(30));
+        assert_eq!(infer(&text).unwrap_err().code, "TL0303");
     }
 }

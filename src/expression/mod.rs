@@ -7,10 +7,11 @@
 mod check;
 mod evaluate;
 mod operators;
+mod syntax;
 mod template;
 mod types;
 
-pub use check::{Scope, check, check_template, uses_status_function};
+pub use check::{Scope, article, check, check_template, uses_status_function};
 pub use evaluate::{Status, Values, evaluate, resolve};
 pub use template::{Expression, Part, Template};
 pub use types::Type;
@@ -46,11 +47,16 @@ impl Mistake {
 
 /// The candidate that was probably meant, if one is close enough.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    let limit = (length / 3).max(1);
+    // In a word of two letters another letter is another word: `id` does not mean `if`.
+    let is_near = |distance, candidate: &str| {
+        distance <= limit && (length > 2 || distance == 0 || candidate.chars().count() != length)
+    };
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter(|(distance, candidate)| is_near(*distance, candidate))
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -87,5 +93,7 @@ mod tests {
         assert_eq!(did_you_mean("sotre", keys), Some("store"));
         assert_eq!(did_you_mean("need", keys), Some("needs"));
         assert_eq!(did_you_mean("bucket", keys), None);
+        assert_eq!(did_you_mean("id", ["if", "uses"]), None);
+        assert_eq!(did_you_mean("ru", ["run"]), Some("run"));
     }
 }

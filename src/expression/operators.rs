@@ -66,7 +66,7 @@ pub(super) fn operator(name: &str, kinds: &[Type]) -> Option<Checked> {
     Some(match kinds {
         [only] => unary(name, symbol, only),
         [left, right] => binary(name, symbol, left, right),
-        [condition, yes, no] if name == op::CONDITIONAL => conditional(condition, yes, no),
+        [_, yes, no] if name == op::CONDITIONAL => conditional(yes, no),
         _ => Err(mismatch(format!("`{symbol}` does not take {} operands", kinds.len()))),
     })
 }
@@ -151,10 +151,7 @@ fn arithmetic(name: &str, left: &Type, right: &Type) -> Option<Type> {
     }
 }
 
-fn conditional(condition: &Type, yes: &Type, no: &Type) -> Checked {
-    if !matches!(condition, Type::Bool | Type::Any) {
-        return Err(mismatch(format!("the condition before `?` must be a bool, not {}", article(condition))));
-    }
+fn conditional(yes: &Type, no: &Type) -> Checked {
     let joined = yes.clone().join(no.clone());
     if joined == Type::Any && *yes != Type::Any && *no != Type::Any {
         return Err(mismatch(format!("the two sides of `:` differ: {} and {}", article(yes), article(no))));
@@ -167,7 +164,7 @@ pub(super) fn function(name: &str, receiver: bool, kinds: &[Type]) -> Checked {
     let named: Vec<&Signature> = FUNCTIONS.iter().filter(|(known, ..)| *known == name).collect();
     if named.is_empty() {
         let help = did_you_mean(name, FUNCTIONS.iter().map(|(known, ..)| *known)).map_or_else(
-            || "`tl explain TL0308` lists the functions".to_owned(),
+            || "there are `size`, `contains`, `startsWith`, `endsWith`, `matches`, `string`, `int` and `double`".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );
         return Err(Problem { code: "TL0308", message: format!("unknown function `{name}`"), help });
@@ -177,8 +174,9 @@ pub(super) fn function(name: &str, receiver: bool, kinds: &[Type]) -> Checked {
         return Err(Problem { code: "TL0304", message, help: String::new() });
     }
     let Some((_, _, parameters, result)) = named.iter().find(|(_, as_receiver, ..)| *as_receiver == receiver) else {
-        let form = if receiver { format!("{name}(x)") } else { format!("x.{name}(…)") };
-        return Err(Problem { code: "TL0308", message: format!("`{name}` is written `{form}`"), help: String::new() });
+        let (has, form) = if receiver { ("nothing", format!("{name}(x)")) } else { ("a value", format!("x.{name}(…)")) };
+        let message = format!("`{name}` has {has} before it");
+        return Err(Problem { code: "TL0308", message, help: format!("write `{form}`") });
     };
     let fits = parameters.len() == kinds.len() && parameters.iter().zip(kinds).all(|(p, kind)| p.accepts(kind));
     if !fits {

@@ -4,7 +4,7 @@ use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 use cel::parser::Parser;
 
-use super::Mistake;
+use super::{Mistake, syntax};
 
 /// Longer expressions are programs, and belong into one.
 const LONGEST: usize = 4_096;
@@ -53,9 +53,13 @@ impl Expression {
             Err(errors) => {
                 let first = errors.errors.iter().min_by_key(|error| error.pos);
                 let (message, (line, column)) =
-                    first.map_or_else(|| ("syntax error".to_owned(), (0, 0)), |e| (plain(&e.msg), e.pos));
-                let at = position(source, line, column).min(whole.1.saturating_sub(1));
-                Err(Mistake::new("TL0301", (offset + at, 1), format!("cannot read this expression: {message}")))
+                    first.map_or_else(|| ("syntax error".to_owned(), (0, 0)), |e| (e.msg.clone(), e.pos));
+                let (place, message, help) = syntax::explain(source, position(source, line, column), &message);
+                let mistake = Mistake::new("TL0301", (offset + place.0, place.1), message);
+                Err(match help {
+                    Some(help) => mistake.help(help),
+                    None => mistake,
+                })
             }
         }
     }
@@ -77,6 +81,31 @@ impl Expression {
             }
             None => self.place(),
         }
+    }
+
+    /// Where a field is named. `cel` marks a selection at its dot; people look at the name behind it.
+    pub(super) fn field_span(&self, id: u64, field: &str) -> (usize, usize) {
+        let (dot, _) = self.span(id);
+        let from = dot - self.offset + 1;
+        let blanks = self.source.chars().skip(from).take_while(|c| c.is_whitespace()).count();
+        (self.offset + from + blanks, field.chars().count())
+    }
+
+    /// Where a function is named. `cel` marks a call at its parenthesis.
+    pub(super) fn call_span(&self, id: u64, name: &str) -> (usize, usize) {
+        let (at, length) = self.span(id);
+        let before: Vec<char> = self.source.chars().take(at - self.offset).collect();
+        let end = before.iter().rposition(|c| !c.is_whitespace()).map_or(0, |last| last + 1);
+        let name: Vec<char> = name.chars().collect();
+        if before[..end].ends_with(&name) { (self.offset + end - name.len(), name.len()) } else { (at, length) }
+    }
+
+    /// Where a name with its fields stands, from end to end; of anything else, its first token.
+    pub(super) fn extent(&self, node: &IdedExpr) -> (usize, usize) {
+        let Expr::Select(select) = &node.expr else { return self.span(node.id) };
+        let (start, _) = self.extent(&select.operand);
+        let (field, length) = self.field_span(node.id, &select.field);
+        (start, (field + length).saturating_sub(start))
     }
 
     /// Where the expression stands, without the blanks around it.
@@ -109,9 +138,18 @@ impl Template {
                 parts.push(Part::Text(rest[..start].to_owned()));
             }
             let body = &rest[start + 3..];
-            let end = closing(body).ok_or_else(|| {
-                Mistake::new("TL0301", (opening, 3), "this `${{` has no `}}`").help("close it: `${{ inputs.name }}`")
+            let end = closing(body).map_err(|quote| match quote {
+                Some(quote) if body.contains("}}") => {
+                    let at = opening + 3 + body[..quote].chars().count();
+                    Mistake::new("TL0301", (at, 1), "this quote is not closed")
+                }
+                _ => Mistake::new("TL0301", (opening, 3), "this `${{` has no `}}`")
+                    .help("close it: `${{ inputs.name }}`"),
             })?;
+            if body[..end].trim().is_empty() {
+                let whole = body[..end].chars().count() + 5;
+                return Err(Mistake::new("TL0301", (opening, whole), "this expression is empty"));
+            }
             parts.push(Part::Expression(Expression::parse(&body[..end], opening + 3)?));
             rest = &body[end + 2..];
         }
@@ -192,23 +230,24 @@ fn offset_of(text: &str, rest: &str) -> usize {
     text[..text.len() - rest.len()].chars().count()
 }
 
-/// Where the `}}` that ends the expression begins: outside quotes, and not the end of a map in a map.
-fn closing(body: &str) -> Option<usize> {
+/// Where the `}}` that ends the expression begins: outside quotes, and not the end of a map in a map. Fails with the
+/// quote that is open at the end, if one is.
+fn closing(body: &str) -> Result<usize, Option<usize>> {
     let bytes = body.as_bytes();
     let (mut quote, mut depth, mut i) = (None, 0_usize, 0);
     while i < bytes.len() {
         match (quote, bytes[i]) {
             (Some(_), b'\\') => i += 1,
-            (Some(q), b) if b == q => quote = None,
-            (None, b @ (b'\'' | b'"')) => quote = Some(b),
+            (Some((q, _)), b) if b == q => quote = None,
+            (None, b @ (b'\'' | b'"')) => quote = Some((b, i)),
             (None, b'{') => depth += 1,
             (None, b'}') if depth > 0 => depth -= 1,
-            (None, b'}') if bytes.get(i + 1) == Some(&b'}') => return Some(i),
+            (None, b'}') if bytes.get(i + 1) == Some(&b'}') => return Ok(i),
             _ => {}
         }
         i += 1;
     }
-    None
+    Err(quote.map(|(_, at)| at))
 }
 
 /// Character offset of a line and column as `cel` gives them: both from 1, or 0 where it knows neither.
@@ -216,13 +255,6 @@ fn position(source: &str, line: isize, column: isize) -> usize {
     let line = usize::try_from(line - 1).unwrap_or(0);
     let before: usize = source.split_inclusive('\n').take(line).map(|l| l.chars().count()).sum();
     before + usize::try_from(column - 1).unwrap_or(0)
-}
-
-/// The parser's message without its jargon.
-fn plain(message: &str) -> String {
-    let message = message.trim_start_matches("Syntax error: ");
-    let message = message.split(" expecting ").next().unwrap_or(message);
-    message.replace("<EOF>", "the end").replace('\n', " ")
 }
 
 #[cfg(test)]
@@ -248,7 +280,10 @@ mod tests {
         let syntax = Template::parse("ab ${{ inputs. }}").unwrap_err();
         assert_eq!(syntax.code, "TL0301");
         assert!((6..=14).contains(&syntax.offset), "{syntax:?}");
-        assert_eq!(Template::parse("${{ }}").unwrap_err().code, "TL0301");
+        let empty = Template::parse("a ${{ }}").unwrap_err();
+        assert_eq!((empty.code, empty.offset, empty.length), ("TL0301", 2, 6));
+        let quote = Template::parse("${{ 'a }}").unwrap_err();
+        assert_eq!((quote.code, quote.offset, quote.length), ("TL0301", 4, 1));
         assert_eq!(Template::parse(&format!("${{{{ {} }}}}", "1+".repeat(3_000))).unwrap_err().code, "TL0309");
     }
 }

@@ -105,6 +105,9 @@ impl Type {
                 .reduce(Self::join)
                 .unwrap_or(Self::Any);
         }
+        if schema["oneOf"].as_array().is_some_and(|branches| branches.iter().all(|b| b["const"].is_string())) {
+            return Self::String;
+        }
         match &schema["type"] {
             Json::String(one) => Self::named(one, schema, definitions),
             Json::Array(several) => several
@@ -115,6 +118,15 @@ impl Type {
                 .unwrap_or(Self::Any),
             _ if schema["enum"].is_array() || schema["const"].is_string() => Self::String,
             _ => Self::Any,
+        }
+    }
+
+    fn plural(&self) -> String {
+        match self {
+            Self::Any | Self::Null | Self::Nullable(_) => self.to_string(),
+            Self::List(item) => format!("lists of {}", item.plural()),
+            Self::Map(item) => format!("maps of {}", item.plural()),
+            _ => format!("{self}s"),
         }
     }
 
@@ -149,8 +161,8 @@ impl fmt::Display for Type {
             Self::String => f.write_str("string"),
             Self::Secret => f.write_str("secret"),
             Self::Artifact => f.write_str("artifact"),
-            Self::List(item) => write!(f, "list of {item}"),
-            Self::Map(item) => write!(f, "map of {item}"),
+            Self::List(item) => write!(f, "list of {}", item.plural()),
+            Self::Map(item) => write!(f, "map of {}", item.plural()),
             Self::Record(record) => f.write_str(&record.name),
             Self::Nullable(inner) => write!(f, "{inner} or null"),
         }
@@ -168,11 +180,12 @@ mod tests {
         for (schema, display) in [
             (json!({ "type": "integer" }), "int"),
             (json!({ "type": ["string", "null"] }), "string or null"),
-            (json!({ "type": "array", "items": { "type": "string" } }), "list of string"),
+            (json!({ "type": "array", "items": { "type": "string" } }), "list of strings"),
             (json!({ "$ref": "#/definitions/Level" }), "string"),
+            (json!({ "oneOf": [{ "type": "string", "const": "a", "description": "A." }] }), "string"),
             (json!({ "anyOf": [{ "$ref": "#/definitions/Level" }, { "type": "null" }] }), "string or null"),
             (json!({ "type": "string", "x-tl-type": "secret" }), "secret"),
-            (json!({ "type": "object", "additionalProperties": { "type": "integer" } }), "map of int"),
+            (json!({ "type": "object", "additionalProperties": { "type": "integer" } }), "map of ints"),
         ] {
             assert_eq!(Type::from_schema(&schema, &definitions).to_string(), display, "{schema}");
         }

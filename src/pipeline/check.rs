@@ -1,81 +1,36 @@
 //! The static checks: what a schema cannot say.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-
 use serde_json::Value as Json;
 
 use super::document::Document;
 use super::events::escape;
-use super::findings::findings;
 use super::inputs;
-use super::model::Pipeline;
-use super::scope::{Scopes, entries, need_pointer, needs_of};
+use super::scope::{Scopes, entries};
 use crate::diagnostic::Diagnostic;
-use crate::expression::{Expression, Mistake, Scope, Template, Type, check, check_template, did_you_mean};
+use crate::expression::{Expression, Mistake, Scope, Template, Type, article, check, check_template, did_you_mean};
 use crate::{channels, stages, storage};
 
-/// Reads a file and proves all that can be proven without running it. Fails with everything that is wrong, by place.
-pub fn load(path: &Path) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
-    judge(Document::read(path)?)
-}
-
-fn judge(document: Document) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
-    version(&document).map_err(|found| vec![found])?;
-    let mut found = findings(&document);
-    found.extend(Checker::new(&document).run());
-    found.sort_by(|a, b| (&a.place, a.code).cmp(&(&b.place, b.code)));
-    found.dedup_by(|a, b| a.place == b.place && a.code == b.code && a.message == b.message);
-    if !found.is_empty() {
-        return Err(found);
-    }
-    match serde_json::from_value(document.value().clone()) {
-        Ok(pipeline) => Ok((document, pipeline)),
-        // Schema and structs are one; a difference between them is a mistake in tl, and is told as one.
-        Err(error) => Err(vec![
-            Diagnostic::usage("TL0902", "the schema accepts this file and the program does not: please report it")
-                .cause(&error),
-        ]),
-    }
-}
-
-/// The version is read before the rest: of a later one nothing else is known.
-fn version(document: &Document) -> Result<(), Diagnostic> {
-    let file = document.value();
-    if !file.is_object() {
-        let message = "a pipeline is a map of keys and values";
-        return Err(Diagnostic::usage("TL0201", message).at(document.at_value("")).help("start with `version: 1`"));
-    }
-    match file.get("version").map(Json::as_u64) {
-        Some(Some(1)) => Ok(()),
-        Some(Some(version)) if version > 1 => {
-            Err(Diagnostic::usage("TL0102", format!("this file has version {version}"))
-                .at(document.at_value("/version"))
-                .help(format!("tl {} knows version 1: install a later release", env!("CARGO_PKG_VERSION"))))
-        }
-        Some(_) => Err(Diagnostic::usage("TL0101", "`version` must be the number 1")
-            .at(document.at_value("/version"))
-            .help("write `version: 1`")),
-        None => Err(Diagnostic::usage("TL0101", "`version` is missing")
-            .at(document.at_value(""))
-            .help("write `version: 1` as the first line")),
-    }
-}
-
-struct Checker<'a> {
-    document: &'a Document,
-    file: &'a Json,
-    scopes: Scopes,
+pub(super) struct Checker<'a> {
+    pub(super) document: &'a Document,
+    pub(super) file: &'a Json,
+    pub(super) scopes: Scopes<'a>,
     found: Vec<Diagnostic>,
 }
 
+/// Where an expression stands: what it may use, and the stage whose it is.
+#[derive(Clone, Copy)]
+pub(super) struct Site<'s> {
+    pub(super) scope: &'s Scope,
+    pub(super) stage: &'s Json,
+}
+
 impl<'a> Checker<'a> {
-    fn new(document: &'a Document) -> Self {
+    pub(super) fn new(document: &'a Document) -> Self {
         let file = document.value();
         Self { document, file, scopes: Scopes::new(file), found: Vec::new() }
     }
 
-    fn run(mut self) -> Vec<Diagnostic> {
+    pub(super) fn run(mut self) -> Vec<Diagnostic> {
         for (name, input) in entries(self.file, "inputs") {
             self.input(name, input);
         }
@@ -86,7 +41,8 @@ impl<'a> Checker<'a> {
             let scope = self.scopes.places();
             for (name, place) in entries(self.file, section) {
                 let Some((_, schema)) = schema_of.iter().find(|(kind, _)| place["uses"] == *kind) else { continue };
-                self.settings(&format!("/{section}/{}/with", escape(name)), &place["with"], &schema(), &scope);
+                let site = Site { scope: &scope, stage: &Json::Null };
+                self.settings(&format!("/{section}/{}/with", escape(name)), &place["with"], &schema(), site);
             }
         }
         for section in ["stages", "finally"] {
@@ -98,40 +54,58 @@ impl<'a> Checker<'a> {
         self.cycles("finally");
         self.notifications();
         self.stray_expressions("", self.file);
+        self.literals_of_file();
         self.found
     }
 
-    fn find(&mut self, diagnostic: Diagnostic) {
+    pub(super) fn find(&mut self, diagnostic: Diagnostic) {
         self.found.push(diagnostic);
     }
 
-    fn mistake(&mut self, pointer: &str, mistake: Mistake) {
+    pub(super) fn mistake(&mut self, pointer: &str, mistake: Mistake) {
         let place = self.document.inside(pointer, mistake.offset, mistake.length);
         let diagnostic = Diagnostic::usage(mistake.code, mistake.message).at(place);
+        let diagnostic = match self.document.alias_line(pointer) {
+            Some(line) => diagnostic.label(format!("as line {line} copies it")),
+            None => diagnostic,
+        };
         self.find(match mistake.help {
-            Some(help) if !help.is_empty() => diagnostic.help(help),
-            _ => diagnostic,
+            Some(help) if help.starts_with("did you mean") && diagnostic.label.is_none() => diagnostic.label(help),
+            Some(help) => diagnostic.help(help),
+            None => diagnostic,
         });
     }
 
     fn input(&mut self, name: &str, input: &Json) {
         let pointer = format!("/inputs/{}", escape(name));
         let Some(kind) = input["type"].as_str() else { return };
+        let is_literal = |value: &Json| !value.as_str().is_some_and(Template::is_in);
         let choices: Vec<&Json> = input["enum"].as_array().into_iter().flatten().collect();
-        for (index, choice) in choices.iter().enumerate() {
+        for (index, choice) in choices.iter().enumerate().filter(|(_, choice)| is_literal(choice)) {
             if !inputs::fits(kind, choice) {
-                let message = format!("{choice} is not of type {kind}");
-                self.find(
-                    Diagnostic::usage("TL0503", message).at(self.document.at_value(&format!("{pointer}/enum/{index}"))),
-                );
+                let at = self.document.at_value(&format!("{pointer}/enum/{index}"));
+                self.find(Diagnostic::usage("TL0503", format!("`{choice}` is not of type {kind}")).at(at));
             }
         }
-        if let Some(default) = input.get("default") {
+        if let Some(default) = input.get("default").filter(|default| is_literal(default)) {
             let at = self.document.at_value(&format!("{pointer}/default"));
             if !inputs::fits(kind, default) {
-                self.find(Diagnostic::usage("TL0503", format!("the default {default} is not of type {kind}")).at(at));
+                let found = Diagnostic::usage("TL0503", format!("the default `{default}` is not of type {kind}")).at(at);
+                self.find(match (default, kind) {
+                    (Json::Null, _) => found.help("leave it out: then the input must be given"),
+                    (Json::String(text), "int" | "number" | "bool")
+                        if serde_json::from_str(text).is_ok_and(|literal| inputs::fits(kind, &literal)) =>
+                    {
+                        found.help("leave out the quotes")
+                    }
+                    (Json::Number(_) | Json::Bool(_), "string") => found.help("put it in quotes"),
+                    _ => found,
+                });
             } else if !choices.is_empty() && !choices.contains(&default) {
-                self.find(Diagnostic::usage("TL0503", format!("the default {default} is not one of `enum`")).at(at));
+                let known: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
+                let message = format!("the default `{default}` is not one of `enum`");
+                let found = Diagnostic::usage("TL0503", message).at(at);
+                self.find(found.help(format!("it may be {}", known.join(", "))));
             }
         }
     }
@@ -149,278 +123,132 @@ impl<'a> Checker<'a> {
         }
         self.needs(section, name, stage);
         let scope = self.scopes.stage(stage, is_finally);
+        let site = Site { scope: &scope, stage };
         if let Some(condition) = stage["if"].as_str() {
-            self.condition(&format!("{pointer}/if"), condition, &scope.clone().with_status_functions());
+            let scope = scope.clone().with_status_functions();
+            self.condition(&format!("{pointer}/if"), condition, Site { scope: &scope, stage });
         }
         let environment = self.scopes.environment(stage, is_finally);
         for (variable, value) in entries(stage, "env") {
-            self.variable(&format!("{pointer}/env/{}", escape(variable)), variable, value, &environment);
+            let at = format!("{pointer}/env/{}", escape(variable));
+            self.variable(&at, variable, value, Site { scope: &environment, stage });
         }
         if let Some(kind) = stage["uses"].as_str().and_then(stages::find) {
             let with = format!("{pointer}/with");
-            self.settings(&with, &stage["with"], &(kind.schema)(), &scope);
-            if kind.name == "archive" {
-                self.excludes(&with, &stage["with"]["exclude"]);
-            }
+            let schema = (kind.schema)();
+            self.settings(&with, &stage["with"], &schema, site);
+            self.one_of_the_others(&with, &stage["with"], &schema, kind.name);
+            self.literals_of_kind(kind.name, &with, &stage["with"]);
         }
-        self.program(&pointer, stage, &scope);
+        self.program(&pointer, stage, site);
     }
 
-    fn needs(&mut self, section: &str, name: &str, stage: &Json) {
-        let mut seen = BTreeSet::new();
-        for need in needs_of(stage) {
-            let at = self.document.at_value(&need_pointer(section, name, stage, need));
-            if !seen.insert(need) {
-                self.find(Diagnostic::usage("TL0406", format!("`{need}` stands in `needs` twice")).at(at));
-            } else if need == name {
-                self.find(Diagnostic::usage("TL0402", format!("`{name}` needs itself")).at(at));
-            } else if self.file[section].get(need).is_none() {
-                let here = entries(self.file, section).map(|(name, _)| name.as_str());
-                let near = did_you_mean(need, here).map(|near| format!("did you mean `{near}`?"));
-                let diagnostic = if self.scopes.has_stage(need) {
-                    let help = if section == "finally" {
-                        "stages of `finally` run after all others anyway; read `stages.NAME.result`"
-                    } else {
-                        "no stage can wait for `finally`, which runs last"
-                    };
-                    Diagnostic::usage("TL0404", format!("`{need}` is not a stage of `{section}`")).help(help)
-                } else {
-                    Diagnostic::usage("TL0401", format!("there is no stage `{need}`"))
-                };
-                let diagnostic = diagnostic.at(at);
-                self.find(match near {
-                    Some(near) => diagnostic.label(near),
-                    None => diagnostic,
-                });
-            }
-        }
-    }
-
-    /// Reports each circle of `needs` once, at the need that closes it.
-    fn cycles(&mut self, section: &str) {
-        let graph: BTreeMap<&str, Vec<&str>> =
-            entries(self.file, section).map(|(name, stage)| (name.as_str(), needs_of(stage).collect())).collect();
-        let mut done = BTreeSet::new();
-        for start in graph.keys() {
-            // Depth first, without recursion: a chain of needs may be as long as the file.
-            let mut path: Vec<(&str, usize)> = vec![(start, 0)];
-            let mut on_path = BTreeSet::from([*start]);
-            while let Some((stage, next)) = path.last_mut() {
-                let stage = *stage;
-                let need =
-                    if done.contains(stage) { None } else { graph.get(stage).and_then(|needs| needs.get(*next)) };
-                *next += 1;
-                match need.copied() {
-                    Some(need) if need == stage || !graph.contains_key(need) => {}
-                    Some(need) if on_path.contains(need) => {
-                        let from = path.iter().position(|(on, _)| *on == need).unwrap_or(0);
-                        let mut circle: Vec<&str> = path[from..].iter().map(|(on, _)| *on).collect();
-                        circle.push(need);
-                        let at =
-                            self.document.at_value(&need_pointer(section, stage, &self.file[section][stage], need));
-                        let message = format!("these stages wait for each other: {}", circle.join(" → "));
-                        self.find(Diagnostic::usage("TL0402", message).at(at).help("remove one of these needs"));
-                    }
-                    Some(need) => {
-                        path.push((need, 0));
-                        on_path.insert(need);
-                    }
-                    None => {
-                        done.insert(stage);
-                        on_path.remove(stage);
-                        path.pop();
-                    }
-                }
-            }
-        }
-    }
-
-    fn condition(&mut self, pointer: &str, text: &str, scope: &Scope) {
-        if Template::is_in(text) {
-            let at = self.document.at_value(pointer);
+    fn condition(&mut self, pointer: &str, text: &str, site: Site<'_>) {
+        if let Some((offset, length)) = first_expression(text) {
+            let at = self.document.inside(pointer, offset, length);
             self.find(
                 Diagnostic::usage("TL0301", "an `if` is an expression already").at(at).help("leave out `${{` and `}}`"),
             );
             return;
         }
-        match Expression::parse(text, 0).and_then(|expression| Ok((check(&expression, scope)?, expression))) {
-            Ok((Type::Bool | Type::Any, _)) => {}
-            Ok((other, _)) => {
-                let message = format!("an `if` must be true or false; this is {other}");
-                self.find(Diagnostic::usage("TL0303", message).at(self.document.at_value(pointer)));
-            }
+        match Expression::parse(text, 0) {
             Err(mistake) => self.mistake(pointer, mistake),
-        }
-    }
-
-    fn variable(&mut self, pointer: &str, name: &str, value: &Json, scope: &Scope) {
-        let loader = ["LD_", "DYLD_", "TL_"].iter().any(|prefix| name.starts_with(prefix));
-        if loader || ["BASH_ENV", "ENV", "IFS", "SHELLOPTS", "TL"].contains(&name) {
-            let message = format!("`{name}` cannot be set: it changes what a program or a shell is");
-            self.find(Diagnostic::usage("TL0210", message).at(self.document.at_key(pointer)));
-        }
-        if let Some(text) = value.as_str() {
-            self.text(pointer, text, &Type::Secret, scope);
-        }
-    }
-
-    /// The settings of a kind against its schema: types of expressions, and names of stores and channels.
-    fn settings(&mut self, pointer: &str, value: &Json, schema: &Json, scope: &Scope) {
-        self.value(pointer, value, schema, &schema["definitions"], scope);
-    }
-
-    fn value(&mut self, pointer: &str, value: &Json, schema: &Json, definitions: &Json, scope: &Scope) {
-        if let Some(target) = schema["$ref"].as_str() {
-            let name = target.rsplit('/').next().unwrap_or_default();
-            return self.value(pointer, value, &definitions[name], definitions, scope);
-        }
-        match value {
-            Json::String(text) if Template::is_in(text) => {
-                if let Some(what @ ("store" | "channel")) = schema["x-tl-type"].as_str() {
-                    let message = format!("a {what} is named, not computed");
-                    let at = self.document.at_value(pointer);
-                    self.find(Diagnostic::usage("TL0307", message).at(at).help(format!("write the name of a {what}")));
-                    return;
+            Ok(expression) if self.scopes.is_blind(&expression, site.stage) => {}
+            Ok(expression) => match check(&expression, site.scope) {
+                Ok(Type::Bool | Type::Any) => {}
+                Ok(other) => {
+                    let message = format!("an `if` must be true or false; this is {}", article(&other));
+                    let place = expression.place();
+                    self.mistake(pointer, Mistake::new("TL0303", place, message));
                 }
-                self.text(pointer, text, &Type::from_schema(schema, definitions), scope);
-            }
-            Json::String(text) => match schema["x-tl-type"].as_str() {
-                Some("store") => self.known("stores", "store", pointer, text),
-                Some("channel") => self.known("channels", "channel", pointer, text),
-                _ => {}
+                Err(mistake) => self.mistake(pointer, mistake),
             },
-            Json::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.value(&format!("{pointer}/{index}"), item, &schema["items"], definitions, scope);
-                }
+        }
+    }
+
+    /// The type of a text with expressions. `None` where something in it is wrong, which is reported here, or where it
+    /// uses something that is wrong, which is reported there.
+    pub(super) fn typed(&mut self, pointer: &str, text: &str, site: Site<'_>) -> Option<(Type, Template)> {
+        let template = match Template::parse(text) {
+            Ok(template) => template,
+            Err(mistake) => {
+                self.mistake(pointer, mistake);
+                return None;
             }
-            Json::Object(map) => {
-                for (key, item) in map {
-                    let field = &schema["properties"][key];
-                    self.value(&format!("{pointer}/{}", escape(key)), item, field, definitions, scope);
-                }
+        };
+        let mut sound = true;
+        for expression in template.expressions() {
+            if self.scopes.is_blind(expression, site.stage) {
+                sound = false;
+            } else if let Err(mistake) = check(expression, site.scope) {
+                self.mistake(pointer, mistake);
+                sound = false;
             }
-            _ => {}
+        }
+        if !sound {
+            return None;
+        }
+        match check_template(&template, site.scope) {
+            Ok(kind) => Some((kind, template)),
+            Err(mistake) => {
+                self.mistake(pointer, mistake);
+                None
+            }
         }
     }
 
     /// A text with expressions against the type of its field.
-    fn text(&mut self, pointer: &str, text: &str, wanted: &Type, scope: &Scope) {
-        let checked = Template::parse(text).and_then(|template| Ok((check_template(&template, scope)?, template)));
-        let (given, template) = match checked {
-            Ok(checked) => checked,
-            Err(mistake) => return self.mistake(pointer, mistake),
-        };
-        // A number or a truth value has one spelling, so the environment takes it.
-        let spelled = *wanted == Type::Secret && given.is_scalar() && pointer.contains("/env/");
-        if given.fits(wanted) || spelled {
+    pub(super) fn text(&mut self, pointer: &str, text: &str, wanted: &Type, site: Site<'_>) {
+        let Some((given, template)) = self.typed(pointer, text, site) else { return };
+        if given.fits(wanted) {
             return;
         }
-        let field = pointer.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
-        let span = template.expressions().next().map_or((0, 1), Expression::place);
-        let place = self.document.inside(pointer, span.0, span.1);
-        self.find(if given == Type::Secret {
-            Diagnostic::usage("TL0304", format!("a secret must not flow into `{field}`"))
-                .at(place)
-                .help("secrets may flow into `env` and into fields that are marked secret")
+        let field = field_of(pointer);
+        if given == Type::Secret {
+            let place = secret_in(&template, site.scope);
+            let message = format!("a secret must not flow into `{field}`");
+            let help = "secrets may flow into `env` and into settings that are marked secret, such as `identity`";
+            self.flow(pointer, "TL0304", place, message, Some(help));
         } else {
-            let diagnostic =
-                Diagnostic::usage("TL0303", format!("`{field}` wants {wanted}; this is {given}")).at(place);
-            match (&given, wanted) {
-                (Type::Int | Type::Double | Type::Bool, Type::String) => diagnostic.help("wrap it: `string(…)`"),
-                (Type::Nullable(_), _) => diagnostic.help("say what to use for null: `x == null ? '…' : x`"),
-                _ => diagnostic,
-            }
-        });
+            let message = format!("`{field}` wants {}; this is {}", article(wanted), article(&given));
+            let help = match (&given, wanted) {
+                (Type::Int | Type::Double | Type::Bool, Type::String | Type::Secret) => Some("wrap it: `string(…)`"),
+                (Type::Nullable(_), _) => Some("say what to use for null: `x == null ? '…' : x`"),
+                (Type::String, Type::List(_)) => Some("write a list: `[\"${{ … }}\"]`"),
+                _ => None,
+            };
+            self.flow(pointer, "TL0303", first_place(&template), message, help);
+        }
     }
 
-    fn known(&mut self, section: &str, what: &str, pointer: &str, name: &str) {
-        if self.file[section].get(name).is_some() {
+    /// Reports a value that must not flow where it does.
+    pub(super) fn flow(
+        &mut self,
+        pointer: &str,
+        code: &'static str,
+        place: (usize, usize),
+        message: impl Into<String>,
+        help: Option<&str>,
+    ) {
+        let help = help.map(str::to_owned);
+        self.mistake(pointer, Mistake { help, ..Mistake::new(code, place, message) });
+    }
+
+    /// The name of a store or a channel.
+    pub(super) fn known(&mut self, section: &str, what: &str, pointer: &str, name: &str) {
+        // Where the section itself is wrong, that is reported, and not each use of it.
+        let is_wrong = self.file.get(section).map_or(self.scopes.is_misspelt(section), |map| !map.is_object());
+        if self.file[section].get(name).is_some() || is_wrong || Template::is_in(name) {
             return;
         }
-        let diagnostic =
-            Diagnostic::usage("TL0403", format!("there is no {what} `{name}`")).at(self.document.at_value(pointer));
+        let message = format!("there is no {what} `{}`", name.escape_debug());
+        let diagnostic = Diagnostic::usage("TL0403", message).at(self.document.at_value(pointer));
         let known: Vec<&str> = entries(self.file, section).map(|(name, _)| name.as_str()).collect();
         self.find(match did_you_mean(name, known.iter().copied()) {
             Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
             None if known.is_empty() => diagnostic.help(format!("declare it under `{section}`")),
-            None => diagnostic.help(format!("`{section}` has {}", known.join(", "))),
+            None => diagnostic.help(format!("`{section}` has {}", listed(&known))),
         });
-    }
-
-    fn excludes(&mut self, with: &str, patterns: &Json) {
-        let literal = |pattern: &&Json| pattern.as_str().is_some_and(|text| !Template::is_in(text));
-        for (index, pattern) in patterns.as_array().into_iter().flatten().enumerate().filter(|(_, p)| literal(p)) {
-            let pattern = pattern.as_str().unwrap_or_default().to_owned();
-            if let Err((_, reason)) = stages::archive::validate_excludes(&[pattern]) {
-                let at = self.document.at_value(&format!("{with}/exclude/{index}"));
-                self.find(Diagnostic::usage("TL0205", format!("this pattern {reason}")).at(at));
-            }
-        }
-    }
-
-    /// `run`: a list without a shell, or a text with one.
-    fn program(&mut self, pointer: &str, stage: &Json, scope: &Scope) {
-        let run = format!("{pointer}/run");
-        match &stage["run"] {
-            Json::String(script) => {
-                if stage["shell"].is_null() {
-                    self.find(
-                        Diagnostic::usage("TL0211", "a script needs its `shell`")
-                            .at(self.document.at_value(&run))
-                            .help("add `shell: sh`, or write a list without a shell: `run: [program, argument]`"),
-                    );
-                }
-                if let Some(at) = script.find("${{") {
-                    let offset = script[..at].chars().count();
-                    let length = script[at..].find("}}").map_or(3, |end| script[at..at + end].chars().count() + 2);
-                    let expression = script[at + 3..].split("}}").next().unwrap_or_default().trim();
-                    self.find(
-                        Diagnostic::usage("TL0305", "an expression in a script would become part of the program")
-                            .at(self.document.inside(&run, offset, length))
-                            .help(format!(
-                                "add `env: {{ VALUE: \"${{{{ {expression} }}}}\" }}` and write \"$VALUE\" here"
-                            )),
-                    );
-                }
-            }
-            Json::Array(items) => {
-                if stage.get("shell").is_some() {
-                    let at = self.document.at_key(&format!("{pointer}/shell"));
-                    self.find(Diagnostic::usage("TL0211", "a list runs without a shell").at(at).help("remove `shell`"));
-                }
-                for (index, item) in items.iter().enumerate() {
-                    let Some(text) = item.as_str().filter(|text| Template::is_in(text)) else { continue };
-                    let at = format!("{run}/{index}");
-                    if index == 0 {
-                        let place = self.document.at_value(&at);
-                        self.find(Diagnostic::usage("TL0307", "the program itself cannot be an expression").at(place));
-                        continue;
-                    }
-                    self.argument(&at, text, scope);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn argument(&mut self, pointer: &str, text: &str, scope: &Scope) {
-        match Template::parse(text).and_then(|template| check_template(&template, scope)) {
-            Err(mistake) => self.mistake(pointer, mistake),
-            Ok(Type::Secret) => self.find(
-                Diagnostic::usage(
-                    "TL0304",
-                    "a secret must not be an argument: every user of this machine can read it there",
-                )
-                .at(self.document.at_value(pointer))
-                .help("put it into `env` and let the program read it there"),
-            ),
-            Ok(kind) if kind.is_scalar() => {}
-            Ok(kind) => self.find(
-                Diagnostic::usage("TL0303", format!("an argument is a text; this is {kind}"))
-                    .at(self.document.at_value(pointer)),
-            ),
-        }
     }
 
     fn notifications(&mut self) {
@@ -436,11 +264,11 @@ impl<'a> Checker<'a> {
     /// Expressions where none is read.
     fn stray_expressions(&mut self, pointer: &str, value: &Json) {
         match value {
-            Json::String(text) if Template::is_in(text) && !may_hold_expression(pointer) => {
-                let key = pointer.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
+            Json::String(text) if is_stray(pointer, text) => {
+                let (offset, length) = first_expression(text).unwrap_or_default();
                 self.find(
-                    Diagnostic::usage("TL0307", format!("an expression cannot stand in `{key}`"))
-                        .at(self.document.at_value(pointer))
+                    Diagnostic::usage("TL0307", format!("an expression cannot stand in `{}`", field_of(pointer)))
+                        .at(self.document.inside(pointer, offset, length))
                         .help("expressions stand in `with`, `env`, `if` and the arguments of `run`"),
                 );
             }
@@ -459,11 +287,39 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn may_hold_expression(pointer: &str) -> bool {
+/// Whether a text holds an expression where none is read. It is reported once, whatever else it is not.
+pub(super) fn is_stray(pointer: &str, text: &str) -> bool {
     let parts: Vec<&str> = pointer.split('/').skip(1).collect();
-    match parts.as_slice() {
+    let may_hold = match parts.as_slice() {
         ["stages" | "finally", _, key, ..] => matches!(*key, "with" | "env" | "run" | "if"),
         ["stores" | "channels", _, "with", ..] => true,
         _ => false,
-    }
+    };
+    !may_hold && Template::is_in(text)
+}
+
+/// Where the first `${{ … }}` of a text stands, in characters.
+pub(super) fn first_expression(text: &str) -> Option<(usize, usize)> {
+    let start = text.find("${{")?;
+    let length = text[start..].find("}}").map_or(3, |end| text[start..start + end].chars().count() + 2);
+    Some((text[..start].chars().count(), length))
+}
+
+/// The key that a value stands behind, or the list that it is an item of.
+pub(super) fn field_of(pointer: &str) -> String {
+    let field = pointer.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
+    field.replace("~1", "/").replace("~0", "~")
+}
+
+pub(super) fn secret_in(template: &Template, scope: &Scope) -> (usize, usize) {
+    let secret = template.expressions().find(|expression| check(expression, scope) == Ok(Type::Secret));
+    secret.map_or_else(|| first_place(template), Expression::place)
+}
+
+pub(super) fn first_place(template: &Template) -> (usize, usize) {
+    template.expressions().next().map_or((0, 1), Expression::place)
+}
+
+pub(super) fn listed<T: AsRef<str>>(words: &[T]) -> String {
+    words.iter().map(|word| format!("`{}`", word.as_ref().escape_debug())).collect::<Vec<_>>().join(", ")
 }

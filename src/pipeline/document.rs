@@ -7,20 +7,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Number, Value as Json};
 
+use super::align::align;
 use super::events::{self, escape};
 use crate::diagnostic::{Diagnostic, Place};
 
 /// A pipeline file is written by people.
 const LARGEST: u64 = 4 << 20;
 
-/// A stretch of text: line and column from 1, in characters; `start` and `end` in characters from the beginning.
+/// A stretch of text, in characters from its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
-    pub(super) line: usize,
-    pub(super) column: usize,
-    /// Characters on that line; 0 where it spans several.
-    pub(super) length: usize,
     pub(super) start: usize,
+    /// Behind its last character.
     pub(super) end: usize,
 }
 
@@ -37,6 +35,9 @@ pub struct Document {
     name: String,
     folder: PathBuf,
     text: String,
+    characters: Vec<char>,
+    /// Where each line begins.
+    lines: Vec<usize>,
     value: Json,
     spots: HashMap<String, Spot>,
     aliases: HashMap<String, String>,
@@ -61,7 +62,8 @@ impl Document {
         }
         let text = match String::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => text,
-            _ => return Err(one("TL0002", format!("`{name}` is not a text in UTF-8"))),
+            Ok(text) => return Err(vec![not_a_text(name, text.as_bytes(), text.len())]),
+            Err(error) => return Err(vec![not_a_text(name, error.as_bytes(), error.utf8_error().valid_up_to())]),
         };
         // What a relative path in the file is relative to.
         let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
@@ -71,8 +73,12 @@ impl Document {
     /// Reads a text. `folder` is what relative paths in it are relative to.
     pub fn parse(name: String, folder: PathBuf, text: String) -> Result<Self, Vec<Diagnostic>> {
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        let index = events::index(&text);
-        let mut document = Self { name, folder, text, value: Json::Null, spots: index.spots, aliases: index.aliases };
+        let characters: Vec<char> = text.chars().collect();
+        let index = events::index(&text, &characters);
+        let behind = |(at, c): (usize, &char)| (*c == '\n').then_some(at + 1);
+        let lines = std::iter::once(0).chain(characters.iter().enumerate().filter_map(behind)).collect();
+        let (spots, aliases) = (index.spots, index.aliases);
+        let mut document = Self { name, folder, text, characters, lines, value: Json::Null, spots, aliases };
         let mut findings: Vec<Diagnostic> = index
             .forbidden
             .into_iter()
@@ -96,8 +102,9 @@ impl Document {
         match serde_yaml::from_str(&document.text) {
             Ok(value) => document.value = document.to_json(value, "")?,
             Err(error) => {
-                let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-                let mark = Mark { line, column, length: 1, start: 0, end: 0 };
+                let byte = error.location().map_or(0, |at| at.index());
+                let start = document.text.char_indices().take_while(|(at, _)| *at < byte).count();
+                let mark = Mark { start, end: start + 1 };
                 let message = format!("this is not YAML: {error}");
                 return Err(vec![Diagnostic::usage("TL0005", message).at(document.place(mark))]);
             }
@@ -116,7 +123,7 @@ impl Document {
                 (_, Some(uint), _) => Json::from(uint),
                 (_, _, Some(float)) => Json::Number(
                     Number::from_f64(float)
-                        .ok_or_else(|| refuse(format!("`{float}` is not a number that can be used")))?,
+                        .ok_or_else(|| refuse("a number must be finite: `.inf` and `.nan` are not".to_owned()))?,
                 ),
                 _ => return Err(refuse("this number cannot be used".to_owned())),
             },
@@ -171,41 +178,51 @@ impl Document {
     }
 
     fn place(&self, mark: Mark) -> Place {
-        let text = self.text.lines().nth(mark.line.saturating_sub(1)).unwrap_or_default().to_owned();
-        let rest = text.chars().count().saturating_sub(mark.column - 1);
+        let all = self.characters.as_slice();
+        // Behind the last character there is no line to show: the end of the text is its last character.
+        let start = mark.start.min(all.len().saturating_sub(1));
+        let line = self.lines.partition_point(|begin| *begin <= start);
+        let line_start = self.lines[line - 1];
+        let line_end = self.lines.get(line).map_or(all.len(), |next| next - 1);
+        let text: String = all[line_start..line_end].iter().collect();
+        let text = text.strip_suffix('\r').unwrap_or(&text);
         // What spans several lines is marked to the end of its first.
-        let length = if mark.length == 0 { rest } else { mark.length };
-        Place { file: self.name.clone(), line: mark.line, column: mark.column, length: length.max(1), text }
+        let end = if mark.end > line_end { line_start + text.trim_end().chars().count() } else { mark.end };
+        Place {
+            file: self.name.clone(),
+            line,
+            column: start - line_start + 1,
+            length: end.saturating_sub(start).max(1),
+            text: without_identities(text),
+        }
     }
 
     /// Where a value stands; the nearest one around it where the pointer leads nowhere.
     pub fn at_value(&self, pointer: &str) -> Place {
-        self.place(self.spot(pointer).map(|spot| spot.value).unwrap_or_else(start))
+        self.place(self.spot(pointer).map(|spot| spot.value).unwrap_or_default())
     }
 
     /// Where the key of a value stands.
     pub fn at_key(&self, pointer: &str) -> Place {
-        self.place(self.spot(pointer).map(|spot| spot.key.unwrap_or(spot.value)).unwrap_or_else(start))
+        self.place(self.spot(pointer).map(|spot| spot.key.unwrap_or(spot.value)).unwrap_or_default())
     }
 
     /// Where some characters of a text value stand, through quotes, escapes and folding.
     pub fn inside(&self, pointer: &str, offset: usize, length: usize) -> Place {
-        let Some(spot) = self.spot(pointer) else { return self.place(start()) };
+        let Some(spot) = self.spot(pointer) else { return self.place(Mark::default()) };
         let Some(Json::String(value)) = self.value.pointer(pointer) else { return self.place(spot.value) };
         // An alias points at the text that it stands for.
-        let raw: Vec<char> = self.text.chars().skip(spot.value.start).take(spot.value.end - spot.value.start).collect();
-        let Some(from) = align(&raw, value, offset) else { return self.place(spot.value) };
-        let to = align(&raw, value, offset + length.max(1) - 1).map_or(from + 1, |last| last + 1);
-        self.place(self.mark_at(spot.value.start + from, to.saturating_sub(from)))
+        let raw = self.characters.get(spot.value.start..spot.value.end).unwrap_or_default();
+        let Some(from) = align(raw, value, offset) else { return self.place(spot.value) };
+        let to = align(raw, value, offset + length.max(1) - 1).map_or(from + 1, |last| last + 1);
+        self.place(Mark { start: spot.value.start + from, end: spot.value.start + to })
     }
 
-    fn mark_at(&self, index: usize, length: usize) -> Mark {
-        let (mut line, mut column) = (1, 1);
-        for c in self.text.chars().take(index) {
-            (line, column) = if c == '\n' { (line + 1, 1) } else { (line, column + 1) };
-        }
-        let rest = self.text.lines().nth(line - 1).map_or(1, |text| text.chars().count().saturating_sub(column - 1));
-        Mark { line, column, length: length.clamp(1, rest.max(1)), start: index, end: index + length }
+    /// The line of the alias through which a value is reached, where it is.
+    pub(super) fn alias_line(&self, pointer: &str) -> Option<usize> {
+        let ends = pointer.match_indices('/').map(|(at, _)| at).chain([pointer.len()]);
+        let alias = ends.map(|end| &pointer[..end]).find(|prefix| self.aliases.contains_key(*prefix))?;
+        Some(self.place(self.spots.get(alias)?.value).line)
     }
 
     /// The spot of a pointer, through aliases, or of the nearest value around it.
@@ -227,50 +244,39 @@ impl Document {
     }
 }
 
-fn start() -> Mark {
-    Mark { line: 1, column: 1, length: 1, start: 0, end: 0 }
+/// A file that is not a text: marked at its first byte that no text has, which may be a NUL before the end of the valid
+/// part.
+fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
+    let at = bytes[..valid].iter().position(|byte| *byte == 0).unwrap_or(valid);
+    let before = String::from_utf8_lossy(&bytes[..at]);
+    let begun = before.rsplit('\n').next().unwrap_or_default();
+    let line_end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
+    let rest = String::from_utf8_lossy(&bytes[at..line_end]);
+    let place = Place {
+        line: before.matches('\n').count() + 1,
+        column: begun.chars().count() + 1,
+        length: 1,
+        text: without_identities(&format!("{begun}{}", rest.replace('\0', "\u{fffd}"))),
+        file,
+    };
+    Diagnostic::usage("TL0002", format!("the byte 0x{:02x} is not text in UTF-8", bytes[at]))
+        .at(place)
+        .help("save the file as UTF-8")
 }
 
-/// Finds character `offset` of a decoded scalar in its raw text: walks both, passing over quotes, escapes and the line
-/// ends and indentation that folding turned into one blank.
-fn align(raw: &[char], value: &str, offset: usize) -> Option<usize> {
-    let double = raw.first() == Some(&'"');
-    let single = raw.first() == Some(&'\'');
-    let mut at = usize::from(double || single);
-    if let Some('|' | '>') = raw.first() {
-        at = raw.iter().position(|c| *c == '\n')? + 1;
+/// A line as it may be shown: an identity pasted into a file by mistake must not go on into terminals and logs.
+pub(super) fn without_identities(text: &str) -> String {
+    const IDENTITY: &str = "AGE-SECRET-KEY-";
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.to_ascii_uppercase().find(IDENTITY) {
+        let (before, identity) = rest.split_at(start + IDENTITY.len());
+        let end = identity.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(identity.len());
+        shown.push_str(before);
+        shown.push_str(&"*".repeat(end));
+        rest = &identity[end..];
     }
-    for (i, wanted) in value.chars().enumerate() {
-        while at < raw.len() {
-            match raw[at] {
-                c if c == wanted
-                    && !(double && c == '\\')
-                    && !(single && c == '\'' && raw.get(at + 1) != Some(&'\'')) =>
-                {
-                    break;
-                }
-                '\\' if double => break,
-                // A fold: the blank it became is where the line ends.
-                '\n' if wanted == ' ' => break,
-                c if c.is_whitespace() => at += 1,
-                _ => return None,
-            }
-        }
-        if i == offset {
-            return (at < raw.len()).then_some(at);
-        }
-        at += match raw.get(at)? {
-            '\\' if double => match raw.get(at + 1)? {
-                'x' => 4,
-                'u' => 6,
-                'U' => 10,
-                _ => 2,
-            },
-            '\'' if single => 2,
-            _ => 1,
-        };
-    }
-    None
+    shown + rest
 }
 
 #[cfg(test)]
@@ -320,6 +326,9 @@ mod tests {
             ("k: one\n  two\n  XY", 3),
             ("k: \"one\n  two\n  XY\"", 3),
             ("k: ä€ XY", 1),
+            ("k: \"one \\\n  two XY\"", 2),
+            ("k: &a \"one XY\"", 1),
+            ("k: \"one\r\n  two XY\"\r\n", 2),
         ] {
             assert_eq!(marked(text), (line, "XY".to_owned()), "{text}");
         }

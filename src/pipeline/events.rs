@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use super::document::{Mark, Spot};
+use super::syntax;
 use crate::diagnostic::Code;
 
 /// Limits of DESIGN.md section 2: far above any pipeline, far below what hurts.
@@ -17,7 +18,7 @@ pub(super) struct Forbidden {
     pub(super) code: Code,
     pub(super) mark: Mark,
     pub(super) message: String,
-    pub(super) help: Option<&'static str>,
+    pub(super) help: Option<String>,
     /// Reading on would only repeat it.
     pub(super) fatal: bool,
 }
@@ -39,7 +40,8 @@ enum Frame {
     List { pointer: String, next: usize, anchor: usize, before: usize },
 }
 
-struct Walk {
+struct Walk<'a> {
+    text: &'a [char],
     index: Index,
     frames: Vec<Frame>,
     nodes: usize,
@@ -49,9 +51,10 @@ struct Walk {
     anchors: HashMap<usize, (String, usize)>,
 }
 
-/// Walks the events of a text.
-pub(super) fn index(text: &str) -> Index {
+/// Walks the events of a text, given whole and as its characters.
+pub(super) fn index(text: &str, characters: &[char]) -> Index {
     let mut walk = Walk {
+        text: characters,
         index: Index::default(),
         frames: Vec::new(),
         nodes: 0,
@@ -62,7 +65,7 @@ pub(super) fn index(text: &str) -> Index {
     for event in Parser::<StrInput>::new_from_str(text) {
         match event {
             Ok((event, span)) => walk.event(event, mark(span)),
-            Err(error) => walk.syntax(text, &error),
+            Err(error) => walk.syntax(&error),
         }
         if walk.index.forbidden.iter().any(|found| found.fatal) {
             break;
@@ -72,34 +75,18 @@ pub(super) fn index(text: &str) -> Index {
 }
 
 fn mark(span: Span) -> Mark {
-    let length = if span.end.line() == span.start.line() { span.end.col().saturating_sub(span.start.col()) } else { 0 };
-    Mark {
-        line: span.start.line(),
-        column: span.start.col() + 1,
-        length,
-        start: span.start.index(),
-        end: span.end.index(),
-    }
+    Mark { start: span.start.index(), end: span.end.index() }
 }
 
-impl Walk {
-    fn forbid(&mut self, code: Code, mark: Mark, message: impl Into<String>, help: Option<&'static str>, fatal: bool) {
+impl Walk<'_> {
+    fn forbid(&mut self, code: Code, mark: Mark, message: impl Into<String>, help: Option<&str>, fatal: bool) {
+        let help = help.map(str::to_owned);
         self.index.forbidden.push(Forbidden { code, mark, message: message.into(), help, fatal });
     }
 
-    fn syntax(&mut self, text: &str, error: &saphyr_parser::ScanError) {
-        let at = error.marker();
-        let mark = Mark { line: at.line(), column: at.col() + 1, length: 1, start: at.index(), end: at.index() };
-        // The parser stops where a tab confused it, which is at or just behind the line with the tab.
-        let tab = [at.line(), at.line().saturating_sub(1)].into_iter().find_map(|number| {
-            let line = text.lines().nth(number.checked_sub(1)?)?;
-            let blank = line.chars().take_while(|c| c.is_whitespace()).position(|c| c == '\t')?;
-            Some(Mark { line: number, column: blank + 1, length: 1, ..mark })
-        });
-        match tab {
-            Some(mark) => self.forbid("TL0007", mark, "a tab in the indentation", Some("indent with spaces"), true),
-            None => self.forbid("TL0005", mark, format!("this is not YAML: {}", error.info()), None, true),
-        }
+    fn syntax(&mut self, error: &ScanError) {
+        let found = syntax::explain(self.text, error.marker().index(), error.info());
+        self.index.forbidden.push(found);
     }
 
     fn event(&mut self, event: Event<'_>, mark: Mark) {
@@ -114,6 +101,7 @@ impl Walk {
                 // A file of nothing but comments is one empty plain scalar.
                 self.index.found |= !(text.is_empty() && style == ScalarStyle::Plain && self.frames.is_empty());
                 self.tag(tag.is_some(), mark);
+                let mark = self.behind_anchor(mark);
                 self.scalar(&text, style, anchor, mark);
             }
             Event::MappingStart(anchor, tag) => {
@@ -136,6 +124,10 @@ impl Walk {
                 if let Some(Frame::Map { pointer, anchor, before, .. } | Frame::List { pointer, anchor, before, .. }) =
                     self.frames.pop()
                 {
+                    if let Some(spot) = self.index.spots.get_mut(&pointer) {
+                        // Its first event marks the bracket alone, or nothing.
+                        spot.value.end = mark.end;
+                    }
                     self.anchors.insert(anchor, (pointer, self.nodes - before));
                 }
             }
@@ -146,41 +138,66 @@ impl Walk {
 
     fn tag(&mut self, tagged: bool, mark: Mark) {
         if tagged {
+            let tag = self.text.iter().skip(mark.start).take_while(|c| !c.is_whitespace()).count();
+            let mark = Mark { start: mark.start, end: mark.start + tag };
             self.forbid("TL0008", mark, "tags such as `!this` have no meaning here", Some("remove the tag"), false);
         }
+    }
+
+    /// The mark of a scalar begins at its anchor where it has one.
+    fn behind_anchor(&self, mark: Mark) -> Mark {
+        let text = &self.text[mark.start.min(self.text.len())..mark.end.min(self.text.len())];
+        if text.first() != Some(&'&') {
+            return mark;
+        }
+        let anchor = text.iter().take_while(|c| !c.is_whitespace()).count();
+        let blanks = text[anchor..].iter().take_while(|c| c.is_whitespace()).count();
+        Mark { start: mark.start + anchor + blanks, ..mark }
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, anchor: usize, mark: Mark) {
         if let Some(Frame::Map { key: key @ None, seen, .. }) = self.frames.last_mut() {
             *key = Some((text.to_owned(), mark));
             let first = seen.insert(text.to_owned(), mark);
-            if let Some(first) = first {
-                let message = format!("the key `{text}` stands here twice, first on line {}", first.line);
-                self.forbid("TL0006", mark, message, Some("remove one of them"), false);
-            }
-            if text == "<<" && style == ScalarStyle::Plain {
-                let message = "merge keys (`<<`) are not built yet";
-                self.forbid(
-                    "TL0103",
-                    mark,
-                    message,
-                    Some("repeat the keys, or put an alias on the whole value"),
-                    false,
-                );
-            }
+            self.key(text, style, mark, first);
             return;
         }
         self.nodes += 1;
         self.limit(mark);
         if let Some(pointer) = self.value(mark) {
+            if let Some(Spot { key: Some(key), value }) = self.index.spots.get_mut(&pointer)
+                && mark.start == mark.end
+            {
+                // A value that is left out is missed at its key.
+                *value = *key;
+            }
             self.anchors.insert(anchor, (pointer, 1));
+        }
+    }
+
+    fn key(&mut self, text: &str, style: ScalarStyle, mark: Mark, first: Option<Mark>) {
+        if let Some(first) = first {
+            let line = 1 + self.text[..first.start].iter().filter(|c| **c == '\n').count();
+            let message = format!("the key `{}` stands here twice, first on line {line}", text.escape_debug());
+            self.forbid("TL0006", mark, message, Some("remove one of them"), false);
+        }
+        if style != ScalarStyle::Plain {
+            return;
+        }
+        if text == "<<" {
+            let help = "repeat the keys, or put an alias on the whole value";
+            self.forbid("TL0103", mark, "merge keys (`<<`) are not built yet", Some(help), false);
+        } else if mark.start == mark.end {
+            self.forbid("TL0010", mark, "a key is missing", None, false);
+        } else if !syntax::is_text(text) {
+            self.forbid("TL0010", mark, format!("the key `{text}` is not a text"), Some("put it in quotes"), false);
         }
     }
 
     /// A map or a list begins: its pointer, unless it stands where a key belongs.
     fn enter(&mut self, mark: Mark) -> Option<String> {
         if let Some(Frame::Map { key: None, .. }) = self.frames.last() {
-            self.forbid("TL0010", mark, "a key must be a plain text", None, true);
+            self.forbid("TL0010", mark, "a key must be a plain text", Some("write its name"), true);
             return None;
         }
         self.nodes += 1;
@@ -205,7 +222,7 @@ impl Walk {
             return;
         }
         if let Some(Frame::Map { key: None, .. }) = self.frames.last() {
-            self.forbid("TL0010", mark, "a key must be a plain text, not an alias", None, true);
+            self.forbid("TL0010", mark, "a key must be a plain text, not an alias", Some("write its name"), true);
             return;
         }
         let Some((target, nodes)) = self.anchors.get(&anchor).cloned() else {

@@ -1,19 +1,24 @@
 //! The errors of the JSON Schema, as people want to read them.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use jsonschema::error::{TypeKind, ValidationErrorKind as Wrong};
+use jsonschema::error::ValidationErrorKind as Wrong;
 use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::Value as Json;
 
+use super::check::{is_stray, listed};
 use super::document::Document;
 use super::events::escape;
-use super::not_built::{is_key_to_come, is_value_to_come, own_word};
+use super::not_built::{elsewhere, is_key_to_come, is_value_to_come, meant, own_value};
 use super::schema::pipeline_schema;
+use super::wording::{Expected, bad_form, bad_name, called, short, suggested_name, wrong_type};
 use crate::diagnostic::Diagnostic;
-use crate::expression::{Template, did_you_mean};
+use crate::expression::did_you_mean;
+use crate::value::Kind;
+use crate::{channels, stages, storage};
 
-static SCHEMA: LazyLock<Json> = LazyLock::new(pipeline_schema);
+pub(super) static SCHEMA: LazyLock<Json> = LazyLock::new(pipeline_schema);
 static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
     jsonschema::options()
         .with_draft(Draft::Draft7)
@@ -23,253 +28,279 @@ static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
 
 /// All that the schema finds wrong.
 pub(super) fn findings(document: &Document) -> Vec<Diagnostic> {
-    let reader = Reader { document };
-    VALIDATOR.iter_errors(document.value()).flat_map(|error| reader.read(&error)).collect()
+    let errors: Vec<ValidationError<'_>> = VALIDATOR.iter_errors(document.value()).collect();
+    let mut reader = Reader { document, meant: BTreeSet::new() };
+    for error in &errors {
+        let at = error.instance_path().as_str();
+        for key in unknown_keys(document, error) {
+            if let Some(meant) = meant(&reader.what(at).word, &key, known_keys(error).iter().map(String::as_str)) {
+                reader.meant.insert((at.to_owned(), meant.to_owned()));
+            }
+        }
+    }
+    errors.iter().flat_map(|error| reader.read(error)).collect()
+}
+
+/// The keys that a pipeline or a stage may have.
+pub(super) fn keys_of(what: &str) -> Vec<String> {
+    let schema = if what == "stage" { &SCHEMA["definitions"]["Stage"] } else { &*SCHEMA };
+    schema["properties"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
 }
 
 struct Reader<'a> {
     document: &'a Document,
+    /// Keys that are there, but misspelt: the map, and the key that was meant. They are not missing.
+    meant: BTreeSet<(String, String)>,
+}
+
+/// What a map of the file is.
+struct What {
+    /// In the tables of `not_built`.
+    word: String,
+    /// In a message.
+    whose: String,
+    stage_kind: Option<&'static str>,
 }
 
 impl Reader<'_> {
     fn read(&self, error: &ValidationError<'_>) -> Vec<Diagnostic> {
         let at = error.instance_path().as_str();
         let value = error.instance();
-        let place = || self.document.at_value(at);
-        let key = at.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
+        if value.as_str().is_some_and(|text| is_stray(at, text)) {
+            return Vec::new();
+        }
+        let unknown = unknown_keys(self.document, error);
+        if !unknown.is_empty() {
+            let known = known_keys(error);
+            return unknown.iter().map(|key| self.unknown_key(at, key, &known)).collect();
+        }
+        let expected = Expected::by(schema_of(error));
+        let called = called(at);
         let diagnostic = match error.kind() {
-            Wrong::AdditionalProperties { unexpected } => {
-                let known = known_keys(error);
-                return unexpected.iter().map(|key| self.unknown_key(at, key, &known)).collect();
+            Wrong::PropertyNames { error } => self.bad_key(at, error),
+            Wrong::FalseSchema => return self.excluded(at).into_iter().collect(),
+            Wrong::Required { property } => {
+                return self.missing(at, property.as_str().unwrap_or_default()).into_iter().collect();
             }
-            Wrong::PropertyNames { error } => return vec![self.bad_name(at, error)],
-            Wrong::FalseSchema => return vec![self.excluded(at, &key)],
-            Wrong::Required { property } => self.missing(at, property.as_str().unwrap_or_default()),
-            Wrong::Type { kind } => wrong_type(kind, &key, value),
-            Wrong::Enum { options } => Self::not_one_of(at, &key, value, options),
-            Wrong::Constant { expected_value } => {
-                Diagnostic::usage("TL0203", format!("`{key}` must be {expected_value}, not {}", short(value)))
+            // Which keys these are, the static checks say.
+            Wrong::MinProperties { .. } if at.ends_with("/with") => return Vec::new(),
+            // What is wrong with it, the static checks say.
+            Wrong::Pattern { .. } if expected == Expected::Recipient => return Vec::new(),
+            Wrong::Type { kind } => wrong_type(kind, at, value, expected),
+            Wrong::Enum { options } => not_one_of(at, value, options),
+            Wrong::Pattern { .. } | Wrong::MaxLength { .. } | Wrong::Not { .. } => bad_form(at, value, expected),
+            Wrong::MinItems { .. } | Wrong::MinLength { .. } | Wrong::MinProperties { .. } => {
+                Diagnostic::usage("TL0206", format!("{called} must not be empty"))
             }
-            Wrong::Pattern { pattern } => bad_form(&key, value, pattern),
-            Wrong::MinItems { .. } | Wrong::MinLength { .. } => {
-                Diagnostic::usage("TL0206", format!("`{key}` must not be empty"))
-            }
-            Wrong::MinProperties { .. } if at.ends_with("/with") => self.one_of_two(at),
-            Wrong::MinProperties { .. } => Diagnostic::usage("TL0206", format!("`{key}` must not be empty")),
-            Wrong::Minimum { limit } => Diagnostic::usage("TL0206", format!("`{key}` must be at least {limit}")),
-            Wrong::Maximum { limit } => Diagnostic::usage("TL0206", format!("`{key}` must be at most {limit}")),
-            _ => Diagnostic::usage("TL0203", format!("`{key}` does not fit: {}", error.masked())),
+            Wrong::Minimum { limit } => Diagnostic::usage("TL0206", format!("{called} must be at least {limit}")),
+            Wrong::Maximum { limit } => Diagnostic::usage("TL0206", format!("{called} must be at most {limit}")),
+            _ => Diagnostic::usage("TL0203", format!("{called} does not fit: {}", error.masked())),
         };
-        vec![if diagnostic.place.is_some() { diagnostic } else { diagnostic.at(place()) }]
+        vec![if diagnostic.place.is_some() { diagnostic } else { diagnostic.at(self.document.at_value(at)) }]
     }
 
-    /// What the map at a pointer is, in the words of the tables of `not_built`.
-    fn what(&self, at: &str) -> String {
+    fn what(&self, at: &str) -> What {
         let parts: Vec<&str> = at.split('/').skip(1).collect();
-        match parts.as_slice() {
-            [] => "pipeline".to_owned(),
-            ["stages" | "finally", _] => "stage".to_owned(),
-            ["stores" | "channels" | "stages" | "finally", _, "with", ..] => {
-                let uses = self.document.value().pointer(&format!("/{}/{}/uses", parts[0], parts[1]));
-                uses.and_then(Json::as_str).unwrap_or_default().to_owned()
+        let (word, whose) = match parts.as_slice() {
+            [] => ("pipeline", "a pipeline".to_owned()),
+            ["stages" | "finally", _] => ("stage", "a stage".to_owned()),
+            ["stores", _] => ("store", "a store".to_owned()),
+            ["channels", _] => ("channel", "a channel".to_owned()),
+            ["secrets", _] => ("secret", "a secret".to_owned()),
+            ["inputs", _] => ("input", "an input".to_owned()),
+            ["notify", _] => ("notification", "a notification".to_owned()),
+            [section @ ("stores" | "channels" | "stages" | "finally"), name, "with"] => {
+                let uses = self.document.value().pointer(&format!("/{section}/{name}/uses"));
+                let kind = uses.and_then(Json::as_str).unwrap_or_default();
+                let is_stage = matches!(*section, "stages" | "finally");
+                let stage_kind = stages::find(kind).filter(|_| is_stage).map(|kind| kind.name);
+                return What { word: kind.to_owned(), whose: format!("`{kind}`"), stage_kind };
             }
-            [section, _] => section.trim_end_matches('s').to_owned(),
-            [.., last] => (*last).to_owned(),
-        }
+            [.., last] => (*last, format!("`{last}`")),
+        };
+        What { word: word.to_owned(), whose, stage_kind: None }
     }
 
     fn unknown_key(&self, at: &str, key: &str, known: &[String]) -> Diagnostic {
-        let what = self.what(at);
-        let place = self.document.at_key(&format!("{at}/{}", escape(key)));
-        if is_key_to_come(&what, key) {
+        let What { word, whose, stage_kind } = self.what(at);
+        let pointer = format!("{at}/{}", escape(key));
+        let place = self.document.at_key(&pointer);
+        if is_key_to_come(&word, key) {
             return Diagnostic::usage("TL0103", format!("`{key}` is not built yet"))
                 .at(place)
                 .help("remove it: this version would not do what it says");
         }
-        let whose = match what.as_str() {
-            "pipeline" | "stage" => format!("a {what}"),
-            _ => format!("`{what}`"),
-        };
-        let diagnostic = Diagnostic::usage("TL0207", format!("unknown key `{key}` for {whose}")).at(place);
-        let known = || known.iter().map(String::as_str);
-        let near = own_word(&what, key).or_else(|| did_you_mean(key, known()));
-        let diagnostic = match near {
-            Some(near) if is_key_to_come(&what, near) => {
+        let message = format!("unknown key `{}` for {whose}", key.escape_debug());
+        let diagnostic = Diagnostic::usage("TL0207", message).at(place);
+        if let Some(instead) = elsewhere(&word, key) {
+            return diagnostic.help(instead);
+        }
+        let diagnostic = match meant(&word, key, known.iter().map(String::as_str)) {
+            Some(near) if is_key_to_come(&word, near) => {
                 return diagnostic.label(format!("`{near}` in later versions")).help("remove it");
             }
+            // One answer is enough where the keys are few words away.
+            Some(near) if stage_kind.is_none() => return diagnostic.label(format!("did you mean `{near}`?")),
             Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
+            None if self.is_setting(at, key) => {
+                return diagnostic.help("it is a setting of its kind: write it under `with`");
+            }
             None => diagnostic,
         };
-        if crate::stages::find(&what).is_some() {
-            diagnostic.help(format!("`tl schema --stage {what}` lists every key"))
-        } else {
-            let known: Vec<String> = known().map(|key| format!("`{key}`")).collect();
-            diagnostic.help(format!("keys of {whose}: {}", known.join(", ")))
+        match stage_kind {
+            Some(kind) => diagnostic.help(format!("`tl schema --stage {kind}` lists every key")),
+            None => diagnostic.help(format!("keys of {whose}: {}", listed(known))),
         }
     }
 
-    fn bad_name(&self, at: &str, error: &ValidationError<'_>) -> Diagnostic {
-        let name = error.instance().as_str().unwrap_or_default().to_owned();
-        let place = self.document.at_key(&format!("{at}/{}", escape(&name)));
-        if at.ends_with("/env") {
-            return Diagnostic::usage("TL0204", format!("`{name}` cannot name an environment variable"))
-                .at(place)
-                .help("names are capital letters, digits and `_`");
-        }
-        let diagnostic = match name.parse::<crate::value::Name>() {
-            Err(error) => Diagnostic::usage("TL0204", error.to_string()),
-            Ok(_) => Diagnostic::usage("TL0204", format!("`{name}` cannot be a name here")),
+    /// Whether the kind of a store, a channel or a stage has a setting of that name.
+    fn is_setting(&self, at: &str, key: &str) -> bool {
+        let kind = self.document.value().pointer(&format!("{at}/uses")).and_then(Json::as_str).unwrap_or_default();
+        let schema = match at.split('/').nth(1).unwrap_or_default() {
+            "stages" | "finally" => stages::find(kind).map(|kind| (kind.schema)()),
+            "stores" => Kind::find(storage::KINDS, kind).map(|kind| (kind.schema)()),
+            "channels" => Kind::find(channels::KINDS, kind).map(|kind| (kind.schema)()),
+            _ => None,
         };
-        let fixed = name.to_lowercase().replace(['-', '.', ' '], "_");
+        schema.is_some_and(|schema| schema["properties"].get(key).is_some())
+    }
+
+    fn bad_key(&self, at: &str, error: &ValidationError<'_>) -> Diagnostic {
+        let name = error.instance().as_str().unwrap_or_default();
+        let place = self.document.at_key(&format!("{at}/{}", escape(name)));
+        let (diagnostic, suggestion) = if at.ends_with("/env") {
+            let upper = name.to_uppercase().replace(['-', '.', ' '], "_");
+            let is_name = upper.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+                && upper.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+            let message = format!("`{}` cannot name a variable", name.escape_debug());
+            let diagnostic = Diagnostic::usage("TL0204", message);
+            (diagnostic.help("names of variables are capital letters, digits and `_`"), is_name.then_some(upper))
+        } else {
+            (bad_name(name), suggested_name(name).map(String::from))
+        };
         let diagnostic = diagnostic.at(place);
-        match fixed.parse::<crate::value::Name>() {
-            Ok(fixed) => diagnostic.label(format!("`{fixed}` would do")),
-            Err(_) => diagnostic,
+        match suggestion {
+            Some(fixed) => diagnostic.label(format!("`{fixed}` would do")),
+            None => diagnostic,
         }
     }
 
     /// Keys that exclude each other.
-    fn excluded(&self, at: &str, key: &str) -> Diagnostic {
+    fn excluded(&self, at: &str) -> Option<Diagnostic> {
+        let (stage, key) = at.rsplit_once('/').unwrap_or_default();
+        let stage = self.document.value().pointer(stage)?;
         let message = match key {
+            // That it needs one of the two is reported; which one, nobody knows.
+            "with" if stage.get("run").is_none() => return None,
             "with" => "`with` goes with `uses`; a `run` has no settings".to_owned(),
+            "run" => "a stage has either `uses` or `run`, not both".to_owned(),
             _ => format!("`{key}` goes with `run`, not with `uses`"),
         };
-        Diagnostic::usage("TL0209", message)
-            .at(self.document.at_key(at))
-            .help("a stage either uses a kind (`uses`, `with`) or runs a program (`run`)")
+        let help = "a stage either uses a kind (`uses`, `with`) or runs a program (`run`)";
+        Some(Diagnostic::usage("TL0209", message).at(self.document.at_key(at)).help(help))
     }
 
-    fn missing(&self, at: &str, key: &str) -> Diagnostic {
-        let what = self.what(at);
-        if what == "stage" && key == "run" {
-            return Diagnostic::usage("TL0202", "a stage needs `uses` or `run`").at(self.document.at_key(at));
+    fn missing(&self, at: &str, key: &str) -> Option<Diagnostic> {
+        let is_meant = |key: &str| self.meant.contains(&(at.to_owned(), key.to_owned()));
+        let What { word, whose, stage_kind } = self.what(at);
+        let place = self.document.at_key(at);
+        if word == "stage" && key == "run" {
+            let has_steps = self.document.value().pointer(at).is_some_and(|stage| stage.get("steps").is_some());
+            if is_meant("run") || is_meant("uses") || has_steps {
+                return None;
+            }
+            let found = Diagnostic::usage("TL0202", "a stage needs `uses` or `run`").at(place);
+            return Some(found.help("`uses` names a kind of stage, `run` a program and its arguments"));
         }
-        let whose =
-            if matches!(what.as_str(), "pipeline" | "stage") { format!("a {what}") } else { format!("`{what}`") };
-        let diagnostic =
-            Diagnostic::usage("TL0202", format!("`{key}` is missing for {whose}")).at(self.document.at_key(at));
-        match (key, crate::stages::find(&what)) {
-            ("version", _) => diagnostic.help("write `version: 1` as the first line"),
-            (_, Some(kind)) => diagnostic.help(format!("`tl schema --stage {}` lists every key", kind.name)),
+        if is_meant(key) {
+            return None;
+        }
+        if key == "with" {
+            let uses = self.document.value().pointer(&format!("{at}/uses")).and_then(Json::as_str).unwrap_or_default();
+            let found = Diagnostic::usage("TL0202", format!("`{uses}` needs its settings: `with` is missing")).at(place);
+            let is_stage = word == "stage";
+            return Some(if is_stage { found.help(format!("`tl schema --stage {uses}` lists every key")) } else { found });
+        }
+        let diagnostic = Diagnostic::usage("TL0202", format!("{whose} needs `{key}`")).at(place);
+        Some(match (word.as_str(), key, stage_kind) {
+            (.., Some(kind)) => diagnostic.help(format!("`tl schema --stage {kind}` lists every key")),
+            ("pipeline", "name", _) => diagnostic.help("a name such as `orders_nightly`, for history and messages"),
+            ("pipeline", "stages", _) => diagnostic.help("`stages:` holds what is done, each under its name"),
+            ("secret", "from", _) => diagnostic.help("say where it comes from: `from: env` or `from: file`"),
+            ("input", "type", _) => diagnostic.help("`type` is one of `string`, `int`, `number`, `bool`"),
             _ => diagnostic,
-        }
+        })
     }
+}
 
-    /// `encrypt` and `decrypt` want one of two keys beside the artifact.
-    fn one_of_two(&self, at: &str) -> Diagnostic {
-        let keys = if self.what(at) == "encrypt" {
-            "`recipients` or `recipients-file`"
-        } else {
-            "`identity` or `identity-file`"
-        };
-        Diagnostic::usage("TL0202", format!("`{}` needs {keys}", self.what(at))).at(self.document.at_key(at))
+fn not_one_of(at: &str, value: &Json, options: &Json) -> Diagnostic {
+    let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+    let word = value.as_str().unwrap_or_default();
+    let parts: Vec<&str> = at.split('/').skip(1).collect();
+    let (what, is_kind) = match parts.as_slice() {
+        ["stages" | "finally", _, "uses"] => ("stage", true),
+        ["stores", _, "uses"] => ("store", true),
+        ["channels", _, "uses"] => ("channel", true),
+        ["secrets", _, "from"] => ("secret", true),
+        ["notify", _, "when", _] => ("when", false),
+        ["stages" | "finally", _, "outputs", _] => ("type", false),
+        [.., key] => (*key, false),
+        [] => ("", false),
+    };
+    if is_value_to_come(what, word) {
+        return Diagnostic::usage("TL0104", format!("`{word}` is not built yet"))
+            .help(format!("this version has {}", listed(&options)));
     }
+    let diagnostic = if is_kind {
+        Diagnostic::usage("TL0208", format!("there is no kind {} of {what}", short(value)))
+    } else {
+        match what {
+            "type" => Diagnostic::usage("TL0203", format!("{} is not a type", short(value))),
+            _ => Diagnostic::usage("TL0203", format!("{} is not a value of `{what}`", short(value))),
+        }
+    };
+    let diagnostic = match options.as_slice() {
+        [only] => diagnostic.help(format!("the only one is `{only}`")),
+        _ => diagnostic.help(format!("it is one of {}", listed(&options))),
+    };
+    match own_value(what, word).or_else(|| did_you_mean(word, options)) {
+        Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
+        None => diagnostic,
+    }
+}
 
-    fn not_one_of(at: &str, key: &str, value: &Json, options: &Json) -> Diagnostic {
-        let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Json::as_str).collect();
-        let word = value.as_str().unwrap_or_default();
-        let section = at.split('/').nth(1).unwrap_or_default();
-        let what = match (section, key) {
-            ("stages" | "finally", "uses") => "stage",
-            ("stores", "uses") => "store",
-            ("channels", "uses") => "channel",
-            ("secrets", "from") => "secret",
-            ("notify", _) => "when",
-            (_, key) => key,
-        };
-        if is_value_to_come(what, word) {
-            return Diagnostic::usage("TL0104", format!("`{word}` is not built yet"))
-                .help(format!("built are {}", list(&options)));
+fn unknown_keys(document: &Document, error: &ValidationError<'_>) -> Vec<String> {
+    match error.kind() {
+        Wrong::AdditionalProperties { unexpected } => unexpected.clone(),
+        // A map that may have no keys at all.
+        Wrong::FalseSchema if error.evaluation_path().as_str().ends_with("/additionalProperties") => {
+            // The error has the value of one of them, but not its key.
+            let map = document.value().pointer(error.instance_path().as_str()).and_then(Json::as_object);
+            map.map(|map| map.keys().cloned().collect()).unwrap_or_default()
         }
-        let diagnostic = if matches!(key, "uses" | "from") {
-            Diagnostic::usage("TL0208", format!("there is no kind `{word}` of {what}"))
-        } else {
-            Diagnostic::usage("TL0203", format!("{} is not a value of `{what}`", short(value)))
-        };
-        let diagnostic = diagnostic.help(format!("it may be {}", list(&options)));
-        match did_you_mean(word, options) {
-            Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
-            None => diagnostic,
-        }
+        _ => Vec::new(),
     }
 }
 
 /// The keys that the schema knows beside the one it refused.
 fn known_keys(error: &ValidationError<'_>) -> Vec<String> {
+    schema_of(error)["properties"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// The schema whose keyword refused a value.
+fn schema_of(error: &ValidationError<'_>) -> &'static Json {
     let mut node = &*SCHEMA;
-    let path = error.evaluation_path().as_str().to_owned();
-    let mut parts: Vec<&str> = path.split('/').skip(1).collect();
-    parts.pop();
-    for part in parts {
-        if part == "$ref" {
-            let name = node["$ref"].as_str().and_then(|target| target.rsplit('/').next()).unwrap_or_default();
-            node = &SCHEMA["definitions"][name];
-            continue;
-        }
+    let path = error.evaluation_path().as_str();
+    let (parents, _) = path.rsplit_once('/').unwrap_or_default();
+    for part in parents.split('/').skip(1) {
         node = match part.parse::<usize>() {
+            _ if part == "$ref" => {
+                let name = node["$ref"].as_str().and_then(|target| target.rsplit('/').next()).unwrap_or_default();
+                &SCHEMA["definitions"][name]
+            }
             Ok(index) if node.is_array() => &node[index],
-            _ => &node[part],
+            _ => &node[part.replace("~1", "/").replace("~0", "~").as_str()],
         };
     }
-    node["properties"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
-}
-
-fn wrong_type(kind: &TypeKind, key: &str, value: &Json) -> Diagnostic {
-    let wanted = match kind {
-        TypeKind::Single(one) => one.to_string(),
-        TypeKind::Multiple(several) => several.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(" or "),
-    };
-    let words = [("object", "a map"), ("array", "a list"), ("string", "a text"), ("integer", "a whole number")];
-    let words = words.iter().fold(wanted, |text, (from, to)| text.replace(from, to));
-    let words = words.replace("boolean", "true or false").replace("null", "nothing");
-    let words = if words == "number" { "a number".to_owned() } else { words };
-    let diagnostic = Diagnostic::usage("TL0201", format!("`{key}` must be {words}, not {}", short(value)));
-    match value {
-        Json::String(text) if Template::is_in(text) => {
-            Diagnostic::usage("TL0307", format!("an expression cannot stand in `{key}`"))
-                .help("expressions stand in `with`, `env`, `if` and the arguments of `run`")
-        }
-        Json::Number(_) | Json::Bool(_) if words.contains("text") => diagnostic.help("put it in quotes"),
-        Json::Null => diagnostic.help("give it a value, or remove the key"),
-        _ => diagnostic,
-    }
-}
-
-fn bad_form(key: &str, value: &Json, pattern: &str) -> Diagnostic {
-    let text = value.as_str().unwrap_or_default();
-    if Template::is_in(text) {
-        return Diagnostic::usage("TL0307", format!("an expression cannot stand in `{key}`"))
-            .help("expressions stand in `with`, `env`, `if` and the arguments of `run`");
-    }
-    match pattern {
-        p if p.starts_with("^[0-9]+(ms") => Diagnostic::usage("TL0205", format!("{} is not a duration", short(value)))
-            .help("a whole number and one of ms, s, m, h, d: `90s`, `30m`, `2h`, `7d`"),
-        p if p.starts_with("^age1") => Diagnostic::usage("TL0205", format!("{} is not a recipient", short(value)))
-            .help("recipients are `age1` and 58 more characters; `tl key show IDENTITY-FILE` prints them"),
-        p if p.contains(r"\$\{\{") => Diagnostic::usage("TL0303", format!("`{key}` must be an artifact"))
-            .help("give it the output of a stage: `${{ needs.STAGE.outputs.artifact }}`"),
-        _ if key == "name" => match text.parse::<crate::value::Name>() {
-            Err(error) => Diagnostic::usage("TL0204", error.to_string()),
-            Ok(_) => Diagnostic::usage("TL0204", format!("`{text}` is not a name")),
-        },
-        _ => Diagnostic::usage("TL0205", format!("{} is not what `{key}` can be", short(value))),
-    }
-}
-
-/// A value for a message.
-fn short(value: &Json) -> String {
-    match value {
-        Json::Null => "nothing".to_owned(),
-        Json::Object(_) => "a map".to_owned(),
-        Json::Array(_) => "a list".to_owned(),
-        Json::String(text) if text.chars().count() > 40 => {
-            format!("`{}…`", text.chars().take(40).collect::<String>().escape_debug())
-        }
-        Json::String(text) => format!("`{}`", text.escape_debug()),
-        other => format!("`{other}`"),
-    }
-}
-
-fn list(words: &[&str]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    node
 }

@@ -30,7 +30,7 @@ pub fn resolve_inputs(
     for (name, input) in declared {
         let value = match (given.get(name.as_str()), &input.default) {
             (Some(text), _) => parse(name, input, text),
-            (None, Some(default)) => Ok(default.clone()),
+            (None, Some(default)) => Ok(of_kind(input.kind, default)),
             (None, None) => Err(Diagnostic::usage("TL0502", format!("the input `{name}` is missing"))
                 .help(format!("give it: `--input {name}=…`"))),
         };
@@ -60,12 +60,20 @@ fn parse(name: &Name, input: &Input, text: &str) -> Result<Json, Diagnostic> {
         )
     })?;
     match &input.choices {
-        Some(choices) if !choices.contains(&value) => {
+        Some(choices) if !choices.iter().any(|choice| of_kind(input.kind, choice) == value) => {
             let known: Vec<String> = choices.iter().map(ToString::to_string).collect();
             Err(Diagnostic::usage("TL0503", format!("the input `{name}` cannot be {value}"))
                 .help(format!("it may be {}", known.join(", "))))
         }
         _ => Ok(value),
+    }
+}
+
+/// A literal as a value of its type: `3` is a number with a fraction where one is declared, as expressions expect it.
+fn of_kind(kind: OutputType, literal: &Json) -> Json {
+    match (kind, literal.as_f64().and_then(serde_json::Number::from_f64)) {
+        (OutputType::Number, Some(number)) => Json::Number(number),
+        _ => literal.clone(),
     }
 }
 

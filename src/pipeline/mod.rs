@@ -5,20 +5,27 @@
 //!
 //! The crates `serde_yaml`, `saphyr-parser` and `jsonschema` are used in this folder only.
 
+mod align;
 mod check;
 mod document;
 mod events;
 mod findings;
 mod inputs;
+mod load;
 mod model;
+mod needs;
 mod not_built;
+mod program;
 mod resolve;
 mod schema;
 mod scope;
+mod settings;
+mod syntax;
+mod wording;
 
-pub use check::load;
 pub use document::Document;
 pub use inputs::resolve_inputs;
+pub use load::load;
 pub use model::{Input, Notification, Pipeline, Place, Retry, Run, SecretSource, Stage, Version, When};
 pub use resolve::{Failure, artifact_source, expressions_in, resolve};
 pub use schema::{pipeline_schema, stage_schema};

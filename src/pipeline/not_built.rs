@@ -1,6 +1,8 @@
 //! Words of the design that this version does not have yet, and words of other tools. Both get a better answer than
 //! "unknown key".
 
+use crate::expression::did_you_mean;
+
 /// Keys that later versions have, by where they stand.
 const KEYS: &[(&str, &str)] = &[
     ("pipeline", "extends"),
@@ -44,10 +46,8 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("pipeline", "tasks", "stages"),
     ("pipeline", "steps", "stages"),
     ("pipeline", "on", "schedule"),
-    ("pipeline", "env", "inputs"),
     ("pipeline", "notifications", "notify"),
     ("pipeline", "parallel", "max-parallel"),
-    ("stage", "steps", "needs"),
     ("stage", "depends", "needs"),
     ("stage", "depends_on", "needs"),
     ("stage", "depends-on", "needs"),
@@ -62,6 +62,33 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("stage", "timeout_sec", "timeout"),
     ("stage", "retries", "retry"),
     ("stage", "allow_failure", "continue-on-error"),
+    ("defaults", "retries", "retry"),
+    ("retry", "limit", "attempts"),
+    ("retry", "max", "attempts"),
+    ("retry", "backoff", "factor"),
+    ("input", "values", "enum"),
+    ("input", "options", "enum"),
+];
+
+/// What other tools call a value, and what tl calls it.
+const FOREIGN_VALUES: &[(&str, &str, &str)] = &[
+    ("type", "text", "string"),
+    ("type", "str", "string"),
+    ("type", "integer", "int"),
+    ("type", "float", "number"),
+    ("type", "boolean", "bool"),
+    ("store", "directory", "dir"),
+    ("store", "local", "dir"),
+    ("secret", "environment", "env"),
+    ("when", "failed", "failure"),
+    ("when", "error", "failure"),
+];
+
+/// Keys of other tools that have no counterpart, and what to do instead.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("pipeline", "env", "each stage has its own `env`"),
+    ("stage", "steps", "a stage does one thing: make each step a stage, and order them by `needs`"),
+    ("secret", "value", "the value of a secret never stands in a file: take it `from: env` or `from: file`"),
 ];
 
 pub(super) fn is_key_to_come(place: &str, key: &str) -> bool {
@@ -72,6 +99,22 @@ pub(super) fn is_value_to_come(place: &str, value: &str) -> bool {
     VALUES.contains(&(place, value))
 }
 
-pub(super) fn own_word(place: &str, key: &str) -> Option<&'static str> {
-    FOREIGN.iter().find(|(where_, foreign, _)| *where_ == place && *foreign == key).map(|(.., own)| *own)
+/// The key that was meant by one that does not exist: in the words of another tool, or misspelt.
+pub(super) fn meant<'k>(place: &str, key: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let foreign = FOREIGN.iter().find(|(where_, foreign, _)| *where_ == place && *foreign == key);
+    match foreign {
+        Some((.., own)) => Some(own),
+        None if elsewhere(place, key).is_some() => None,
+        None => did_you_mean(key, known),
+    }
+}
+
+/// What tl calls the value of another tool.
+pub(super) fn own_value(what: &str, value: &str) -> Option<&'static str> {
+    FOREIGN_VALUES.iter().find(|(where_, foreign, _)| *where_ == what && *foreign == value).map(|(.., own)| *own)
+}
+
+/// What to do instead of a key of another tool.
+pub(super) fn elsewhere(place: &str, key: &str) -> Option<&'static str> {
+    ELSEWHERE.iter().find(|(where_, foreign, _)| *where_ == place && *foreign == key).map(|(.., instead)| *instead)
 }

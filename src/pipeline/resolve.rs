@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value as Json};
 
 use super::events::escape;
+use super::schema::follow;
 use crate::expression::{self, Mistake, Template, Values};
 
 /// An expression that has no value after all, and where it stands below the settings.
@@ -29,10 +30,7 @@ fn resolve_at(
     values: &Values,
     base: &Path,
 ) -> Result<Json, Failure> {
-    if let Some(target) = schema["$ref"].as_str() {
-        let name = target.rsplit('/').next().unwrap_or_default();
-        return resolve_at(pointer, value, &definitions[name], definitions, values, base);
-    }
+    let schema = follow(schema, definitions);
     Ok(match value {
         Json::String(text) => {
             let value = if Template::is_in(text) {
@@ -42,7 +40,7 @@ fn resolve_at(
             } else {
                 value.clone()
             };
-            match (value, is_path(schema)) {
+            match (value, schema["x-tl-type"] == "path") {
                 (Json::String(path), true) => base.join(path).to_string_lossy().into_owned().into(),
                 (value, _) => value,
             }
@@ -64,11 +62,6 @@ fn resolve_at(
         }
         other => other.clone(),
     })
-}
-
-fn is_path(schema: &Json) -> bool {
-    let of = |schema: &Json| schema["x-tl-type"] == "path";
-    of(schema) || schema["anyOf"].as_array().is_some_and(|branches| branches.iter().any(of))
 }
 
 /// The stage whose artifact a text passes on whole.

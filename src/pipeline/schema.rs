@@ -18,11 +18,7 @@ pub fn pipeline_schema() -> Json {
     let mut shared = Map::new();
     let definitions = &mut root["definitions"];
 
-    let sources = branches("from", vault::SOURCES.iter().map(named), &mut shared, |schema| {
-        let mut schema = schema;
-        schema["properties"]["from"] = json!({});
-        schema
-    });
+    let sources = branches("from", vault::SOURCES.iter().map(named), &mut shared, with_from);
     definitions["SecretSource"] = json!({
         "description": "Where a secret comes from.",
         "type": "object",
@@ -76,7 +72,7 @@ pub fn pipeline_schema() -> Json {
         definitions.extend(shared);
     }
     name_keys(&mut root);
-    forbid_null(&mut root);
+    tidy(&mut root);
     let mut whole =
         json!({ "$schema": "http://json-schema.org/draft-07/schema#", "title": "TimeLocker pipeline, version 1" });
     if let (Some(whole), Json::Object(root)) = (whole.as_object_mut(), root) {
@@ -87,12 +83,28 @@ pub fn pipeline_schema() -> Json {
 
 /// The schema of the `with` of one kind of stage, and of its outputs.
 pub fn stage_schema(kind: &stages::StageKind) -> Json {
-    json!({
+    let mut schema = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": kind.name,
         "description": format!("`{}` {}.", kind.name, kind.about),
         "properties": { "with": (kind.schema)(), "outputs": (kind.outputs)() },
-    })
+    });
+    name_values(&mut schema);
+    schema
+}
+
+/// The schema that a reference leads to, or the only one of several that is not `null`.
+pub(super) fn follow<'s>(schema: &'s Json, definitions: &'s Json) -> &'s Json {
+    if let Some(target) = schema["$ref"].as_str() {
+        return follow(&definitions[target.rsplit('/').next().unwrap_or_default()], definitions);
+    }
+    let branches = schema["allOf"].as_array().or_else(|| schema["anyOf"].as_array());
+    let is_other = |branch: &&Json| branch["type"] != "null" && branch.get("if").is_none();
+    let mut others = branches.into_iter().flatten().filter(is_other);
+    match (others.next(), others.next()) {
+        (Some(only), None) => follow(only, definitions),
+        _ => schema,
+    }
 }
 
 fn names<T: ?Sized>(kinds: &[Kind<T>]) -> Vec<&'static str> {
@@ -103,8 +115,19 @@ fn named<T: ?Sized>(kind: &Kind<T>) -> (&'static str, Json) {
     (kind.name, (kind.schema)())
 }
 
+/// The settings of a source stand beside `from`. They hold no expressions: secrets are read before anything else.
+fn with_from(mut schema: Json) -> Json {
+    let mut properties = Map::from_iter([("from".to_owned(), json!({}))]);
+    if let Some(Json::Object(settings)) = schema.get_mut("properties") {
+        properties.append(settings);
+    }
+    schema["properties"] = properties.into();
+    schema
+}
+
 /// The settings of a place or a stage stand below `with`, which may be left out where no key is required.
-fn in_with(schema: Json) -> Json {
+fn in_with(mut schema: Json) -> Json {
+    allow_expressions(&mut schema);
     let needed = schema["required"].as_array().is_some_and(|keys| !keys.is_empty());
     let required: &[&str] = if needed { &["with"] } else { &[] };
     json!({ "properties": { "with": schema }, "required": required })
@@ -122,11 +145,11 @@ fn branches(
             if let Some(Json::Object(definitions)) = schema.as_object_mut().and_then(|map| map.remove("definitions")) {
                 for (definition, mut body) in definitions {
                     prefix_references(&mut body, name);
+                    allow_expressions(&mut body);
                     shared.insert(format!("{name}.{definition}"), body);
                 }
             }
             prefix_references(&mut schema, name);
-            allow_expressions(&mut schema);
             if let Some(map) = schema.as_object_mut() {
                 map.remove("title");
             }
@@ -212,28 +235,54 @@ fn name_keys(root: &mut Json) {
     root["definitions"]["Stage"]["properties"]["env"]["propertyNames"] = json!({ "pattern": "^[A-Z_][A-Z0-9_]*$" });
 }
 
+/// What `schemars` writes, as an editor and a validator read it best.
+fn tidy(schema: &mut Json) {
+    forbid_null(schema);
+    name_values(schema);
+}
+
 /// A key without a value is a mistake, not a way to leave it out.
 fn forbid_null(schema: &mut Json) {
-    match schema {
-        Json::Object(map) => {
-            if let Some(Json::Array(types)) = map.get_mut("type") {
-                types.retain(|kind| kind != "null");
-                if let [only] = types.as_slice() {
-                    let only = only.clone();
-                    map.insert("type".to_owned(), only);
-                }
+    if let Some(map) = schema.as_object_mut() {
+        if let Some(Json::Array(types)) = map.get_mut("type") {
+            types.retain(|kind| kind != "null");
+            if let [only] = types.as_slice() {
+                let only = only.clone();
+                map.insert("type".to_owned(), only);
             }
-            if let Some(Json::Array(branches)) = map.get_mut("anyOf") {
-                branches.retain(|branch| branch["type"] != "null");
-                if let [only] = branches.as_slice() {
-                    let only = only.clone();
-                    map.remove("anyOf");
-                    map.insert("allOf".to_owned(), json!([only]));
-                }
-            }
-            map.values_mut().for_each(forbid_null);
         }
-        Json::Array(items) => items.iter_mut().for_each(forbid_null),
+        if let Some(Json::Array(branches)) = map.get_mut("anyOf") {
+            branches.retain(|branch| branch["type"] != "null");
+            if let [only] = branches.as_slice() {
+                let only = only.clone();
+                map.remove("anyOf");
+                map.insert("allOf".to_owned(), json!([only]));
+            }
+        }
+    }
+    below(schema, forbid_null);
+}
+
+/// A set of words is an `enum`, whose error names them; `schemars` writes a `oneOf` where the words have descriptions.
+fn name_values(schema: &mut Json) {
+    if let Some(map) = schema.as_object_mut()
+        && let Some(branches) = map.get("oneOf").and_then(Json::as_array)
+        && branches.iter().all(|branch| branch["const"].is_string())
+    {
+        let each = |key: &str| branches.iter().map(|branch| branch[key].clone()).collect::<Json>();
+        let (values, about) = (each("const"), each("description"));
+        map.remove("oneOf");
+        map.insert("enum".to_owned(), values);
+        // Not of the standard; the editors that complete by a schema show it.
+        map.insert("enumDescriptions".to_owned(), about);
+    }
+    below(schema, name_values);
+}
+
+fn below(schema: &mut Json, change: fn(&mut Json)) {
+    match schema {
+        Json::Object(map) => map.values_mut().for_each(change),
+        Json::Array(items) => items.iter_mut().for_each(change),
         _ => {}
     }
 }
@@ -241,6 +290,12 @@ fn forbid_null(schema: &mut Json) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_error_of_it_says_nothing() {
+        let text = pipeline_schema().to_string();
+        assert!(!text.contains("\"oneOf\"") && !text.contains("\"anyOf\""), "{text}");
+    }
 
     #[test]
     fn the_schema_is_one() {

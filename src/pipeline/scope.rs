@@ -6,19 +6,24 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::events::escape;
-use crate::expression::{Scope, Template, Type, check_template};
+use super::findings::keys_of;
+use super::not_built::meant;
+use crate::expression::{Expression, Scope, Template, Type, check_template, did_you_mean};
 use crate::stages;
 
 /// What every scope of a file has in common. Read from the raw file: parts of it that are wrong are simply not there.
-pub(super) struct Scopes {
+pub(super) struct Scopes<'a> {
+    file: &'a Json,
     common: Scope,
     /// Type of each stage, as `needs.X` sees it.
     stages: BTreeMap<String, Type>,
     names: Arc<BTreeSet<String>>,
+    /// Those of `stages`, and those of `finally`.
+    sections: [Arc<BTreeSet<String>>; 2],
 }
 
-impl Scopes {
-    pub(super) fn new(file: &Json) -> Self {
+impl<'a> Scopes<'a> {
+    pub(super) fn new(file: &'a Json) -> Self {
         let inputs = entries(file, "inputs").map(|(name, input)| {
             let kind = match input["type"].as_str() {
                 Some("string") => Type::String,
@@ -45,9 +50,12 @@ impl Scopes {
         }
         let all = || entries(file, "stages").chain(entries(file, "finally"));
         Self {
+            file,
             common,
             stages: all().map(|(name, stage)| (name.clone(), stage_type(name, stage))).collect(),
             names: Arc::new(all().map(|(name, _)| name.clone()).collect()),
+            sections: ["stages", "finally"]
+                .map(|section| Arc::new(entries(file, section).map(|(name, _)| name.clone()).collect())),
         }
     }
 
@@ -61,11 +69,17 @@ impl Scopes {
     /// For the environment of a stage.
     pub(super) fn environment(&self, stage: &Json, is_finally: bool) -> Scope {
         let needs = needs_of(stage).filter_map(|name| Some((name.to_owned(), self.stages.get(name)?.clone())));
+        let instead = if is_finally {
+            "a stage of `finally` sees `stages.{}.result`, but no outputs"
+        } else {
+            "no stage can wait for `finally`, which runs last"
+        };
         let scope = self
             .common
             .clone()
             .with("needs", Type::record("needs", needs))
-            .with_stages(Arc::clone(&self.names))
+            .with_stages(Arc::clone(&self.sections[usize::from(is_finally)]))
+            .with_stages_apart(Arc::clone(&self.sections[usize::from(!is_finally)]), instead)
             .without("env", "a variable cannot use another one");
         if !is_finally {
             return scope.without("stages", "only stages of `finally` see all others; use `needs`");
@@ -92,10 +106,54 @@ impl Scopes {
         scope.with("env", Type::record("env", variables))
     }
 
+    /// Whether a section is missing only since its key is misspelt, which is reported there.
+    pub(super) fn is_misspelt(&self, section: &str) -> bool {
+        is_misspelt(self.file, "pipeline", section)
+    }
+
+    /// Whether an expression uses something that is wrong itself. That is reported there, and not again at each use.
+    pub(super) fn is_blind(&self, expression: &Expression, stage: &Json) -> bool {
+        expression.paths().iter().any(|path| {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            match path.as_slice() {
+                [section @ ("inputs" | "secrets"), ..] => {
+                    self.file.get(section).map_or_else(|| self.is_misspelt(section), |map| !map.is_object())
+                }
+                ["env", ..] => is_misspelt(stage, "stage", "env"),
+                ["needs", name, rest @ ..] => self.is_blind_need(name, rest, stage),
+                _ => false,
+            }
+        })
+    }
+
+    fn is_blind_need(&self, name: &str, rest: &[&str], stage: &Json) -> bool {
+        if needs_of(stage).any(|need| need == name) && self.has_stage(name) {
+            let needed = self.file["stages"].get(name).or_else(|| self.file["finally"].get(name)).unwrap_or(&Json::Null);
+            let has_kind = needed["uses"].as_str().is_some_and(|kind| stages::find(kind).is_some());
+            let is_run = needed.get("uses").is_none() && needed.get("run").is_some();
+            let has_outputs = has_kind || is_run && !is_misspelt(needed, "stage", "outputs");
+            return rest.first() == Some(&"outputs") && !has_outputs;
+        }
+        let mut unknown = needs_of(stage).filter(|need| !self.has_stage(need));
+        let names = || self.names.iter().map(String::as_str);
+        is_misspelt(stage, "stage", "needs")
+            || stage["needs"].is_object()
+            || unknown.any(|need| need == name || did_you_mean(need, names()) == Some(name))
+    }
+
     /// Whether there is a stage of that name.
     pub(super) fn has_stage(&self, name: &str) -> bool {
         self.names.contains(name)
     }
+}
+
+/// Whether a map lacks a key only since it is misspelt.
+fn is_misspelt(map: &Json, what: &str, key: &str) -> bool {
+    let known = keys_of(what);
+    let known = || known.iter().map(String::as_str);
+    let keys = map.as_object().into_iter().flat_map(Map::keys);
+    map.get(key).is_none()
+        && keys.filter(|other| !known().any(|k| k == *other)).any(|other| meant(what, other, known()) == Some(key))
 }
 
 fn stage_type(name: &str, stage: &Json) -> Type {
@@ -115,7 +173,8 @@ fn stage_type(name: &str, stage: &Json) -> Type {
                         Some("int") => Type::Int,
                         Some("number") => Type::Double,
                         Some("bool") => Type::Bool,
-                        _ => Type::String,
+                        Some("string") => Type::String,
+                        _ => Type::Any,
                     };
                     (name.clone(), kind)
                 })

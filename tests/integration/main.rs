@@ -17,3 +17,4 @@ mod quickstart;
 mod runs;
 mod tree;
 mod verify;
+mod wrong;

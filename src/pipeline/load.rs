@@ -1,0 +1,59 @@
+use std::path::Path;
+
+use serde_json::Value as Json;
+
+use super::check::Checker;
+use super::document::Document;
+use super::findings::findings;
+use super::model::Pipeline;
+use crate::diagnostic::Diagnostic;
+
+/// Reads a file and proves all that can be proven without running it. Fails with everything that is wrong, by place.
+pub fn load(path: &Path) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
+    judge(Document::read(path)?)
+}
+
+/// Proves what was read.
+pub(super) fn judge(document: Document) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
+    version(&document).map_err(|found| vec![found])?;
+    let mut found = findings(&document);
+    found.extend(Checker::new(&document).run());
+    found.sort_by(|a, b| (&a.place, a.code).cmp(&(&b.place, b.code)));
+    // The copies of an alias have one place.
+    found.dedup_by(|a, b| a.place == b.place && a.code == b.code && a.message == b.message);
+    if !found.is_empty() {
+        return Err(found);
+    }
+    match serde_json::from_value(document.value().clone()) {
+        Ok(pipeline) => Ok((document, pipeline)),
+        // Schema and structs are one; a difference between them is a mistake in tl, and is told as one.
+        Err(error) => Err(vec![
+            Diagnostic::usage("TL0902", "the schema accepts this file and the program does not: please report it")
+                .cause(&error)
+                .at(document.at_value("")),
+        ]),
+    }
+}
+
+/// The version is read before the rest: of a later one nothing else is known.
+fn version(document: &Document) -> Result<(), Diagnostic> {
+    let file = document.value();
+    if !file.is_object() {
+        let message = "a pipeline is a map of keys and values";
+        return Err(Diagnostic::usage("TL0201", message).at(document.at_value("")).help("start with `version: 1`"));
+    }
+    match file.get("version").map(Json::as_u64) {
+        Some(Some(1)) => Ok(()),
+        Some(Some(version)) if version > 1 => {
+            Err(Diagnostic::usage("TL0102", format!("this file has version {version}"))
+                .at(document.at_value("/version"))
+                .help(format!("tl {} knows version 1: install a later release", env!("CARGO_PKG_VERSION"))))
+        }
+        Some(_) => Err(Diagnostic::usage("TL0101", "`version` must be the number 1")
+            .at(document.at_value("/version"))
+            .help("write `version: 1`")),
+        None => Err(Diagnostic::usage("TL0101", "`version` is missing")
+            .at(document.at_value(""))
+            .help("write `version: 1` as the first line")),
+    }
+}
