@@ -15,11 +15,10 @@ pub(super) fn explain(source: &str, at: usize, message: &str) -> ((usize, usize)
     let length = text[at..].iter().take_while(|c| is_word(c)).count().max(1);
     let token: String = text[at..at + length].iter().collect();
     let help = match token.as_str() {
-        "and" | "AND" => Some("write `&&`"),
         "or" | "OR" => Some("write `||`"),
         "not" | "NOT" => Some("write `!`"),
         "=" => Some("write `==`"),
-        "&" => Some("write `&&`"),
+        "and" | "AND" | "&" => Some("write `&&`"),
         "|" => Some("for \"or\" write `||`; there are no filters"),
         _ => None,
     };
