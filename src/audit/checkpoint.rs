@@ -4,6 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use super::files::{self, Layout};
+use super::merkle::as_base64;
 use super::note::{Signer, Verifier};
 use super::{Error, Hash, Problem};
 
@@ -15,6 +16,7 @@ pub struct Checkpoint {
     /// The number of records.
     pub size: u64,
     /// The root of the Merkle tree over them.
+    #[serde(serialize_with = "as_base64")]
     pub root: Hash,
     /// The signed note: three lines, an empty one, and signatures.
     pub note: String,

@@ -1,9 +1,15 @@
 //! The Merkle tree of RFC 6962 section 2.1, as far as an append-only writer needs it.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
 /// A SHA-256 hash.
 pub type Hash = [u8; 32];
+
+/// A hash in base64, as checkpoints and records spell it.
+pub(super) fn as_base64<S: serde::Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&STANDARD.encode(hash))
+}
 
 /// The hash of one record's line, without its newline. The prefix keeps a leaf from passing as a node.
 pub(super) fn leaf(line: &[u8]) -> Hash {

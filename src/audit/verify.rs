@@ -9,6 +9,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::files::{self, Layout, Lock};
 use super::log::TIMEOUT;
 use super::merkle::Frontier;
+use super::merkle::as_base64;
 use super::note::Verifier;
 use super::record::{LineError, Record, encode};
 use super::segment::{self, Line, Lines};
@@ -25,6 +26,7 @@ pub struct Report {
     /// The records there are.
     pub records: u64,
     /// The root of the tree over them.
+    #[serde(serialize_with = "as_base64")]
     pub root: Hash,
     /// The valid checkpoints.
     pub checkpoints: u64,

@@ -1,3 +1,4 @@
+use std::env;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{self, Child, Stdio};
@@ -9,9 +10,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Channel, Error, Message};
+use crate::value::INHERITED;
 
 /// A program that gets the body on its standard input, and the rest in `TL_MESSAGE_ID`, `TL_WHEN`, `TL_PIPELINE`,
-/// `TL_RUN` and `TL_SUBJECT`. No shell.
+/// `TL_RUN` and `TL_SUBJECT`. It runs without a shell, in the folder of the pipeline file, and inherits as little as a
+/// `run` does.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Command {
@@ -28,11 +31,14 @@ impl Channel for Command {
         let (program, arguments) = self.run.split_first().ok_or_else(|| self.refused("no program is named"))?;
         let mut child = process::Command::new(program)
             .args(arguments)
+            .env_clear()
+            .envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))))
             .env("TL_MESSAGE_ID", &message.id)
             .env("TL_WHEN", &message.when)
             .env("TL_PIPELINE", &message.pipeline)
             .env("TL_RUN", &message.run)
             .env("TL_SUBJECT", &message.subject)
+            .current_dir(&message.folder)
             .stdin(Stdio::piped())
             // What it prints would mix with the report of the run.
             .stdout(Stdio::null())

@@ -37,7 +37,9 @@ fn verify(folder: &Path, json: bool, output: &mut Output) -> Done {
 fn show(folder: &Path, filter: Filter, last: Option<usize>, json: bool, output: &mut Output) -> Done {
     let mut kept = VecDeque::new();
     let mut problems = Vec::new();
+    let mut any = false;
     for record in audit::read(folder, filter).map_err(|error| vec![audit_error(&error)])? {
+        any |= record.is_ok();
         match (record, last) {
             (Ok(record), Some(last)) => {
                 kept.push_back(record);
@@ -50,6 +52,9 @@ fn show(folder: &Path, filter: Filter, last: Option<usize>, json: bool, output: 
         }
     }
     kept.iter().for_each(|record| print(record, json, output));
+    if !any && problems.is_empty() {
+        output.hint("no record fits");
+    }
     if problems.is_empty() { Ok(0) } else { Err(problems) }
 }
 

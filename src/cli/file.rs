@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::diagnostic::Diagnostic;
+use crate::report::Progress;
 
-/// Where bytes come from: a file, or standard input.
-pub(super) fn input(path: Option<&Path>) -> Result<Box<dyn Read + Send>, Vec<Diagnostic>> {
+/// Where bytes come from: a file, or standard input. Shows progress on a terminal.
+pub(super) fn input(path: Option<&Path>) -> Result<Progress<Box<dyn Read + Send>>, Vec<Diagnostic>> {
     match path.filter(|path| *path != Path::new("-")) {
-        None => Ok(Box::new(io::stdin())),
+        None => Ok(Progress::new(Box::new(io::stdin()), None)),
         Some(path) => match File::open(path) {
-            Ok(file) => Ok(Box::new(file)),
+            Ok(file) => {
+                let size = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|about| about.len());
+                Ok(Progress::new(Box::new(file), size))
+            }
             Err(error) => {
                 let message = format!("the file `{}` cannot be read", path.display());
                 Err(vec![Diagnostic::failure("TL0710", message).cause(&error)])

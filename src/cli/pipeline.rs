@@ -10,7 +10,7 @@ use super::arguments::{Inputs, Plan, ReporterKind, Run, Schema, Validate};
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::expression::did_you_mean;
-use crate::pipeline::{self, pipeline_schema, stage_schema};
+use crate::pipeline::{pipeline_schema, stage_schema};
 use crate::report::{Human, JsonLines, Output, Reporter, render_plan};
 use crate::run::{self, Options};
 use crate::stages::{self, Cancel, Stop};
@@ -20,7 +20,7 @@ use crate::value::schema_of;
 pub(super) fn validate(command: &Validate, output: &mut Output) -> Done {
     let mut found = Vec::new();
     for file in &command.files {
-        match pipeline::load(file) {
+        match run::check(file) {
             Ok(_) if command.json => {}
             Ok(_) => output.text(&format!("{}: fine\n", file.display())),
             Err(problems) => found.extend(problems),

@@ -100,7 +100,8 @@ impl<W: Work> Engine<W> {
                     None => unreachable!("the engine itself holds a sender"),
                 },
                 reason = cancel.stopped(), if engine.stopped.is_none() => engine.stop(reason),
-                () = over, if engine.stopped.is_none() => engine.stop(Stop::RunTimeout),
+                // The time of a run is that of its main part: `finally` happens whatever the time.
+                () = over, if engine.stopped.is_none() && !engine.machine.is_in_finally() => engine.stop(Stop::RunTimeout),
                 _ = ticks.tick(), if !engine.active.is_empty() => engine.tell_progress(),
             }
         }

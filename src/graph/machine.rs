@@ -171,6 +171,11 @@ impl Machine {
         self.draw_consequences();
     }
 
+    /// Whether only stages of `finally` are left.
+    pub fn is_in_finally(&self) -> bool {
+        self.main_left == 0
+    }
+
     /// What the status functions of a stage's `if` answer.
     pub fn status(&self, stage: usize) -> Status {
         let watched: Vec<usize> = if self.is_finally[stage] && self.needs[stage].is_empty() {

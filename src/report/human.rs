@@ -19,6 +19,8 @@ pub struct Human<W> {
     running: BTreeMap<String, Running>,
     width: usize,
     counts: BTreeMap<&'static str, usize>,
+    /// Whether the log has the run.
+    recorded: bool,
 }
 
 struct Running {
@@ -34,7 +36,7 @@ impl<W: Write + Send> Human<W> {
     }
 
     fn with(to: W, style: Style, bars: Option<MultiProgress>) -> Self {
-        Self { to, style, bars, running: BTreeMap::new(), width: 0, counts: BTreeMap::new() }
+        Self { to, style, bars, running: BTreeMap::new(), width: 0, counts: BTreeMap::new(), recorded: false }
     }
 
     fn say(&mut self, text: &str) {
@@ -143,7 +145,10 @@ impl<W: Write + Send> Reporter for Human<W> {
                 }
             }
             What::Problem { error } => self.problem(error),
-            What::Checkpoint { size, root } => self.say(&format!("audit log: {size} records signed, root {root}\n")),
+            What::Checkpoint { size, root } => {
+                self.recorded = true;
+                self.say(&format!("audit log: {size} records signed, root {root}\n"));
+            }
             What::RunEnded { outcome, exit_code, seconds, error } => {
                 if let Some(error) = error {
                     self.problem(error);
@@ -152,11 +157,13 @@ impl<W: Write + Send> Reporter for Human<W> {
                 let counts = if counts.is_empty() { "nothing ran".to_owned() } else { counts.join(", ") };
                 let word = self.word(*outcome, 0);
                 let mut text = format!("{word} in {}: {counts}\n", human_duration(*seconds));
-                if *exit_code != 0 {
+                if *exit_code != 0 && self.recorded {
                     text.push_str(&format!(
                         "exit code {exit_code}; `tl audit show --run {}` has the record\n",
                         event.run
                     ));
+                } else if *exit_code != 0 {
+                    text.push_str(&format!("exit code {exit_code}\n"));
                 }
                 self.say(&text);
             }
@@ -169,7 +176,7 @@ fn summary(outputs: &Map<String, Json>, bytes: u64, seconds: f64) -> String {
     let number = |name: &str| outputs.get(name).and_then(Json::as_u64);
     let mut words = Vec::new();
     if let Some(files) = number("files") {
-        words.push(format!("{files} files"));
+        words.push(if files == 1 { "1 file".to_owned() } else { format!("{files} files") });
     }
     if let Some(bytes) = number("bytes").or_else(|| number("checked_bytes")).or((bytes > 0).then_some(bytes)) {
         words.push(human_bytes(bytes as f64));

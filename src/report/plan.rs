@@ -17,7 +17,7 @@ pub fn render_plan(plan: &PlanReport, style: Style) -> String {
         for stage in step {
             let name = style.green(&stage.name);
             let last = if stage.finally { " (finally, whatever happened)" } else { "" };
-            text.push_str(&format!("  {name}: {} {}{last}\n", stage.kind, stage.about));
+            text.push_str(&format!("  {name} ({}): {}{last}\n", stage.kind, stage.about));
             if !stage.needs.is_empty() {
                 text.push_str(&format!("      after {}\n", stage.needs.join(", ")));
             }

@@ -40,15 +40,29 @@ pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) ->
         })
     };
     let stopped = cancel.reason().is_some();
+    let victims: Vec<Option<(Outcome, String)>> = results
+        .iter()
+        .enumerate()
+        .map(|(place, result)| if stopped || result.is_ok() { None } else { victim(place, streams, &names) })
+        .collect();
+    let culprit = (0..names.len()).find(|&place| results[place].is_err() && victims[place].is_none());
     names
         .iter()
         .zip(results)
-        .enumerate()
-        .map(|(place, ((stage, _), result))| {
-            let victim = if stopped || result.is_ok() { None } else { victim(place, streams, &names) };
-            Ended { stage: *stage, result, victim }
+        .zip(victims)
+        .map(|(((stage, _), result), victim)| match (result, culprit) {
+            // A chain commits together: what a stage gave to one that then failed went nowhere.
+            (Ok(_), Some(culprit)) => {
+                let reason = format!("`{}` failed", names[culprit].1);
+                Ended { stage: *stage, result: Err(lost()), victim: Some((Outcome::Cancelled, reason)) }
+            }
+            (result, _) => Ended { stage: *stage, result, victim },
         })
         .collect()
+}
+
+fn lost() -> Diagnostic {
+    Diagnostic::failure("TL0604", "what this stage gave was not kept")
 }
 
 /// Whether a stage failed only because a neighbour did.

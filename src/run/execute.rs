@@ -1,5 +1,4 @@
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -20,7 +19,7 @@ use crate::event::{Event, Outcome, What};
 use crate::graph::Plan;
 use crate::pipeline::When;
 use crate::stages::{Cancel, Ledger, Places, Recorder, Shared, Stop};
-use crate::state::StateDir;
+use crate::state::{StateDir, WorkDir};
 use crate::value::{Digest, Masker};
 
 /// How to run a pipeline.
@@ -79,7 +78,7 @@ struct Ready {
     recorder: Arc<LogRecorder>,
     shared: Arc<Shared>,
     audit: PathBuf,
-    folder: PathBuf,
+    folder: WorkDir,
 }
 
 /// Why a run could not start, with what there is to tell somebody of it.
@@ -156,19 +155,20 @@ fn prepare(
         contexts,
         shared: Arc::clone(&shared),
         recorder: Arc::clone(&recorder),
-        folder: folder.clone(),
+        folder: folder.path().to_owned(),
         spools: Mutex::default(),
     });
     Ok(Ready { work, recorder, shared, audit, folder })
 }
 
 /// Puts the start on record and makes the work folder.
-fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) -> Result<PathBuf> {
+fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) -> Result<WorkDir> {
     use sha2::{Digest as _, Sha256};
     let text = loaded.document.text();
     let digest = Digest { sha256: Sha256::digest(text).into(), size: text.len() as u64 };
-    let inputs: BTreeMap<&String, String> =
-        loaded.inputs.iter().map(|(name, value)| (name, value.to_string())).collect();
+    // The log has no floats: canonical JSON writes them in a way that few programs agree on.
+    let plain = |value: &Json| if value.is_f64() { value.to_string().into() } else { value.clone() };
+    let inputs: Map<String, Json> = loaded.inputs.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
     let data = json!({
         "pipeline": loaded.pipeline.name,
         "file": loaded.document.name(),
@@ -193,8 +193,12 @@ fn object(value: Json) -> Map<String, Json> {
 /// The run could not start: says so on record, to the people who want to know, and with the exit code.
 fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
     let NotReady { errors, with } = not_ready;
-    let first = errors[0].clone();
-    for error in &errors[1..] {
+    let exit_code = errors.first().map_or(1, |first| first.kind.exit_code());
+    let (last, others) = match errors.split_last() {
+        Some((last, others)) => (Some(last.clone()), others),
+        None => (None, &[][..]),
+    };
+    for error in others {
         tell(teller, What::Problem { error: error.clone() });
     }
     if let Some((recorder, shared, loaded)) = with {
@@ -207,26 +211,27 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
             stages: Vec::new(),
             audit: None,
             error: Some(lines.join("\n")),
-            loaded: &loaded,
+            document: &loaded.document,
+            pipeline: &loaded.pipeline,
         };
         tokio::task::block_in_place(|| notify::tell(&shared, &news, false, &mut |what| tell(teller, what)));
-        if let Err(error) = recorded.and_then(|()| recorder.checkpoint().map(drop)) {
-            tell(teller, What::Problem { error });
+        match recorded.and_then(|()| recorder.checkpoint()) {
+            Ok(signed) => tell(teller, What::Checkpoint { size: signed.size, root: signed.root }),
+            Err(error) => tell(teller, What::Problem { error }),
         }
     }
-    let exit_code = first.kind.exit_code();
     let seconds = began.elapsed().as_secs_f64();
-    tell(teller, What::RunEnded { outcome: Outcome::Blocked, exit_code, seconds, error: Some(first) });
+    tell(teller, What::RunEnded { outcome: Outcome::Blocked, exit_code, seconds, error: last });
     exit_code
 }
 
 async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> u8 {
     let Ready { work, recorder, shared, audit, folder } = ready;
-    let news = |when, seconds, stages, audit, error| News { when, seconds, stages, audit, error, loaded: &work.loaded };
+    let (document, pipeline) = (&work.loaded.document, &work.loaded.pipeline);
+    let news = |when, seconds, stages, audit, error| News { when, seconds, stages, audit, error, document, pipeline };
     tokio::task::block_in_place(|| {
         notify::tell(&shared, &news(When::Started, 0.0, Vec::new(), None, None), false, &mut |what| tell(teller, what));
     });
-    let pipeline = &work.loaded.pipeline;
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     let max_parallel = pipeline.max_parallel.map_or(cores, |most| usize::from(most.get()));
     let timeout = pipeline.timeout.map(crate::value::Duration::get);
@@ -247,7 +252,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     let (outcome, exit_code) = exit::verdict(&finished);
 
     tokio::task::block_in_place(|| {
-        remove_work(&folder, teller);
+        remove_work(folder, teller);
         let recovered = matches!(outcome, Outcome::Success | Outcome::Warning)
             && pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
             && notify::failed_before(&audit, &shared.pipeline, &shared.run);
@@ -290,9 +295,10 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     })
 }
 
-fn remove_work(folder: &Path, teller: &Mutex<Teller>) {
-    if let Err(error) = std::fs::remove_dir_all(folder) {
-        let message = format!("the work folder `{}` could not be removed", folder.display());
+fn remove_work(folder: WorkDir, teller: &Mutex<Teller>) {
+    let path = folder.path().display().to_string();
+    if let Err(error) = folder.remove() {
+        let message = format!("the work folder `{path}` could not be removed");
         tell(teller, What::Problem { error: Diagnostic::warning("TL0708", message).cause(&error) });
     }
 }

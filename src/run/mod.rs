@@ -15,5 +15,5 @@ mod work;
 
 pub use execute::{Options, execute};
 pub use plan::{PlanReport, StageReport, plan};
-pub use prepare::{Loaded, load};
+pub use prepare::{Loaded, check, load};
 pub use recorder::audit_error;

@@ -1,15 +1,15 @@
 //! Whom to tell, and what.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use super::prepare::Loaded;
 use crate::audit;
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::{Outcome, What};
-use crate::pipeline::{Notification, When};
+use crate::pipeline::{Document, Notification, Pipeline, When};
 use crate::stages::{Shared, deliver};
 use crate::template;
 
@@ -23,7 +23,8 @@ pub(super) struct News<'a> {
     pub(super) audit: Option<Json>,
     /// Why the run could not start or was stopped.
     pub(super) error: Option<String>,
-    pub(super) loaded: &'a Loaded,
+    pub(super) document: &'a Document,
+    pub(super) pipeline: &'a Pipeline,
 }
 
 /// The word for an outcome in `notify.when`.
@@ -40,7 +41,7 @@ pub(super) fn when(outcome: Outcome) -> When {
 
 /// Tells everybody who wants to know. A message that is not delivered changes nothing of the run.
 pub(super) fn tell(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut dyn FnMut(What)) {
-    for (number, notification) in news.loaded.pipeline.notify.iter().enumerate() {
+    for (number, notification) in news.pipeline.notify.iter().enumerate() {
         let when = if recovered && notification.when.contains(&When::Recovered) {
             When::Recovered
         } else if notification.when.contains(&news.when) {
@@ -80,34 +81,16 @@ fn told(channel: &str, when: When, subject: &str, body: &str, result: Result<Str
 }
 
 fn message(shared: &Shared, news: &News<'_>, about: &Notification, when: When, number: usize) -> Result<Message> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let mut values = json!({
-        "pipeline": shared.pipeline,
-        "description": news.loaded.pipeline.description,
-        "file": news.loaded.document.name(),
-        "run": shared.run,
-        "when": when.word(),
-        "result": when.word(),
-        "seconds": news.seconds,
-        "host": host,
-        "stages": news.stages,
-        "audit": news.audit,
-        "error": news.error,
-    });
+    let mut values = values(news, &shared.run, when);
     shared.masker.mask_json(&mut values);
-    let template = match &about.template {
-        Some(path) => {
-            let path = shared.base.join(path);
-            Some(fs::read_to_string(&path).map_err(|error| {
-                Diagnostic::failure("TL0671", format!("the template `{}` cannot be read", path.display())).cause(&error)
-            })?)
+    let text = match fill(&shared.base, about, &values) {
+        Ok(text) => text,
+        // The file was proven with this template, but it may have changed since. Better a plain message than none.
+        Err(error) => {
+            let plain = template::render(None, &values).map_err(|_| error.clone())?;
+            format!("{plain}{}\n", error.one_line())
         }
-        None => None,
     };
-    let text = template::render(template.as_deref(), &values).map_err(|error| {
-        let name = about.template.as_deref().unwrap_or("default");
-        Diagnostic::failure("TL0671", format!("the template `{name}` cannot be filled")).cause(&error)
-    })?;
     // The first line is the subject, as in a git commit.
     let (subject, body) = text.split_once('\n').unwrap_or((&text, ""));
     Ok(Message {
@@ -118,11 +101,78 @@ fn message(shared: &Shared, news: &News<'_>, about: &Notification, when: When, n
         run: shared.run.clone(),
         subject: subject.to_owned(),
         body: body.trim_start_matches('\n').to_owned(),
+        folder: shared.base.clone(),
     })
 }
 
+/// What a template may use.
+fn values(news: &News<'_>, run: &str, when: When) -> Json {
+    json!({
+        "pipeline": news.pipeline.name,
+        "description": news.pipeline.description,
+        "file": news.document.name(),
+        "run": run,
+        "when": when.word(),
+        "result": when.word(),
+        "seconds": news.seconds,
+        "host": rustix::system::uname().nodename().to_string_lossy(),
+        "stages": news.stages,
+        "audit": news.audit,
+        "error": news.error,
+    })
+}
+
+fn fill(base: &Path, about: &Notification, values: &Json) -> Result<String> {
+    let template = match &about.template {
+        Some(path) => {
+            let path = base.join(path);
+            Some(fs::read_to_string(&path).map_err(|error| {
+                Diagnostic::usage("TL0671", format!("the template `{}` cannot be read", path.display())).cause(&error)
+            })?)
+        }
+        None => None,
+    };
+    template::render(template.as_deref(), values).map_err(|error| {
+        let name = about.template.as_deref().unwrap_or("default");
+        Diagnostic::usage("TL0671", format!("the template `{name}` cannot be filled"))
+            .cause(&error)
+            .help("it may use pipeline, description, file, run, when, result, seconds, host, stages, audit, error")
+    })
+}
+
+/// Fills each template as each of its occasions would: a mistake in the message of a failure must not wait for one.
+pub(super) fn check_templates(document: &Document, pipeline: &Pipeline) -> Vec<Diagnostic> {
+    let stage =
+        |result: &str, detail: Json| json!({ "name": "stage", "result": result, "seconds": 1.5, "detail": detail });
+    let mut found = Vec::new();
+    for (number, about) in pipeline.notify.iter().enumerate().filter(|(_, about)| about.template.is_some()) {
+        for &when in &about.when {
+            let ran = !matches!(when, When::Started | When::Blocked);
+            let news = News {
+                when,
+                seconds: 1.5,
+                stages: if ran {
+                    vec![stage("success", Json::Null), stage("failure", "why".into())]
+                } else {
+                    Vec::new()
+                },
+                audit: ran.then(|| json!({ "size": 12, "root": "root" })),
+                error: (when == When::Blocked).then(|| "why".to_owned()),
+                document,
+                pipeline,
+            };
+            if let Err(error) = fill(document.folder(), about, &values(&news, "run", when)) {
+                let pointer = format!("/notify/{number}/template");
+                found.push(error.at(document.at_value(&pointer)).label(format!("for `{}`", when.word())));
+                break;
+            }
+        }
+    }
+    found
+}
+
 /// Whether the run before this one, of the same pipeline, did not succeed.
-pub(super) fn failed_before(folder: &std::path::Path, pipeline: &str, run: &str) -> bool {
+pub(super) fn failed_before(folder: &Path, pipeline: &str, run: &str) -> bool {
     let filter = audit::Filter { kind: Some("run.finished".to_owned()), ..audit::Filter::default() };
     let Ok(records) = audit::read(folder, filter) else { return false };
     let last = records

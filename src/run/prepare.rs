@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value as Json};
 
 use super::contexts::Contexts;
+use super::notify;
 use crate::channels::{self, Channel};
 use crate::diagnostic::{Diagnostic, Kind, Result};
 use crate::expression::Values;
@@ -26,9 +27,16 @@ pub struct Loaded {
     pub inputs: Map<String, Json>,
 }
 
+/// Reads a file and proves it, with the templates of its messages. Fails with all that is wrong.
+pub fn check(path: &Path) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
+    let (document, pipeline) = pipeline::load(path)?;
+    let found = notify::check_templates(&document, &pipeline);
+    if found.is_empty() { Ok((document, pipeline)) } else { Err(found) }
+}
+
 /// Reads a file, proves it, and settles its inputs. Fails with all that is wrong.
 pub fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec<Diagnostic>> {
-    let (document, pipeline) = pipeline::load(path)?;
+    let (document, pipeline) = check(path)?;
     let inputs = resolve_inputs(&pipeline.inputs, given)?;
     Ok(Loaded { document, pipeline, inputs })
 }

@@ -79,7 +79,7 @@ impl PipelineWork {
             let mut sources = self.spooled_needs(stage);
             sources.extend(incoming.take());
             let sink = if place + 1 < stages.len() {
-                let (sink, source, broken) = stream();
+                let (sink, source, broken) = stream(self.flow(stages[place + 1]) == Flow::Sink);
                 incoming = Some((ArtifactRef::of(&self.plan.stages[stage].name), source));
                 streams.push(broken);
                 Some(sink)
@@ -198,14 +198,16 @@ impl PipelineWork {
             .collect()
     }
 
+    fn flow(&self, stage: usize) -> Flow {
+        self.plan.stages[stage].stage.uses.as_deref().and_then(stages::find).map_or(Flow::None, |kind| kind.flow)
+    }
+
     /// A file for the artifact of a stage that gives one, at the end of its chain.
     fn spool(&self, stage: usize, attempt: u32) -> Option<Sink> {
-        let planned = &self.plan.stages[stage];
-        let flow = planned.stage.uses.as_deref().and_then(stages::find).map_or(Flow::None, |kind| kind.flow);
-        if !matches!(flow, Flow::Source | Flow::Filter) {
+        if !matches!(self.flow(stage), Flow::Source | Flow::Filter) {
             return None;
         }
-        let spool = Spool::new(self.folder.join(format!("{}-{attempt}.artifact", planned.name)));
+        let spool = Spool::new(self.folder.join(format!("{}-{attempt}.artifact", self.plan.stages[stage].name)));
         self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert(stage, spool.clone());
         Some(Sink::File(spool))
     }

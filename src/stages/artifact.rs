@@ -89,7 +89,7 @@ pub enum Source {
 
 enum Parcel {
     Block(Vec<u8>),
-    End(Digest),
+    End(Option<Digest>),
 }
 
 /// The producer's end of a stream.
@@ -97,6 +97,7 @@ pub struct StreamSink {
     blocks: SyncSender<Parcel>,
     empty: Receiver<Vec<u8>>,
     broken: Arc<Broken>,
+    hashed: bool,
 }
 
 /// The consumer's end of a stream.
@@ -118,13 +119,14 @@ impl std::fmt::Debug for StreamSource {
     }
 }
 
-/// A stream between two stages that run at the same time, and what becomes of it.
-pub fn stream() -> (Sink, Source, Arc<Broken>) {
+/// A stream between two stages that run at the same time, and what becomes of it. `hashed` where the consumer compares
+/// what it did with the digest of what it was given; a filter has no use for one.
+pub fn stream(hashed: bool) -> (Sink, Source, Arc<Broken>) {
     let (blocks_in, blocks_out) = sync_channel(BLOCKS);
     let (empty_in, empty_out) = channel();
     let broken = Arc::new(Broken::default());
     (
-        Sink::Stream(StreamSink { blocks: blocks_in, empty: empty_out, broken: Arc::clone(&broken) }),
+        Sink::Stream(StreamSink { blocks: blocks_in, empty: empty_out, broken: Arc::clone(&broken), hashed }),
         Source::Stream(StreamSource { blocks: blocks_out, empty: empty_in, broken: Arc::clone(&broken) }),
         broken,
     )
@@ -134,7 +136,7 @@ pub fn stream() -> (Sink, Source, Arc<Broken>) {
 pub struct ArtifactWriter {
     to: WriteTo,
     cancel: Cancel,
-    hash: Sha256,
+    hash: Option<Sha256>,
     size: u64,
 }
 
@@ -146,32 +148,34 @@ enum WriteTo {
 impl ArtifactWriter {
     /// Opens a sink for writing. A file is made with mode 0600.
     pub fn new(sink: Sink, cancel: Cancel) -> io::Result<Self> {
+        let hashed = match &sink {
+            Sink::Stream(sink) => sink.hashed,
+            Sink::File(_) => true,
+        };
         let to = match sink {
             Sink::Stream(sink) => WriteTo::Stream { sink, block: Vec::with_capacity(BLOCK), finished: false },
             Sink::File(spool) => WriteTo::File(create_private(&spool.path)?, spool),
         };
-        Ok(Self { to, cancel, hash: Sha256::new(), size: 0 })
-    }
-
-    /// SHA-256 and length of what was taken so far.
-    pub fn so_far(&self) -> ([u8; 32], u64) {
-        (self.hash.clone().finalize().into(), self.size)
+        Ok(Self { to, cancel, hash: hashed.then(Sha256::new), size: 0 })
     }
 
     /// Says that this was all, and what it was.
-    pub fn finish(mut self) -> io::Result<Digest> {
+    pub fn finish(mut self) -> io::Result<()> {
         self.flush()?;
-        let (sha256, size) = self.so_far();
-        let digest = Digest { sha256, size };
+        let digest = self.hash.take().map(|hash| Digest { sha256: hash.finalize().into(), size: self.size });
         match &mut self.to {
             WriteTo::Stream { sink, finished, .. } => {
                 sink.blocks.send(Parcel::End(digest)).map_err(|_| sink.let_go())?;
                 *finished = true;
             }
             // Not synced: a spool lives no longer than its run.
-            WriteTo::File(_, spool) => drop(spool.digest.set(digest)),
+            WriteTo::File(_, spool) => {
+                if let Some(digest) = digest {
+                    spool.digest.set(digest).map_err(|_| io::Error::other("an artifact ends once"))?;
+                }
+            }
         }
-        Ok(digest)
+        Ok(())
     }
 }
 
@@ -202,7 +206,9 @@ impl Write for ArtifactWriter {
             }
             WriteTo::File(file, _) => file.write(bytes)?,
         };
-        self.hash.update(&bytes[..taken]);
+        if let Some(hash) = &mut self.hash {
+            hash.update(&bytes[..taken]);
+        }
         self.size += taken as u64;
         Ok(taken)
     }
@@ -228,6 +234,7 @@ impl Drop for ArtifactWriter {
 pub struct ArtifactReader {
     from: ReadFrom,
     cancel: Cancel,
+    ended: bool,
     digest: Option<Digest>,
 }
 
@@ -246,14 +253,14 @@ impl ArtifactReader {
                 ReadFrom::File { file: File::open(spool.path)?, left: digest.size, digest }
             }
         };
-        Ok(Self { from, cancel, digest: None })
+        Ok(Self { from, cancel, ended: false, digest: None })
     }
 }
 
 impl Read for ArtifactReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         stopped(&self.cancel)?;
-        if self.digest.is_some() || buffer.is_empty() {
+        if self.ended || buffer.is_empty() {
             return Ok(0);
         }
         match &mut self.from {
@@ -270,7 +277,7 @@ impl Read for ArtifactReader {
                             }
                         }
                         Ok(Parcel::End(digest)) => {
-                            self.digest = Some(digest);
+                            (self.ended, self.digest) = (true, digest);
                             return Ok(0);
                         }
                         Err(_) => {
@@ -292,7 +299,7 @@ impl Read for ArtifactReader {
                     if *left > 0 {
                         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the spooled artifact was cut"));
                     }
-                    self.digest = Some(*digest);
+                    (self.ended, self.digest) = (true, Some(*digest));
                 }
                 Ok(read)
             }
@@ -309,7 +316,7 @@ impl Body for ArtifactReader {
 impl Drop for ArtifactReader {
     fn drop(&mut self) {
         // A consumer that goes before the end breaks the stream, whatever the producer finds out about it.
-        if let (ReadFrom::Stream { source, .. }, None) = (&self.from, self.digest)
+        if let (ReadFrom::Stream { source, .. }, false) = (&self.from, self.ended)
             && !source.broken.by_writer.load(Ordering::SeqCst)
         {
             source.broken.by_reader.store(true, Ordering::SeqCst);
@@ -335,7 +342,7 @@ mod tests {
     use super::*;
 
     fn ends() -> (ArtifactWriter, ArtifactReader, Arc<Broken>) {
-        let (sink, source, broken) = stream();
+        let (sink, source, broken) = stream(true);
         let cancel = Cancel::default();
         (ArtifactWriter::new(sink, cancel.clone()).unwrap(), ArtifactReader::new(source, cancel).unwrap(), broken)
     }
@@ -347,12 +354,14 @@ mod tests {
         let sent = bytes.clone();
         let producer = std::thread::spawn(move || {
             writer.write_all(&sent).unwrap();
-            writer.finish().unwrap()
+            writer.finish().unwrap();
         });
         let mut back = Vec::new();
         reader.read_to_end(&mut back).unwrap();
         assert_eq!(back, bytes);
-        assert_eq!(reader.digest(), Some(producer.join().unwrap()));
+        producer.join().unwrap();
+        let digest = Digest { sha256: Sha256::digest(&bytes).into(), size: bytes.len() as u64 };
+        assert_eq!(reader.digest(), Some(digest));
         drop(reader);
         assert!(!broken.by_reader.load(Ordering::SeqCst) && !broken.by_writer.load(Ordering::SeqCst));
     }

@@ -19,7 +19,7 @@ use super::assert::SKIP;
 use super::{Context, Told};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::Stream;
-use crate::value::Secret;
+use crate::value::{INHERITED, Secret};
 
 /// The type of a declared output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -48,8 +48,6 @@ pub struct Command {
     pub retry_exit_codes: Vec<u8>,
 }
 
-/// What a child inherits from tl's own environment. Everything else may be a secret.
-const INHERITED: [&str; 5] = ["PATH", "HOME", "TZ", "LANG", "TMPDIR"];
 /// The exit code that says: nothing to do.
 const EXIT_SKIPPED: i32 = 75;
 /// How long a child has between TERM and KILL.
@@ -86,7 +84,13 @@ impl Command {
                 status = child.wait() => break status,
                 _ = &mut lines, if !silent => silent = true,
                 stop = context.cancel.stopped() => {
-                    end(&mut child).await;
+                    // Its last words count: it may say why it did not end sooner.
+                    let last_words = async {
+                        if !silent {
+                            let _late = timeout(GRACE + DRAIN, &mut lines).await;
+                        }
+                    };
+                    tokio::join!(end(&mut child), last_words);
                     return Err(stop.diagnostic());
                 }
             }
@@ -212,14 +216,34 @@ fn parse_outputs(text: &str) -> std::result::Result<BTreeMap<String, String>, St
 async fn tell_lines(context: &Context, stream: Stream, from: Option<impl AsyncRead + Unpin>) {
     let Some(from) = from else { return };
     let mut from = BufReader::new(from);
+    let masker = &context.shared.masker;
+    let say = |text: &str| {
+        let text = masker.mask(text.trim_end_matches(['\n', '\r']));
+        (context.tell)(Told::Line(stream, text));
+    };
+    let mut text = String::new();
     // A stream that cannot be read any more has said all that it will.
-    while let Ok(Some(line)) = next_line(&mut from).await {
-        (context.tell)(Told::Line(stream, context.shared.masker.mask(&line)));
+    while let Ok(Some(piece)) = next_piece(&mut from).await {
+        text.push_str(&piece);
+        if text.ends_with('\n') {
+            say(&text);
+            text.clear();
+        } else {
+            // A long line in pieces: a secret that the cut goes through waits for its other half.
+            let settled = masker.settled(&text);
+            if settled > 0 {
+                say(&text[..settled]);
+                text.drain(..settled);
+            }
+        }
+    }
+    if !text.is_empty() {
+        say(&text);
     }
 }
 
-/// A line without its end, in pieces where it is long: a child that writes no line end must not fill the memory.
-async fn next_line(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<String>> {
+/// A line with its end, or a piece of a long one: a child that writes no line end must not fill the memory.
+async fn next_piece(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     loop {
         let available = from.fill_buf().await?;
@@ -238,8 +262,7 @@ async fn next_line(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<
     if line.is_empty() {
         return Ok(None);
     }
-    let text = String::from_utf8_lossy(&line);
-    Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
+    Ok(Some(String::from_utf8_lossy(&line).into_owned()))
 }
 
 /// Ends a child and its whole group: TERM, a while, KILL.

@@ -3,7 +3,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::artifact::ArtifactRef;
-use super::encrypt::{Input, threads};
+use super::encrypt::threads;
+use super::reading::Metered;
 use super::{Context, Flow, Severity, Stage};
 use crate::crypto::{self, Key};
 use crate::diagnostic::{Diagnostic, Result};
@@ -54,7 +55,7 @@ impl Stage for Decrypt {
         let recipients: Vec<String> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
         let keys: Vec<Key> = identities.into_iter().map(Key::X25519).collect();
         context.record("key.used", Severity::Notice, json!({ "recipients": recipients }))?;
-        let mut input = Input { reader: context.open(&self.artifact)?, context };
+        let mut input = Metered { reader: context.open(&self.artifact)?, context };
         let (artifact, mut output) = context.create()?;
         crypto::open(&keys, &mut input, &mut output, threads())
             .map_err(|error| context.cancel.check().err().unwrap_or_else(|| error.into()))?;

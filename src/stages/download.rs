@@ -1,9 +1,10 @@
-use std::io::{Read, Write};
+use std::io::Write;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifact::ArtifactRef;
+use super::reading::read_object;
 use super::upload::parse_key;
 use super::{Context, Flow, Stage};
 use crate::diagnostic::{Diagnostic, Kind, Result};
@@ -43,24 +44,16 @@ impl Stage for Download {
         let kept = store.stat(&key)?.ok_or_else(|| Error::NoObject { uri: uri.clone() })?;
         let mut object = store.get(&key)?;
         let (artifact, mut writer) = context.create()?;
-        let mut block = vec![0; 256 * 1024];
-        loop {
-            context.cancel.check()?;
-            let read = object.read(&mut block).map_err(|error| Error::from_io(&uri, error))?;
-            if read == 0 {
-                break;
-            }
-            writer.write_all(&block[..read]).map_err(|error| write_failed(context, &error))?;
-            context.meter.add_bytes(read as u64);
-        }
-        let (hash, size) = writer.so_far();
-        if size != kept.size || kept.sha256.is_some_and(|kept| kept != hash) {
+        let found = read_object(context, &uri, &mut object, |block| {
+            writer.write_all(block).map_err(|error| write_failed(context, &error))
+        })?;
+        if found.size != kept.size || kept.sha256.is_some_and(|kept| kept != found.sha256) {
             let message = format!("`{uri}` is not what its store keeps the digest of");
             return Err(Diagnostic::new("TL0642", Kind::Verification, message)
                 .help("the object was changed after it was delivered: take another copy"));
         }
         writer.finish().map_err(|error| write_failed(context, &error))?;
-        Ok(Outputs { artifact, bytes: size })
+        Ok(Outputs { artifact, bytes: found.size })
     }
 }
 

@@ -1,5 +1,4 @@
 use std::fs;
-use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
@@ -7,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::artifact::{ArtifactReader, ArtifactRef};
+use super::artifact::ArtifactRef;
+use super::reading::Metered;
 use super::{Context, Flow, Severity, Stage};
 use crate::crypto::{self, Recipient};
 use crate::diagnostic::{Diagnostic, Result};
@@ -47,7 +47,7 @@ impl Stage for Encrypt {
         let recipients = self.recipients()?;
         let names: Vec<String> = recipients.iter().map(ToString::to_string).collect();
         context.record("seal.intent", Severity::Info, json!({ "recipients": names }))?;
-        let mut input = Input { reader: context.open(&self.artifact)?, context };
+        let mut input = Metered { reader: context.open(&self.artifact)?, context };
         let (artifact, mut output) = context.create()?;
         let sealed = crypto::seal(&recipients, &mut input, &mut output, threads())
             .map_err(|error| context.cancel.check().err().unwrap_or_else(|| error.into()))?;
@@ -88,18 +88,4 @@ impl Encrypt {
 /// Sealing and opening use all cores.
 pub(super) fn threads() -> NonZeroUsize {
     available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-/// Counts what passes.
-pub(super) struct Input<'a> {
-    pub(super) reader: ArtifactReader,
-    pub(super) context: &'a Context,
-}
-
-impl Read for Input<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        self.context.meter.add_bytes(read as u64);
-        Ok(read)
-    }
 }

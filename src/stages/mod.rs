@@ -16,6 +16,8 @@ mod encrypt;
 mod error;
 mod kind;
 mod notify;
+mod reading;
+mod registry;
 mod upload;
 mod verify;
 
@@ -24,24 +26,5 @@ pub use cancel::{Cancel, Stop};
 pub use command::{Command, OutputType, kill_children};
 pub use context::{Checkpoint, Context, Ledger, Meter, Places, Recorder, Severity, Shared, Told, deliver};
 pub use kind::{Flow, Stage, StageKind};
+pub use registry::{KINDS, find};
 pub use upload::ObjectRef;
-
-use kind::kind;
-
-/// Every kind of stage.
-pub static KINDS: &[StageKind] = &[
-    kind::<archive::Archive>(),
-    kind::<encrypt::Encrypt>(),
-    kind::<decrypt::Decrypt>(),
-    kind::<upload::Upload>(),
-    kind::<download::Download>(),
-    kind::<verify::Verify>(),
-    kind::<audit::Audit>(),
-    kind::<notify::Notify>(),
-    kind::<assert::Assert>(),
-];
-
-/// The kind of that name.
-pub fn find(name: &str) -> Option<&'static StageKind> {
-    KINDS.iter().find(|kind| kind.name == name)
-}

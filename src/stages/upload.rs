@@ -4,11 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::artifact::{ArtifactReader, ArtifactRef};
+use super::artifact::ArtifactRef;
+use super::reading::Metered;
 use super::{Context, Flow, Severity, Stage};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::storage::Body;
-use crate::value::{Digest, ObjectKey};
+use crate::value::ObjectKey;
 
 /// Settings of `upload`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -97,24 +98,4 @@ impl Stage for Upload {
 /// The key, or what is wrong with it: it may come from an expression, so only the run can tell.
 pub(super) fn parse_key(key: &str) -> Result<ObjectKey> {
     ObjectKey::from_str(key).map_err(|error| Diagnostic::failure("TL0637", error.to_string()))
-}
-
-/// Counts what passes.
-struct Metered<'a> {
-    reader: ArtifactReader,
-    context: &'a Context,
-}
-
-impl std::io::Read for Metered<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        self.context.meter.add_bytes(read as u64);
-        Ok(read)
-    }
-}
-
-impl Body for Metered<'_> {
-    fn digest(&self) -> Option<Digest> {
-        self.reader.digest()
-    }
 }

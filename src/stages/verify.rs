@@ -1,10 +1,8 @@
-use std::io::Read;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
+use super::reading::read_object;
 use super::upload::{ObjectRef, parse_key};
 use super::{Context, Flow, Severity, Stage};
 use crate::diagnostic::{Diagnostic, Kind, Result};
@@ -112,21 +110,9 @@ fn read_back(context: &Context, store: &dyn Store, key: &ObjectKey, expected: Di
         Err(Error::NoObject { .. }) => return Err(unproven("TL0640", format!("`{uri}` is gone"))),
         other => other?,
     };
-    let mut block = vec![0; 256 * 1024];
-    let (mut hash, mut size) = (Sha256::new(), 0);
-    loop {
-        context.cancel.check()?;
-        let read = object.read(&mut block).map_err(|error| Error::from_io(&uri, error))?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&block[..read]);
-        size += read as u64;
-        context.meter.add_bytes(read as u64);
-    }
-    let found = Digest { sha256: hash.finalize().into(), size };
+    let found = read_object(context, &uri, &mut object, |_| Ok(()))?;
     if found == expected {
-        return Ok(size);
+        return Ok(found.size);
     }
     let message = format!("`{uri}` reads back as {found} where the source gave {expected}");
     Err(unproven("TL0642", message))

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::Secret;
@@ -16,6 +17,8 @@ pub const MASK: &str = "***";
 #[derive(Clone, Debug, Default)]
 pub struct Masker {
     patterns: Option<Arc<AhoCorasick>>,
+    /// The length of the longest spelling.
+    longest: usize,
 }
 
 /// Shorter spellings than this are not masked.
@@ -34,14 +37,12 @@ impl Masker {
             }
         }
         spellings.retain(|s: &Vec<u8>| s.len() >= SHORTEST);
-        if spellings.is_empty() {
-            return Self::default();
-        }
+        let Some(longest) = spellings.iter().map(Vec::len).max() else { return Self::default() };
         let patterns = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(spellings)
             .expect("a few hundred short patterns are far below the automaton's limit");
-        Self { patterns: Some(Arc::new(patterns)) }
+        Self { patterns: Some(Arc::new(patterns)), longest }
     }
 
     /// The text with every secret replaced.
@@ -50,6 +51,19 @@ impl Masker {
             Some(patterns) => patterns.replace_all(text, &vec![MASK; patterns.patterns_len()]),
             None => text.to_owned(),
         }
+    }
+
+    /// How much of a text can be masked and shown while more of it is to come: no spelling begins in that part and ends
+    /// behind it.
+    pub fn settled(&self, text: &str) -> usize {
+        let Some(patterns) = &self.patterns else { return text.len() };
+        let mut settled = text.floor_char_boundary(text.len().saturating_sub(self.longest - 1));
+        for found in patterns.find_iter(text) {
+            if found.start() < settled && found.end() > settled {
+                settled = found.end();
+            }
+        }
+        settled
     }
 
     /// Masks every string inside a JSON value, keys included.
@@ -77,6 +91,11 @@ impl Masker {
 fn add_spellings(plain: &str, into: &mut BTreeSet<Vec<u8>>) {
     let bytes = plain.as_bytes();
     into.insert(bytes.to_vec());
+    // As commands write it: whole, with and without the line end behind the secret.
+    for whole in [plain.to_owned(), format!("{plain}\n")] {
+        into.insert(STANDARD_NO_PAD.encode(&whole).into_bytes());
+        into.insert(URL_SAFE_NO_PAD.encode(&whole).into_bytes());
+    }
     for shift in 0..3 {
         into.extend(base64_core(bytes, shift, &STANDARD_NO_PAD));
         into.extend(base64_core(bytes, shift, &URL_SAFE_NO_PAD));
@@ -125,7 +144,6 @@ fn percent(bytes: &[u8], space: &str, upper: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
     #[test]
@@ -156,6 +174,24 @@ mod tests {
     fn lines_of_a_long_secret_are_hidden_one_by_one() {
         let masker = Masker::new([&Secret::new("-----BEGIN\nabcdefgh\nijklmnop\n".to_owned())]);
         assert_eq!(masker.mask("key=abcdefgh, ijklmnop."), "key=***, ***.");
+    }
+
+    #[test]
+    fn a_text_in_pieces_shows_no_part_of_a_secret() {
+        let secret = "hunter2-hunter2";
+        let masker = Masker::new([&Secret::new(secret.to_owned())]);
+        let text = format!("before {secret} between {secret}{secret} after ä");
+        for size in 1..text.chars().count() {
+            let (mut carried, mut shown) = (String::new(), String::new());
+            for piece in text.chars().collect::<Vec<_>>().chunks(size) {
+                carried.extend(piece);
+                let settled = masker.settled(&carried);
+                shown.push_str(&masker.mask(&carried[..settled]));
+                carried.drain(..settled);
+            }
+            shown.push_str(&masker.mask(&carried));
+            assert_eq!(shown, masker.mask(&text), "{size}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod digest;
 mod duration;
 mod human;
+mod inherited;
 mod kind;
 mod mask;
 mod name;
@@ -13,6 +14,7 @@ mod secret;
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
 pub use duration::{Duration, ParseDurationError};
 pub use human::{human_bytes, human_duration};
+pub use inherited::INHERITED;
 pub use kind::{Kind, schema_of};
 pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};

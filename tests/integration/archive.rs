@@ -492,24 +492,29 @@ fn three_thousand_directories_deep() {
     }
 }
 
+#[cfg(feature = "peers")]
 #[test]
 fn other_file_systems_are_entered_when_asked_for() {
-    let device = |path: &str| fs::metadata(path).unwrap().dev();
-    assert_ne!(device("/dev"), device("/dev/shm"), "the test needs /dev/shm to be mounted");
-    let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
-    let name = file.path().to_str().unwrap()[1..].to_owned();
-    let stored = |sources: &[&str]| {
-        let options = Options { one_file_system: true, ..options(Path::new("/"), sources) };
+    let base = tempfile::tempdir().unwrap();
+    let _disk = crate::program::Disk::new(&base.path().join("tree/disk"), "1m");
+    fs::write(base.path().join("tree/disk/file"), "x").unwrap();
+    let stored = |sources: &[&str], one_file_system| {
+        let options = Options { one_file_system, ..options(base.path(), sources) };
         let mut bytes = Vec::new();
         write(&options, &mut bytes, &Watch::default()).unwrap();
-        read(&bytes)
+        read(&bytes).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
     };
-    let has = |entries: &[(String, Stored)], path: &str| entries.iter().filter(|(name, _)| name == path).count();
-    let outside = stored(&["/dev"]);
-    assert_eq!((has(&outside, "dev/shm/"), has(&outside, &name)), (1, 0));
-    let inside = stored(&["/dev", "/dev/shm"]);
-    assert_eq!((has(&inside, "dev/shm/"), has(&inside, &name)), (1, 1));
-    let null = &outside.iter().find(|(path, _)| path == "dev/null").unwrap().1;
-    assert_eq!(null.kind, tar::EntryType::Char);
+    assert_eq!(stored(&["tree"], true), ["tree/", "tree/disk/"]);
+    for (sources, one_file_system) in [(&["tree"][..], false), (&["tree", "tree/disk"], true)] {
+        assert_eq!(stored(sources, one_file_system), ["tree/", "tree/disk/", "tree/disk/file"]);
+    }
+}
+
+#[test]
+fn a_device_is_stored_as_one() {
+    let mut bytes = Vec::new();
+    write(&options(Path::new("/"), &["/dev/null"]), &mut bytes, &Watch::default()).unwrap();
+    let (name, null) = &read(&bytes)[0];
+    assert_eq!((name.as_str(), null.kind), ("dev/null", tar::EntryType::Char));
     assert_eq!((null.header.device_major().unwrap(), null.header.device_minor().unwrap()), (Some(1), Some(3)));
 }

@@ -2,10 +2,19 @@
 //! again.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::case_sensitive_file_extension_comparisons, reason = "tl itself writes these names")]
 #![allow(unreachable_pub, reason = "what the modules share is `pub`, as in any other crate")]
 
 mod age;
+mod architecture;
 mod archive;
 mod audit;
+mod commands;
+#[cfg(feature = "peers")]
+mod peers;
+mod program;
+mod quickstart;
+mod runs;
 mod tree;
+mod verify;
 mod wrong;

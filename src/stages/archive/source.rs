@@ -20,10 +20,17 @@ pub(super) struct Source {
     pub(super) root: PathBuf,
 }
 
-/// The sources in the order in which they are archived: a directory before what is in it, each once.
-pub(super) fn resolve(options: &Options) -> Result<Vec<Source>, Error> {
-    let mut sources =
-        options.sources.iter().map(|given| Source::new(given, &options.base)).collect::<Result<Vec<_>, _>>()?;
+/// The sources in the order in which they are archived: a directory before what is in it, each once. Beside them, an
+/// error for each that is there and out of reach.
+pub(super) fn resolve(options: &Options) -> Result<(Vec<Source>, Vec<Error>), Error> {
+    let (mut sources, mut unreadable) = (Vec::new(), Vec::new());
+    for given in &options.sources {
+        match Source::new(given, &options.base) {
+            Ok(source) => sources.push(source),
+            Err(error @ Error::UnreadableSource { .. }) => unreadable.push(error),
+            Err(error) => return Err(error),
+        }
+    }
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     for (index, inner) in sources.iter().enumerate() {
         for outer in &sources[..index] {
@@ -31,7 +38,7 @@ pub(super) fn resolve(options: &Options) -> Result<Vec<Source>, Error> {
         }
     }
     sources.dedup_by(|a, b| a.name == b.name);
-    Ok(sources)
+    Ok((sources, unreadable))
 }
 
 impl Source {
@@ -123,7 +130,7 @@ mod tests {
 
     fn names(base: &Path, sources: &[PathBuf]) -> Result<Vec<String>, Error> {
         let options = Options { sources: sources.to_vec(), base: base.to_owned(), ..Options::default() };
-        Ok(resolve(&options)?.iter().map(|source| source.name.to_str().unwrap().to_owned()).collect())
+        Ok(resolve(&options)?.0.iter().map(|source| source.name.to_str().unwrap().to_owned()).collect())
     }
 
     #[test]

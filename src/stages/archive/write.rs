@@ -23,12 +23,12 @@ use super::xattr::{self, Attributes, Subject};
 
 /// Writes an uncompressed tar archive of the sources to `out`.
 ///
-/// Fails for wrong options, for a source that cannot be read, when `out` fails, and when the observer cancels. Anything
-/// below a source that cannot be read is reported to the observer, counted and left out.
+/// Fails for wrong options, for a source that is missing, where no source can be read, when `out` fails, and when the
+/// observer cancels. Anything else that cannot be read is reported to the observer, counted and left out.
 pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) -> Result<Summary, Error> {
     let excludes = Excludes::new(&options.exclude)
         .map_err(|(index, reason)| Error::Pattern { pattern: options.exclude[index].clone(), reason })?;
-    let sources = source::resolve(options)?;
+    let (sources, mut unreadable) = source::resolve(options)?;
     let mut writer = Writer {
         out: Output::new(out),
         observer,
@@ -40,11 +40,24 @@ pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) ->
         buffer: vec![0; BUFFER],
         summary: Summary::default(),
     };
+    let mut any = false;
     for source in &sources {
         if writer.waiting.contains(&source.name) {
-            writer.source(source)?;
+            match writer.source(source) {
+                Err(error @ Error::UnreadableSource { .. }) => unreadable.push(error),
+                other => {
+                    other?;
+                    any = true;
+                }
+            }
         }
     }
+    match unreadable.pop() {
+        // Where nothing could be read, nothing was archived.
+        Some(error) if !any => return Err(error),
+        last => unreadable.extend(last),
+    }
+    writer.report(unreadable);
     writer.out.finish()?;
     Ok(writer.summary)
 }
@@ -108,6 +121,16 @@ impl From<Error> for Miss {
 }
 
 impl Writer<'_> {
+    /// One of several sources that cannot be read costs only itself.
+    fn report(&mut self, unreadable: Vec<Error>) {
+        for error in unreadable {
+            if let Error::UnreadableSource { path, source } = error {
+                self.summary.skipped += 1;
+                self.observer.warn(&path, format!("is a source and cannot be read: {source}"));
+            }
+        }
+    }
+
     fn source(&mut self, source: &Source) -> Result<(), Error> {
         let (parent, name) = source.open_parent()?;
         let mut walk = Walk::new(parent, name, source.archived())

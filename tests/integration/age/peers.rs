@@ -1,55 +1,55 @@
-//! C8, second half: the `age` and `age-keygen` programs, in processes of their own.
+//! Stock `age` and `tl`, each a process, both ways.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use timelocker::crypto::{Identity, parse_identities};
+use super::{SIZES, noise};
+use crate::program::{Tl, ended};
 
-use super::{SIZES, key, noise, opened, sealed};
-
-/// Runs a program that must be on this machine, and returns what it wrote.
-fn run(program: &str, args: &[&Path]) -> Vec<u8> {
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap_or_else(|error| {
-        panic!("the feature `peers` needs the program `{program}` (Debian package age): {error}")
-    });
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+fn age(tl: &Tl, program: &str, arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new(program).args(arguments).current_dir(tl.path()).output();
+    let output =
+        output.unwrap_or_else(|error| panic!("the feature `peers` needs `{program}` (Debian package age): {error}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
 #[test]
-fn the_age_program_opens_what_tl_seals() {
-    let folder = tempfile::tempdir().unwrap();
-    let (identity_file, file) = (folder.path().join("key"), folder.path().join("sealed"));
-    let identity = Identity::generate();
-    fs::write(&identity_file, identity.encode().expose()).unwrap();
-    let stranger = Identity::generate().recipient();
+fn stock_age_opens_what_tl_seals() {
+    let tl = Tl::new();
+    tl.ok(&["key", "new", "-o", "identity.txt", "--recipients", "recipients.txt"]);
     for size in SIZES {
-        let plain = noise(size);
-        for threads in [1, 2, 4] {
-            fs::write(&file, sealed(&plain, &[stranger, identity.recipient()], threads)).unwrap();
-            let released = run("age", &["-d".as_ref(), "-i".as_ref(), &identity_file, &file]);
-            assert!(released == plain, "{size} bytes, {threads} threads");
-        }
+        tl.write("plain", noise(size));
+        tl.ok(&["seal", "-f", "-R", "recipients.txt", "-o", "sealed", "plain"]);
+        // Not to a file: this version of age makes none for an empty plaintext.
+        assert_eq!(age(&tl, "age", &["-d", "-i", "identity.txt", "sealed"]), noise(size), "{size}");
     }
 }
 
 #[test]
-fn tl_opens_what_the_age_program_seals() {
-    let folder = tempfile::tempdir().unwrap();
-    let plain_file = folder.path().join("plain");
-    let text = String::from_utf8(run("age-keygen", &[])).unwrap();
-    let identities = parse_identities(&text).unwrap();
-    let [identity] = &*identities else { panic!("age-keygen wrote {} identities", identities.len()) };
-    let recipient = identity.recipient().to_string();
-    assert!(text.contains(&recipient), "age-keygen derives the same recipient");
+fn tl_opens_what_stock_age_seals() {
+    let tl = Tl::new();
+    age(&tl, "age-keygen", &["-o", "identity.txt"]);
+    let recipient = String::from_utf8(age(&tl, "age-keygen", &["-y", "identity.txt"])).unwrap();
+    assert_eq!(tl.ok(&["key", "show", "identity.txt"]).stdout, recipient);
     for size in SIZES {
-        let plain = noise(size);
-        fs::write(&plain_file, &plain).unwrap();
-        let file = run("age", &["-r".as_ref(), recipient.as_ref(), &plain_file]);
-        for threads in [1, 2, 4] {
-            let (released, result) = opened(&file, &key(identity), threads);
-            assert!(result.is_ok() && released == plain, "{size} bytes, {threads} threads: {result:?}");
-        }
+        tl.write("plain", noise(size));
+        age(&tl, "age", &["-r", recipient.trim(), "-o", "sealed", "plain"]);
+        tl.ok(&["open", "-f", "-i", "identity.txt", "-o", "back", "sealed"]);
+        assert_eq!(fs::read(tl.file("back")).unwrap(), noise(size), "{size}");
     }
+}
+
+#[test]
+fn a_pipe_of_both_programs() {
+    let tl = Tl::new();
+    tl.ok(&["key", "new", "-o", "identity.txt", "--recipients", "recipients.txt"]);
+    tl.write("plain", noise(3_000_000));
+    let program = env!("CARGO_BIN_EXE_tl");
+    let line = format!(
+        "{program} seal -R recipients.txt < plain | age -d -i identity.txt | age -R recipients.txt | {program} open -i identity.txt - | \
+         cmp - plain"
+    );
+    let ended = ended(Command::new("bash").args(["-eo", "pipefail", "-c", &line]).current_dir(tl.path()));
+    assert_eq!(ended.code, 0, "{ended:?}");
 }

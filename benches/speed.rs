@@ -1,0 +1,189 @@
+//! Speed against peers, in one run: `cargo bench --bench speed`.
+//!
+//! Needs stock `age` in PATH. Files lie in `/dev/shm` where that is, so that no disk hides the answer. Each figure is the
+//! median of several rounds in which the programs take turns; a ratio above 1 means that tl is faster.
+
+use std::fs;
+use std::hint::black_box;
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use timelocker::audit::{Durability, Entry, Log, Severity, verify};
+use timelocker::crypto::{Identity, Key, open, seal};
+
+const TL: &str = env!("CARGO_BIN_EXE_tl");
+const ROUNDS: usize = 7;
+const GIB: usize = 1 << 30;
+
+fn main() {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let folder = folder.expect("a folder for the files");
+    let mut out = io::stdout().lock();
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    say(&mut out, &format!("{cores} cores, files in {}", folder.path().display()));
+    programs(&mut out, folder.path());
+    library(&mut out);
+    start_up(&mut out, folder.path());
+    audit(&mut out, folder.path());
+}
+
+fn say(out: &mut impl Write, line: &str) {
+    writeln!(out, "{line}").expect("somebody reads");
+}
+
+/// Runs the works in turn and gives the median time of each.
+fn medians(rounds: usize, works: &mut [&mut dyn FnMut()]) -> Vec<Duration> {
+    let mut times = vec![Vec::new(); works.len()];
+    // The first round warms caches and is not counted.
+    for round in 0..=rounds {
+        for (work, times) in works.iter_mut().zip(&mut times) {
+            let start = Instant::now();
+            work();
+            if round > 0 {
+                times.push(start.elapsed());
+            }
+        }
+    }
+    for times in &mut times {
+        times.sort();
+    }
+    times.iter().map(|times| times[times.len() / 2]).collect()
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let status = Command::new(program).args(arguments).stdout(Stdio::null()).status();
+    assert!(status.unwrap_or_else(|error| panic!("{program}: {error}")).success(), "{program} {arguments:?}");
+}
+
+fn speed(name: &str, peer: &str, bytes: usize, ours: Duration, theirs: Duration) -> String {
+    let rate = |time: Duration| bytes as f64 / time.as_secs_f64() / 1e6;
+    let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
+    format!("{name}: tl {:.0} MB/s, {peer} {:.0} MB/s, ratio {ratio:.2}", rate(ours), rate(theirs))
+}
+
+/// `tl seal` and `tl open` against `age`, each a process, file to file.
+fn programs(out: &mut impl Write, folder: &Path) {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (plain, ours, theirs) = (path("plain"), path("ours.age"), path("theirs.age"));
+    let identity = path("identity.txt");
+    let mut noise = vec![0; GIB];
+    fastrand::Rng::with_seed(1).fill(&mut noise);
+    fs::write(&plain, &noise).expect("1 GiB of memory");
+    drop(noise);
+    run(TL, &["key", "new", "-o", &identity]);
+    let shown = Command::new(TL).args(["key", "show", &identity]).output().expect("tl key show").stdout;
+    let recipient = String::from_utf8(shown).expect("a recipient").trim().to_owned();
+
+    let times = medians(
+        ROUNDS,
+        &mut [&mut || run(TL, &["seal", "-f", "-r", &recipient, "-o", &ours, &plain]), &mut || {
+            run("age", &["-r", &recipient, "-o", &theirs, &plain]);
+        }],
+    );
+    say(out, &speed("seal 1 GiB, file to file", "age", GIB, times[0], times[1]));
+    fs::remove_file(&plain).expect("it was just written");
+    let back = path("back");
+    let times = medians(
+        ROUNDS,
+        &mut [&mut || run(TL, &["open", "-f", "-i", &identity, "-o", &back, &theirs]), &mut || {
+            run("age", &["-d", "-i", &identity, "-o", &back, &ours]);
+        }],
+    );
+    say(out, &speed("open 1 GiB, file to file", "age", GIB, times[0], times[1]));
+    for name in [&ours, &theirs, &back] {
+        fs::remove_file(name).expect("it was just written");
+    }
+}
+
+/// The library against the `age` crate, in this process, memory to nowhere.
+fn library(out: &mut impl Write) {
+    let mut plain = vec![0; GIB];
+    fastrand::Rng::with_seed(2).fill(&mut plain);
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let identity = Identity::generate();
+    let theirs: age::x25519::Recipient = identity.recipient().to_string().parse().expect("the same spelling");
+    let times = medians(
+        ROUNDS,
+        &mut [
+            &mut || {
+                black_box(
+                    seal(&[identity.recipient()], &mut plain.as_slice(), &mut io::sink(), threads).expect("sealed"),
+                );
+            },
+            &mut || {
+                let recipients = std::iter::once(&theirs as &dyn age::Recipient);
+                let encryptor = age::Encryptor::with_recipients(recipients).expect("one recipient");
+                let mut writer = encryptor.wrap_output(io::sink()).expect("a header");
+                writer.write_all(&plain).expect("written");
+                writer.finish().expect("finished");
+            },
+        ],
+    );
+    say(out, &speed("seal 1 GiB, in memory", "age crate", GIB, times[0], times[1]));
+    let mut sealed = Vec::with_capacity(GIB + (1 << 20));
+    seal(&[identity.recipient()], &mut plain.as_slice(), &mut sealed, threads).expect("sealed");
+    drop(plain);
+    let keys = [Key::X25519(identity.clone())];
+    let their_identity: age::x25519::Identity = identity.encode().expose().parse().expect("the same spelling");
+    let times = medians(
+        ROUNDS,
+        &mut [
+            &mut || {
+                black_box(open(&keys, &mut sealed.as_slice(), &mut io::sink(), threads).expect("opened"));
+            },
+            &mut || {
+                let decryptor = age::Decryptor::new(sealed.as_slice()).expect("a header");
+                let identities = std::iter::once(&their_identity as &dyn age::Identity);
+                let mut reader = decryptor.decrypt(identities).expect("the right key");
+                io::copy(&mut reader, &mut io::sink()).expect("opened");
+            },
+        ],
+    );
+    say(out, &speed("open 1 GiB, in memory", "age crate", GIB, times[0], times[1]));
+}
+
+/// Whole processes that do next to nothing.
+fn start_up(out: &mut impl Write, folder: &Path) {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/pipeline.yaml");
+    let large = folder.join("large.yaml");
+    let stages: String = (0..100).map(|i| format!("  s{i}: {{ run: [echo, '${{{{ run.id }}}} {i}'] }}\n")).collect();
+    fs::write(&large, format!("version: 1\nname: large\nstages:\n{stages}")).expect("a small file");
+    let large = large.display().to_string();
+    let times = medians(
+        21,
+        &mut [
+            &mut || run("true", &[]),
+            &mut || run(TL, &["--version"]),
+            &mut || run(TL, &["validate", file]),
+            &mut || run(TL, &["validate", &large]),
+        ],
+    );
+    for (name, time) in ["true", "tl --version", "tl validate quickstart", "tl validate 100 stages"].iter().zip(times) {
+        say(out, &format!("{name}: {:.1} ms", time.as_secs_f64() * 1e3));
+    }
+}
+
+fn audit(out: &mut impl Write, folder: &Path) {
+    let folder = folder.join("audit");
+    let log = Log::open(&folder).expect("a new log");
+    let entry =
+        || Entry::new("bench.record", Severity::Info).run("01M8687BPPD1AJKTAJX3SZMXX1").with("text", "x".repeat(40));
+    let count = 36_000_u32;
+    let start = Instant::now();
+    for _ in 0..count {
+        log.append_with(&[entry()], Durability::Buffered).expect("appended");
+    }
+    let each = start.elapsed() / count;
+    say(out, &format!("audit append without the flush: {:.1} us", each.as_secs_f64() * 1e6));
+    log.checkpoint().expect("signed");
+    let size: u64 = fs::read_dir(folder.join("seg"))
+        .expect("segments")
+        .map(|entry| entry.and_then(|entry| entry.metadata()).map_or(0, |meta| meta.len()))
+        .sum();
+    let times = medians(ROUNDS, &mut [&mut || assert!(!verify(&folder).expect("verified").is_damaged())]);
+    say(out, &format!("audit verify of {:.1} MB: {:.0} ms", size as f64 / 1e6, times[0].as_secs_f64() * 1e3));
+}

@@ -1,0 +1,54 @@
+use std::ffi::OsString;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use super::arguments::{Arguments, Command};
+use super::{audit, key, pipeline, seal};
+use crate::diagnostic::Diagnostic;
+use crate::report::{Output, on_panic};
+
+/// What a command ends with: an exit code, or why it could not be done.
+pub(super) type Done = Result<u8, Vec<Diagnostic>>;
+
+/// Runs `tl` with these arguments; returns its exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    on_panic();
+    keep_secrets_out_of_core_dumps();
+    let mut output = Output::standard();
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // Help goes to standard output, mistakes to standard error; that nobody reads it is no mistake.
+            let _gone = error.print();
+            return if help { 0 } else { 2 };
+        }
+    };
+    let state = arguments.state.as_deref();
+    let done = match arguments.command {
+        Command::Validate(command) => pipeline::validate(&command, &mut output),
+        Command::Schema(command) => pipeline::schema(&command, &mut output),
+        Command::Plan(command) => pipeline::plan(&command, &mut output),
+        Command::Run(command) => pipeline::run(command, state, &mut output),
+        Command::Key(command) => key::key(&command, &mut output),
+        Command::Seal(command) => seal::seal(&command, &mut output),
+        Command::Open(command) => seal::open(&command),
+        Command::Audit(command) => audit::audit(&command, state, &mut output),
+    };
+    match done {
+        Ok(code) => code,
+        Err(problems) => {
+            problems.iter().for_each(|problem| output.problem(problem));
+            problems.first().map_or(1, |first| first.kind.exit_code())
+        }
+    }
+}
+
+/// A crash must not write secrets to the disk. Where the system refuses this, there is nothing more to be done.
+fn keep_secrets_out_of_core_dumps() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _refused = setrlimit(Resource::Core, none);
+    let _refused = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}

@@ -1,0 +1,7 @@
+use crate::event::Event;
+
+/// Shows the events of a run.
+pub trait Reporter: Send {
+    /// Shows one event.
+    fn event(&mut self, event: &Event);
+}

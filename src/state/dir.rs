@@ -1,0 +1,112 @@
+use std::env;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// The state folder.
+#[derive(Clone, Debug)]
+pub struct StateDir(PathBuf);
+
+/// Why there is no state folder.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing says where.
+    #[error("neither `--state`, `TL_STATE`, `XDG_STATE_HOME` nor `HOME` says where the state is kept")]
+    Nowhere,
+    /// It cannot be made or used.
+    #[error("the state folder `{}` cannot be used", path.display())]
+    Io {
+        /// Which folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StateDir {
+    /// Where the state is: as given, else `$TL_STATE`, else the platform's folder for state.
+    pub fn locate(given: Option<&Path>) -> Result<Self, Error> {
+        let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let path = given
+            .map(Path::to_owned)
+            .or_else(|| set("TL_STATE"))
+            .or_else(|| set("XDG_STATE_HOME").map(|home| home.join("timelocker")))
+            .or_else(|| set("HOME").map(|home| home.join(".local/state/timelocker")))
+            .ok_or(Error::Nowhere)?;
+        // A run changes no folder, but its children have one of their own.
+        std::path::absolute(&path).map(Self).map_err(|source| Error::Io { path, source })
+    }
+
+    /// Makes it where it is missing.
+    pub fn create(&self) -> Result<(), Error> {
+        private_dir(&self.0).map_err(|source| Error::Io { path: self.0.clone(), source })
+    }
+
+    /// The folder of the audit log.
+    pub fn audit(&self) -> PathBuf {
+        self.0.join("audit")
+    }
+
+    /// Makes a folder for the work of one run, and removes those of runs whose process is gone.
+    pub fn create_work(&self, run: &str) -> Result<WorkDir, Error> {
+        let all = self.0.join("work");
+        let path = all.join(run);
+        let failed = |source| Error::Io { path: path.clone(), source };
+        private_dir(&all).map_err(failed)?;
+        // Held while folders come and go, so that nobody takes one that is being made for one that was left.
+        let _held = locked(&all.join("lock"), FlockOperation::LockExclusive).map_err(failed)?;
+        sweep(&all);
+        private_dir(&path).map_err(failed)?;
+        let alive = locked(&path.join("lock"), FlockOperation::NonBlockingLockExclusive).map_err(failed)?;
+        Ok(WorkDir { path, _alive: alive })
+    }
+}
+
+/// A folder for the work of one run. Its lock tells other processes that the run is alive.
+#[derive(Debug)]
+pub struct WorkDir {
+    path: PathBuf,
+    _alive: File,
+}
+
+impl WorkDir {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it with all that is in it.
+    pub fn remove(self) -> io::Result<()> {
+        fs::remove_dir_all(&self.path)
+    }
+}
+
+fn locked(path: &Path, operation: FlockOperation) -> io::Result<File> {
+    let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    flock(&file, operation)?;
+    Ok(file)
+}
+
+/// Removes the folders of runs that were killed: what was spooled there may be plaintext.
+fn sweep(all: &Path) {
+    let Ok(entries) = fs::read_dir(all) else { return };
+    for folder in entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()) {
+        let alive = locked(&folder.join("lock"), FlockOperation::NonBlockingLockExclusive);
+        if alive.is_ok() {
+            // The next run tries again.
+            let _left = fs::remove_dir_all(&folder);
+        }
+    }
+}
+
+fn private_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // The mode given above passes through the umask, which may have taken something away.
+    fs::set_permissions(path, Permissions::from_mode(0o700))
+}

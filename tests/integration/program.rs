@@ -1,0 +1,228 @@
+//! Runs the real `tl` in a folder of its own, with its own state, HOME and environment.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::Value as Json;
+
+/// A folder with a pipeline file and all that `tl` touches.
+pub struct Tl {
+    folder: tempfile::TempDir,
+    uid: Option<u32>,
+}
+
+/// How a run of the program ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Tl {
+    /// An empty folder.
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), uid: None }
+    }
+
+    /// A folder of a user without rights, where the tests run as root; else of whoever runs them.
+    pub fn unprivileged() -> Self {
+        const NOBODY: u32 = 65_534;
+        let mut tl = Self::new();
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(tl.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            tl.uid = Some(NOBODY);
+        }
+        tl
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.file("state")
+    }
+
+    /// Writes a file, and the folders above it.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.file(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap()
+    }
+
+    /// A pipeline file with these stages (and whatever follows them), a directory store `shelf`, a channel `log` and an
+    /// identity `identity.txt` with its `recipients.txt`.
+    pub fn pipeline(&self, rest: &str) -> &Self {
+        if !self.file("identity.txt").exists() {
+            self.ok(&["key", "new", "-o", "identity.txt", "--recipients", "recipients.txt"]);
+        }
+        fs::create_dir_all(self.file("shelf")).unwrap();
+        if let Some(uid) = self.uid {
+            for name in ["shelf", "identity.txt", "recipients.txt"] {
+                std::os::unix::fs::chown(self.file(name), Some(uid), Some(uid)).unwrap();
+            }
+        }
+        self.write(
+            "p.yaml",
+            format!(
+                "version: 1\nname: test\nstores:\n  shelf: {{ uses: dir, with: {{ path: shelf }} }}\nchannels:\n  log: {{ uses: \
+                 file, with: {{ path: log.jsonl }} }}\n{rest}"
+            ),
+        )
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tl"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path())
+            .env("TL_STATE", self.state())
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        if let Some(uid) = self.uid {
+            command.uid(uid).gid(uid);
+        }
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        ended(&mut self.command(arguments))
+    }
+
+    /// Runs it and expects success.
+    pub fn ok(&self, arguments: &[&str]) -> Ended {
+        let ended = self.run(arguments);
+        assert_eq!(ended.code, 0, "tl {arguments:?}\n{}{}", ended.stdout, ended.stderr);
+        ended
+    }
+
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Runs `p.yaml`; its exit code and its events.
+    pub fn events(&self, more: &[&str]) -> (i32, Vec<Json>) {
+        let ended = self.run(&[&["run", "p.yaml", "--reporter", "json"], more].concat());
+        (ended.code, events(&ended.stdout))
+    }
+
+    /// The text with everything that differs from run to run replaced.
+    pub fn redact(&self, text: &str) -> String {
+        static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+            [
+                (r"\b01[0-9A-HJKMNP-TV-Z]{24}\b", "[RUN]"),
+                (r"\b\d+(\.\d+)? (ms|s)\b", "[TIME]"),
+                (r"\b\d+(\.\d+)? ([KMG]i)?B\b", "[SIZE]"),
+                (r"[A-Za-z0-9+/]{43}=", "[ROOT]"),
+                (r"\b\d+ (records|bytes)", "[N] $1"),
+                (r" on [\w.-]+\n", " on [HOST]\n"),
+                (r"age1[02-9ac-hj-np-z]{58}", "[RECIPIENT]"),
+                (r"\d{4}-\d{2}-\d{2}", "[DATE]"),
+            ]
+            .map(|(pattern, name)| (Regex::new(pattern).unwrap(), name))
+            .into()
+        });
+        let text = text.replace(&*self.path().to_string_lossy(), "[DIR]");
+        RULES.iter().fold(text, |text, (pattern, name)| pattern.replace_all(&text, *name).into_owned())
+    }
+}
+
+impl Ended {
+    /// Exit code and both streams, for a snapshot.
+    pub fn shown(&self, tl: &Tl) -> String {
+        tl.redact(&format!("exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr))
+    }
+}
+
+pub fn ended(command: &mut Command) -> Ended {
+    let output = command.output().unwrap();
+    Ended {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+pub fn events(stdout: &str) -> Vec<Json> {
+    stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not an event: {line}"))).collect()
+}
+
+/// How each stage ended, by name.
+pub fn outcomes(events: &[Json]) -> Vec<(String, String)> {
+    let mut outcomes: Vec<(String, String)> = events
+        .iter()
+        .filter(|event| event["event"] == "stage-ended")
+        .map(|event| (event["stage"].as_str().unwrap().to_owned(), event["outcome"].as_str().unwrap().to_owned()))
+        .collect();
+    outcomes.sort();
+    outcomes
+}
+
+/// The error that a stage ended with.
+pub fn error_of(events: &[Json], stage: &str) -> String {
+    let ended = events.iter().find(|event| event["event"] == "stage-ended" && event["stage"] == stage).unwrap();
+    ended["error"]["code"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Every file below a folder, by its path from there.
+pub fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).unwrap().display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A chain that collects `data`, seals it and delivers it as `object`.
+pub const CHAIN: &str = r"  collect: { uses: archive, with: { sources: [data] } }
+  seal: { needs: collect, uses: encrypt, with: { artifact: '${{ needs.collect.outputs.artifact }}', recipients-file: recipients.txt } }
+  deliver: { needs: seal, uses: upload, with: { artifact: '${{ needs.seal.outputs.artifact }}', store: shelf, key: object } }
+";
+
+/// A small disk of its own, gone with the test.
+#[cfg(feature = "peers")]
+pub struct Disk(PathBuf);
+
+#[cfg(feature = "peers")]
+impl Disk {
+    pub fn new(path: &Path, size: &str) -> Self {
+        fs::create_dir_all(path).unwrap();
+        let options = format!("size={size},mode=0777");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(path).status().unwrap();
+        assert!(mounted.success(), "a tmpfs could not be mounted: run as root");
+        Self(path.to_owned())
+    }
+}
+
+#[cfg(feature = "peers")]
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
