@@ -22,14 +22,18 @@ pub(super) fn load_or_create(layout: &Layout) -> Result<Signer, Error> {
         (Some(_), Some(_)) => Err(wrong("`key` is not the key of `log.vkey`").into()),
         (None, Some(_)) => Err(wrong("`key` is missing").into()),
         (key, None) => {
-            let signed = checkpoint::sizes(layout)?.iter().any(|size| *size > 0);
-            let records = !files::names(&layout.segments())?.is_empty();
-            if signed || records || key.is_none() && files::read_text(&layout.checkpoint())?.is_some() {
+            if !is_unfinished(layout)? || key.is_none() && files::read_text(&layout.checkpoint())?.is_some() {
                 return Err(wrong("`log.vkey` is missing").into());
             }
             create(layout, key)
         }
     }
+}
+
+/// Whether a log without `log.vkey` is one whose making was interrupted: nothing was recorded or signed in it yet.
+pub(super) fn is_unfinished(layout: &Layout) -> Result<bool, Error> {
+    let signed = checkpoint::sizes(layout)?.iter().any(|size| *size > 0);
+    Ok(!signed && files::names(&layout.segments())?.is_empty())
 }
 
 /// The public key, as a verifier finds it.

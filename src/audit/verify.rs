@@ -113,6 +113,9 @@ fn keys(layout: &Layout, pinned: Option<&Verifier>, findings: &mut Findings) -> 
     let wrong = |reason: &str| Problem::WrongKey { reason: reason.to_owned() };
     let found = match identity::read_verifier(layout) {
         Ok(Some(found)) => Some(found),
+        Ok(None) if pinned.is_none() && identity::is_unfinished(layout)? => {
+            return Err(Error::Missing(layout.dir().to_owned()));
+        }
         Ok(None) => {
             findings.push(wrong("`log.vkey` is missing"));
             None

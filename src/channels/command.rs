@@ -48,16 +48,12 @@ impl Channel for Command {
             .spawn()
             .map_err(|source| Error::Start { program: program.clone(), source })?;
         let body = message.body.clone();
-        let writer = child.stdin.take().map(|mut stdin| {
-            // A program that does not read its input is not an error: its exit code decides.
-            thread::spawn(move || drop(stdin.write_all(body.as_bytes())))
-        });
-        let status = self.wait(&mut child);
-        if let Some(writer) = writer {
-            // Its end of the pipe is closed by now.
-            drop(writer.join());
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that does not read its input is not an error: its exit code decides. The thread is not waited for:
+            // something that the program left behind may hold the other end.
+            let _detached = thread::spawn(move || drop(stdin.write_all(body.as_bytes())));
         }
-        status
+        self.wait(&mut child)
     }
 }
 

@@ -1,8 +1,11 @@
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -40,6 +43,19 @@ impl Channel for MessageFile {
     }
 }
 
+/// Somebody else may hold the file for the moment of a message, not longer.
+const LONGEST_LOCK: Duration = Duration::from_secs(10);
+
+fn lock(file: &File) -> io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < LONGEST_LOCK => thread::sleep(Duration::from_millis(20)),
+            other => return other.map_err(io::Error::from),
+        }
+    }
+}
+
 impl MessageFile {
     fn append(&self, message: &Message) -> io::Result<usize> {
         let text = match self.format {
@@ -53,9 +69,15 @@ impl MessageFile {
             }
             Format::Text => format!("{}\n{}\n\n", message.subject, message.body.trim_end()),
         };
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.path.as_path())?;
+        // Without waiting: a FIFO that nobody reads must not hold up the end of a run.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let mut options = OpenOptions::new();
+        let mut file = options.append(true).create(true).mode(0o600).custom_flags(flags).open(self.path.as_path())?;
+        if file.metadata()?.file_type().is_fifo() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a FIFO cannot keep a message"));
+        }
         // Two runs may tell the same file at once, and a message is longer than what the system writes as one.
-        flock(&file, FlockOperation::LockExclusive)?;
+        lock(&file)?;
         file.write_all(text.as_bytes())?;
         file.sync_data()?;
         Ok(text.len())

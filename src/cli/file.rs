@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use crate::diagnostic::Diagnostic;
@@ -30,60 +33,104 @@ pub(super) fn input(path: Option<&Path>) -> Result<Progress<Box<dyn Read + Send>
 pub(super) enum Target {
     /// Standard output.
     Standard(io::Stdout),
-    /// A file, under another name so far.
-    File {
-        /// Removed again unless it is given its name.
-        partial: NamedTempFile,
-        /// That name.
-        path: PathBuf,
-        /// Whether it may replace one.
-        force: bool,
-    },
+    /// Something that is there and is no file, such as a device: written to as it is.
+    Direct(File),
+    /// A file without a name, so that nothing is left of it whatever ends tl.
+    Nameless(Pending<File>),
+    /// Where the file system knows no such thing, a file under another name.
+    Named(Pending<NamedTempFile>),
+}
+
+/// A file that waits for its name.
+pub(super) struct Pending<F> {
+    file: F,
+    path: PathBuf,
+    force: bool,
 }
 
 impl Target {
     pub(super) fn new(path: Option<&Path>, force: bool) -> Result<Self, Vec<Diagnostic>> {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else { return Ok(Self::Standard(io::stdout())) };
-        if !force && path.symlink_metadata().is_ok() {
-            return Err(vec![exists(path)]);
+        let failed = |error: &io::Error| vec![unwritable(path, error)];
+        match path.symlink_metadata() {
+            Ok(_) if !force => return Err(vec![exists(path)]),
+            Ok(about) if !about.is_file() => {
+                return File::options().write(true).open(path).map(Self::Direct).map_err(|error| failed(&error));
+            }
+            _ => {}
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // `tempfile` makes it with mode 0600.
-        let partial = NamedTempFile::new_in(folder).map_err(|error| vec![unwritable(path, &error)])?;
-        Ok(Self::File { partial, path: path.to_owned(), force })
+        let (flags, mode) = (OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+        match rustix::fs::open(folder(path), flags, mode) {
+            Ok(file) => Ok(Self::Nameless(Pending { file: file.into(), path: path.to_owned(), force })),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                // `tempfile` makes it with mode 0600.
+                let file = NamedTempFile::new_in(folder(path)).map_err(|error| failed(&error))?;
+                Ok(Self::Named(Pending { file, path: path.to_owned(), force }))
+            }
+            Err(errno) => Err(failed(&errno.into())),
+        }
     }
 
     /// Says that this was all.
     pub(super) fn finish(self) -> Result<(), Vec<Diagnostic>> {
-        match self {
-            Self::Standard(mut out) => out.flush().map_err(|error| vec![unwritable(Path::new("-"), &error)]),
-            Self::File { partial, path, force } => {
-                partial.as_file().sync_all().map_err(|error| vec![unwritable(&path, &error)])?;
-                let kept = if force { partial.persist(&path) } else { partial.persist_noclobber(&path) };
-                match kept {
-                    Ok(_) => Ok(()),
-                    Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(vec![exists(&path)]),
-                    Err(error) => Err(vec![unwritable(&path, &error.error)]),
-                }
+        let (result, path) = match self {
+            Self::Standard(mut out) => (out.flush(), PathBuf::from("-")),
+            Self::Direct(mut file) => (file.flush(), PathBuf::from("-")),
+            Self::Nameless(Pending { file, path, force }) => {
+                (file.sync_all().and_then(|()| give_name(&file, &path, force)), path)
             }
+            Self::Named(Pending { file, path, force }) => {
+                let named = file.as_file().sync_all().and_then(|()| {
+                    let kept = if force { file.persist(&path) } else { file.persist_noclobber(&path) };
+                    kept.map(drop).map_err(|error| error.error)
+                });
+                (named, path)
+            }
+        };
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(vec![exists(&path)]),
+            other => other.map_err(|error| vec![unwritable(&path, &error)]),
+        }
+    }
+
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Standard(out) => out,
+            Self::Direct(file) | Self::Nameless(Pending { file, .. }) => file,
+            Self::Named(Pending { file, .. }) => file,
         }
     }
 }
 
 impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Standard(out) => out.write(bytes),
-            Self::File { partial, .. } => partial.write(bytes),
-        }
+        self.writer().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Standard(out) => out.flush(),
-            Self::File { partial, .. } => partial.flush(),
-        }
+        self.writer().flush()
     }
+}
+
+/// Gives a nameless file its name (open(2), `O_TMPFILE`). A file that is there is replaced in one step, if at all.
+fn give_name(file: &File, path: &Path, force: bool) -> io::Result<()> {
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |to: &Path| linkat(CWD, &own, CWD, to, AtFlags::SYMLINK_FOLLOW);
+    match link(path) {
+        Err(Errno::EXIST) if force => {
+            let beside = folder(path).join(format!(".tl-{}.partial", std::process::id()));
+            link(&beside)?;
+            std::fs::rename(&beside, path).inspect_err(|_| {
+                // The error of the rename is what counts.
+                let _left = std::fs::remove_file(&beside);
+            })
+        }
+        other => other.map_err(io::Error::from),
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn exists(path: &Path) -> Diagnostic {

@@ -1,11 +1,12 @@
-use std::fs;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde_json::json;
 
 use super::Done;
 use super::arguments::Key;
-use crate::crypto::{Identity, IdentityFileError, create_identity, read_identities};
+use crate::crypto::{IdentityFileError, create_identity, read_identities};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::report::Output;
 
@@ -17,38 +18,49 @@ pub(super) fn key(command: &Key, output: &mut Output) -> Done {
 }
 
 fn new(path: &Path, recipients: Option<&Path>, if_missing: bool, output: &mut Output) -> Done {
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let identity = match create_identity(path, &now) {
-        Ok(identity) => {
-            output.hint(&format!("made the identity `{}`: keep a copy of it in a safe place", path.display()));
-            output.hint("whoever has it can open what is sealed for it; without it, nobody can");
-            identity
+    if path.symlink_metadata().is_ok() {
+        if !if_missing {
+            return Err(vec![identity_problem(&IdentityFileError::Exists(path.to_owned()))]);
         }
-        Err(IdentityFileError::Exists(_)) if if_missing => {
-            output.hint(&format!("the identity `{}` is there already", path.display()));
-            first(path)?
+        output.hint(&format!("the identity `{}` is there already", path.display()));
+    } else {
+        // Before the identity is made: nothing that is there is overwritten, a file of colleagues' recipients least of all.
+        if let Some(taken) = recipients.filter(|recipients| recipients.symlink_metadata().is_ok()) {
+            let message = format!("`{}` exists already and was left as it is", taken.display());
+            return Err(vec![Diagnostic::failure("TL0711", message).help("name another file for the recipient")]);
         }
-        Err(error) => return Err(vec![identity_problem(&error)]),
-    };
-    let recipient = identity.recipient().to_string();
-    if let Some(path) = recipients {
-        fs::write(path, format!("{recipient}\n")).map_err(|error| {
-            let message = format!("the recipient could not be written to `{}`", path.display());
-            vec![Diagnostic::failure("TL0621", message).cause(&error)]
-        })?;
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        create_identity(path, &now).map_err(|error| vec![identity_problem(&error)])?;
+        output.hint(&format!("made the identity `{}`: keep a copy of it in a safe place", path.display()));
+        output.hint("whoever has it can open what is sealed for it; without it, nobody can");
     }
-    output.text(&format!("{recipient}\n"));
+    let lines = recipients_of(path)?.join("\n") + "\n";
+    if let Some(file) = recipients {
+        let written = File::options().write(true).create_new(true).open(file).and_then(|mut file| {
+            file.write_all(lines.as_bytes())?;
+            file.sync_all()
+        });
+        match written {
+            // Somebody may have added recipients to it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && if_missing => {}
+            Err(error) => {
+                let message = format!("the recipient could not be written to `{}`", file.display());
+                return Err(vec![Diagnostic::failure("TL0712", message).cause(&error)]);
+            }
+            Ok(()) => {}
+        }
+    }
+    output.text(&lines);
     Ok(0)
 }
 
-fn first(path: &Path) -> Result<Identity, Vec<Diagnostic>> {
-    let mut identities = read_identities(path).map_err(|error| vec![identity_problem(&error)])?;
-    Ok(identities.swap_remove(0))
+fn recipients_of(path: &Path) -> Result<Vec<String>, Vec<Diagnostic>> {
+    let identities = read_identities(path).map_err(|error| vec![identity_problem(&error)])?;
+    Ok(identities.iter().map(|identity| identity.recipient().to_string()).collect())
 }
 
 fn show(path: &Path, as_json: bool, output: &mut Output) -> Done {
-    let identities = read_identities(path).map_err(|error| vec![identity_problem(&error)])?;
-    let recipients: Vec<String> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
+    let recipients = recipients_of(path)?;
     if as_json {
         output.json(&json!({ "recipients": recipients }));
     } else {

@@ -36,7 +36,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Open(command) => seal::open(&command),
         Command::Audit(command) => audit::audit(&command, state, &mut output),
     };
-    match done {
+    let lost = output
+        .failure()
+        .map(|error| vec![Diagnostic::failure("TL0716", "what was to be printed could not be written").cause(&error)]);
+    match lost.map_or(done, Err) {
         Ok(code) => code,
         Err(problems) => {
             problems.iter().for_each(|problem| output.problem(problem));

@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::pipeline::{pipeline_schema, stage_schema};
-use crate::report::{Human, JsonLines, Output, Reporter, render_plan};
+use crate::report::{Human, JsonLines, Output, Queue, Reporter, render_plan};
 use crate::run::{self, Options};
 use crate::stages::{self, Cancel, Stop};
 use crate::state::StateDir;
@@ -22,7 +22,7 @@ pub(super) fn validate(command: &Validate, output: &mut Output) -> Done {
     for file in &command.files {
         match run::check(file) {
             Ok(_) if command.json => {}
-            Ok(_) => output.text(&format!("{}: fine\n", file.display())),
+            Ok(_) => output.line(&format!("{}: fine", file.display())),
             Err(problems) => found.extend(problems),
         }
     }
@@ -69,35 +69,42 @@ pub(super) fn plan(command: &Plan, output: &mut Output) -> Done {
 pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {
     let loaded = run::load(&command.file, &given(&command.inputs)?)?;
     let failed = |error: &dyn std::error::Error| vec![Diagnostic::failure("TL0707", "tl could not start").cause(error)];
-    let state = StateDir::locate(state).map_err(|error| failed(&error))?;
+    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
-    let mut reporter: Box<dyn Reporter> = match command.reporter {
+    let reporter: Box<dyn Reporter> = match command.reporter {
         ReporterKind::Human => Box::new(Human::new(io::stdout(), output.style())),
         ReporterKind::Json => Box::new(JsonLines::new(io::stdout())),
     };
+    let queue = Queue::start(reporter);
+    let sink = Box::new(queue.sink());
     let code = runtime.block_on(async {
         let cancel = Cancel::default();
-        let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-        if let (Ok(interrupt), Ok(terminate)) = signals {
-            tokio::spawn(stop_at_signals(interrupt, terminate, cancel.clone()));
+        // A terminal that goes away is a wish to stop, too.
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        if let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) {
+            tokio::spawn(stop_at_signals([interrupt, terminate, hangup], cancel.clone()));
         }
         let options = Options { state, cancel, program };
         // A task of its own: blocking steps of it may move the runtime's other work to another thread.
-        let run = tokio::spawn(run::execute(loaded, options, Box::new(move |event| reporter.event(event))));
+        let run = tokio::spawn(run::execute(loaded, options, sink));
         run.await.map_err(|error| failed(&error))
     })?;
     // A stage that could not be ended was reported as such; it must not keep the process.
     runtime.shutdown_background();
+    if let hidden @ 1.. = queue.finish() {
+        output.hint(&format!("{hidden} lines of output were not shown: they came faster than they were read"));
+    }
     Ok(code)
 }
 
 /// The first signal stops the run in order, the second ends it at once.
-async fn stop_at_signals(mut interrupt: Signal, mut terminate: Signal, cancel: Cancel) {
+async fn stop_at_signals([mut interrupt, mut terminate, mut hangup]: [Signal; 3], cancel: Cancel) {
     for round in 0.. {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
         }
         if round == 0 {
             cancel.stop(Stop::Cancelled);

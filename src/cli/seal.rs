@@ -1,5 +1,5 @@
-use std::fs;
-use std::io::{self, IsTerminal};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
@@ -42,6 +42,9 @@ pub(super) fn open(command: &Open) -> Done {
     Ok(0)
 }
 
+/// Far more than a header may name.
+const LARGEST_RECIPIENTS: u64 = 1 << 20;
+
 fn recipients(command: &Seal) -> Result<Vec<Recipient>, Vec<Diagnostic>> {
     let mut recipients = Vec::new();
     for text in &command.recipient {
@@ -55,7 +58,9 @@ fn recipients(command: &Seal) -> Result<Vec<Recipient>, Vec<Diagnostic>> {
             let message = format!("the recipients in `{}` cannot be used", path.display());
             vec![Diagnostic::usage("TL0620", message).cause(error)]
         };
-        let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(LARGEST_RECIPIENTS).read_to_string(&mut text));
+        read.map_err(|error| failed(&error))?;
         recipients.extend(crypto::parse_recipients(&text).map_err(|error| failed(&error))?);
     }
     if recipients.is_empty() {

@@ -93,15 +93,15 @@ impl<W: Work> Engine<W> {
                 }
             };
             tokio::select! {
-                // In this order: what has happened before what is to be stopped.
+                // In this order: a child that prints without end must not drown out a stop.
                 biased;
+                reason = cancel.stopped(), if engine.stopped.is_none() => engine.stop(reason),
+                // The time of a run is that of its main part: `finally` happens whatever the time.
+                () = over, if engine.stopped.is_none() && !engine.machine.is_in_finally() => engine.stop(Stop::RunTimeout),
                 report = incoming.recv() => match report {
                     Some(report) => engine.report(report),
                     None => unreachable!("the engine itself holds a sender"),
                 },
-                reason = cancel.stopped(), if engine.stopped.is_none() => engine.stop(reason),
-                // The time of a run is that of its main part: `finally` happens whatever the time.
-                () = over, if engine.stopped.is_none() && !engine.machine.is_in_finally() => engine.stop(Stop::RunTimeout),
                 _ = ticks.tick(), if !engine.active.is_empty() => engine.tell_progress(),
             }
         }

@@ -36,6 +36,6 @@ pub fn render_record(record: &Record, style: Style) -> String {
         Severity::Critical => style.red(" critical"),
     };
     let data: Vec<String> = record.data.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let run = record.run.as_deref().unwrap_or("-");
+    let run = plain(record.run.as_deref().unwrap_or("-"));
     format!("{} {} {run} {}{severity} {}\n", record.seq, record.time, record.kind, plain(&data.join(" ")))
 }

@@ -1,6 +1,6 @@
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{Style, plain};
+use super::{Style, plain, plain_lines};
 use crate::diagnostic::{Diagnostic, Place, Severity};
 
 /// How many columns of a line of a file are shown: what is longer is cut around the mark.
@@ -14,7 +14,7 @@ pub fn render_diagnostic(problem: &Diagnostic, style: Style) -> String {
         Severity::Error => style.red(&format!("error[{}]", problem.code)),
         Severity::Warning => style.yellow(&format!("warning[{}]", problem.code)),
     };
-    let mut text = format!("{word}: {}\n", plain(&problem.message).replace('\n', " "));
+    let mut text = format!("{word}: {}\n", plain(&problem.message.replace('\n', " ")));
     let mut margin = String::new();
     if let Some(place) = &problem.place {
         let number = place.line.to_string();
@@ -39,7 +39,7 @@ pub fn render_diagnostic(problem: &Diagnostic, style: Style) -> String {
     let notes =
         problem.causes.iter().map(|cause| ("cause", cause)).chain(problem.help.iter().map(|help| ("help", help)));
     for (word, note) in notes {
-        let lines = plain(note).replace('\n', &format!("\n{margin}          "));
+        let lines = plain_lines(note).replace('\n', &format!("\n{margin}          "));
         text.push_str(&format!("{margin} {} {word}: {lines}\n", style.blue("=")));
     }
     text

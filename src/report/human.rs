@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value as Json};
 
-use super::{Reporter, Style, plain, render_diagnostic};
+use super::{Reporter, Style, plain, plain_lines, render_diagnostic};
 use crate::diagnostic::Diagnostic;
 use crate::event::{Event, Outcome, Stream, What};
 use crate::value::{human_bytes, human_duration};
@@ -135,7 +135,7 @@ impl<W: Write + Send> Reporter for Human<W> {
             What::Message { channel, subject, body, delivered, error, .. } => {
                 if delivered.is_some() {
                     let mut text = format!("message to {channel}: {}\n", plain(subject));
-                    for line in plain(body).lines() {
+                    for line in plain_lines(body).lines() {
                         text.push_str(&format!("  {line}\n"));
                     }
                     self.say(&text);

@@ -10,6 +10,7 @@ mod output;
 mod plain;
 mod plan;
 mod progress;
+mod queue;
 mod reporter;
 
 pub use audit::{render_record, render_report};
@@ -19,6 +20,7 @@ pub use json::JsonLines;
 pub use output::{Output, Style, on_panic};
 pub use plan::render_plan;
 pub use progress::Progress;
+pub use queue::Queue;
 pub use reporter::Reporter;
 
-pub(crate) use plain::plain;
+pub(crate) use plain::{plain, plain_lines};

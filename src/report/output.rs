@@ -2,7 +2,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value as Json;
 
-use super::render_diagnostic;
+use super::{plain, render_diagnostic};
 use crate::diagnostic::Diagnostic;
 
 /// How text may look.
@@ -49,6 +49,7 @@ pub struct Output {
     err: Box<dyn Write + Send>,
     out_style: Style,
     err_style: Style,
+    failed: Option<io::Error>,
 }
 
 impl Output {
@@ -60,6 +61,7 @@ impl Output {
             err_style: Style { colour: colours && io::stderr().is_terminal() },
             out: Box::new(io::stdout()),
             err: Box::new(io::stderr()),
+            failed: None,
         }
     }
 
@@ -70,8 +72,19 @@ impl Output {
 
     /// Writes a text to standard output.
     pub fn text(&mut self, text: &str) {
-        // Who reads has gone: there is nobody left to tell.
-        let _gone = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        if let Err(error) = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    /// Writes one line to standard output, whatever names are in it.
+    pub fn line(&mut self, line: &str) {
+        self.text(&format!("{}\n", plain(line)));
+    }
+
+    /// The first error of standard output. That who reads has gone, as `head` does, is none.
+    pub fn failure(&mut self) -> Option<io::Error> {
+        self.failed.take().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
     }
 
     /// Writes a value to standard output, readable and with a line end.
@@ -87,7 +100,7 @@ impl Output {
 
     /// Writes a line for people to standard error.
     pub fn hint(&mut self, line: &str) {
-        let _gone = writeln!(self.err, "{line}");
+        let _gone = writeln!(self.err, "{}", plain(line));
     }
 }
 

@@ -1,6 +1,6 @@
 use serde_json::Value as Json;
 
-use super::{Style, plain};
+use super::{Style, plain, plain_lines};
 use crate::run::PlanReport;
 
 /// A plan as people read it.
@@ -37,7 +37,7 @@ pub fn render_plan(plan: &PlanReport, style: Style) -> String {
 
 fn short(value: &Json) -> String {
     let text = match value {
-        Json::String(text) => plain(text).trim_end().replace('\n', "\n        "),
+        Json::String(text) => plain_lines(text).trim_end().replace('\n', "\n        "),
         Json::Array(items) => items.iter().map(short).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     };

@@ -35,8 +35,11 @@ pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) ->
         links.into_iter().map(one).collect()
     } else {
         thread::scope(|scope| {
-            let threads: Vec<_> = links.into_iter().map(|link| scope.spawn(|| one(link))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(panicked()))).collect()
+            // A link that gets no thread is dropped, and its ends of the streams with it: the others end too.
+            let start =
+                |link| thread::Builder::new().spawn_scoped(scope, || one(link)).map_err(|error| no_thread(&error));
+            let threads: Vec<_> = links.into_iter().map(start).collect();
+            threads.into_iter().map(|thread| thread?.join().unwrap_or_else(|_| Err(panicked()))).collect()
         })
     };
     let stopped = cancel.reason().is_some();
@@ -59,6 +62,13 @@ pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) ->
             (result, _) => Ended { stage: *stage, result, victim },
         })
         .collect()
+}
+
+fn no_thread(error: &std::io::Error) -> Diagnostic {
+    Diagnostic::failure("TL0608", "the system gives no thread for this stage")
+        .cause(error)
+        .help("raise the limit of processes (`ulimit -u`), or run fewer things at the same time")
+        .transient(true)
 }
 
 fn lost() -> Diagnostic {

@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::event::{Event, Outcome, What};
 use crate::graph::Plan;
 use crate::pipeline::When;
-use crate::stages::{Cancel, Ledger, Places, Recorder, Shared, Stop};
+use crate::stages::{Cancel, Checkpoint, Ledger, Places, Recorder, Shared, Stop};
 use crate::state::{StateDir, WorkDir};
 use crate::value::{Digest, Masker};
 
@@ -121,6 +121,7 @@ fn prepare(
             run: run.to_owned(),
             pipeline: pipeline.clone(),
             base: loaded.document.folder().to_owned(),
+            state: options.state.path().to_owned(),
             program: options.program.clone(),
             places,
             recorder: recorder.clone(),
@@ -259,18 +260,22 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
         let seconds = began.elapsed().as_secs_f64();
         let data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "exit_code": exit_code });
         let severity = if outcome == Outcome::Failure { Severity::Error } else { Severity::Info };
-        let checkpoint = recorder.record("run.finished", severity, object(data)).and_then(|()| recorder.checkpoint());
-        let (signed, unsigned) = match checkpoint {
-            Ok(checkpoint) => (Some(checkpoint), None),
-            Err(error) => (None, Some(error)),
-        };
         let mut error = finished.record_error.or_else(|| finished.stopped.map(Stop::diagnostic));
+        let (signed, outcome, exit_code) = match sign_end(&recorder, severity, data) {
+            Ok(signed) => (Some(signed), outcome, exit_code),
+            // A run whose end is not on record, or not signed, has not ended well, and nobody may hear that it did.
+            Err(problem) => {
+                let code = if problem.kind == Kind::Audit { problem.kind.exit_code() } else { exit_code.max(1) };
+                error.get_or_insert(problem);
+                (None, Outcome::Failure, code)
+            }
+        };
         let audit = signed.as_ref().map(|signed| json!({ "size": signed.size, "root": signed.root }));
         let stages = std::mem::take(&mut *details.lock().unwrap_or_else(PoisonError::into_inner));
         let text = error.as_ref().map(Diagnostic::one_line);
         let news = news(notify::when(outcome), seconds, stages, audit, text);
         let mut told = 0;
-        notify::tell(&shared, &news, recovered, &mut |what| {
+        notify::tell(&shared, &news, recovered && outcome.is_ok(), &mut |what| {
             told += 1;
             tell(teller, what);
         });
@@ -281,17 +286,18 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             Ok(None) => {}
             Err(problem) => tell(teller, What::Problem { error: problem }),
         }
-        // A run whose end is not on record has not ended well.
-        let (outcome, exit_code) = match unsigned {
-            Some(problem) => {
-                let code = if problem.kind == Kind::Audit { problem.kind.exit_code() } else { exit_code.max(1) };
-                error.get_or_insert(problem);
-                (Outcome::Failure, code)
-            }
-            None => (outcome, exit_code),
-        };
         tell(teller, What::RunEnded { outcome, exit_code, seconds: began.elapsed().as_secs_f64(), error });
         exit_code
+    })
+}
+
+/// Puts the end on record and signs it. Where the signature fails, the record that says otherwise gets one beside it.
+fn sign_end(recorder: &LogRecorder, severity: Severity, data: Json) -> Result<Checkpoint> {
+    recorder.record("run.finished", severity, object(data))?;
+    recorder.checkpoint().inspect_err(|problem| {
+        let data = json!({ "error": problem.one_line() });
+        // The log has just failed: it may well fail again, and the exit code tells all the same.
+        let _unrecorded = recorder.record("run.unsigned", Severity::Error, object(data));
     })
 }
 

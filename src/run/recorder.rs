@@ -27,12 +27,29 @@ impl LogRecorder {
     fn append(&self, kind: &str, severity: Severity, data: Map<String, Json>, durability: Durability) -> Result<()> {
         let mut data = Json::Object(data);
         self.masker.mask_json(&mut data);
+        shorten(&mut data);
         let data = match data {
             Json::Object(data) => data,
             _ => Map::new(),
         };
         let entry = Entry { kind: kind.to_owned(), severity, run: Some(self.run.clone()), data };
         self.log.append_with(&[entry], durability).map(drop).map_err(|error| audit_error(&error))
+    }
+}
+
+/// A record has room for 64 KiB. What a child wrote or a user gave must not keep the rest from being recorded.
+const LONGEST_TEXT: usize = 2_048;
+
+fn shorten(value: &mut Json) {
+    match value {
+        Json::String(text) if text.len() > LONGEST_TEXT => {
+            let whole = text.len();
+            text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+            text.push_str(&format!("… ({whole} bytes)"));
+        }
+        Json::Array(items) => items.iter_mut().for_each(shorten),
+        Json::Object(map) => map.values_mut().for_each(shorten),
+        _ => {}
     }
 }
 
@@ -60,6 +77,9 @@ pub fn audit_error(error: &audit::Error) -> Diagnostic {
         Error::Busy { .. } => ("TL0702", Kind::Busy, "another process holds the log; try again"),
         Error::ExposedKey { .. } => ("TL0703", Kind::Key, "`chmod 600` it, and ask who may have read it"),
         Error::Missing(_) => ("TL0704", Kind::Failure, "the first `tl run` begins a log"),
+        Error::TooLong { .. } | Error::Data { .. } => {
+            ("TL0709", Kind::Failure, "shorten the inputs or the names in the file")
+        }
         Error::NotDamaged => ("TL0705", Kind::Usage, "there is nothing to do"),
         _ => ("TL0706", Kind::Failure, "make sure that the state folder is on a disk with room, and writable"),
     };

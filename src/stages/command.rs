@@ -1,12 +1,14 @@
 //! `run`: a program of the user's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fs, io};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process_group};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -150,12 +152,10 @@ impl Command {
         let bad = |message: String| {
             Diagnostic::failure("TL0652", message).help("write `name=value` lines to the file named by $TL_OUTPUT")
         };
-        let size = fs::metadata(path).map_or(0, |meta| meta.len());
-        if size > LARGEST_OUTPUT {
+        let text = read_output(path).map_err(|error| bad("the outputs cannot be read".to_owned()).cause(&error))?;
+        if text.len() as u64 > LARGEST_OUTPUT {
             return Err(bad(format!("the outputs are larger than {LARGEST_OUTPUT} bytes")));
         }
-        let text =
-            fs::read_to_string(path).map_err(|error| bad("the outputs cannot be read".to_owned()).cause(&error))?;
         let written = parse_outputs(&text).map_err(bad)?;
         if let Some(name) = written.keys().find(|name| !self.outputs.contains_key(*name)) {
             return Err(bad(format!("the output `{}` is not declared", name.escape_debug())));
@@ -182,6 +182,18 @@ impl OutputType {
             Self::Bool => text.trim().parse::<bool>().ok().map(Json::from),
         }
     }
+}
+
+/// Reads the file that a child wrote, or put in its place.
+fn read_output(path: &Path) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(LARGEST_OUTPUT + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Reads `name=value` and `name<<END … END`. The last of several values counts, as in a shell.

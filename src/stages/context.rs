@@ -103,6 +103,8 @@ pub struct Shared {
     pub pipeline: String,
     /// The folder of the pipeline file.
     pub base: PathBuf,
+    /// The state folder, which no archive holds: the key of the audit log lies in it.
+    pub state: PathBuf,
     /// The program `tl` itself, for children.
     pub program: PathBuf,
     /// Stores and channels.

@@ -11,6 +11,7 @@ impl From<storage::Error> for Diagnostic {
                 ("TL0630", Kind::Destination, "mount it, make the directory, or say `create: true` in the store")
             }
             Error::NoObject { .. } => ("TL0631", Kind::Destination, "look for its key in `tl audit show`"),
+            Error::Foreign { .. } => ("TL0638", Kind::Failure, "find out who put it there"),
             Error::Exists { .. } => (
                 "TL0632",
                 Kind::Failure,

@@ -71,7 +71,10 @@ impl Verify {
         let key = parse_key(&self.object.key)?;
         let uri = store.uri(&key);
         let expected = self.expected(context, &uri)?;
-        let stat = store.stat(&key)?.ok_or_else(|| unproven("TL0640", format!("`{uri}` is gone")))?;
+        let stat = match store.stat(&key) {
+            Err(error @ Error::Foreign { .. }) => return Err(unproven("TL0640", error.to_string())),
+            other => other?.ok_or_else(|| unproven("TL0640", format!("`{uri}` is gone")))?,
+        };
         if stat.size != expected.size {
             let message = format!("`{uri}` has {} bytes where the source gave {}", stat.size, expected.size);
             return Err(unproven("TL0641", message));
@@ -107,7 +110,9 @@ impl Verify {
 fn read_back(context: &Context, store: &dyn Store, key: &ObjectKey, expected: Digest) -> Result<u64> {
     let uri = store.uri(key);
     let mut object = match store.get(key) {
-        Err(Error::NoObject { .. }) => return Err(unproven("TL0640", format!("`{uri}` is gone"))),
+        Err(error @ (Error::NoObject { .. } | Error::Foreign { .. })) => {
+            return Err(unproven("TL0640", error.to_string()));
+        }
         other => other?,
     };
     let found = read_object(context, &uri, &mut object, |_| Ok(()))?;

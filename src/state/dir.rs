@@ -1,10 +1,12 @@
 use std::env;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::process::geteuid;
+use ulid::Ulid;
 
 /// The state folder.
 #[derive(Clone, Debug)]
@@ -24,6 +26,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Others can write in it.
+    #[error("others can write in the state folder `{}` (mode {mode:04o}, uid {owner})", path.display())]
+    Exposed {
+        /// Which folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// Its owner.
+        owner: u32,
+    },
 }
 
 impl StateDir {
@@ -42,7 +54,20 @@ impl StateDir {
 
     /// Makes it where it is missing.
     pub fn create(&self) -> Result<(), Error> {
-        private_dir(&self.0).map_err(|source| Error::Io { path: self.0.clone(), source })
+        let failed = |source| Error::Io { path: self.0.clone(), source };
+        private_dir(&self.0).map_err(failed)?;
+        let about = fs::metadata(&self.0).map_err(failed)?;
+        // Whoever can write here can replace the audit log, key and all.
+        let foreign = about.uid() != geteuid().as_raw() && about.uid() != 0;
+        if foreign || about.mode() & 0o022 != 0 {
+            return Err(Error::Exposed { path: self.0.clone(), mode: about.mode() & 0o7777, owner: about.uid() });
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// The folder of the audit log.
@@ -90,14 +115,20 @@ fn locked(path: &Path, operation: FlockOperation) -> io::Result<File> {
     Ok(file)
 }
 
-/// Removes the folders of runs that were killed: what was spooled there may be plaintext.
+/// Removes the folders of runs that were killed: what was spooled there may be plaintext. Only what tl made is touched: a
+/// real folder, named as a run, with a lock in it.
 fn sweep(all: &Path) {
     let Ok(entries) = fs::read_dir(all) else { return };
-    for folder in entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()) {
-        let alive = locked(&folder.join("lock"), FlockOperation::NonBlockingLockExclusive);
-        if alive.is_ok() {
+    for entry in entries.filter_map(Result::ok) {
+        let is_run = entry.file_name().to_str().is_some_and(|name| Ulid::from_string(name).is_ok());
+        if !is_run || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(lock) = open(entry.path().join("lock"), flags, Mode::empty()) else { continue };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             // The next run tries again.
-            let _left = fs::remove_dir_all(&folder);
+            let _left = fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -1,8 +1,9 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -33,6 +34,10 @@ impl Store for Dir {
         self.path.as_path().join(key.as_str()).display().to_string()
     }
 
+    fn folder(&self) -> Option<&Path> {
+        Some(self.path.as_path())
+    }
+
     fn probe(&self) -> Result<(), Error> {
         let root = self.root()?;
         fs::accessat(&root, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS)
@@ -42,7 +47,8 @@ impl Store for Dir {
     fn put(&self, key: &ObjectKey, body: &mut dyn Body, overwrite: bool) -> Result<Digest, Error> {
         let uri = self.uri(key);
         let failed = |error: io::Error| Error::from_io(&uri, error);
-        let (folder, name) = self.folder(key, true)?;
+        let (folder, name) = self.folder_of(key, true)?;
+        remove_abandoned(&folder);
         if !overwrite && fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Err(Error::Exists { uri });
         }
@@ -57,13 +63,23 @@ impl Store for Dir {
         let mut beside = Partial::create(&folder).map_err(failed)?;
         beside.file.write_all(format!("{}  {name}\n", written.hex()).as_bytes()).map_err(failed)?;
         beside.file.sync_all().map_err(failed)?;
-        // The digest first: a crash in between leaves a digest without an object, never an object without a digest.
-        beside.rename(&format!("{name}{DIGEST_SUFFIX}"), true).map_err(failed)?;
+        // One writer at a time, so that no digest stands beside the object of another. Not every file system can lock.
+        let _unlocked = fs::flock(&folder, FlockOperation::LockExclusive);
+        let digest_name = format!("{name}{DIGEST_SUFFIX}");
+        if overwrite {
+            // A crash from here on leaves an object without a digest, never one with a wrong digest.
+            match fs::unlinkat(&folder, &digest_name, AtFlags::empty()) {
+                Ok(()) => fs::fsync(&folder).map_err(|errno| failed(errno.into()))?,
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
         match partial.rename(name, overwrite) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Exists { uri }),
             Err(error) => return Err(failed(error)),
         }
+        beside.rename(&digest_name, true).map_err(failed)?;
         fs::fsync(&folder).map_err(|errno| failed(errno.into()))?;
         Ok(written)
     }
@@ -72,14 +88,15 @@ impl Store for Dir {
         let uri = self.uri(key);
         let Some(file) = self.open(key, "")? else { return Ok(None) };
         let size = file.metadata().map_err(|error| Error::from_io(&uri, error))?.len();
-        let sha256 = match self.open(key, DIGEST_SUFFIX)? {
-            Some(beside) => {
+        let sha256 = match self.open(key, DIGEST_SUFFIX) {
+            Err(Error::Foreign { .. }) | Ok(None) => None,
+            Err(error) => return Err(error),
+            Ok(Some(beside)) => {
                 let mut line = String::new();
                 // A damaged file is no digest, which is for the caller to judge.
                 let read = beside.take(1_024).read_to_string(&mut line);
                 read.ok().and_then(|_| parse_sha256(line.split_whitespace().next().unwrap_or_default()))
             }
-            None => None,
         };
         Ok(Some(Stat { size, sha256 }))
     }
@@ -115,7 +132,7 @@ impl Dir {
 
     /// The folder that holds an object, and the object's name in it. Never through a symbolic link: the key comes from
     /// an expression, and a link in the store must not lead out of it.
-    fn folder<'k>(&self, key: &'k ObjectKey, create: bool) -> Result<(OwnedFd, &'k str), Error> {
+    fn folder_of<'k>(&self, key: &'k ObjectKey, create: bool) -> Result<(OwnedFd, &'k str), Error> {
         let mut folder = self.root()?;
         let mut parts = key.parts();
         let name = parts.next_back().expect("a key has at least one part");
@@ -131,6 +148,7 @@ impl Dir {
             let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             folder = match fs::openat(&folder, part, flags, Mode::empty()) {
                 Err(Errno::NOENT) => return Err(Error::NoObject { uri: self.uri(key) }),
+                Err(Errno::LOOP | Errno::NOTDIR) => return Err(Error::Foreign { uri: self.uri(key) }),
                 other => other.map_err(failed)?,
             };
         }
@@ -140,14 +158,18 @@ impl Dir {
     /// Opens an object, or a file beside it, for reading.
     fn open(&self, key: &ObjectKey, suffix: &str) -> Result<Option<File>, Error> {
         let failed = |errno: Errno| Error::from_io(&self.uri(key), errno.into());
-        let (folder, name) = match self.folder(key, false) {
+        let (folder, name) = match self.folder_of(key, false) {
             Err(Error::NoObject { .. }) => return Ok(None),
             other => other?,
         };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match fs::openat(&folder, format!("{name}{suffix}"), flags, Mode::empty()) {
-            Ok(fd) => Ok(Some(File::from(fd))),
+            Ok(fd) => {
+                let is_file = FileType::from_raw_mode(fs::fstat(&fd).map_err(failed)?.st_mode).is_file();
+                if is_file { Ok(Some(File::from(fd))) } else { Err(Error::Foreign { uri: self.uri(key) }) }
+            }
             Err(Errno::NOENT) => Ok(None),
+            Err(Errno::LOOP | Errno::NXIO) => Err(Error::Foreign { uri: self.uri(key) }),
             Err(errno) => Err(failed(errno)),
         }
     }
@@ -179,14 +201,21 @@ struct Partial<'a> {
 
 impl<'a> Partial<'a> {
     fn create(folder: &'a OwnedFd) -> io::Result<Self> {
-        let mut random = [0; 8];
-        fastrand::Rng::new().fill(&mut random);
-        let name = format!(".tl-{}.partial", hex(&random));
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(fs::openat(folder, &name, flags, FILE_MODE)?);
-        // By explicit mode: the umask of whoever starts tl decides nothing.
-        fs::fchmod(&file, FILE_MODE)?;
-        Ok(Self { folder, name, file })
+        loop {
+            let mut random = [0; 8];
+            fastrand::Rng::new().fill(&mut random);
+            let name = format!(".tl-{}.partial", hex(&random));
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = File::from(fs::openat(folder, &name, flags, FILE_MODE)?);
+            // By explicit mode: the umask of whoever starts tl decides nothing.
+            fs::fchmod(&file, FILE_MODE)?;
+            // Says that somebody is writing it. Not every file system can lock; then nothing that is left is removed.
+            let _unlocked = fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+            // Before the lock, another writer may have taken it for one that was left.
+            if fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+                return Ok(Self { folder, name, file });
+            }
+        }
     }
 
     fn rename(mut self, to: &str, overwrite: bool) -> io::Result<()> {
@@ -216,10 +245,27 @@ impl Drop for Partial<'_> {
     }
 }
 
+/// Removes the unfinished files of writers that are gone.
+fn remove_abandoned(folder: &OwnedFd) {
+    let Ok(entries) = fs::Dir::read_from(folder) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let is_partial = name.to_str().is_ok_and(|name| name.starts_with(".tl-") && name.ends_with(".partial"));
+        if !is_partial {
+            continue;
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = fs::openat(folder, name, flags, Mode::empty()) else { continue };
+        if fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // What cannot be removed now is tried again by the next upload.
+            let _left = fs::unlinkat(folder, name, AtFlags::empty());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     struct Bytes<'a>(&'a [u8], Option<Digest>);
 
@@ -280,6 +326,47 @@ mod tests {
         assert_eq!(std::fs::read(root.path().join("object")).unwrap(), b"one");
         store.put(&key, &mut Bytes(b"two", Some(digest(b"two"))), true).unwrap();
         assert_eq!(std::fs::read(root.path().join("object")).unwrap(), b"two");
+    }
+
+    /// Another writer that is faster, with other bytes: its object and its digest stay together.
+    struct Overtaken<'a>(&'a Dir, ObjectKey, Bytes<'a>);
+
+    impl Read for Overtaken<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.2.0.len() == 4 {
+                self.0.put(&self.1, &mut Bytes(b"first", Some(digest(b"first"))), false).unwrap();
+            }
+            self.2.read(buffer)
+        }
+    }
+
+    impl Body for Overtaken<'_> {
+        fn digest(&self) -> Option<Digest> {
+            self.2.1
+        }
+    }
+
+    #[test]
+    fn a_writer_that_loses_leaves_the_winners_digest_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path(), false);
+        let key: ObjectKey = "object".parse().unwrap();
+        let mut late = Overtaken(&store, key.clone(), Bytes(b"late", Some(digest(b"late"))));
+        assert!(matches!(store.put(&key, &mut late, false).unwrap_err(), Error::Exists { .. }));
+        let stat = Stat { size: 5, sha256: Some(digest(b"first").sha256) };
+        assert_eq!(store.stat(&key).unwrap(), Some(stat));
+        assert_eq!(names(root.path()), ["object", "object.sha256"]);
+    }
+
+    #[test]
+    fn what_a_dead_writer_left_is_removed_and_what_a_living_one_writes_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(root.path(), false);
+        std::fs::write(root.path().join(".tl-00.partial"), "left").unwrap();
+        let folder = store.root().unwrap();
+        let alive = Partial::create(&folder).unwrap();
+        store.put(&"object".parse().unwrap(), &mut Bytes(b"x", Some(digest(b"x"))), false).unwrap();
+        assert_eq!(names(root.path()), [alive.name.as_str(), "object", "object.sha256"]);
     }
 
     #[test]

@@ -26,6 +26,12 @@ pub enum Error {
         /// Which object.
         uri: String,
     },
+    /// Something else has its name, or the way to it leads through a link.
+    #[error("`{uri}` is not an object of this store: a link, a folder or a device stands there")]
+    Foreign {
+        /// Which object.
+        uri: String,
+    },
     /// No permission.
     #[error("permission denied for `{uri}`")]
     Denied {

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io::Read;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -33,6 +34,11 @@ pub struct Stat {
 pub trait Store: fmt::Debug + Send + Sync {
     /// A text that names the object for people and tools.
     fn uri(&self, key: &ObjectKey) -> String;
+
+    /// The folder that it is, if it is one on this machine.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 
     /// Fails unless the store is there and can be written.
     fn probe(&self) -> Result<(), Error>;

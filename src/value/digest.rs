@@ -88,6 +88,10 @@ impl FromStr for ObjectKey {
         if text.chars().any(char::is_control) {
             return refused("it holds a control character");
         }
+        // Beside each object stands its digest, under such a name.
+        if text.ends_with(".sha256") {
+            return refused("names that end in `.sha256` are those of the digests beside objects");
+        }
         for part in text.split('/') {
             match part {
                 "" => return refused("it has an empty part: no `/` at either end, no `//`"),
@@ -127,7 +131,9 @@ mod tests {
         for good in ["a", "2026-11-24/run.tar.age", "ü/ö", "-x"] {
             assert!(good.parse::<ObjectKey>().is_ok(), "{good}");
         }
-        for bad in ["", "/a", "a/", "a//b", "../a", "a/..", "./a", "a\nb", "a\0b", ".tl-x", &"x".repeat(241)] {
+        for bad in
+            ["", "/a", "a/", "a//b", "../a", "a/..", "./a", "a\nb", "a\0b", ".tl-x", "a.sha256", &"x".repeat(241)]
+        {
             assert!(bad.parse::<ObjectKey>().is_err(), "{bad}");
         }
     }

@@ -23,6 +23,8 @@ pub struct Masker {
 
 /// Shorter spellings than this are not masked.
 const SHORTEST: usize = 4;
+/// A line of a wrapped spelling is masked where it is long enough to be nothing else.
+const LONG_ENOUGH: usize = 12;
 
 impl Masker {
     /// A masker for these secrets.
@@ -96,26 +98,39 @@ fn add_spellings(plain: &str, into: &mut BTreeSet<Vec<u8>>) {
         into.insert(STANDARD_NO_PAD.encode(&whole).into_bytes());
         into.insert(URL_SAFE_NO_PAD.encode(&whole).into_bytes());
     }
+    // Long ones come in lines: of 76 characters from base64, of 60 from xxd.
+    for text in [STANDARD_NO_PAD.encode(bytes), STANDARD_NO_PAD.encode(format!("{plain}\n"))] {
+        into.extend(text.as_bytes().chunks(76).filter(|line| line.len() >= LONG_ENOUGH).map(<[u8]>::to_vec));
+    }
     for shift in 0..3 {
         into.extend(base64_core(bytes, shift, &STANDARD_NO_PAD));
         into.extend(base64_core(bytes, shift, &URL_SAFE_NO_PAD));
     }
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    into.extend(hex.as_bytes().chunks(60).filter(|line| line.len() >= LONG_ENOUGH).map(<[u8]>::to_vec));
     into.insert(hex.to_uppercase().into_bytes());
     into.insert(hex.into_bytes());
-    for space in ["%20", "+"] {
-        for upper in [true, false] {
-            into.insert(percent(bytes, space, upper).into_bytes());
+    // RFC 3986's unreserved characters stay; Python keeps `/` too, JavaScript `!'()*`.
+    for kept in ["", "/", "!'()*"] {
+        for (space, upper) in [("%20", true), ("%20", false), ("+", true), ("+", false)] {
+            into.insert(percent(bytes, space, upper, kept).into_bytes());
         }
     }
     let json = serde_json::to_string(plain).expect("a string is always valid JSON");
     into.insert(json.as_bytes()[1..json.len() - 1].to_vec());
+    let json = &json[1..json.len() - 1];
+    // PHP escapes slashes, Python everything that is not ASCII.
+    into.insert(json.replace('/', "\\/").into_bytes());
+    into.insert(json.chars().flat_map(ascii_json).collect::<String>().into_bytes());
     let xml = plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     into.insert(xml.replace('"', "&quot;").replace('\'', "&#39;").into_bytes());
     into.insert(xml.replace('"', "&quot;").replace('\'', "&#x27;").into_bytes());
     into.insert(xml.replace('"', "&quot;").replace('\'', "&apos;").into_bytes());
     into.insert(xml.into_bytes());
     into.insert(plain.replace('\'', r"'\''").into_bytes());
+    into.insert(plain.replace('\'', "'\"'\"'").into_bytes());
+    into.insert(plain.chars().flat_map(shell_escaped).collect::<String>().into_bytes());
+    into.insert(plain.replace('\\', "\\\\").replace('\'', "\\'").into_bytes());
     into.insert(plain.escape_debug().to_string().into_bytes());
 }
 
@@ -129,9 +144,24 @@ fn base64_core(bytes: &[u8], shift: usize, engine: &impl base64::Engine) -> Opti
     (end > start).then(|| text[start..end].to_vec())
 }
 
-fn percent(bytes: &[u8], space: &str, upper: bool) -> String {
+/// A character as Python's `json` writes it.
+fn ascii_json(c: char) -> Vec<char> {
+    if c.is_ascii() {
+        return vec![c];
+    }
+    c.encode_utf16(&mut [0; 2]).iter().flat_map(|unit| format!("\\u{unit:04x}").chars().collect::<Vec<_>>()).collect()
+}
+
+/// A character as bash's `printf %q` writes it.
+fn shell_escaped(c: char) -> Vec<char> {
+    let plain = c.is_alphanumeric() || !c.is_ascii() || "%+,-./:=@_^".contains(c);
+    if plain { vec![c] } else { vec!['\\', c] }
+}
+
+fn percent(bytes: &[u8], space: &str, upper: bool, kept: &str) -> String {
     bytes.iter().fold(String::new(), |mut out, &b| {
         match b {
+            _ if kept.as_bytes().contains(&b) => out.push(char::from(b)),
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
             b' ' => out.push_str(space),
             _ if upper => out.push_str(&format!("%{b:02X}")),
@@ -159,8 +189,12 @@ mod tests {
             STANDARD.encode(format!("a{secret}b")),
             STANDARD.encode(format!("ab{secret}")),
             serde_json::to_string(secret).unwrap(),
-            percent(secret.as_bytes(), "%20", true),
-            percent(secret.as_bytes(), "+", false),
+            percent(secret.as_bytes(), "%20", true, ""),
+            percent(secret.as_bytes(), "+", false, ""),
+            percent(secret.as_bytes(), "%20", true, "/"),
+            secret.replace('\'', "'\"'\"'"),
+            secret.chars().flat_map(shell_escaped).collect(),
+            serde_json::to_string(secret).unwrap().replace('/', "\\/"),
             secret.replace('\'', r"'\''"),
             "p&amp;ss &lt;w&gt;&#39;ord&quot;/+9".to_owned(),
         ] {
@@ -168,6 +202,20 @@ mod tests {
             assert!(shown.contains(MASK), "{text}");
             assert!(!shown.contains("ss") && shown.starts_with("before "), "{shown}");
         }
+    }
+
+    #[test]
+    fn wrapped_spellings_are_hidden_line_by_line() {
+        let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYwJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEYé".repeat(2);
+        let masker = Masker::new([&Secret::new(secret.clone())]);
+        let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
+        let encoded = STANDARD.encode(&secret);
+        let lines = encoded.as_bytes().chunks(76).chain(hex.as_bytes().chunks(60));
+        for line in lines.map(|line| std::str::from_utf8(line).unwrap()).filter(|line| line.len() >= 16) {
+            assert!(masker.mask(line).len() < 8, "{line}: {}", masker.mask(line));
+        }
+        let python = secret.chars().flat_map(ascii_json).collect::<String>();
+        assert_eq!(masker.mask(&python), MASK);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
+use rustix::fs::OFlags;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -19,11 +22,22 @@ pub struct SecretFile {
 /// A secret is a key or a password, not a document.
 const LARGEST: u64 = 64 * 1024;
 
+/// Opens a regular file. Without waiting: a FIFO that nobody writes to must not hold up the start of a run.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+    }
+}
+
 impl Source for SecretFile {
     fn read(&self) -> Result<Secret, Error> {
         let place = format!("the file `{}`", self.path.as_path().display());
         let mut bytes = Zeroizing::new(Vec::new());
-        match File::open(self.path.as_path()).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+        match open_file(self.path.as_path()).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::Missing { place }),
             Err(source) => return Err(Error::Io { place, source }),

@@ -113,6 +113,57 @@ fn a_file_that_is_there_is_replaced_only_by_force() {
 }
 
 #[test]
+fn recipients_of_others_are_not_overwritten() {
+    let tl = Tl::new();
+    tl.write("team.txt", "age1colleague\n");
+    // A new identity does not replace a file that is there, and is not made either.
+    assert_eq!(tl.run(&["key", "new", "-o", "id.txt", "--recipients", "team.txt"]).code, 1);
+    assert!(!tl.file("id.txt").exists());
+    assert_ne!(tl.run(&["key", "new", "-o", "id.txt", "--recipients", "id.txt"]).code, 0);
+    tl.ok(&["key", "new", "-o", "id.txt", "--if-missing"]);
+    let identity = tl.read("id.txt");
+    tl.ok(&["key", "new", "-o", "id.txt", "--if-missing", "--recipients", "team.txt"]);
+    tl.ok(&["key", "new", "-o", "id.txt", "--if-missing", "--recipients", "id.txt"]);
+    assert_eq!((tl.read("team.txt").as_str(), tl.read("id.txt")), ("age1colleague\n", identity));
+}
+
+#[test]
+fn nothing_is_left_of_an_opening_that_was_killed() {
+    let tl = with_key();
+    tl.write("plain", vec![1; 64 << 20]).ok(&["seal", "-R", "recipients.txt", "-o", "sealed", "plain"]);
+    fs::remove_file(tl.file("plain")).unwrap();
+    for _ in 0..3 {
+        let mut child = tl.start(&["open", "-i", "identity.txt", "-o", "plain", "sealed"]);
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let names = files(tl.path());
+        assert!(
+            names.iter().all(|name| ["identity.txt", "recipients.txt", "sealed"].contains(&name.as_str())),
+            "{names:?}"
+        );
+    }
+}
+
+#[test]
+fn a_device_stays_one() {
+    use std::os::unix::fs::FileTypeExt;
+    let tl = with_key();
+    tl.write("plain", "x").ok(&["seal", "-f", "-R", "recipients.txt", "-o", "/dev/null", "plain"]);
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let tl = with_key();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for arguments in [&["schema"][..], &["key", "show", "identity.txt"]] {
+        let status = tl.command(arguments).stdout(full()).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(1), "{arguments:?}");
+    }
+}
+
+#[test]
 fn pipes_work_both_ways() {
     let tl = with_key();
     let feed = |arguments: &[&str], input: &[u8]| {

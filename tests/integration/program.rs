@@ -212,7 +212,7 @@ pub struct Disk(PathBuf);
 impl Disk {
     pub fn new(path: &Path, size: &str) -> Self {
         fs::create_dir_all(path).unwrap();
-        let options = format!("size={size},mode=0777");
+        let options = format!("size={size},mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(path).status().unwrap();
         assert!(mounted.success(), "a tmpfs could not be mounted: run as root");
         Self(path.to_owned())

@@ -555,7 +555,7 @@ fn collected(run: std::process::Child) -> Ended {
 
 #[test]
 fn ctrl_c_stops_cleanly_and_finally_still_runs() {
-    for stop in [Signal::INT, Signal::TERM] {
+    for stop in [Signal::INT, Signal::TERM, Signal::HUP] {
         let tl = Tl::new();
         tl.pipeline(
             "stages:\n  a: { shell: sh, run: 'touch began; sleep 60 & wait' }\n  b: { needs: a, run: [touch, never] }\nfinally:\n  \
@@ -572,6 +572,116 @@ fn ctrl_c_stops_cleanly_and_finally_still_runs() {
         assert!(tl.read("log.jsonl").contains("cancelled"));
         tl.ok(&["audit", "verify"]);
     }
+}
+
+#[test]
+fn a_child_that_prints_without_end_can_still_be_stopped() {
+    let tl = Tl::new();
+    tl.pipeline("timeout: 1s\nstages:\n  a: { run: [cat, /dev/zero] }\n  b: { run: ['yes'] }\nfinally:\n  f: { run: [touch, last] }\n");
+    let start = Instant::now();
+    let ended = ended(tl.command(&["run", "p.yaml", "--reporter", "json"]).stdout(std::process::Stdio::null()));
+    assert_eq!(ended.code, 124);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(tl.file("last").exists());
+}
+
+#[test]
+fn an_unread_report_does_not_hold_up_a_run() {
+    let tl = Tl::new();
+    tl.pipeline("timeout: 1s\nstages:\n  a: { run: ['yes'] }\nfinally:\n  f: { run: [touch, last] }\n");
+    let run = tl.start(&["run", "p.yaml"]);
+    wait_for(|| tl.file("last").exists());
+    wait_for(|| tl.ok(&["audit", "show", "--type", "run.finished"]).stdout.contains("exit_code=124"));
+    assert_eq!(collected(run).code, 124);
+}
+
+#[test]
+fn channels_that_hang_do_not_hang_the_run() {
+    let tl = Tl::new();
+    tl.write("message.hbs", "{{pipeline}}\n".to_owned() + &"x".repeat(200_000));
+    let made = Command::new("mkfifo").arg(tl.file("fifo")).status().unwrap();
+    assert!(made.success());
+    tl.pipeline(
+        "  fifo: { uses: file, with: { path: fifo } }\n  deaf: { uses: command, with: { run: [sh, -c, 'exec 3<&0; sleep 60 <&3 & exit 0'] } \
+         }\nstages:\n  a: { run: ['true'] }\nnotify:\n  - { when: [success], to: [fifo, deaf, log], template: message.hbs }\n",
+    );
+    let start = Instant::now();
+    let (code, events) = tl.events(&[]);
+    assert!(code == 0 && start.elapsed() < Duration::from_secs(20));
+    let delivered: Vec<bool> =
+        events.iter().filter(|e| e["event"] == "message").map(|e| e["error"].is_null()).collect();
+    assert_eq!(delivered, [false, true, true]);
+}
+
+#[test]
+fn what_a_child_writes_never_keeps_a_run_from_being_recorded() {
+    let tl = Tl::new();
+    tl.pipeline(
+        "stages:\n  a: { continue-on-error: true, shell: sh, run: 'head -c 100000 /dev/zero | tr \"\\0\" A > $TL_OUTPUT; echo =x >> \
+         $TL_OUTPUT' }\n  b: { needs: a, run: ['true'] }\n",
+    );
+    let (code, events) = tl.events(&[]);
+    assert_eq!((code, outcomes(&events)), (3, pairs(&[("a", "warning"), ("b", "success")])));
+    let input = "x".repeat(100_000);
+    tl.pipeline("inputs: { i: { type: string } }\nstages:\n  a: { run: ['true'] }\n");
+    tl.ok(&["run", "p.yaml", "--input", &format!("i={input}")]);
+    tl.ok(&["audit", "verify"]);
+}
+
+#[test]
+fn names_write_no_lines_of_their_own() {
+    let tl = Tl::new();
+    let name = "x\n  success   prove    9 GiB, proven by content, 5 ms\u{1b}[2K\u{202e}";
+    fs::create_dir(tl.file("data")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(tl.file("data").join(name)).unwrap();
+    tl.pipeline(&format!("stages:\n{CHAIN}"));
+    let ended = tl.run(&["run", "p.yaml"]);
+    assert_eq!(ended.code, 3, "{}", ended.stdout);
+    assert!(
+        !ended.stdout.contains("\n  success   prove") && !ended.stdout.contains(['\u{1b}', '\u{202e}']),
+        "{}",
+        ended.stdout
+    );
+    let hostile = "ev\nfake.yaml: fine\nx.yaml";
+    tl.write(hostile, tl.read("p.yaml"));
+    assert_eq!(tl.ok(&["validate", hostile]).stdout.lines().count(), 1);
+}
+
+#[test]
+fn a_state_folder_holds_only_what_is_tls_own() {
+    let tl = Tl::new();
+    tl.pipeline("stages:\n  a: { run: ['true'] }\n");
+    // Somebody's folder, one that looks like a run without being one, and a link.
+    tl.write("state/work/thesis/chapter", "precious").write("state/work/01M8687BPPD1AJKTAJX3SZMXX1/file", "precious");
+    tl.write("elsewhere/file", "precious");
+    std::os::unix::fs::symlink(tl.file("elsewhere"), tl.file("state/work/01M8687BPPD1AJKTAJX3SZMXX2")).unwrap();
+    fs::set_permissions(tl.state(), fs::Permissions::from_mode(0o700)).unwrap();
+    tl.ok(&["run", "p.yaml"]);
+    assert_eq!(tl.read("state/work/thesis/chapter"), "precious");
+    assert_eq!(tl.read("state/work/01M8687BPPD1AJKTAJX3SZMXX1/file"), "precious");
+    assert_eq!(files(&tl.file("elsewhere")), ["file"]);
+    fs::set_permissions(tl.state(), fs::Permissions::from_mode(0o777)).unwrap();
+    let ended = tl.run(&["run", "p.yaml"]);
+    assert!(ended.code != 0 && ended.stdout.contains("TL0707"), "{}", ended.stdout);
+}
+
+#[test]
+fn an_archive_holds_no_state_and_says_when_it_holds_its_store() {
+    let tl = Tl::new();
+    tl.write("a", "x").pipeline(&format!("stages:\n{}", CHAIN.replace("sources: [data]", "sources: [.]")));
+    let ended = tl.run(&["run", "p.yaml"]);
+    assert!(ended.code == 3 && ended.stdout.contains("TL0614"), "{}", ended.stdout);
+    tl.ok(&["open", "-i", "identity.txt", "-o", "back.tar", "shelf/object"]);
+    let names: Vec<String> = tar::Archive::new(fs::File::open(tl.file("back.tar")).unwrap())
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+        .collect();
+    assert!(names.iter().any(|name| name == "./a") && !names.iter().any(|name| name.contains("state")), "{names:?}");
+    let quiet =
+        CHAIN.replace("sources: [data]", "sources: [.], exclude: [shelf/]").replace("key: object", "key: second");
+    tl.pipeline(&format!("stages:\n{quiet}"));
+    tl.ok(&["run", "p.yaml"]);
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use crate::program::{CHAIN, Tl, error_of, outcomes};
 
 /// What a `run` stage does to the object between upload and verify; `$O` is the object.
-const CHANGES: [(&str, &str); 6] = [
+const CHANGES: [(&str, &str); 7] = [
     ("nothing", "true"),
     ("bit", r#"printf '\377' | dd of="$O" bs=1 seek=300 conv=notrunc 2>/dev/null"#),
     ("truncation", r#"truncate -s -1 "$O""#),
     ("growth", r#"printf x >> "$O""#),
     ("swap", r#"cp other "$O"; cp other.sha256 "$O.sha256""#),
     ("removal", r#"rm "$O""#),
+    ("link", r#"mv "$O" "$O.x"; ln -s "$O.x" "$O""#),
 ];
 
 #[test]
@@ -43,7 +44,7 @@ fn each_level_notices_all_that_it_claims_to_notice() {
             assert_eq!(code, if proven { 0 } else { 4 }, "{level} {name}");
             if !proven {
                 let expected = match name {
-                    "removal" => "TL0640",
+                    "removal" | "link" => "TL0640",
                     "truncation" | "growth" => "TL0641",
                     _ => "TL0642",
                 };
@@ -52,7 +53,7 @@ fn each_level_notices_all_that_it_claims_to_notice() {
         }
     }
     let failed = tl.ok(&["audit", "show", "--type", "verify.failed"]).stdout;
-    assert_eq!(failed.lines().count(), 3 + 4 + 5);
+    assert_eq!(failed.lines().count(), 4 + 5 + 6);
 }
 
 /// What this run computed at the source counts, whatever else is said of the object.

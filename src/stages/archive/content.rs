@@ -14,6 +14,8 @@ pub(super) const BUFFER: usize = 256 << 10;
 pub(super) enum Content {
     /// All of it was there.
     Whole,
+    /// All of it was there, and more: the file has content that its size does not tell, as files in `/proc` do.
+    More,
     /// The file ended at this offset; zeros stand for the rest.
     Short(u64),
     /// Reading failed at this offset; zeros stand for the rest.
@@ -26,8 +28,11 @@ impl Content {
         match self {
             Self::Failed(at, error) => Some(format!("cannot be read at byte {at} ({error}); zeros stand for the rest")),
             Self::Short(at) => Some(format!("shrank while being read; zeros stand for what was behind byte {at}")),
-            Self::Whole if after.size > promised.size => {
+            Self::Whole | Self::More if after.size > promised.size => {
                 Some(format!("grew while being read; its first {} bytes are stored", promised.size))
+            }
+            Self::More => {
+                Some(format!("has more content than its size of {} bytes; the rest is not stored", promised.size))
             }
             Self::Whole if after.size < promised.size => Some("shrank while being read".to_owned()),
             Self::Whole if after.mtime != promised.mtime => Some("changed while being read".to_owned()),
@@ -72,6 +77,19 @@ pub(super) fn copy(
     }
     out.end_block()?;
     Ok(content)
+}
+
+/// Looks behind the end of a file that was read whole.
+pub(super) fn look_behind(
+    content: Content,
+    size: u64,
+    read_at: impl FnOnce(&mut [u8], u64) -> io::Result<usize>,
+) -> Content {
+    match content {
+        // A failure to read there says nothing about what was promised.
+        Content::Whole if read_at(&mut [0], size).is_ok_and(|count| count > 0) => Content::More,
+        other => other,
+    }
 }
 
 /// The reads stay aligned to blocks of the file system as long as the file is.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::exclude::{Candidate, Excludes};
 use super::{Error, Observer, Options, Summary};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::stages::artifact::{ArtifactRef, ArtifactWriter};
@@ -68,12 +69,14 @@ impl Stage for Archive {
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs> {
-        let options = Options {
+        let mut options = Options {
             sources: self.sources,
             base: context.shared.base.clone(),
             exclude: self.exclude,
             one_file_system: self.one_file_system,
         };
+        warn_of_stores_inside(context, &options)?;
+        options.exclude.push(globset::escape(&context.shared.state.to_string_lossy()));
         let (artifact, output) = context.create()?;
         let observer = Watcher { context, told: Cell::new(0) };
         let summary = match self.compress {
@@ -88,6 +91,30 @@ impl Stage for Archive {
         observer.say_what_was_not_told();
         Ok(Outputs { artifact, files: summary.files, bytes: summary.bytes, skipped: summary.skipped })
     }
+}
+
+/// A store inside a source is archived into itself: each run holds all the ones before.
+fn warn_of_stores_inside(context: &Context, options: &Options) -> Result<()> {
+    let excludes = Excludes::new(&options.exclude)
+        .map_err(|(index, reason)| failed(Error::Pattern { pattern: options.exclude[index].clone(), reason }))?;
+    for (name, store) in &context.shared.places.stores {
+        let Some(folder) = store.folder() else { continue };
+        for source in options.sources.iter().map(|source| options.base.join(source)) {
+            let inside = folder.ancestors().take_while(|path| path.starts_with(&source));
+            let is_left_out = |path: &Path| {
+                let archived = path.strip_prefix("/").unwrap_or(path);
+                let archived = path.strip_prefix(&options.base).unwrap_or(archived);
+                let name = path.file_name().map(Path::new);
+                excludes.matches(Candidate { name, archived, absolute: path, directory: true })
+            };
+            if folder.starts_with(&source) && !inside.into_iter().any(is_left_out) {
+                let message = format!("the store `{name}` lies inside the source `{}`", source.display());
+                let warning = Diagnostic::warning("TL0614", message);
+                context.warn(warning.help("leave it out by `exclude`, or each archive holds all the ones before"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes the archive and says that this was all.

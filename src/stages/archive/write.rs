@@ -287,6 +287,7 @@ impl Writer<'_> {
         }
         let read_at = |buffer: &mut [u8], at| Ok(retry_on_intr(|| pread(&file, &mut *buffer, at))?);
         let content = content::copy(read_at, extents, &mut self.buffer, &mut self.out, self.observer)?;
+        let content = content::look_behind(content, meta.size, read_at);
         let after = fstat(&file).map_or(meta, Meta::from);
         if let Some(problem) = content.problem(&meta, &after) {
             self.observer.warn(&place.absolute, problem);
