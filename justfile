@@ -11,6 +11,10 @@ ci:
 fmt:
     cargo fmt
 
+# Spelling
+spelling:
+    typos
+
 # Lints, as CI has them
 lint:
     cargo clippy --all-targets --features peers -- -D warnings

@@ -45,7 +45,13 @@ pub fn render(template: Option<&str>, values: &Json) -> Result<String, Error> {
         line: error.pos().map_or(1, |(line, _)| line),
         reason: error.reason().to_string(),
     })?;
-    engine.render("message", values).map_err(|error| Error::Render(error.to_string()))
+    engine.render("message", values).map_err(|error| {
+        let line = error.line_no.unwrap_or(1);
+        Error::Render(match error.reason() {
+            RenderErrorReason::MissingVariable(Some(name)) => format!("line {line}: there is no `{name}`"),
+            reason => format!("line {line}: {reason}"),
+        })
+    })
 }
 
 fn engine() -> Handlebars<'static> {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::files::Layout;
 use super::log::Log;
 use super::read::Records;
-use super::{Durability, Entry, Error, Filter, Problem, Report, Severity, verify};
+use super::{Entry, Error, Filter, Problem, Report, Severity, verify};
 
 const CAPACITY: u64 = 8;
 
@@ -159,29 +159,4 @@ fn a_clock_set_back_is_recorded() {
     assert_eq!(kinds, ["a.b", "clock.jump", "a.b", "a.b", "a.b", "clock.jump", "a.b"]);
     assert_eq!(numbers(dir.path(), 0), (0..7).collect::<Vec<_>>());
     assert_eq!(report(dir.path()).problems, []);
-}
-
-/// The measurements behind the numbers in the documentation: `cargo test --release -- --ignored --nocapture speed`.
-#[test]
-#[ignore = "it measures"]
-fn speed() {
-    let dir = tempfile::tempdir().unwrap();
-    let log = Log::open(dir.path()).unwrap();
-    let entry = Entry::new("stage.file", Severity::Info).run("01JABCDEFGHJKMNPQRSTVWXYZ0").with("path", "a/b/c.txt");
-    let measure = |what: &str, count: u32, work: &mut dyn FnMut()| {
-        let start = std::time::Instant::now();
-        (0..count).for_each(|_| work());
-        println!("{what}: {:?} each", start.elapsed() / count);
-    };
-    let one = std::slice::from_ref(&entry);
-    let many = vec![entry.clone(); 256];
-    let append = |entries, durability| assert!(!log.append_with(entries, durability).unwrap().is_empty());
-    measure("append, buffered", 10_000, &mut || append(one, Durability::Buffered));
-    measure("append, synced", 200, &mut || append(one, Durability::Synced));
-    measure("append, buffered, 256 at once", 100, &mut || append(&many, Durability::Buffered));
-    let segment = dir.path().join("seg/00000000000000000000.jsonl");
-    measure("checkpoint", 1, &mut || drop(log.checkpoint().unwrap()));
-    println!("{} bytes", fs::metadata(&segment).unwrap().len());
-    measure("verify", 3, &mut || assert!(!verify(dir.path()).unwrap().is_damaged()));
-    measure("open", 3, &mut || drop(Log::open(dir.path()).unwrap()));
 }

@@ -706,7 +706,7 @@ fn a_kill_during_an_upload_leaves_no_object() {
     tl.write("data/a", vec![1; 64 << 20]).pipeline(&format!("stages:\n{CHAIN}"));
     for wait in [0, 20, 60, 120] {
         let mut run = tl.start(&["run", "p.yaml"]);
-        wait_for(|| tl.file("state/audit/checkpoint").exists());
+        wait_for(|| tl.file("state/audit/log.vkey").exists());
         std::thread::sleep(Duration::from_millis(wait));
         run.kill().unwrap();
         run.wait().unwrap();
