@@ -19,7 +19,7 @@ use crate::event::{Event, Outcome, What};
 use crate::graph::Plan;
 use crate::pipeline::When;
 use crate::stages::{Cancel, Checkpoint, Ledger, Places, Recorder, Shared, Stop};
-use crate::state::{StateDir, WorkDir};
+use crate::state::{self, StateDir, WorkDir};
 use crate::value::{Digest, Masker};
 
 /// How to run a pipeline.
@@ -96,13 +96,7 @@ fn prepare(
     teller: &Mutex<Teller>,
 ) -> std::result::Result<Ready, Box<NotReady>> {
     let early = |error: Diagnostic| Box::new(NotReady { errors: vec![error], with: None });
-    let state_failed = |error: crate::state::Error| {
-        let source = std::error::Error::source(&error).map(ToString::to_string);
-        let mut diagnostic = Diagnostic::failure("TL0707", error.to_string()).help("see `--state` and `TL_STATE`");
-        diagnostic.causes.extend(source);
-        early(diagnostic)
-    };
-    options.state.create().map_err(state_failed)?;
+    options.state.create().map_err(|error| early(state_error(&error)))?;
     let audit = options.state.audit();
     let log = Log::open(&audit).map_err(|error| early(audit_error(&error)))?;
 
@@ -111,55 +105,60 @@ fn prepare(
     teller.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
     let recorder = Arc::new(LogRecorder::new(log, run, masker.clone()));
     let pipeline = loaded.pipeline.name.to_string();
-    let (values, missing) = match secrets {
+    let (values, mut errors) = match secrets {
         Ok(secrets) => (secrets.values, Vec::new()),
         Err(missing) => (Map::new(), missing),
     };
     let contexts = Contexts::new(loaded.inputs.clone(), values, &pipeline, run, &Zoned::now());
-    let shared = |places: Places| {
-        Arc::new(Shared {
-            run: run.to_owned(),
-            pipeline: pipeline.clone(),
-            base: loaded.document.folder().to_owned(),
-            state: options.state.path().to_owned(),
-            program: options.program.clone(),
-            places,
-            recorder: recorder.clone(),
-            ledger: Ledger::default(),
-            masker: masker.clone(),
-            runtime: Handle::current(),
-        })
-    };
-    let places = open_places(&loaded, &contexts);
-    if !missing.is_empty() {
-        // Channels that need no secret can still tell somebody.
-        let shared = shared(places.unwrap_or_default());
-        return Err(Box::new(NotReady { errors: missing, with: Some((recorder.clone(), shared, loaded)) }));
-    }
-    let shared = match places {
-        Ok(places) => shared(places),
-        Err(error) => {
-            let shared = shared(Places::default());
-            return Err(Box::new(NotReady { errors: vec![error], with: Some((recorder.clone(), shared, loaded)) }));
+    // Without a secret that is missing anyway, a place that wants it cannot be opened: that is told once.
+    let places = open_places(&loaded, &contexts).unwrap_or_else(|error| {
+        if errors.is_empty() {
+            errors.push(error);
         }
-    };
-    let begun = begin(&loaded, &recorder, run, options);
-    let folder = match begun {
-        Ok(folder) => folder,
-        Err(error) => {
-            return Err(Box::new(NotReady { errors: vec![error], with: Some((recorder.clone(), shared, loaded)) }));
-        }
-    };
-    let work = Arc::new(PipelineWork {
-        loaded,
-        plan: Arc::new(plan),
-        contexts,
-        shared: Arc::clone(&shared),
-        recorder: Arc::clone(&recorder),
-        folder: folder.path().to_owned(),
-        spools: Mutex::default(),
+        Places::default()
     });
-    Ok(Ready { work, recorder, shared, audit, folder })
+    let shared = Arc::new(Shared {
+        run: run.to_owned(),
+        pipeline,
+        base: loaded.document.folder().to_owned(),
+        state: options.state.path().to_owned(),
+        program: options.program.clone(),
+        places,
+        recorder: recorder.clone(),
+        ledger: Ledger::default(),
+        masker,
+        runtime: Handle::current(),
+    });
+    let begun = if errors.is_empty() {
+        begin(&loaded, &recorder, run, options).map_err(|error| vec![error])
+    } else {
+        Err(errors)
+    };
+    match begun {
+        // The channels that could be opened can still tell somebody.
+        Err(errors) => Err(Box::new(NotReady { errors, with: Some((recorder, shared, loaded)) })),
+        Ok(folder) => {
+            let work = Arc::new(PipelineWork {
+                loaded,
+                plan: Arc::new(plan),
+                contexts,
+                shared: Arc::clone(&shared),
+                recorder: Arc::clone(&recorder),
+                folder: folder.path().to_owned(),
+                spools: Mutex::default(),
+            });
+            Ok(Ready { work, recorder, shared, audit, folder })
+        }
+    }
+}
+
+fn state_error(error: &state::Error) -> Diagnostic {
+    let diagnostic = Diagnostic::failure("TL0707", error.to_string());
+    let diagnostic = diagnostic.help("make room in the state folder, or name another one with `--state` or `TL_STATE`");
+    match std::error::Error::source(error) {
+        Some(source) => diagnostic.cause(source),
+        None => diagnostic,
+    }
 }
 
 /// Puts the start on record and makes the work folder.
@@ -178,10 +177,7 @@ fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) 
         "version": env!("CARGO_PKG_VERSION"),
     });
     recorder.record("run.started", Severity::Info, object(data))?;
-    options.state.create_work(run).map_err(|error| {
-        Diagnostic::failure("TL0707", error.to_string())
-            .help("make room in the state folder, or name another one with `--state`")
-    })
+    options.state.create_work(run).map_err(|error| state_error(&error))
 }
 
 fn object(value: Json) -> Map<String, Json> {

@@ -235,7 +235,12 @@ async fn tell_lines(context: &Context, stream: Stream, from: Option<impl AsyncRe
     };
     let mut text = String::new();
     // A stream that cannot be read any more has said all that it will.
-    while let Ok(Some(piece)) = next_piece(&mut from).await {
+    for number in 1_u64.. {
+        let Ok(Some(piece)) = next_piece(&mut from).await else { break };
+        // Thousands of short lines lie in one buffer; between them, a stop must be heard.
+        if number.is_multiple_of(32) {
+            tokio::task::yield_now().await;
+        }
         text.push_str(&piece);
         if text.ends_with('\n') {
             say(&text);

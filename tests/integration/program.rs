@@ -132,6 +132,8 @@ impl Tl {
                 (r"[A-Za-z0-9+/]{43}=", "[ROOT]"),
                 (r"\b\d+ (records|bytes)", "[N] $1"),
                 (r" on [\w.-]+\n", " on [HOST]\n"),
+                (r"column \d+", "column [N]"),
+                (r"\btl/[\w.-]+/[0-9a-f]{16}\b", "[LOG]"),
                 (r"age1[02-9ac-hj-np-z]{58}", "[RECIPIENT]"),
                 (r"\d{4}-\d{2}-\d{2}", "[DATE]"),
             ]

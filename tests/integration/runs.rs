@@ -202,10 +202,12 @@ fn an_audit_log_edited_by_one_byte_stops_everything_until_somebody_decides() {
     let verify = tl.run(&["audit", "verify"]);
     assert_eq!(verify.code, 20);
     assert!(verify.stdout.contains("record 0"), "{}", verify.stdout);
+    insta::assert_snapshot!("audit_verify_edited", verify.shown(&tl));
     let before = files(&tl.file("shelf"));
     let refused = tl.run(&["run", "p.yaml"]);
     assert_eq!(refused.code, 20);
     assert!(refused.stdout.contains("TL0701") && refused.stdout.contains("tl audit accept"), "{}", refused.stdout);
+    insta::assert_snapshot!("audit_run_edited", refused.shown(&tl));
     assert_eq!(files(&tl.file("shelf")), before, "nothing is delivered that cannot be recorded");
 
     assert_eq!(tl.run(&["audit", "accept", "--reason", "a test"]).code, 2);
@@ -249,10 +251,8 @@ fn outcomes_have_their_exit_codes() {
         ("  a: { if: '[1][int(run.time.size()) + 5] == 1', run: ['true'] }\n", 1),
     ] {
         tl.pipeline(&format!("stages:\n{stages}"));
-        let start = Instant::now();
         let ended = tl.run(&["run", "p.yaml"]);
         assert_eq!(ended.code, code, "{stages}{}{}", ended.stdout, ended.stderr);
-        assert!(start.elapsed() < Duration::from_secs(30), "{stages}");
     }
 }
 
@@ -539,7 +539,7 @@ fn signal(run: &std::process::Child, signal: Signal) {
 fn wait_for(what: impl Fn() -> bool) {
     let start = Instant::now();
     while !what() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited too long");
+        assert!(start.elapsed() < Duration::from_mins(2), "waited too long");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -578,10 +578,9 @@ fn ctrl_c_stops_cleanly_and_finally_still_runs() {
 fn a_child_that_prints_without_end_can_still_be_stopped() {
     let tl = Tl::new();
     tl.pipeline("timeout: 1s\nstages:\n  a: { run: [cat, /dev/zero] }\n  b: { run: ['yes'] }\nfinally:\n  f: { run: [touch, last] }\n");
-    let start = Instant::now();
+    // Where the stop is not heard, this never ends.
     let ended = ended(tl.command(&["run", "p.yaml", "--reporter", "json"]).stdout(std::process::Stdio::null()));
     assert_eq!(ended.code, 124);
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert!(tl.file("last").exists());
 }
 
@@ -602,12 +601,13 @@ fn channels_that_hang_do_not_hang_the_run() {
     let made = Command::new("mkfifo").arg(tl.file("fifo")).status().unwrap();
     assert!(made.success());
     tl.pipeline(
-        "  fifo: { uses: file, with: { path: fifo } }\n  deaf: { uses: command, with: { run: [sh, -c, 'exec 3<&0; sleep 60 <&3 & exit 0'] } \
+        "  fifo: { uses: file, with: { path: fifo } }\n  deaf: { uses: command, with: { run: [sh, -c, 'exec 3<&0; sleep 100000 <&3 & echo $! > held'] } \
          }\nstages:\n  a: { run: ['true'] }\nnotify:\n  - { when: [success], to: [fifo, deaf, log], template: message.hbs }\n",
     );
-    let start = Instant::now();
+    // Where somebody is waited for, this never ends.
     let (code, events) = tl.events(&[]);
-    assert!(code == 0 && start.elapsed() < Duration::from_secs(20));
+    kill_process(Pid::from_raw(tl.read("held").trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    assert_eq!(code, 0);
     let delivered: Vec<bool> =
         events.iter().filter(|e| e["event"] == "message").map(|e| e["error"].is_null()).collect();
     assert_eq!(delivered, [false, true, true]);
@@ -693,9 +693,9 @@ fn a_second_ctrl_c_ends_it_at_once_with_its_children() {
     signal(&run, Signal::INT);
     std::thread::sleep(Duration::from_millis(300));
     signal(&run, Signal::INT);
-    let start = Instant::now();
     assert_eq!(collected(run).code, 130);
-    assert!(start.elapsed() < Duration::from_secs(5));
+    // At once: had it waited until the child was ended, the end would be on record.
+    assert_eq!(tl.ok(&["audit", "show", "--type", "run.finished"]).stdout, "");
     let child = Pid::from_raw(tl.read("began").trim().parse().unwrap()).unwrap();
     wait_for(|| rustix::process::test_kill_process(child).is_err());
 }
