@@ -88,14 +88,12 @@ pub enum What {
         /// Counted from 1.
         attempt: u32,
     },
-    /// A stage moved on. Counters never go back within an attempt.
+    /// A stage moved on. The count never goes back within an attempt.
     StageProgress {
         /// Which stage.
         stage: String,
         /// Bytes handled.
         bytes: u64,
-        /// Files handled.
-        files: u64,
     },
     /// A child wrote a line. Secrets are masked.
     StageOutput {

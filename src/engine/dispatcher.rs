@@ -52,7 +52,7 @@ pub struct Engine<W> {
 
 struct Active {
     cancel: Cancel,
-    meters: Vec<(Arc<Meter>, (u64, u64))>,
+    meters: Vec<(Arc<Meter>, u64)>,
 }
 
 impl<W: Work> Engine<W> {
@@ -184,7 +184,7 @@ impl<W: Work> Engine<W> {
                     (self.emit)(What::StageStarted { stage: planned.name.clone(), kind, attempt: number });
                 }
                 if let Some(active) = self.active.get_mut(&unit) {
-                    active.meters = meters.into_iter().map(|meter| (meter, (0, 0))).collect();
+                    active.meters = meters.into_iter().map(|meter| (meter, 0)).collect();
                 }
             }
             Report::Retrying { unit, number, delay, stage, error } => {
@@ -277,11 +277,10 @@ impl<W: Work> Engine<W> {
     fn tell_progress_of(&mut self, unit: usize) {
         let Some(active) = self.active.get_mut(&unit) else { return };
         for ((meter, last), &stage) in active.meters.iter_mut().zip(&self.plan.units[unit].stages) {
-            let now = meter.read();
-            if now != *last {
-                *last = now;
-                let (bytes, files) = now;
-                (self.emit)(What::StageProgress { stage: self.plan.stages[stage].name.clone(), bytes, files });
+            let bytes = meter.bytes();
+            if bytes != *last {
+                *last = bytes;
+                (self.emit)(What::StageProgress { stage: self.plan.stages[stage].name.clone(), bytes });
             }
         }
     }

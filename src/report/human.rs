@@ -219,7 +219,7 @@ mod tests {
                 stages: vec!["collect".to_owned(), stage(), "prove".to_owned()],
             },
             What::StageStarted { stage: stage(), kind: "upload".to_owned(), attempt: 1 },
-            What::StageProgress { stage: stage(), bytes: 5 << 20, files: 0 },
+            What::StageProgress { stage: stage(), bytes: 5 << 20 },
             What::StageOutput { stage: stage(), stream: Stream::Stdout, line: "out \u{1b}[31m".to_owned() },
             What::StageOutput { stage: stage(), stream: Stream::Stderr, line: "err".to_owned() },
             What::StageWarning { stage: stage(), warning: Diagnostic::warning("TL0613", "`a`: it shrank") },

@@ -18,7 +18,6 @@ use crate::value::{Digest, Masker};
 #[derive(Debug, Default)]
 pub struct Meter {
     bytes: AtomicU64,
-    files: AtomicU64,
 }
 
 impl Meter {
@@ -27,14 +26,9 @@ impl Meter {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// One more file was handled.
-    pub fn add_file(&self) {
-        self.files.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Bytes and files so far.
-    pub fn read(&self) -> (u64, u64) {
-        (self.bytes.load(Ordering::Relaxed), self.files.load(Ordering::Relaxed))
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 

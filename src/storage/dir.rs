@@ -38,12 +38,6 @@ impl Store for Dir {
         Some(self.path.as_path())
     }
 
-    fn probe(&self) -> Result<(), Error> {
-        let root = self.root()?;
-        fs::accessat(&root, ".", fs::Access::WRITE_OK | fs::Access::EXEC_OK, AtFlags::EACCESS)
-            .map_err(|errno| Error::from_io(&self.name(), errno.into()))
-    }
-
     fn put(&self, key: &ObjectKey, body: &mut dyn Body, overwrite: bool) -> Result<Digest, Error> {
         let uri = self.uri(key);
         let failed = |error: io::Error| Error::from_io(&uri, error);

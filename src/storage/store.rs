@@ -40,9 +40,6 @@ pub trait Store: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Fails unless the store is there and can be written.
-    fn probe(&self) -> Result<(), Error>;
-
     /// Stores all of `body`, or nothing: the object appears only when the bytes that were written are those that the
     /// source says it gave. Returns what was written. An object that is already there stays unless `overwrite`.
     fn put(&self, key: &ObjectKey, body: &mut dyn Body, overwrite: bool) -> Result<Digest, Error>;
