@@ -1,5 +1,6 @@
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -31,6 +32,8 @@ pub struct Message {
     pub subject: String,
     /// The text.
     pub body: String,
+    /// The same as HTML, where a channel can show it.
+    pub html: Option<String>,
     /// The folder of the pipeline file, where programs run.
     pub folder: PathBuf,
 }
@@ -64,6 +67,18 @@ pub enum Error {
         /// How it ended.
         how: String,
     },
+}
+
+impl Error {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        true
+    }
+
+    /// How long the receiver asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A way to tell somebody. Its calls block.

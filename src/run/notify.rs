@@ -101,6 +101,7 @@ fn message(shared: &Shared, news: &News<'_>, about: &Notification, when: When, n
         run: shared.run.clone(),
         subject: subject.to_owned(),
         body: body.trim_start_matches('\n').to_owned(),
+        html: None,
         folder: shared.base.clone(),
     })
 }

@@ -43,6 +43,7 @@ impl Stage for Notify {
             run: shared.run.clone(),
             subject: shared.masker.mask(&self.subject).replace(['\n', '\r'], " "),
             body: shared.masker.mask(&self.body),
+            html: None,
             folder: shared.base.clone(),
         };
         let mut delivered = Vec::new();
