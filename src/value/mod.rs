@@ -1,6 +1,7 @@
-//! The scalars of a pipeline file: names, durations, paths, secrets, digests; and what a registry of kinds is made of.
-//! They parse, print and describe themselves, and know nothing of the rest of the program.
+//! The scalars of a pipeline file: names, durations, paths, secrets, digests; which addresses are public; and what a
+//! registry of kinds is made of. They parse, print and describe themselves, and know nothing of the rest of the program.
 
+mod address;
 mod digest;
 mod duration;
 mod human;
@@ -11,6 +12,7 @@ mod name;
 mod path;
 mod secret;
 
+pub use address::is_public;
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
 pub use duration::{Duration, ParseDurationError};
 pub use human::{human_bytes, human_duration};
