@@ -11,6 +11,7 @@ mod mask;
 mod name;
 mod path;
 mod secret;
+mod size;
 
 pub use address::is_public;
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
@@ -22,3 +23,4 @@ pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};
 pub use path::FilePath;
 pub use secret::Secret;
+pub use size::{ParseSizeError, Size};
