@@ -10,6 +10,11 @@ impl From<storage::Error> for Diagnostic {
             Error::Missing { .. } => {
                 ("TL0630", Kind::Destination, "mount it, make the directory, or say `create: true` in the store")
             }
+            Error::NoBucket { .. } => (
+                "TL0653",
+                Kind::Destination,
+                "make the bucket, or correct `bucket`, `region` and `endpoint` of the store",
+            ),
             Error::NoObject { .. } => ("TL0631", Kind::Destination, "look for its key in `tl audit show`"),
             Error::Foreign { .. } => ("TL0638", Kind::Failure, "find out who put it there"),
             Error::Exists { .. } => (

@@ -148,7 +148,7 @@ impl Dir {
                 .map_err(|error| Error::from_io(&self.name(), error))
                 .and_then(|()| open().map_err(|errno| Error::from_io(&self.name(), errno.into())))?,
             Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => {
-                return Err(Error::Missing { uri: self.name(), source: io::Error::from(errno).into() });
+                return Err(Error::Missing { uri: self.name(), source: errno.into() });
             }
             other => other.map_err(|errno| Error::from_io(&self.name(), errno.into()))?,
         };

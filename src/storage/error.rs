@@ -15,6 +15,15 @@ pub enum Error {
         uri: String,
         /// What the system said.
         #[source]
+        source: io::Error,
+    },
+    /// The bucket is not there.
+    #[error("there is no bucket for `{uri}`")]
+    NoBucket {
+        /// Which object.
+        uri: String,
+        /// What the server said.
+        #[source]
         source: BoxedError,
     },
     /// No such object.

@@ -94,7 +94,7 @@ impl Sum {
         STANDARD.encode(&self.bytes)
     }
 
-    /// As an ETag has it.
+    /// As an `ETag` has it.
     pub(super) fn hex(&self) -> String {
         hex(&self.bytes)
     }

@@ -105,7 +105,7 @@ impl Fault {
                 help: "`allow-private: true` in the store, if that is meant",
             },
             Class::Denied | Class::Expired | Class::Skewed => Error::Refused { what, uri, source: self.into() },
-            Class::NoBucket => Error::Missing { uri, source: self.into() },
+            Class::NoBucket => Error::NoBucket { uri, source: self.into() },
             Class::NoObject => Error::NoObject { uri },
             Class::Exists => Error::Exists { uri },
             Class::Stopped => Error::Stopped { uri },

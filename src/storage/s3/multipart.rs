@@ -29,7 +29,7 @@ const ABORT: Duration = Duration::from_secs(20);
 struct Open {
     id: String,
     algorithm: Algorithm,
-    /// The server's ETags say nothing about the bytes.
+    /// The `ETag`s of the server say nothing about the bytes.
     opaque: bool,
 }
 
@@ -177,9 +177,9 @@ impl S3 {
         }
     }
 
-    async fn complete(&self, write: &Write<'_>, open: &Open, sent: &[Sent], size: u64) -> Result<Taken, Fault> {
+    async fn complete(&self, write: &Write<'_>, open: &Open, arrived: &[Sent], size: u64) -> Result<Taken, Fault> {
         let mut checksums = Checksums::new();
-        let sums: Vec<Sum> = sent.iter().map(|part| part.sum.clone()).collect();
+        let sums: Vec<Sum> = arrived.iter().map(|part| part.sum.clone()).collect();
         let whole = sums.iter().try_fold(open.algorithm.of_nothing(), |whole, sum| whole.followed_by(sum));
         match &whole {
             Some(whole) => note(&mut checksums, whole),
@@ -188,10 +188,10 @@ impl S3 {
                 checksums.extend(Sum::of_parts(&sums).map(|value| (name, value)));
             }
         }
-        let md5s: Option<Vec<Sum>> = sent.iter().map(|part| part.md5.clone()).collect();
+        let md5s: Option<Vec<Sum>> = arrived.iter().map(|part| part.md5.clone()).collect();
         checksums.extend(md5s.and_then(|md5s| Sum::of_parts(&md5s)).map(|value| ("md5-parts".to_owned(), value)));
 
-        let list: Vec<CompletedPart> = sent.iter().map(|part| part.completed.clone()).collect();
+        let list: Vec<CompletedPart> = arrived.iter().map(|part| part.completed.clone()).collect();
         let list = CompletedMultipartUpload::builder().set_parts(Some(list)).build();
         let stopped = &write.order.stopped;
         let mut pace = Pace::new(&write.connection, stopped);

@@ -176,7 +176,7 @@ impl<'b> Parts<'b> {
         let size = self.body.size().map_or(size, |total| size.min(total.saturating_sub(self.size)).max(1));
         let mut running = algorithm.start();
         let (mut block, mut length) = (vec![0; BLOCK], 0);
-        let mut fill = |sink: &mut dyn Write| -> Result<(), Error> {
+        let mut fill_up = |sink: &mut dyn Write| -> Result<(), Error> {
             while length < size {
                 let most = usize::try_from(size - length).unwrap_or(usize::MAX).min(BLOCK);
                 let read = match self.peeked.take() {
@@ -198,13 +198,13 @@ impl<'b> Parts<'b> {
         };
         let content = if size <= LARGEST_IN_MEMORY {
             let mut buffer = Buffer::new(size, uri)?;
-            fill(&mut buffer.bytes)?;
+            fill_up(&mut buffer.bytes)?;
             Content::Memory(Bytes::from_owner(buffer))
         } else {
             // Mode 0600, and removed with the part.
             let file = std::fs::create_dir_all(scratch).and_then(|()| NamedTempFile::new_in(scratch));
             let mut file = file.map_err(|error| Error::from_io(uri, error))?;
-            fill(&mut file)?;
+            fill_up(&mut file)?;
             Content::File(Arc::new(file))
         };
         self.size += length;

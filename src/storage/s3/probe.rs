@@ -5,6 +5,7 @@ use aws_sdk_s3::primitives::AggregatedBytes;
 use aws_sdk_s3::types::{BucketVersioningStatus, ObjectLockEnabled};
 
 use super::S3;
+use super::checksum::Algorithm;
 use super::connection::{Connection, runtime};
 use super::fault::{Class, Fault};
 use super::stat::{md5_of, stat, version};
@@ -124,15 +125,9 @@ impl Trials<'_> {
     async fn put(&self) -> Result<Option<String>, Fault> {
         let send = |client: Client| {
             let request = client.put_object().bucket(&self.s3.bucket).key(&self.key).if_none_match("*");
-            request.checksum_crc64_nvme(self.crc()).body(BYTES.to_vec().into()).send()
+            request.checksum_crc64_nvme(crc()).body(BYTES.to_vec().into()).send()
         };
         self.connection.call(0, &self.never, send).await.map(|answer| version(answer.version_id()))
-    }
-
-    fn crc(&self) -> String {
-        let mut running = super::checksum::Algorithm::Crc64Nvme.start();
-        running.update(BYTES);
-        running.finish(BYTES.len() as u64).base64()
     }
 
     /// Writes, looks at, reads and removes a small object.
@@ -157,7 +152,7 @@ impl Trials<'_> {
         match self.s3.head(&self.connection, &self.key, None, &self.never).await {
             Ok(Some(head)) => {
                 let kept = stat(&head).checksums;
-                let has_crc = kept.get("crc64nvme") == Some(&self.crc());
+                let has_crc = kept.get("crc64nvme") == Some(&crc());
                 let has_md5 = head.e_tag().and_then(md5_of).is_some();
                 let (result, detail) = match (has_crc, has_md5) {
                     (true, _) => (TrialResult::Yes, "CRC64NVME is kept: `verify` with `level: checksum` reads no byte"),
@@ -194,4 +189,10 @@ impl Trials<'_> {
             }
         }
     }
+}
+
+fn crc() -> String {
+    let mut running = Algorithm::Crc64Nvme.start();
+    running.update(BYTES);
+    running.finish(BYTES.len() as u64).base64()
 }

@@ -149,16 +149,34 @@ impl S3 {
                 Err(fault) => return Err(fault.into_error("a look at the properties", &uri)),
             }
         }
+        if order.lock.is_some() {
+            runtime.block_on(self.check_lock(&write))?;
+        }
         let mut parts = Parts::new(body, order.scratch, &uri);
         let first = parts.next(part_size(1, parts.total(), target), write.connection.algorithm())?;
-        let (digest, taken) = if parts.at_end()? {
+        let (digest, accepted) = if parts.at_end()? {
             let digest = parts.finish()?;
             let put = runtime.block_on(self.put_whole(&write, &first));
             (digest, put.map_err(|fault| fault.into_error("the upload", &uri))?)
         } else {
             self.put_parts(&write, first, parts)?
         };
-        runtime.block_on(self.confirm(&write, digest, taken))
+        runtime.block_on(self.confirm(&write, digest, accepted))
+    }
+
+    /// Refuses a lock before anything is sent, where the bucket cannot have any.
+    async fn check_lock(&self, write: &Write<'_>) -> Result<(), Error> {
+        let send = |client: aws_sdk_s3::Client| client.get_object_lock_configuration().bucket(&self.bucket).send();
+        match write.connection.call(0, &write.order.stopped, send).await {
+            Err(fault) if matches!(fault.class, Class::NoObject | Class::Unsupported) => {
+                Err(Error::NoLock { uri: write.uri.clone(), why: format!("its bucket has no object lock ({fault})") })
+            }
+            // Nobody may look: then what is read back of the object decides.
+            Err(fault) if fault.class != Class::Denied => {
+                Err(fault.into_error("a look at the object lock", &write.uri))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Sends an object in one request.
@@ -244,8 +262,8 @@ impl S3 {
             }
             Err(fault) => return Err(unproven(format!("it cannot be looked at: {fault}"))),
         };
-        let token = head.metadata().and_then(|metadata| metadata.get(TOKEN));
-        if token.is_some_and(|token| *token != write.token) {
+        let writer = head.metadata().and_then(|metadata| metadata.get(TOKEN));
+        if writer.is_some_and(|writer| *writer != write.token) {
             return Err(unproven("somebody else has replaced it".to_owned()));
         }
         let found = stat(&head);
@@ -267,25 +285,8 @@ impl S3 {
             let said = format!("the store has {differs}; {kept}");
             return Err(Fault::new(Class::Damaged, said).into_error("the upload", uri));
         }
-        self.confirm_lock(write, &found).map_err(unproven)?;
+        confirm_lock(write.order.lock, found.lock).map_err(unproven)?;
         Ok(Stored { digest, checksums, version: found.version.or(taken.version), lock: found.lock })
-    }
-
-    fn confirm_lock(&self, write: &Write<'_>, found: &Stat) -> Result<(), String> {
-        let Some(asked) = write.order.lock else { return Ok(()) };
-        let got = found.lock.unwrap_or(Lock { retention: None, legal_hold: false });
-        match (asked.retention, got.retention) {
-            (Some((mode, until)), Some((got_mode, got_until)))
-                if mode != got_mode || got_until.as_second() < until.as_second() =>
-            {
-                Err(format!("its lock is {got_mode:?} until {got_until} where {mode:?} until {until} was asked for"))
-            }
-            (Some(_), None) => Err("the store does not say that it is locked".to_owned()),
-            _ if asked.legal_hold && !got.legal_hold => {
-                Err("the store does not say that a legal hold is on it".to_owned())
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Removes what is not as it was sent. Returns whether it is gone.
@@ -294,6 +295,22 @@ impl S3 {
             client.delete_object().bucket(&self.bucket).key(&write.key).set_version_id(version.clone()).send()
         };
         write.connection.call(0, &write.order.stopped, send).await.is_ok()
+    }
+}
+
+/// Whether an object is locked as was asked for, or longer.
+fn confirm_lock(asked: Option<Lock>, found: Option<Lock>) -> Result<(), String> {
+    let Some(asked) = asked else { return Ok(()) };
+    let got = found.unwrap_or(Lock { retention: None, legal_hold: false });
+    match (asked.retention, got.retention) {
+        (Some((mode, until)), Some((got_mode, got_until)))
+            if mode != got_mode || got_until.as_second() < until.as_second() =>
+        {
+            Err(format!("its lock is {got_mode:?} until {got_until} where {mode:?} until {until} was asked for"))
+        }
+        (Some(_), None) => Err("the store does not say that it is locked".to_owned()),
+        _ if asked.legal_hold && !got.legal_hold => Err("the store does not say that a legal hold is on it".to_owned()),
+        _ => Ok(()),
     }
 }
 

@@ -81,7 +81,8 @@ impl Connection {
         F: Future<Output = Result<T, E>>,
         Fault: From<E>,
     {
-        let answer = until_stopped(tokio::time::timeout(limit, send(self.client())), stopped).await?;
+        // Boxed: the future of a request is large, and futures hold futures.
+        let answer = until_stopped(tokio::time::timeout(limit, Box::pin(send(self.client()))), stopped).await?;
         match answer {
             Ok(answer) => answer.map_err(Fault::from),
             Err(_) => Err(Fault::new(Class::Transient, format!("no answer within {} s", limit.as_secs()))),

@@ -112,5 +112,5 @@ fn request_timeout() -> Duration {
 }
 
 fn retry_for() -> Duration {
-    Duration::new(Std::from_secs(120))
+    Duration::new(Std::from_mins(2))
 }

@@ -45,17 +45,17 @@ impl S3 {
     }
 }
 
-/// Whether an ETag says nothing about the bytes.
+/// Whether an `ETag` says nothing about the bytes.
 pub(super) fn is_opaque(sse: Option<&ServerSideEncryption>) -> bool {
     !matches!(sse, None | Some(ServerSideEncryption::Aes256))
 }
 
-/// The ETag without its quotes.
+/// The `ETag` without its quotes.
 pub(super) fn bare(etag: &str) -> &str {
     etag.trim_matches('"')
 }
 
-/// What an ETag says about the bytes: an MD5, or one of the MD5s of parts.
+/// What an `ETag` says about the bytes: an MD5, or one of the MD5s of parts.
 pub(super) fn md5_of(etag: &str) -> Option<(&'static str, String)> {
     let etag = bare(etag);
     let (hash, parts) = etag.split_once('-').map_or((etag, None), |(hash, parts)| (hash, Some(parts)));
