@@ -85,4 +85,7 @@ impl Error {
 pub trait Channel: fmt::Debug + Send + Sync {
     /// Delivers a message; returns how delivery is known, in a few words.
     fn deliver(&self, message: &Message) -> Result<String, Error>;
+
+    /// Finds out whether a message could be delivered, without sending one; returns what was found, in a few words.
+    fn probe(&self) -> Result<String, Error>;
 }

@@ -1,10 +1,12 @@
 use std::env;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{self, Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -54,6 +56,24 @@ impl Channel for Command {
             let _detached = thread::spawn(move || drop(stdin.write_all(body.as_bytes())));
         }
         self.wait(&mut child)
+    }
+
+    fn probe(&self) -> Result<String, Error> {
+        let program = self.run.first().ok_or_else(|| self.refused("no program is named"))?;
+        let candidates: Vec<PathBuf> = if program.contains('/') {
+            vec![PathBuf::from(program)]
+        } else {
+            env::var_os("PATH").iter().flat_map(env::split_paths).map(|folder| folder.join(program)).collect()
+        };
+        let found = candidates.iter().find(|path| path.is_file() && access(*path, Access::EXEC_OK).is_ok());
+        match found {
+            Some(path) => Ok(format!("`{}` can be started", path.display())),
+            // A relative one is meant from the folder of the pipeline file, which is not known here.
+            None if program.contains('/') && !program.starts_with('/') => {
+                Ok("not tried: it is a relative path".to_owned())
+            }
+            None => Err(Error::Start { program: program.clone(), source: io::ErrorKind::NotFound.into() }),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
 use rustix::io::Errno;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -41,6 +41,17 @@ impl Channel for MessageFile {
             .map(|length| format!("{length} bytes appended"))
             .map_err(|source| Error::Write { path: self.path.as_path().display().to_string(), source })
     }
+
+    fn probe(&self) -> Result<String, Error> {
+        let path = self.path.as_path();
+        let failed = |source| Error::Write { path: path.display().to_string(), source };
+        if path.exists() {
+            return self.open().map(|_| "it can be appended to".to_owned()).map_err(failed);
+        }
+        let folder = path.parent().unwrap_or(path);
+        access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| failed(errno.into()))?;
+        Ok("it is not there yet, and can be made".to_owned())
+    }
 }
 
 /// Somebody else may hold the file for the moment of a message, not longer.
@@ -57,6 +68,17 @@ fn lock(file: &File) -> io::Result<()> {
 }
 
 impl MessageFile {
+    fn open(&self) -> io::Result<File> {
+        // Without waiting: a FIFO that nobody reads must not hold up the end of a run.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let mut options = OpenOptions::new();
+        let file = options.append(true).create(true).mode(0o600).custom_flags(flags).open(self.path.as_path())?;
+        if file.metadata()?.file_type().is_fifo() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a FIFO cannot keep a message"));
+        }
+        Ok(file)
+    }
+
     fn append(&self, message: &Message) -> io::Result<usize> {
         let text = match self.format {
             Format::Json => {
@@ -69,13 +91,7 @@ impl MessageFile {
             }
             Format::Text => format!("{}\n{}\n\n", message.subject, message.body.trim_end()),
         };
-        // Without waiting: a FIFO that nobody reads must not hold up the end of a run.
-        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-        let mut options = OpenOptions::new();
-        let mut file = options.append(true).create(true).mode(0o600).custom_flags(flags).open(self.path.as_path())?;
-        if file.metadata()?.file_type().is_fifo() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a FIFO cannot keep a message"));
-        }
+        let mut file = self.open()?;
         // Two runs may tell the same file at once, and a message is longer than what the system writes as one.
         lock(&file)?;
         file.write_all(text.as_bytes())?;

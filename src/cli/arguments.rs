@@ -27,6 +27,8 @@ pub(super) enum Command {
     Plan(Plan),
     /// Run a pipeline.
     Run(Run),
+    /// Try the secrets, stores and channels of a pipeline, without running it.
+    Doctor(Doctor),
     /// Make and show identities.
     #[command(subcommand)]
     Key(Key),
@@ -79,6 +81,17 @@ pub(super) struct Plan {
     #[command(flatten)]
     pub(super) inputs: Inputs,
     /// Print the plan as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// The pipeline file.
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) inputs: Inputs,
+    /// Print what was found as JSON.
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -31,6 +31,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Schema(command) => pipeline::schema(&command, &mut output),
         Command::Plan(command) => pipeline::plan(&command, &mut output),
         Command::Run(command) => pipeline::run(command, state, &mut output),
+        Command::Doctor(command) => pipeline::doctor(&command, &mut output),
         Command::Key(command) => key::key(&command, &mut output),
         Command::Seal(command) => seal::seal(&command, &mut output),
         Command::Open(command) => seal::open(&command),

@@ -6,13 +6,13 @@ use serde_json::{Value as Json, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Done;
-use super::arguments::{Inputs, Plan, ReporterKind, Run, Schema, Validate};
+use super::arguments::{Doctor, Inputs, Plan, ReporterKind, Run, Schema, Validate};
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::pipeline::{pipeline_schema, stage_schema};
-use crate::report::{Human, JsonLines, Output, Queue, Reporter, render_plan};
-use crate::run::{self, Options};
+use crate::report::{Human, JsonLines, Output, Queue, Reporter, render_examined, render_plan};
+use crate::run::{self, Examined, Options};
 use crate::stages::{self, Cancel, Stop};
 use crate::state::StateDir;
 use crate::value::schema_of;
@@ -64,6 +64,16 @@ pub(super) fn plan(command: &Plan, output: &mut Output) -> Done {
         output.text(&render_plan(&report, output.style()));
     }
     Ok(0)
+}
+
+pub(super) fn doctor(command: &Doctor, output: &mut Output) -> Done {
+    let found = run::doctor(&run::load(&command.file, &given(&command.inputs)?)?);
+    if command.json {
+        output.json(&json!({ "examined": found }));
+    } else {
+        output.text(&render_examined(&found, output.style()));
+    }
+    Ok(u8::from(!found.iter().all(Examined::is_well)))
 }
 
 pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {

@@ -14,7 +14,6 @@ const KEYS: &[(&str, &str)] = &[
     ("stage", "strategy"),
     ("stage", "on-warning"),
     ("stage", "runs-on"),
-    ("upload", "object-lock"),
     ("upload", "resume"),
     ("audit", "anchor"),
 ];
@@ -27,7 +26,6 @@ const VALUES: &[(&str, &str)] = &[
     ("stage", "check"),
     ("stage", "restore"),
     ("stage", "drill"),
-    ("store", "s3"),
     ("channel", "webhook"),
     ("channel", "email"),
     ("channel", "desktop"),

@@ -4,6 +4,7 @@
 
 mod audit;
 mod diagnostic;
+mod doctor;
 mod human;
 mod json;
 mod output;
@@ -15,6 +16,7 @@ mod reporter;
 
 pub use audit::{render_record, render_report};
 pub use diagnostic::render_diagnostic;
+pub use doctor::render_examined;
 pub use human::Human;
 pub use json::JsonLines;
 pub use output::{Output, Style, on_panic};

@@ -5,6 +5,7 @@
 
 mod chain;
 mod contexts;
+mod doctor;
 mod execute;
 mod exit;
 mod notify;
@@ -13,6 +14,7 @@ mod prepare;
 mod recorder;
 mod work;
 
+pub use doctor::{Examined, doctor};
 pub use execute::{Options, execute};
 pub use plan::{PlanReport, StageReport, plan};
 pub use prepare::{Loaded, check, load};

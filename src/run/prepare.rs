@@ -10,7 +10,7 @@ use super::notify;
 use crate::channels::{self, Channel};
 use crate::diagnostic::{Diagnostic, Kind, Result};
 use crate::expression::Values;
-use crate::pipeline::{self, Document, Failure, Pipeline, resolve, resolve_inputs};
+use crate::pipeline::{self, Document, Failure, Pipeline, Place, SecretSource, resolve, resolve_inputs};
 use crate::stages::Places;
 use crate::storage::{self, Store};
 use crate::value::{Kind as PlaceKind, Masker, Secret};
@@ -50,54 +50,72 @@ pub(super) struct Secrets {
     pub(super) masker: Masker,
 }
 
+impl Secrets {
+    pub(super) fn new(secrets: &[(String, Secret)]) -> Self {
+        let masker = Masker::new(secrets.iter().map(|(_, secret)| secret));
+        Self { values: secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect(), masker }
+    }
+}
+
 /// Reads every secret. Fails with all that are missing.
 pub(super) fn read_secrets(loaded: &Loaded) -> Result<Secrets, Vec<Diagnostic>> {
-    let mut secrets: Vec<(String, Secret)> = Vec::new();
+    let mut secrets = Vec::new();
     let mut found = Vec::new();
     for (name, declared) in &loaded.pipeline.secrets {
-        let Some(kind) = PlaceKind::find(vault::SOURCES, &declared.from) else { continue };
-        let pointer = format!("/secrets/{name}");
-        let at = loaded.document.at_key(&pointer);
-        let settings = Json::Object(declared.settings.clone());
-        let settings = resolve(&settings, &(kind.schema)(), &Values::default(), loaded.document.folder());
-        let source = settings.ok().and_then(|settings| (kind.build)(settings).ok());
-        let Some(source) = source else {
-            found.push(Diagnostic::usage("TL0902", "the settings of this secret do not fit: please report it").at(at));
-            continue;
-        };
-        match source.read() {
-            Ok(secret) if secret.expose().len() < SHORTEST_SECRET => {
-                let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
-                let help = "so short a text cannot be hidden in logs: use a longer secret";
-                found.push(Diagnostic::new("TL0511", Kind::Key, message).at(at).help(help));
-            }
+        match read_secret(loaded, name.as_str(), declared) {
             Ok(secret) => secrets.push((name.to_string(), secret)),
-            Err(error) => {
-                let message = format!("the secret `{name}` is missing");
-                found.push(Diagnostic::new("TL0510", Kind::Key, message).at(at).cause(&error));
-            }
+            Err(error) => found.push(error),
         }
     }
-    if !found.is_empty() {
-        return Err(found);
+    if found.is_empty() { Ok(Secrets::new(&secrets)) } else { Err(found) }
+}
+
+/// Reads one secret.
+pub(super) fn read_secret(loaded: &Loaded, name: &str, declared: &SecretSource) -> Result<Secret> {
+    let at = loaded.document.at_key(&format!("/secrets/{name}"));
+    let unfit = || Diagnostic::usage("TL0902", "the settings of this secret do not fit: please report it");
+    let kind = PlaceKind::find(vault::SOURCES, &declared.from).ok_or_else(|| unfit().at(at.clone()))?;
+    let settings = Json::Object(declared.settings.clone());
+    let settings = resolve(&settings, &(kind.schema)(), &Values::default(), loaded.document.folder());
+    let source = settings.ok().and_then(|settings| (kind.build)(settings).ok());
+    let source = source.ok_or_else(|| unfit().at(at.clone()))?;
+    match source.read() {
+        Ok(secret) if secret.expose().len() < SHORTEST_SECRET => {
+            let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
+            let help = "so short a text cannot be hidden in logs: use a longer secret";
+            Err(Diagnostic::new("TL0511", Kind::Key, message).at(at).help(help))
+        }
+        Ok(secret) => Ok(secret),
+        Err(error) => {
+            let message = format!("the secret `{name}` is missing");
+            Err(Diagnostic::new("TL0510", Kind::Key, message).at(at).cause(&error))
+        }
     }
-    let masker = Masker::new(secrets.iter().map(|(_, secret)| secret));
-    let values = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect();
-    Ok(Secrets { values, masker })
 }
 
 /// Opens every store and channel.
 pub(super) fn open_places(loaded: &Loaded, contexts: &Contexts) -> Result<Places> {
     let mut places = Places::default();
     for (name, place) in &loaded.pipeline.stores {
-        let store: Box<dyn Store> = open(loaded, contexts, "stores", name.as_str(), place, storage::KINDS)?;
-        places.stores.insert(name.to_string(), store);
+        places.stores.insert(name.to_string(), open_store(loaded, contexts, name.as_str(), place)?);
     }
     for (name, place) in &loaded.pipeline.channels {
-        let channel: Box<dyn Channel> = open(loaded, contexts, "channels", name.as_str(), place, channels::KINDS)?;
-        places.channels.insert(name.to_string(), channel);
+        places.channels.insert(name.to_string(), open_channel(loaded, contexts, name.as_str(), place)?);
     }
     Ok(places)
+}
+
+pub(super) fn open_store(loaded: &Loaded, contexts: &Contexts, name: &str, place: &Place) -> Result<Box<dyn Store>> {
+    open(loaded, contexts, "stores", name, place, storage::KINDS)
+}
+
+pub(super) fn open_channel(
+    loaded: &Loaded,
+    contexts: &Contexts,
+    name: &str,
+    place: &Place,
+) -> Result<Box<dyn Channel>> {
+    open(loaded, contexts, "channels", name, place, channels::KINDS)
 }
 
 fn open<T: ?Sized>(
@@ -105,7 +123,7 @@ fn open<T: ?Sized>(
     contexts: &Contexts,
     section: &str,
     name: &str,
-    place: &pipeline::Place,
+    place: &Place,
     kinds: &'static [PlaceKind<T>],
 ) -> Result<Box<T>> {
     let pointer = format!("/{section}/{name}/with");

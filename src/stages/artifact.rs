@@ -311,6 +311,13 @@ impl Body for ArtifactReader {
     fn digest(&self) -> Option<Digest> {
         self.digest
     }
+
+    fn size(&self) -> Option<u64> {
+        match &self.from {
+            ReadFrom::Stream { .. } => None,
+            ReadFrom::File { digest, .. } => Some(digest.size),
+        }
+    }
 }
 
 impl Drop for ArtifactReader {

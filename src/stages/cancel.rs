@@ -3,6 +3,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::diagnostic::{Diagnostic, Kind};
+use crate::storage::Stopped;
 
 /// Why work is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,12 @@ impl Cancel {
     /// Why to stop, if so.
     pub fn reason(&self) -> Option<Stop> {
         *self.0.borrow()
+    }
+
+    /// For a store, which knows nothing of stages.
+    pub fn as_question(&self) -> Stopped {
+        let cancel = self.clone();
+        Arc::new(move || cancel.reason().is_some())
     }
 
     /// Fails once it is told.

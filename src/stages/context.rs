@@ -11,7 +11,7 @@ use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Sink, Source}
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::Stream;
-use crate::storage::Store;
+use crate::storage::{Checksums, Store};
 use crate::value::{Digest, Masker};
 
 /// How far an attempt is. Read by the dispatcher, written by the stage.
@@ -64,19 +64,28 @@ pub struct Checkpoint {
     pub note: String,
 }
 
+/// What an object must be, computed at its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The hash and the length of its bytes.
+    pub digest: Digest,
+    /// What a store must say of them that computes checksums itself.
+    pub checksums: Checksums,
+}
+
 /// What was computed at the source of each object that this run delivered.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<HashMap<String, Digest>>);
+pub struct Ledger(Mutex<HashMap<String, Expected>>);
 
 impl Ledger {
     /// Notes what an object must be.
-    pub fn note(&self, uri: &str, digest: Digest) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uri.to_owned(), digest);
+    pub fn note(&self, uri: &str, expected: Expected) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uri.to_owned(), expected);
     }
 
     /// What an object must be.
-    pub fn expected(&self, uri: &str) -> Option<Digest> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uri).copied()
+    pub fn expected(&self, uri: &str) -> Option<Expected> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uri).cloned()
     }
 }
 

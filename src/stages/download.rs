@@ -20,6 +20,8 @@ pub(super) struct Download {
     /// The name of the object in the store.
     #[schemars(length(min = 1))]
     key: String,
+    /// A version of it; the latest without one.
+    version_id: Option<String>,
 }
 
 /// Outputs of `download`.
@@ -41,13 +43,16 @@ impl Stage for Download {
         let store = context.store(&self.store)?;
         let key = parse_key(&self.key)?;
         let uri = store.uri(&key);
-        let kept = store.stat(&key)?.ok_or_else(|| Error::NoObject { uri: uri.clone() })?;
-        let mut object = store.get(&key)?;
+        let stopped = context.cancel.as_question();
+        let version = self.version_id.as_deref();
+        let kept = store.stat(&key, version, &stopped)?.ok_or_else(|| Error::NoObject { uri: uri.clone() })?;
+        let version = version.or(kept.version.as_deref());
+        let mut object = store.get(&key, version, &stopped)?;
         let (artifact, mut writer) = context.create()?;
         let found = read_object(context, &uri, &mut object, |block| {
             writer.write_all(block).map_err(|error| write_failed(context, &error))
         })?;
-        if found.size != kept.size || kept.sha256.is_some_and(|kept| kept != found.sha256) {
+        if found.size != kept.size || kept.checksums.get("sha256").is_some_and(|kept| *kept != found.hex()) {
             let message = format!("`{uri}` is not what its store keeps the digest of");
             return Err(Diagnostic::new("TL0642", Kind::Verification, message)
                 .help("the object was changed after it was delivered: take another copy"));

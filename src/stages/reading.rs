@@ -28,6 +28,10 @@ impl Body for Metered<'_> {
     fn digest(&self) -> Option<Digest> {
         self.reader.digest()
     }
+
+    fn size(&self) -> Option<u64> {
+        self.reader.size()
+    }
 }
 
 /// Reads an object to its end, hands each block on, and says what was read.

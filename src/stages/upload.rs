@@ -1,15 +1,16 @@
 use std::str::FromStr;
 
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::artifact::ArtifactRef;
 use super::reading::Metered;
-use super::{Context, Flow, Severity, Stage};
+use super::{Context, Expected, Flow, Severity, Stage};
 use crate::diagnostic::{Diagnostic, Result};
-use crate::storage::Body;
-use crate::value::ObjectKey;
+use crate::storage::{Body, Checksums, Lock, LockMode, Order};
+use crate::value::{Duration, ObjectKey};
 
 /// Settings of `upload`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -26,6 +27,41 @@ pub(super) struct Upload {
     /// Replace an object that is there already.
     #[serde(default)]
     overwrite: bool,
+    /// Protect it from removal; where the store cannot, nothing is delivered.
+    object_lock: Option<ObjectLock>,
+}
+
+/// How an object is protected from removal.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct ObjectLock {
+    /// Who may remove it before its time: `governance` somebody with a special permission, `compliance` nobody.
+    mode: Option<LockMode>,
+    /// For how long from now.
+    retain_for: Option<Duration>,
+    /// Until somebody lifts it, whatever the time.
+    #[serde(default)]
+    legal_hold: bool,
+}
+
+impl ObjectLock {
+    fn lock(&self, now: Timestamp) -> Result<Lock> {
+        let wrong = |message: &str| {
+            Diagnostic::usage("TL0651", message).help("write `object-lock: { mode: compliance, retain-for: 30d }`")
+        };
+        let retention = match (self.mode, self.retain_for) {
+            (Some(mode), Some(time)) => {
+                // S3 counts whole seconds; never less than was asked for.
+                let until = now.checked_add(SignedDuration::from_secs(1)).and_then(|t| t.checked_add(time.get()));
+                let until = until.ok().and_then(|until| Timestamp::from_second(until.as_second()).ok());
+                Some((mode, until.ok_or_else(|| wrong("`retain-for` is too long"))?))
+            }
+            (None, None) if self.legal_hold => None,
+            (None, None) => return Err(wrong("`object-lock` says nothing")),
+            _ => return Err(wrong("`mode` and `retain-for` go together")),
+        };
+        Ok(Lock { retention, legal_hold: self.legal_hold })
+    }
 }
 
 /// An object in a store.
@@ -47,6 +83,9 @@ pub struct ObjectRef {
     pub version_id: Option<String>,
     /// Until when it cannot be removed, where the store locks objects.
     pub lock_until: Option<String>,
+    /// What the store must say of it, where it computes checksums itself.
+    #[serde(default)]
+    pub checksums: Checksums,
 }
 
 /// Outputs of `upload`.
@@ -66,10 +105,15 @@ impl Stage for Upload {
         let store = context.store(&self.store)?;
         let key = parse_key(&self.key)?;
         let uri = store.uri(&key);
+        let lock = self.object_lock.as_ref().map(|lock| lock.lock(Timestamp::now())).transpose()?;
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
-        context.record("upload.intent", Severity::Info, json!({ "uri": uri, "overwrite": self.overwrite }))?;
-        let written = match store.put(&key, &mut body, self.overwrite) {
-            Ok(written) => written,
+        let lock_until = lock.and_then(|lock| lock.retention).map(|(_, until)| until.to_string());
+        let data = json!({ "uri": uri, "overwrite": self.overwrite, "lock_until": lock_until });
+        context.record("upload.intent", Severity::Info, data)?;
+        let order =
+            Order { overwrite: self.overwrite, lock, scratch: &context.work, stopped: context.cancel.as_question() };
+        let stored = match store.put(&key, &mut body, &order) {
+            Ok(stored) => stored,
             Err(error) => {
                 let error = Diagnostic::from(error);
                 context.record("upload.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
@@ -77,19 +121,24 @@ impl Stage for Upload {
             }
         };
         // What verification compares with is the source's own digest, not what the store says it wrote.
-        let source = body.digest().unwrap_or(written);
-        context.shared.ledger.note(&uri, source);
-        let data = json!({ "uri": uri, "size": written.size, "sha256": written.hex() });
+        let source = body.digest().unwrap_or(stored.digest);
+        context.shared.ledger.note(&uri, Expected { digest: source, checksums: stored.checksums.clone() });
+        let lock_until = stored.lock.and_then(|lock| lock.retention).map(|(_, until)| until.to_string());
+        let data = json!({
+            "uri": uri, "size": stored.digest.size, "sha256": stored.digest.hex(), "version": stored.version,
+            "lock_until": lock_until,
+        });
         context.record("upload.done", Severity::Info, data)?;
         Ok(Outputs {
             object: ObjectRef {
                 store: self.store,
                 key: self.key,
                 uri,
-                size: written.size,
-                digest: written.to_string(),
-                version_id: None,
-                lock_until: None,
+                size: stored.digest.size,
+                digest: stored.digest.to_string(),
+                version_id: stored.version,
+                lock_until,
+                checksums: stored.checksums,
             },
         })
     }

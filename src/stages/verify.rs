@@ -1,13 +1,14 @@
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::reading::read_object;
 use super::upload::{ObjectRef, parse_key};
-use super::{Context, Flow, Severity, Stage};
+use super::{Context, Expected, Flow, Severity, Stage};
 use crate::diagnostic::{Diagnostic, Kind, Result};
-use crate::storage::{Error, Store};
-use crate::value::{Digest, ObjectKey, parse_sha256};
+use crate::storage::{Error, Stat};
+use crate::value::{Digest, parse_sha256};
 
 /// Settings of `verify`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -71,32 +72,78 @@ impl Verify {
         let key = parse_key(&self.object.key)?;
         let uri = store.uri(&key);
         let expected = self.expected(context, &uri)?;
-        let stat = match store.stat(&key) {
+        let stopped = context.cancel.as_question();
+        let version = self.object.version_id.as_deref();
+        let stat = match store.stat(&key, version, &stopped) {
             Err(error @ Error::Foreign { .. }) => return Err(unproven("TL0640", error.to_string())),
             other => other?.ok_or_else(|| unproven("TL0640", format!("`{uri}` is gone")))?,
         };
-        if stat.size != expected.size {
-            let message = format!("`{uri}` has {} bytes where the source gave {}", stat.size, expected.size);
+        if stat.size != expected.digest.size {
+            let message = format!("`{uri}` has {} bytes where the source gave {}", stat.size, expected.digest.size);
             return Err(unproven("TL0641", message));
         }
+        self.check_lock(&stat, &uri)?;
         if self.level >= Level::Checksum {
-            match stat.sha256 {
-                Some(kept) if kept == expected.sha256 => {}
-                Some(_) => return Err(unproven("TL0642", format!("the digest kept for `{uri}` is not the source's"))),
-                // Reading every byte proves more than a kept digest would have.
-                None if self.level == Level::Content => {}
-                None => return Err(unproven("TL0643", format!("the store keeps no digest for `{uri}`"))),
+            let kept: Vec<(&String, bool)> = stat
+                .checksums
+                .iter()
+                .filter_map(|(name, kept)| Some((name, expected.checksums.get(name)? == kept)))
+                .collect();
+            if let Some((name, _)) = kept.iter().find(|(_, same)| !same) {
+                return Err(unproven("TL0642", format!("the {name} that is kept for `{uri}` is not the source's")));
+            }
+            // Reading every byte proves more than a kept checksum would have.
+            if kept.is_empty() && self.level == Level::Checksum {
+                let message =
+                    format!("level `presence` was reached: the store keeps no checksum to compare of `{uri}`");
+                return Err(unproven("TL0643", message));
             }
         }
-        let checked_bytes = if self.level == Level::Content { read_back(context, store, &key, expected)? } else { 0 };
-        Ok(Outputs { level: self.level, checked_bytes })
+        if self.level < Level::Content {
+            return Ok(Outputs { level: self.level, checked_bytes: 0 });
+        }
+        let object = match store.get(&key, version, &stopped) {
+            Err(error @ (Error::NoObject { .. } | Error::Foreign { .. })) => {
+                return Err(unproven("TL0640", error.to_string()));
+            }
+            other => other.map_err(Diagnostic::from),
+        };
+        match object.and_then(|mut object| read_object(context, &uri, &mut object, |_| Ok(()))) {
+            Ok(found) if found == expected.digest => Ok(Outputs { level: self.level, checked_bytes: found.size }),
+            Ok(found) => {
+                let message = format!("`{uri}` reads back as {found} where the source gave {}", expected.digest);
+                Err(unproven("TL0642", message))
+            }
+            Err(refused) if refused.kind == Kind::Key => {
+                let message = format!("level `checksum` was reached at most: {}", refused.one_line());
+                Err(unproven("TL0643", message))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_lock(&self, stat: &Stat, uri: &str) -> Result<()> {
+        let Some(until) = self.object.lock_until.as_deref() else { return Ok(()) };
+        let asked: Timestamp = until.parse().map_err(|error| {
+            Diagnostic::failure("TL0644", "the `lock_until` of the object is not a time").cause(&error)
+        })?;
+        match stat.lock.and_then(|lock| lock.retention) {
+            Some((_, found)) if found >= asked => Ok(()),
+            Some((_, found)) => Err(unproven("TL0652", format!("`{uri}` is locked until {found}, not until {asked}"))),
+            None => Err(unproven("TL0652", format!("`{uri}` is not locked, but must be until {asked}"))),
+        }
     }
 
     /// What the object must be: as computed at the source in this run, else as the file says.
-    fn expected(&self, context: &Context, uri: &str) -> Result<Digest> {
-        let stated = parse_sha256(&self.object.digest).map(|sha256| Digest { sha256, size: self.object.size });
+    fn expected(&self, context: &Context, uri: &str) -> Result<Expected> {
+        let stated = parse_sha256(&self.object.digest).map(|sha256| {
+            let digest = Digest { sha256, size: self.object.size };
+            let mut checksums = self.object.checksums.clone();
+            checksums.insert("sha256".to_owned(), digest.hex());
+            Expected { digest, checksums }
+        });
         match (context.shared.ledger.expected(uri), stated) {
-            (Some(source), Some(stated)) if source != stated => {
+            (Some(source), Some(stated)) if source.digest != stated.digest => {
                 Err(unproven("TL0642", format!("what was delivered to `{uri}` is not what its source gave")))
             }
             (Some(known), _) | (None, Some(known)) => Ok(known),
@@ -105,22 +152,6 @@ impl Verify {
             }
         }
     }
-}
-
-fn read_back(context: &Context, store: &dyn Store, key: &ObjectKey, expected: Digest) -> Result<u64> {
-    let uri = store.uri(key);
-    let mut object = match store.get(key) {
-        Err(error @ (Error::NoObject { .. } | Error::Foreign { .. })) => {
-            return Err(unproven("TL0640", error.to_string()));
-        }
-        other => other?,
-    };
-    let found = read_object(context, &uri, &mut object, |_| Ok(()))?;
-    if found == expected {
-        return Ok(found.size);
-    }
-    let message = format!("`{uri}` reads back as {found} where the source gave {expected}");
-    Err(unproven("TL0642", message))
 }
 
 fn unproven(code: &'static str, message: String) -> Diagnostic {

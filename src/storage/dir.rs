@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Body, Error, Stat, Store};
+use super::{Body, Checksums, Error, Order, Stat, Stopped, Store, Stored, Trial, TrialResult};
 use crate::value::{Digest, FilePath, ObjectKey, hex, parse_sha256};
 
 /// A directory: each object a file, with its digest beside it in a file that `sha256sum -c` reads.
@@ -38,8 +38,11 @@ impl Store for Dir {
         Some(self.path.as_path())
     }
 
-    fn put(&self, key: &ObjectKey, body: &mut dyn Body, overwrite: bool) -> Result<Digest, Error> {
-        let uri = self.uri(key);
+    fn put(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
+        let (uri, overwrite) = (self.uri(key), order.overwrite);
+        if order.lock.is_some() {
+            return Err(Error::NoLock { uri, why: "a directory has no object lock".to_owned() });
+        }
         let failed = |error: io::Error| Error::from_io(&uri, error);
         let (folder, name) = self.folder_of(key, true)?;
         remove_abandoned(&folder);
@@ -75,10 +78,10 @@ impl Store for Dir {
         }
         beside.rename(&digest_name, true).map_err(failed)?;
         fs::fsync(&folder).map_err(|errno| failed(errno.into()))?;
-        Ok(written)
+        Ok(Stored { digest: written, checksums: kept(Some(written.sha256)), version: None, lock: None })
     }
 
-    fn stat(&self, key: &ObjectKey) -> Result<Option<Stat>, Error> {
+    fn stat(&self, key: &ObjectKey, _version: Option<&str>, _stopped: &Stopped) -> Result<Option<Stat>, Error> {
         let uri = self.uri(key);
         let Some(file) = self.open(key, "")? else { return Ok(None) };
         let size = file.metadata().map_err(|error| Error::from_io(&uri, error))?.len();
@@ -92,16 +95,44 @@ impl Store for Dir {
                 read.ok().and_then(|_| parse_sha256(line.split_whitespace().next().unwrap_or_default()))
             }
         };
-        Ok(Some(Stat { size, sha256 }))
+        Ok(Some(Stat { size, checksums: kept(sha256), version: None, lock: None }))
     }
 
-    fn get(&self, key: &ObjectKey) -> Result<Box<dyn Read + Send>, Error> {
+    fn get(&self, key: &ObjectKey, _version: Option<&str>, _stopped: &Stopped) -> Result<Box<dyn Read + Send>, Error> {
         let uri = self.uri(key);
         let file = self.open(key, "")?.ok_or(Error::NoObject { uri })?;
         // What is read back should come from the disk. Only a hint: pages that are still dirty stay.
         let _advice = fs::fadvise(&file, 0, None, fs::Advice::DontNeed);
         Ok(Box::new(file))
     }
+
+    fn probe(&self) -> Vec<Trial> {
+        let trial = |what, result: Result<String, Error>| match result {
+            Ok(detail) => Trial { what, result: TrialResult::Yes, detail },
+            Err(error) => Trial { what, result: TrialResult::Failed, detail: with_causes(&error) },
+        };
+        if self.create && !self.path.as_path().exists() {
+            let detail = "it is missing; the first upload makes it".to_owned();
+            return vec![Trial { what: "reach", result: TrialResult::Unknown, detail }];
+        }
+        let root = self.root();
+        let written = root.as_ref().ok().map(|root| {
+            let tried = Partial::create(root).and_then(|mut partial| partial.file.write_all(b"tl doctor"));
+            let is_written = tried.map(|()| "a file was made and removed".to_owned());
+            trial("write", is_written.map_err(|error| Error::from_io(&self.name(), error)))
+        });
+        let reached = trial("reach", root.map(|_| self.name()));
+        std::iter::once(reached).chain(written).collect()
+    }
+}
+
+fn kept(sha256: Option<[u8; 32]>) -> Checksums {
+    sha256.map(|sha256| ("sha256".to_owned(), hex(&sha256))).into_iter().collect()
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl Dir {
@@ -275,8 +306,20 @@ mod tests {
         }
     }
 
+    fn order(overwrite: bool) -> Order<'static> {
+        Order { overwrite, lock: None, scratch: Path::new("/"), stopped: never() }
+    }
+
+    fn never() -> Stopped {
+        std::sync::Arc::new(|| false)
+    }
+
     fn digest(bytes: &[u8]) -> Digest {
         Digest { sha256: Sha256::digest(bytes).into(), size: bytes.len() as u64 }
+    }
+
+    fn stat(digest: Digest) -> Stat {
+        Stat { size: digest.size, checksums: kept(Some(digest.sha256)), version: None, lock: None }
     }
 
     fn store(path: &Path, create: bool) -> Dir {
@@ -297,15 +340,15 @@ mod tests {
         let key = "day/object".parse().unwrap();
         let good = digest(b"hello");
         for claimed in [None, Some(digest(b"hellx")), Some(Digest { size: 4, ..good })] {
-            let error = store.put(&key, &mut Bytes(b"hello", claimed), false).unwrap_err();
+            let error = store.put(&key, &mut Bytes(b"hello", claimed), &order(false)).unwrap_err();
             assert!(matches!(error, Error::Altered { .. }), "{error:?}");
             assert!(names(&root.path().join("day")).is_empty());
         }
-        assert_eq!(store.put(&key, &mut Bytes(b"hello", Some(good)), false).unwrap(), good);
+        assert_eq!(store.put(&key, &mut Bytes(b"hello", Some(good)), &order(false)).unwrap().digest, good);
         assert_eq!(names(&root.path().join("day")), ["object", "object.sha256"]);
-        assert_eq!(store.stat(&key).unwrap(), Some(Stat { size: 5, sha256: Some(good.sha256) }));
+        assert_eq!(store.stat(&key, None, &never()).unwrap(), Some(stat(good)));
         let mut back = String::new();
-        store.get(&key).unwrap().read_to_string(&mut back).unwrap();
+        store.get(&key, None, &never()).unwrap().read_to_string(&mut back).unwrap();
         assert_eq!(back, "hello");
     }
 
@@ -314,11 +357,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = store(root.path(), false);
         let key = "object".parse().unwrap();
-        store.put(&key, &mut Bytes(b"one", Some(digest(b"one"))), false).unwrap();
-        let error = store.put(&key, &mut Bytes(b"two", Some(digest(b"two"))), false).unwrap_err();
+        store.put(&key, &mut Bytes(b"one", Some(digest(b"one"))), &order(false)).unwrap();
+        let error = store.put(&key, &mut Bytes(b"two", Some(digest(b"two"))), &order(false)).unwrap_err();
         assert!(matches!(error, Error::Exists { .. }));
         assert_eq!(std::fs::read(root.path().join("object")).unwrap(), b"one");
-        store.put(&key, &mut Bytes(b"two", Some(digest(b"two"))), true).unwrap();
+        store.put(&key, &mut Bytes(b"two", Some(digest(b"two"))), &order(true)).unwrap();
         assert_eq!(std::fs::read(root.path().join("object")).unwrap(), b"two");
     }
 
@@ -328,7 +371,7 @@ mod tests {
     impl Read for Overtaken<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             if self.2.0.len() == 4 {
-                self.0.put(&self.1, &mut Bytes(b"first", Some(digest(b"first"))), false).unwrap();
+                self.0.put(&self.1, &mut Bytes(b"first", Some(digest(b"first"))), &order(false)).unwrap();
             }
             self.2.read(buffer)
         }
@@ -346,9 +389,8 @@ mod tests {
         let store = store(root.path(), false);
         let key: ObjectKey = "object".parse().unwrap();
         let mut late = Overtaken(&store, key.clone(), Bytes(b"late", Some(digest(b"late"))));
-        assert!(matches!(store.put(&key, &mut late, false).unwrap_err(), Error::Exists { .. }));
-        let stat = Stat { size: 5, sha256: Some(digest(b"first").sha256) };
-        assert_eq!(store.stat(&key).unwrap(), Some(stat));
+        assert!(matches!(store.put(&key, &mut late, &order(false)).unwrap_err(), Error::Exists { .. }));
+        assert_eq!(store.stat(&key, None, &never()).unwrap(), Some(stat(digest(b"first"))));
         assert_eq!(names(root.path()), ["object", "object.sha256"]);
     }
 
@@ -359,7 +401,7 @@ mod tests {
         std::fs::write(root.path().join(".tl-00.partial"), "left").unwrap();
         let folder = store.root().unwrap();
         let alive = Partial::create(&folder).unwrap();
-        store.put(&"object".parse().unwrap(), &mut Bytes(b"x", Some(digest(b"x"))), false).unwrap();
+        store.put(&"object".parse().unwrap(), &mut Bytes(b"x", Some(digest(b"x"))), &order(false)).unwrap();
         assert_eq!(names(root.path()), [alive.name.as_str(), "object", "object.sha256"]);
     }
 
@@ -369,10 +411,10 @@ mod tests {
         let path = root.path().join("not/mounted");
         let key = "object".parse().unwrap();
         let mut body = Bytes(b"", Some(digest(b"")));
-        let error = store(&path, false).put(&key, &mut body, false).unwrap_err();
+        let error = store(&path, false).put(&key, &mut body, &order(false)).unwrap_err();
         assert!(matches!(error, Error::Missing { .. }), "{error:?}");
         assert!(!path.exists());
-        store(&path, true).put(&key, &mut body, false).unwrap();
+        store(&path, true).put(&key, &mut body, &order(false)).unwrap();
         assert!(path.join("object").exists());
     }
 
@@ -382,7 +424,7 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(outside.path(), root.path().join("day")).unwrap();
         let mut body = Bytes(b"x", Some(digest(b"x")));
-        assert!(store(root.path(), false).put(&"day/object".parse().unwrap(), &mut body, false).is_err());
+        assert!(store(root.path(), false).put(&"day/object".parse().unwrap(), &mut body, &order(false)).is_err());
         assert!(names(outside.path()).is_empty());
     }
 }

@@ -2,6 +2,9 @@ use std::io;
 
 use rustix::io::Errno;
 
+/// What a layer below said.
+pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -13,6 +16,15 @@ pub enum Error {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// The bucket is not there.
+    #[error("there is no bucket for `{uri}`")]
+    NoBucket {
+        /// Which object.
+        uri: String,
+        /// What the server said.
+        #[source]
+        source: BoxedError,
     },
     /// No such object.
     #[error("there is no object `{uri}`")]
@@ -29,6 +41,79 @@ pub enum Error {
     /// Something else has its name, or the way to it leads through a link.
     #[error("`{uri}` is not an object of this store: a link, a folder or a device stands there")]
     Foreign {
+        /// Which object.
+        uri: String,
+    },
+    /// It cannot be reached.
+    #[error("`{uri}` cannot be reached")]
+    Unreachable {
+        /// What could not be reached.
+        uri: String,
+        /// What the system said.
+        #[source]
+        source: BoxedError,
+    },
+    /// The store refused the credentials, or what they may do.
+    #[error("{what} of `{uri}` was refused")]
+    Refused {
+        /// What was tried.
+        what: String,
+        /// With what.
+        uri: String,
+        /// What the store said.
+        #[source]
+        source: BoxedError,
+    },
+    /// The store answered something else.
+    #[error("{what} of `{uri}` failed")]
+    Answer {
+        /// What was tried.
+        what: String,
+        /// With what.
+        uri: String,
+        /// Whether the same call may succeed a little later.
+        transient: bool,
+        /// What the store said.
+        #[source]
+        source: BoxedError,
+    },
+    /// The settings cannot work.
+    #[error("`{uri}`: {why}")]
+    Settings {
+        /// Which store.
+        uri: String,
+        /// Why.
+        why: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// The store cannot do what the order asks for.
+    #[error("`{uri}` cannot be protected from removal: {why}")]
+    NoLock {
+        /// Which object.
+        uri: String,
+        /// Why.
+        why: String,
+    },
+    /// The object is there, but not as ordered.
+    #[error("`{uri}` was delivered, but {why}")]
+    Unproven {
+        /// Which object.
+        uri: String,
+        /// What is not as ordered.
+        why: String,
+    },
+    /// The bytes that were read are not those that the store keeps the checksum of.
+    #[error("what `{uri}` gave is not what its store keeps the {checksum} of")]
+    Corrupt {
+        /// Which object.
+        uri: String,
+        /// Which checksum.
+        checksum: String,
+    },
+    /// Whoever called has lost interest.
+    #[error("the transfer of `{uri}` was stopped")]
+    Stopped {
         /// Which object.
         uri: String,
     },
@@ -79,6 +164,11 @@ pub enum Error {
 impl Error {
     /// The error that fits what the system said.
     pub fn from_io(uri: &str, source: io::Error) -> Self {
+        // A reader of a store wraps the store's own error.
+        let source = match source.downcast::<Self>() {
+            Ok(own) => return own,
+            Err(source) => source,
+        };
         let uri = uri.to_owned();
         match Errno::from_io_error(&source) {
             Some(Errno::NOSPC | Errno::DQUOT) => Self::Full { uri, source },
@@ -89,7 +179,12 @@ impl Error {
 
     /// Whether the same call may succeed a little later.
     pub fn is_transient(&self) -> bool {
-        let Self::Io { source, .. } = self else { return false };
+        let source = match self {
+            Self::Io { source, .. } => source,
+            Self::Unreachable { .. } | Self::Altered { .. } => return true,
+            Self::Answer { transient, .. } => return *transient,
+            _ => return false,
+        };
         matches!(
             Errno::from_io_error(source),
             Some(

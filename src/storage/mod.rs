@@ -5,8 +5,10 @@
 
 mod dir;
 mod error;
+mod s3;
 mod store;
 
 pub use dir::Dir;
-pub use error::Error;
-pub use store::{Body, KINDS, Stat, Store};
+pub use error::{BoxedError, Error};
+pub use s3::S3;
+pub use store::{Body, Checksums, KINDS, Lock, LockMode, Order, Stat, Stopped, Store, Stored, Trial, TrialResult};

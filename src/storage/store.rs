@@ -1,15 +1,19 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use super::{Dir, Error};
+use super::{Dir, Error, S3};
 use crate::value::{Digest, Kind, ObjectKey, schema_of};
 
 /// Every kind of store.
-pub static KINDS: &[Kind<dyn Store>] = &[kind::<Dir>("dir")];
+pub static KINDS: &[Kind<dyn Store>] = &[kind::<Dir>("dir"), kind::<S3>("s3")];
 
 const fn kind<K: Store + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Store> {
     Kind { name, schema: schema_of::<K>, build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)) }
@@ -19,15 +23,100 @@ const fn kind<K: Store + DeserializeOwned + JsonSchema + 'static>(name: &'static
 pub trait Body: Read {
     /// What their source says they were, once the end was read.
     fn digest(&self) -> Option<Digest>;
+
+    /// How many they will be, where that is known before.
+    fn size(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Says whether whoever called has lost interest: calls that wait ask now and then.
+pub type Stopped = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Values that are computed from an object's bytes, by the name of how: `sha256` (hexadecimal), `crc64nvme`, `crc32c`
+/// (base64), `md5` (hexadecimal), and the last two words of S3 for objects in parts, `sha256-parts` and `md5-parts`.
+pub type Checksums = BTreeMap<String, String>;
+
+/// How an object is to be stored.
+pub struct Order<'a> {
+    /// Replace an object that is there.
+    pub overwrite: bool,
+    /// Protect it from removal.
+    pub lock: Option<Lock>,
+    /// A folder for what is too large for memory.
+    pub scratch: &'a Path,
+    /// Whether to stop.
+    pub stopped: Stopped,
+}
+
+/// How an object is protected from removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// Until when, and who may still remove it.
+    pub retention: Option<(LockMode, Timestamp)>,
+    /// Until somebody lifts it.
+    pub legal_hold: bool,
+}
+
+/// Who may remove a locked object before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockMode {
+    /// Whoever has a special permission.
+    Governance,
+    /// Nobody.
+    Compliance,
+}
+
+/// What was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What was written.
+    pub digest: Digest,
+    /// What the store must say of it from now on, computed here.
+    pub checksums: Checksums,
+    /// The version, where the store keeps versions.
+    pub version: Option<String>,
+    /// How it is protected, as read back.
+    pub lock: Option<Lock>,
 }
 
 /// What a store says of an object without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// Its length in bytes.
     pub size: u64,
-    /// The SHA-256 that the store keeps for it.
-    pub sha256: Option<[u8; 32]>,
+    /// What the store keeps for it.
+    pub checksums: Checksums,
+    /// The version, where the store keeps versions.
+    pub version: Option<String>,
+    /// How it is protected.
+    pub lock: Option<Lock>,
+}
+
+/// One thing that was tried with a store, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Trial {
+    /// What was tried, in a few words.
+    pub what: &'static str,
+    /// What came of it.
+    pub result: TrialResult,
+    /// In words.
+    pub detail: String,
+}
+
+/// What came of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrialResult {
+    /// It works.
+    Yes,
+    /// It does not, and need not.
+    No,
+    /// It must work, and does not.
+    Failed,
+    /// It could not be found out.
+    Unknown,
 }
 
 /// A place that holds objects. Its calls block.
@@ -41,12 +130,16 @@ pub trait Store: fmt::Debug + Send + Sync {
     }
 
     /// Stores all of `body`, or nothing: the object appears only when the bytes that were written are those that the
-    /// source says it gave. Returns what was written. An object that is already there stays unless `overwrite`.
-    fn put(&self, key: &ObjectKey, body: &mut dyn Body, overwrite: bool) -> Result<Digest, Error>;
+    /// source says it gave. An object that is already there stays unless the order says otherwise.
+    fn put(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error>;
 
-    /// What the store says of an object.
-    fn stat(&self, key: &ObjectKey) -> Result<Option<Stat>, Error>;
+    /// What the store says of an object, or of one version of it.
+    fn stat(&self, key: &ObjectKey, version: Option<&str>, stopped: &Stopped) -> Result<Option<Stat>, Error>;
 
-    /// The bytes of an object, as they are stored now: not from a cache where that can be helped.
-    fn get(&self, key: &ObjectKey) -> Result<Box<dyn Read + Send>, Error>;
+    /// The bytes of an object, as they are stored now: not from a cache where that can be helped. Where the store keeps
+    /// a checksum of the whole, the reader fails at the end ([`std::io::ErrorKind::InvalidData`]) if it is another.
+    fn get(&self, key: &ObjectKey, version: Option<&str>, stopped: &Stopped) -> Result<Box<dyn Read + Send>, Error>;
+
+    /// Finds out what can be done here, by trying, and leaves nothing behind.
+    fn probe(&self) -> Vec<Trial>;
 }

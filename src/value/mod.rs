@@ -1,6 +1,7 @@
-//! The scalars of a pipeline file: names, durations, paths, secrets, digests; and what a registry of kinds is made of.
-//! They parse, print and describe themselves, and know nothing of the rest of the program.
+//! The scalars of a pipeline file: names, durations, paths, secrets, digests; which addresses are public; and what a
+//! registry of kinds is made of. They parse, print and describe themselves, and know nothing of the rest of the program.
 
+mod address;
 mod digest;
 mod duration;
 mod human;
@@ -10,7 +11,9 @@ mod mask;
 mod name;
 mod path;
 mod secret;
+mod size;
 
+pub use address::is_public;
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
 pub use duration::{Duration, ParseDurationError};
 pub use human::{human_bytes, human_duration};
@@ -20,3 +23,4 @@ pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};
 pub use path::FilePath;
 pub use secret::Secret;
+pub use size::{ParseSizeError, Size};

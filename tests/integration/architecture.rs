@@ -60,7 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "engine",
         ],
     ),
-    ("report", &["value", "diagnostic", "event", "graph", "state", "run", "audit"]),
+    ("report", &["value", "diagnostic", "event", "storage", "graph", "state", "run", "audit"]),
     (
         "cli",
         &[
@@ -91,6 +91,9 @@ const HOMES: &[(&str, &str)] = &[
     ("jsonschema", "pipeline"),
     ("tar", "stages"),
     ("zstd", "stages"),
+    ("aws_sdk_s3", "storage"),
+    ("aws_config", "storage"),
+    ("aws_smithy_http_client", "storage"),
     ("clap", "cli"),
     ("indicatif", "report"),
 ];

@@ -1,0 +1,311 @@
+use std::env;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_config::default_provider::{credentials::DefaultCredentialsChain, region::DefaultRegionChain};
+use aws_config::meta::region::ProvideRegion as _;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+use tokio::runtime::Runtime;
+use url::{Host, Url};
+
+use super::checksum::Algorithm;
+use super::fault::{Class, Fault};
+use super::settings::{Choice, S3};
+use crate::storage::Error;
+use crate::value::{Secret, is_public};
+
+/// S3 closes idle connections after about 20 seconds; one that is used in that moment fails.
+const IDLE: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The bucket, as one process talks to it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    client: Mutex<Client>,
+    settings: Mutex<Builder>,
+    /// Set where the server refused the checksum of `checksum: auto`.
+    fallback: OnceLock<Algorithm>,
+    choice: Choice,
+    /// Fresh credentials can be had.
+    renewable: bool,
+    pub(super) policy: Policy,
+}
+
+/// How patient requests are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    pub(super) request_timeout: Duration,
+    pub(super) minimum_speed: u64,
+    pub(super) retry_for: Duration,
+}
+
+impl Policy {
+    /// How long a request may take that carries so many bytes.
+    pub(super) fn limit(&self, bytes: u64) -> Duration {
+        self.request_timeout + Duration::from_secs_f64(bytes as f64 / self.minimum_speed.max(1) as f64)
+    }
+}
+
+/// Requests run here: stores are called from threads that belong to no runtime.
+pub(super) fn runtime(uri: &str) -> Result<&'static Runtime, Error> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("s3")
+        .enable_all()
+        .build()
+        .map_err(|error| Error::from_io(uri, error))?;
+    // Of two that come at once, one is dropped, which an asynchronous context would not allow; none calls this.
+    Ok(RUNTIME.get_or_init(|| runtime))
+}
+
+impl Connection {
+    /// Finds credentials and region, and prepares a client. Nothing is sent to the store yet.
+    pub(super) async fn new(s3: &S3, uri: &str) -> Result<Self, Error> {
+        let settings = |why: String, help| Error::Settings { uri: uri.to_owned(), why, help };
+        check_endpoint(s3).map_err(|why| settings(why, "see `endpoint` and `allow-private` in README"))?;
+        let http = http_client(s3).map_err(|why| settings(why, "see `ca-certificate`"))?;
+        let found = credentials(s3, &http).await;
+        let (credentials, renewable) =
+            found.map_err(|why| settings(why, "give both in the store, or in neither place"))?;
+        let builder = Builder::new()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .http_client(http)
+            .region(region(s3).await)
+            .credentials_provider(credentials)
+            .force_path_style(s3.path_style)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
+            // It ends a multipart upload whose completion takes longer than five seconds. Requests have limits of ours.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // What goes with the bytes is decided here, not by `AWS_REQUEST_CHECKSUM_CALCULATION`.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        let mut builder = builder;
+        builder.set_endpoint_url(s3.endpoint.clone());
+        Ok(Self {
+            client: Mutex::new(Client::from_conf(builder.clone().build())),
+            settings: Mutex::new(builder),
+            fallback: OnceLock::new(),
+            choice: s3.checksum,
+            renewable,
+            policy: Policy {
+                request_timeout: s3.request_timeout.get(),
+                minimum_speed: s3.minimum_speed.get(),
+                retry_for: s3.retry_for.get(),
+            },
+        })
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Which checksum goes with the bytes now.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        match self.choice {
+            Choice::Auto => self.fallback.get().copied().unwrap_or(Algorithm::Crc64Nvme),
+            Choice::Crc64nvme => Algorithm::Crc64Nvme,
+            Choice::Crc32c => Algorithm::Crc32c,
+            Choice::Sha256 => Algorithm::Sha256,
+            Choice::Md5 => Algorithm::Md5,
+        }
+    }
+
+    /// Goes on with MD5, if the file leaves the choice. Returns whether that changes anything.
+    pub(super) fn fall_back(&self) -> bool {
+        self.choice == Choice::Auto && self.fallback.set(Algorithm::Md5).is_ok()
+    }
+
+    /// Sets right what a fault shows to be wrong. Returns whether there was anything to set right.
+    pub(super) fn adjust(&self, fault: &Fault) -> bool {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let adjusted = match (fault.class, &fault.region, fault.clock) {
+            (Class::Moved, Some(region), _) => settings.clone().region(Region::new(region.clone())),
+            (Class::Skewed, _, Some(clock)) => settings.clone().time_source(ShiftedClock::to(clock)),
+            // A new client has an empty cache of credentials.
+            (Class::Expired, ..) if self.renewable => settings.clone(),
+            _ => return false,
+        };
+        *settings = adjusted;
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Client::from_conf(settings.clone().build());
+        true
+    }
+}
+
+/// The clock of a server that differs from ours.
+#[derive(Debug)]
+struct ShiftedClock {
+    by: i64,
+}
+
+impl ShiftedClock {
+    fn to(server: i64) -> Self {
+        Self { by: server - jiff::Timestamp::now().as_second() }
+    }
+}
+
+impl TimeSource for ShiftedClock {
+    fn now(&self) -> SystemTime {
+        let shift = Duration::from_secs(self.by.unsigned_abs());
+        if self.by < 0 { SystemTime::now() - shift } else { SystemTime::now() + shift }
+    }
+}
+
+/// An address that the file does not allow.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("`{host}` has the private address {address}")]
+pub(super) struct PrivateAddress {
+    host: String,
+    address: IpAddr,
+}
+
+/// Looks names up, and refuses private addresses of endpoints that must not have one.
+#[derive(Clone, Copy, Debug)]
+struct Resolver {
+    allow_private: bool,
+}
+
+impl ResolveDns for Resolver {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
+            let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            match addresses.iter().find(|address| !self.allow_private && !is_public(**address)) {
+                Some(&address) => Err(ResolveDnsError::new(PrivateAddress { host: name.to_owned(), address })),
+                None => Ok(addresses),
+            }
+        })
+    }
+}
+
+/// What can be told of an endpoint without asking anybody.
+fn check_endpoint(s3: &S3) -> Result<(), String> {
+    let Some(endpoint) = &s3.endpoint else { return Ok(()) };
+    let url = Url::parse(endpoint).map_err(|error| format!("the endpoint is not a URL: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err("an endpoint holds no user, password or query".to_owned());
+    }
+    let address = match url.host() {
+        None => return Err("the endpoint names no host".to_owned()),
+        Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+        Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+        Some(Host::Domain(_)) => None,
+    };
+    if s3.allow_private {
+        return Ok(());
+    }
+    if url.scheme() != "https" {
+        return Err("an endpoint without TLS needs `allow-private: true`".to_owned());
+    }
+    match address {
+        Some(address) if !is_public(address) => Err(format!("{address} is private and needs `allow-private: true`")),
+        _ => Ok(()),
+    }
+}
+
+fn http_client(s3: &S3) -> Result<SharedHttpClient, String> {
+    let trust = match &s3.ca_certificate {
+        None => TrustStore::default(),
+        Some(path) => {
+            let path = path.as_path();
+            let pem = std::fs::read(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
+            if !pem.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
+                return Err(format!("`{}` holds no PEM certificate", path.display()));
+            }
+            TrustStore::empty().with_pem_certificate(pem)
+        }
+    };
+    let tls = TlsContext::builder().with_trust_store(trust).build().map_err(|error| error.to_string())?;
+    Ok(aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls)
+        .pool_idle_timeout(IDLE)
+        // Amazon's own names may lead to private addresses: endpoints inside of a network.
+        .build_with_resolver(Resolver { allow_private: s3.allow_private || s3.endpoint.is_none() }))
+}
+
+/// A value of the file, else of the environment.
+fn field(given: Option<&Secret>, variable: &str) -> Option<Secret> {
+    let from_environment = || env::var(variable).ok().filter(|text| !text.is_empty()).map(Secret::new);
+    given.cloned().or_else(from_environment)
+}
+
+/// The credentials, and whether fresh ones can be had; else exactly what is missing.
+async fn credentials(s3: &S3, http: &SharedHttpClient) -> Result<(SharedCredentialsProvider, bool), String> {
+    let sources = ProviderConfig::default().with_http_client(http.clone());
+    if let Some(profile) = &s3.profile {
+        if s3.access_key_id.is_some() || s3.secret_access_key.is_some() {
+            return Err("`profile` and `access-key-id` or `secret-access-key` exclude each other".to_owned());
+        }
+        let provider = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&sources).build();
+        return Ok((SharedCredentialsProvider::new(provider), true));
+    }
+    let id = field(s3.access_key_id.as_ref(), "AWS_ACCESS_KEY_ID");
+    let secret = field(s3.secret_access_key.as_ref(), "AWS_SECRET_ACCESS_KEY");
+    // A token belongs to its key: that of the environment does not go with a key of the file.
+    let token = match (&s3.session_token, &s3.access_key_id) {
+        (None, Some(_)) => None,
+        (given, _) => field(given.as_ref(), "AWS_SESSION_TOKEN"),
+    };
+    let missing =
+        |key: &str, variable: &str| Err(format!("`{key}` is missing, and so is `{variable}` in the environment"));
+    match (id, secret) {
+        (Some(id), Some(secret)) => {
+            let token = token.map(|token| token.expose().to_owned());
+            let keys = Credentials::new(id.expose(), secret.expose(), token, None, "tl");
+            Ok((SharedCredentialsProvider::new(keys), false))
+        }
+        (Some(_), None) => missing("secret-access-key", "AWS_SECRET_ACCESS_KEY"),
+        (None, Some(_)) => missing("access-key-id", "AWS_ACCESS_KEY_ID"),
+        (None, None) => {
+            let chain = DefaultCredentialsChain::builder().configure(sources).build().await;
+            Ok((SharedCredentialsProvider::new(chain), true))
+        }
+    }
+}
+
+async fn region(s3: &S3) -> Region {
+    let found = match (&s3.region, &s3.profile) {
+        (Some(region), _) => Some(Region::new(region.clone())),
+        (None, Some(profile)) => ProfileFileRegionProvider::builder().profile_name(profile).build().region().await,
+        (None, None) => DefaultRegionChain::builder().build().region().await,
+    };
+    found.unwrap_or_else(|| Region::from_static("us-east-1"))
+}
+
+impl S3 {
+    /// Where the bucket is, for people and tools.
+    pub(super) fn place(&self) -> String {
+        let host = self.endpoint.as_deref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
+        format!("s3://{}{host}", self.bucket)
+    }
+
+    /// The connection, made at its first use.
+    pub(super) fn connect(&self) -> Result<Arc<Connection>, Error> {
+        if let Some(connection) = self.connection.get() {
+            return Ok(Arc::clone(connection));
+        }
+        let uri = self.place();
+        let connection = Arc::new(runtime(&uri)?.block_on(Connection::new(self, &uri))?);
+        Ok(Arc::clone(self.connection.get_or_init(|| connection)))
+    }
+}

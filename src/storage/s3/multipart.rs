@@ -1,0 +1,296 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use tokio::task::JoinHandle;
+
+use super::S3;
+use super::checksum::{Algorithm, Sum};
+use super::connection::runtime;
+use super::fault::{Class, Fault};
+use super::part::{Part, Parts, part_size};
+use super::put::{Taken, Write, echoed, judge, note, with_checksum, with_properties};
+use super::retry::Pace;
+use super::settings::Sse;
+use super::stat::{is_opaque, version};
+use crate::storage::{Checksums, Error, Stopped};
+use crate::value::Digest;
+
+/// Parts on their way at once.
+const IN_FLIGHT: usize = 3;
+/// A server may take long to put many parts together: so many times the time for a small request.
+const COMPLETION: u32 = 20;
+/// How long tl tries to take back what it cannot complete.
+const ABORT: Duration = Duration::from_secs(20);
+
+/// A multipart upload that is open.
+struct Open {
+    id: String,
+    algorithm: Algorithm,
+    /// The `ETag`s of the server say nothing about the bytes.
+    opaque: bool,
+}
+
+/// A part that the server has.
+struct Sent {
+    completed: CompletedPart,
+    sum: Sum,
+    md5: Option<Sum>,
+}
+
+impl S3 {
+    /// Sends an object in parts, of which the first was read already.
+    pub(super) fn put_parts(
+        &self,
+        write: &Write<'_>,
+        first: Part,
+        mut parts: Parts<'_>,
+    ) -> Result<(Digest, Taken), Error> {
+        let runtime = runtime(&write.uri)?;
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |fault: Fault| fault.into_error(&what, &write.uri)
+        };
+        let open = runtime.block_on(self.create(write)).map_err(failed("the begin of the multipart upload"))?;
+        let mut flight = Flight { waiting: VecDeque::new(), sent: Vec::new() };
+        let done = self.send_parts(write, &open, first, &mut parts, &mut flight).and_then(|()| {
+            // Not completed unless it is all that the source gave.
+            let digest = parts.finish()?;
+            let completed = runtime.block_on(self.complete(write, &open, &flight.sent, digest.size));
+            Ok((digest, completed.map_err(failed("the completion of the multipart upload"))?))
+        });
+        done.map_err(|error| {
+            let aborted = runtime.block_on(async {
+                flight.end().await;
+                tokio::time::timeout(ABORT, self.abort(write, &open)).await
+            });
+            let left = match aborted {
+                Ok(Ok(())) => return error,
+                Ok(Err(fault)) => fault.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            let said = format!("{}; the multipart upload {} was left open: {left}", with_causes(&error), open.id);
+            let transient = error.is_transient();
+            Error::Answer { what: "the upload".to_owned(), uri: write.uri.clone(), transient, source: said.into() }
+        })
+    }
+
+    async fn create(&self, write: &Write<'_>) -> Result<Open, Fault> {
+        loop {
+            let algorithm = write.connection.algorithm();
+            let (named, kind) = match algorithm {
+                Algorithm::Crc64Nvme => (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject)),
+                Algorithm::Crc32c => (Some(ChecksumAlgorithm::Crc32C), Some(ChecksumType::FullObject)),
+                Algorithm::Sha256 => (Some(ChecksumAlgorithm::Sha256), Some(ChecksumType::Composite)),
+                Algorithm::Md5 => (None, None),
+            };
+            let send = |client: Client| {
+                with_properties!(client.create_multipart_upload(), write)
+                    .set_checksum_algorithm(named.clone())
+                    .set_checksum_type(kind.clone())
+                    .send()
+            };
+            match write.connection.call(0, &write.order.stopped, send).await {
+                Ok(answer) => {
+                    let opaque = is_opaque(answer.server_side_encryption()) || self.sse == Some(Sse::Kms);
+                    let id = answer.upload_id().filter(|id| !id.is_empty()).map(str::to_owned);
+                    let id = id.ok_or_else(|| Fault::new(Class::Unclear, "the answer has no upload id"))?;
+                    return Ok(Open { id, algorithm, opaque });
+                }
+                Err(fault) if fault.class == Class::Unsupported && write.connection.fall_back() => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    fn send_parts(
+        &self,
+        write: &Write<'_>,
+        open: &Open,
+        first: Part,
+        parts: &mut Parts<'_>,
+        flight: &mut Flight,
+    ) -> Result<(), Error> {
+        let runtime = runtime(&write.uri)?;
+        let (total, target) = (parts.total(), self.part_size.get());
+        let mut next = Some(first);
+        for number in 1.. {
+            let part = match next.take() {
+                Some(part) => part,
+                None if parts.at_end()? => break,
+                None => parts.next(part_size(number, total, target), open.algorithm)?,
+            };
+            if flight.waiting.len() == IN_FLIGHT {
+                runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.uri))?;
+            }
+            let number = i32::try_from(number).unwrap_or(i32::MAX);
+            flight.waiting.push_back((number, runtime.spawn(self.part_task(write, open, number, part))));
+        }
+        while !flight.waiting.is_empty() {
+            runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.uri))?;
+        }
+        Ok(())
+    }
+
+    /// Sends one part until the server has it.
+    fn part_task(
+        &self,
+        write: &Write<'_>,
+        open: &Open,
+        number: i32,
+        part: Part,
+    ) -> impl Future<Output = Result<Sent, Fault>> + Send + 'static {
+        let (connection, stopped) = (Arc::clone(&write.connection), Arc::clone(&write.order.stopped));
+        let (bucket, key) = (self.bucket.clone(), write.key.clone());
+        let (id, algorithm, opaque) = (open.id.clone(), open.algorithm, open.opaque);
+        async move {
+            let mut pace = Pace::new(&connection, &stopped);
+            loop {
+                let sum = part.sum(algorithm)?;
+                let stream = part.stream().await?;
+                let send = |client: Client| {
+                    let request = client.upload_part().bucket(&bucket).key(&key).upload_id(&id).part_number(number);
+                    let request = request.content_length(i64::try_from(part.size).unwrap_or(i64::MAX)).body(stream);
+                    with_checksum!(request, &sum).customize().disable_payload_signing().send()
+                };
+                let fault = match connection.once(part.size, &stopped, send).await {
+                    Ok(answer) => match judge(&part, &sum, echoed!(answer, algorithm), answer.e_tag(), opaque) {
+                        Ok(_) => {
+                            let completed = CompletedPart::builder().part_number(number).set_e_tag(answer.e_tag);
+                            let completed = match algorithm {
+                                Algorithm::Crc64Nvme => completed.checksum_crc64_nvme(sum.base64()),
+                                Algorithm::Crc32c => completed.checksum_crc32_c(sum.base64()),
+                                Algorithm::Sha256 => completed.checksum_sha256(sum.base64()),
+                                Algorithm::Md5 => completed,
+                            };
+                            let md5 = part.known_md5().cloned();
+                            return Ok(Sent { completed: completed.build(), sum, md5 });
+                        }
+                        Err(fault) => fault,
+                    },
+                    Err(fault) => fault,
+                };
+                pace.after(fault).await?;
+            }
+        }
+    }
+
+    async fn complete(&self, write: &Write<'_>, open: &Open, arrived: &[Sent], size: u64) -> Result<Taken, Fault> {
+        let mut checksums = Checksums::new();
+        let sums: Vec<Sum> = arrived.iter().map(|part| part.sum.clone()).collect();
+        let whole = sums.iter().try_fold(open.algorithm.of_nothing(), |whole, sum| whole.followed_by(sum));
+        match &whole {
+            Some(whole) => note(&mut checksums, whole),
+            None => {
+                let name = format!("{}-parts", open.algorithm.name());
+                checksums.extend(Sum::of_parts(&sums).map(|value| (name, value)));
+            }
+        }
+        let md5s: Option<Vec<Sum>> = arrived.iter().map(|part| part.md5.clone()).collect();
+        checksums.extend(md5s.and_then(|md5s| Sum::of_parts(&md5s)).map(|value| ("md5-parts".to_owned(), value)));
+
+        let list: Vec<CompletedPart> = arrived.iter().map(|part| part.completed.clone()).collect();
+        let list = CompletedMultipartUpload::builder().set_parts(Some(list)).build();
+        let stopped = &write.order.stopped;
+        let mut pace = Pace::new(&write.connection, stopped);
+        loop {
+            let send = |client: Client| {
+                let request = client
+                    .complete_multipart_upload()
+                    .bucket(&self.bucket)
+                    .key(&write.key)
+                    .upload_id(&open.id)
+                    .multipart_upload(list.clone())
+                    .mpu_object_size(i64::try_from(size).unwrap_or(i64::MAX))
+                    .set_if_none_match((!write.order.overwrite).then(|| "*".to_owned()));
+                match (&whole, open.algorithm) {
+                    (Some(whole), Algorithm::Crc64Nvme) => request.checksum_crc64_nvme(whole.base64()),
+                    (Some(whole), Algorithm::Crc32c) => request.checksum_crc32_c(whole.base64()),
+                    _ => request,
+                }
+                .send()
+            };
+            let limit = write.connection.policy.request_timeout * COMPLETION;
+            let fault = match write.connection.within(limit, stopped, send).await {
+                Ok(answer) if answer.e_tag().is_some_and(|etag| !etag.is_empty()) => {
+                    let etag = answer.e_tag().map(str::to_owned);
+                    return Ok(Taken { etag, version: version(answer.version_id()), checksums, proven: true });
+                }
+                Ok(_) => Fault::new(Class::Unclear, "the answer has no ETag"),
+                Err(fault) => fault,
+            };
+            let may_be_done = fault.is_ambiguous() || matches!(fault.class, Class::NoUpload | Class::Exists);
+            if may_be_done && let Some(found) = self.find_own(write).await? {
+                return Ok(Taken { etag: None, version: found.version, checksums, proven: false });
+            }
+            pace.after(fault).await?;
+        }
+    }
+
+    /// Takes an upload back, with all parts that the server has.
+    async fn abort(&self, write: &Write<'_>, open: &Open) -> Result<(), Fault> {
+        let connection = &write.connection;
+        // Also when the run was stopped.
+        let never: Stopped = Arc::new(|| false);
+        loop {
+            let send = |client: Client| {
+                client.abort_multipart_upload().bucket(&self.bucket).key(&write.key).upload_id(&open.id).send()
+            };
+            match connection.call(0, &never, send).await {
+                Ok(_) => {}
+                Err(fault) if matches!(fault.class, Class::NoUpload | Class::NoObject) => return Ok(()),
+                Err(fault) => return Err(fault),
+            }
+            // A part that was on its way may have arrived after the abort.
+            let send =
+                |client: Client| client.list_parts().bucket(&self.bucket).key(&write.key).upload_id(&open.id).send();
+            match connection.call(0, &never, send).await {
+                Ok(answer) if !answer.parts().is_empty() => tokio::time::sleep(Duration::from_millis(200)).await,
+                // Gone, or nobody may look.
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Parts on their way, in order.
+struct Flight {
+    waiting: VecDeque<(i32, JoinHandle<Result<Sent, Fault>>)>,
+    sent: Vec<Sent>,
+}
+
+impl Flight {
+    /// Waits for the first of them.
+    async fn land(&mut self) -> Result<(), (String, Fault)> {
+        let Some((number, task)) = self.waiting.front_mut() else { return Ok(()) };
+        let what = format!("part {number} of the upload");
+        let ended = task.await;
+        self.waiting.pop_front();
+        match ended {
+            Ok(Ok(sent)) => {
+                self.sent.push(sent);
+                Ok(())
+            }
+            Ok(Err(fault)) => Err((what, fault)),
+            Err(panicked) => Err((what, Fault::new(Class::Wrong, panicked.to_string()))),
+        }
+    }
+
+    /// Calls all of them off, and waits until they are.
+    async fn end(&mut self) {
+        for (_, task) in &self.waiting {
+            task.abort();
+        }
+        while let Some((_, task)) = self.waiting.pop_front() {
+            // Whether it was done or not, nobody needs it.
+            let _ended = task.await;
+        }
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

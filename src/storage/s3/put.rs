@@ -1,0 +1,360 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{ObjectLockLegalHoldStatus, ObjectLockMode, ServerSideEncryption, StorageClass};
+use url::form_urlencoded;
+
+use super::S3;
+use super::checksum::{Algorithm, Sum};
+use super::connection::{Connection, runtime};
+use super::fault::{Class, Fault};
+use super::part::{LARGEST, Part, Parts, SMALLEST, part_size};
+use super::retry::Pace;
+use super::settings::Sse;
+use super::stat::{TOKEN, bare, is_opaque, md5_of, stat, version};
+use crate::storage::{Body, Checksums, Error, Lock, LockMode, Order, Stat, Store as _, Stored};
+use crate::value::{Digest, ObjectKey};
+
+/// Sets the checksum of a request.
+macro_rules! with_checksum {
+    ($request:expr, $sum:expr) => {{
+        let (request, sum) = ($request, $sum);
+        match sum.algorithm {
+            Algorithm::Crc64Nvme => request.checksum_crc64_nvme(sum.base64()),
+            Algorithm::Crc32c => request.checksum_crc32_c(sum.base64()),
+            Algorithm::Sha256 => request.checksum_sha256(sum.base64()),
+            Algorithm::Md5 => request.content_md5(sum.base64()),
+        }
+    }};
+}
+
+/// The checksum in an answer.
+macro_rules! echoed {
+    ($answer:expr, $algorithm:expr) => {
+        match $algorithm {
+            Algorithm::Crc64Nvme => $answer.checksum_crc64_nvme(),
+            Algorithm::Crc32c => $answer.checksum_crc32_c(),
+            Algorithm::Sha256 => $answer.checksum_sha256(),
+            Algorithm::Md5 => None,
+        }
+    };
+}
+
+/// Sets what every object of this store gets, however it is sent.
+macro_rules! with_properties {
+    ($request:expr, $write:expr) => {{
+        let (write, properties) = ($write, $write.properties.clone());
+        $request
+            .bucket(&write.bucket)
+            .key(&write.key)
+            .set_metadata(Some(properties.metadata))
+            .set_storage_class(properties.storage_class)
+            .set_server_side_encryption(properties.sse)
+            .set_ssekms_key_id(properties.kms_key_id)
+            .set_tagging(properties.tagging)
+            .set_object_lock_mode(properties.lock_mode)
+            .set_object_lock_retain_until_date(properties.lock_until)
+            .set_object_lock_legal_hold_status(properties.legal_hold)
+    }};
+}
+
+pub(super) use {echoed, with_checksum, with_properties};
+
+/// One object on its way.
+pub(super) struct Write<'a> {
+    pub(super) connection: Arc<Connection>,
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) uri: String,
+    /// In the metadata of the object: tells ours from one of the same name.
+    pub(super) token: String,
+    pub(super) properties: Properties,
+    pub(super) order: &'a Order<'a>,
+}
+
+/// What an object gets beside its bytes.
+#[derive(Clone)]
+pub(super) struct Properties {
+    pub(super) metadata: HashMap<String, String>,
+    pub(super) storage_class: Option<StorageClass>,
+    pub(super) sse: Option<ServerSideEncryption>,
+    pub(super) kms_key_id: Option<String>,
+    pub(super) tagging: Option<String>,
+    pub(super) lock_mode: Option<ObjectLockMode>,
+    pub(super) lock_until: Option<DateTime>,
+    pub(super) legal_hold: Option<ObjectLockLegalHoldStatus>,
+}
+
+/// An object that the server says it took.
+pub(super) struct Taken {
+    pub(super) etag: Option<String>,
+    pub(super) version: Option<String>,
+    /// What the server must say of it from now on.
+    pub(super) checksums: Checksums,
+    /// An answer has shown that the server has the bytes that were sent.
+    pub(super) proven: bool,
+}
+
+impl Properties {
+    fn new(s3: &S3, token: &str, lock: Option<Lock>) -> Self {
+        let retention = lock.and_then(|lock| lock.retention);
+        let mut tags = form_urlencoded::Serializer::new(String::new());
+        tags.extend_pairs(&s3.tags);
+        Self {
+            metadata: HashMap::from([(TOKEN.to_owned(), token.to_owned())]),
+            storage_class: s3.storage_class.as_deref().map(StorageClass::from),
+            sse: s3.sse.map(|sse| match sse {
+                Sse::S3 => ServerSideEncryption::Aes256,
+                Sse::Kms => ServerSideEncryption::AwsKms,
+            }),
+            kms_key_id: s3.kms_key_id.clone(),
+            tagging: Some(tags.finish()).filter(|text| !text.is_empty()),
+            lock_mode: retention.map(|(mode, _)| match mode {
+                LockMode::Governance => ObjectLockMode::Governance,
+                LockMode::Compliance => ObjectLockMode::Compliance,
+            }),
+            lock_until: retention.map(|(_, until)| DateTime::from_secs(until.as_second())),
+            legal_hold: lock.filter(|lock| lock.legal_hold).map(|_| ObjectLockLegalHoldStatus::On),
+        }
+    }
+}
+
+impl S3 {
+    pub(super) fn upload(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
+        let uri = self.uri(key);
+        let target = self.part_size.get();
+        if !(SMALLEST..=LARGEST).contains(&target) {
+            let why = format!("`part-size` is {}, and S3 takes parts from 5MiB to 5GiB", self.part_size);
+            return Err(Error::Settings { uri, why, help: "change `part-size` in the store" });
+        }
+        let token = ulid::Ulid::new().to_string();
+        let write = Write {
+            connection: self.connect()?,
+            bucket: self.bucket.clone(),
+            key: self.full_key(key),
+            uri: uri.clone(),
+            properties: Properties::new(self, &token, order.lock),
+            token,
+            order,
+        };
+        let runtime = runtime(&uri)?;
+        if !order.overwrite {
+            // Not every server knows `If-None-Match`. Whoever may not look may still write.
+            let there = runtime.block_on(self.head(&write.connection, &write.key, None, &order.stopped));
+            match there {
+                Ok(Some(_)) => return Err(Error::Exists { uri }),
+                Ok(None) => {}
+                Err(fault) if fault.class == Class::Denied => {}
+                Err(fault) => return Err(fault.into_error("a look at the properties", &uri)),
+            }
+        }
+        if order.lock.is_some() {
+            runtime.block_on(self.check_lock(&write))?;
+        }
+        let mut parts = Parts::new(body, order.scratch, &uri);
+        let first = parts.next(part_size(1, parts.total(), target), write.connection.algorithm())?;
+        let (digest, accepted) = if parts.at_end()? {
+            let digest = parts.finish()?;
+            let put = runtime.block_on(self.put_whole(&write, &first));
+            (digest, put.map_err(|fault| fault.into_error("the upload", &uri))?)
+        } else {
+            self.put_parts(&write, first, parts)?
+        };
+        runtime.block_on(self.confirm(&write, digest, accepted))
+    }
+
+    /// Refuses a lock before anything is sent, where the bucket cannot have any.
+    async fn check_lock(&self, write: &Write<'_>) -> Result<(), Error> {
+        let send = |client: aws_sdk_s3::Client| client.get_object_lock_configuration().bucket(&self.bucket).send();
+        match write.connection.call(0, &write.order.stopped, send).await {
+            Err(fault) if matches!(fault.class, Class::NoObject | Class::Unsupported) => {
+                Err(Error::NoLock { uri: write.uri.clone(), why: format!("its bucket has no object lock ({fault})") })
+            }
+            // Nobody may look: then what is read back of the object decides.
+            Err(fault) if fault.class != Class::Denied => {
+                Err(fault.into_error("a look at the object lock", &write.uri))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends an object in one request.
+    async fn put_whole(&self, write: &Write<'_>, part: &Part) -> Result<Taken, Fault> {
+        let connection = &write.connection;
+        let mut pace = Pace::new(connection, &write.order.stopped);
+        loop {
+            let sum = part.sum(connection.algorithm())?;
+            let stream = part.stream().await?;
+            let send = |client: aws_sdk_s3::Client| {
+                let request = with_properties!(client.put_object(), write)
+                    .set_if_none_match((!write.order.overwrite).then(|| "*".to_owned()))
+                    .content_length(i64::try_from(part.size).unwrap_or(i64::MAX))
+                    .body(stream);
+                // The checksum is in a signed header, so the signature covers the bytes all the same.
+                with_checksum!(request, &sum).customize().disable_payload_signing().send()
+            };
+            let fault = match connection.once(part.size, &write.order.stopped, send).await {
+                Ok(answer) => {
+                    let echo = echoed!(answer, sum.algorithm);
+                    let opaque = is_opaque(answer.server_side_encryption()) || self.sse == Some(Sse::Kms);
+                    match judge(part, &sum, echo, answer.e_tag(), opaque) {
+                        Ok(proven) => {
+                            let mut checksums = Checksums::new();
+                            note(&mut checksums, &sum);
+                            part.known_md5().into_iter().for_each(|md5| note(&mut checksums, md5));
+                            let etag = answer.e_tag().map(str::to_owned);
+                            return Ok(Taken { etag, version: version(answer.version_id()), checksums, proven });
+                        }
+                        Err(fault) => {
+                            if fault.class == Class::Damaged {
+                                self.discard(write, version(answer.version_id())).await;
+                            }
+                            fault
+                        }
+                    }
+                }
+                Err(fault) => fault,
+            };
+            if fault.class == Class::Unsupported && connection.fall_back() {
+                continue;
+            }
+            if (fault.is_ambiguous() || fault.class == Class::Exists)
+                && let Some(found) = self.find_own(write).await?
+            {
+                let mut checksums = Checksums::new();
+                note(&mut checksums, &sum);
+                return Ok(Taken { etag: None, version: found.version, checksums, proven: false });
+            }
+            // Somebody else is writing the same key: who is later finds the object, or an empty place.
+            let fault = if fault.class == Class::Conflict { fault.seen_as(Class::Transient) } else { fault };
+            pace.after(fault).await?;
+        }
+    }
+
+    /// The object, if it is the one of this write: an answer may be lost after the work was done.
+    pub(super) async fn find_own(&self, write: &Write<'_>) -> Result<Option<Stat>, Fault> {
+        match self.head(&write.connection, &write.key, None, &write.order.stopped).await {
+            Ok(Some(head)) => {
+                let is_own = head.metadata().and_then(|metadata| metadata.get(TOKEN)) == Some(&write.token);
+                Ok(is_own.then(|| stat(&head)))
+            }
+            Ok(None) => Ok(None),
+            // Who may not look cannot know.
+            Err(fault) if fault.class == Class::Denied => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Looks at what the store has: only then is it delivered.
+    async fn confirm(&self, write: &Write<'_>, digest: Digest, taken: Taken) -> Result<Stored, Error> {
+        let uri = &write.uri;
+        let head = self.head(&write.connection, &write.key, taken.version.as_deref(), &write.order.stopped).await;
+        let unproven = |why: String| Error::Unproven { uri: uri.clone(), why };
+        let mut checksums = taken.checksums;
+        checksums.insert("sha256".to_owned(), digest.hex());
+        let head = match head {
+            Ok(Some(head)) => head,
+            Ok(None) => return Err(unproven("the store says that it is not there".to_owned())),
+            Err(fault) if fault.class == Class::Denied && taken.proven && write.order.lock.is_none() => {
+                // Credentials that can only write are a good idea.
+                return Ok(Stored { digest, checksums, version: taken.version, lock: None });
+            }
+            Err(fault) => return Err(unproven(format!("it cannot be looked at: {fault}"))),
+        };
+        let writer = head.metadata().and_then(|metadata| metadata.get(TOKEN));
+        if writer.is_some_and(|writer| *writer != write.token) {
+            return Err(unproven("somebody else has replaced it".to_owned()));
+        }
+        let found = stat(&head);
+        let etags = taken.etag.as_deref().zip(head.e_tag());
+        let differs = if found.size != digest.size {
+            Some(format!("{} bytes where {} were sent", found.size, digest.size))
+        } else if let Some((name, value)) =
+            found.checksums.iter().find(|(name, value)| checksums.get(*name).is_some_and(|own| own != *value))
+        {
+            Some(format!("{name} {value} where {} was sent", checksums[name]))
+        } else {
+            etags
+                .filter(|(put, head)| bare(put) != bare(head))
+                .map(|(put, head)| format!("ETag {head} where {put} was answered"))
+        };
+        if let Some(differs) = differs {
+            let removed = self.discard(write, found.version).await;
+            let kept = if removed { "it was removed" } else { "it could not be removed" };
+            let said = format!("the store has {differs}; {kept}");
+            return Err(Fault::new(Class::Damaged, said).into_error("the upload", uri));
+        }
+        confirm_lock(write.order.lock, found.lock).map_err(unproven)?;
+        Ok(Stored { digest, checksums, version: found.version.or(taken.version), lock: found.lock })
+    }
+
+    /// Removes what is not as it was sent. Returns whether it is gone.
+    async fn discard(&self, write: &Write<'_>, version: Option<String>) -> bool {
+        let send = |client: aws_sdk_s3::Client| {
+            client.delete_object().bucket(&self.bucket).key(&write.key).set_version_id(version.clone()).send()
+        };
+        write.connection.call(0, &write.order.stopped, send).await.is_ok()
+    }
+}
+
+/// Whether an object is locked as was asked for, or longer.
+fn confirm_lock(asked: Option<Lock>, found: Option<Lock>) -> Result<(), String> {
+    let Some(asked) = asked else { return Ok(()) };
+    let got = found.unwrap_or(Lock { retention: None, legal_hold: false });
+    match (asked.retention, got.retention) {
+        (Some((mode, until)), Some((got_mode, got_until)))
+            if mode != got_mode || got_until.as_second() < until.as_second() =>
+        {
+            Err(format!("its lock is {got_mode:?} until {got_until} where {mode:?} until {until} was asked for"))
+        }
+        (Some(_), None) => Err("the store does not say that it is locked".to_owned()),
+        _ if asked.legal_hold && !got.legal_hold => Err("the store does not say that a legal hold is on it".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an answer shows that the server has the bytes that were sent, or fails where it shows that it has others.
+pub(super) fn judge(
+    part: &Part,
+    sum: &Sum,
+    echo: Option<&str>,
+    etag: Option<&str>,
+    opaque: bool,
+) -> Result<bool, Fault> {
+    let Some(etag) = etag else { return Err(Fault::new(Class::Unclear, "the answer has no ETag")) };
+    if let Some(echo) = echo {
+        return if echo == sum.base64() {
+            Ok(true)
+        } else {
+            let own = sum.base64();
+            Err(Fault::new(
+                Class::Damaged,
+                format!("the store answered {} {echo} where {own} was sent", sum.algorithm.name()),
+            ))
+        };
+    }
+    match md5_of(etag) {
+        Some(("md5", md5)) if !opaque => {
+            let own = part.sum(Algorithm::Md5)?.hex();
+            if md5 == own {
+                Ok(true)
+            } else {
+                Err(Fault::new(
+                    Class::Damaged,
+                    format!("the store answered ETag {md5} where {own} is the MD5 of what was sent"),
+                ))
+            }
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Notes a checksum of the whole object.
+pub(super) fn note(checksums: &mut Checksums, sum: &Sum) {
+    let value = match sum.algorithm {
+        Algorithm::Crc64Nvme | Algorithm::Crc32c => sum.base64(),
+        Algorithm::Sha256 | Algorithm::Md5 => sum.hex(),
+    };
+    checksums.insert(sum.algorithm.name().to_owned(), value);
+}
