@@ -78,7 +78,7 @@ impl Fault {
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared::default());
         for (name, is_versioned, locks) in [(VAULT, true, false), (SAFE, true, true), (PLAIN, false, false)] {
-            let bucket = Bucket { is_versioned, locks, ..Bucket::default() };
+            let bucket = Bucket::new(is_versioned, locks);
             shared.state().buckets.insert(name.to_owned(), bucket);
         }
         let own = Arc::clone(&shared);

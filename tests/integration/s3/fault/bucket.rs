@@ -74,6 +74,10 @@ const SMALLEST_PART: usize = 5 << 20;
 const PAGE: usize = 1000;
 
 impl Bucket {
+    pub fn new(is_versioned: bool, locks: bool) -> Self {
+        Self { is_versioned, locks, ..Self::default() }
+    }
+
     pub fn open_uploads(&self) -> usize {
         self.uploads.len()
     }
@@ -433,15 +437,17 @@ impl Bucket {
 fn assembled(upload: &Upload, head: &Head, xml: &str, twist: Twist) -> Result<Version, Answer> {
     let invalid = |code: &str| Answer::error(400, code);
     let mut version = upload.version.clone();
-    let (mut md5s, mut sums, mut last) = (Vec::new(), Vec::new(), 0);
-    let mut named: Vec<&str> = xml.split("<Part>").skip(1).collect();
+    let (mut md5s, mut sums) = (Vec::new(), Vec::new());
+    let named: Vec<(u32, &str)> = xml
+        .split("<Part>")
+        .skip(1)
+        .map(|part| (within(part, "PartNumber").and_then(|number| number.parse().ok()).unwrap_or(0), part))
+        .collect();
     let count = named.len();
-    for (index, named) in named.drain(..).enumerate() {
-        let number: u32 = within(named, "PartNumber").and_then(|number| number.parse().ok()).unwrap_or(0);
-        if number <= last {
-            return Err(invalid("InvalidPartOrder"));
-        }
-        last = number;
+    if !named.is_sorted_by(|(before, _), (after, _)| before < after) {
+        return Err(invalid("InvalidPartOrder"));
+    }
+    for (index, (number, named)) in named.into_iter().enumerate() {
         let part = upload.parts.get(&number).ok_or_else(|| invalid("InvalidPart"))?;
         let etag = within(named, "ETag").unwrap_or_default();
         if etag.trim_matches('"') != part.etag.trim_matches('"') {

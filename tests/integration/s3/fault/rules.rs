@@ -157,9 +157,10 @@ impl Chaos {
             Action::Close,
             Action::Early(503, "SlowDown"),
             Action::CloseAfter,
-            Action::Silence,
         ];
-        let writes = [Action::Lost, Action::LostInSilence, Action::Cut];
+        let writes = [Action::Lost, Action::Cut];
+        // Not of a completion: a client must give that a long time.
+        let silent = [Action::Silence, Action::LostInSilence];
         let bytes = [Action::NoEtag, Action::WrongEtag, Action::WrongChecksum, Action::Damage, Action::NeverRead];
         let answers = [
             Action::OkError("InternalError"),
@@ -168,15 +169,15 @@ impl Chaos {
             Action::OkCut(Work::Done),
             Action::OkHalf(Work::Done),
             Action::OkHalf(Work::Undone),
-            Action::Error(409, "ConditionalRequestConflict", &[]),
         ];
         let mut rates = Vec::new();
         for (op, more) in [
-            (Op::Put, [&writes[..], &bytes].concat()),
-            (Op::Part, [&writes[..], &bytes].concat()),
+            (Op::Put, [&writes[..], &silent, &bytes].concat()),
+            (Op::Part, [&writes[..], &silent, &bytes].concat()),
             (Op::Complete, [&writes[..], &answers].concat()),
-            (Op::Create, vec![]),
-            (Op::Head, vec![]),
+            // What a lost answer would have named cannot be taken back.
+            (Op::Create, vec![Action::Silence]),
+            (Op::Head, vec![Action::Silence]),
             (Op::Get, vec![Action::Cut, Action::Stall]),
             (Op::Abort, vec![Action::Lost]),
         ] {
@@ -244,6 +245,11 @@ impl Script {
             chance -= rate;
             chance < 0.0
         })?;
+        // A client gives up on a wire that damages too often.
+        let damages = |action: &Action| matches!(action, Action::Damage | Action::WrongChecksum | Action::WrongEtag);
+        if damages(&action) && self.done.iter().filter(|(.., done)| damages(done)).count() >= 2 {
+            return None;
+        }
         chaos.budget -= 1;
         Some(action)
     }
