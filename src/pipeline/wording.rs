@@ -15,6 +15,7 @@ use crate::value::Name;
 pub(super) enum Expected {
     Artifact,
     Duration,
+    Size,
     Recipient,
     Name,
     Shell,
@@ -25,6 +26,7 @@ impl Expected {
     pub(super) fn by(schema: &Json) -> Self {
         match schema["pattern"].as_str().unwrap_or_default() {
             _ if schema["x-tl-type"] == "artifact" => Self::Artifact,
+            _ if schema["x-tl-type"] == "size" => Self::Size,
             pattern if pattern.starts_with(DURATION) => Self::Duration,
             pattern if pattern.starts_with(RECIPIENT) => Self::Recipient,
             "^[a-z][a-z0-9_]*$" => Self::Name,
@@ -58,7 +60,9 @@ pub(super) fn wrong_type(kind: &TypeKind, at: &str, value: &Json, expected: Expe
                 None => diagnostic.help(DURATIONS),
             };
         }
+        (Expected::Size, _) if !value.is_null() => return not_a_size(value),
         (Expected::Duration, _) => "a duration",
+        (Expected::Size, _) => "a size",
         (Expected::Artifact, _) => "an artifact",
         (Expected::Name, _) => "a name",
         (_, ["stages" | "finally", _, "needs"]) => "the name of a stage, or a list of names",
@@ -117,12 +121,18 @@ fn way_out(wants: &dyn Fn(&str) -> bool, parts: &[&str], value: &Json) -> Option
     }
 }
 
+fn not_a_size(value: &Json) -> Diagnostic {
+    Diagnostic::usage("TL0205", format!("{} is not a size", short(value)))
+        .help("a whole number and one of B, KB, KiB, MB, MiB, GB, GiB, TB, TiB, such as `64MiB`")
+}
+
 /// A text that is not of the form that the schema asks for.
 pub(super) fn bad_form(at: &str, value: &Json, expected: Expected) -> Diagnostic {
     match expected {
         Expected::Duration => {
             Diagnostic::usage("TL0205", format!("{} is not a duration", short(value))).help(DURATIONS)
         }
+        Expected::Size => not_a_size(value),
         Expected::Artifact => {
             Diagnostic::usage("TL0303", format!("{} must be an artifact, not {}", called(at), short(value)))
                 .help(ARTIFACTS)

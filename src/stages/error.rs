@@ -33,7 +33,10 @@ impl From<storage::Error> for Diagnostic {
                 ("TL0646", Kind::Key, "check the credentials and what they may do; `tl doctor FILE` tries it")
             }
             Error::Answer { .. } => ("TL0647", Kind::Failure, "see what the store says above"),
-            Error::Settings { help, .. } => ("TL0648", Kind::Usage, *help),
+            Error::Settings { help, .. } => ("TL0648", Kind::Failure, *help),
+            Error::NoCredentials { .. } => {
+                ("TL0654", Kind::Key, "give both in the store, or a `profile`, or neither and both in the environment")
+            }
             Error::NoLock { .. } => {
                 ("TL0649", Kind::Failure, "use a bucket that was made with object lock, or leave `object-lock` out")
             }

@@ -87,6 +87,14 @@ pub enum Error {
         /// What to do.
         help: &'static str,
     },
+    /// There are no credentials, or half of them.
+    #[error("there are no credentials for `{uri}`: {why}")]
+    NoCredentials {
+        /// Which store.
+        uri: String,
+        /// Exactly what is missing.
+        why: String,
+    },
     /// The store cannot do what the order asks for.
     #[error("`{uri}` cannot be protected from removal: {why}")]
     NoLock {

@@ -86,7 +86,10 @@ impl JsonSchema for Size {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "type": "string", "pattern": "^[0-9]{1,15}([KMGT]i?)?B$", "x-tl-type": "size",
+            "type": "string",
+            "pattern": "^[0-9]{1,15}([KMGT]i?)?B$",
+            "description": "A number of bytes: 512B, 64MiB, 1GB.",
+            "x-tl-type": "size",
         })
     }
 }

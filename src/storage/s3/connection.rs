@@ -84,8 +84,7 @@ impl Connection {
         check_endpoint(s3).map_err(|why| settings(why, "see `endpoint` and `allow-private` in README"))?;
         let http = http_client(s3).map_err(|why| settings(why, "see `ca-certificate`"))?;
         let found = credentials(s3, &http).await;
-        let (credentials, renewable) =
-            found.map_err(|why| settings(why, "give both in the store, or in neither place"))?;
+        let (credentials, renewable) = found.map_err(|why| Error::NoCredentials { uri: uri.to_owned(), why })?;
         let builder = Builder::new()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .http_client(http)

@@ -14,14 +14,15 @@ use super::S3;
 use super::checksum::{Algorithm, Running};
 use super::connection::{Connection, runtime};
 use super::fault::{Class, Fault};
+use super::part::Buffer;
 use super::stat::stat;
 use crate::storage::{Error, Stopped, Store as _};
 use crate::value::ObjectKey;
 
 /// What one request asks for, and what is tried again when an answer is cut.
-const WINDOW: u64 = 8 << 20;
+const WINDOW: u64 = 4 << 20;
 /// Windows that are fetched ahead, of all readers of the process together. One more each has in any case.
-static AHEAD: Semaphore = Semaphore::const_new(3);
+static AHEAD: Semaphore = Semaphore::const_new(2);
 
 /// Reads an object window by window, and compares its checksum at the end.
 struct Reader {
@@ -173,9 +174,18 @@ async fn window(client: Client, source: Arc<Source>, from: u64, length: u64, who
         return Err(Fault::new(Class::Wrong, "the server does not know ranges"));
     }
     let cut = |said: String| Fault::new(Class::Transient, said);
-    let bytes = answer.body.collect().await.map_err(|error| cut(format!("the answer was cut: {error}")))?.into_bytes();
-    if bytes.len() as u64 != length {
-        return Err(cut(format!("the answer has {} bytes where {length} were asked for", bytes.len())));
+    let mut body = answer.body;
+    let mut buffer = Buffer::new(length);
+    while let Some(block) = body.next().await {
+        let block = block.map_err(|error| cut(format!("the answer was cut: {error}")))?;
+        buffer.bytes.extend_from_slice(&block);
+        if buffer.bytes.len() as u64 > length {
+            break;
+        }
     }
-    Ok(bytes)
+    let got = buffer.bytes.len();
+    if got as u64 != length {
+        return Err(cut(format!("the answer has {got} bytes where {length} were asked for")));
+    }
+    Ok(Bytes::from_owner(buffer))
 }

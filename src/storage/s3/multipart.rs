@@ -19,7 +19,7 @@ use crate::storage::{Checksums, Error, Stopped};
 use crate::value::Digest;
 
 /// Parts on their way at once.
-const IN_FLIGHT: usize = 3;
+const IN_FLIGHT: usize = 2;
 /// A server may take long to put many parts together: so many times the time for a small request.
 const COMPLETION: u32 = 20;
 /// How long tl tries to take back what it cannot complete.

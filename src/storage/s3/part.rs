@@ -17,7 +17,7 @@ use crate::value::Digest;
 
 const MIB: u64 = 1 << 20;
 /// Memory for parts, of all uploads of the process together, in MiB.
-const BUDGET: usize = 48;
+const BUDGET: usize = 24;
 /// A larger part waits in a file.
 const LARGEST_IN_MEMORY: u64 = 16 * MIB;
 /// S3: no part is larger, none but the last is smaller, and no object has more.
@@ -25,7 +25,7 @@ pub(super) const LARGEST: u64 = 5 << 30;
 pub(super) const SMALLEST: u64 = 5 * MIB;
 const MOST: u64 = 10_000;
 /// Where nobody knows how long it will be, parts double after so many: 10,000 of them then hold 10 TB.
-const STEP: u64 = 1_000;
+const STEP: u64 = 850;
 const BLOCK: usize = 256 * 1024;
 
 /// The size of a part, counted from 1. `total` where it is known.
@@ -97,10 +97,10 @@ impl Part {
     }
 }
 
-/// Memory of a part, which goes back to the pool with the last request that holds it.
-struct Buffer {
-    bytes: Vec<u8>,
-    _share: SemaphorePermit<'static>,
+/// Memory that goes back to the pool with the last request that holds it.
+pub(super) struct Buffer {
+    pub(super) bytes: Vec<u8>,
+    _share: Option<SemaphorePermit<'static>>,
 }
 
 static SHARES: Semaphore = Semaphore::const_new(BUDGET);
@@ -108,16 +108,21 @@ static SHARES: Semaphore = Semaphore::const_new(BUDGET);
 static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 impl Buffer {
-    fn new(size: u64, uri: &str) -> Result<Self, Error> {
+    /// Waits until there is room for a part.
+    fn for_part(size: u64, uri: &str) -> Result<Self, Error> {
         let shares = u32::try_from(size.div_ceil(MIB)).unwrap_or(u32::MAX).max(1);
         let share = runtime(uri)?
             .block_on(SHARES.acquire_many(shares))
             .map_err(|closed| Error::from_io(uri, io::Error::other(closed)))?;
+        Ok(Self { _share: Some(share), ..Self::new(size) })
+    }
+
+    pub(super) fn new(size: u64) -> Self {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = free.iter().position(|bytes| bytes.capacity() >= size);
         let bytes = fitting.map_or_else(|| Vec::with_capacity(size), |at| free.swap_remove(at));
-        Ok(Self { bytes, _share: share })
+        Self { bytes, _share: None }
     }
 }
 
@@ -197,7 +202,7 @@ impl<'b> Parts<'b> {
             Ok(())
         };
         let content = if size <= LARGEST_IN_MEMORY {
-            let mut buffer = Buffer::new(size, uri)?;
+            let mut buffer = Buffer::for_part(size, uri)?;
             fill_up(&mut buffer.bytes)?;
             Content::Memory(Bytes::from_owner(buffer))
         } else {
@@ -234,16 +239,16 @@ mod tests {
 
     #[test]
     fn ten_thousand_parts_of_unknown_length_hold_ten_terabytes() {
-        let sizes: Vec<u64> = (1..=MOST).map(|number| part_size(number, None, 10 * MIB)).collect();
+        let sizes: Vec<u64> = (1..=MOST).map(|number| part_size(number, None, 8 * MIB)).collect();
         assert!(sizes.iter().sum::<u64>() >= 10_000_000_000_000);
         assert!(sizes.iter().all(|size| (SMALLEST..=LARGEST).contains(size)));
-        assert_eq!(sizes[..1_000], [10 * MIB; 1_000]);
+        assert_eq!(sizes[..850], [8 * MIB; 850]);
     }
 
     #[test]
     fn a_known_length_never_needs_more_parts_than_there_may_be() {
         for total in [1, 100 * MIB, 1 << 40, 10_000 * LARGEST] {
-            let size = part_size(1, Some(total), 10 * MIB);
+            let size = part_size(1, Some(total), 8 * MIB);
             assert!(total.div_ceil(size) <= MOST && size <= LARGEST, "{total}");
         }
     }

@@ -53,7 +53,7 @@ pub struct S3 {
     /// The endpoint may have a private or loopback address, and be plain `http://`.
     #[serde(default)]
     pub(super) allow_private: bool,
-    /// The size of the parts of a large object. Four of 10 MiB are in memory at once; parts above 16 MiB wait in a file.
+    /// The size of the parts of a large object. Three of 8 MiB are in memory at once; parts above 16 MiB wait in a file.
     #[serde(default = "part_size")]
     pub(super) part_size: Size,
     /// After this a request without an answer is given up; what it carries gets more time, by `minimum-speed`.
@@ -100,7 +100,7 @@ pub(super) enum Choice {
 const MIB: u64 = 1 << 20;
 
 fn part_size() -> Size {
-    Size::new(10 * MIB)
+    Size::new(8 * MIB)
 }
 
 fn minimum_speed() -> Size {
