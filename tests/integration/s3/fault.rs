@@ -17,7 +17,7 @@ use std::time::Instant;
 
 pub use bucket::Version;
 use bucket::{Bucket, Buckets};
-pub use rules::{ALWAYS, Action, Chaos, Op, Rule, Work};
+pub use rules::{Action, Chaos, Op, Rule, Work};
 
 /// A bucket that is versioned; every server has it.
 pub const VAULT: &str = "vault";
@@ -115,9 +115,8 @@ impl Server {
     }
 
     /// Every other key is refused, and this one too where its secret is not good.
-    pub fn accept_key(&self, id: &str, is_secret_good: bool) -> &Self {
+    pub fn accept_key(&self, id: &str, is_secret_good: bool) {
         self.shared.state().key = Some((id.to_owned(), is_secret_good));
-        self
     }
 
     pub fn remove_bucket(&self, bucket: &str) {

@@ -463,7 +463,7 @@ fn assembled(upload: &Upload, head: &Head, xml: &str, twist: Twist) -> Result<Ve
                 _ => sums.push(value.clone()),
             }
         }
-        md5s.extend(md5(&part.bytes));
+        md5s.extend(from_hex(&part.etag));
         version.bytes.extend(&part.bytes);
     }
     if count == 0 {
@@ -483,6 +483,12 @@ fn assembled(upload: &Upload, head: &Head, xml: &str, twist: Twist) -> Result<Ve
         version.checksums.push((algorithm, own));
     }
     Ok(version)
+}
+
+/// The bytes of an ETag.
+fn from_hex(etag: &str) -> Vec<u8> {
+    let digits = etag.trim_matches('"');
+    (0..digits.len() / 2).filter_map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()).collect()
 }
 
 /// The checksum that came with a body, where it is right.

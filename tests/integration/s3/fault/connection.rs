@@ -65,8 +65,7 @@ impl<'a> Request<'a> {
             Some(Action::ResetBefore) => return self.reset(),
             Some(Action::Early(status, code)) => {
                 // What the client has sent is never read: closing resets the connection.
-                self.send(&Answer::error(status, code), Then::End)?;
-                return self.reset();
+                return self.send(&Answer::error(status, code), Then::End);
             }
             Some(Action::NeverRead) => return self.hang(),
             _ => {}

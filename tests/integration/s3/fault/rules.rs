@@ -109,7 +109,7 @@ pub struct Rule {
     pub action: Action,
 }
 
-pub const ALWAYS: u32 = u32::MAX;
+const ALWAYS: u32 = u32::MAX;
 
 impl Rule {
     pub const fn once(op: Op, action: Action) -> Self {
@@ -150,7 +150,6 @@ impl Chaos {
             Action::Error(503, "SlowDown", &[]),
             Action::Error(500, "InternalError", &[]),
             Action::Error(429, "TooManyRequests", &[]),
-            Action::Error(400, "RequestTimeout", &[]),
             Action::Html(502),
             Action::ResetBefore,
             Action::ResetMiddle,
@@ -158,10 +157,10 @@ impl Chaos {
             Action::Early(503, "SlowDown"),
             Action::CloseAfter,
         ];
-        let writes = [Action::Lost, Action::Cut];
+        let writes = [Action::Lost, Action::Cut, Action::Error(400, "RequestTimeout", &[])];
         // Not of a completion: a client must give that a long time.
         let silent = [Action::Silence, Action::LostInSilence];
-        let bytes = [Action::NoEtag, Action::WrongEtag, Action::WrongChecksum, Action::Damage, Action::NeverRead];
+        let bytes = [Action::NoEtag, Action::WrongChecksum, Action::Damage, Action::NeverRead];
         let answers = [
             Action::OkError("InternalError"),
             Action::OkEmpty(Work::Done),
