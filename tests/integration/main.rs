@@ -15,6 +15,7 @@ mod peers;
 mod program;
 mod quickstart;
 mod runs;
+mod s3;
 mod tree;
 mod verify;
 mod wrong;

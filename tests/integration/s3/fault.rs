@@ -1,0 +1,173 @@
+//! An S3 server in memory that does what S3 does, and fails as it is told: on plain TCP, so that it can cut, stall and
+//! lie. One thread for each connection. Signatures are not judged, except on request.
+
+mod bucket;
+mod checksum;
+mod connection;
+mod http;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+pub use bucket::Version;
+use bucket::{Bucket, Buckets};
+pub use rules::{Action, Chaos, Op, Rule, Work};
+
+/// A bucket that is versioned; every server has it.
+pub const VAULT: &str = "vault";
+/// A bucket that locks objects; every server has it.
+pub const SAFE: &str = "safe";
+/// A bucket without versions; every server has it.
+pub const PLAIN: &str = "plain";
+
+/// A request that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub op: Op,
+    pub part: Option<u32>,
+    /// What was answered; 0 where nothing was.
+    pub status: u16,
+}
+
+/// The server is started by this.
+pub struct Fault;
+
+/// A server that runs, until it is dropped.
+pub struct Server {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    stopped: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    buckets: Buckets,
+    script: rules::Script,
+    seen: Vec<Seen>,
+    /// The one key that is good, and whether its secret is.
+    key: Option<(String, bool)>,
+    /// Until when a client was asked to stay away.
+    away: HashMap<(Op, Option<u32>), Instant>,
+    hurried: usize,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+}
+
+impl Fault {
+    pub fn start() -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared::default());
+        for (name, is_versioned, locks) in [(VAULT, true, false), (SAFE, true, true), (PLAIN, false, false)] {
+            let bucket = Bucket::new(is_versioned, locks);
+            shared.state().buckets.insert(name.to_owned(), bucket);
+        }
+        let own = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if own.is_stopped() {
+                    break;
+                }
+                let (Ok(stream), own) = (stream, Arc::clone(&own)) else { continue };
+                std::thread::spawn(move || connection::serve(stream, &own));
+            }
+        });
+        Server { port, shared }
+    }
+}
+
+impl Server {
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn rule(&self, rule: Rule) -> &Self {
+        self.shared.state().script.add(rule);
+        self
+    }
+
+    pub fn chaos(&self, chaos: Chaos) -> &Self {
+        self.shared.state().script.set_chaos(chaos);
+        self
+    }
+
+    /// Every other key is refused, and this one too where its secret is not good.
+    pub fn accept_key(&self, id: &str, is_secret_good: bool) {
+        self.shared.state().key = Some((id.to_owned(), is_secret_good));
+    }
+
+    pub fn remove_bucket(&self, bucket: &str) {
+        self.shared.state().buckets.remove(bucket);
+    }
+
+    /// The objects of a bucket, each with its versions, oldest first.
+    pub fn objects(&self, bucket: &str) -> Vec<(String, Vec<Version>)> {
+        self.shared.state().buckets.get(bucket).map(Bucket::objects).unwrap_or_default()
+    }
+
+    /// How many multipart uploads are open, in all buckets.
+    pub fn open_uploads(&self) -> usize {
+        self.shared.state().buckets.values().map(Bucket::open_uploads).sum()
+    }
+
+    pub fn requests(&self) -> Vec<Seen> {
+        self.shared.state().seen.clone()
+    }
+
+    pub fn count(&self, op: Op) -> usize {
+        self.requests().iter().filter(|seen| seen.op == op).count()
+    }
+
+    /// The faults that happened, in order.
+    pub fn faults(&self) -> Vec<(Op, Option<u32>, Action)> {
+        self.shared.state().script.done.clone()
+    }
+
+    /// How many requests came before the time that `Retry-After` had named.
+    pub fn hurried(&self) -> usize {
+        self.shared.state().hurried
+    }
+
+    /// Changes what is kept of an object, in every version and bucket.
+    pub fn flip_at_rest(&self, key: &str, byte: usize) {
+        let mut state = self.shared.state();
+        let versions = state.buckets.values_mut().flat_map(|bucket| &mut bucket.versions);
+        let mut changed = 0;
+        for version in versions.filter(|version| version.key == key) {
+            version.bytes[byte] ^= 1;
+            changed += 1;
+        }
+        assert!(changed > 0, "there is no object {key}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        // Wakes whoever waits for the next connection.
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
