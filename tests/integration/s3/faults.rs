@@ -421,7 +421,10 @@ cases! {
         end: End::Dies { exit: 1, code: "TL0632", says: &["object"] },
     }
     part_lost: { size: PARTS, rules: &[Rule::once(Op::Part, Action::Lost).part(2)], end: End::Heals(&[(Op::Part, 4)]) }
-    duplicate_headers: { rules: &[Rule::always(Op::Head, Action::Twice), Rule::always(Op::Put, Action::Twice)] }
+    duplicate_headers: {
+        rules: &[Rule::always(Op::Head, Action::Twice), Rule::always(Op::Put, Action::Twice)],
+        end: End::Leaves { exit: 1, code: "TL0647", says: &["object"], versions: 1, uploads: 0 },
+    }
     part_duplicate_headers_once: { size: PARTS, rules: &[Rule::once(Op::Part, Action::Twice).part(2)] }
     part_duplicate_headers: {
         size: PARTS,
@@ -538,7 +541,7 @@ cases! {
         size: PARTS,
         store: ", checksum: md5",
         rules: &[Rule::once(Op::Part, Action::StoreFlipped).part(2)],
-        end: End::Dies { exit: 1, code: "TL0647", says: &["object"] },
+        end: End::Leaves { exit: 4, code: "TL0642", says: &["object"], versions: 1, uploads: 0 },
     }
     get_cut: { size: PARTS, rules: &[Rule::once(Op::Get, Action::Cut).times(2)] }
     get_stalls: { size: PARTS, store: HASTY, rules: &[Rule::once(Op::Get, Action::Stall)] }
