@@ -655,7 +655,7 @@ fn schedule(seed: u64) -> u64 {
     }
     server.chaos(chaos);
     let tl = Tl::new();
-    let content = noise(if seed % 2 == 0 { PARTS } else { PUT }, seed);
+    let content = noise(if seed.is_multiple_of(2) { PARTS } else { PUT }, seed);
     let checksum = format!(", checksum: {checksum}");
     tl.write("data/a", &content).write("p.yaml", pipeline(VAULT, &server.endpoint(), LIMITS, &checksum, ""));
     let ended = with_keys(&tl, &["run", "p.yaml", "--reporter", "json"], KEYS);
