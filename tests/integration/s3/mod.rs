@@ -2,8 +2,35 @@
 
 mod fault;
 mod faults;
+#[cfg(feature = "peers")]
+mod peers;
+
+use std::io::Read as _;
 
 use crate::program::{Ended, Tl};
+
+/// A key that is good only where a server is told so, or looks at none.
+const KEYS: (&str, &str) = ("AKIATESTTESTTESTTEST", "not/a/secret");
+
+pub fn noise(size: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    fastrand::Rng::with_seed(seed).fill(&mut bytes);
+    bytes
+}
+
+/// Asserts that these bytes are an archive with one file of this content.
+pub fn archive_of(bytes: &[u8], content: &[u8]) {
+    let mut files = Vec::new();
+    for entry in tar::Archive::new(bytes).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if entry.header().entry_type().is_file() {
+            let mut file = Vec::new();
+            entry.read_to_end(&mut file).unwrap();
+            files.push(file);
+        }
+    }
+    assert!(files.len() == 1 && files[0] == content, "the archive holds something else");
+}
 
 /// Runs the program with this key and nothing else of what the AWS tools would find on the machine, but for a profile
 /// `renewable` with the same key.

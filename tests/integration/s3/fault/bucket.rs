@@ -48,13 +48,14 @@ struct Upload {
 }
 
 /// What is otherwise than S3 would do it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Twist {
-    pub flipped_at_rest: bool,
-    pub damaged_on_arrival: bool,
-    pub ignores_condition: bool,
-    pub ignores_checksums: bool,
-    pub drops_metadata: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twist {
+    Nothing,
+    FlippedAtRest,
+    DamagedOnArrival,
+    IgnoresCondition,
+    IgnoresChecksums,
+    DropsMetadata,
 }
 
 /// A bucket.
@@ -135,7 +136,7 @@ impl Bucket {
 
     fn condition(&self, key: &str, head: &Head, twist: Twist) -> Result<(), Answer> {
         let fails = head.header("if-none-match") == Some("*") && self.latest(key).is_some();
-        if fails && !twist.ignores_condition { Err(Answer::error(412, "PreconditionFailed")) } else { Ok(()) }
+        if fails && twist != Twist::IgnoresCondition { Err(Answer::error(412, "PreconditionFailed")) } else { Ok(()) }
     }
 
     /// Keeps a new version, as a versioned bucket does or another.
@@ -145,7 +146,7 @@ impl Bucket {
         } else {
             self.versions.retain(|other| other.key != version.key);
         }
-        if twist.flipped_at_rest {
+        if twist == Twist::FlippedAtRest {
             flip(&mut version.bytes);
         }
         let id = version.id.clone();
@@ -162,7 +163,7 @@ impl Bucket {
             .filter_map(|(name, value)| name.strip_prefix("x-amz-meta-").map(|name| (name.to_owned(), value.clone())));
         let version = Version {
             key: key.to_owned(),
-            metadata: if twist.drops_metadata { Vec::new() } else { meta.collect() },
+            metadata: if twist == Twist::DropsMetadata { Vec::new() } else { meta.collect() },
             tagging: own("x-amz-tagging"),
             storage_class: own("x-amz-storage-class"),
             sse: own("x-amz-server-side-encryption"),
@@ -191,7 +192,7 @@ impl Bucket {
             return Err(Answer::error(400, "InvalidRequest"));
         }
         let checksum = match checksum {
-            Some((algorithm, _)) if twist.damaged_on_arrival => {
+            Some((algorithm, _)) if twist == Twist::DamagedOnArrival => {
                 flip(&mut body);
                 Some((algorithm, algorithm.of(&body)))
             }
@@ -203,7 +204,7 @@ impl Bucket {
             answer = answer.with(&algorithm.header(), value.clone()).with("x-amz-checksum-type", "FULL_OBJECT");
         }
         // S3 computes one of its own where none was sent.
-        let own = || (!twist.ignores_checksums).then(|| (Algorithm::Crc64nvme, Algorithm::Crc64nvme.of(&body)));
+        let own = || (twist != Twist::IgnoresChecksums).then(|| (Algorithm::Crc64nvme, Algorithm::Crc64nvme.of(&body)));
         version.checksums = checksum.or_else(own).into_iter().collect();
         version.bytes = body;
         let sse = encryption(&version);
@@ -289,14 +290,14 @@ impl Bucket {
             return Ok(Answer::new(204));
         }
         let marker = Version { key: key.to_owned(), is_marker: true, ..Version::default() };
-        let id = self.keep(marker, Twist::default()).unwrap_or_default();
+        let id = self.keep(marker, Twist::Nothing).unwrap_or_default();
         Ok(Answer::new(204).with("x-amz-delete-marker", "true").with("x-amz-version-id", id))
     }
 
     fn create(&mut self, key: &str, head: &Head, twist: Twist) -> Answered {
         let version = self.described(key, head, twist)?;
         let algorithm = match head.header("x-amz-checksum-algorithm") {
-            Some(_) if twist.ignores_checksums => None,
+            Some(_) if twist == Twist::IgnoresChecksums => None,
             Some(name) => Some(Algorithm::named(name).ok_or_else(|| Answer::error(400, "InvalidRequest"))?),
             None => None,
         };
@@ -339,7 +340,7 @@ impl Bucket {
         {
             return Err(Answer::error(400, "InvalidRequest"));
         }
-        if twist.damaged_on_arrival {
+        if twist == Twist::DamagedOnArrival {
             flip(&mut body);
             checksum = checksum.map(|(algorithm, _)| (algorithm, algorithm.of(&body)));
         }
@@ -349,7 +350,7 @@ impl Bucket {
             answer = answer.with(&algorithm.header(), value.clone());
         }
         answer.headers.extend(encryption(&upload.version));
-        if twist.flipped_at_rest {
+        if twist == Twist::FlippedAtRest {
             flip(&mut body);
         }
         upload.parts.insert(number, Part { bytes: body, etag, checksum });
@@ -360,7 +361,7 @@ impl Bucket {
         self.condition(key, head, twist)?;
         let upload = self.upload(head)?.clone();
         let mut version = assembled(&upload, head, &String::from_utf8_lossy(body), twist)?;
-        if version.checksums.is_empty() && !twist.ignores_checksums {
+        if version.checksums.is_empty() && twist != Twist::IgnoresChecksums {
             version.checksums.push((Algorithm::Crc64nvme, Algorithm::Crc64nvme.of(&version.bytes)));
         }
         let (etag, sse) = (version.etag.clone(), encryption(&version));
@@ -422,7 +423,7 @@ impl Bucket {
                 )
             })
             .collect();
-        let last = rest.iter().take(most).last().map_or(0, |(number, _)| **number);
+        let last = rest.iter().take(most).next_back().map_or(0, |(number, _)| **number);
         Ok(Answer::new(200).xml(&format!(
             "<ListPartsResult><Key>{}</Key><UploadId>{}</UploadId><IsTruncated>{}</IsTruncated>\
              <NextPartNumberMarker>{last}</NextPartNumberMarker>{parts}</ListPartsResult>",
@@ -474,7 +475,7 @@ fn assembled(upload: &Upload, head: &Head, xml: &str, twist: Twist) -> Result<Ve
         return Err(invalid("InvalidRequest"));
     }
     version.etag = format!("\"{}-{count}\"", hex(&md5(&md5s)));
-    if let Some(algorithm) = upload.algorithm.filter(|_| !twist.ignores_checksums) {
+    if let Some(algorithm) = upload.algorithm.filter(|_| twist != Twist::IgnoresChecksums) {
         let own = if upload.is_full { algorithm.of(&version.bytes) } else { algorithm.composite(&sums) };
         if head.header(&algorithm.header()).is_some_and(|stated| stated != own) {
             return Err(invalid("BadDigest"));
@@ -485,7 +486,7 @@ fn assembled(upload: &Upload, head: &Head, xml: &str, twist: Twist) -> Result<Ve
     Ok(version)
 }
 
-/// The bytes of an ETag.
+/// The bytes that digits stand for.
 fn from_hex(etag: &str) -> Vec<u8> {
     let digits = etag.trim_matches('"');
     (0..digits.len() / 2).filter_map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()).collect()
@@ -497,7 +498,7 @@ fn verified(head: &Head, body: &[u8], twist: Twist) -> Result<Option<(Algorithm,
         // Old servers refuse this form, or keep its framing: tl never sends it.
         return Err(Answer::error(400, "XAmzContentSHA256Mismatch"));
     }
-    if twist.ignores_checksums {
+    if twist == Twist::IgnoresChecksums {
         return Ok(None);
     }
     let sha256 = head.header("x-amz-content-sha256").filter(|value| value.len() == 64);

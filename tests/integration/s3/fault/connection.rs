@@ -83,14 +83,14 @@ impl<'a> Request<'a> {
         }
         let body = self.head.body(reader)?;
         match action {
-            Some(Action::Close) => self.close(),
+            Some(Action::Close) => Ok(self.close()),
             Some(Action::Silence) => self.hang(),
             Some(action) => match self.instead(action) {
                 Some(answer) => self.send(&answer, self.next()),
                 None => self.bent(body, action),
             },
             None => {
-                let answer = self.work(body, Twist::default());
+                let answer = self.work(body, Twist::Nothing);
                 self.send(&answer, self.next())
             }
         }
@@ -124,12 +124,13 @@ impl<'a> Request<'a> {
 
     /// Does the work, if otherwise than it should be.
     fn bent(&self, body: Vec<u8>, action: Action) -> io::Result<Then> {
-        let twist = Twist {
-            flipped_at_rest: action == Action::StoreFlipped,
-            damaged_on_arrival: action == Action::Damage,
-            ignores_condition: action == Action::IgnoreCondition,
-            ignores_checksums: action == Action::IgnoreChecksums,
-            drops_metadata: action == Action::DropMetadata,
+        let twist = match action {
+            Action::StoreFlipped => Twist::FlippedAtRest,
+            Action::Damage => Twist::DamagedOnArrival,
+            Action::IgnoreCondition => Twist::IgnoresCondition,
+            Action::IgnoreChecksums => Twist::IgnoresChecksums,
+            Action::DropMetadata => Twist::DropsMetadata,
+            _ => Twist::Nothing,
         };
         let is_undone = matches!(
             action,
@@ -150,7 +151,7 @@ impl<'a> Request<'a> {
     fn distorted(&self, mut answer: Answer, action: Action) -> io::Result<Then> {
         let is_checksum = |name: &str| name.starts_with("x-amz-checksum-") && name != "x-amz-checksum-type";
         match action {
-            Action::Lost => return self.close(),
+            Action::Lost => return Ok(self.close()),
             Action::LostInSilence => return self.hang(),
             Action::Cut | Action::Stall | Action::OkCut(_) => return self.send_half(&answer, action == Action::Stall),
             Action::SlowAnswer(milliseconds) => {
@@ -178,7 +179,7 @@ impl<'a> Request<'a> {
                 .headers
                 .iter_mut()
                 .filter(|(name, _)| is_checksum(name))
-                .for_each(|(_, value)| *value = "AAAAAAAAAAA=".to_owned()),
+                .for_each(|(_, value)| "AAAAAAAAAAA=".clone_into(value)),
             Action::Twice => answer.headers.extend(answer.headers.clone()),
             _ => {}
         }
@@ -253,9 +254,9 @@ impl<'a> Request<'a> {
         Ok(self.next())
     }
 
-    fn close(&self) -> io::Result<Then> {
+    fn close(&self) -> Then {
         self.seen(0);
-        Ok(Then::End)
+        Then::End
     }
 
     fn reset(&self) -> io::Result<Then> {

@@ -28,13 +28,19 @@ fn between<'t>(text: &'t str, from: &str, to: &str) -> &'t str {
 fn an_object_comes_back_as_it_was_sent_with_what_was_said_of_it() {
     let server = Fault::start();
     let sum = Algorithm::Crc64nvme.of(b"hello");
-    let headers = [("x-amz-checksum-crc64nvme", sum.as_str()), ("x-amz-meta-token", "t"), ("If-None-Match", "*")];
+    let headers = [
+        ("x-amz-checksum-crc64nvme", sum.as_str()),
+        ("x-amz-meta-token", "t"),
+        ("If-None-Match", "*"),
+        ("x-amz-tagging", "a=b"),
+    ];
     let put = line("PUT", "/vault/a%20b", &headers);
     let first = ask(&server, &put, b"hello");
     assert_eq!((first.status, first.header("x-amz-checksum-crc64nvme")), (200, Some(sum.as_str())));
     assert_eq!(first.header("etag"), Some(format!("\"{}\"", hex(&md5(b"hello"))).as_str()));
     assert_eq!(ask(&server, &put, b"hello").status, 412);
     let id = first.header("x-amz-version-id").unwrap();
+    assert_eq!(server.objects(VAULT)[0].1[0].tagging.as_deref(), Some("a=b"));
 
     let head = ask(&server, &line("HEAD", "/vault/a%20b", &[("x-amz-checksum-mode", "ENABLED")]), b"");
     assert_eq!((head.header("content-length"), head.header("x-amz-meta-token")), (Some("5"), Some("t")));
