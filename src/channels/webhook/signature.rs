@@ -89,7 +89,7 @@ mod tests {
             let signature = key(&spelled).unwrap().sign(&id, now, &body);
             let judge = standardwebhooks::Webhook::new(&spelled).unwrap();
             assert_eq!(judge.sign(&id, now, body.as_bytes()).unwrap(), signature, "round {round}");
-            let mut headers = reqwest::header::HeaderMap::new();
+            let mut headers = http::HeaderMap::new();
             for (name, value) in
                 [("webhook-id", &id), ("webhook-timestamp", &now.to_string()), ("webhook-signature", &signature)]
             {

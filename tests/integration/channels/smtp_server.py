@@ -12,8 +12,8 @@ plain        no TLS, no AUTH
 inject       STARTTLS, with replies in the clear behind its reply
 """
 
+import asyncio
 import email
-import email.policy
 import json
 import socket
 import ssl
@@ -22,7 +22,6 @@ import threading
 from email.header import decode_header, make_header
 from pathlib import Path
 
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
 mode, folder, cert, key = sys.argv[1:]
@@ -80,9 +79,6 @@ class Handler:
 
 
 class Recording(SMTP):
-    async def _call_limit_check(self):
-        pass
-
     def data_received(self, data):
         note(data.decode("utf-8", "replace"))
         super().data_received(data)
@@ -99,15 +95,21 @@ def context():
     return made
 
 
-class Server(Controller):
-    def factory(self):
-        options = {"hostname": "test", "data_size_limit": 64 << 20}
-        if mode in ("starttls",):
-            options |= {"tls_context": context(), "require_starttls": True}
-        if mode not in ("plain",):
-            # In `no-starttls` it is the trap: a client that would send a password in the clear may do so here.
-            options |= {"authenticator": authenticator, "auth_require_tls": mode == "starttls"}
-        return Recording(self.handler, **options)
+def factory():
+    options = {"hostname": "test", "data_size_limit": 64 << 20}
+    if mode == "starttls":
+        options |= {"tls_context": context(), "require_starttls": True}
+    if mode != "plain":
+        # In `no-starttls` it is the trap: a client that would send a password in the clear may do so here.
+        options |= {"authenticator": authenticator, "auth_require_tls": mode == "starttls"}
+    return Recording(Handler(), **options)
+
+
+async def serve():
+    implicit = context() if mode in ("tls", "refuse", "busy") else None
+    server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0, ssl=implicit)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
 
 
 def inject():
@@ -133,10 +135,4 @@ def inject():
 
 if mode == "inject":
     inject()
-implicit = context() if mode in ("tls", "refuse", "busy") else None
-server = Server(Handler(), hostname="127.0.0.1", port=0, ssl_context=implicit)
-# The controller connects once to see whether it is there: without a certificate that it trusts, that may fail.
-server._trigger_server = lambda: None
-server.start()
-print(server.server.sockets[0].getsockname()[1], flush=True)
-threading.Event().wait()
+asyncio.run(serve())
