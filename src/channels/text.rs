@@ -33,10 +33,11 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// A text inside the quotes of a JSON string.
+/// A text inside the quotes of a JSON string, with every control character escaped.
 pub(super) fn json_inside(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
+    let escaped = |c: char| if c.is_control() { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    quoted[1..quoted.len() - 1].chars().map(escaped).collect()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ const SHOWN: usize = 200;
 pub(super) fn send(settings: &Email, envelope: &Envelope, mail: &[u8]) -> Result<String, Error> {
     let unfit = |error: io::Error| Error::Unfit { reason: error.to_string() };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(unfit)?;
-    let result = runtime.block_on(timeout(settings.timeout(), talk(settings, envelope, mail)));
+    let result = runtime.block_on(async { timeout(settings.timeout(), talk(settings, envelope, mail)).await });
     // A name that is still being looked up would be waited for.
     runtime.shutdown_background();
     result.unwrap_or_else(|_| Err(unreachable(settings, "there was no answer in time")))

@@ -144,19 +144,24 @@ async fn read(response: &mut Response) -> (Vec<u8>, bool) {
 
 /// The beginning of an answer. A receiver may repeat what it was sent: no part of that is shown.
 fn shown(answer: &[u8], request: &Request) -> String {
-    let path = target_path(request);
+    let parts = secret_parts(&request.url);
     let sent = request.headers.iter().map(|(_, value)| value);
-    let masker = Masker::new(sent.chain([&request.url, &path]).chain(&request.secrets));
+    let masker = Masker::new(sent.chain([&request.url]).chain(&parts).chain(&request.secrets));
     let begin = &answer[..answer.len().min(8 * 1024)];
     let shown = text::cut(&text::one_line(&masker.mask(&String::from_utf8_lossy(begin))), SHOWN);
     if shown.is_empty() { shown } else { format!(": {shown}") }
 }
 
-/// The part of the URL that may be a secret by itself.
-fn target_path(request: &Request) -> Secret {
-    let url = request.url.expose();
+/// Shorter parts of a URL are words.
+const SHORTEST_SECRET: usize = 8;
+
+/// The parts of a URL that may be secrets by themselves: its path, and what is between the slashes of it.
+fn secret_parts(url: &Secret) -> Vec<Secret> {
+    let url = url.expose();
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    Secret::new(rest.split_once('/').map(|(_, path)| path).unwrap_or_default().to_owned())
+    let path = rest.split_once('/').map(|(_, path)| path).unwrap_or_default();
+    let parts = path.split(['/', '?', '&', '=']).filter(|part| part.len() >= SHORTEST_SECRET);
+    parts.chain([path]).map(|part| Secret::new(part.to_owned())).collect()
 }
 
 /// The causes of an error, without the URL that `reqwest` puts into the first of them.

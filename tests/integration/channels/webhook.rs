@@ -42,7 +42,7 @@ fn a_receiver_can_trust_what_it_gets() {
     let receiver = Receiver::start(vec![status(OK, "", "thanks path-secret?token=query-secret \u{1b}[31m")]);
     let how =
         deliver(&receiver, &json!({ "headers": { "X-Token": "header-secret" }, "signing-keys": [OTHER] })).unwrap();
-    assert_eq!(how, "200 OK, 48 bytes answered: thanks *** \u{fffd}[31m");
+    assert_eq!(how, "200 OK, 43 bytes answered: thanks *** \u{fffd}[31m");
     let [received] = &receiver.received()[..] else { panic!() };
     assert_eq!(received.line, "POST /path-secret?token=query-secret HTTP/1.1");
     assert_eq!(received.header("content-type"), Some("application/json"));
