@@ -18,12 +18,14 @@ pub(super) fn write(message: &Message, people: &People) -> Result<(Envelope, Vec
     // One thread for each pipeline: every mail answers one that was never sent.
     let thread = format!("<{}.pipeline@{domain}>", word(&message.pipeline));
     let time = message.time.parse::<jiff::Timestamp>().map_or_else(|_| SystemTime::now(), SystemTime::from);
+    // What already looks like an encoded word would be decoded by who reads it, into whatever it holds.
+    let subject = text::one_line(&message.subject).replace("=?", "= ?");
     let mut building = Mail::builder()
         .from(people.from.clone())
         // The same for each attempt, so that a copy can be told from another message.
         .message_id(Some(format!("<{}@{domain}>", word(&message.id))))
         .date(time)
-        .subject(text::cut(&text::one_line(&message.subject), SUBJECT))
+        .subject(text::cut(&subject, SUBJECT))
         .in_reply_to(thread.clone())
         .references(thread)
         .header(AutoSubmitted);

@@ -144,24 +144,26 @@ async fn read(response: &mut Response) -> (Vec<u8>, bool) {
 
 /// The beginning of an answer. A receiver may repeat what it was sent: no part of that is shown.
 fn shown(answer: &[u8], request: &Request) -> String {
-    let parts = secret_parts(&request.url);
-    let sent = request.headers.iter().map(|(_, value)| value);
-    let masker = Masker::new(sent.chain([&request.url]).chain(&parts).chain(&request.secrets));
+    let parts = secret_parts(request);
+    let masker = Masker::new(parts.iter().chain([&request.url]).chain(&request.secrets));
     let begin = &answer[..answer.len().min(8 * 1024)];
     let shown = text::cut(&text::one_line(&masker.mask(&String::from_utf8_lossy(begin))), SHOWN);
     if shown.is_empty() { shown } else { format!(": {shown}") }
 }
 
-/// Shorter parts of a URL are words.
+/// Shorter parts are words.
 const SHORTEST_SECRET: usize = 8;
 
-/// The parts of a URL that may be secrets by themselves: its path, and what is between the slashes of it.
-fn secret_parts(url: &Secret) -> Vec<Secret> {
-    let url = url.expose();
+/// What may be a secret by itself: the path of the URL and what is between its slashes, the headers and their words.
+fn secret_parts(request: &Request) -> Vec<Secret> {
+    let url = request.url.expose();
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = rest.split_once('/').map(|(_, path)| path).unwrap_or_default();
-    let parts = path.split(['/', '?', '&', '=']).filter(|part| part.len() >= SHORTEST_SECRET);
-    parts.chain([path]).map(|part| Secret::new(part.to_owned())).collect()
+    let is_own = |name: &str| name.starts_with("webhook-") || name == "idempotency-key";
+    let headers = request.headers.iter().filter(|(name, _)| !is_own(name)).map(|(_, value)| value.expose());
+    let words = path.split(['/', '?', '&', '=']).chain(headers.clone().flat_map(str::split_whitespace));
+    let words = words.filter(|word| word.len() >= SHORTEST_SECRET);
+    words.chain([path]).chain(headers).map(|part| Secret::new(part.to_owned())).collect()
 }
 
 /// The causes of an error, without the URL that `reqwest` puts into the first of them.

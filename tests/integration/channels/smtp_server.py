@@ -67,7 +67,7 @@ class Handler:
             "headers": [[name, str(make_header(decode_header(value)))] for name, value in parsed.items()],
             "parts": parts,
             "defects": [str(defect) for part in parsed.walk() for defect in part.defects],
-            "encrypted": session.ssl is not None,
+            "encrypted": server.transport.get_extra_info("ssl_object") is not None,
             "authenticated": session.authenticated,
             "longest_line": max(len(line) for line in raw.split(b"\r\n")),
             "bare": [n for n in (b"\r", b"\n") if n in raw.replace(b"\r\n", b"")] != [],
