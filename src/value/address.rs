@@ -46,7 +46,7 @@ const NOT_PUBLIC_V4: &[([u8; 4], u32)] = &[
     ([240, 0, 0, 0], 4),
 ];
 
-/// The same within 2000::/3, by the first 32 bits.
+/// The same within `2000::/3`, by the first 32 bits.
 const NOT_PUBLIC_V6: &[(u16, u16, u32)] = &[
     // Protocol assignments: Teredo, which carries an IPv4 address, benchmarks, ORCHID.
     (0x2001, 0, 23),

@@ -18,7 +18,7 @@ fn pagerduty() -> String {
 }
 
 service! {
-    /// PagerDuty, by its Events API: opens an incident for each pipeline that fails, and resolves it when it succeeds.
+    /// Events of `PagerDuty`: opens an incident for each pipeline that fails, and resolves it when it succeeds.
     PagerDuty {
         /// The server; by default `https://events.pagerduty.com`.
         #[serde(default = "pagerduty")]

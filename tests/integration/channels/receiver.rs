@@ -46,7 +46,7 @@ impl Received {
 
 pub struct Receiver {
     pub port: u16,
-    received: Arc<Mutex<Vec<Received>>>,
+    requests: Arc<Mutex<Vec<Received>>>,
     connections: Arc<Mutex<usize>>,
 }
 
@@ -68,18 +68,18 @@ impl Receiver {
     fn listen(answers: Vec<Answer>, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (received, connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
-        let receiver = Self { port, received: Arc::clone(&received), connections: Arc::clone(&connections) };
+        let (requests, connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
+        let receiver = Self { port, requests: Arc::clone(&requests), connections: Arc::clone(&connections) };
         thread::spawn(move || {
             for stream in listener.incoming().filter_map(Result::ok) {
                 *connections.lock().unwrap() += 1;
                 stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-                let (received, answers, tls) = (Arc::clone(&received), answers.clone(), tls.clone());
+                let (requests, answers, tls) = (Arc::clone(&requests), answers.clone(), tls.clone());
                 thread::spawn(move || match tls {
                     Some(config) => {
-                        serve(StreamOwned::new(ServerConnection::new(config).unwrap(), stream), &received, &answers);
+                        serve(StreamOwned::new(ServerConnection::new(config).unwrap(), stream), &requests, &answers);
                     }
-                    None => serve::<TcpStream>(stream, &received, &answers),
+                    None => serve::<TcpStream>(stream, &requests, &answers),
                 });
             }
         });
@@ -90,8 +90,8 @@ impl Receiver {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub fn received(&self) -> Vec<Received> {
-        self.received.lock().unwrap().clone()
+    pub fn requests(&self) -> Vec<Received> {
+        self.requests.lock().unwrap().clone()
     }
 
     pub fn connections(&self) -> usize {
@@ -99,10 +99,10 @@ impl Receiver {
     }
 }
 
-fn serve<S: Read + Write>(mut stream: S, received: &Mutex<Vec<Received>>, answers: &[Answer]) {
+fn serve<S: Read + Write>(mut stream: S, requests: &Mutex<Vec<Received>>, answers: &[Answer]) {
     let Some(request) = read(&mut stream) else { return };
     let number = {
-        let mut all = received.lock().unwrap();
+        let mut all = requests.lock().unwrap();
         all.push(request);
         all.len() - 1
     };

@@ -37,20 +37,20 @@ fn each_service_is_sent_what_it_reads() {
                 );
             }
             sheet.push_str(&format!("== {when}\n"));
-            for received in receiver.received() {
+            for request in receiver.requests() {
                 let own = |name: &str| {
                     !matches!(
                         name,
                         "host" | "accept" | "user-agent" | "content-length" | "accept-encoding" | "connection"
                     )
                 };
-                let headers = received.headers.iter().filter(|(name, _)| own(name));
+                let headers = request.headers.iter().filter(|(name, _)| own(name));
                 let headers: String = headers.map(|(name, value)| format!("{name}: {value}\n")).collect();
-                let body = serde_json::from_str::<Json>(&received.body)
-                    .map_or(received.body.clone(), |json| serde_json::to_string_pretty(&json).unwrap());
-                sheet.push_str(&format!("{}\n{headers}\n{body}\n", received.line));
+                let body = serde_json::from_str::<Json>(&request.body)
+                    .map_or(request.body.clone(), |json| serde_json::to_string_pretty(&json).unwrap());
+                sheet.push_str(&format!("{}\n{headers}\n{body}\n", request.line));
             }
-            if receiver.received().is_empty() {
+            if receiver.requests().is_empty() {
                 sheet.push_str(&format!("{result}\n"));
             }
         }
@@ -69,11 +69,11 @@ fn hostile_texts_stay_texts() {
             let mut message = message("failure");
             (message.subject, message.body) = (hostile.clone(), hostile.clone());
             channel(kind, settings(kind, &receiver.url())).deliver(&message).unwrap();
-            let [received] = &receiver.received()[..] else { panic!("{kind}") };
-            assert!(received.line.chars().all(|c| !c.is_control()) && received.line.len() < 4_000, "{}", received.line);
-            let names: Vec<&str> = received.headers.iter().map(|(name, _)| name.as_str()).collect();
+            let [request] = &receiver.requests()[..] else { panic!("{kind}") };
+            assert!(request.line.chars().all(|c| !c.is_control()) && request.line.len() < 4_000, "{}", request.line);
+            let names: Vec<&str> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
             assert!(!names.contains(&"bcc"), "{names:?}");
-            let body = &received.body;
+            let body = &request.body;
             assert!(
                 !body.contains("\\u0000") && !body.contains("\\u001b") && !body.contains('\u{202e}'),
                 "{kind}: {body}"

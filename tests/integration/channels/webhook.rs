@@ -28,13 +28,13 @@ fn deliver(receiver: &Receiver, more: &Json) -> Result<String, Error> {
 }
 
 /// Another implementation accepts the signature.
-fn judge(key: &str, received: &Received) {
+fn judge(key: &str, request: &Received) {
     let mut headers = http::HeaderMap::new();
     for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
-        let value = received.header(name).unwrap().parse().unwrap();
+        let value = request.header(name).unwrap().parse().unwrap();
         headers.insert(http::HeaderName::from_static(name), value);
     }
-    standardwebhooks::Webhook::new(key).unwrap().verify(received.body.as_bytes(), &headers).unwrap();
+    standardwebhooks::Webhook::new(key).unwrap().verify(request.body.as_bytes(), &headers).unwrap();
 }
 
 #[test]
@@ -43,16 +43,16 @@ fn a_receiver_can_trust_what_it_gets() {
     let how =
         deliver(&receiver, &json!({ "headers": { "X-Token": "header-secret" }, "signing-keys": [OTHER] })).unwrap();
     assert_eq!(how, "200 OK, 43 bytes answered: thanks *** \u{fffd}[31m");
-    let [received] = &receiver.received()[..] else { panic!() };
-    assert_eq!(received.line, "POST /path-secret?token=query-secret HTTP/1.1");
-    assert_eq!(received.header("content-type"), Some("application/json"));
-    assert_eq!(received.header("x-token"), Some("header-secret"));
-    assert_eq!(received.header("webhook-id"), Some("01ARZ3NDEKTSV4RRFFQ69G5FAV_failure_0"));
-    assert_eq!(received.header("idempotency-key"), received.header("webhook-id"));
-    assert_eq!(received.header("webhook-signature").unwrap().split(' ').count(), 2);
-    judge(KEY, received);
-    judge(OTHER, received);
-    let body: Json = serde_json::from_str(&received.body).unwrap();
+    let [request] = &receiver.requests()[..] else { panic!() };
+    assert_eq!(request.line, "POST /path-secret?token=query-secret HTTP/1.1");
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert_eq!(request.header("x-token"), Some("header-secret"));
+    assert_eq!(request.header("webhook-id"), Some("01ARZ3NDEKTSV4RRFFQ69G5FAV_failure_0"));
+    assert_eq!(request.header("idempotency-key"), request.header("webhook-id"));
+    assert_eq!(request.header("webhook-signature").unwrap().split(' ').count(), 2);
+    judge(KEY, request);
+    judge(OTHER, request);
+    let body: Json = serde_json::from_str(&request.body).unwrap();
     assert_eq!(body["subject"], "orders: failure");
     assert_eq!(body["body"], message("failure").body);
     assert_eq!(body.as_object().unwrap().len(), 7);
@@ -67,10 +67,10 @@ fn values_stay_values_in_a_template() {
         (message.subject, message.body) = ((*hostile).to_owned(), (*hostile).to_owned());
         let channel = channel("webhook", settings(&receiver, &json!({ "body": template })));
         assert_eq!(channel.deliver(&message).unwrap(), "200 OK");
-        let [received] = &receiver.received()[..] else { panic!() };
-        let body: Json = serde_json::from_str(&received.body).unwrap();
+        let [request] = &receiver.requests()[..] else { panic!() };
+        let body: Json = serde_json::from_str(&request.body).unwrap();
         assert_eq!(body, json!({ "text": hostile, "more": [hostile] }));
-        judge(KEY, received);
+        judge(KEY, request);
     }
 }
 
@@ -109,7 +109,7 @@ fn nobody_follows_a_receiver_that_points_elsewhere() {
         let receiver = Receiver::start(vec![status(code, &format!("location: {}\r\n", other.url()), "")]);
         let error = deliver(&receiver, &json!({})).unwrap_err();
         assert!(!error.is_transient(), "{error}");
-        assert_eq!((receiver.received().len(), other.connections()), (1, 0));
+        assert_eq!((receiver.requests().len(), other.connections()), (1, 0));
         let text = error.to_string();
         assert!(text.ends_with("which leads elsewhere: nobody follows") && !text.contains("secret"), "{text}");
     }
@@ -129,10 +129,10 @@ fn each_refusal_has_its_outcome() {
     ] {
         let receiver = Receiver::start(vec![status(code, "", "no: path-secret?token=query-secret")]);
         let error = deliver(&receiver, &json!({})).unwrap_err();
-        assert_eq!((receiver.received().len(), error.is_transient()), (attempts, is_transient), "{code}");
+        assert_eq!((receiver.requests().len(), error.is_transient()), (attempts, is_transient), "{code}");
         assert_eq!(error.to_string(), format!("{} answered {}: no: ***", receiver.url(), &code[..3]));
         let ids: Vec<_> =
-            receiver.received().iter().map(|request| request.header("webhook-id").map(str::to_owned)).collect();
+            receiver.requests().iter().map(|request| request.header("webhook-id").map(str::to_owned)).collect();
         assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
     }
 }
@@ -142,15 +142,15 @@ fn a_receiver_that_recovers_gets_the_message() {
     let after = status("429 Too Many Requests", "retry-after: 1\r\n", "");
     let receiver = Receiver::start(vec![after, Answer::Nothing, status("202 Accepted", "", "")]);
     assert_eq!(deliver(&receiver, &json!({})).unwrap(), "202 Accepted");
-    assert_eq!(receiver.received().len(), 3);
-    receiver.received().iter().for_each(|received| judge(KEY, received));
+    assert_eq!(receiver.requests().len(), 3);
+    receiver.requests().iter().for_each(|request| judge(KEY, request));
 }
 
 #[test]
 fn a_receiver_that_wants_an_hour_is_left_alone() {
     let receiver = Receiver::start(vec![status("429 Too Many Requests", "retry-after: 3600\r\n", "")]);
     let error = deliver(&receiver, &json!({})).unwrap_err();
-    assert_eq!((receiver.received().len(), error.is_transient()), (1, true));
+    assert_eq!((receiver.requests().len(), error.is_transient()), (1, true));
     assert_eq!(error.retry_after(), Some(Duration::from_hours(1)));
 }
 
@@ -210,12 +210,12 @@ fn only_the_named_certificate_is_trusted() {
     assert_eq!(tell(&receiver, Some(&ca)).unwrap(), "200 OK");
     // Nobody else vouches for it.
     assert!(tell(&receiver, None).is_err());
-    assert_eq!(receiver.received().len(), 1);
+    assert_eq!(receiver.requests().len(), 1);
     for (certificate, key) in [(other, other_key), (elsewhere, elsewhere_key)] {
         let receiver = Receiver::with_tls(answers(), &certificate, &key);
         let error = tell(&receiver, Some(&ca)).unwrap_err();
         assert!(matches!(error, Error::Unreachable { .. }) && error.to_string().contains("certificate"), "{error}");
-        assert!(receiver.received().is_empty());
+        assert!(receiver.requests().is_empty());
     }
 }
 
@@ -256,8 +256,8 @@ fn a_run_tells_its_webhook() {
     }
     let ended = crate::program::ended(&mut command);
     assert_eq!(ended.code, 0, "{ended:?}");
-    let [received] = &receiver.received()[..] else { panic!("{ended:?}") };
-    judge(KEY, received);
+    let [request] = &receiver.requests()[..] else { panic!("{ended:?}") };
+    judge(KEY, request);
     assert!(ended.stdout.contains("\"delivered\":\"200 OK, 22 bytes answered: thanks for ***\""), "{}", ended.stdout);
     let log = tl.ok(&["audit", "show"]).stdout;
     assert!(!log.contains("path-secret") && !ended.stdout.contains("path-secret"), "{log}");
