@@ -34,7 +34,7 @@ pub(super) fn write(message: &Message, people: &People) -> Result<(Envelope, Vec
     if let Some(reply_to) = &people.reply_to {
         building = building.reply_to(reply_to.clone());
     }
-    let plain = text::lines(&message.body);
+    let plain = text::lines(message.body.trim_end());
     let mail = match &message.html {
         Some(html) => building.multipart(MultiPart::alternative_plain_html(plain, text::lines(html))),
         None => building.singlepart(SinglePart::plain(plain)),
