@@ -3,16 +3,40 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 
-use super::{Command, MessageFile};
+use super::services::{Discord, Gotify, Healthchecks, Ntfy, PagerDuty, Pushover, Slack, Teams, UptimeKuma};
+use super::{Command, Desktop, Email, MessageFile, Webhook};
 use crate::value::{Kind, schema_of};
 
 /// Every kind of channel.
-pub static KINDS: &[Kind<dyn Channel>] = &[kind::<MessageFile>("file"), kind::<Command>("command")];
+pub static KINDS: &[Kind<dyn Channel>] = &[
+    kind::<MessageFile>("file"),
+    kind::<Command>("command"),
+    kind::<Webhook>("webhook"),
+    kind::<Email>("email"),
+    kind::<Desktop>("desktop"),
+    kind::<Slack>("slack"),
+    kind::<Discord>("discord"),
+    kind::<Teams>("teams"),
+    kind::<Ntfy>("ntfy"),
+    kind::<Gotify>("gotify"),
+    kind::<Pushover>("pushover"),
+    kind::<PagerDuty>("pagerduty"),
+    kind::<Healthchecks>("healthchecks"),
+    kind::<UptimeKuma>("uptime-kuma"),
+];
 
 const fn kind<K: Channel + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Channel> {
-    Kind { name, schema: schema_of::<K>, build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)) }
+    Kind {
+        name,
+        schema: schema_of::<K>,
+        build: |settings| {
+            let channel = serde_json::from_value::<K>(settings)?;
+            channel.check().map_err(serde_json::Error::custom)?;
+            Ok(Box::new(channel))
+        },
+    }
 }
 
 /// What is told. No field holds a secret: everything was masked before.
@@ -67,17 +91,68 @@ pub enum Error {
         /// How it ended.
         how: String,
     },
+    /// The message could not be made, or is none for this receiver.
+    #[error("{reason}")]
+    Unfit {
+        /// Why.
+        reason: String,
+    },
+    /// The receiver's address is not one of the public internet.
+    #[error("{place} is a private address: `allow-private: true` permits it")]
+    Private {
+        /// Scheme and host.
+        place: String,
+    },
+    /// There was no connection, or no answer.
+    #[error("{place} could not be told: {reason}")]
+    Unreachable {
+        /// Scheme and host.
+        place: String,
+        /// What happened.
+        reason: String,
+    },
+    /// An HTTP answer that is none of success.
+    #[error("{place} answered {status}{answer}")]
+    Answered {
+        /// Scheme and host.
+        place: String,
+        /// The status.
+        status: u16,
+        /// The beginning of what it said.
+        answer: String,
+        /// How long it asked to be left alone.
+        after: Option<Duration>,
+    },
+    /// An SMTP server did not take the message.
+    #[error("{place} replied {code} {text}")]
+    Replied {
+        /// The host.
+        place: String,
+        /// The reply's code.
+        code: u16,
+        /// What it said.
+        text: String,
+    },
 }
 
 impl Error {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
-        true
+        match self {
+            // A disk that was full, a program that another one waited for: nobody can know.
+            Self::Write { .. } | Self::Start { .. } | Self::Refused { .. } | Self::Unreachable { .. } => true,
+            Self::Unfit { .. } | Self::Private { .. } => false,
+            Self::Answered { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
+            Self::Replied { code, .. } => (400..500).contains(code),
+        }
     }
 
     /// How long the receiver asked to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
-        None
+        match self {
+            Self::Answered { after, .. } => *after,
+            _ => None,
+        }
     }
 }
 
@@ -88,4 +163,9 @@ pub trait Channel: fmt::Debug + Send + Sync {
 
     /// Finds out whether a message could be delivered, without sending one; returns what was found, in a few words.
     fn probe(&self) -> Result<String, Error>;
+
+    /// What is wrong with the settings, beyond their schema. The answer holds no secret.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 }

@@ -1,12 +1,12 @@
-//! Ed25519 signatures and random bytes, for the audit log.
+//! Ed25519 signatures and random bytes, for the audit log; and what webhooks are signed with.
 
 use std::fmt;
 
 use sodiumoxide::crypto::sign::ed25519;
 use zeroize::Zeroizing;
 
-use super::sodium::init;
 pub use super::sodium::random;
+use super::sodium::{hmac, init};
 
 /// A secret signing key, wiped when dropped.
 pub struct SigningKey(ed25519::SecretKey);
@@ -55,6 +55,12 @@ pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     // `Signature::new` panics on an s out of range; `from_bytes` says no.
     ed25519::Signature::from_bytes(signature)
         .is_ok_and(|signature| ed25519::verify_detached(&signature, message, &ed25519::PublicKey(*public)))
+}
+
+/// HMAC-SHA-256 over the parts, as if they stood in one piece. Any length of key will do.
+pub fn authenticate(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    init();
+    *hmac(key, parts)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::check::{Checker, Site, field_of, first_expression};
+use super::check::{Checker, Site, field_of, first_expression, first_place};
 use super::document::without_identities;
 use super::events::escape;
 use super::findings::SCHEMA;
@@ -10,7 +10,7 @@ use super::schema::follow;
 use super::wording::short;
 use crate::crypto::Recipient;
 use crate::diagnostic::Diagnostic;
-use crate::expression::{Template, Type, did_you_mean};
+use crate::expression::{Part, Template, Type, did_you_mean};
 use crate::stages;
 use crate::value::{Duration, ObjectKey};
 
@@ -38,6 +38,7 @@ impl Checker<'_> {
                     let found = Diagnostic::usage("TL0307", format!("a {what} is named, not computed")).at(at);
                     self.find(found.help(format!("write the name that a {what} has in `{what}s`")));
                 }
+                _ if schema["x-tl-form"] == "url" => self.url(pointer, text, schema, definitions, site),
                 // A key that does not exist has no type; what is wrong inside is still worth knowing.
                 _ if schema.is_null() => drop(self.typed(pointer, text, site)),
                 _ => self.text(pointer, text, &Type::from_schema(schema, definitions), site),
@@ -54,12 +55,28 @@ impl Checker<'_> {
             }
             Json::Object(map) => {
                 for (key, item) in map {
-                    let field = &schema["properties"][key];
+                    let field = match &schema["properties"][key] {
+                        Json::Null if schema["additionalProperties"].is_object() => &schema["additionalProperties"],
+                        field => field,
+                    };
                     self.value(&format!("{pointer}/{}", escape(key)), item, field, definitions, site);
                 }
             }
             _ => self.literal(pointer, value, schema),
         }
+    }
+
+    /// Whom a URL leads to stands in the file: what comes from outside may choose a path there, but no other host. A URL
+    /// that is one secret as a whole was written by who may.
+    fn url(&mut self, pointer: &str, text: &str, schema: &Json, definitions: &Json, site: Site<'_>) {
+        let Some((given, template)) = self.typed(pointer, text, site) else { return };
+        let is_whole = matches!(template.parts(), [Part::Expression(_)]);
+        if is_whole && given == Type::Secret || is_host_written(text) {
+            return self.text(pointer, text, &Type::from_schema(schema, definitions), site);
+        }
+        let message = "an expression cannot be the scheme, the host or the port of a URL";
+        let help = "write them out, or let the whole URL be one secret";
+        self.flow(pointer, "TL0311", first_place(&template), message, Some(help));
     }
 
     /// Where a kind asks for one setting more than those it requires: one of the others must be there.
@@ -170,6 +187,40 @@ impl Checker<'_> {
                 let at = self.document.at_value(&format!("{with}/exclude/{index}"));
                 self.find(Diagnostic::usage("TL0205", format!("this pattern {reason}")).at(at));
             }
+        }
+    }
+}
+
+/// Whether the host of a URL ends before its first expression. Slashes before the host do not count: those who read URLs
+/// skip any number of them.
+fn is_host_written(text: &str) -> bool {
+    let before = text.split("${{").next().unwrap_or_default();
+    let host = before.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
+    host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[') && host.contains(['/', '?', '#'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_written_before_the_first_expression() {
+        for text in ["https://h/${{ x }}", "https://h:1/a${{ x }}", "https://[::1]/${{ x }}", "https://h?q=${{ x }}"] {
+            assert!(is_host_written(text), "{text}");
+        }
+        for text in [
+            "${{ x }}",
+            "${{ x }}://h/",
+            "https://${{ x }}/",
+            "https://h${{ x }}/",
+            "https://h:${{ x }}/",
+            "https:///${{ x }}/",
+            "https://\\/${{ x }}/",
+            "https:${{ x }}",
+            "https:/h/${{ x }}",
+            "https://\t/${{ x }}",
+        ] {
+            assert!(!is_host_written(text), "{text}");
         }
     }
 }

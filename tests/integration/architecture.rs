@@ -85,6 +85,8 @@ const HOMES: &[(&str, &str)] = &[
     ("libsodium_sys", "crypto"),
     ("bech32", "crypto"),
     ("handlebars", "template"),
+    ("lettre", "channels"),
+    ("reqwest", "channels"),
     ("cel", "expression"),
     ("serde_yaml", "pipeline"),
     ("saphyr_parser", "pipeline"),

@@ -9,6 +9,7 @@ mod age;
 mod architecture;
 mod archive;
 mod audit;
+mod channels;
 mod commands;
 #[cfg(feature = "peers")]
 mod peers;

@@ -1,0 +1,161 @@
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use lettre::address::Envelope;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{
+    AsyncSmtpConnection, AsyncTokioStream, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
+};
+use lettre::transport::smtp::extension::ClientId;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::runtime;
+use tokio::time::timeout;
+
+use super::settings::{Email, Security};
+use crate::channels::{Error, text};
+use crate::value::Masker;
+
+/// So much of a reply is shown.
+const SHOWN: usize = 200;
+
+/// Sends a mail; returns what the server said of it.
+pub(super) fn send(settings: &Email, envelope: &Envelope, mail: &[u8]) -> Result<String, Error> {
+    let unfit = |error: io::Error| Error::Unfit { reason: error.to_string() };
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(unfit)?;
+    let result = runtime.block_on(async { timeout(settings.timeout(), talk(settings, envelope, mail)).await });
+    // A name that is still being looked up would be waited for.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|_| Err(unreachable(settings, "there was no answer in time")))
+}
+
+async fn talk(settings: &Email, envelope: &Envelope, mail: &[u8]) -> Result<String, Error> {
+    let failed = |error: lettre::transport::smtp::Error| failure(settings, &error);
+    let mut connection = connect(settings).await?;
+    if let (Some(username), Some(password)) = (&settings.username, &settings.password) {
+        let credentials = Credentials::new(username.clone(), password.expose().to_owned());
+        connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(failed)?;
+    }
+    let reply = connection.send(envelope, mail).await.map_err(failed)?;
+    // The mail is taken; how the parting goes changes nothing.
+    drop(connection.quit().await);
+    let said = reply.message().collect::<Vec<_>>().join(" ");
+    Ok(format!("{} {}", reply.code(), shown(settings, &said)).trim_end().to_owned())
+}
+
+async fn connect(settings: &Email) -> Result<AsyncSmtpConnection, Error> {
+    let failed = |error: lettre::transport::smtp::Error| failure(settings, &error);
+    let host = settings.host.trim_start_matches('[').trim_end_matches(']');
+    let name = ClientId::default();
+    let address = (host, settings.port());
+    if settings.security == Security::Tls {
+        let tls = Some(tls(settings)?);
+        return AsyncSmtpConnection::connect_tokio1(address, None, &name, tls, None).await.map_err(failed);
+    }
+    let stream = TcpStream::connect(address).await.map_err(|error| unreachable(settings, &error.to_string()))?;
+    let stream = Box::new(ByteByByte(stream));
+    let mut connection = AsyncSmtpConnection::connect_with_transport(stream, &name).await.map_err(failed)?;
+    if settings.security == Security::Starttls {
+        // An error where the server does not offer it: somebody may have cut it out of the offer.
+        connection.starttls(tls(settings)?, &name).await.map_err(failed)?;
+    }
+    Ok(connection)
+}
+
+fn tls(settings: &Email) -> Result<TlsParameters, Error> {
+    let failed = |error: lettre::transport::smtp::Error| failure(settings, &error);
+    let host = settings.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let mut building: TlsParametersBuilder = TlsParameters::builder(host);
+    if let Some(path) = &settings.ca_certificate {
+        let path = path.as_path();
+        let unfit = |reason: String| Error::Unfit { reason: format!("`{}`: {reason}", path.display()) };
+        let pem = fs::read(path).map_err(|error| unfit(error.to_string()))?;
+        let certificate = Certificate::from_pem(&pem).map_err(|error| unfit(causes(&error)))?;
+        building = building.certificate_store(CertificateStore::None).add_root_certificate(certificate);
+    }
+    building.build().map_err(failed)
+}
+
+/// Reads no further than it must. A buffer would keep what somebody put behind the reply to STARTTLS, in the clear, and
+/// take it for replies that came through TLS (as in CVE-2011-0411); so it goes to TLS, which refuses it.
+struct ByteByByte(TcpStream);
+
+impl fmt::Debug for ByteByByte {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByteByByte")
+    }
+}
+
+impl AsyncTokioStream for ByteByByte {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.peer_addr()
+    }
+}
+
+impl AsyncRead for ByteByByte {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut byte = [0];
+        let mut one = ReadBuf::new(&mut byte);
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let read = Pin::new(&mut self.0).poll_read(cx, &mut one);
+        if let Poll::Ready(Ok(())) = &read {
+            buf.put_slice(one.filled());
+        }
+        read
+    }
+}
+
+impl AsyncWrite for ByteByByte {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+fn failure(settings: &Email, error: &lettre::transport::smtp::Error) -> Error {
+    match error.status() {
+        Some(code) => {
+            let text = shown(settings, &causes(error));
+            Error::Replied { place: place(settings), code: code.into(), text }
+        }
+        None if error.is_client() => Error::Unfit { reason: format!("{}: {}", place(settings), causes(error)) },
+        None => unreachable(settings, &causes(error)),
+    }
+}
+
+fn unreachable(settings: &Email, reason: &str) -> Error {
+    Error::Unreachable { place: place(settings), reason: shown(settings, reason) }
+}
+
+fn place(settings: &Email) -> String {
+    format!("{}:{}", settings.host, settings.port())
+}
+
+/// What a server said. It may repeat what it was sent.
+fn shown(settings: &Email, said: &str) -> String {
+    text::cut(&text::one_line(&Masker::new(&settings.password).mask(said)), SHOWN)
+}
+
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        causes.push(inner.to_string());
+        cause = inner.source();
+    }
+    causes.dedup();
+    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
+}

@@ -1,0 +1,146 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::target::Target;
+use crate::value::{Duration as Setting, FilePath, Secret};
+
+/// How long an attempt may take, unless a file says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The word of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(in crate::channels) enum Method {
+    /// With a body.
+    #[default]
+    Post,
+    /// With a body.
+    Put,
+    /// Without one.
+    Get,
+}
+
+/// How to connect.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::channels) struct Connection<'a> {
+    pub(in crate::channels) allow_private: bool,
+    /// Trusted instead of the certificates of the system.
+    pub(in crate::channels) ca_certificate: Option<&'a Path>,
+    pub(in crate::channels) timeout: Duration,
+}
+
+impl<'a> Connection<'a> {
+    pub(in crate::channels) fn new(
+        allow_private: bool,
+        ca_certificate: Option<&'a FilePath>,
+        timeout: Option<Setting>,
+    ) -> Self {
+        let timeout = timeout.map_or(TIMEOUT, Setting::get);
+        Self { allow_private, ca_certificate: ca_certificate.map(FilePath::as_path), timeout }
+    }
+}
+
+/// One message, as a receiver wants it.
+#[derive(Debug)]
+pub(in crate::channels) struct Request {
+    pub(in crate::channels) method: Method,
+    pub(in crate::channels) url: Secret,
+    pub(in crate::channels) headers: Vec<(String, Secret)>,
+    /// Its type, and the bytes.
+    pub(in crate::channels) body: Option<(String, String)>,
+    /// What an answer must not show, beside the URL and the headers.
+    pub(in crate::channels) secrets: Vec<Secret>,
+}
+
+impl Request {
+    /// A POST of JSON.
+    pub(in crate::channels) fn json(url: Secret, body: &serde_json::Value) -> Self {
+        Self {
+            method: Method::Post,
+            url,
+            headers: Vec::new(),
+            body: Some(("application/json".to_owned(), body.to_string())),
+            secrets: Vec::new(),
+        }
+    }
+
+    /// With one header more.
+    pub(in crate::channels) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), Secret::new(value.into())));
+        self
+    }
+
+    /// What is wrong with it. The answer holds no secret.
+    pub(super) fn check(&self, connection: &Connection<'_>) -> Result<(), String> {
+        Target::new(&self.url, connection.allow_private)?;
+        self.headers.iter().try_for_each(|(name, value)| check_header(name, value))
+    }
+}
+
+/// What only the connection itself may say.
+const OF_THE_CONNECTION: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn check_header(name: &str, value: &Secret) -> Result<(), String> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(is_token) {
+        return Err(format!("`{}` cannot be the name of a header", name.escape_debug()));
+    }
+    if OF_THE_CONNECTION.contains(&name.to_ascii_lowercase().as_str()) {
+        return Err(format!("the header `{name}` belongs to the connection"));
+    }
+    if value.expose().chars().any(|c| c.is_control() && c != '\t') {
+        return Err(format!("the header `{name}` holds a line end or another control character"));
+    }
+    Ok(())
+}
+
+/// A path below the address of a server.
+pub(in crate::channels) fn below(server: &str, path: &str) -> Secret {
+    Secret::new(format!("{}/{path}", server.trim_end_matches('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_cannot_become_others() {
+        let secret = |text: &str| Secret::new(text.to_owned());
+        assert!(check_header("X-Token", &secret("abc def\t")).is_ok());
+        for (name, value) in [
+            ("", "x"),
+            ("X Y", "x"),
+            ("X\r\nY", "x"),
+            ("Content-Length", "1"),
+            ("Transfer-Encoding", "chunked"),
+            ("host", "x"),
+            ("X", "a\r\nb"),
+            ("X", "a\nb"),
+            ("X", "a\0b"),
+            ("X", "a\u{1b}b"),
+        ] {
+            let error = check_header(name, &secret(value)).unwrap_err();
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_path_below_a_server() {
+        for server in ["https://h", "https://h/"] {
+            assert_eq!(below(server, "a/b").expose(), "https://h/a/b");
+        }
+    }
+}

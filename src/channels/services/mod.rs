@@ -1,0 +1,10 @@
+//! Services that many people have: each is a form of message and an address, over the same HTTP as a webhook.
+
+mod chat;
+mod monitor;
+mod push;
+mod service;
+
+pub(super) use chat::{Discord, Slack, Teams};
+pub(super) use monitor::{Healthchecks, PagerDuty, UptimeKuma};
+pub(super) use push::{Gotify, Ntfy, Pushover};

@@ -1,0 +1,129 @@
+//! Services that watch: they know when nothing was said, too.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::service::service;
+use crate::channels::http::{Connection, Method, Request, Service, below};
+use crate::channels::{Error, Message, text};
+use crate::value::{Duration, FilePath, Secret};
+
+fn unfit(reason: impl Into<String>) -> Error {
+    Error::Unfit { reason: reason.into() }
+}
+
+fn pagerduty() -> String {
+    "https://events.pagerduty.com".to_owned()
+}
+
+service! {
+    /// Events of `PagerDuty`: opens an incident for each pipeline that fails, and resolves it when it succeeds.
+    PagerDuty {
+        /// The server; by default `https://events.pagerduty.com`.
+        #[serde(default = "pagerduty")]
+        #[schemars(extend("x-tl-form" = "url"))]
+        server: String,
+        /// The integration key of the service.
+        routing_key: Secret,
+    }
+    fn request(&self, message: &Message, _: i64) -> Result<Request, Error> {
+        let (action, severity) = match message.when.as_str() {
+            "failure" => ("trigger", "error"),
+            "blocked" | "stale" => ("trigger", "critical"),
+            "warning" | "cancelled" => ("trigger", "warning"),
+            "stage" => ("trigger", "info"),
+            "success" | "recovered" => ("resolve", "info"),
+            other => return Err(unfit(format!("PagerDuty knows incidents and their end; `{other}` is neither"))),
+        };
+        let body = json!({
+            "routing_key": self.routing_key.expose(),
+            "event_action": action,
+            "dedup_key": message.pipeline,
+            "payload": {
+                "summary": text::cut(&text::one_line(&message.subject), 1_000),
+                "source": message.pipeline,
+                "severity": severity,
+                "timestamp": message.time,
+                "custom_details": { "run": message.run, "text": text::cut(&text::lines(&message.body), 20_000) },
+            },
+        });
+        let mut request = Request::json(below(&self.server, "v2/enqueue"), &body);
+        request.secrets.push(self.routing_key.clone());
+        Ok(request)
+    }
+}
+
+fn healthchecks() -> String {
+    "https://hc-ping.com".to_owned()
+}
+
+service! {
+    /// A check of Healthchecks, which raises the alarm itself when no message comes.
+    Healthchecks {
+        /// The check's ping URL, which is a secret.
+        #[schemars(extend("x-tl-form" = "url"))]
+        url: Option<Secret>,
+        /// Instead of the URL, the server; by default `https://hc-ping.com`.
+        #[serde(default = "healthchecks")]
+        #[schemars(extend("x-tl-form" = "url"))]
+        server: String,
+        /// Instead of the URL, the check's UUID.
+        uuid: Option<Secret>,
+    }
+    fn request(&self, message: &Message, _: i64) -> Result<Request, Error> {
+        let base = match (&self.url, &self.uuid) {
+            (Some(url), None) => url.clone(),
+            (None, Some(uuid)) => below(&self.server, uuid.expose()),
+            _ => return Err(unfit("either `url` or `uuid` is needed")),
+        };
+        let url = match message.when.as_str() {
+            "started" => below(base.expose(), "start"),
+            "success" | "recovered" => base.clone(),
+            "failure" | "blocked" | "cancelled" => below(base.expose(), "fail"),
+            _ => below(base.expose(), "log"),
+        };
+        let said = format!("{}\n\n{}", text::one_line(&message.subject), text::lines(&message.body));
+        // More of it is not kept there.
+        let said = text::cut(&said, 25_000);
+        Ok(Request {
+            method: Method::Post,
+            url,
+            headers: Vec::new(),
+            body: Some(("text/plain; charset=utf-8".to_owned(), said)),
+            secrets: self.uuid.iter().cloned().chain([base]).collect(),
+        })
+    }
+}
+
+service! {
+    /// A push monitor of Uptime Kuma.
+    UptimeKuma {
+        /// The monitor's push URL, which is a secret.
+        #[schemars(extend("x-tl-form" = "url"))]
+        url: Secret,
+    }
+    fn request(&self, message: &Message, _: i64) -> Result<Request, Error> {
+        let status = match message.when.as_str() {
+            "failure" | "blocked" | "cancelled" | "stale" => "down",
+            "started" => return Err(unfit("a push monitor knows up and down; `started` is neither")),
+            _ => "up",
+        };
+        let mut url = url::Url::parse(self.url.expose().trim()).map_err(|error| unfit(format!("the URL is none: {error}")))?;
+        // What Uptime Kuma shows as an example is there already.
+        let others: Vec<(String, String)> =
+            url.query_pairs().into_owned().filter(|(key, _)| !matches!(key.as_str(), "status" | "msg" | "ping")).collect();
+        url.query_pairs_mut()
+            .clear()
+            .extend_pairs(others)
+            .append_pair("status", status)
+            .append_pair("msg", &text::cut(&text::one_line(&message.subject), 250));
+        Ok(Request {
+            method: Method::Get,
+            url: Secret::new(url.into()),
+            headers: Vec::new(),
+            body: None,
+            secrets: vec![self.url.clone()],
+        })
+    }
+}

@@ -1,0 +1,32 @@
+//! What the settings of every service have in common.
+
+/// Settings of a service: its own keys, and how to connect.
+///
+/// serde's `flatten` cannot refuse unknown keys, so the common ones are written into each struct.
+macro_rules! service {
+    ($(#[$about:meta])* $name:ident { $($(#[$meta:meta])* $field:ident: $kind:ty,)* } $request:item) => {
+        $(#[$about])*
+        #[derive(Debug, Deserialize, JsonSchema)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        pub(in crate::channels) struct $name {
+            $($(#[$meta])* $field: $kind,)*
+            /// The longest that one attempt may take; by default 20s.
+            timeout: Option<Duration>,
+            /// Whether addresses of this machine and its network may be told, and `http:` used for them.
+            #[serde(default)]
+            allow_private: bool,
+            /// A PEM file with certificates that are trusted instead of the system's.
+            ca_certificate: Option<FilePath>,
+        }
+
+        impl Service for $name {
+            fn connection(&self) -> Connection<'_> {
+                Connection::new(self.allow_private, self.ca_certificate.as_ref(), self.timeout)
+            }
+
+            $request
+        }
+    };
+}
+
+pub(super) use service;
