@@ -5,53 +5,61 @@ use crate::{crypto, storage};
 
 impl From<storage::Error> for Diagnostic {
     fn from(error: storage::Error) -> Self {
-        use storage::Error;
-        let (code, kind, help) = match &error {
-            Error::Missing { .. } => {
-                ("TL0630", Kind::Destination, "mount it, make the directory, or say `create: true` in the store")
-            }
-            Error::NoBucket { .. } => (
-                "TL0653",
-                Kind::Destination,
-                "make the bucket, or correct `bucket`, `region` and `endpoint` of the store",
-            ),
-            Error::NoObject { .. } => ("TL0631", Kind::Destination, "look for its key in `tl audit show`"),
-            Error::Foreign { .. } => ("TL0638", Kind::Failure, "find out who put it there"),
-            Error::Exists { .. } => (
-                "TL0632",
-                Kind::Failure,
-                "give the key a part that is new each time, such as ${{ run.id }}, or `overwrite: true`",
-            ),
-            Error::Denied { .. } => ("TL0633", Kind::Key, "check owner and mode, and as whom tl runs"),
-            Error::Full { .. } => ("TL0634", Kind::Failure, "make room, then run again"),
-            Error::Altered { .. } => ("TL0635", Kind::Failure, "check memory and disk of this machine"),
-            Error::Source { .. } => ("TL0604", Kind::Failure, "see the stage that gives the data"),
-            Error::Unreachable { .. } => {
-                ("TL0645", Kind::Destination, "check `endpoint`, name service and network; `tl doctor FILE` tries it")
-            }
-            Error::Refused { .. } => {
-                ("TL0646", Kind::Key, "check the credentials and what they may do; `tl doctor FILE` tries it")
-            }
-            Error::Answer { .. } => ("TL0647", Kind::Failure, "see what the store says above"),
-            Error::Settings { help, .. } => ("TL0648", Kind::Failure, *help),
-            Error::NoCredentials { .. } => {
-                ("TL0654", Kind::Key, "give both in the store, or a `profile`, or neither and both in the environment")
-            }
-            Error::NoLock { .. } => {
-                ("TL0649", Kind::Failure, "use a bucket that was made with object lock, or leave `object-lock` out")
-            }
-            Error::Unproven { .. } => {
-                ("TL0650", Kind::Verification, "do not count on this object as it is: see what the store says of it")
-            }
-            Error::Corrupt { .. } => (
-                "TL0642",
-                Kind::Verification,
-                "the object, or its way here, is damaged: read it again, then take another copy",
-            ),
-            Error::Stopped { .. } => ("TL0601", Kind::Cancelled, "run it again"),
-            Error::Io { .. } => ("TL0636", Kind::Failure, "see what the system says above"),
-        };
-        Self::new(code, kind, error.to_string()).help(help).transient(error.is_transient()).cause_of(&error)
+        let (code, kind, help) = about(&error);
+        let diagnostic = Self::new(code, kind, error.to_string()).help(help).transient(error.is_transient());
+        match &error {
+            storage::Error::LeftOpen { error, .. } => diagnostic.cause_of(error.as_ref()),
+            error => diagnostic.cause_of(error),
+        }
+    }
+}
+
+/// The code of an error of a store, what follows from it, and what to do.
+fn about(error: &storage::Error) -> (&'static str, Kind, &'static str) {
+    use storage::Error;
+    match error {
+        Error::LeftOpen { error, .. } => about(error),
+        Error::Missing { .. } => {
+            ("TL0630", Kind::Destination, "mount it, make the directory, or say `create: true` in the store")
+        }
+        Error::NoBucket { .. } => {
+            ("TL0653", Kind::Destination, "make the bucket, or correct `bucket`, `region` and `endpoint` of the store")
+        }
+        Error::NoObject { .. } => ("TL0631", Kind::Destination, "look for its key in `tl audit show`"),
+        Error::Foreign { .. } => ("TL0638", Kind::Failure, "find out who put it there"),
+        Error::Exists { .. } => (
+            "TL0632",
+            Kind::Failure,
+            "give the key a part that is new each time, such as ${{ run.id }}, or `overwrite: true`",
+        ),
+        Error::Denied { .. } => ("TL0633", Kind::Key, "check owner and mode, and as whom tl runs"),
+        Error::Full { .. } => ("TL0634", Kind::Failure, "make room, then run again"),
+        Error::Altered { .. } => ("TL0635", Kind::Failure, "check memory and disk of this machine"),
+        Error::Source { .. } => ("TL0604", Kind::Failure, "see the stage that gives the data"),
+        Error::Unreachable { .. } => {
+            ("TL0645", Kind::Destination, "check `endpoint`, name service and network; `tl doctor FILE` tries it")
+        }
+        Error::Refused { .. } => {
+            ("TL0646", Kind::Key, "check the credentials and what they may do; `tl doctor FILE` tries it")
+        }
+        Error::Answer { .. } => ("TL0647", Kind::Failure, "see what the store says above"),
+        Error::Settings { help, .. } => ("TL0648", Kind::Failure, *help),
+        Error::NoCredentials { .. } => {
+            ("TL0654", Kind::Key, "give both in the store, or a `profile`, or neither and both in the environment")
+        }
+        Error::NoLock { .. } => {
+            ("TL0649", Kind::Failure, "use a bucket that was made with object lock, or leave `object-lock` out")
+        }
+        Error::Unproven { .. } => {
+            ("TL0650", Kind::Verification, "do not count on this object as it is: see what the store says of it")
+        }
+        Error::Corrupt { .. } => (
+            "TL0642",
+            Kind::Verification,
+            "the object, or its way here, is damaged: read it again, then take another copy",
+        ),
+        Error::Stopped { .. } => ("TL0601", Kind::Cancelled, "run it again"),
+        Error::Io { .. } => ("TL0636", Kind::Failure, "see what the system says above"),
     }
 }
 

@@ -119,6 +119,16 @@ pub enum Error {
         /// Which checksum.
         checksum: String,
     },
+    /// It failed, and something of it is left.
+    #[error("{error}; the multipart upload {upload} was left open: {why}")]
+    LeftOpen {
+        /// Why it failed.
+        error: Box<Error>,
+        /// The id of what is left.
+        upload: String,
+        /// Why it is left.
+        why: String,
+    },
     /// Whoever called has lost interest.
     #[error("the transfer of `{uri}` was stopped")]
     Stopped {
@@ -191,6 +201,7 @@ impl Error {
             Self::Io { source, .. } => source,
             Self::Unreachable { .. } | Self::Altered { .. } => return true,
             Self::Answer { transient, .. } => return *transient,
+            Self::LeftOpen { error, .. } => return error.is_transient(),
             _ => return false,
         };
         matches!(

@@ -1,8 +1,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use tokio::task::JoinHandle;
 
@@ -71,13 +72,14 @@ impl S3 {
                 Ok(Err(fault)) => fault.to_string(),
                 Err(_) => "no answer".to_owned(),
             };
-            let said = format!("{}; the multipart upload {} was left open: {left}", with_causes(&error), open.id);
-            let transient = error.is_transient();
-            Error::Answer { what: "the upload".to_owned(), uri: write.uri.clone(), transient, source: said.into() }
+            Error::LeftOpen { error: Box::new(error), upload: open.id.clone(), why: left }
         })
     }
 
     async fn create(&self, write: &Write<'_>) -> Result<Open, Fault> {
+        let began = Instant::now();
+        let mut pace = Pace::new(&write.connection, &write.order.stopped);
+        let mut may_be_left = false;
         loop {
             let algorithm = write.connection.algorithm();
             let (named, kind) = match algorithm {
@@ -92,15 +94,46 @@ impl S3 {
                     .set_checksum_type(kind.clone())
                     .send()
             };
-            match write.connection.call(0, &write.order.stopped, send).await {
+            match write.connection.once(0, &write.order.stopped, send).await {
                 Ok(answer) => {
                     let opaque = is_opaque(answer.server_side_encryption()) || self.sse == Some(Sse::Kms);
                     let id = answer.upload_id().filter(|id| !id.is_empty()).map(str::to_owned);
-                    let id = id.ok_or_else(|| Fault::new(Class::Unclear, "the answer has no upload id"))?;
-                    return Ok(Open { id, algorithm, opaque });
+                    if let Some(id) = id {
+                        let open = Open { id, algorithm, opaque };
+                        if may_be_left {
+                            self.abort_lost(write, &open, began.elapsed()).await;
+                        }
+                        return Ok(open);
+                    }
+                    pace.after(Fault::new(Class::Unclear, "the answer has no upload id")).await?;
                 }
                 Err(fault) if fault.class == Class::Unsupported && write.connection.fall_back() => {}
-                Err(fault) => return Err(fault),
+                Err(fault) => {
+                    may_be_left |= fault.is_ambiguous();
+                    pace.after(fault).await?;
+                }
+            }
+        }
+    }
+
+    /// Takes back what requests began whose answers were lost: uploads of this key that began within this time before
+    /// ours. Where they cannot be listed, only the rules of the bucket can remove them.
+    async fn abort_lost(&self, write: &Write<'_>, open: &Open, within: Duration) {
+        let stopped = &write.order.stopped;
+        let send = |client: Client| client.list_multipart_uploads().bucket(&self.bucket).prefix(&write.key).send();
+        let Ok(answer) = write.connection.call(0, stopped, send).await else { return };
+        let began = |id: &str| {
+            let upload = answer.uploads().iter().find(|upload| upload.upload_id() == Some(id))?;
+            upload.initiated().map(DateTime::secs)
+        };
+        let Some(ours) = began(&open.id) else { return };
+        let earliest = ours - i64::try_from(within.as_secs()).unwrap_or(i64::MAX) - 1;
+        let same_key = answer.uploads().iter().filter(|upload| upload.key() == Some(&write.key));
+        for id in same_key.filter_map(|upload| upload.upload_id()).filter(|id| *id != open.id) {
+            if began(id).is_some_and(|time| (earliest..=ours).contains(&time)) {
+                let lost = Open { id: id.to_owned(), algorithm: open.algorithm, opaque: open.opaque };
+                // What cannot be removed now costs space, but no data.
+                let _aborted = self.abort(write, &lost).await;
             }
         }
     }
@@ -288,9 +321,4 @@ impl Flight {
             let _ended = task.await;
         }
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
