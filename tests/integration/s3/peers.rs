@@ -1,5 +1,6 @@
 //! Servers of others: `SeaweedFS`, which does most of what S3 does; moto, which believes everything; s3rver, which keeps
-//! the framing of a chunked body as if it were the body. `.ci/run` installs them below `target/tools`.
+//! the framing of a chunked body as if it were the body. `.ci/run` installs them below `target/tools`. And the server of
+//! `examples/s3-server.rs`.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -334,4 +335,28 @@ fn s3rver() {
     tl.write("data/a", noise(SMALL, 1));
     let ended = deliver(&tl, &s3rver, "vault", &Order { level: "presence", ..ORDER });
     assert!(ended.code == 0 && outcomes(&events(&ended.stdout)).iter().all(|(_, outcome)| outcome == "success"));
+}
+
+/// The example, as its comments say to run it.
+#[test]
+fn the_example() {
+    // Cargo builds it with the tests; not with `--test integration` alone.
+    let program = std::env::current_exe().unwrap().parent().unwrap().join("../examples/s3-server");
+    let keys = ("AKIADEMODEMODEMODEMO", "demo-secret-for-loopback-only");
+    let server = Peer::start(program, 1, keys, |data, ports| {
+        vec![ports[0].to_string(), "--data".to_owned(), format!("{data}/objects")]
+    });
+    let tl = Tl::new();
+    let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/s3");
+    for name in ["sample/README.txt", "sample/orders.csv"] {
+        tl.write(&format!("s3/{name}"), std::fs::read(example.join(name)).unwrap());
+    }
+    let pipeline = std::fs::read_to_string(example.join("pipeline.yaml")).unwrap();
+    assert!(pipeline.contains("http://127.0.0.1:9000"));
+    tl.write("s3/pipeline.yaml", pipeline.replace("http://127.0.0.1:9000", &server.endpoint()));
+    let ended = with_keys(&tl, &["run", "s3/pipeline.yaml", "--reporter", "json"], keys);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert!(ended.stdout.contains("demo/"), "the prefix is part of the key");
+    let refused = with_keys(&tl, &["run", "s3/pipeline.yaml"], (keys.0, "another"));
+    assert_eq!(refused.code, 12, "{refused:#?}");
 }
