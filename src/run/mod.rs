@@ -5,8 +5,13 @@
 
 mod chain;
 mod contexts;
+mod delivery;
+mod drain;
 mod execute;
 mod exit;
+mod keeper;
+mod message;
+mod messages;
 mod notify;
 mod plan;
 mod prepare;
@@ -14,6 +19,7 @@ mod recorder;
 mod work;
 
 pub use execute::{Options, execute};
+pub use messages::{Flushed, Preview, Tested, Tried, flush, list, preview, test};
 pub use plan::{PlanReport, StageReport, plan};
 pub use prepare::{Loaded, check, load};
 pub use recorder::audit_error;

@@ -10,6 +10,7 @@ mod mask;
 mod name;
 mod path;
 mod secret;
+mod steering;
 
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
 pub use duration::{Duration, ParseDurationError};
@@ -20,3 +21,4 @@ pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};
 pub use path::FilePath;
 pub use secret::Secret;
+pub use steering::is_steering;

@@ -91,6 +91,7 @@ const HOMES: &[(&str, &str)] = &[
     ("jsonschema", "pipeline"),
     ("tar", "stages"),
     ("zstd", "stages"),
+    ("rusqlite", "state"),
     ("clap", "cli"),
     ("indicatif", "report"),
 ];
