@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::keeper::Keeper;
 use super::prepare::{Channels, no_channel};
-use crate::channels::{self, Channel, Message};
+use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::stages::{Post, Recorder, Severity};
 use crate::state::{Attempt, Entry, Letter, LetterState, backoff};
@@ -95,7 +95,7 @@ impl Sending<'_> {
         let (result, after) = match target.map(|target| target.deliver(message)) {
             Ok(Ok(answer)) => (Ok(self.masker.mask(&answer)), None),
             Ok(Err(error)) => {
-                let after = again(attempts, &error);
+                let after = again(attempts, error.is_transient(), error.retry_after());
                 let mut diagnostic = failed().cause(&error).help(self.outlook(after, error.is_transient()));
                 diagnostic.mask(&|text| self.masker.mask(text));
                 (Err(diagnostic), after)
@@ -161,7 +161,22 @@ impl Sending<'_> {
     }
 }
 
-/// How long until the next attempt, if there is to be one.
-fn again(attempts: u32, error: &channels::Error) -> Option<Duration> {
-    error.is_transient().then(|| backoff(attempts, error.retry_after(), fastrand::f64())).flatten()
+/// How long until the next attempt, if there is to be one. What would fail in the same way is not tried again.
+fn again(attempts: u32, transient: bool, asked: Option<Duration>) -> Option<Duration> {
+    transient.then(|| backoff(attempts, asked, fastrand::f64())).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_succeed_later_is_tried_again() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(again(1, false, None), None);
+        assert_eq!(again(1, false, Some(minute)), None);
+        assert!(again(1, true, None).is_some_and(|after| after < minute));
+        assert!(again(1, true, Some(minute)).is_some_and(|after| after >= minute), "the receiver asked for it");
+        assert_eq!(again(10, true, None), None);
+    }
 }

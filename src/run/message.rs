@@ -173,7 +173,13 @@ pub(super) fn sample<'a>(when: When, document: &'a Document, pipeline: &'a Pipel
     };
     let first = if when == When::Skipped { Outcome::Skipped } else { Outcome::Success };
     let stages = vec![
-        stage("collect", first, 1.5, &outputs(json!({ "files": 3, "bytes": 4096 })), None),
+        stage(
+            "collect",
+            first,
+            1.5,
+            &if first.is_ok() { outputs(json!({ "files": 3, "bytes": 4096 })) } else { Map::new() },
+            None,
+        ),
         stage(
             "deliver",
             second.0,

@@ -10,6 +10,7 @@ mod architecture;
 mod archive;
 mod audit;
 mod commands;
+mod messages;
 #[cfg(feature = "peers")]
 mod peers;
 mod program;
