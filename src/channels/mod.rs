@@ -1,7 +1,7 @@
 //! Channels: ways to tell somebody.
 //!
 //! A [`Message`] flows in; what comes back says whether it was delivered, and how that is known. Each kind is one file
-//! and one line in [`KINDS`]. Rendering happens before, in `template.rs`.
+//! and one line in [`KINDS`]. Rendering happens before, in `template/`.
 
 mod channel;
 mod command;

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn only_what_may_succeed_later_is_tried_again() {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         assert_eq!(again(1, false, None), None);
         assert_eq!(again(1, false, Some(minute)), None);
         assert!(again(1, true, None).is_some_and(|after| after < minute));

@@ -268,3 +268,66 @@ fn stamp(away: Duration, back: bool) -> String {
     let then = if back { now.checked_sub(away) } else { now.checked_add(away) };
     then.unwrap_or(now).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter() -> Letter {
+        let text = |text: &str| text.to_owned();
+        Letter {
+            id: text("01RUN.failure.0"),
+            channel: text("ops"),
+            pipeline: text("orders"),
+            // A path need not be a text.
+            file: PathBuf::from(OsStr::from_bytes(b"/a/\xff.yaml")),
+            inputs: text("{}"),
+            message: text("{}"),
+        }
+    }
+
+    #[test]
+    fn a_message_is_in_one_hand_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Outbox::open(&folder.path().join("state.db"), &folder.path().join("senders")).unwrap();
+        let (one, two) = (open(), open());
+        let entry = one.put(&letter()).unwrap();
+        assert_eq!((entry.letter.clone(), entry.attempts), (letter(), 0));
+        let seen = two.due(false).unwrap();
+        let claimed = one.claim(&entry).unwrap().unwrap();
+        assert_eq!(claimed.attempts, 1);
+        // By what it has seen before, and by what it sees now.
+        assert_eq!(two.claim(&seen[0]).unwrap(), None);
+        assert_eq!(two.claim(&two.put(&letter()).unwrap()).unwrap(), None);
+        assert_eq!(two.due(true).unwrap(), []);
+        // A process that is gone holds nothing.
+        drop(one);
+        let again = two.claim(&two.due(false).unwrap()[0]).unwrap().unwrap();
+        assert_eq!(again.attempts, 2);
+        let failed = Attempt::Failed { error: "no".to_owned(), after: Some(Duration::from_mins(10)) };
+        two.settle(&again, &failed).unwrap();
+        assert_eq!((two.due(false).unwrap().len(), two.due(true).unwrap().len()), (0, 1));
+        // What was seen before the last attempt is no ground for another one.
+        assert_eq!(open().claim(&seen[0]).unwrap(), None);
+        let last = two.claim(&two.due(true).unwrap()[0]).unwrap().unwrap();
+        two.settle(&last, &Attempt::Delivered { answer: "yes".to_owned() }).unwrap();
+        assert_eq!(two.claim(&two.list().unwrap()[0]).unwrap(), None);
+        assert_eq!(two.put(&letter()).unwrap().state, LetterState::Delivered);
+    }
+
+    #[test]
+    fn what_was_delivered_long_ago_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(&folder.path().join("state.db"), &folder.path().join("senders")).unwrap();
+        for (id, sql) in [
+            ("old", "UPDATE outbox SET state = 'delivered', delivered_at = '2020-01-01T00:00:00.000Z'"),
+            ("waiting", "UPDATE outbox SET created = '2020-01-01T00:00:00.000Z' WHERE id = 'waiting'"),
+        ] {
+            outbox.put(&Letter { id: id.to_owned(), ..letter() }).unwrap();
+            outbox.db.connection.execute(sql, []).unwrap();
+        }
+        outbox.prune().unwrap();
+        let ids: Vec<String> = outbox.list().unwrap().into_iter().map(|entry| entry.letter.id).collect();
+        assert_eq!(ids, ["waiting"]);
+    }
+}
