@@ -40,7 +40,7 @@ const fn kind<K: Channel + DeserializeOwned + JsonSchema + 'static>(name: &'stat
 }
 
 /// What is told. No field holds a secret: everything was masked before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Message {
     /// The same for each attempt to deliver the same message.
     pub id: String,
@@ -58,7 +58,8 @@ pub struct Message {
     pub body: String,
     /// The same as HTML, where a channel can show it.
     pub html: Option<String>,
-    /// The folder of the pipeline file, where programs run.
+    /// The folder of the pipeline file, where programs run. Not part of what is kept: it is that of the file.
+    #[serde(skip)]
     pub folder: PathBuf,
 }
 

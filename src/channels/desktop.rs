@@ -29,6 +29,12 @@ impl Channel for Desktop {
             .map(|shown| format!("notification {}", shown.id()))
             .map_err(|error| Error::Unreachable { place: "the desktop".to_owned(), reason: error.to_string() })
     }
+
+    fn probe(&self) -> Result<String, Error> {
+        notify_rust::get_server_information()
+            .map(|server| format!("{} {}", text::one_line(&server.name), text::one_line(&server.version)))
+            .map_err(|error| Error::Unreachable { place: "the desktop".to_owned(), reason: error.to_string() })
+    }
 }
 
 #[cfg(not(feature = "desktop"))]
@@ -37,6 +43,10 @@ const MISSING: &str = "this `tl` was built without the feature `desktop`";
 #[cfg(not(feature = "desktop"))]
 impl Channel for Desktop {
     fn deliver(&self, _: &Message) -> Result<String, Error> {
+        Err(Error::Unfit { reason: MISSING.to_owned() })
+    }
+
+    fn probe(&self) -> Result<String, Error> {
         Err(Error::Unfit { reason: MISSING.to_owned() })
     }
 

@@ -1,7 +1,7 @@
 //! Channels: ways to tell somebody.
 //!
 //! A [`Message`] flows in; what comes back says whether it was delivered, and how that is known. Each kind is one file
-//! and one line in [`KINDS`]. Rendering happens before, in `template.rs`. What a receiver answers is text of a stranger: it
+//! and one line in [`KINDS`]. Rendering happens before, in `template/`. What a receiver answers is text of a stranger: it
 //! is cut, cleaned and masked before it goes anywhere.
 
 mod channel;

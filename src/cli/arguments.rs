@@ -29,6 +29,9 @@ pub(super) enum Command {
     Run(Run),
     /// Try the secrets, stores and channels of a pipeline, without running it.
     Doctor(Doctor),
+    /// Look at messages, try channels, send what waits.
+    #[command(subcommand)]
+    Notify(Notify),
     /// Make and show identities.
     #[command(subcommand)]
     Key(Key),
@@ -113,6 +116,65 @@ pub(super) enum ReporterKind {
     Human,
     /// One event a line.
     Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Notify {
+    /// Show the messages of a file as they would be. Sends nothing.
+    Preview {
+        /// The pipeline file.
+        file: PathBuf,
+        /// The occasion.
+        #[arg(long, value_enum)]
+        when: Occasion,
+        /// Print the HTML form instead of the text.
+        #[arg(long)]
+        html: bool,
+        /// Print all of it as JSON.
+        #[arg(long, conflicts_with = "html")]
+        json: bool,
+    },
+    /// Send a test message to the channels of a file, and print what each answered.
+    Test {
+        /// The pipeline file.
+        file: PathBuf,
+        /// Only to this channel.
+        #[arg(long, value_name = "NAME")]
+        channel: Option<String>,
+        #[command(flatten)]
+        inputs: Inputs,
+        /// Print the answers as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send what waits in the outbox and is due.
+    Flush {
+        /// Also what is to wait longer, and what was given up.
+        #[arg(long)]
+        all: bool,
+        /// Print what came of it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what is in the outbox: what waits, what was given up, what was delivered in the last 30 days.
+    List {
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What people are told of.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Occasion {
+    Started,
+    Success,
+    Warning,
+    Failure,
+    Skipped,
+    Cancelled,
+    Blocked,
+    Recovered,
 }
 
 #[derive(Debug, Subcommand)]

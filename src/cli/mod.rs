@@ -5,6 +5,7 @@ mod audit;
 mod file;
 mod key;
 mod main;
+mod notify;
 mod pipeline;
 mod seal;
 

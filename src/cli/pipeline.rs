@@ -125,7 +125,7 @@ async fn stop_at_signals([mut interrupt, mut terminate, mut hangup]: [Signal; 3]
     }
 }
 
-fn given(inputs: &Inputs) -> Result<BTreeMap<String, String>, Vec<Diagnostic>> {
+pub(super) fn given(inputs: &Inputs) -> Result<BTreeMap<String, String>, Vec<Diagnostic>> {
     let mut given = BTreeMap::new();
     for (name, value) in &inputs.inputs {
         if given.insert(name.clone(), value.clone()).is_some() {

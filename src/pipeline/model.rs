@@ -216,6 +216,9 @@ pub struct Notification {
     /// A file with a Handlebars template for the text.
     #[schemars(extend("x-tl-type" = "path"))]
     pub template: Option<String>,
+    /// A file with a Handlebars template for the same as HTML, for channels that can show it.
+    #[schemars(extend("x-tl-type" = "path"))]
+    pub template_html: Option<String>,
 }
 
 /// What people are told of.

@@ -38,7 +38,7 @@ pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
         found.push(examined("secret", name.as_str(), &declared.from, vec![trial]));
         secrets.extend(read.ok().map(|secret| (name.to_string(), secret)));
     }
-    let secrets = Secrets::new(&secrets);
+    let secrets = Secrets::new(&secrets, Vec::new());
     let pipeline = loaded.pipeline.name.to_string();
     let contexts = Contexts::new(loaded.inputs.clone(), secrets.values, &pipeline, "doctor", &Zoned::now());
     for (name, place) in &loaded.pipeline.stores {
@@ -49,7 +49,7 @@ pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
         found.push(examined("store", name.as_str(), &place.uses, trials));
     }
     for (name, place) in &loaded.pipeline.channels {
-        let trial = match open_channel(loaded, &contexts, name.as_str(), place) {
+        let trial = match open_channel(loaded, &contexts, name.as_str()) {
             Ok(channel) => tried(
                 "reach",
                 channel.probe().map_err(|error| Diagnostic::failure("TL0670", "it cannot be used").cause(&error)),

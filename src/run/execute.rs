@@ -1,15 +1,19 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 use serde_json::{Map, Value as Json, json};
 use tokio::runtime::Handle;
 
 use super::contexts::Contexts;
+use super::delivery::RunPost;
+use super::drain::Drain;
 use super::exit;
-use super::notify::{self, News};
-use super::prepare::{Loaded, open_places, read_secrets};
+use super::keeper::Keeper;
+use super::message::{self, News};
+use super::notify;
+use super::prepare::{Loaded, open_channels, open_places, read_secrets};
 use super::recorder::{LogRecorder, audit_error};
 use super::work::PipelineWork;
 use crate::audit::{Log, Severity};
@@ -77,6 +81,7 @@ struct Ready {
     work: Arc<PipelineWork>,
     recorder: Arc<LogRecorder>,
     shared: Arc<Shared>,
+    post: Arc<RunPost>,
     audit: PathBuf,
     folder: WorkDir,
 }
@@ -84,8 +89,16 @@ struct Ready {
 /// Why a run could not start, with what there is to tell somebody of it.
 struct NotReady {
     errors: Vec<Diagnostic>,
-    /// The recorder and the channels, if it came so far.
-    with: Option<(Arc<LogRecorder>, Arc<Shared>, Loaded)>,
+    /// If it came so far.
+    with: Option<Blocked>,
+}
+
+/// What a run that could not start can still tell with.
+struct Blocked {
+    recorder: Arc<LogRecorder>,
+    post: Arc<RunPost>,
+    shared: Arc<Shared>,
+    loaded: Loaded,
 }
 
 fn prepare(
@@ -101,21 +114,30 @@ fn prepare(
     let log = Log::open(&audit).map_err(|error| early(audit_error(&error)))?;
 
     let secrets = read_secrets(&loaded);
-    let masker = secrets.as_ref().map_or_else(|_| Masker::default(), |secrets| secrets.masker.clone());
+    let masker = secrets.masker;
     teller.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
-    let recorder = Arc::new(LogRecorder::new(log, run, masker.clone()));
+    let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
     let pipeline = loaded.pipeline.name.to_string();
-    let (values, mut errors) = match secrets {
-        Ok(secrets) => (secrets.values, Vec::new()),
-        Err(missing) => (Map::new(), missing),
-    };
-    let contexts = Contexts::new(loaded.inputs.clone(), values, &pipeline, run, &Zoned::now());
+    let mut errors = secrets.missing;
+    let contexts = Contexts::new(loaded.inputs.clone(), secrets.values, &pipeline, run, &Zoned::now());
     // Without a secret that is missing anyway, a place that wants it cannot be opened: that is told once.
+    let mut unopened = Vec::new();
     let places = open_places(&loaded, &contexts).unwrap_or_else(|error| {
-        if errors.is_empty() {
-            errors.push(error);
-        }
+        unopened.push(error);
         Places::default()
+    });
+    let channels = open_channels(&loaded, &contexts);
+    unopened.extend(channels.values().filter_map(|channel| channel.as_ref().err().cloned()));
+    if errors.is_empty() {
+        errors = unopened;
+    }
+    let post = Arc::new(RunPost {
+        channels,
+        keeper: Keeper::new(options.state.clone()),
+        recorder: recorder.clone(),
+        masker: masker.clone(),
+        file: loaded.path.clone(),
+        inputs: loaded.inputs.clone(),
     });
     let shared = Arc::new(Shared {
         run: run.to_owned(),
@@ -124,6 +146,7 @@ fn prepare(
         state: options.state.path().to_owned(),
         program: options.program.clone(),
         places,
+        post: post.clone(),
         recorder: recorder.clone(),
         ledger: Ledger::default(),
         masker,
@@ -136,7 +159,7 @@ fn prepare(
     };
     match begun {
         // The channels that could be opened can still tell somebody.
-        Err(errors) => Err(Box::new(NotReady { errors, with: Some((recorder, shared, loaded)) })),
+        Err(errors) => Err(Box::new(NotReady { errors, with: Some(Blocked { recorder, post, shared, loaded }) })),
         Ok(folder) => {
             let work = Arc::new(PipelineWork {
                 loaded,
@@ -147,7 +170,7 @@ fn prepare(
                 folder: folder.path().to_owned(),
                 spools: Mutex::default(),
             });
-            Ok(Ready { work, recorder, shared, audit, folder })
+            Ok(Ready { work, recorder, shared, post, audit, folder })
         }
     }
 }
@@ -198,12 +221,12 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
     for error in others {
         tell(teller, What::Problem { error: error.clone() });
     }
-    if let Some((recorder, shared, loaded)) = with {
+    if let Some(Blocked { recorder, post, shared, loaded }) = with {
         let lines: Vec<String> = errors.iter().map(Diagnostic::one_line).collect();
         let data = json!({ "pipeline": shared.pipeline, "outcome": Outcome::Blocked.word(), "errors": lines });
         let recorded = recorder.record("run.finished", Severity::Error, object(data));
         let news = News {
-            when: When::Blocked,
+            result: When::Blocked,
             seconds: began.elapsed().as_secs_f64(),
             stages: Vec::new(),
             audit: None,
@@ -212,6 +235,7 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
             pipeline: &loaded.pipeline,
         };
         tokio::task::block_in_place(|| notify::tell(&shared, &news, false, &mut |what| tell(teller, what)));
+        outbox_trouble(&post, teller);
         match recorded.and_then(|()| recorder.checkpoint()) {
             Ok(signed) => tell(teller, What::Checkpoint { size: signed.size, root: signed.root }),
             Err(error) => tell(teller, What::Problem { error }),
@@ -223,10 +247,12 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
 }
 
 async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> u8 {
-    let Ready { work, recorder, shared, audit, folder } = ready;
+    let Ready { work, recorder, shared, post, audit, folder } = ready;
     let (document, pipeline) = (&work.loaded.document, &work.loaded.pipeline);
-    let news = |when, seconds, stages, audit, error| News { when, seconds, stages, audit, error, document, pipeline };
+    let news =
+        |result, seconds, stages, audit, error| News { result, seconds, stages, audit, error, document, pipeline };
     tokio::task::block_in_place(|| {
+        drain(&post, &options.cancel, teller);
         notify::tell(&shared, &news(When::Started, 0.0, Vec::new(), None, None), false, &mut |what| tell(teller, what));
     });
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
@@ -236,9 +262,9 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     let emit = {
         let (teller, details) = (Arc::clone(teller), Arc::clone(&details));
         move |what: What| {
-            if let What::StageEnded { stage, outcome, seconds, reason, error, .. } = &what {
+            if let What::StageEnded { stage, outcome, seconds, outputs, reason, error } = &what {
                 let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
-                let line = json!({ "name": stage, "result": outcome.word(), "seconds": seconds, "detail": detail });
+                let line = message::stage(stage, *outcome, *seconds, outputs, detail);
                 details.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
             tell(&teller, what);
@@ -275,6 +301,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             told += 1;
             tell(teller, what);
         });
+        outbox_trouble(&post, teller);
         // What was told is on record too, under a signature of its own.
         let last = if told > 0 && signed.is_some() { recorder.checkpoint().map(Some) } else { Ok(signed) };
         match last {
@@ -295,6 +322,32 @@ fn sign_end(recorder: &LogRecorder, severity: Severity, data: Json) -> Result<Ch
         // The log has just failed: it may well fail again, and the exit code tells all the same.
         let _unrecorded = recorder.record("run.unsigned", Severity::Error, object(data));
     })
+}
+
+/// What waits from earlier runs holds up this one no longer than this, and one message.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Sends what waits in the outbox, of whatever pipeline.
+fn drain(post: &RunPost, cancel: &Cancel, teller: &Mutex<Teller>) {
+    if post.keeper.is_in_use() {
+        let stopped = || cancel.reason().is_some();
+        let drain = Drain {
+            keeper: &post.keeper,
+            recorder: &*post.recorder,
+            all: false,
+            limit: Some(DRAIN),
+            stopped: &stopped,
+        };
+        drain.run(&mut |drained| tell(teller, notify::told_late(drained)));
+    }
+    outbox_trouble(post, teller);
+}
+
+/// That the outbox does not work is no reason to fail, but one to say so.
+fn outbox_trouble(post: &RunPost, teller: &Mutex<Teller>) {
+    if let Some(error) = post.keeper.problem() {
+        tell(teller, What::Problem { error });
+    }
 }
 
 fn remove_work(folder: WorkDir, teller: &Mutex<Teller>) {

@@ -5,9 +5,14 @@
 
 mod chain;
 mod contexts;
+mod delivery;
 mod doctor;
+mod drain;
 mod execute;
 mod exit;
+mod keeper;
+mod message;
+mod messages;
 mod notify;
 mod plan;
 mod prepare;
@@ -16,6 +21,7 @@ mod work;
 
 pub use doctor::{Examined, doctor};
 pub use execute::{Options, execute};
+pub use messages::{Flushed, Preview, Tested, Tried, flush, list, preview, test};
 pub use plan::{PlanReport, StageReport, plan};
 pub use prepare::{Loaded, check, load};
 pub use recorder::audit_error;

@@ -1,31 +1,17 @@
-//! Whom to tell, and what.
+//! Whom to tell of what.
 
-use std::fs;
 use std::path::Path;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
+use super::drain::{Drained, Tried};
+use super::message::{News, message};
 use crate::audit;
 use crate::channels::Message;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::Result;
 use crate::event::{Outcome, What};
-use crate::pipeline::{Document, Notification, Pipeline, When};
-use crate::stages::{Shared, deliver};
-use crate::template;
-
-/// What a message says of a run.
-pub(super) struct News<'a> {
-    pub(super) when: When,
-    pub(super) seconds: f64,
-    /// Each stage: name, result, detail.
-    pub(super) stages: Vec<Json>,
-    /// The checkpoint that covers the run.
-    pub(super) audit: Option<Json>,
-    /// Why the run could not start or was stopped.
-    pub(super) error: Option<String>,
-    pub(super) document: &'a Document,
-    pub(super) pipeline: &'a Pipeline,
-}
+use crate::pipeline::When;
+use crate::stages::Shared;
 
 /// The word for an outcome in `notify.when`.
 pub(super) fn when(outcome: Outcome) -> When {
@@ -39,137 +25,64 @@ pub(super) fn when(outcome: Outcome) -> When {
     }
 }
 
+/// What somebody who asked to be told of `wanted` is told of a result. A recovery is told instead of a success, never
+/// instead of anything that is not well.
+fn occasion(wanted: &[When], result: When, recovered: bool) -> Option<When> {
+    let recovery = recovered && matches!(result, When::Success | When::Warning) && wanted.contains(&When::Recovered);
+    match result {
+        When::Success if recovery => Some(When::Recovered),
+        result if wanted.contains(&result) => Some(result),
+        _ => recovery.then_some(When::Recovered),
+    }
+}
+
 /// Tells everybody who wants to know. A message that is not delivered changes nothing of the run.
 pub(super) fn tell(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut dyn FnMut(What)) {
     for (number, notification) in news.pipeline.notify.iter().enumerate() {
-        let when = if recovered && notification.when.contains(&When::Recovered) {
-            When::Recovered
-        } else if notification.when.contains(&news.when) {
-            news.when
-        } else {
-            continue;
-        };
+        let Some(when) = occasion(&notification.when, news.result, recovered) else { continue };
         match message(shared, news, notification, when, number) {
             Ok(message) => {
                 for channel in &notification.to {
-                    let result = deliver(shared, channel, &message);
-                    emit(told(channel, when, &message.subject, &message.body, result));
+                    let result = shared.post.deliver(channel, &message);
+                    emit(told(channel, &message, result));
                 }
             }
             Err(error) => {
+                let nothing = Message { when: when.word().to_owned(), ..Message::default() };
                 for channel in &notification.to {
-                    emit(told(channel, when, "", "", Err(error.clone())));
+                    emit(told(channel, &nothing, Err(error.clone())));
                 }
             }
         }
     }
 }
 
-fn told(channel: &str, when: When, subject: &str, body: &str, result: Result<String>) -> What {
+fn told(channel: &str, message: &Message, result: Result<String>) -> What {
     let (delivered, error) = match result {
         Ok(how) => (Some(how), None),
         Err(error) => (None, Some(error)),
     };
     What::Message {
         channel: channel.to_owned(),
-        when: when.word().to_owned(),
-        subject: subject.to_owned(),
-        body: body.to_owned(),
+        when: message.when.clone(),
+        subject: message.subject.clone(),
+        body: message.body.clone(),
         delivered,
         error,
     }
 }
 
-fn message(shared: &Shared, news: &News<'_>, about: &Notification, when: When, number: usize) -> Result<Message> {
-    let mut values = values(news, &shared.run, when);
-    shared.masker.mask_json(&mut values);
-    let text = match fill(&shared.base, about, &values) {
-        Ok(text) => text,
-        // The file was proven with this template, but it may have changed since. Better a plain message than none.
-        Err(error) => {
-            let plain = template::render(None, &values).map_err(|_| error.clone())?;
-            format!("{plain}{}\n", error.one_line())
-        }
-    };
-    // The first line is the subject, as in a git commit.
-    let (subject, body) = text.split_once('\n').unwrap_or((&text, ""));
-    Ok(Message {
-        id: format!("{}.{}.{number}", shared.run, when.word()),
-        time: jiff::Timestamp::now().to_string(),
-        when: when.word().to_owned(),
-        pipeline: shared.pipeline.clone(),
-        run: shared.run.clone(),
-        subject: subject.to_owned(),
-        body: body.trim_start_matches('\n').to_owned(),
-        html: None,
-        folder: shared.base.clone(),
-    })
-}
-
-/// What a template may use.
-fn values(news: &News<'_>, run: &str, when: When) -> Json {
-    json!({
-        "pipeline": news.pipeline.name,
-        "description": news.pipeline.description,
-        "file": news.document.name(),
-        "run": run,
-        "when": when.word(),
-        "result": when.word(),
-        "seconds": news.seconds,
-        "host": rustix::system::uname().nodename().to_string_lossy(),
-        "stages": news.stages,
-        "audit": news.audit,
-        "error": news.error,
-    })
-}
-
-fn fill(base: &Path, about: &Notification, values: &Json) -> Result<String> {
-    let template = match &about.template {
-        Some(path) => {
-            let path = base.join(path);
-            Some(fs::read_to_string(&path).map_err(|error| {
-                Diagnostic::usage("TL0671", format!("the template `{}` cannot be read", path.display())).cause(&error)
-            })?)
-        }
-        None => None,
-    };
-    template::render(template.as_deref(), values).map_err(|error| {
-        let name = about.template.as_deref().unwrap_or("default");
-        Diagnostic::usage("TL0671", format!("the template `{name}` cannot be filled"))
-            .cause(&error)
-            .help("it may use pipeline, description, file, run, when, result, seconds, host, stages, audit, error")
-    })
-}
-
-/// Fills each template as each of its occasions would: a mistake in the message of a failure must not wait for one.
-pub(super) fn check_templates(document: &Document, pipeline: &Pipeline) -> Vec<Diagnostic> {
-    let stage =
-        |result: &str, detail: Json| json!({ "name": "stage", "result": result, "seconds": 1.5, "detail": detail });
-    let mut found = Vec::new();
-    for (number, about) in pipeline.notify.iter().enumerate().filter(|(_, about)| about.template.is_some()) {
-        for &when in &about.when {
-            let ran = !matches!(when, When::Started | When::Blocked);
-            let news = News {
-                when,
-                seconds: 1.5,
-                stages: if ran {
-                    vec![stage("success", Json::Null), stage("failure", "why".into())]
-                } else {
-                    Vec::new()
-                },
-                audit: ran.then(|| json!({ "size": 12, "root": "root" })),
-                error: (when == When::Blocked).then(|| "why".to_owned()),
-                document,
-                pipeline,
-            };
-            if let Err(error) = fill(document.folder(), about, &values(&news, "run", when)) {
-                let pointer = format!("/notify/{number}/template");
-                found.push(error.at(document.at_value(&pointer)).label(format!("for `{}`", when.word())));
-                break;
-            }
+/// What came of a message of an earlier run, as an event of this one.
+pub(super) fn told_late(drained: Drained) -> What {
+    match drained {
+        Drained::Problem(error) => What::Problem { error },
+        Drained::Tried(tried) => {
+            let Tried { message, channel, attempts, result } = *tried;
+            let of = format!("attempt {attempts}, run {} of {}", message.run, message.pipeline);
+            let result = result.map(|how| format!("{how} ({of})")).map_err(|error| error.label(of));
+            told(&channel, &message, result)
         }
     }
-    found
 }
 
 /// Whether the run before this one, of the same pipeline, did not succeed.
@@ -184,4 +97,53 @@ pub(super) fn failed_before(folder: &Path, pipeline: &str, run: &str) -> bool {
         let outcome = record.data.get("outcome").and_then(Json::as_str);
         matches!(outcome, Some("failure" | "blocked"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [When; 8] = [
+        When::Started,
+        When::Success,
+        When::Warning,
+        When::Failure,
+        When::Skipped,
+        When::Cancelled,
+        When::Blocked,
+        When::Recovered,
+    ];
+
+    /// Every set of flags, every result, recovered or not.
+    #[test]
+    fn who_is_told_of_what() {
+        let mut told = 0;
+        for flags in 0_u32..256 {
+            let wanted: Vec<When> =
+                ALL.iter().enumerate().filter(|(bit, _)| flags >> bit & 1 == 1).map(|(_, when)| *when).collect();
+            for result in ALL.into_iter().filter(|when| *when != When::Recovered) {
+                for recovered in [false, true] {
+                    let got = occasion(&wanted, result, recovered);
+                    let is_well = matches!(result, When::Success | When::Warning);
+                    let recovery = recovered && is_well && wanted.contains(&When::Recovered);
+                    // What was asked for is told; nothing else is, but for a recovery.
+                    assert_eq!(
+                        got.is_some(),
+                        wanted.contains(&result) || recovery,
+                        "{wanted:?} {result:?} {recovered}"
+                    );
+                    // What is not well keeps its name, whatever else there is to tell.
+                    if result != When::Success && wanted.contains(&result) {
+                        assert_eq!(got, Some(result), "{wanted:?} {recovered}");
+                    }
+                    // A recovery has its name where nothing worse does.
+                    if recovery && (result == When::Success || !wanted.contains(&result)) {
+                        assert_eq!(got, Some(When::Recovered), "{wanted:?} {result:?}");
+                    }
+                    told += usize::from(got.is_some());
+                }
+            }
+        }
+        assert!(told > 1_000);
+    }
 }

@@ -1,12 +1,12 @@
 //! All that a run needs before it can start.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
 use super::contexts::Contexts;
-use super::notify;
+use super::message;
 use crate::channels::{self, Channel};
 use crate::diagnostic::{Diagnostic, Kind, Result};
 use crate::expression::Values;
@@ -25,12 +25,14 @@ pub struct Loaded {
     pub pipeline: Pipeline,
     /// The value of each input.
     pub inputs: Map<String, Json>,
+    /// The file, absolute.
+    pub path: PathBuf,
 }
 
 /// Reads a file and proves it, with the templates of its messages. Fails with all that is wrong.
 pub fn check(path: &Path) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
     let (document, pipeline) = pipeline::load(path)?;
-    let found = notify::check_templates(&document, &pipeline);
+    let found = message::check_templates(&document, &pipeline);
     if found.is_empty() { Ok((document, pipeline)) } else { Err(found) }
 }
 
@@ -38,27 +40,41 @@ pub fn check(path: &Path) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
 pub fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec<Diagnostic>> {
     let (document, pipeline) = check(path)?;
     let inputs = resolve_inputs(&pipeline.inputs, given)?;
-    Ok(Loaded { document, pipeline, inputs })
+    Ok(Loaded { document, pipeline, inputs, path: absolute(path) })
 }
 
 /// A secret shorter than this is in too many texts to be hidden.
 const SHORTEST_SECRET: usize = 8;
 
-/// The secrets of a pipeline, and what hides them.
+/// Where a file is, whatever the folder tl was started in.
+fn absolute(path: &Path) -> PathBuf {
+    // Fails for an empty path alone, and none such was read.
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Reads the file of a message that waits, without its templates: the message has its text.
+pub(super) fn load_again(path: &Path, inputs: Map<String, Json>) -> Result<Loaded, Vec<Diagnostic>> {
+    let (document, pipeline) = pipeline::load(path)?;
+    Ok(Loaded { document, pipeline, inputs, path: absolute(path) })
+}
+
+/// The secrets of a pipeline, what hides them, and which are missing.
 pub(super) struct Secrets {
     pub(super) values: Map<String, Json>,
     pub(super) masker: Masker,
+    pub(super) missing: Vec<Diagnostic>,
 }
 
 impl Secrets {
-    pub(super) fn new(secrets: &[(String, Secret)]) -> Self {
+    pub(super) fn new(secrets: &[(String, Secret)], missing: Vec<Diagnostic>) -> Self {
         let masker = Masker::new(secrets.iter().map(|(_, secret)| secret));
-        Self { values: secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect(), masker }
+        let values = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect();
+        Self { values, masker, missing }
     }
 }
 
-/// Reads every secret. Fails with all that are missing.
-pub(super) fn read_secrets(loaded: &Loaded) -> Result<Secrets, Vec<Diagnostic>> {
+/// Reads every secret that is there.
+pub(super) fn read_secrets(loaded: &Loaded) -> Secrets {
     let mut secrets = Vec::new();
     let mut found = Vec::new();
     for (name, declared) in &loaded.pipeline.secrets {
@@ -67,7 +83,7 @@ pub(super) fn read_secrets(loaded: &Loaded) -> Result<Secrets, Vec<Diagnostic>> 
             Err(error) => found.push(error),
         }
     }
-    if found.is_empty() { Ok(Secrets::new(&secrets)) } else { Err(found) }
+    Secrets::new(&secrets, found)
 }
 
 /// Reads one secret.
@@ -93,29 +109,38 @@ pub(super) fn read_secret(loaded: &Loaded, name: &str, declared: &SecretSource) 
     }
 }
 
-/// Opens every store and channel.
+/// Opens every store.
 pub(super) fn open_places(loaded: &Loaded, contexts: &Contexts) -> Result<Places> {
     let mut places = Places::default();
     for (name, place) in &loaded.pipeline.stores {
         places.stores.insert(name.to_string(), open_store(loaded, contexts, name.as_str(), place)?);
     }
-    for (name, place) in &loaded.pipeline.channels {
-        places.channels.insert(name.to_string(), open_channel(loaded, contexts, name.as_str(), place)?);
-    }
     Ok(places)
 }
 
+/// Opens one store.
 pub(super) fn open_store(loaded: &Loaded, contexts: &Contexts, name: &str, place: &Place) -> Result<Box<dyn Store>> {
     open(loaded, contexts, "stores", name, place, storage::KINDS)
 }
 
-pub(super) fn open_channel(
-    loaded: &Loaded,
-    contexts: &Contexts,
-    name: &str,
-    place: &Place,
-) -> Result<Box<dyn Channel>> {
+/// Channels by name, as far as they could be opened.
+pub(super) type Channels = BTreeMap<String, Result<Box<dyn Channel>>>;
+
+/// Opens every channel. Those that cannot be opened do not keep the others from telling so.
+pub(super) fn open_channels(loaded: &Loaded, contexts: &Contexts) -> Channels {
+    let names = loaded.pipeline.channels.keys();
+    names.map(|name| (name.to_string(), open_channel(loaded, contexts, name.as_str()))).collect()
+}
+
+/// Opens one channel.
+pub(super) fn open_channel(loaded: &Loaded, contexts: &Contexts, name: &str) -> Result<Box<dyn Channel>> {
+    let declared = loaded.pipeline.channels.iter().find(|(other, _)| other.as_str() == name);
+    let (_, place) = declared.ok_or_else(|| no_channel(name))?;
     open(loaded, contexts, "channels", name, place, channels::KINDS)
+}
+
+pub(super) fn no_channel(name: &str) -> Diagnostic {
+    Diagnostic::usage("TL0403", format!("there is no channel `{name}`"))
 }
 
 fn open<T: ?Sized>(

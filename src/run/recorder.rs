@@ -10,13 +10,14 @@ use crate::value::Masker;
 /// Writes what a run does to the audit log, without its secrets.
 pub(super) struct LogRecorder {
     log: Log,
-    run: String,
+    run: Option<String>,
     masker: Masker,
 }
 
 impl LogRecorder {
-    pub(super) fn new(log: Log, run: &str, masker: Masker) -> Self {
-        Self { log, run: run.to_owned(), masker }
+    /// `run` is whose records they are, where they are of one.
+    pub(super) fn new(log: Log, run: Option<&str>, masker: Masker) -> Self {
+        Self { log, run: run.map(str::to_owned), masker }
     }
 
     /// Records something that need not be on the disk before the work goes on.
@@ -32,7 +33,7 @@ impl LogRecorder {
             Json::Object(data) => data,
             _ => Map::new(),
         };
-        let entry = Entry { kind: kind.to_owned(), severity, run: Some(self.run.clone()), data };
+        let entry = Entry { kind: kind.to_owned(), severity, run: self.run.clone(), data };
         self.log.append_with(&[entry], durability).map(drop).map_err(|error| audit_error(&error))
     }
 }

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::Cancel;
 use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Sink, Source};
-use crate::channels::{Channel, Message};
+use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::Stream;
 use crate::storage::{Checksums, Store};
@@ -89,13 +89,17 @@ impl Ledger {
     }
 }
 
-/// The places and people that a pipeline names.
+/// Delivers messages, and keeps those that were not delivered.
+pub trait Post: Send + Sync {
+    /// Delivers a message to one channel, once; returns how that is known. What comes of it is on record.
+    fn deliver(&self, channel: &str, message: &Message) -> Result<String>;
+}
+
+/// The places that a pipeline names.
 #[derive(Debug, Default)]
 pub struct Places {
     /// Stores by name.
     pub stores: BTreeMap<String, Box<dyn Store>>,
-    /// Channels by name.
-    pub channels: BTreeMap<String, Box<dyn Channel>>,
 }
 
 /// What is the same for every stage of a run.
@@ -110,8 +114,10 @@ pub struct Shared {
     pub state: PathBuf,
     /// The program `tl` itself, for children.
     pub program: PathBuf,
-    /// Stores and channels.
+    /// Stores.
     pub places: Places,
+    /// The way of messages to channels.
+    pub post: Arc<dyn Post>,
     /// The audit log.
     pub recorder: Arc<dyn Recorder>,
     /// What objects must be.
@@ -192,30 +198,8 @@ impl Context {
             .ok_or_else(|| Diagnostic::usage("TL0403", format!("there is no store `{name}`")))
     }
 
-    /// Delivers a message to one channel and puts on record what came of it.
+    /// Delivers a message to one channel, and puts on record what came of it.
     pub fn deliver(&self, channel: &str, message: &Message) -> Result<String> {
-        deliver(&self.shared, channel, message)
+        self.shared.post.deliver(channel, message)
     }
-}
-
-/// Delivers a message to one channel and puts on record what came of it.
-pub fn deliver(shared: &Shared, channel: &str, message: &Message) -> Result<String> {
-    let target = shared
-        .places
-        .channels
-        .get(channel)
-        .ok_or_else(|| Diagnostic::usage("TL0403", format!("there is no channel `{channel}`")))?;
-    let result = target.deliver(message).map_err(|error| {
-        Diagnostic::failure("TL0670", format!("the message to `{channel}` was not delivered")).cause(&error)
-    });
-    let (kind, severity, how) = match &result {
-        Ok(how) => ("notify.delivered", Severity::Info, how.clone()),
-        Err(error) => ("notify.failed", Severity::Warning, error.one_line()),
-    };
-    let data = serde_json::json!({
-        "channel": channel, "id": message.id, "when": message.when, "how": shared.masker.mask(&how),
-    });
-    let Json::Object(data) = data else { return result };
-    shared.recorder.record(kind, severity, data)?;
-    result
 }

@@ -8,6 +8,11 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::geteuid;
 use ulid::Ulid;
 
+use super::{DbError, Outbox};
+
+/// What is kept in tables.
+const DATABASE: &str = "state.db";
+
 /// The state folder.
 #[derive(Clone, Debug)]
 pub struct StateDir(PathBuf);
@@ -75,6 +80,16 @@ impl StateDir {
         self.0.join("audit")
     }
 
+    /// Whether there is an outbox.
+    pub fn has_outbox(&self) -> bool {
+        self.0.join(DATABASE).exists()
+    }
+
+    /// Opens the outbox; makes it where it is missing. The folder must be there.
+    pub fn outbox(&self) -> Result<Outbox, DbError> {
+        Outbox::open(&self.0.join(DATABASE), &self.0.join("senders"))
+    }
+
     /// Makes a folder for the work of one run, and removes those of runs whose process is gone.
     pub fn create_work(&self, run: &str) -> Result<WorkDir, Error> {
         let all = self.0.join("work");
@@ -133,7 +148,7 @@ fn sweep(all: &Path) {
     }
 }
 
-fn private_dir(path: &Path) -> io::Result<()> {
+pub(super) fn private_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }

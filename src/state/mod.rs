@@ -1,7 +1,16 @@
-//! The state folder: where the audit log and the work of runs lie.
+//! The state folder: where the audit log, the outbox and the work of runs lie.
 //!
 //! Everything in it is made 0700 and 0600 by explicit mode; the umask of whoever starts tl decides nothing.
+//!
+//! The crate `rusqlite` is used in this folder only.
 
+mod backoff;
+mod db;
 mod dir;
+mod outbox;
+mod owner;
 
+pub use backoff::backoff;
+pub use db::DbError;
 pub use dir::{Error, StateDir, WorkDir};
+pub use outbox::{Attempt, Entry, Letter, LetterState, Outbox};

@@ -12,6 +12,7 @@ mod name;
 mod path;
 mod secret;
 mod size;
+mod steering;
 
 pub use address::is_public;
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
@@ -24,3 +25,4 @@ pub use name::{Name, NameError};
 pub use path::FilePath;
 pub use secret::Secret;
 pub use size::{ParseSizeError, Size};
+pub use steering::is_steering;

@@ -96,6 +96,7 @@ const HOMES: &[(&str, &str)] = &[
     ("aws_sdk_s3", "storage"),
     ("aws_config", "storage"),
     ("aws_smithy_http_client", "storage"),
+    ("rusqlite", "state"),
     ("clap", "cli"),
     ("indicatif", "report"),
 ];

@@ -432,7 +432,7 @@ fn a_template_is_proven_before_it_is_needed() {
          }\n",
     );
     tl.ok(&["run", "p.yaml"]);
-    assert!(tl.read("log.jsonl").contains("success   a\\n") && tl.read("log.jsonl").contains("TL0671"));
+    assert!(tl.read("log.jsonl").contains("success  a  ") && tl.read("log.jsonl").contains("TL0671"));
 }
 
 #[test]
@@ -484,7 +484,9 @@ fn messages_tell_what_happened_and_a_recovery_is_told_once() {
     assert_eq!(failed.code, 1);
     let env = tl.read("channel-env");
     assert!(
-        env.contains("TL_WHEN=failure") && env.contains("TL_SUBJECT=test: failure") && !env.contains("SECRET_OF"),
+        env.contains("TL_WHEN=failure")
+            && env.contains("TL_SUBJECT=\u{274c} test: failure")
+            && !env.contains("SECRET_OF"),
         "{env}"
     );
     tl.write("good", "");

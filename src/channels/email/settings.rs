@@ -74,13 +74,12 @@ impl Channel for Email {
         self.check().map_err(|reason| Error::Unfit { reason })?;
         let people = self.people().map_err(|reason| Error::Unfit { reason })?;
         let (envelope, bytes) = mail::write(message, &people)?;
-        // A thread of its own: the caller's may belong to a runtime, inside which no other one can wait.
-        thread::scope(|scope| {
-            let sending = thread::Builder::new().name("channel".to_owned());
-            let sending = sending.spawn_scoped(scope, || smtp::send(self, &envelope, &bytes));
-            let sending = sending.map_err(|error| Error::Unfit { reason: error.to_string() })?;
-            sending.join().unwrap_or_else(|_| Err(Error::Unfit { reason: "the channel panicked".to_owned() }))
-        })
+        apart(|| smtp::send(self, &envelope, &bytes))
+    }
+
+    fn probe(&self) -> Result<String, Error> {
+        self.check().map_err(|reason| Error::Unfit { reason })?;
+        apart(|| smtp::greet(self))
     }
 
     fn check(&self) -> Result<(), String> {
@@ -103,6 +102,15 @@ impl Channel for Email {
             _ => Ok(()),
         }
     }
+}
+
+/// Runs in a thread of its own: the caller's may belong to a runtime, inside which no other one can wait.
+fn apart(work: impl FnOnce() -> Result<String, Error> + Send) -> Result<String, Error> {
+    thread::scope(|scope| {
+        let working = thread::Builder::new().name("channel".to_owned()).spawn_scoped(scope, work);
+        let working = working.map_err(|error| Error::Unfit { reason: error.to_string() })?;
+        working.join().unwrap_or_else(|_| Err(Error::Unfit { reason: "the channel panicked".to_owned() }))
+    })
 }
 
 impl Email {

@@ -25,9 +25,23 @@ const SHOWN: usize = 200;
 
 /// Sends a mail; returns what the server said of it.
 pub(super) fn send(settings: &Email, envelope: &Envelope, mail: &[u8]) -> Result<String, Error> {
+    in_time(settings, talk(settings, envelope, mail))
+}
+
+/// Connects and logs in, as for a mail, and leaves again.
+pub(super) fn greet(settings: &Email) -> Result<String, Error> {
+    in_time(settings, async {
+        let mut connection = log_in(settings).await?;
+        drop(connection.quit().await);
+        let how = if settings.username.is_some() { "the login is good" } else { "it takes connections" };
+        Ok(format!("{}: {how}; no mail was sent", place(settings)))
+    })
+}
+
+fn in_time(settings: &Email, work: impl Future<Output = Result<String, Error>>) -> Result<String, Error> {
     let unfit = |error: io::Error| Error::Unfit { reason: error.to_string() };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(unfit)?;
-    let result = runtime.block_on(async { timeout(settings.timeout(), talk(settings, envelope, mail)).await });
+    let result = runtime.block_on(async { timeout(settings.timeout(), work).await });
     // A name that is still being looked up would be waited for.
     runtime.shutdown_background();
     result.unwrap_or_else(|_| Err(unreachable(settings, "there was no answer in time")))
@@ -35,16 +49,22 @@ pub(super) fn send(settings: &Email, envelope: &Envelope, mail: &[u8]) -> Result
 
 async fn talk(settings: &Email, envelope: &Envelope, mail: &[u8]) -> Result<String, Error> {
     let failed = |error: lettre::transport::smtp::Error| failure(settings, &error);
-    let mut connection = connect(settings).await?;
-    if let (Some(username), Some(password)) = (&settings.username, &settings.password) {
-        let credentials = Credentials::new(username.clone(), password.expose().to_owned());
-        connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(failed)?;
-    }
+    let mut connection = log_in(settings).await?;
     let reply = connection.send(envelope, mail).await.map_err(failed)?;
     // The mail is taken; how the parting goes changes nothing.
     drop(connection.quit().await);
     let said = reply.message().collect::<Vec<_>>().join(" ");
     Ok(format!("{} {}", reply.code(), shown(settings, &said)).trim_end().to_owned())
+}
+
+async fn log_in(settings: &Email) -> Result<AsyncSmtpConnection, Error> {
+    let mut connection = connect(settings).await?;
+    if let (Some(username), Some(password)) = (&settings.username, &settings.password) {
+        let credentials = Credentials::new(username.clone(), password.expose().to_owned());
+        let logged_in = connection.auth(DEFAULT_MECHANISMS, &credentials).await;
+        logged_in.map_err(|error| failure(settings, &error))?;
+    }
+    Ok(connection)
 }
 
 async fn connect(settings: &Email) -> Result<AsyncSmtpConnection, Error> {

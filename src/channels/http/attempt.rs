@@ -1,6 +1,6 @@
 use std::error::Error as _;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,17 @@ pub(super) async fn attempt(request: &Request, connection: &Connection<'_>, limi
         Ok(result) => result,
         Err(_) => Err(Error::Unreachable { place, reason: "there was no answer in time".to_owned() }),
     }
+}
+
+/// Finds out whether somebody listens there; blocks.
+pub(super) fn reach(request: &Request, connection: &Connection<'_>) -> Result<String, Error> {
+    let target = Target::new(&request.url, connection.allow_private).map_err(|reason| Error::Unfit { reason })?;
+    let place = target.place();
+    let unreachable = |reason: String| Error::Unreachable { place: place.clone(), reason };
+    let addresses = target.permitted(target.resolve().map_err(|error| unreachable(error.to_string()))?);
+    let first = addresses.first().ok_or_else(|| Error::Private { place: place.clone() })?;
+    TcpStream::connect_timeout(first, connection.timeout).map_err(|error| unreachable(error.to_string()))?;
+    Ok(format!("{place} takes connections; no message was sent"))
 }
 
 async fn exchange(request: &Request, connection: &Connection<'_>, target: &Target) -> Result<String, Error> {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::runtime;
 
-use super::attempt::attempt;
+use super::attempt::{attempt, reach};
 use super::retry::{LIMIT, pause};
 use super::{Connection, Request};
 use crate::channels::{Channel, Error, Message};
@@ -26,6 +26,13 @@ impl<S: Service> Channel for S {
             let told = told.map_err(|error| Error::Unfit { reason: error.to_string() })?;
             told.join().unwrap_or_else(|_| Err(Error::Unfit { reason: "the channel panicked".to_owned() }))
         })
+    }
+
+    /// Looks the host up and connects: any request at all would be a message to some of them.
+    fn probe(&self) -> Result<String, Error> {
+        self.check().map_err(|reason| Error::Unfit { reason })?;
+        let connection = self.connection();
+        reach(&self.request(&sample(), 0)?, &connection)
     }
 
     /// Makes a request of a sample: its template, keys, headers and URL are then known to be fit.

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::signature::Key;
 use crate::channels::http::{Connection, Method, Request, Service};
 use crate::channels::{Error, Message, text};
-use crate::template;
+use crate::template::{Form, Template};
 use crate::value::{Duration, FilePath, Secret};
 
 /// A request to a URL, signed as Standard Webhooks says.
@@ -103,7 +103,8 @@ impl Webhook {
                 *value = text::json_inside(value.as_str().unwrap_or_default()).into();
             }
         }
-        let filled = template::render(Some(template), &values)
+        let filled = Template::inline(template)
+            .render(Form::Text, &values)
             .map_err(|error| Error::Unfit { reason: format!("`body`: {error}") })?;
         if is_json && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&filled) {
             return Err(Error::Unfit { reason: format!("`body` does not give JSON: {error}") });

@@ -1,0 +1,99 @@
+use std::sync::{Mutex, PoisonError};
+
+use crate::diagnostic::{Diagnostic, Kind};
+use crate::state::{DbError, Outbox, StateDir};
+
+/// The outbox of a state folder, opened when it is first needed. Where it does not work, messages are sent all the same,
+/// and that is told once.
+pub(super) struct Keeper {
+    state: StateDir,
+    opened: Mutex<Opened>,
+    problem: Mutex<Trouble>,
+}
+
+enum Opened {
+    NotYet,
+    Open(Outbox),
+    Broken,
+}
+
+#[derive(Default)]
+enum Trouble {
+    #[default]
+    None,
+    New(Diagnostic),
+    Told,
+}
+
+impl Keeper {
+    pub(super) fn new(state: StateDir) -> Self {
+        Self { state, opened: Mutex::new(Opened::NotYet), problem: Mutex::default() }
+    }
+
+    /// Whether anything was ever put in.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.state.has_outbox()
+    }
+
+    /// Does something with the outbox; `None` where that does not work.
+    pub(super) fn with<T>(&self, what: impl FnOnce(&Outbox) -> Result<T, DbError>) -> Option<T> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*opened, Opened::NotYet) {
+            *opened = match self.state.outbox() {
+                Ok(outbox) => Opened::Open(outbox),
+                Err(error) => {
+                    self.note(&error);
+                    Opened::Broken
+                }
+            };
+        }
+        let Opened::Open(outbox) = &*opened else { return None };
+        what(outbox).inspect_err(|error| self.note(error)).ok()
+    }
+
+    fn note(&self, error: &DbError) {
+        let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*problem, Trouble::None) {
+            let mut diagnostic = outbox_error(error);
+            diagnostic.severity = crate::diagnostic::Severity::Warning;
+            *problem = Trouble::New(diagnostic);
+        }
+    }
+
+    /// What is wrong with the outbox, the first time it is asked.
+    pub(super) fn problem(&self) -> Option<Diagnostic> {
+        let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::take(&mut *problem) {
+            Trouble::None => None,
+            Trouble::New(diagnostic) => {
+                *problem = Trouble::Told;
+                Some(diagnostic)
+            }
+            Trouble::Told => {
+                *problem = Trouble::Told;
+                None
+            }
+        }
+    }
+}
+
+/// What is wrong with the outbox, and what to do about it.
+pub(super) fn outbox_error(error: &DbError) -> Diagnostic {
+    let (code, help) = match error {
+        DbError::Newer { .. } => {
+            ("TL0717", "use the release that wrote it, or name another state folder with `--state` or `TL_STATE`")
+        }
+        DbError::Damaged { .. } => (
+            "TL0718",
+            "move it away with its `-wal` and `-shm`: the next message begins a new one; what waited in it is lost",
+        ),
+        DbError::Io { .. } | DbError::Unusable { .. } => {
+            ("TL0719", "make sure that the state folder is on a disk with room, and writable")
+        }
+    };
+    let diagnostic = Diagnostic::new(code, Kind::Failure, error.to_string()).help(help);
+    match std::error::Error::source(error) {
+        Some(source) => diagnostic.cause(source),
+        None => diagnostic,
+    }
+}

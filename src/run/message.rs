@@ -1,0 +1,221 @@
+//! What a message says.
+
+use std::path::Path;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::channels::Message;
+use crate::diagnostic::{Diagnostic, Result};
+use crate::event::Outcome;
+use crate::pipeline::{Document, Notification, Pipeline, When};
+use crate::stages::Shared;
+use crate::template::{self, Form, Template};
+use crate::value::Masker;
+
+/// What a message says of a run.
+pub(super) struct News<'a> {
+    /// How the run ended; `started` where it did not yet.
+    pub(super) result: When,
+    pub(super) seconds: f64,
+    /// Each stage that ended, as [`stage`] gives it.
+    pub(super) stages: Vec<Json>,
+    /// The checkpoint that covers the run.
+    pub(super) audit: Option<Json>,
+    /// Why the run could not start or was stopped.
+    pub(super) error: Option<String>,
+    pub(super) document: &'a Document,
+    pub(super) pipeline: &'a Pipeline,
+}
+
+/// What a message may say of a stage.
+pub(super) fn stage(
+    name: &str,
+    outcome: Outcome,
+    seconds: f64,
+    outputs: &Map<String, Json>,
+    detail: Option<String>,
+) -> Json {
+    let number = |value: Option<&Json>| value.and_then(Json::as_u64);
+    let delivered = outputs.get("object").and_then(|object| number(object.get("size")));
+    json!({
+        "name": name,
+        "result": outcome.word(),
+        "seconds": seconds,
+        "bytes": delivered.or_else(|| number(outputs.get("bytes"))),
+        "delivered": delivered,
+        "files": number(outputs.get("files")),
+        "detail": detail.map(|text| one_line(&text)),
+    })
+}
+
+/// The parts of a text.
+#[derive(Debug)]
+pub(super) struct Rendered {
+    pub(super) subject: String,
+    pub(super) body: String,
+    pub(super) html: Option<String>,
+}
+
+/// The message for one entry of `notify`.
+pub(super) fn message(
+    shared: &Shared,
+    news: &News<'_>,
+    about: &Notification,
+    when: When,
+    number: usize,
+) -> Result<Message> {
+    let values = values(news, &shared.run, when, &shared.masker);
+    let rendered = render(&shared.base, about, &values).or_else(|error| plainly(&values, &error))?;
+    let mask = |text: &str| shared.masker.mask(text);
+    Ok(Message {
+        id: format!("{}.{}.{number}", shared.run, when.word()),
+        time: jiff::Timestamp::now().to_string(),
+        when: when.word().to_owned(),
+        pipeline: shared.pipeline.clone(),
+        run: shared.run.clone(),
+        subject: mask(&rendered.subject),
+        body: mask(&rendered.body),
+        html: rendered.html.as_deref().map(mask),
+        folder: shared.base.clone(),
+    })
+}
+
+/// The file was proven with its templates, but they may have changed since. Better a plain message than none.
+fn plainly(values: &Json, error: &Diagnostic) -> Result<Rendered> {
+    let plain = Template::shipped(Form::Text).render(Form::Text, values).map_err(|_| error.clone())?;
+    let Rendered { subject, body, .. } = split(&plain);
+    Ok(Rendered { subject, body: format!("{body}{}\n", error.one_line()), html: None })
+}
+
+/// Fills the templates of an entry of `notify`, or those that are shipped.
+pub(super) fn render(base: &Path, about: &Notification, values: &Json) -> Result<Rendered> {
+    let text = fill(base, about.template.as_deref(), Form::Text, values)?;
+    let html = match (&about.template, &about.template_html) {
+        // The shipped HTML would say something else than this text.
+        (Some(_), None) => None,
+        (_, html) => Some(fill(base, html.as_deref(), Form::Html, values)?),
+    };
+    Ok(Rendered { html, ..split(&text) })
+}
+
+/// The first line is the subject, as in a git commit.
+fn split(text: &str) -> Rendered {
+    let (subject, body) = text.split_once('\n').unwrap_or((text, ""));
+    Rendered { subject: subject.to_owned(), body: body.trim_start_matches('\n').to_owned(), html: None }
+}
+
+fn fill(base: &Path, path: Option<&str>, form: Form, values: &Json) -> Result<String> {
+    let unfilled = |error: template::Error| {
+        let diagnostic = match &error {
+            template::Error::Read { .. } => {
+                Diagnostic::usage("TL0671", format!("the template `{}` cannot be read", path.unwrap_or("shipped")))
+            }
+            _ => Diagnostic::usage("TL0671", format!("the template `{}` cannot be filled", path.unwrap_or("shipped")))
+                .help(VALUES),
+        };
+        diagnostic.cause(&error)
+    };
+    let template = match path {
+        Some(path) => Template::read(&base.join(path)).map_err(unfilled)?,
+        None => Template::shipped(form),
+    };
+    template.render(form, values).map_err(unfilled)
+}
+
+const VALUES: &str = "it may use pipeline, description, file, run, when, result, at, seconds, host, stages, counts, summary, \
+                      files, bytes, audit, error";
+
+/// What a template may use.
+pub(super) fn values(news: &News<'_>, run: &str, when: When, masker: &Masker) -> Json {
+    let sum = |key: &str| news.stages.iter().filter_map(|stage| stage[key].as_u64()).sum::<u64>();
+    let words = ["success", "warning", "failure", "skipped", "cancelled"];
+    let count = |word: &str| news.stages.iter().filter(|stage| stage["result"] == word).count();
+    let counts: Map<String, Json> = words.iter().map(|&word| (word.to_owned(), count(word).into())).collect();
+    let summary: Vec<String> =
+        words.iter().filter(|word| count(word) > 0).map(|word| format!("{} {word}", count(word))).collect();
+    let mut values = json!({
+        "pipeline": news.pipeline.name,
+        "description": news.pipeline.description,
+        "file": one_line(news.document.name()),
+        "run": run,
+        "when": when.word(),
+        "result": news.result.word(),
+        "at": jiff::Timestamp::now().to_string(),
+        "seconds": news.seconds,
+        "host": one_line(&rustix::system::uname().nodename().to_string_lossy()),
+        "stages": news.stages,
+        "counts": counts,
+        "summary": summary.join(", "),
+        "files": sum("files"),
+        "bytes": sum("delivered"),
+        "audit": news.audit,
+        "error": news.error,
+    });
+    masker.mask_json(&mut values);
+    values
+}
+
+/// A value that has no lines of its own to say something with.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+/// What a run might have to say.
+pub(super) fn sample<'a>(when: When, document: &'a Document, pipeline: &'a Pipeline) -> News<'a> {
+    let ran = !matches!(when, When::Started | When::Blocked);
+    let outputs = |value: Json| value.as_object().cloned().unwrap_or_default();
+    let second = match when {
+        When::Success | When::Recovered | When::Started | When::Blocked => (Outcome::Success, None),
+        When::Warning => (Outcome::Warning, Some("why")),
+        When::Failure => (Outcome::Failure, Some("why")),
+        When::Skipped => (Outcome::Skipped, Some("why")),
+        When::Cancelled => (Outcome::Cancelled, Some("why")),
+    };
+    let first = if when == When::Skipped { Outcome::Skipped } else { Outcome::Success };
+    let stages = vec![
+        stage(
+            "collect",
+            first,
+            1.5,
+            &if first.is_ok() { outputs(json!({ "files": 3, "bytes": 4096 })) } else { Map::new() },
+            None,
+        ),
+        stage(
+            "deliver",
+            second.0,
+            2.5,
+            &if second.0.is_ok() { outputs(json!({ "object": { "size": 1_234_567 } })) } else { Map::new() },
+            second.1.map(str::to_owned),
+        ),
+    ];
+    News {
+        result: if when == When::Recovered { When::Success } else { when },
+        seconds: if when == When::Started { 0.0 } else { 4.0 },
+        stages: if ran { stages } else { Vec::new() },
+        audit: ran.then(|| json!({ "size": 12, "root": "root" })),
+        error: (when == When::Blocked).then(|| "why".to_owned()),
+        document,
+        pipeline,
+    }
+}
+
+/// Fills each template as each of its occasions would: a mistake in the message of a failure must not wait for one.
+pub(super) fn check_templates(document: &Document, pipeline: &Pipeline) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (number, about) in pipeline.notify.iter().enumerate() {
+        let templates =
+            [("template", &about.template, Form::Text), ("template-html", &about.template_html, Form::Html)];
+        for (key, path, form) in templates {
+            let Some(path) = path else { continue };
+            let failed = about.when.iter().find_map(|&when| {
+                let values = values(&sample(when, document, pipeline), "run", when, &Masker::default());
+                fill(document.folder(), Some(path), form, &values).err().map(|error| (when, error))
+            });
+            if let Some((when, error)) = failed {
+                let pointer = format!("/notify/{number}/{key}");
+                found.push(error.at(document.at_value(&pointer)).label(format!("for `{}`", when.word())));
+            }
+        }
+    }
+    found
+}

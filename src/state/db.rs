@@ -1,0 +1,168 @@
+use std::fs::{self, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+/// Why the database of the state folder does not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// It was written by a later release.
+    #[error("`{}` has version {found}, and this release knows {known}", path.display())]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// The version it has.
+        found: i64,
+        /// The newest one that is known here.
+        known: usize,
+    },
+    /// It is no database, or a damaged one.
+    #[error("`{}` is damaged", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What the library said.
+        source: rusqlite::Error,
+    },
+    /// It cannot be made.
+    #[error("`{}` cannot be made", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It cannot be read or written.
+    #[error("`{}` cannot be used", path.display())]
+    Unusable {
+        /// Which file.
+        path: PathBuf,
+        /// What the library said.
+        source: rusqlite::Error,
+    },
+}
+
+/// How each version is made from the one before it; `user_version` counts them. What stands here never changes.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE outbox (
+    id           TEXT NOT NULL,  -- the same for each attempt
+    channel      TEXT NOT NULL,  -- its name in the pipeline file
+    pipeline     TEXT NOT NULL,
+    file         NOT NULL,       -- path of the pipeline file, where the channel is found again; bytes where it is no text
+    inputs       TEXT NOT NULL,  -- JSON: the settings of the channel may use them
+    message      TEXT NOT NULL,  -- JSON
+    state        TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'dead')),
+    created      TEXT NOT NULL,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    next_at      TEXT NOT NULL,
+    claimed_by   TEXT,           -- who is sending it; of no meaning when its process is gone
+    last_error   TEXT,
+    delivered_at TEXT,
+    answer       TEXT,
+    PRIMARY KEY (id, channel)
+);
+CREATE INDEX outbox_pending ON outbox (next_at) WHERE state = 'pending';
+"];
+
+/// How long another process may hold the database.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The database of a state folder: `state.db`, in WAL mode, each transaction on the disk before it counts.
+#[derive(Debug)]
+pub(super) struct Db {
+    pub(super) connection: Connection,
+    path: PathBuf,
+}
+
+impl Db {
+    /// Opens it, makes it where it is missing, and brings it to the version of this release.
+    pub(super) fn open(path: &Path) -> Result<Self, DbError> {
+        private(path).map_err(|source| DbError::Io { path: path.to_owned(), source })?;
+        let failed = |source| failed(path, source);
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        // The last part of the path alone must be no link: folders above it may be reached by one.
+        let real = fs::canonicalize(path.parent().unwrap_or(path))
+            .map(|folder| folder.join(path.file_name().unwrap_or_default()))
+            .map_err(|source| DbError::Io { path: path.to_owned(), source })?;
+        let mut connection = Connection::open_with_flags(real, flags).map_err(failed)?;
+        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        // Before a byte is written: what a later release made stays as it is.
+        check_version(&connection, path)?;
+        patiently(|| connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))).map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        migrate(&mut connection, path)?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// The error of a statement.
+    pub(super) fn failed(&self, source: rusqlite::Error) -> DbError {
+        failed(&self.path, source)
+    }
+}
+
+fn failed(path: &Path, source: rusqlite::Error) -> DbError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => DbError::Damaged { path, source },
+        _ => DbError::Unusable { path, source },
+    }
+}
+
+/// Makes an empty file for the owner alone; its companions `-wal` and `-shm` get the same mode. A file that is
+/// there is not opened: closing it would drop the locks that this process has on it.
+fn private(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let about = fs::symlink_metadata(path)?;
+    if about.is_file() && about.permissions().mode() & 0o777 != 0o600 {
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// How many migrations a database has seen.
+fn check_version(connection: &Connection, path: &Path) -> Result<usize, DbError> {
+    let found = version(connection).map_err(|source| failed(path, source))?;
+    match usize::try_from(found) {
+        Ok(seen) if seen <= MIGRATIONS.len() => Ok(seen),
+        _ => Err(DbError::Newer { path: path.to_owned(), found, known: MIGRATIONS.len() }),
+    }
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), DbError> {
+    if check_version(connection, path)? == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let failed = |source| failed(path, source);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    // Asked again: another process may have done it in between.
+    for (number, migration) in MIGRATIONS.iter().enumerate().skip(check_version(&transaction, path)?) {
+        transaction.execute_batch(migration).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", number + 1).map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)
+}
+
+/// Going over to WAL is refused at once where somebody else has the database, whatever `busy_timeout` says.
+fn patiently<T>(mut go: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let start = Instant::now();
+    loop {
+        match go() {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && start.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+}

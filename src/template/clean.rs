@@ -1,0 +1,24 @@
+use crate::value::is_steering;
+
+/// A text without what would steer what shows it: control characters but for tabs and line ends, and marks that turn
+/// the direction of writing.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if is_steering(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A value as it stands in HTML, in text and in quoted attributes.
+pub(super) fn escape_html(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '`' => escaped.push_str("&#96;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
