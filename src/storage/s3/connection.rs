@@ -294,8 +294,10 @@ async fn region(s3: &S3) -> Region {
 impl S3 {
     /// Where the bucket is, for people and tools.
     pub(super) fn place(&self) -> String {
-        let host = self.endpoint.as_deref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
-        format!("s3://{}{host}", self.bucket)
+        // Not the endpoint as it stands: somebody may have written a password into it.
+        let origin = self.endpoint.as_deref().and_then(|endpoint| Url::parse(endpoint).ok());
+        let origin = origin.map(|url| format!(" at {}", url.origin().ascii_serialization())).unwrap_or_default();
+        format!("s3://{}{origin}", self.bucket)
     }
 
     /// The connection, made at its first use.

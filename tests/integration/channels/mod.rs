@@ -6,6 +6,8 @@ mod receiver;
 mod services;
 mod webhook;
 
+pub use receiver::{Receiver, certificate, status};
+
 use std::path::PathBuf;
 
 use serde_json::Value as Json;

@@ -4,6 +4,7 @@ mod fault;
 mod faults;
 #[cfg(feature = "peers")]
 mod peers;
+mod settings;
 
 use std::io::Read as _;
 

@@ -13,6 +13,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use rustix::process::{Pid, Signal, kill_process_group};
+use sha2::{Digest as _, Sha256};
 
 use super::{KEYS, archive_of, noise, with_keys};
 use crate::program::{Ended, Tl, events, outcomes};
@@ -335,6 +336,29 @@ fn s3rver() {
     tl.write("data/a", noise(SMALL, 1));
     let ended = deliver(&tl, &s3rver, "vault", &Order { level: "presence", ..ORDER });
     assert!(ended.code == 0 && outcomes(&events(&ended.stdout)).iter().all(|(_, outcome)| outcome == "success"));
+
+    // What another client sends with its checksum behind the bytes is stored with its framing, and a success.
+    let content = noise(SMALL, 3);
+    tl.write("content", &content);
+    RUNTIME.block_on(async {
+        let body = aws_sdk_s3::primitives::ByteStream::from_path(tl.file("content")).await.unwrap();
+        s3rver.client().put_object().bucket("vault").key("framed").body(body).send().await.unwrap();
+    });
+    let digest: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    for level in ["presence", "content"] {
+        tl.write(
+            "v.yaml",
+            format!(
+                "version: 1\nname: test\nstores:\n  cloud: {{ uses: s3, with: {{ bucket: vault, endpoint: '{}', region: us-east-1, \
+                 path-style: true, allow-private: true }} }}\nstages:\n  prove:\n    uses: verify\n    with: {{ level: {level}, \
+                 object: {{ store: cloud, key: framed, uri: x, size: {SMALL}, digest: 'sha256:{digest}' }} }}\n",
+                s3rver.endpoint()
+            ),
+        );
+        let ended = with_keys(&tl, &["run", "v.yaml", "--reporter", "json"], s3rver.keys);
+        let found = crate::program::error_of(&events(&ended.stdout), "prove");
+        assert_eq!((ended.code, found.as_str()), (4, "TL0641"), "{ended:#?}");
+    }
 }
 
 /// The example, as its comments say to run it.
