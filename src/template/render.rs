@@ -137,10 +137,10 @@ mod tests {
         write("main.hbs", "{{> head-1}}\r\n{{#if audit}}{{> foot}}{{/if}}");
         assert!(matches!(fill(), Err(Error::Read { .. })));
         write("head-1.hbs", "{{pipeline}} ");
-        write("foot.hbs", "{{> head-1}}{{audit.size}}");
+        write("foot.hbs", "{{> head-1}}{{audit.sume}}");
         assert_eq!(fill().unwrap(), "orders orders 12");
-        write("foot.hbs", "{{> head-1}}\n{{audit.siz}}");
-        assert_eq!(fill().unwrap_err().to_string(), "`foot.hbs`, line 2: there is no `audit.siz`");
+        write("foot.hbs", "{{> head-1}}\n{{audit.sum}}");
+        assert_eq!(fill().unwrap_err().to_string(), "`foot.hbs`, line 2: there is no `audit.sum`");
         for (foot, head) in [
             ("{{> foot}}", ""),
             ("{{> head-1}}", "{{> foot}}"),
