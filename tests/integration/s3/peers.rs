@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{KEYS, archive_of, noise, with_keys};
 use crate::program::{Ended, Tl, events, outcomes};
+use crate::tree;
 
 /// A server that runs, until it is dropped.
 struct Peer {
@@ -307,6 +308,49 @@ fn seaweedfs() {
     let wrong = Order { keys: Some((KEYS.0, "another")), ..ORDER };
     assert_eq!(code(&deliver(&tl, &weed, "plain", &wrong)), (12, "TL0646".to_owned()));
     assert_eq!(code(&deliver(&tl, &weed, "missing", &ORDER)), (10, "TL0653".to_owned()));
+}
+
+/// Sealed and sent, fetched again, and opened: nothing of the tree is lost on the way.
+#[test]
+fn the_odd_tree_goes_there_and_comes_back() {
+    assert!(tree::is_root(), "owners, devices and set-uid bits can be restored by root alone");
+    let weed = Weed::start();
+    weed.create_bucket("vault", true, false);
+    let tl = Tl::new();
+    // Not on a tmpfs: it may lack extended attributes.
+    let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let data = root.path().join("data");
+    tree::build(&data, 10_000);
+    let before = tree::snapshot(&data);
+    tl.ok(&["key", "new", "-o", "identity.txt", "--recipients", "recipients.txt"]);
+    tl.write(
+        "p.yaml",
+        format!(
+            "version: 1\nname: test\nstores:\n  cloud: {{ uses: s3, with: {{ bucket: vault, endpoint: '{}', region: us-east-1, \
+             path-style: true, allow-private: true, part-size: 5MiB }} }}\n  near: {{ uses: dir, with: {{ path: near, create: true \
+             }} }}\nstages:\n  collect: {{ uses: archive, with: {{ sources: ['{}'] }} }}\n  seal: {{ needs: collect, uses: \
+             encrypt, with: {{ artifact: '${{{{ needs.collect.outputs.artifact }}}}', recipients-file: recipients.txt }} }}\n  \
+             deliver: {{ needs: seal, uses: upload, with: {{ artifact: '${{{{ needs.seal.outputs.artifact }}}}', store: cloud, \
+             key: odd }} }}\n  prove: {{ needs: deliver, uses: verify, with: {{ object: '${{{{ needs.deliver.outputs.object \
+             }}}}' }} }}\n  fetch: {{ needs: prove, uses: download, with: {{ store: cloud, key: odd }} }}\n  keep: {{ needs: \
+             fetch, uses: upload, with: {{ artifact: '${{{{ needs.fetch.outputs.artifact }}}}', store: near, key: odd }} }}\n",
+            weed.endpoint(),
+            data.display()
+        ),
+    );
+    let ended = with_keys(&tl, &["run", "p.yaml"], weed.keys);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!(std::fs::read(tl.file("near/odd")).unwrap(), weed.bytes("vault", "odd"));
+    let back = root.path().join("back");
+    std::fs::create_dir(&back).unwrap();
+    let line = format!(
+        "{} open -i identity.txt near/odd | tar --xattrs --xattrs-include='*' --same-owner --warning=no-timestamp -xpf - -C '{}'",
+        env!("CARGO_BIN_EXE_tl"),
+        back.display()
+    );
+    let opened = Command::new("bash").args(["-eo", "pipefail", "-c", &line]).current_dir(tl.path()).status().unwrap();
+    assert!(opened.success());
+    tree::compare(&before, &tree::snapshot(&back.join(data.strip_prefix("/").unwrap())));
 }
 
 /// Its checksums of objects in parts are those of something else: what it says of itself is held against it.
