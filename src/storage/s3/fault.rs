@@ -192,14 +192,15 @@ fn unanswered(error: &(dyn StdError + 'static)) -> Fault {
     });
     let class = if has("certificate") {
         Class::Untrusted
-    } else if has("credentials") {
+    } else if has("credential") {
         Class::Denied
     } else if no_connection || has("dns error") || has("failed to lookup") {
         Class::Unreachable
     } else {
         Class::Transient
     };
-    Fault::new(class, plain(&texts.last().cloned().unwrap_or_default()))
+    let last = plain(&texts.last().cloned().unwrap_or_default());
+    Fault::new(class, if class == Class::Denied { format!("there are no credentials: {last}") } else { last })
 }
 
 fn class(status: u16, code: &str, has_region: bool) -> Class {

@@ -109,6 +109,9 @@ fn credentials_come_from_each_place() {
         let ended = ended(&mut command);
         assert_eq!(ended.code, expected, "{settings}, {env_id:?}, {env_secret:?}: {ended:#?}");
         assert!(!ended.stdout.contains(KEYS.1) && !ended.stderr.contains(KEYS.1));
+        if settings.contains("nobody") {
+            assert_eq!(error_of(&events(&ended.stdout), "deliver"), "TL0646", "it is not tried again and again");
+        }
     }
 }
 
