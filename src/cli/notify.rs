@@ -61,7 +61,8 @@ fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output:
 
 fn flush(state: &StateDir, all: bool, json: bool, output: &mut Output) -> Done {
     let flushed = run::flush(state, all)?;
-    let failed = flushed.left > 0 || flushed.tried.iter().any(|tried| tried.error.is_some());
+    let failed =
+        flushed.left > 0 || !flushed.problems.is_empty() || flushed.tried.iter().any(|tried| tried.error.is_some());
     if json {
         output.json(&serde_json::to_value(&flushed).unwrap_or(Json::Null));
         return Ok(u8::from(failed));

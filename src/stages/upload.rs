@@ -9,7 +9,7 @@ use super::artifact::ArtifactRef;
 use super::reading::Metered;
 use super::{Context, Expected, Flow, Severity, Stage};
 use crate::diagnostic::{Diagnostic, Result};
-use crate::storage::{Body, Checksums, Lock, LockMode, Order};
+use crate::storage::{Body, Checksums, Error, Lock, LockMode, Order};
 use crate::value::{Duration, ObjectKey};
 
 /// Settings of `upload`.
@@ -115,9 +115,14 @@ impl Stage for Upload {
         let stored = match store.put(&key, &mut body, &order) {
             Ok(stored) => stored,
             Err(error) => {
+                let is_left_open = matches!(error, Error::LeftOpen { .. });
                 let error = Diagnostic::from(error);
                 context.record("upload.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
-                return Err(context.cancel.check().err().unwrap_or(error));
+                let Err(stopped) = context.cancel.check() else { return Err(error) };
+                if is_left_open {
+                    context.warn(error);
+                }
+                return Err(stopped);
             }
         };
         // What verification compares with is the source's own digest, not what the store says it wrote.

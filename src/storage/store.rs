@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
 use super::{Dir, Error, S3};
@@ -16,7 +16,15 @@ use crate::value::{Digest, Kind, ObjectKey, schema_of};
 pub static KINDS: &[Kind<dyn Store>] = &[kind::<Dir>("dir"), kind::<S3>("s3")];
 
 const fn kind<K: Store + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Store> {
-    Kind { name, schema: schema_of::<K>, build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)) }
+    Kind {
+        name,
+        schema: schema_of::<K>,
+        build: |settings| {
+            let store = serde_json::from_value::<K>(settings)?;
+            store.check().map_err(serde_json::Error::custom)?;
+            Ok(Box::new(store))
+        },
+    }
 }
 
 /// Bytes on their way into a store.
@@ -139,6 +147,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The bytes of an object, as they are stored now: not from a cache where that can be helped. Where the store keeps
     /// a checksum of the whole, the reader fails at the end ([`std::io::ErrorKind::InvalidData`]) if it is another.
     fn get(&self, key: &ObjectKey, version: Option<&str>, stopped: &Stopped) -> Result<Box<dyn Read + Send>, Error>;
+
+    /// What is wrong with the settings, beyond their schema. The answer holds no secret.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Finds out what can be done here, by trying, and leaves nothing behind.
     fn probe(&self) -> Vec<Trial>;

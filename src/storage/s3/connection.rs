@@ -1,5 +1,7 @@
 use std::env;
+use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -20,14 +22,18 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::runtime::Runtime;
 use url::{Host, Url};
 
 use super::checksum::Algorithm;
 use super::fault::{Class, Fault};
-use super::settings::{Choice, S3};
+use super::part::{LARGEST, SMALLEST};
+use super::settings::{Choice, S3, Sse};
 use crate::storage::Error;
-use crate::value::{Secret, is_public};
+use crate::value::{ObjectKey, Secret, is_public};
 
 /// S3 closes idle connections after about 20 seconds; one that is used in that moment fails.
 const IDLE: Duration = Duration::from_secs(15);
@@ -81,7 +87,6 @@ impl Connection {
     /// Finds credentials and region, and prepares a client. Nothing is sent to the store yet.
     pub(super) async fn new(s3: &S3, uri: &str) -> Result<Self, Error> {
         let settings = |why: String, help| Error::Settings { uri: uri.to_owned(), why, help };
-        check_endpoint(s3).map_err(|why| settings(why, "see `endpoint` and `allow-private` in README"))?;
         let http = http_client(s3).map_err(|why| settings(why, "see `ca-certificate`"))?;
         let found = credentials(s3, &http).await;
         let (credentials, renewable) = found.map_err(|why| Error::NoCredentials { uri: uri.to_owned(), why })?;
@@ -196,42 +201,79 @@ impl ResolveDns for Resolver {
     }
 }
 
-/// What can be told of an endpoint without asking anybody.
-fn check_endpoint(s3: &S3) -> Result<(), String> {
-    let Some(endpoint) = &s3.endpoint else { return Ok(()) };
-    let url = Url::parse(endpoint).map_err(|error| format!("the endpoint is not a URL: {error}"))?;
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        return Err("an endpoint holds no user, password or query".to_owned());
+impl S3 {
+    /// What can be told of the settings without asking anybody.
+    pub(super) fn check_settings(&self) -> Result<(), String> {
+        let is_bucket = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if self.bucket.len() < 3 || self.bucket.starts_with('.') || !self.bucket.chars().all(is_bucket) {
+            return Err(format!("`{}` cannot be the name of a bucket", self.bucket.escape_debug()));
+        }
+        if !self.prefix.trim_matches('/').is_empty() {
+            let prefix: Result<ObjectKey, _> = self.prefix.trim_matches('/').parse();
+            prefix.map_err(|error| format!("`prefix`: {error}"))?;
+        }
+        if !(SMALLEST..=LARGEST).contains(&self.part_size.get()) {
+            return Err(format!("`part-size` is {}, and S3 takes parts from 5MiB to 5GiB", self.part_size));
+        }
+        if self.request_timeout.get().is_zero() || self.minimum_speed.get() == 0 {
+            return Err("`request-timeout` and `minimum-speed` must be more than nothing".to_owned());
+        }
+        if self.kms_key_id.is_some() && self.sse != Some(Sse::Kms) {
+            return Err("`kms-key-id` needs `sse: kms`".to_owned());
+        }
+        if self.profile.is_some() && (self.access_key_id.is_some() || self.secret_access_key.is_some()) {
+            return Err("`profile` excludes `access-key-id` and `secret-access-key`".to_owned());
+        }
+        if self
+            .storage_class
+            .as_ref()
+            .is_some_and(|class| !class.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+        {
+            return Err("`storage-class` is a word such as `STANDARD_IA`".to_owned());
+        }
+        self.check_endpoint()
     }
-    let address = match url.host() {
-        None => return Err("the endpoint names no host".to_owned()),
-        Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-        Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-        Some(Host::Domain(_)) => None,
-    };
-    if s3.allow_private {
-        return Ok(());
+
+    fn check_endpoint(&self) -> Result<(), String> {
+        let Some(endpoint) = &self.endpoint else { return Ok(()) };
+        let url = Url::parse(endpoint).map_err(|error| format!("the endpoint is not a URL: {error}"))?;
+        let is_plain = url.username().is_empty() && url.password().is_none();
+        if !is_plain || url.query().is_some() || url.fragment().is_some() {
+            return Err("an endpoint holds no user, password, query or fragment".to_owned());
+        }
+        let address = match url.host() {
+            None => return Err("the endpoint names no host".to_owned()),
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            Some(Host::Domain(_)) => None,
+        };
+        match address {
+            _ if self.allow_private => Ok(()),
+            _ if url.scheme() != "https" => Err("an endpoint without TLS needs `allow-private: true`".to_owned()),
+            Some(address) if !is_public(address) => {
+                Err(format!("{address} is private and needs `allow-private: true`"))
+            }
+            _ => Ok(()),
+        }
     }
-    if url.scheme() != "https" {
-        return Err("an endpoint without TLS needs `allow-private: true`".to_owned());
+}
+
+/// The certificates of a PEM file, of which each can be used.
+fn certificates(path: &Path) -> Result<Vec<u8>, String> {
+    let wrong = |reason: &dyn fmt::Display| format!("`{}`: {reason}", path.display());
+    let pem = std::fs::read(path).map_err(|error| wrong(&format!("it cannot be read: {error}")))?;
+    let mut trusted = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| wrong(&error))?;
+        trusted.add(certificate).map_err(|error| wrong(&error))?;
     }
-    match address {
-        Some(address) if !is_public(address) => Err(format!("{address} is private and needs `allow-private: true`")),
-        _ => Ok(()),
-    }
+    if trusted.is_empty() { Err(wrong(&"it holds no PEM certificate")) } else { Ok(pem) }
 }
 
 fn http_client(s3: &S3) -> Result<SharedHttpClient, String> {
     let trust = match &s3.ca_certificate {
         None => TrustStore::default(),
-        Some(path) => {
-            let path = path.as_path();
-            let pem = std::fs::read(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
-            if !pem.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
-                return Err(format!("`{}` holds no PEM certificate", path.display()));
-            }
-            TrustStore::empty().with_pem_certificate(pem)
-        }
+        Some(path) => TrustStore::empty().with_pem_certificate(certificates(path.as_path())?),
     };
     let tls = TlsContext::builder().with_trust_store(trust).build().map_err(|error| error.to_string())?;
     Ok(aws_smithy_http_client::Builder::new()
@@ -252,9 +294,6 @@ fn field(given: Option<&Secret>, variable: &str) -> Option<Secret> {
 async fn credentials(s3: &S3, http: &SharedHttpClient) -> Result<(SharedCredentialsProvider, bool), String> {
     let sources = ProviderConfig::default().with_http_client(http.clone());
     if let Some(profile) = &s3.profile {
-        if s3.access_key_id.is_some() || s3.secret_access_key.is_some() {
-            return Err("`profile` and `access-key-id` or `secret-access-key` exclude each other".to_owned());
-        }
         let provider = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&sources).build();
         return Ok((SharedCredentialsProvider::new(provider), true));
     }

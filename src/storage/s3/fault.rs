@@ -130,7 +130,12 @@ where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
-        let Some(response) = error.raw_response() else { return unanswered(&error) };
+        let Some(response) = error.raw_response() else {
+            let fault = unanswered(&error);
+            // It was never sent: a value that no header can hold, and will not the next time.
+            let is_unfit = matches!(error, SdkError::ConstructionFailure(_)) && fault.class == Class::Transient;
+            return if is_unfit { fault.seen_as(Class::Wrong) } else { fault };
+        };
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).map(str::to_owned);
         let region = header("x-amz-bucket-region");
@@ -194,6 +199,9 @@ fn unanswered(error: &(dyn StdError + 'static)) -> Fault {
         Class::Untrusted
     } else if has("credential") {
         Class::Denied
+    } else if has("InvalidContentType") {
+        // No TLS is spoken there.
+        Class::Wrong
     } else if no_connection || has("dns error") || has("failed to lookup") {
         Class::Unreachable
     } else {

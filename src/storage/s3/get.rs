@@ -45,11 +45,11 @@ struct Window {
 }
 
 /// Which bytes: of this version, and of no other.
-struct Source {
-    bucket: String,
-    key: String,
-    version: Option<String>,
-    etag: Option<String>,
+pub(super) struct Source {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) version: Option<String>,
+    pub(super) etag: Option<String>,
 }
 
 impl S3 {
@@ -157,7 +157,13 @@ impl Drop for Reader {
 }
 
 /// One request: the bytes, all of them.
-async fn window(client: Client, source: Arc<Source>, from: u64, length: u64, whole: u64) -> Result<Bytes, Fault> {
+pub(super) async fn window(
+    client: Client,
+    source: Arc<Source>,
+    from: u64,
+    length: u64,
+    whole: u64,
+) -> Result<Bytes, Fault> {
     let request = client.get_object().bucket(&source.bucket).key(&source.key).set_version_id(source.version.clone());
     let request = request.set_if_match(source.etag.clone());
     // Not every server knows ranges; most objects fit into one window.

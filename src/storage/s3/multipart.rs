@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
@@ -80,6 +80,7 @@ impl S3 {
         let began = Instant::now();
         let mut pace = Pace::new(&write.connection, &write.order.stopped);
         let mut may_be_left = false;
+        let patient = patient(&write.order.stopped);
         loop {
             let algorithm = write.connection.algorithm();
             let (named, kind) = match algorithm {
@@ -94,7 +95,7 @@ impl S3 {
                     .set_checksum_type(kind.clone())
                     .send()
             };
-            match write.connection.once(0, &write.order.stopped, send).await {
+            match write.connection.once(0, &patient, send).await {
                 Ok(answer) => {
                     let opaque = is_opaque(answer.server_side_encryption()) || self.sse == Some(Sse::Kms);
                     let id = answer.upload_id().filter(|id| !id.is_empty()).map(str::to_owned);
@@ -286,6 +287,16 @@ impl S3 {
             }
         }
     }
+}
+
+/// Somebody who is stopped, and waits a little longer: an upload that was begun can only be taken back by its id, and
+/// that is in the answer.
+fn patient(stopped: &Stopped) -> Stopped {
+    let (stopped, since) = (Arc::clone(stopped), Mutex::new(None::<Instant>));
+    Arc::new(move || {
+        let mut since = since.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped() && since.get_or_insert_with(Instant::now).elapsed() >= ABORT
+    })
 }
 
 /// Parts on their way, in order.

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::primitives::AggregatedBytes;
 use aws_sdk_s3::types::{BucketVersioningStatus, ObjectLockEnabled};
 
 use super::S3;
 use super::checksum::Algorithm;
 use super::connection::{Connection, runtime};
 use super::fault::{Class, Fault};
+use super::get::{Source, window};
 use super::stat::{md5_of, stat, version};
 use crate::storage::{Error, Stopped, Trial, TrialResult};
 
@@ -164,13 +164,12 @@ impl Trials<'_> {
             Ok(None) => self.say("checksums", TrialResult::Failed, "the object that was written is not there"),
             Err(fault) => self.say("checksums", TrialResult::Unknown, fault.to_string()),
         }
-        let send = |client: Client| client.get_object().bucket(&self.s3.bucket).key(&self.key).send();
-        let read = match self.connection.call(0, &self.never, send).await {
-            Ok(answer) => match answer.body.collect().await.map(AggregatedBytes::into_bytes) {
-                Ok(bytes) if bytes == BYTES => (TrialResult::Yes, "every byte came back".to_owned()),
-                Ok(_) => (TrialResult::Failed, "other bytes came back".to_owned()),
-                Err(error) => (TrialResult::Failed, error.to_string()),
-            },
+        let source = Source { bucket: self.s3.bucket.clone(), key: self.key.clone(), version: None, etag: None };
+        let (source, length) = (Arc::new(source), BYTES.len() as u64);
+        let read = |client: Client| window(client, Arc::clone(&source), 0, length, length);
+        let read = match self.connection.call(length, &self.never, read).await {
+            Ok(bytes) if bytes == BYTES => (TrialResult::Yes, "every byte came back".to_owned()),
+            Ok(_) => (TrialResult::Failed, "other bytes came back".to_owned()),
             Err(fault) => (TrialResult::Failed, fault.to_string()),
         };
         self.say("read", read.0, read.1);

@@ -9,7 +9,7 @@ use super::S3;
 use super::checksum::{Algorithm, Sum};
 use super::connection::{Connection, runtime};
 use super::fault::{Class, Fault};
-use super::part::{LARGEST, Part, Parts, SMALLEST, part_size};
+use super::part::{Part, Parts, part_size};
 use super::retry::Pace;
 use super::settings::Sse;
 use super::stat::{TOKEN, bare, is_opaque, md5_of, stat, version};
@@ -124,10 +124,6 @@ impl S3 {
     pub(super) fn upload(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
         let uri = self.uri(key);
         let target = self.part_size.get();
-        if !(SMALLEST..=LARGEST).contains(&target) {
-            let why = format!("`part-size` is {}, and S3 takes parts from 5MiB to 5GiB", self.part_size);
-            return Err(Error::Settings { uri, why, help: "change `part-size` in the store" });
-        }
         let token = ulid::Ulid::new().to_string();
         let write = Write {
             connection: self.connect()?,

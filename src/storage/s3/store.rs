@@ -17,6 +17,10 @@ impl Store for S3 {
         }
     }
 
+    fn check(&self) -> Result<(), String> {
+        self.check_settings()
+    }
+
     fn put(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
         self.upload(key, body, order)
     }

@@ -94,7 +94,7 @@ fn credentials_come_from_each_place() {
         (String::new(), id, secret, 0),
         (", profile: mine".to_owned(), Some("AKIAANOTHERANOTHERAN"), Some("wrong"), 0),
         (String::new(), Some("AKIAANOTHERANOTHERAN"), secret, 12),
-        (format!(", profile: mine, {own}"), None, None, 12),
+        (format!(", profile: mine, {own}"), None, None, 2),
         (", profile: nobody".to_owned(), id, secret, 12),
         (format!(", {own}"), None, None, 12),
         (format!(", {key}"), None, None, 12),
@@ -142,7 +142,8 @@ fn a_certificate_is_trusted_where_the_file_says_so() {
     let server = Receiver::with_tls(vec![status("403 Forbidden", "", "")], &certificate, &key);
     let endpoint = format!("https://localhost:{}", server.port);
     let tl = Tl::new();
-    tl.write("ca.pem", &certificate).write("other.pem", &other).write("none.pem", "no certificate");
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    tl.write("ca.pem", &certificate).write("other.pem", &other).write("none.pem", "none").write("broken.pem", broken);
     let reached = doctor(&tl, "plain", &endpoint, ", allow-private: true, ca-certificate: ca.pem");
     assert!(reached.stdout.contains("unknown  reach"), "{}", reached.stdout);
     assert!(!server.requests().is_empty(), "the endpoint of the file is the one that is asked");
@@ -151,6 +152,7 @@ fn a_certificate_is_trusted_where_the_file_says_so() {
         (", allow-private: true", "certificate"),
         (", allow-private: true, ca-certificate: other.pem", "certificate"),
         (", allow-private: true, ca-certificate: none.pem", "holds no PEM certificate"),
+        (", allow-private: true, ca-certificate: broken.pem", "broken.pem"),
         (", allow-private: true, ca-certificate: absent.pem", "cannot be read"),
         (", ca-certificate: ca.pem", "private address"),
     ] {
@@ -172,14 +174,19 @@ fn settings_that_cannot_work_are_named_before_anything_is_sent() {
         ("https://127.0.0.1:1".to_owned(), "", "127.0.0.1 is private"),
         ("https://[::1]:1".to_owned(), "", "::1 is private"),
         ("https://user:word@s3.example.org".to_owned(), "", "holds no user"),
+        ("https://s3.example.org/#here".to_owned(), "", "query or fragment"),
+        (server.endpoint(), ", allow-private: true, minimum-speed: 0B", "more than nothing"),
+        (server.endpoint(), ", allow-private: true, kms-key-id: k", "needs `sse: kms`"),
+        (server.endpoint(), ", allow-private: true, prefix: ../x", "`prefix`"),
+        (server.endpoint(), r#", allow-private: true, storage-class: "A\nB""#, "`storage-class`"),
         (server.endpoint(), ", allow-private: true, part-size: 1MiB", "from 5MiB to 5GiB"),
         (server.endpoint(), ", allow-private: true, part-size: 6GiB", "from 5MiB to 5GiB"),
     ] {
         tl.write("p.yaml", pipeline("plain", &endpoint, more));
         let ended = ended(with_env(&mut aws(&tl, &["run", "p.yaml", "--reporter", "json"])));
-        assert!(ended.code == 1 && ended.stdout.contains("TL0648"), "{more} {endpoint}: {ended:#?}");
-        assert!(!ended.stdout.contains("word@"), "{ended:#?}");
+        assert!(ended.code == 2 && ended.stdout.contains("TL0606"), "{more} {endpoint}: {ended:#?}");
         assert!(ended.stdout.contains(says), "{says}: {ended:#?}");
     }
     assert!(server.requests().is_empty());
+    assert!(!tl.ok(&["audit", "show", "--json"]).stdout.contains("word@"), "a password was put on record");
 }
