@@ -137,7 +137,7 @@ mod tests {
         write("main.hbs", "{{> head-1}}\r\n{{#if audit}}{{> foot}}{{/if}}");
         assert!(matches!(fill(), Err(Error::Read { .. })));
         write("head-1.hbs", "{{pipeline}} ");
-        write("foot.hbs", "{{> head-1}}{{audit.sume}}");
+        write("foot.hbs", "{{> head-1}}{{audit.size}}");
         assert_eq!(fill().unwrap(), "orders orders 12");
         write("foot.hbs", "{{> head-1}}\n{{audit.sum}}");
         assert_eq!(fill().unwrap_err().to_string(), "`foot.hbs`, line 2: there is no `audit.sum`");
