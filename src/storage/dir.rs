@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::error::with_causes;
 use super::{Body, Checksums, Error, Order, Stat, Stopped, Store, Stored, Trial, TrialResult};
 use crate::value::{Digest, FilePath, ObjectKey, hex, parse_sha256};
 
@@ -128,11 +129,6 @@ impl Store for Dir {
 
 fn kept(sha256: Option<[u8; 32]>) -> Checksums {
     sha256.map(|sha256| ("sha256".to_owned(), hex(&sha256))).into_iter().collect()
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl Dir {

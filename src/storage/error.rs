@@ -218,3 +218,9 @@ impl Error {
         )
     }
 }
+
+/// An error and what caused it, on one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

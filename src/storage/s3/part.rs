@@ -101,8 +101,7 @@ impl Part {
 pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
     /// Dropped with it, which lets the next part in.
-    #[allow(dead_code, reason = "it is held, not read")]
-    share: Option<SemaphorePermit<'static>>,
+    _share: Option<SemaphorePermit<'static>>,
 }
 
 static SHARES: Semaphore = Semaphore::const_new(BUDGET);
@@ -116,17 +115,19 @@ impl Buffer {
         let share = runtime(uri)?
             .block_on(SHARES.acquire_many(shares))
             .map_err(|closed| Error::from_io(uri, io::Error::other(closed)))?;
-        let mut buffer = Self::new(size);
-        buffer.share = Some(share);
-        Ok(buffer)
+        Ok(Self::with(size, Some(share)))
     }
 
     pub(super) fn new(size: u64) -> Self {
+        Self::with(size, None)
+    }
+
+    fn with(size: u64, share: Option<SemaphorePermit<'static>>) -> Self {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = free.iter().position(|bytes| bytes.capacity() >= size);
         let bytes = fitting.map_or_else(|| Vec::with_capacity(size), |at| free.swap_remove(at));
-        Self { bytes, share: None }
+        Self { bytes, _share: share }
     }
 }
 

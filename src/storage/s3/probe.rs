@@ -9,6 +9,7 @@ use super::connection::{Connection, runtime};
 use super::fault::{Class, Fault};
 use super::get::{Source, window};
 use super::stat::{md5_of, stat, version};
+use crate::storage::error::with_causes;
 use crate::storage::{Error, Stopped, Trial, TrialResult};
 
 const BYTES: &[u8] = b"tl doctor was here, and takes this away again\n";
@@ -26,8 +27,7 @@ impl S3 {
     pub(super) fn trials(&self) -> Vec<Trial> {
         let uri = self.place();
         let failed = |error: Error| {
-            let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-            let detail = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+            let detail = with_causes(&error);
             vec![Trial { what: "reach", result: TrialResult::Failed, detail }]
         };
         let connection = match self.connect() {
