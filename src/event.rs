@@ -83,6 +83,9 @@ pub enum What {
     StageStarted {
         /// Which stage.
         stage: String,
+        /// Which of its instances, by its values in the matrix.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
         /// What it does, such as `upload`.
         kind: String,
         /// Counted from 1.
@@ -92,6 +95,9 @@ pub enum What {
     StageProgress {
         /// Which stage.
         stage: String,
+        /// Which of its instances, by its values in the matrix.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
         /// Bytes handled.
         bytes: u64,
     },
@@ -99,6 +105,9 @@ pub enum What {
     StageOutput {
         /// Which stage.
         stage: String,
+        /// Which of its instances, by its values in the matrix.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
         /// Where it wrote.
         stream: Stream,
         /// The line, without its end.
@@ -108,6 +117,9 @@ pub enum What {
     StageWarning {
         /// Which stage.
         stage: String,
+        /// Which of its instances, by its values in the matrix.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
         /// What.
         warning: Diagnostic,
     },
@@ -115,6 +127,9 @@ pub enum What {
     StageRetrying {
         /// Which stage.
         stage: String,
+        /// Which of its instances, by its values in the matrix.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
         /// The attempt that failed.
         attempt: u32,
         /// How long until the next one.
@@ -122,10 +137,13 @@ pub enum What {
         /// Why it failed.
         error: Diagnostic,
     },
-    /// A stage ended; exactly one for each stage.
+    /// A stage ended; exactly one for each stage, and one for each of its instances before it.
     StageEnded {
         /// Which stage.
         stage: String,
+        /// Which of its instances, by its values in the matrix.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
         /// How.
         outcome: Outcome,
         /// How long it took, retries included.
@@ -180,6 +198,9 @@ pub enum What {
 impl What {
     /// Replaces every text that may come from outside, by `mask`.
     pub fn mask(&mut self, mask: &dyn Fn(&str) -> String) {
+        if let Some(instance) = self.instance_mut() {
+            *instance = mask(instance);
+        }
         match self {
             Self::StageOutput { line, .. } => *line = mask(line),
             Self::StageWarning { warning: error, .. } | Self::StageRetrying { error, .. } | Self::Problem { error } => {
@@ -207,6 +228,21 @@ impl What {
             | Self::StageStarted { .. }
             | Self::StageProgress { .. }
             | Self::Checkpoint { .. } => {}
+        }
+    }
+}
+
+impl What {
+    /// What an instance is called comes from its values, which may come from outside.
+    fn instance_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::StageStarted { instance, .. }
+            | Self::StageProgress { instance, .. }
+            | Self::StageOutput { instance, .. }
+            | Self::StageWarning { instance, .. }
+            | Self::StageRetrying { instance, .. }
+            | Self::StageEnded { instance, .. } => instance.as_mut(),
+            _ => None,
         }
     }
 }

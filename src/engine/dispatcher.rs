@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,19 +6,17 @@ use serde_json::{Map, Value as Json, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::worker::{Ended, Policy, Report, Results, StageResult, Work, work};
-use crate::diagnostic::{Diagnostic, Kind};
+use super::end::End;
+use super::worker::{Ended, Instance, Policy, Report, Results, StageResult, Work, work};
+use crate::diagnostic::Diagnostic;
 use crate::event::{Outcome, What};
-use crate::graph::{Decision, Machine, Plan};
+use crate::graph::{Decision, Job, Machine, Plan};
 use crate::stages::{Cancel, Meter, Stop, Told};
 
 /// Progress is told this often.
 const TICK: Duration = Duration::from_millis(200);
 /// What workers may say before they have to wait.
 const WAITING_REPORTS: usize = 1_024;
-
-/// The code of a stage that had nothing to do.
-const SKIP: &str = crate::stages::SKIP;
 
 /// What became of a run's stages.
 #[derive(Debug)]
@@ -41,13 +39,29 @@ pub struct Engine<W> {
     machine: Machine,
     results: Arc<Results>,
     reports: mpsc::Sender<Report>,
-    active: HashMap<usize, Active>,
-    begun: Vec<Option<Instant>>,
-    warned: Vec<bool>,
+    active: HashMap<Job, Active>,
+    /// The instances of each stage that has some, with what each gave.
+    instances: HashMap<usize, Vec<(Instance, Option<Json>)>>,
+    begun: HashMap<Which, Instant>,
+    warned: HashSet<Which>,
     finished: Vec<Option<Outcome>>,
+    finished_instances: HashMap<Which, Outcome>,
     errors: Vec<(usize, Diagnostic)>,
     stopped: Option<Stop>,
     record_error: Option<Diagnostic>,
+}
+
+/// A stage, or an instance of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Which {
+    stage: usize,
+    instance: Option<usize>,
+}
+
+impl From<usize> for Which {
+    fn from(stage: usize) -> Self {
+        Self { stage, instance: None }
+    }
 }
 
 struct Active {
@@ -75,9 +89,11 @@ impl<W: Work> Engine<W> {
             results: Arc::default(),
             reports,
             active: HashMap::new(),
-            begun: vec![None; count],
-            warned: vec![false; count],
+            instances: HashMap::new(),
+            begun: HashMap::new(),
+            warned: HashSet::new(),
             finished: vec![None; count],
+            finished_instances: HashMap::new(),
             errors: Vec::new(),
             stopped: None,
             record_error: None,
@@ -125,9 +141,18 @@ impl<W: Work> Engine<W> {
     fn decide(&mut self) -> bool {
         while let Some(decision) = self.machine.next_decision() {
             match decision {
-                Decision::Start(unit) => self.start(unit),
+                Decision::Start(job) => self.start(job),
                 Decision::Evaluate(stage) => self.evaluate(stage),
-                Decision::End { stage, outcome, reason } => self.end(stage, outcome, Map::new(), Some(reason), None),
+                Decision::Expand(stage) => self.expand(stage),
+                Decision::Stop(job) => {
+                    if let Some(active) = self.active.get(&job) {
+                        active.cancel.stop(Stop::Sibling);
+                    }
+                }
+                Decision::End { stage, instance, outcome, reason } => {
+                    self.end(Which { stage, instance }, End::without_run(outcome, reason));
+                }
+                Decision::Complete { stage, outcome } => self.complete(stage, outcome),
                 Decision::Finish => return true,
             }
         }
@@ -141,30 +166,81 @@ impl<W: Work> Engine<W> {
             Err(error) => {
                 // An `if` without a value is a failure of its stage, not a silent "no".
                 self.machine.failed(stage);
-                self.end(stage, Outcome::Failure, Map::new(), None, Some(error));
+                self.end(stage.into(), End::failed(error));
             }
         }
     }
 
-    fn start(&mut self, unit: usize) {
-        let stages = self.plan.units[unit].stages.clone();
-        for &stage in &stages {
-            self.begun[stage] = Some(Instant::now());
-            self.note("stage.started", stage, json!({ "stage": self.plan.stages[stage].name }));
+    fn expand(&mut self, stage: usize) {
+        match self.work.expand(stage, &self.results) {
+            Ok(expansion) => {
+                let strategy = self.plan.stages[stage].stage.strategy.as_ref();
+                let most = strategy.and_then(|strategy| strategy.max_parallel).map(|most| usize::from(most.get()));
+                let fail_fast = strategy.is_some_and(|strategy| strategy.fail_fast);
+                let count = expansion.instances.len();
+                self.begun.insert(stage.into(), Instant::now());
+                self.instances.insert(stage, expansion.instances.into_iter().map(|one| (one, None)).collect());
+                self.machine.expanded(stage, count, most, fail_fast, &expansion.skipped);
+            }
+            Err(error) => {
+                self.machine.failed(stage);
+                self.end(stage.into(), End::failed(error));
+            }
         }
-        let last = self.plan.policy(unit);
-        let policy =
-            Policy { stages, retry: last.retry.clone(), timeout: last.timeout.map(crate::value::Duration::get) };
+    }
+
+    /// All instances of a stage have ended: what they gave is a list for each output, `null` where one gave nothing.
+    fn complete(&mut self, stage: usize, outcome: Outcome) {
+        let given = self.instances.get(&stage).map(Vec::as_slice).unwrap_or_default();
+        let list = |name: &String| {
+            let values = given.iter().map(|(_, outputs)| outputs.as_ref().map_or(Json::Null, |all| all[name].clone()));
+            (name.clone(), Json::Array(values.collect()))
+        };
+        let outputs = self.plan.stages[stage].outputs.iter().map(list).collect();
+        let reason = (!outcome.is_ok()).then(|| {
+            let instances = self.finished_instances.iter().filter(|(which, _)| which.stage == stage);
+            let bad = instances.filter(|(_, ended)| **ended == outcome).count();
+            format!("{bad} of {} instances: {}", given.len(), outcome.word())
+        });
+        self.end(stage.into(), End { outcome, outputs, reason, error: None });
+    }
+
+    fn start(&mut self, job: Job) {
+        let stages = self.plan.units[job.unit].stages.clone();
+        for &stage in &stages {
+            let which = Which { stage, instance: job.instance };
+            self.begun.insert(which, Instant::now());
+            self.note("stage.started", which, Map::new());
+        }
+        let last = self.plan.policy(job.unit);
+        let policy = Policy {
+            retry: last.retry.clone(),
+            timeout: last.timeout.map(crate::value::Duration::get),
+            stages: stages.clone(),
+        };
         let cancel = Cancel::default();
-        self.active.insert(unit, Active { cancel: cancel.clone(), meters: Vec::new() });
+        self.active.insert(job, Active { cancel: cancel.clone(), meters: Vec::new() });
+        let instance =
+            stages.first().and_then(|&stage| self.instance(Which { stage, instance: job.instance })).cloned();
         tokio::spawn(work(
             Arc::clone(&self.work),
-            unit,
+            job,
+            instance,
             policy,
             cancel,
             Arc::clone(&self.results),
             self.reports.clone(),
         ));
+    }
+
+    fn instance(&self, which: Which) -> Option<&Instance> {
+        self.instances.get(&which.stage)?.get(which.instance?).map(|(instance, _)| instance)
+    }
+
+    /// What people call a stage, and its instance.
+    fn called(&self, which: Which) -> (String, Option<String>) {
+        let instance = self.instance(which).map(|instance| instance.label.clone());
+        (self.plan.stages[which.stage].name.clone(), instance)
     }
 
     fn stop(&mut self, reason: Stop) {
@@ -177,87 +253,89 @@ impl<W: Work> Engine<W> {
 
     fn report(&mut self, report: Report) {
         match report {
-            Report::Attempting { unit, number, meters } => {
-                for &stage in &self.plan.units[unit].stages {
-                    let planned = &self.plan.stages[stage];
-                    let kind = planned.stage.uses.clone().unwrap_or_else(|| "run".to_owned());
-                    (self.emit)(What::StageStarted { stage: planned.name.clone(), kind, attempt: number });
+            Report::Attempting { job, number, meters } => {
+                for &stage in &self.plan.units[job.unit].stages {
+                    let (name, instance) = self.called(Which { stage, instance: job.instance });
+                    let kind = self.plan.stages[stage].stage.uses.clone().unwrap_or_else(|| "run".to_owned());
+                    (self.emit)(What::StageStarted { stage: name, instance, kind, attempt: number });
                 }
-                if let Some(active) = self.active.get_mut(&unit) {
+                if let Some(active) = self.active.get_mut(&job) {
                     active.meters = meters.into_iter().map(|meter| (meter, 0)).collect();
                 }
             }
-            Report::Retrying { unit, number, delay, stage, error } => {
-                self.tell_progress_of(unit);
-                let name = self.plan.stages[stage].name.clone();
+            Report::Retrying { job, number, delay, stage, error } => {
+                self.tell_progress_of(job);
+                let which = Which { stage, instance: job.instance };
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-                let data = json!({ "stage": name, "attempt": number, "delay_ms": delay_ms, "error": error.one_line() });
-                self.note("stage.retrying", stage, data);
-                (self.emit)(What::StageRetrying { stage: name, attempt: number, delay_ms, error });
+                let data = json!({ "attempt": number, "delay_ms": delay_ms, "error": error.one_line() });
+                self.note("stage.retrying", which, data.as_object().cloned().unwrap_or_default());
+                let (stage, instance) = self.called(which);
+                (self.emit)(What::StageRetrying { stage, instance, attempt: number, delay_ms, error });
             }
-            Report::Told { stage, told } => {
-                let name = self.plan.stages[stage].name.clone();
+            Report::Told { job, stage, told } => {
+                let which = Which { stage, instance: job.instance };
+                let (stage, instance) = self.called(which);
                 match told {
-                    Told::Line(stream, line) => (self.emit)(What::StageOutput { stage: name, stream, line }),
+                    Told::Line(stream, line) => (self.emit)(What::StageOutput { stage, instance, stream, line }),
                     Told::Warning(warning) => {
-                        self.warned[stage] = true;
-                        (self.emit)(What::StageWarning { stage: name, warning });
+                        self.warned.insert(which);
+                        (self.emit)(What::StageWarning { stage, instance, warning });
                     }
                 }
             }
-            Report::Ended { unit, ended } => {
-                self.tell_progress_of(unit);
-                self.active.remove(&unit);
-                let outcomes: Vec<(usize, Outcome)> = ended.into_iter().map(|ended| self.settle(ended)).collect();
-                self.machine.ended(unit, &outcomes);
+            Report::Ended { job, ended } => {
+                self.tell_progress_of(job);
+                self.active.remove(&job);
+                let outcomes: Vec<(usize, Outcome)> =
+                    ended.into_iter().map(|ended| self.settle(job.instance, ended)).collect();
+                self.machine.ended(job, &outcomes);
             }
         }
     }
 
     /// From what a stage came to, its outcome.
-    fn settle(&mut self, ended: Ended) -> (usize, Outcome) {
-        let stage = ended.stage;
-        let forgiving = self.plan.stages[stage].stage.continue_on_error;
-        let (outcome, outputs, reason, error) = match (ended.result, ended.victim) {
-            (Ok(outputs), _) if self.warned[stage] => (Outcome::Warning, outputs, None, None),
-            (Ok(outputs), _) => (Outcome::Success, outputs, None, None),
-            (Err(_), Some((outcome, reason))) => (outcome, Map::new(), Some(reason), None),
-            (Err(error), None) if error.code == SKIP => (Outcome::Skipped, Map::new(), Some(error.message), None),
-            (Err(error), None) if error.kind == Kind::Cancelled => {
-                (Outcome::Cancelled, Map::new(), Some("the run was stopped".to_owned()), None)
-            }
-            (Err(error), None) if forgiving => (Outcome::Warning, Map::new(), None, Some(error)),
-            (Err(error), None) => (Outcome::Failure, Map::new(), None, Some(error)),
-        };
-        self.end(stage, outcome, outputs, reason, error);
-        (stage, outcome)
+    fn settle(&mut self, instance: Option<usize>, ended: Ended) -> (usize, Outcome) {
+        let which = Which { stage: ended.stage, instance };
+        let planned = &self.plan.stages[ended.stage];
+        let on_warning = self.warned.contains(&which).then_some(planned.on_warning);
+        let end = End::of(ended, on_warning, planned.stage.continue_on_error, self.stopped.is_some());
+        let outcome = end.outcome;
+        self.end(which, end);
+        (which.stage, outcome)
     }
 
-    fn end(
-        &mut self,
-        stage: usize,
-        outcome: Outcome,
-        outputs: Map<String, Json>,
-        reason: Option<String>,
-        error: Option<Diagnostic>,
-    ) {
-        debug_assert!(self.finished[stage].is_none(), "a stage ends once");
-        let name = self.plan.stages[stage].name.clone();
-        let seconds = self.begun[stage].map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+    fn end(&mut self, which: Which, end: End) {
+        let End { outcome, outputs, reason, error } = end;
+        let seconds = self.begun.get(&which).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
         let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
-        self.note("stage.ended", stage, json!({ "stage": name, "outcome": outcome.word(), "detail": detail }));
-        let shared = Arc::new(Json::Object(outputs.clone()));
-        self.results.set(stage, StageResult { outcome, outputs: shared });
-        self.finished[stage] = Some(outcome);
+        let data = json!({ "outcome": outcome.word(), "detail": detail });
+        self.note("stage.ended", which, data.as_object().cloned().unwrap_or_default());
         if let (Some(error), Outcome::Failure) = (&error, outcome) {
-            self.errors.push((stage, error.clone()));
+            self.errors.push((which.stage, error.clone()));
         }
-        (self.emit)(What::StageEnded { stage: name, outcome, seconds, outputs, reason, error });
+        let (stage, instance) = self.called(which);
+        if let Some(number) = which.instance {
+            debug_assert!(!self.finished_instances.contains_key(&which), "an instance ends once");
+            self.finished_instances.insert(which, outcome);
+            if let Some((_, given)) = self.instances.get_mut(&which.stage).and_then(|all| all.get_mut(number)) {
+                *given = outcome.is_ok().then(|| Json::Object(outputs.clone()));
+            }
+        } else {
+            debug_assert!(self.finished[which.stage].is_none(), "a stage ends once");
+            let shared = Arc::new(Json::Object(outputs.clone()));
+            self.results.set(which.stage, StageResult { outcome, outputs: shared });
+            self.finished[which.stage] = Some(outcome);
+        }
+        (self.emit)(What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error });
     }
 
     /// What cannot be put on record must not go on.
-    fn note(&mut self, kind: &str, stage: usize, data: Json) {
-        if let Err(error) = self.work.note(kind, stage, data)
+    fn note(&mut self, kind: &str, which: Which, data: Map<String, Json>) {
+        let (stage, instance) = self.called(which);
+        let mut all = Map::from_iter([("stage".to_owned(), stage.into())]);
+        all.extend(instance.map(|instance| ("instance".to_owned(), instance.into())));
+        all.extend(data);
+        if let Err(error) = self.work.note(kind, all)
             && self.record_error.is_none()
         {
             self.record_error = Some(error);
@@ -268,27 +346,32 @@ impl<W: Work> Engine<W> {
     }
 
     fn tell_progress(&mut self) {
-        let units: Vec<usize> = self.active.keys().copied().collect();
-        for unit in units {
-            self.tell_progress_of(unit);
+        let jobs: Vec<Job> = self.active.keys().copied().collect();
+        for job in jobs {
+            self.tell_progress_of(job);
         }
     }
 
-    fn tell_progress_of(&mut self, unit: usize) {
-        let Some(active) = self.active.get_mut(&unit) else { return };
-        for ((meter, last), &stage) in active.meters.iter_mut().zip(&self.plan.units[unit].stages) {
+    fn tell_progress_of(&mut self, job: Job) {
+        let Some(active) = self.active.get_mut(&job) else { return };
+        let mut moved = Vec::new();
+        for ((meter, last), &stage) in active.meters.iter_mut().zip(&self.plan.units[job.unit].stages) {
             let bytes = meter.bytes();
             if bytes != *last {
                 *last = bytes;
-                (self.emit)(What::StageProgress { stage: self.plan.stages[stage].name.clone(), bytes });
+                moved.push((Which { stage, instance: job.instance }, bytes));
             }
+        }
+        for (which, bytes) in moved {
+            let (stage, instance) = self.called(which);
+            (self.emit)(What::StageProgress { stage, instance, bytes });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::worker::{Attempt, BoxFuture};
+    use super::super::worker::{Attempt, BoxFuture, Expansion};
     use super::*;
     use crate::diagnostic::Result;
     use crate::expression::Status;
@@ -306,6 +389,7 @@ mod tests {
         Panic,
         Hang,
         Warn,
+        Instances(&'static [Act]),
     }
 
     struct Fake {
@@ -324,7 +408,12 @@ mod tests {
                 let stage = attempt.unit;
                 self.most.fetch_max(self.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 let fail = |transient| Err(Diagnostic::failure("TL0651", "no").transient(transient));
-                let result = match self.acts[stage] {
+                let act = match (self.acts[stage], &attempt.instance) {
+                    (Act::Instances(acts), Some(instance)) => acts[instance.number],
+                    (act, _) => act,
+                };
+                let result = match act {
+                    Act::Instances(_) => panic!("a stage has instances, and an instance has none"),
                     Act::Fail => fail(false),
                     Act::FailTransient(until) if attempt.number < until => fail(true),
                     Act::Succeed | Act::FailTransient(_) => Ok(Map::new()),
@@ -344,7 +433,13 @@ mod tests {
             })
         }
 
-        fn note(&self, _: &str, _: usize, _: Json) -> Result<()> {
+        fn expand(&self, stage: usize, _: &Results) -> Result<Expansion> {
+            let instance = |number| Instance { number, label: number.to_string(), matrix: Arc::default() };
+            let Act::Instances(acts) = self.acts[stage] else { panic!("no instances") };
+            Ok(Expansion { instances: (0..acts.len()).map(instance).collect(), skipped: Vec::new() })
+        }
+
+        fn note(&self, _: &str, _: Map<String, Json>) -> Result<()> {
             Ok(())
         }
     }
@@ -434,5 +529,34 @@ mod tests {
         let (finished, events, _) = run(stages, &acts, 8, cancel, None).await;
         assert_eq!(finished.outcomes, [Outcome::Success, Outcome::Cancelled, Outcome::Cancelled, Outcome::Warning]);
         assert_eq!(events.last().map(String::as_str), Some("stage-ended f"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn instances_end_one_by_one_and_their_stage_with_the_worst_of_them() {
+        let strategy = |more: &str| format!("  a: {{ strategy: {{ matrix: {{ m: [1] }}{more} }}, run: [x] }}\n");
+        let two = strategy("") + "  b: { needs: a, run: [x] }\n";
+        let acts = [Act::Instances(&[Act::Succeed, Act::Warn, Act::Succeed]), Act::Succeed];
+        let (finished, events, most) = run(&two, &acts, 8, Cancel::default(), None).await;
+        assert_eq!(finished.outcomes, [Outcome::Warning, Outcome::Success]);
+        assert_eq!(most, 3);
+        assert_eq!(events.iter().filter(|event| *event == "stage-ended a").count(), 4);
+
+        let acts = [Act::Instances(&[Act::Fail, Act::Succeed, Act::Succeed]), Act::Succeed];
+        let one = strategy(", max-parallel: 1") + "  b: { needs: a, run: [x] }\n";
+        let (finished, events, most) = run(&one, &acts, 8, Cancel::default(), None).await;
+        assert_eq!(finished.outcomes, [Outcome::Failure, Outcome::Skipped]);
+        assert_eq!((most, events.iter().filter(|event| *event == "stage-started a").count()), (1, 3));
+        assert_eq!(finished.errors.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fail_fast_ends_the_other_instances() {
+        let stages = "  a: { strategy: { matrix: { m: [1] }, fail-fast: true, max-parallel: 2 }, run: [x] }\n";
+        let acts = [Act::Instances(&[Act::Fail, Act::Hang, Act::Succeed])];
+        let (finished, events, _) = run(stages, &acts, 8, Cancel::default(), None).await;
+        assert_eq!(finished.outcomes, [Outcome::Failure]);
+        assert_eq!(finished.stopped, None);
+        assert_eq!(events.iter().filter(|event| *event == "stage-started a").count(), 2);
+        assert_eq!(events.iter().filter(|event| *event == "stage-ended a").count(), 4);
     }
 }

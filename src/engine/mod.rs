@@ -5,9 +5,10 @@
 //! drive it with fakes under paused time.
 
 mod dispatcher;
+mod end;
 mod retry;
 mod worker;
 
 pub use dispatcher::{Engine, Finished};
 pub use retry::{LONGEST_RETRYING, delay};
-pub use worker::{Attempt, BoxFuture, Ended, Results, StageResult, Tell, Work};
+pub use worker::{Attempt, BoxFuture, Ended, Expansion, Instance, Results, StageResult, Tell, Work};

@@ -14,6 +14,7 @@ use super::retry::{LONGEST_RETRYING, delay};
 use crate::diagnostic::{Diagnostic, Kind, Result};
 use crate::event::Outcome;
 use crate::expression::Status;
+use crate::graph::Job;
 use crate::pipeline::Retry;
 use crate::stages::{Cancel, Meter, Stop, Told};
 
@@ -47,6 +48,26 @@ impl Results {
     }
 }
 
+/// One instance of a stage with a matrix.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Counted from 0, in the order of the matrix.
+    pub number: usize,
+    /// What people call it.
+    pub label: String,
+    /// Its values.
+    pub matrix: Arc<Json>,
+}
+
+/// The instances of a stage.
+#[derive(Debug)]
+pub struct Expansion {
+    /// In the order of the matrix.
+    pub instances: Vec<Instance>,
+    /// Those whose values are `null`: they have nothing to do.
+    pub skipped: Vec<usize>,
+}
+
 /// How one stage of an attempt ended.
 #[derive(Debug)]
 pub struct Ended {
@@ -62,6 +83,8 @@ pub struct Ended {
 pub struct Attempt {
     /// Which unit.
     pub unit: usize,
+    /// Which instance of its only stage.
+    pub instance: Option<Instance>,
     /// Counted from 1.
     pub number: u32,
     /// When to stop.
@@ -79,19 +102,22 @@ pub trait Work: Send + Sync + 'static {
     /// Whether the `if` of a stage holds.
     fn condition(&self, stage: usize, results: &Results, status: Status) -> Result<bool>;
 
+    /// The instances of a stage with a matrix.
+    fn expand(&self, stage: usize, results: &Results) -> Result<Expansion>;
+
     /// Makes one attempt at a unit; each of its stages ends exactly once. Ends soon after `cancel` is told.
     fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>>;
 
     /// Puts on record that a stage began or ended; not yet durable when it returns.
-    fn note(&self, kind: &str, stage: usize, data: Json) -> Result<()>;
+    fn note(&self, kind: &str, data: Map<String, Json>) -> Result<()>;
 }
 
 /// What a worker tells the dispatcher.
 pub(super) enum Report {
-    Attempting { unit: usize, number: u32, meters: Vec<Arc<Meter>> },
-    Retrying { unit: usize, number: u32, delay: Duration, stage: usize, error: Diagnostic },
-    Told { stage: usize, told: Told },
-    Ended { unit: usize, ended: Vec<Ended> },
+    Attempting { job: Job, number: u32, meters: Vec<Arc<Meter>> },
+    Retrying { job: Job, number: u32, delay: Duration, stage: usize, error: Diagnostic },
+    Told { job: Job, stage: usize, told: Told },
+    Ended { job: Job, ended: Vec<Ended> },
 }
 
 /// How a unit is tried.
@@ -107,7 +133,8 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Makes attempts until one succeeds, or no further one is due.
 pub(super) async fn work<W: Work>(
     work: Arc<W>,
-    unit: usize,
+    job: Job,
+    instance: Option<Instance>,
     policy: Policy,
     cancel: Cancel,
     results: Arc<Results>,
@@ -119,16 +146,17 @@ pub(super) async fn work<W: Work>(
         // Each attempt has its own time; what stops the unit stops the attempt.
         let attempt_cancel = Cancel::default();
         let meters: Vec<Arc<Meter>> = policy.stages.iter().map(|_| Arc::default()).collect();
-        let attempting = Report::Attempting { unit, number, meters: meters.clone() };
+        let attempting = Report::Attempting { job, number, meters: meters.clone() };
         if reports.send(attempting).await.is_err() {
             return;
         }
         let attempt = Attempt {
-            unit,
+            unit: job.unit,
+            instance: instance.clone(),
             number,
             cancel: attempt_cancel.clone(),
             meters,
-            tell: tell(&reports),
+            tell: tell(job, &reports),
             results: Arc::clone(&results),
         };
         let ended = one_attempt(&work, attempt, &policy, &cancel, &attempt_cancel).await;
@@ -137,7 +165,7 @@ pub(super) async fn work<W: Work>(
         if start.elapsed() + delay > LONGEST_RETRYING {
             break ended;
         }
-        if reports.send(Report::Retrying { unit, number, delay, stage, error }).await.is_err() {
+        if reports.send(Report::Retrying { job, number, delay, stage, error }).await.is_err() {
             return;
         }
         tokio::select! {
@@ -147,14 +175,14 @@ pub(super) async fn work<W: Work>(
         number += 1;
     };
     // The dispatcher waits for every unit that it started; it is gone only when the process is.
-    drop(reports.send(Report::Ended { unit, ended }).await);
+    drop(reports.send(Report::Ended { job, ended }).await);
 }
 
 /// What stages say waits for the dispatcher, so that a child that prints without end does not fill the memory.
-fn tell(reports: &mpsc::Sender<Report>) -> Tell {
+fn tell(job: Job, reports: &mpsc::Sender<Report>) -> Tell {
     let reports = reports.clone();
     Arc::new(move |stage, told| {
-        let mut report = Report::Told { stage, told };
+        let mut report = Report::Told { job, stage, told };
         // Not `blocking_send`, which refuses to block where a stage waits for a child inside the runtime; each stage has
         // a thread of its own that may sleep.
         while let Err(mpsc::error::TrySendError::Full(back)) = reports.try_send(report) {

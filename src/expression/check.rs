@@ -6,7 +6,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValu
 
 use super::evaluate::is_pattern;
 use super::operators::{function, operator};
-use super::template::{Expression, Part, Template};
+use super::template::{Expression, Part, Template, path};
 use super::types::Record;
 use super::{Mistake, Type, did_you_mean};
 
@@ -30,6 +30,7 @@ impl Scope {
     /// Adds a name.
     #[must_use]
     pub fn with(mut self, name: &str, kind: Type) -> Self {
+        self.absent.remove(name);
         self.names.insert(name.to_owned(), kind);
         self
     }
@@ -37,6 +38,7 @@ impl Scope {
     /// Says why a name that people may expect is not there.
     #[must_use]
     pub fn without(mut self, name: &str, reason: &str) -> Self {
+        self.names.remove(name);
         self.absent.insert(name.to_owned(), reason.to_owned());
         self
     }
@@ -70,7 +72,7 @@ pub fn uses_status_function(expression: &Expression) -> bool {
 
 /// The type of a bare expression.
 pub fn check(expression: &Expression, scope: &Scope) -> Result<Type, Mistake> {
-    Checker { expression, scope, locals: Vec::new() }.infer(&expression.ast)
+    Checker { expression, scope, locals: Vec::new(), not_null: Vec::new() }.infer(&expression.ast)
 }
 
 /// The type of a text with expressions in it: that of the expression if it is one whole, else a text.
@@ -108,7 +110,7 @@ pub fn article(kind: &Type) -> String {
     }
 }
 
-const RECORDS: [&str; 7] = ["inputs", "secrets", "run", "host", "needs", "stages", "env"];
+const RECORDS: [&str; 10] = ["inputs", "secrets", "run", "host", "git", "ci", "needs", "stages", "env", "matrix"];
 
 fn indefinite(name: &str) -> String {
     if name.starts_with(['a', 'i', 'o']) { format!("an {name}") } else { format!("a {name}") }
@@ -118,6 +120,8 @@ struct Checker<'a> {
     expression: &'a Expression,
     scope: &'a Scope,
     locals: Vec<(String, Type)>,
+    /// What is known not to be null where the checker is.
+    not_null: Vec<Vec<String>>,
 }
 
 impl Checker<'_> {
@@ -136,7 +140,10 @@ impl Checker<'_> {
             }
             Expr::Literal(literal) => Ok(literal_type(literal)),
             Expr::Ident(name) => self.name(node.id, name),
-            Expr::Select(select) => self.select(node.id, select),
+            Expr::Select(select) => Ok(match self.select(node.id, select)? {
+                Type::Nullable(kind) if path(node).is_some_and(|path| self.not_null.contains(&path)) => *kind,
+                kind => kind,
+            }),
             Expr::Call(call) => self.call(node.id, call),
             Expr::Comprehension(comprehension) => self.comprehension(node.id, comprehension),
             Expr::List(list) => {
@@ -256,7 +263,17 @@ impl Checker<'_> {
         }
         let mut kinds = Vec::new();
         for argument in call.target.as_deref().into_iter().chain(&call.args) {
-            kinds.push(self.infer(argument)?);
+            let known = self.not_null.len();
+            if let Some(condition) = call.args.first() {
+                self.not_null.extend(match (name, kinds.len()) {
+                    (op::CONDITIONAL | op::LOGICAL_AND, 1) => not_null(condition, true),
+                    (op::CONDITIONAL, 2) | (op::LOGICAL_OR, 1) => not_null(condition, false),
+                    _ => Vec::new(),
+                });
+            }
+            let kind = self.infer(argument);
+            self.not_null.truncate(known);
+            kinds.push(kind?);
             if let (op::INDEX, [Type::Record(record)], [of, index]) = (name, kinds.as_slice(), call.args.as_slice()) {
                 return self.literal_field(record, of, index);
             }
@@ -316,6 +333,20 @@ impl Checker<'_> {
         let result = self.infer(&it.result);
         self.locals.truncate(depth);
         result
+    }
+}
+
+/// What is not null where a condition holds, or does not: `x` where `x != null` does.
+fn not_null(condition: &IdedExpr, holds: bool) -> Vec<Vec<String>> {
+    let Expr::Call(call) = &condition.expr else { return Vec::new() };
+    let is_null = |node: &IdedExpr| matches!(node.expr, Expr::Literal(LiteralValue::Null));
+    match (call.func_name.as_str(), call.args.as_slice()) {
+        (op::EQUALS, [a, b]) if !holds && is_null(b) => path(a).into_iter().collect(),
+        (op::NOT_EQUALS, [a, b]) if holds && is_null(b) => path(a).into_iter().collect(),
+        (op::LOGICAL_AND, [a, b]) if holds => [not_null(a, true), not_null(b, true)].concat(),
+        (op::LOGICAL_OR, [a, b]) if !holds => [not_null(a, false), not_null(b, false)].concat(),
+        (op::LOGICAL_NOT, [a]) => not_null(a, !holds),
+        _ => Vec::new(),
     }
 }
 

@@ -214,7 +214,7 @@ fn has_levels(node: &IdedExpr, levels: usize) -> bool {
 }
 
 /// The names from the root of a chain of selections, if it is one.
-fn path(node: &IdedExpr) -> Option<Vec<String>> {
+pub(super) fn path(node: &IdedExpr) -> Option<Vec<String>> {
     match &node.expr {
         Expr::Ident(name) => Some(vec![name.clone()]),
         Expr::Select(select) => {

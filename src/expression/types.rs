@@ -72,7 +72,8 @@ impl Type {
     }
 
     /// The smallest type that holds both.
-    pub(super) fn join(self, other: Self) -> Self {
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
         match (self, other) {
             (a, b) if a == b => a,
             (Self::Null, b @ Self::Nullable(_)) | (b @ Self::Nullable(_), Self::Null) => b,

@@ -1,34 +1,59 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::Plan;
+use super::instances::Group;
 use crate::event::Outcome;
 use crate::expression::Status;
+
+/// A unit, or one instance of a stage that has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Job {
+    /// Which unit.
+    pub unit: usize,
+    /// Which instance of its only stage.
+    pub instance: Option<usize>,
+}
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Evaluate the `if` of this stage and tell [`Machine::judged`].
     Evaluate(usize),
-    /// Start this unit and tell [`Machine::ended`].
-    Start(usize),
-    /// This stage ends without having run.
+    /// Work out the instances of this stage and tell [`Machine::expanded`].
+    Expand(usize),
+    /// Start this and tell [`Machine::ended`].
+    Start(Job),
+    /// Stop this: another instance of its stage failed.
+    Stop(Job),
+    /// This stage, or this instance of it, ends without having run.
     End {
         /// Which stage.
         stage: usize,
+        /// Which instance of it.
+        instance: Option<usize>,
         /// Skipped or cancelled.
         outcome: Outcome,
         /// Why, for people.
         reason: String,
+    },
+    /// All instances of this stage have ended.
+    Complete {
+        /// Which stage.
+        stage: usize,
+        /// What they came to together.
+        outcome: Outcome,
     },
     /// Every stage has ended.
     Finish,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Waiting,
     /// Its `if` is being evaluated.
     Judging,
+    /// Its instances are being worked out.
+    Expanding,
     Ready,
     Running,
     Ended(Outcome),
@@ -37,32 +62,34 @@ enum State {
 /// Decides what may start. Pure: told what happened, it says what follows.
 #[derive(Debug)]
 pub struct Machine {
-    needs: Vec<Vec<usize>>,
-    dependants: Vec<Vec<usize>>,
-    names: Vec<String>,
-    conditional: Vec<bool>,
-    judges_needs: Vec<bool>,
-    is_finally: Vec<bool>,
-    unit_of: Vec<usize>,
-    units: Vec<Vec<usize>>,
+    pub(super) needs: Vec<Vec<usize>>,
+    pub(super) dependants: Vec<Vec<usize>>,
+    pub(super) names: Vec<String>,
+    pub(super) conditional: Vec<bool>,
+    pub(super) judges_needs: Vec<bool>,
+    pub(super) is_finally: Vec<bool>,
+    pub(super) unit_of: Vec<usize>,
+    pub(super) units: Vec<Vec<usize>>,
+    pub(super) has_matrix: Vec<bool>,
+    pub(super) groups: BTreeMap<usize, Group>,
 
-    state: Vec<State>,
+    pub(super) state: Vec<State>,
     /// A failure among what a stage waited for, however far back.
-    tainted: Vec<bool>,
+    pub(super) tainted: Vec<bool>,
     /// Needs outside the unit that have not ended.
-    open: Vec<usize>,
+    pub(super) open: Vec<usize>,
     /// Stages of the main part that have not ended.
-    main_left: usize,
-    left: usize,
-    ready: VecDeque<usize>,
-    running: usize,
-    max_parallel: usize,
-    stopping: bool,
-    decisions: VecDeque<Decision>,
+    pub(super) main_left: usize,
+    pub(super) left: usize,
+    pub(super) ready: VecDeque<Job>,
+    pub(super) running: usize,
+    pub(super) max_parallel: usize,
+    pub(super) stopping: bool,
+    pub(super) decisions: VecDeque<Decision>,
     /// Stages that ended and whose consequences are not drawn yet. A queue, not recursion: a chain of skipped stages may
     /// be as long as the file.
-    ended: VecDeque<usize>,
-    finished: bool,
+    pub(super) ended: VecDeque<usize>,
+    pub(super) finished: bool,
 }
 
 impl Machine {
@@ -78,6 +105,8 @@ impl Machine {
             is_finally: plan.stages.iter().map(|stage| stage.is_finally).collect(),
             unit_of: plan.stages.iter().map(|stage| stage.unit).collect(),
             units: plan.units.iter().map(|unit| unit.stages.clone()).collect(),
+            has_matrix: plan.stages.iter().map(|stage| stage.stage.strategy.is_some()).collect(),
+            groups: BTreeMap::new(),
             state: vec![State::Waiting; count],
             tainted: vec![false; count],
             open: vec![0; plan.units.len()],
@@ -110,13 +139,13 @@ impl Machine {
     /// The next decision, if there is one before something happens.
     pub fn next_decision(&mut self) -> Option<Decision> {
         while self.running < self.max_parallel
-            && let Some(unit) = self.ready.pop_front()
+            && let Some(job) = self.ready.pop_front()
         {
             self.running += 1;
-            for &stage in &self.units[unit] {
+            for &stage in &self.units[job.unit] {
                 self.state[stage] = State::Running;
             }
-            self.decisions.push_back(Decision::Start(unit));
+            self.decisions.push_back(Decision::Start(job));
         }
         if self.decisions.is_empty() && self.left == 0 && !self.finished {
             self.finished = true;
@@ -125,12 +154,15 @@ impl Machine {
         self.decisions.pop_front()
     }
 
-    /// A unit ended: each of its stages with its outcome.
-    pub fn ended(&mut self, unit: usize, outcomes: &[(usize, Outcome)]) {
+    /// What was started ended: each of its stages with its outcome.
+    pub fn ended(&mut self, job: Job, outcomes: &[(usize, Outcome)]) {
         self.running -= 1;
-        debug_assert_eq!(outcomes.len(), self.units[unit].len(), "each stage of a unit has one outcome");
+        debug_assert_eq!(outcomes.len(), self.units[job.unit].len(), "each stage of a unit has one outcome");
         for &(stage, outcome) in outcomes {
-            self.end(stage, outcome);
+            match job.instance {
+                None => self.end(stage, outcome),
+                Some(instance) => self.instance_ended(job.unit, stage, instance, outcome),
+            }
         }
         self.draw_consequences();
     }
@@ -148,9 +180,9 @@ impl Machine {
         }
     }
 
-    /// The `if` of a stage has no value: it ends as a failure, which the caller reports.
+    /// The `if` or the matrix of a stage has no value: it ends as a failure, which the caller reports.
     pub fn failed(&mut self, stage: usize) {
-        if self.state[stage] == State::Judging {
+        if matches!(self.state[stage], State::Judging | State::Expanding) {
             self.end(stage, Outcome::Failure);
             self.draw_consequences();
         }
@@ -160,14 +192,22 @@ impl Machine {
     pub fn stop(&mut self) {
         self.stopping = true;
         for stage in 0..self.state.len() {
-            let not_begun = matches!(self.state[stage], State::Waiting | State::Ready | State::Judging);
+            let not_begun =
+                matches!(self.state[stage], State::Waiting | State::Ready | State::Judging | State::Expanding);
             if not_begun && !self.is_finally[stage] && !self.judges_needs[stage] {
                 self.end_without_run(stage, Outcome::Cancelled, "the run was stopped before it began".to_owned());
             }
         }
         let state = &self.state;
         let units = &self.units;
-        self.ready.retain(|&unit| units[unit].iter().all(|&stage| state[stage] == State::Ready));
+        let is_due =
+            |job: &Job| job.instance.is_some() || units[job.unit].iter().all(|&stage| state[stage] == State::Ready);
+        self.ready.retain(is_due);
+        let ends = |stage: &usize| !self.is_finally[*stage] && !self.judges_needs[*stage];
+        for stage in self.groups.keys().copied().filter(ends).collect::<Vec<_>>() {
+            self.end_waiting(stage, "the run was stopped before it began");
+            self.go_on(stage);
+        }
         self.draw_consequences();
     }
 
@@ -233,25 +273,33 @@ impl Machine {
     }
 
     fn make_ready(&mut self, unit: usize) {
+        // A stage with a matrix is alone in its unit.
+        if let &[stage] = self.units[unit].as_slice()
+            && self.has_matrix[stage]
+        {
+            self.state[stage] = State::Expanding;
+            self.decisions.push_back(Decision::Expand(stage));
+            return;
+        }
         for &stage in &self.units[unit] {
             self.state[stage] = State::Ready;
         }
-        self.ready.push_back(unit);
+        self.ready.push_back(Job { unit, instance: None });
     }
 
-    fn end_without_run(&mut self, stage: usize, outcome: Outcome, reason: String) {
-        self.decisions.push_back(Decision::End { stage, outcome, reason });
+    pub(super) fn end_without_run(&mut self, stage: usize, outcome: Outcome, reason: String) {
+        self.decisions.push_back(Decision::End { stage, instance: None, outcome, reason });
         self.end(stage, outcome);
     }
 
-    fn end(&mut self, stage: usize, outcome: Outcome) {
+    pub(super) fn end(&mut self, stage: usize, outcome: Outcome) {
         self.state[stage] = State::Ended(outcome);
         self.tainted[stage] = outcome == Outcome::Failure || self.needs[stage].iter().any(|&need| self.tainted[need]);
         self.left -= 1;
         self.ended.push_back(stage);
     }
 
-    fn draw_consequences(&mut self) {
+    pub(super) fn draw_consequences(&mut self) {
         while let Some(stage) = self.ended.pop_front() {
             for dependant in self.dependants[stage].clone() {
                 let unit = self.unit_of[dependant];
@@ -292,6 +340,14 @@ mod tests {
         (Machine::new(&plan, max_parallel), plan.stages.iter().map(|stage| stage.name.clone()).collect())
     }
 
+    fn job(unit: usize) -> Job {
+        Job { unit, instance: None }
+    }
+
+    fn start(unit: usize) -> Decision {
+        Decision::Start(job(unit))
+    }
+
     fn decisions(machine: &mut Machine) -> Vec<Decision> {
         std::iter::from_fn(|| machine.next_decision()).collect()
     }
@@ -313,12 +369,12 @@ mod tests {
              f: { run: [x] }\n",
             9,
         );
-        assert_eq!(decisions(&mut machine), [Decision::Start(0), Decision::Start(3)]);
-        machine.ended(0, &[(0, Outcome::Failure)]);
+        assert_eq!(decisions(&mut machine), [start(0), start(3)]);
+        machine.ended(job(0), &[(0, Outcome::Failure)]);
         assert_eq!(ends(&decisions(&mut machine)), [(1, Outcome::Skipped), (2, Outcome::Skipped)]);
-        machine.ended(3, &[(3, Outcome::Success)]);
-        assert_eq!(decisions(&mut machine), [Decision::Start(4)]);
-        machine.ended(4, &[(4, Outcome::Success)]);
+        machine.ended(job(3), &[(3, Outcome::Success)]);
+        assert_eq!(decisions(&mut machine), [start(4)]);
+        machine.ended(job(4), &[(4, Outcome::Success)]);
         assert_eq!(decisions(&mut machine), [Decision::Finish]);
         assert_eq!(decisions(&mut machine), []);
     }
@@ -328,13 +384,13 @@ mod tests {
         let (mut machine, _) =
             machine("  a: { run: [x] }\n  b: { needs: a, run: [x] }\n  c: { needs: b, if: failure(), run: [x] }\n", 9);
         decisions(&mut machine);
-        machine.ended(0, &[(0, Outcome::Failure)]);
+        machine.ended(job(0), &[(0, Outcome::Failure)]);
         let next = decisions(&mut machine);
         assert_eq!(next.last(), Some(&Decision::Evaluate(2)));
         let status = machine.status(2);
         assert!(status.failure && !status.success && !status.cancelled);
         machine.judged(2, true);
-        assert_eq!(decisions(&mut machine), [Decision::Start(2)]);
+        assert_eq!(decisions(&mut machine), [start(2)]);
     }
 
     #[test]
@@ -343,11 +399,11 @@ mod tests {
             "  a: { run: [x] }\n  b: { needs: a, run: [x] }\n  c: { run: [x] }\nfinally:\n  f: { run: [x] }\n",
             1,
         );
-        assert_eq!(decisions(&mut machine), [Decision::Start(0)]);
+        assert_eq!(decisions(&mut machine), [start(0)]);
         machine.stop();
         assert_eq!(ends(&decisions(&mut machine)), [(1, Outcome::Cancelled), (2, Outcome::Cancelled)]);
-        machine.ended(0, &[(0, Outcome::Cancelled)]);
-        assert_eq!(decisions(&mut machine), [Decision::Start(3)]);
+        machine.ended(job(0), &[(0, Outcome::Cancelled)]);
+        assert_eq!(decisions(&mut machine), [start(3)]);
         assert!(machine.status(3).cancelled);
     }
 
@@ -359,7 +415,7 @@ mod tests {
         }
         let (mut machine, _) = machine(&stages, 4);
         decisions(&mut machine);
-        machine.ended(0, &[(0, Outcome::Failure)]);
+        machine.ended(job(0), &[(0, Outcome::Failure)]);
         assert_eq!(ends(&decisions(&mut machine)).len(), 49_999);
     }
 
@@ -370,6 +426,8 @@ mod tests {
         fn every_stage_ends_exactly_once(
             needs in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..3), 1..24),
             conditions in prop::collection::vec(0_u8..4, 24),
+            // None; else so many instances, one more than it says, of which one or all at a time, to the first failure or all.
+            matrices in prop::collection::vec(prop::option::weighted(0.4, (0_usize..4, any::<bool>(), any::<bool>())), 24),
             outcomes in prop::collection::vec(0_u8..4, 48),
             order in prop::collection::vec(any::<prop::sample::Index>(), 48),
             stop_at in 0_usize..60,
@@ -386,11 +444,14 @@ mod tests {
                 list.sort();
                 list.dedup();
                 let condition = ["", "if: 'true', ", "if: always(), ", "if: failure(), "][conditions[i] as usize];
-                text.push_str(&format!("  s{i}: {{ needs: [{}], {condition}run: [x] }}\n", list.join(", ")));
+                let matrix = if matrices[i].is_some() { "strategy: { matrix: { m: [1] } }, " } else { "" };
+                text.push_str(&format!("  s{i}: {{ needs: [{}], {condition}{matrix}run: [x] }}\n", list.join(", ")));
             }
             let (mut machine, _) = machine(&text, max_parallel);
             let mut ended: HashMap<usize, Outcome> = HashMap::new();
-            let mut running: Vec<usize> = Vec::new();
+            let mut instances: HashMap<(usize, usize), Outcome> = HashMap::new();
+            let mut expected = 0;
+            let mut running: Vec<Job> = Vec::new();
             let mut finished = false;
             for step in 0..500 {
                 if step == stop_at {
@@ -399,15 +460,32 @@ mod tests {
                 while let Some(decision) = machine.next_decision() {
                     match decision {
                         Decision::Evaluate(stage) => machine.judged(stage, outcomes[(stage + step) % 48] > 0),
-                        Decision::Start(unit) => {
-                            let needs_ended = machine.needs[unit].iter().all(|need| ended.contains_key(need));
-                            prop_assert!(needs_ended, "{unit} started early");
-                            let is_finally = machine.is_finally[unit];
+                        Decision::Expand(stage) => {
+                            let (count, one_at_a_time, fail_fast) = matrices[stage].unwrap();
+                            let skipped: &[usize] = if step % 3 == 0 && count > 1 { &[0] } else { &[] };
+                            // A stop may have come before.
+                            if machine.state[stage] == State::Expanding {
+                                expected += count;
+                            }
+                            machine.expanded(stage, count, one_at_a_time.then_some(1), fail_fast, skipped);
+                        }
+                        Decision::Start(job) => {
+                            let needs_ended = machine.needs[job.unit].iter().all(|need| ended.contains_key(need));
+                            prop_assert!(needs_ended, "{job:?} started early");
+                            let is_finally = machine.is_finally[job.unit];
                             prop_assert!(!is_finally || (0..main.min(needs.len())).all(|s| ended.contains_key(&s)));
-                            running.push(unit);
+                            let one_at_a_time = matrices[job.unit].is_some_and(|(_, one, _)| one);
+                            prop_assert!(!one_at_a_time || running.iter().all(|other| other.unit != job.unit));
+                            running.push(job);
                             prop_assert!(running.len() <= max_parallel);
                         }
-                        Decision::End { stage, outcome, .. } => {
+                        Decision::Stop(job) => prop_assert!(matrices[job.unit].is_some_and(|(_, _, fail_fast)| fail_fast)),
+                        Decision::End { stage, instance: Some(instance), outcome, .. } => {
+                            prop_assert!(!ended.contains_key(&stage), "an instance of {stage} ended after it");
+                            prop_assert!(instances.insert((stage, instance), outcome).is_none(), "{stage} {instance} twice");
+                        }
+                        Decision::Complete { stage, outcome } | Decision::End { stage, outcome, .. } => {
+                            prop_assert!(running.iter().all(|job| job.unit != stage), "{stage} ended while it ran");
                             prop_assert!(ended.insert(stage, outcome).is_none(), "{stage} ended twice");
                         }
                         Decision::Finish => finished = true,
@@ -416,11 +494,15 @@ mod tests {
                 if running.is_empty() {
                     break;
                 }
-                let unit = running.swap_remove(order[step % 48].index(running.len()));
+                let job = running.swap_remove(order[step % 48].index(running.len()));
                 let outcome = [Outcome::Success, Outcome::Failure, Outcome::Warning, Outcome::Skipped][outcomes[step % 48] as usize];
-                prop_assert!(ended.insert(unit, outcome).is_none());
-                machine.ended(unit, &[(unit, outcome)]);
+                match job.instance {
+                    None => prop_assert!(ended.insert(job.unit, outcome).is_none()),
+                    Some(instance) => prop_assert!(instances.insert((job.unit, instance), outcome).is_none()),
+                }
+                machine.ended(job, &[(job.unit, outcome)]);
             }
+            prop_assert_eq!(instances.len(), expected);
             prop_assert!(finished);
             prop_assert_eq!(ended.len(), needs.len());
         }

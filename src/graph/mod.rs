@@ -3,8 +3,11 @@
 //! A checked pipeline flows in, decisions flow out. No clock, no threads, no I/O: the same events always give the same
 //! decisions.
 
+mod instances;
 mod machine;
+mod matrix;
 mod plan;
 
-pub use machine::{Decision, Machine};
+pub use machine::{Decision, Job, Machine};
+pub use matrix::combinations;
 pub use plan::{Plan, Planned, Unit};

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use crate::expression::{Expression, uses_status_function};
-use crate::pipeline::{Pipeline, Retry, Stage, artifact_source, expressions_in};
+use crate::pipeline::{OnWarning, Pipeline, Retry, Stage, artifact_source, expressions_in};
 use crate::stages::{self, Flow};
 use crate::value::Duration;
 
@@ -33,6 +33,10 @@ pub struct Planned {
     pub timeout: Option<Duration>,
     /// How often to try.
     pub retry: Retry,
+    /// What a warning of it comes to.
+    pub on_warning: OnWarning,
+    /// The names of its outputs.
+    pub outputs: Vec<String>,
     /// The unit it belongs to.
     pub unit: usize,
 }
@@ -68,6 +72,8 @@ impl Plan {
                     condition,
                     timeout: stage.timeout.or(pipeline.defaults.timeout),
                     retry: stage.retry.clone().or_else(|| pipeline.defaults.retry.clone()).unwrap_or_default(),
+                    on_warning: stage.on_warning.or(pipeline.defaults.on_warning).unwrap_or_default(),
+                    outputs: output_names(stage),
                     stage: (*stage).clone(),
                     unit: 0,
                 }
@@ -127,7 +133,7 @@ impl Plan {
 /// Finds the chains: a source, its filters and its only sink become one stream, without a file between them.
 ///
 /// Two stages are joined when the second takes the artifact of the first and nothing else of it, is the only one that
-/// waits for it, and neither has an `if`. So nobody outside waits for the middle of a chain.
+/// waits for it, and neither has an `if` or a matrix. So nobody outside waits for the middle of a chain.
 fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
     let mut dependants = vec![0_usize; stages.len()];
     for need in stages.iter().flat_map(|stage| &stage.needs) {
@@ -142,6 +148,8 @@ fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
             && matches!(flow(producer), Flow::Source | Flow::Filter)
             && matches!(flow(consumer), Flow::Filter | Flow::Sink)
             && planned.condition.is_none()
+            && planned.stage.strategy.is_none()
+            && stages[producer].stage.strategy.is_none()
             && stages[producer].condition.is_none()
             && planned.is_finally == stages[producer].is_finally
             && mentions(planned, &stages[producer].name) == 1;
@@ -162,6 +170,19 @@ fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
         units.push(Unit { stages: chain });
     }
     units
+}
+
+/// The names of the outputs of a stage with instances; of others nobody asks.
+fn output_names(stage: &Stage) -> Vec<String> {
+    if stage.strategy.is_none() {
+        return Vec::new();
+    }
+    match stage.uses.as_deref().and_then(stages::find) {
+        Some(kind) => {
+            (kind.outputs)()["properties"].as_object().into_iter().flat_map(|map| map.keys().cloned()).collect()
+        }
+        None => stage.outputs.keys().map(ToString::to_string).collect(),
+    }
 }
 
 fn producer(planned: &Planned) -> Option<String> {

@@ -6,6 +6,7 @@ use super::document::Document;
 use super::events::escape;
 use super::inputs;
 use super::scope::{Scopes, entries};
+use super::start::is_start;
 use crate::diagnostic::Diagnostic;
 use crate::expression::{Expression, Mistake, Scope, Template, Type, article, check, check_template, did_you_mean};
 use crate::{channels, stages, storage};
@@ -26,8 +27,18 @@ pub(super) struct Site<'s> {
 
 impl<'a> Checker<'a> {
     pub(super) fn new(document: &'a Document) -> Self {
-        let file = document.value();
+        Self::over(document, document.value())
+    }
+
+    /// For a value of the shape of the document's.
+    pub(super) fn over(document: &'a Document, file: &'a Json) -> Self {
         Self { document, file, scopes: Scopes::new(file), found: Vec::new() }
+    }
+
+    /// What the schema cannot say of literals.
+    pub(super) fn literals_only(mut self) -> Vec<Diagnostic> {
+        self.literals_of_file();
+        self.found
     }
 
     pub(super) fn run(mut self) -> Vec<Diagnostic> {
@@ -53,6 +64,7 @@ impl<'a> Checker<'a> {
         self.cycles("stages");
         self.cycles("finally");
         self.notifications();
+        self.policy();
         self.stray_expressions("", self.file);
         self.literals_of_file();
         self.found
@@ -123,10 +135,16 @@ impl<'a> Checker<'a> {
             );
         }
         self.needs(section, name, stage);
+        self.matrix(&pointer, stage, is_finally);
         let scope = self.scopes.stage(stage, is_finally);
         let site = Site { scope: &scope, stage };
         if let Some(condition) = stage["if"].as_str() {
             let scope = scope.clone().with_status_functions();
+            // It is judged once, before there are instances.
+            let scope = match stage["strategy"].get("matrix") {
+                Some(_) => scope.without("matrix", "an `if` decides of all instances; leave some out with `exclude`"),
+                None => scope,
+            };
             self.condition(&format!("{pointer}/if"), condition, Site { scope: &scope, stage });
         }
         let environment = self.scopes.environment(stage, is_finally);
@@ -265,12 +283,20 @@ impl<'a> Checker<'a> {
     /// Expressions where none is read.
     fn stray_expressions(&mut self, pointer: &str, value: &Json) {
         match value {
+            Json::String(text) if !Template::is_in(text) && foreign_expression(text).is_some() => {
+                let (offset, length) = foreign_expression(text).unwrap_or_default();
+                self.find(
+                    Diagnostic::usage("TL0317", "this is a text: an expression begins with `${{`")
+                        .at(self.document.inside(pointer, offset, length))
+                        .help("write `${{ … }}`"),
+                );
+            }
             Json::String(text) if is_stray(pointer, text) => {
                 let (offset, length) = first_expression(text).unwrap_or_default();
                 self.find(
                     Diagnostic::usage("TL0307", format!("an expression cannot stand in `{}`", field_of(pointer)))
                         .at(self.document.inside(pointer, offset, length))
-                        .help("expressions stand in `with`, `env`, `if` and the arguments of `run`"),
+                        .help("expressions stand in `with`, `env`, `if`, `matrix`, the arguments of `run`, times, counts and groups"),
                 );
             }
             Json::Array(items) => {
@@ -292,11 +318,20 @@ impl<'a> Checker<'a> {
 pub(super) fn is_stray(pointer: &str, text: &str) -> bool {
     let parts: Vec<&str> = pointer.split('/').skip(1).collect();
     let may_hold = match parts.as_slice() {
-        ["stages" | "finally", _, key, ..] => matches!(*key, "with" | "env" | "run" | "if"),
-        ["stores" | "channels", _, "with", ..] => true,
-        _ => false,
+        ["stages" | "finally", _, key, ..] if matches!(*key, "with" | "env" | "run" | "if") => true,
+        ["stages" | "finally", _, "strategy", "matrix", ..] | ["stores" | "channels", _, "with", ..] => true,
+        _ => is_start(pointer),
     };
     !may_hold && Template::is_in(text)
+}
+
+/// Where a text has an expression as other tools write it: `{{ … }}` around one of our names.
+fn foreign_expression(text: &str) -> Option<(usize, usize)> {
+    const NAMES: [&str; 7] = ["inputs.", "secrets.", "needs.", "matrix.", "env.", "git.", "run."];
+    let start = text.find("{{").filter(|&start| !text[..start].ends_with('$'))?;
+    let inner = text[start + 2..].trim_start();
+    let length = text[start..].find("}}").map(|end| text[start..start + end].chars().count() + 2)?;
+    NAMES.iter().any(|name| inner.starts_with(name)).then(|| (text[..start].chars().count(), length))
 }
 
 /// Where the first `${{ … }}` of a text stands, in characters.

@@ -1,90 +1,54 @@
-//! One file: what its text means, and where each part of it stands.
+//! One file, with those that it extends: what its text means, and where each part of it stands.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Number, Value as Json};
 
 use super::align::{Quotes, align};
 use super::events::{self, escape};
+use super::source::{Mark, Source};
 use crate::diagnostic::{Diagnostic, Place};
 
-/// A pipeline file is written by people.
-const LARGEST: u64 = 4 << 20;
-
-/// A stretch of text, in characters from its beginning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) start: usize,
-    /// Behind its last character.
-    pub(super) end: usize,
-}
-
 /// Where a value stands, and its key if it has one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spot {
+    /// In which text.
+    pub(super) source: usize,
     pub(super) key: Option<Mark>,
     pub(super) value: Mark,
     pub(super) quotes: Quotes,
 }
 
-/// A file that was read.
+/// A file that was read, with those that it extends.
 #[derive(Debug)]
 pub struct Document {
-    name: String,
-    folder: PathBuf,
-    text: String,
-    characters: Vec<char>,
-    /// Where each line begins.
-    lines: Vec<usize>,
-    value: Json,
-    spots: HashMap<String, Spot>,
-    aliases: HashMap<String, String>,
+    /// The file itself, and behind it what it extends.
+    pub(super) sources: Vec<Source>,
+    pub(super) value: Json,
+    pub(super) spots: HashMap<String, Spot>,
+    pub(super) aliases: HashMap<String, String>,
 }
 
 impl Document {
-    /// Reads a file. Fails with all that makes it unreadable.
+    /// Reads a file, and the files that it extends. Fails with all that makes one of them unreadable.
     pub fn read(path: &Path) -> Result<Self, Vec<Diagnostic>> {
-        let name = path.display().to_string();
-        let one = |code, message: String| vec![Diagnostic::usage(code, message)];
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
-        if let Err(error) = read {
-            let message = match error.kind() {
-                ErrorKind::NotFound => format!("there is no file `{name}`"),
-                _ => format!("the file `{name}` cannot be read"),
-            };
-            return Err(vec![Diagnostic::usage("TL0001", message).cause(&error)]);
-        }
-        if bytes.len() as u64 > LARGEST {
-            return Err(one("TL0004", format!("`{name}` is larger than {} MiB", LARGEST >> 20)));
-        }
-        let text = match String::from_utf8(bytes) {
-            Ok(text) if !text.contains('\0') => text,
-            Ok(text) => return Err(vec![not_a_text(name, text.as_bytes(), text.len())]),
-            Err(error) => return Err(vec![not_a_text(name, error.as_bytes(), error.utf8_error().valid_up_to())]),
-        };
-        // What a relative path in the file is relative to.
-        let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
-        Self::parse(name, folder.unwrap_or_default(), text)
+        let source = Source::read(path, path.display().to_string()).map_err(|found| vec![found])?;
+        Self::of(source)?.extended(&mut vec![path.to_owned()])
     }
 
-    /// Reads a text. `folder` is what relative paths in it are relative to.
+    /// Reads a text that extends nothing. `folder` is what relative paths in it are relative to.
     pub fn parse(name: String, folder: PathBuf, text: String) -> Result<Self, Vec<Diagnostic>> {
-        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        let characters: Vec<char> = text.chars().collect();
-        let index = events::index(&text, &characters);
-        let behind = |(at, c): (usize, &char)| (*c == '\n').then_some(at + 1);
-        let lines = std::iter::once(0).chain(characters.iter().enumerate().filter_map(behind)).collect();
-        let (spots, aliases) = (index.spots, index.aliases);
-        let mut document = Self { name, folder, text, characters, lines, value: Json::Null, spots, aliases };
+        Self::of(Source::new(name, folder, text))
+    }
+
+    pub(super) fn of(source: Source) -> Result<Self, Vec<Diagnostic>> {
+        let index = events::index(&source.text, &source.characters);
         let mut findings: Vec<Diagnostic> = index
             .forbidden
             .into_iter()
             .map(|found| {
-                let diagnostic = Diagnostic::usage(found.code, found.message).at(document.place(found.mark));
+                let diagnostic = Diagnostic::usage(found.code, found.message).at(source.place(found.mark));
                 match found.help {
                     Some(help) => diagnostic.help(help),
                     None => diagnostic,
@@ -93,23 +57,24 @@ impl Document {
             .collect();
         if findings.is_empty() && !index.found {
             findings.push(
-                Diagnostic::usage("TL0003", format!("`{}` is empty", document.name))
+                Diagnostic::usage("TL0003", format!("`{}` is empty", source.name))
                     .help("start with `version: 1` and a `name`; the folder `pipelines/` has examples"),
             );
         }
         if !findings.is_empty() {
             return Err(findings);
         }
-        match serde_yaml::from_str(&document.text) {
-            Ok(value) => document.value = document.to_json(value, "")?,
-            Err(error) => {
-                let byte = error.location().map_or(0, |at| at.index());
-                let start = document.text.char_indices().take_while(|(at, _)| *at < byte).count();
-                let mark = Mark { start, end: start + 1 };
-                let message = format!("this is not YAML: {error}");
-                return Err(vec![Diagnostic::usage("TL0005", message).at(document.place(mark))]);
-            }
-        }
+        let (spots, aliases) = (index.spots, index.aliases);
+        let yaml = serde_yaml::from_str(&source.text).map_err(|error| {
+            let byte = error.location().map_or(0, |at| at.index());
+            let start = source.text.char_indices().take_while(|(at, _)| *at < byte).count();
+            let place = source.place(Mark { start, end: start + 1 });
+            vec![Diagnostic::usage("TL0005", format!("this is not YAML: {error}")).at(place)]
+        })?;
+        let mut document = Self { sources: vec![source], value: Json::Null, spots, aliases };
+        let value = document.to_json(yaml, "")?;
+        let value = document.merged(value, "").map_err(|found| vec![found])?;
+        document.value = without_extensions(value, "");
         Ok(document)
     }
 
@@ -181,17 +146,27 @@ impl Document {
 
     /// The file as the user named it.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.sources[0].name
     }
 
     /// The folder of the file.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        &self.sources[0].folder
     }
 
-    /// The text.
+    /// The text of the file itself.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.sources[0].text
+    }
+
+    /// Name and text of each file: the file itself, and behind it those that it extends, the nearest first.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sources.iter().map(|source| (source.name.as_str(), source.text.as_str()))
+    }
+
+    /// What relative paths in a value are relative to: the folder of the file that holds it.
+    pub fn folder_of(&self, pointer: &str) -> &Path {
+        &self.sources[self.spot(pointer).unwrap_or_default().source].folder
     }
 
     /// What it means.
@@ -199,65 +174,53 @@ impl Document {
         &self.value
     }
 
-    fn place(&self, mark: Mark) -> Place {
-        let all = self.characters.as_slice();
-        // Behind the last character there is no line to show: the end of the text is its last character.
-        let start = mark.start.min(all.len().saturating_sub(1));
-        let line = self.lines.partition_point(|begin| *begin <= start);
-        let line_start = self.lines[line - 1];
-        let line_end = self.lines.get(line).map_or(all.len(), |next| next - 1);
-        let text: String = all[line_start..line_end].iter().collect();
-        let text = text.strip_suffix('\r').unwrap_or(&text);
-        // What spans several lines is marked to the end of its first.
-        let end = if mark.end > line_end { line_start + text.trim_end().chars().count() } else { mark.end };
-        Place {
-            file: self.name.clone(),
-            line,
-            column: start - line_start + 1,
-            length: end.saturating_sub(start).max(1),
-            text: without_identities(text),
-        }
+    fn place(&self, source: usize, mark: Mark) -> Place {
+        self.sources[source].place(mark)
     }
 
     /// Where a value stands; the nearest one around it where the pointer leads nowhere.
     pub fn at_value(&self, pointer: &str) -> Place {
-        self.place(self.spot(pointer).map(|spot| spot.value).unwrap_or_default())
+        let spot = self.spot(pointer).unwrap_or_default();
+        self.place(spot.source, spot.value)
     }
 
     /// Where the key of a value stands.
     pub fn at_key(&self, pointer: &str) -> Place {
-        self.place(self.spot(pointer).map(|spot| spot.key.unwrap_or(spot.value)).unwrap_or_default())
+        let spot = self.spot(pointer).unwrap_or_default();
+        self.place(spot.source, spot.key.unwrap_or(spot.value))
     }
 
     /// Where some characters of a text value stand, through quotes, escapes and folding.
     pub fn inside(&self, pointer: &str, offset: usize, length: usize) -> Place {
-        let Some(spot) = self.spot(pointer) else { return self.place(Mark::default()) };
-        let Some(Json::String(value)) = self.value.pointer(pointer) else { return self.place(spot.value) };
+        let spot = self.spot(pointer).unwrap_or_default();
+        let characters = &self.sources[spot.source].characters;
+        let Some(Json::String(value)) = self.value.pointer(pointer) else { return self.place(spot.source, spot.value) };
         // An alias points at the text that it stands for.
         let start = match spot.quotes {
             // Its empty first lines are a part of it, and are not marked.
             Quotes::Block => {
-                let before = &self.characters[..spot.value.start];
+                let before = &characters[..spot.value.start];
                 let header = before.iter().rposition(|c| !c.is_whitespace()).map_or(0, |last| last + 1);
                 header + before[header..].iter().position(|c| *c == '\n').map_or(0, |newline| newline + 1)
             }
             _ => spot.value.start,
         };
-        let raw = self.characters.get(start..spot.value.end).unwrap_or_default();
-        let Some(from) = align(raw, spot.quotes, value, offset) else { return self.place(spot.value) };
+        let raw = characters.get(start..spot.value.end).unwrap_or_default();
+        let Some(from) = align(raw, spot.quotes, value, offset) else { return self.place(spot.source, spot.value) };
         let to = align(raw, spot.quotes, value, offset + length.max(1) - 1).map_or(from + 1, |last| last + 1);
-        self.place(Mark { start: start + from, end: start + to })
+        self.place(spot.source, Mark { start: start + from, end: start + to })
     }
 
     /// The line of the alias through which a value is reached, where it is.
     pub(super) fn alias_line(&self, pointer: &str) -> Option<usize> {
         let ends = pointer.match_indices('/').map(|(at, _)| at).chain([pointer.len()]);
         let alias = ends.map(|end| &pointer[..end]).find(|prefix| self.aliases.contains_key(*prefix))?;
-        Some(self.place(self.spots.get(alias)?.value).line)
+        let spot = self.spots.get(alias)?;
+        Some(self.place(spot.source, spot.value).line)
     }
 
     /// The spot of a pointer, through aliases, or of the nearest value around it.
-    fn spot(&self, pointer: &str) -> Option<Spot> {
+    pub(super) fn spot(&self, pointer: &str) -> Option<Spot> {
         if let Some(spot) = self.spots.get(pointer) {
             // The value of an alias is read where it was written.
             let target = self.aliases.get(pointer).and_then(|target| self.spots.get(target)).unwrap_or(spot);
@@ -275,44 +238,17 @@ impl Document {
     }
 }
 
-/// A file that is not a text: marked at its first byte that no text has, which may be a NUL before the end of the valid
-/// part.
-fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
-    let (bytes, valid) = match bytes.strip_prefix(b"\xef\xbb\xbf") {
-        Some(rest) if valid >= 3 => (rest, valid - 3),
-        _ => (bytes, valid),
-    };
-    let at = bytes[..valid].iter().position(|byte| *byte == 0).unwrap_or(valid);
-    let before = String::from_utf8_lossy(&bytes[..at]);
-    let begun = before.rsplit('\n').next().unwrap_or_default();
-    let line_end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
-    let rest = String::from_utf8_lossy(&bytes[at..line_end]);
-    let rest = rest.strip_suffix('\r').unwrap_or(&rest);
-    let place = Place {
-        line: before.matches('\n').count() + 1,
-        column: begun.chars().count() + 1,
-        length: 1,
-        text: without_identities(&format!("{begun}{}", rest.replace('\0', "\u{fffd}"))),
-        file,
-    };
-    Diagnostic::usage("TL0002", format!("the byte 0x{:02x} is not text in UTF-8", bytes[at]))
-        .at(place)
-        .help("save the file as UTF-8")
-}
-
-/// A line as it may be shown: an identity pasted into a file by mistake must not go on into terminals and logs.
-pub(super) fn without_identities(text: &str) -> String {
-    const IDENTITY: &str = "AGE-SECRET-KEY-";
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.to_ascii_uppercase().find(IDENTITY) {
-        let (before, identity) = rest.split_at(start + IDENTITY.len());
-        let end = identity.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(identity.len());
-        shown.push_str(before);
-        shown.push_str(&"*".repeat(end));
-        rest = &identity[end..];
+/// What a value means without the keys `x-…` of its maps, which are people's own: the home of anchors. Settings keep
+/// them, since the names of headers and of metadata may begin so.
+fn without_extensions(value: Json, key: &str) -> Json {
+    match value {
+        Json::Object(map) if !matches!(key, "with" | "env") => {
+            let kept = map.into_iter().filter(|(key, _)| !key.starts_with("x-"));
+            Json::Object(kept.map(|(key, item)| (key.clone(), without_extensions(item, &key))).collect())
+        }
+        Json::Array(items) => Json::Array(items.into_iter().map(|item| without_extensions(item, "")).collect()),
+        other => other,
     }
-    shown + rest
 }
 
 #[cfg(test)]
@@ -386,7 +322,8 @@ mod tests {
         assert_eq!(refused("1: a\n"), [("TL0010", 1, 1)]);
         assert_eq!(refused("? [a]\n: b\n")[0].0, "TL0010");
         assert_eq!(refused("a: .inf\n")[0].0, "TL0010");
-        assert_eq!(refused("<<: {a: 1}\n"), [("TL0103", 1, 1)]);
+        assert_eq!(refused("a: 1\n<<: 2\n"), [("TL0010", 2, 5)]);
+        assert_eq!(refused("\"<<\": {a: 1}\n"), [("TL0010", 1, 1)]);
         assert_eq!(refused("a: &a [*a]\n")[0].0, "TL0005");
         assert_eq!(refused("a: b\rc: d\n"), [("TL0005", 1, 5)]);
         assert_eq!(refused("a: b\r\nc: d\u{2028}\n"), [("TL0005", 2, 5)]);

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use super::align::Quotes;
-use super::document::{Mark, Spot};
+use super::document::Spot;
+use super::source::Mark;
 use super::syntax;
 use crate::diagnostic::Code;
 
@@ -215,12 +216,13 @@ impl Walk<'_> {
             self.forbid("TL0006", mark, message, Some("remove one of them"), false);
         }
         if style != ScalarStyle::Plain {
+            if text == "<<" {
+                let help = "write `<<` without quotes to merge; no key of a pipeline is called so";
+                self.forbid("TL0010", mark, "a merge key has no quotes", Some(help), false);
+            }
             return;
         }
-        if text == "<<" {
-            let help = "repeat the keys, or put an alias on the whole value";
-            self.forbid("TL0103", mark, "merge keys (`<<`) are not built yet", Some(help), false);
-        } else if mark.start == mark.end {
+        if mark.start == mark.end {
             self.forbid("TL0010", mark, "a key is missing", None, false);
         } else if !syntax::is_text(text) {
             self.forbid("TL0010", mark, format!("the key `{text}` is not a text"), Some("put it in quotes"), false);
@@ -283,7 +285,7 @@ impl Walk<'_> {
                 (format!("{pointer}/{}", *next - 1), None)
             }
         };
-        self.index.spots.insert(pointer.clone(), Spot { key, value: mark, quotes: Quotes::Plain });
+        self.index.spots.insert(pointer.clone(), Spot { source: 0, key, value: mark, quotes: Quotes::Plain });
         Some(pointer)
     }
 }

@@ -28,7 +28,12 @@ static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
 
 /// All that the schema finds wrong.
 pub(super) fn findings(document: &Document) -> Vec<Diagnostic> {
-    let errors: Vec<ValidationError<'_>> = VALIDATOR.iter_errors(document.value()).collect();
+    findings_in(document, document.value())
+}
+
+/// All that the schema finds wrong with a value of the shape of the document's.
+pub(super) fn findings_in(document: &Document, value: &Json) -> Vec<Diagnostic> {
+    let errors: Vec<ValidationError<'_>> = VALIDATOR.iter_errors(value).collect();
     let mut reader = Reader { document, meant: BTreeSet::new() };
     for error in &errors {
         let at = error.instance_path().as_str();

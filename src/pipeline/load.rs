@@ -5,16 +5,16 @@ use serde_json::Value as Json;
 use super::check::Checker;
 use super::document::Document;
 use super::findings::findings;
-use super::model::Pipeline;
+use super::start::{Outline, without_start_expressions};
 use crate::diagnostic::Diagnostic;
 
 /// Reads a file and proves all that can be proven without running it. Fails with everything that is wrong, by place.
-pub fn load(path: &Path) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
+pub fn load(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
     judge(Document::read(path)?)
 }
 
 /// Proves what was read.
-pub(super) fn judge(document: Document) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
+pub(super) fn judge(document: Document) -> Result<(Document, Outline), Vec<Diagnostic>> {
     version(&document).map_err(|found| vec![found])?;
     let mut found = findings(&document);
     found.extend(Checker::new(&document).run());
@@ -24,19 +24,21 @@ pub(super) fn judge(document: Document) -> Result<(Document, Pipeline), Vec<Diag
     if !found.is_empty() {
         return Err(found);
     }
-    match serde_json::from_value(document.value().clone()) {
-        Ok(pipeline) => Ok((document, pipeline)),
-        // Schema and structs are one; a difference between them is a mistake in tl, and is told as one.
-        Err(error) => Err(vec![
-            Diagnostic::usage("TL0902", "the schema accepts this file and the program does not: please report it")
-                .cause(&error)
-                .at(document.at_value("")),
-        ]),
+    match serde_json::from_value(without_start_expressions(document.value())) {
+        Ok(pipeline) => Ok((document, Outline(pipeline))),
+        Err(error) => Err(vec![difference(&document, &error)]),
     }
 }
 
+/// Schema and structs are one; a difference between them is a mistake in tl, and is told as one.
+pub(super) fn difference(document: &Document, error: &serde_json::Error) -> Diagnostic {
+    Diagnostic::usage("TL0902", "the schema accepts this file and the program does not: please report it")
+        .cause(error)
+        .at(document.at_value(""))
+}
+
 /// The version is read before the rest: of a later one nothing else is known.
-fn version(document: &Document) -> Result<(), Diagnostic> {
+pub(super) fn version(document: &Document) -> Result<(), Diagnostic> {
     let file = document.value();
     if !file.is_object() {
         let message = "a pipeline is a map of keys and values";

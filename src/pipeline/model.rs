@@ -7,6 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use super::notification::Notification;
+use super::rules::{Concurrency, Expect, Policy};
+use super::strategy::Strategy;
 use crate::stages::OutputType;
 use crate::value::{Duration, Name};
 
@@ -47,6 +50,8 @@ pub struct Pipeline {
     pub name: Name,
     /// For people.
     pub description: Option<String>,
+    /// A file that this one takes over: maps merge deep, lists and scalars replace.
+    pub extends: Option<String>,
     /// Values given on the command line: `--input NAME=VALUE`.
     #[serde(default)]
     pub inputs: IndexMap<Name, Input>,
@@ -62,6 +67,13 @@ pub struct Pipeline {
     /// What holds for every stage that does not say otherwise.
     #[serde(default)]
     pub defaults: Defaults,
+    /// What runs that share something do when they meet.
+    pub concurrency: Option<Concurrency>,
+    /// How often a success is due.
+    pub expect: Option<Expect>,
+    /// What the file must hold to, whoever changes it.
+    #[serde(default)]
+    pub policy: Policy,
     /// How many stages run at the same time; by default, as many as there are cores, at least 2.
     pub max_parallel: Option<NonZeroU16>,
     /// After this the run is ended; `finally` still runs.
@@ -125,6 +137,21 @@ pub struct Defaults {
     pub timeout: Option<Duration>,
     /// How often to try.
     pub retry: Option<Retry>,
+    /// What a warning of a stage comes to.
+    pub on_warning: Option<OnWarning>,
+}
+
+/// What a warning of a stage comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnWarning {
+    /// The stage ends with a warning, and so does the run.
+    #[default]
+    Warn,
+    /// The stage ends as a failure.
+    Fail,
+    /// The warning is shown, and counts for nothing.
+    Ignore,
 }
 
 /// How often to try again what may succeed a little later. Only such failures are retried.
@@ -185,6 +212,12 @@ pub struct Stage {
     pub timeout: Option<Duration>,
     /// How often to try.
     pub retry: Option<Retry>,
+    /// What a warning of it comes to.
+    pub on_warning: Option<OnWarning>,
+    /// Several instances of it, each with values of its own.
+    pub strategy: Option<Strategy>,
+    /// The label of the hosts that may run it.
+    pub runs_on: Option<Name>,
     /// Count a failure as a warning: what needs the stage runs.
     #[serde(default)]
     pub continue_on_error: bool,
@@ -201,62 +234,6 @@ pub enum Run {
     Script(String),
     /// A program and its arguments.
     Argv(Vec<String>),
-}
-
-/// Whom to tell of what.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Notification {
-    /// Of what.
-    #[schemars(length(min = 1))]
-    pub when: Vec<When>,
-    /// The channels, by the names they have in `channels`.
-    #[schemars(length(min = 1))]
-    pub to: Vec<String>,
-    /// A file with a Handlebars template for the text.
-    #[schemars(extend("x-tl-type" = "path"))]
-    pub template: Option<String>,
-    /// A file with a Handlebars template for the same as HTML, for channels that can show it.
-    #[schemars(extend("x-tl-type" = "path"))]
-    pub template_html: Option<String>,
-}
-
-/// What people are told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum When {
-    /// The run begins.
-    Started,
-    /// It ended in success.
-    Success,
-    /// It ended with warnings.
-    Warning,
-    /// It failed.
-    Failure,
-    /// There was nothing to do.
-    Skipped,
-    /// It was cancelled.
-    Cancelled,
-    /// It could not start.
-    Blocked,
-    /// It succeeded after it had failed the time before.
-    Recovered,
-}
-
-impl When {
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Success => "success",
-            Self::Warning => "warning",
-            Self::Failure => "failure",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-            Self::Blocked => "blocked",
-            Self::Recovered => "recovered",
-        }
-    }
 }
 
 fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -4,19 +4,7 @@
 use crate::expression::did_you_mean;
 
 /// Keys that later versions have, by where they stand.
-const KEYS: &[(&str, &str)] = &[
-    ("pipeline", "extends"),
-    ("pipeline", "concurrency"),
-    ("pipeline", "expect"),
-    ("pipeline", "schedule"),
-    ("pipeline", "policy"),
-    ("pipeline", "on-warning"),
-    ("stage", "strategy"),
-    ("stage", "on-warning"),
-    ("stage", "runs-on"),
-    ("upload", "resume"),
-    ("audit", "anchor"),
-];
+const KEYS: &[(&str, &str)] = &[("pipeline", "schedule"), ("upload", "resume"), ("audit", "anchor")];
 
 /// Values that later versions have, by the key they stand behind.
 const VALUES: &[(&str, &str)] = &[
@@ -87,7 +75,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 ];
 
 pub(super) fn is_key_to_come(place: &str, key: &str) -> bool {
-    KEYS.contains(&(place, key)) || (place == "pipeline" && key.starts_with("x-"))
+    KEYS.contains(&(place, key))
 }
 
 pub(super) fn is_value_to_come(place: &str, value: &str) -> bool {

@@ -8,6 +8,15 @@ use crate::expression::{Template, Type, article};
 
 const ARTIFACTS: &str = "an artifact is no file: it flows from stage to stage, such as `encrypt` and `upload`";
 
+/// What to do with a value that is no text.
+fn instead(kind: &Type) -> Option<&'static str> {
+    match kind {
+        Type::Nullable(_) => Some("say what to use for null: `x == null ? '…' : x`"),
+        Type::Artifact => Some(ARTIFACTS),
+        _ => None,
+    }
+}
+
 impl Checker<'_> {
     pub(super) fn program(&mut self, pointer: &str, stage: &Json, site: Site<'_>) {
         if stage.get("uses").is_some() {
@@ -90,8 +99,7 @@ impl Checker<'_> {
             self.flow(pointer, "TL0304", secret_in(&template, site.scope), message, Some(help));
         } else if !kind.is_scalar() {
             let message = format!("an argument is a text; this is {}", article(&kind));
-            let help = (kind == Type::Artifact).then_some(ARTIFACTS);
-            self.flow(pointer, "TL0303", first_place(&template), message, help);
+            self.flow(pointer, "TL0303", first_place(&template), message, instead(&kind));
         }
     }
 
@@ -111,12 +119,7 @@ impl Checker<'_> {
         // A number or a truth value has one spelling, so the environment takes it.
         if !kind.is_scalar() {
             let message = format!("a variable holds a text; this is {}", article(&kind));
-            let help = match kind {
-                Type::Nullable(_) => Some("say what to use for null: `x == null ? '…' : x`"),
-                Type::Artifact => Some(ARTIFACTS),
-                _ => None,
-            };
-            self.flow(pointer, "TL0303", first_place(&template), message, help);
+            self.flow(pointer, "TL0303", first_place(&template), message, instead(&kind));
         }
     }
 }

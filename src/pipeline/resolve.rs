@@ -1,11 +1,13 @@
 //! Settings with their expressions, at the moment they are needed.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json};
 
+use super::document::Document;
 use super::events::escape;
 use super::schema::follow;
+use super::scope::entries;
 use crate::expression::{self, Mistake, Template, Values};
 
 /// An expression that has no value after all, and where it stands below the settings.
@@ -17,9 +19,11 @@ pub struct Failure {
     pub mistake: Mistake,
 }
 
-/// Replaces each expression by its value, and makes each path absolute: `schema` says which texts are paths.
-pub fn resolve(value: &Json, schema: &Json, values: &Values, base: &Path) -> Result<Json, Failure> {
-    resolve_at("", value, schema, &schema["definitions"], values, base)
+/// Replaces each expression by its value, and makes each path absolute: `schema` says which texts are paths. `at` is
+/// where the value stands in the document.
+pub fn resolve(value: &Json, schema: &Json, values: &Values, document: &Document, at: &str) -> Result<Json, Failure> {
+    let base = |below: &str| document.folder_of(&format!("{at}{below}")).to_owned();
+    resolve_at("", value, schema, &schema["definitions"], values, &base)
 }
 
 fn resolve_at(
@@ -28,7 +32,7 @@ fn resolve_at(
     schema: &Json,
     definitions: &Json,
     values: &Values,
-    base: &Path,
+    base: &dyn Fn(&str) -> PathBuf,
 ) -> Result<Json, Failure> {
     let schema = follow(schema, definitions);
     Ok(match value {
@@ -41,7 +45,7 @@ fn resolve_at(
                 value.clone()
             };
             match (value, schema["x-tl-type"] == "path") {
-                (Json::String(path), true) => base.join(path).to_string_lossy().into_owned().into(),
+                (Json::String(path), true) => base(pointer).join(path).to_string_lossy().into_owned().into(),
                 (value, _) => value,
             }
         }
@@ -89,4 +93,17 @@ pub fn expressions_in(value: &Json) -> Vec<expression::Expression> {
         Json::Object(map) => map.values().flat_map(expressions_in).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Whether an expression of a file that was checked uses a context, such as `git`.
+pub fn uses_context(document: &Document, context: &str) -> bool {
+    let file = document.value();
+    let conditions = ["stages", "finally"]
+        .into_iter()
+        .flat_map(|section| entries(file, section))
+        .filter_map(|(_, stage)| expression::Expression::parse(stage["if"].as_str()?, 0).ok());
+    expressions_in(file)
+        .into_iter()
+        .chain(conditions)
+        .any(|expression| expression.roots().iter().any(|root| root == context))
 }

@@ -72,7 +72,9 @@ pub fn pipeline_schema() -> Json {
         definitions.extend(shared);
     }
     name_keys(&mut root);
+    allow_start_expressions(&mut root);
     tidy(&mut root);
+    allow_extensions(&mut root);
     let mut whole =
         json!({ "$schema": "http://json-schema.org/draft-07/schema#", "title": "TimeLocker pipeline, version 1" });
     if let (Some(whole), Json::Object(root)) = (whole.as_object_mut(), root) {
@@ -182,6 +184,41 @@ fn allow_expressions(schema: &mut Json) {
     }
 }
 
+/// The same for what is known when a run starts.
+fn allow_start_expressions(root: &mut Json) {
+    let fields: &[(&str, &[&str])] = &[
+        ("", &["timeout", "max-parallel"]),
+        ("Concurrency", &["group", "if-busy", "wait"]),
+        ("Defaults", &["timeout", "on-warning"]),
+        ("Retry", &["attempts", "delay", "factor", "max-delay"]),
+        ("Stage", &["timeout", "continue-on-error", "on-warning"]),
+        ("Strategy", &["fail-fast", "max-parallel"]),
+    ];
+    for (definition, keys) in fields {
+        let map = if definition.is_empty() { &mut *root } else { &mut root["definitions"][definition] };
+        for key in *keys {
+            or_expression(&mut map["properties"][key]);
+        }
+    }
+    let matrix = &mut root["definitions"]["Strategy"]["properties"]["matrix"];
+    or_expression(&mut matrix["additionalProperties"]);
+}
+
+/// Keys `x-…` are people's own in every map of the language; the program takes them out before it looks.
+fn allow_extensions(root: &mut Json) {
+    let closed = |map: &Json| map["additionalProperties"] == false && map["properties"].is_object();
+    let own = json!({ "^x-": true });
+    if closed(root) {
+        root["patternProperties"] = own.clone();
+    }
+    for (name, definition) in root["definitions"].as_object_mut().into_iter().flatten() {
+        // Settings are not of the language, but of their kind, whose definitions have a dot in their names.
+        if closed(definition) && !name.contains('.') {
+            definition["patternProperties"] = own.clone();
+        }
+    }
+}
+
 fn or_expression(field: &mut Json) {
     let Some(map) = field.as_object_mut() else { return };
     if let Some(items) = map.get_mut("items") {
@@ -226,6 +263,7 @@ fn name_keys(root: &mut Json) {
         }
     }
     root["properties"]["stages"]["minProperties"] = 1.into();
+    root["definitions"]["Strategy"]["properties"]["matrix"]["propertyNames"] = name.clone();
     let outputs = &mut root["definitions"]["Stage"]["properties"]["outputs"];
     outputs["propertyNames"] = name;
     outputs["additionalProperties"] = json!({ "$ref": "#/definitions/OutputType" });

@@ -1,21 +1,21 @@
 //! The types of the names that expressions may use, for each place where one may stand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
 use super::findings::keys_of;
+use super::matrix::matrix_type;
 use super::not_built::meant;
-use crate::expression::{Expression, Scope, Template, Type, check_template, did_you_mean};
+use super::start::KNOWN;
+use crate::expression::{Expression, Scope, Template, Type, check_template, did_you_mean, uses_status_function};
 use crate::stages;
 
 /// What every scope of a file has in common. Read from the raw file: parts of it that are wrong are simply not there.
 pub(super) struct Scopes<'a> {
     file: &'a Json,
     common: Scope,
-    /// Type of each stage, as `needs.X` sees it.
-    stages: BTreeMap<String, Type>,
     names: Arc<BTreeSet<String>>,
     /// Those of `stages`, and those of `finally`.
     sections: [Arc<BTreeSet<String>>; 2],
@@ -39,23 +39,32 @@ impl<'a> Scopes<'a> {
             .map(text)
             .into_iter()
             .chain([("attempt".to_owned(), Type::Int)]);
-        let mut common = Scope::default()
+        let perhaps = |name: &str| (name.to_owned(), Type::Nullable(Box::new(Type::String)));
+        let git = [text("commit"), ("dirty".to_owned(), Type::Bool), perhaps("branch"), perhaps("tag")];
+        let ci = [("active".to_owned(), Type::Bool), perhaps("name"), perhaps("run_id"), perhaps("run_url")];
+        let common = Scope::default()
             .with("inputs", Type::record("inputs", inputs))
             .with("secrets", Type::record("secrets", secrets))
             .with("run", Type::record("run", run))
-            .with("host", Type::record("host", ["name", "os", "arch"].map(text)));
-        for name in ["matrix", "git", "ci"] {
-            common = common.without(name, "it is not built yet");
-        }
+            .with("host", Type::record("host", ["name", "os", "arch"].map(text)))
+            .with("git", Type::record("git", git))
+            .with("ci", Type::record("ci", ci))
+            .without("matrix", "it is there where a stage has a `strategy` with a `matrix`");
         let all = || entries(file, "stages").chain(entries(file, "finally"));
         Self {
             file,
             common,
-            stages: all().map(|(name, stage)| (name.clone(), stage_type(name, stage))).collect(),
             names: Arc::new(all().map(|(name, _)| name.clone()).collect()),
             sections: ["stages", "finally"]
                 .map(|section| Arc::new(entries(file, section).map(|(name, _)| name.clone()).collect())),
         }
+    }
+
+    /// For settings that are known when a run starts.
+    pub(super) fn start(&self) -> Scope {
+        ["needs", "stages", "env", "secrets", "run"].into_iter().fold(self.common.clone(), |scope, name| {
+            scope.without(name, &format!("this is settled when a run starts, from {KNOWN}"))
+        })
     }
 
     /// For the settings of stores and channels.
@@ -67,7 +76,23 @@ impl<'a> Scopes<'a> {
 
     /// For the environment of a stage.
     pub(super) fn environment(&self, stage: &Json, is_finally: bool) -> Scope {
-        let needs = needs_of(stage).filter_map(|name| Some((name.to_owned(), self.stages.get(name)?.clone())));
+        let scope = self.before_instances(stage, is_finally);
+        match matrix_type(stage, &scope) {
+            Some(matrix) => scope.with("matrix", matrix),
+            None => scope,
+        }
+    }
+
+    /// For the matrix of a stage.
+    pub(super) fn before_instances(&self, stage: &Json, is_finally: bool) -> Scope {
+        let judges = stage["if"]
+            .as_str()
+            .is_some_and(|text| Expression::parse(text, 0).is_ok_and(|expression| uses_status_function(&expression)));
+        let needs = needs_of(stage).filter_map(|name| {
+            let needed = self.stage_named(name)?;
+            let kind = stage_type(name, needed, judges || may_lack_outputs(needed));
+            Some((name.to_owned(), kind))
+        });
         let instead = if is_finally {
             "a stage of `finally` sees `stages.{}.result`, but no outputs"
         } else {
@@ -125,10 +150,13 @@ impl<'a> Scopes<'a> {
         })
     }
 
+    fn stage_named(&self, name: &str) -> Option<&'a Json> {
+        self.file["stages"].get(name).or_else(|| self.file["finally"].get(name))
+    }
+
     fn is_blind_need(&self, name: &str, rest: &[&str], stage: &Json) -> bool {
         if needs_of(stage).any(|need| need == name) && self.has_stage(name) {
-            let needed =
-                self.file["stages"].get(name).or_else(|| self.file["finally"].get(name)).unwrap_or(&Json::Null);
+            let needed = self.stage_named(name).unwrap_or(&Json::Null);
             let has_kind = needed["uses"].as_str().is_some_and(|kind| stages::find(kind).is_some());
             let is_run = needed.get("uses").is_none() && needed.get("run").is_some();
             let has_outputs = has_kind || is_run && !is_misspelt(needed, "stage", "outputs");
@@ -156,7 +184,13 @@ fn is_misspelt(map: &Json, what: &str, key: &str) -> bool {
         && keys.filter(|other| !known().any(|k| k == *other)).any(|other| meant(what, other, known()) == Some(key))
 }
 
-fn stage_type(name: &str, stage: &Json) -> Type {
+/// Whether an instance of a stage may end in success or warning without having given its outputs.
+fn may_lack_outputs(stage: &Json) -> bool {
+    stage.get("if").is_some() || stage.get("run").is_some() || stage.get("continue-on-error").is_some()
+}
+
+/// What `needs` sees of a stage. The outputs of one with a matrix are lists, whose items may be `null`.
+fn stage_type(name: &str, stage: &Json, with_nulls: bool) -> Type {
     let kind = stage["uses"].as_str().and_then(stages::find);
     let outputs = match kind {
         Some(kind) => {
@@ -181,6 +215,12 @@ fn stage_type(name: &str, stage: &Json) -> Type {
                 .collect()
         }
     };
+    let of_instances = |kind: Type| match (&kind, with_nulls) {
+        (Type::Nullable(_) | Type::Any, _) | (_, false) => Type::List(Box::new(kind)),
+        _ => Type::List(Box::new(Type::Nullable(Box::new(kind)))),
+    };
+    let has_instances = stage["strategy"].get("matrix").is_some();
+    let outputs = outputs.into_iter().map(|(name, kind)| (name, if has_instances { of_instances(kind) } else { kind }));
     let outputs = Type::record(format!("needs.{name}.outputs"), outputs);
     Type::record(format!("needs.{name}"), [("outputs".to_owned(), outputs), ("result".to_owned(), Type::String)])
 }

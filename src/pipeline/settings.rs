@@ -3,10 +3,12 @@
 use serde_json::Value as Json;
 
 use super::check::{Checker, Site, field_of, first_expression, first_place};
-use super::document::without_identities;
 use super::events::escape;
 use super::findings::SCHEMA;
+use super::matrix::choices;
 use super::schema::follow;
+use super::source::without_identities;
+use super::start::is_start;
 use super::wording::short;
 use crate::crypto::Recipient;
 use crate::diagnostic::Diagnostic;
@@ -32,12 +34,7 @@ impl Checker<'_> {
         let schema = follow(schema, definitions);
         match value {
             Json::String(text) if Template::is_in(text) => match schema["x-tl-type"].as_str() {
-                Some(what @ ("store" | "channel")) => {
-                    let (offset, length) = first_expression(text).unwrap_or_default();
-                    let at = self.document.inside(pointer, offset, length);
-                    let found = Diagnostic::usage("TL0307", format!("a {what} is named, not computed")).at(at);
-                    self.find(found.help(format!("write the name that a {what} has in `{what}s`")));
-                }
+                Some(what @ ("store" | "channel")) => self.chosen(pointer, text, what, site),
                 _ if schema["x-tl-form"] == "url" => self.url(pointer, text, schema, definitions, site),
                 // A key that does not exist has no type; what is wrong inside is still worth knowing.
                 _ if schema.is_null() => drop(self.typed(pointer, text, site)),
@@ -63,6 +60,25 @@ impl Checker<'_> {
                 }
             }
             _ => self.literal(pointer, value, schema),
+        }
+    }
+
+    /// A store or a channel that an expression chooses: among names that stand in the file.
+    fn chosen(&mut self, pointer: &str, text: &str, what: &str, site: Site<'_>) {
+        if self.typed(pointer, text, site).is_none() {
+            return;
+        }
+        let Some(choices) = choices(self.file, site.stage, pointer, text) else {
+            let (offset, length) = first_expression(text).unwrap_or_default();
+            let at = self.document.inside(pointer, offset, length);
+            let found = Diagnostic::usage("TL0307", format!("a {what} is named, not computed")).at(at);
+            let help = format!(
+                "write the name that a {what} has in `{what}s`, or let a `matrix` or the `enum` of an input list the names"
+            );
+            return self.find(found.help(help));
+        };
+        for (at, name) in choices {
+            self.known(&format!("{what}s"), what, &at, &name);
         }
     }
 
@@ -107,6 +123,8 @@ impl Checker<'_> {
     }
 
     fn literals(&mut self, pointer: &str, value: &Json, schema: &Json) {
+        // As the field is without an expression.
+        let schema = schema.get("else").unwrap_or(schema);
         let schema = follow(schema, &SCHEMA["definitions"]);
         match value {
             Json::Object(map) => {
@@ -120,6 +138,11 @@ impl Checker<'_> {
                 for (index, item) in items.iter().enumerate() {
                     self.literals(&format!("{pointer}/{index}"), item, &schema["items"]);
                 }
+            }
+            Json::String(text) if Template::is_in(text) && is_start(pointer) => {
+                let scope = self.scopes.start();
+                let site = Site { scope: &scope, stage: &Json::Null };
+                self.text(pointer, text, &Type::from_schema(schema, &SCHEMA["definitions"]), site);
             }
             _ => self.literal(pointer, value, schema),
         }

@@ -1,7 +1,7 @@
 //! What is wrong with a text that is not YAML, in the words of people who write it.
 
-use super::document::Mark;
 use super::events::Forbidden;
+use super::source::Mark;
 
 /// Explains an error of the parser, which stopped at a character.
 pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {

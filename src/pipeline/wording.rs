@@ -4,8 +4,8 @@ use jsonschema::error::TypeKind;
 use serde_json::Value as Json;
 
 use super::check::field_of;
-use super::document::without_identities;
 use super::settings::{DURATION, RECIPIENT};
+use super::source::without_identities;
 use crate::diagnostic::Diagnostic;
 use crate::stages;
 use crate::value::Name;

@@ -71,19 +71,22 @@ impl<W: Write + Send> Human<W> {
     }
 
     fn ended(&mut self, what: &What) {
-        let What::StageEnded { stage, outcome, seconds, outputs, reason, error } = what else { return };
-        let running = self.running.remove(stage);
+        let What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error } = what else { return };
+        let name = called(stage, instance.as_deref());
+        let running = self.running.remove(&name);
         let bytes = running.as_ref().map_or(0, |running| running.bytes);
         if let Some(bar) = running.and_then(|running| running.bar) {
             bar.finish_and_clear();
         }
-        *self.counts.entry(outcome.word()).or_default() += 1;
+        if instance.is_none() {
+            *self.counts.entry(outcome.word()).or_default() += 1;
+        }
         let word = self.word(*outcome, 9);
         let detail = match reason {
             Some(reason) => plain(reason),
             None => summary(outputs, bytes, *seconds),
         };
-        let line = format!("  {word} {stage:width$}  {detail}\n", width = self.width);
+        let line = format!("  {word} {name:width$}  {detail}\n", width = self.width);
         self.say(&line);
         if let Some(error) = error {
             self.problem(error);
@@ -101,6 +104,14 @@ impl<W: Write + Send> Human<W> {
     }
 }
 
+/// What people call a stage, or an instance of it.
+fn called(stage: &str, instance: Option<&str>) -> String {
+    match instance {
+        Some(instance) => format!("{stage} ({})", plain(instance)),
+        None => stage.to_owned(),
+    }
+}
+
 impl<W: Write + Send> Reporter for Human<W> {
     fn event(&mut self, event: &Event) {
         match &event.what {
@@ -109,25 +120,27 @@ impl<W: Write + Send> Reporter for Human<W> {
                 let line = format!("{pipeline} ({})  run {}\n", plain(file), event.run);
                 self.say(&line);
             }
-            What::StageStarted { stage, kind, .. } => self.started(stage, kind),
-            What::StageProgress { stage, bytes, .. } => {
-                if let Some(running) = self.running.get_mut(stage) {
+            What::StageStarted { stage, instance, kind, .. } => self.started(&called(stage, instance.as_deref()), kind),
+            What::StageProgress { stage, instance, bytes } => {
+                if let Some(running) = self.running.get_mut(&called(stage, instance.as_deref())) {
                     running.bytes = *bytes;
                     if let Some(bar) = &running.bar {
                         bar.set_message(human_bytes(*bytes as f64));
                     }
                 }
             }
-            What::StageOutput { stage, stream, line } => {
+            What::StageOutput { stage, instance, stream, line } => {
+                let name = called(stage, instance.as_deref());
                 let mark = if *stream == Stream::Stderr { "!" } else { "|" };
-                let text = format!("  {} {}\n", self.style.faint(&format!("{stage} {mark}")), plain(line));
+                let text = format!("  {} {}\n", self.style.faint(&format!("{name} {mark}")), plain(line));
                 self.say(&text);
             }
             What::StageWarning { warning, .. } => self.problem(warning),
-            What::StageRetrying { stage, attempt, delay_ms, error } => {
+            What::StageRetrying { stage, instance, attempt, delay_ms, error } => {
+                let name = called(stage, instance.as_deref());
                 let delay = human_duration(*delay_ms as f64 / 1_000.0);
                 let line =
-                    format!("  {} {stage}: attempt {attempt} failed, next in {delay}\n", self.style.yellow("retrying"));
+                    format!("  {} {name}: attempt {attempt} failed, next in {delay}\n", self.style.yellow("retrying"));
                 self.say(&line);
                 self.problem(error);
             }
@@ -206,6 +219,7 @@ mod tests {
         let outputs = |value: Json| value.as_object().cloned().unwrap_or_default();
         let ended = |stage: &str, outcome, outputs, reason: Option<&str>, error| What::StageEnded {
             stage: stage.to_owned(),
+            instance: None,
             outcome,
             seconds: 1.25,
             outputs,
@@ -218,15 +232,39 @@ mod tests {
                 file: "orders.yaml".to_owned(),
                 stages: vec!["collect".to_owned(), stage(), "prove".to_owned()],
             },
-            What::StageStarted { stage: stage(), kind: "upload".to_owned(), attempt: 1 },
-            What::StageProgress { stage: stage(), bytes: 5 << 20 },
-            What::StageOutput { stage: stage(), stream: Stream::Stdout, line: "out \u{1b}[31m".to_owned() },
-            What::StageOutput { stage: stage(), stream: Stream::Stderr, line: "err".to_owned() },
-            What::StageWarning { stage: stage(), warning: Diagnostic::warning("TL0613", "`a`: it shrank") },
-            What::StageRetrying { stage: stage(), attempt: 1, delay_ms: 2_500, error: error() },
+            What::StageStarted { stage: stage(), instance: None, kind: "upload".to_owned(), attempt: 1 },
+            What::StageProgress { stage: stage(), instance: None, bytes: 5 << 20 },
+            What::StageOutput {
+                stage: stage(),
+                instance: None,
+                stream: Stream::Stdout,
+                line: "out \u{1b}[31m".to_owned(),
+            },
+            What::StageOutput { stage: stage(), instance: None, stream: Stream::Stderr, line: "err".to_owned() },
+            What::StageWarning {
+                stage: stage(),
+                instance: None,
+                warning: Diagnostic::warning("TL0613", "`a`: it shrank"),
+            },
+            What::StageRetrying { stage: stage(), instance: None, attempt: 1, delay_ms: 2_500, error: error() },
             ended("collect", Outcome::Warning, outputs(json!({ "files": 3, "bytes": 4096, "skipped": 1 })), None, None),
             ended("deliver", Outcome::Failure, Map::new(), None, Some(error())),
             ended("prove", Outcome::Skipped, Map::new(), Some("`deliver` failed"), None),
+            What::StageStarted {
+                stage: "copy".to_owned(),
+                instance: Some("nas".to_owned()),
+                kind: "upload".to_owned(),
+                attempt: 1,
+            },
+            What::StageEnded {
+                stage: "copy".to_owned(),
+                instance: Some("nas".to_owned()),
+                outcome: Outcome::Success,
+                seconds: 1.25,
+                outputs: Map::new(),
+                reason: None,
+                error: None,
+            },
             What::Problem { error: Diagnostic::warning("TL0708", "the work folder could not be removed") },
             What::Message {
                 channel: "log".to_owned(),

@@ -5,26 +5,21 @@ use std::sync::Arc;
 use jiff::Zoned;
 use serde_json::{Map, Value as Json, json};
 
+use super::prepare::Loaded;
+use super::surroundings::Surroundings;
 use crate::expression::Values;
 
 /// What is the same for every expression of a run.
 pub(super) struct Contexts {
     inputs: Arc<Json>,
     secrets: Arc<Json>,
-    host: Arc<Json>,
+    surroundings: Surroundings,
     run: Map<String, Json>,
 }
 
 impl Contexts {
     /// `now` is fixed when a run starts.
-    pub(super) fn new(
-        inputs: Map<String, Json>,
-        secrets: Map<String, Json>,
-        pipeline: &str,
-        run: &str,
-        now: &Zoned,
-    ) -> Self {
-        let host = rustix::system::uname();
+    pub(super) fn new(loaded: &Loaded, secrets: Map<String, Json>, pipeline: &str, run: &str, now: &Zoned) -> Self {
         let run = json!({
             "id": run,
             "date": now.strftime("%Y-%m-%d").to_string(),
@@ -33,13 +28,9 @@ impl Contexts {
             "pipeline": pipeline,
         });
         Self {
-            inputs: Arc::new(Json::Object(inputs)),
+            inputs: Arc::new(Json::Object(loaded.inputs.clone())),
             secrets: Arc::new(Json::Object(secrets)),
-            host: Arc::new(json!({
-                "name": host.nodename().to_string_lossy(),
-                "os": std::env::consts::OS,
-                "arch": std::env::consts::ARCH,
-            })),
+            surroundings: loaded.surroundings.clone(),
             run: run.as_object().cloned().unwrap_or_default(),
         }
     }
@@ -48,10 +39,10 @@ impl Contexts {
     pub(super) fn values(&self, attempt: u32) -> Values {
         let mut run = self.run.clone();
         run.insert("attempt".to_owned(), attempt.into());
-        Values::default()
+        let values = Values::default()
             .with("inputs", Arc::clone(&self.inputs))
             .with("secrets", Arc::clone(&self.secrets))
-            .with("host", Arc::clone(&self.host))
-            .with("run", Json::Object(run))
+            .with("run", Json::Object(run));
+        self.surroundings.add_to(values)
     }
 }

@@ -40,7 +40,7 @@ pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
     }
     let secrets = Secrets::new(&secrets, Vec::new());
     let pipeline = loaded.pipeline.name.to_string();
-    let contexts = Contexts::new(loaded.inputs.clone(), secrets.values, &pipeline, "doctor", &Zoned::now());
+    let contexts = Contexts::new(loaded, secrets.values, &pipeline, "doctor", &Zoned::now());
     for (name, place) in &loaded.pipeline.stores {
         let trials = match open_store(loaded, &contexts, name.as_str(), place) {
             Ok(store) => store.probe(),

@@ -132,7 +132,7 @@ fn reopen(entry: &Entry) -> Result<Reopened> {
     let secrets = read_secrets(&loaded);
     let when =
         message.time.parse::<jiff::Timestamp>().map_or_else(|_| Zoned::now(), |time| time.to_zoned(TimeZone::system()));
-    let contexts = Contexts::new(loaded.inputs.clone(), secrets.values, &letter.pipeline, &message.run, &when);
+    let contexts = Contexts::new(&loaded, secrets.values, &letter.pipeline, &message.run, &when);
     let channel = open_channel(&loaded, &contexts, &letter.channel).map_err(|error| {
         let mut found = secrets.missing.clone();
         found.push(error);

@@ -119,7 +119,7 @@ fn prepare(
     let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
     let pipeline = loaded.pipeline.name.to_string();
     let mut errors = secrets.missing;
-    let contexts = Contexts::new(loaded.inputs.clone(), secrets.values, &pipeline, run, &Zoned::now());
+    let contexts = Contexts::new(&loaded, secrets.values, &pipeline, run, &Zoned::now());
     // Without a secret that is missing anyway, a place that wants it cannot be opened: that is told once.
     let mut unopened = Vec::new();
     let places = open_places(&loaded, &contexts).unwrap_or_else(|error| {
@@ -262,10 +262,17 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     let emit = {
         let (teller, details) = (Arc::clone(teller), Arc::clone(&details));
         move |what: What| {
-            if let What::StageEnded { stage, outcome, seconds, outputs, reason, error } = &what {
+            if let What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error } = &what {
                 let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
-                let line = message::stage(stage, *outcome, *seconds, outputs, detail);
-                details.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                let name = instance.as_ref().map_or_else(|| stage.clone(), |instance| format!("{stage} ({instance})"));
+                let line = message::stage(&name, *outcome, *seconds, outputs, detail);
+                let mut details = details.lock().unwrap_or_else(PoisonError::into_inner);
+                // A stage with instances is told of by these.
+                let has_instances =
+                    |line: &Json| line["name"].as_str().is_some_and(|n| n.starts_with(&format!("{stage} (")));
+                if instance.is_some() || !details.iter().any(has_instances) {
+                    details.push(line);
+                }
             }
             tell(&teller, what);
         }

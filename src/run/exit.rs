@@ -16,7 +16,8 @@ pub(super) fn verdict(finished: &Finished) -> (Outcome, u8) {
     match finished.stopped {
         Some(Stop::Cancelled) => return (Outcome::Cancelled, Kind::Cancelled.exit_code()),
         Some(Stop::RunTimeout | Stop::StageTimeout) => return (Outcome::Failure, Kind::TimedOut.exit_code()),
-        None => {}
+        // A sibling ends instances, never a run.
+        Some(Stop::Sibling) | None => {}
     }
     // A verification that failed is the last of causes: only where nothing else failed does it name the run.
     let first = finished.errors.iter().map(|(_, error)| error).find(|error| error.kind != Kind::Verification);

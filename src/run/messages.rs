@@ -77,7 +77,7 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
     let id = Ulid::new().to_string();
     let secrets = read_secrets(&loaded);
     let pipeline = loaded.pipeline.name.to_string();
-    let contexts = Contexts::new(loaded.inputs.clone(), secrets.values, &pipeline, &id, &Zoned::now());
+    let contexts = Contexts::new(&loaded, secrets.values, &pipeline, &id, &Zoned::now());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let message = Message {
         id: format!("{id}.test"),

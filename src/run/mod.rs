@@ -10,6 +10,7 @@ mod doctor;
 mod drain;
 mod execute;
 mod exit;
+mod instances;
 mod keeper;
 mod message;
 mod messages;
@@ -17,6 +18,7 @@ mod notify;
 mod plan;
 mod prepare;
 mod recorder;
+mod surroundings;
 mod work;
 
 pub use doctor::{Examined, doctor};

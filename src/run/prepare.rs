@@ -7,10 +7,11 @@ use serde_json::{Map, Value as Json};
 
 use super::contexts::Contexts;
 use super::message;
+use super::surroundings::{Surroundings, start_values};
 use crate::channels::{self, Channel};
 use crate::diagnostic::{Diagnostic, Kind, Result};
 use crate::expression::Values;
-use crate::pipeline::{self, Document, Failure, Pipeline, Place, SecretSource, resolve, resolve_inputs};
+use crate::pipeline::{self, Document, Failure, Outline, Pipeline, Place, SecretSource, resolve, resolve_inputs};
 use crate::stages::Places;
 use crate::storage::{self, Store};
 use crate::value::{Kind as PlaceKind, Masker, Secret};
@@ -27,10 +28,12 @@ pub struct Loaded {
     pub inputs: Map<String, Json>,
     /// The file, absolute.
     pub path: PathBuf,
+    /// Where it was read.
+    pub surroundings: Surroundings,
 }
 
 /// Reads a file and proves it, with the templates of its messages. Fails with all that is wrong.
-pub fn check(path: &Path) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
+pub fn check(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
     let (document, pipeline) = pipeline::load(path)?;
     let found = message::check_templates(&document, &pipeline);
     if found.is_empty() { Ok((document, pipeline)) } else { Err(found) }
@@ -38,9 +41,11 @@ pub fn check(path: &Path) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
 
 /// Reads a file, proves it, and settles its inputs. Fails with all that is wrong.
 pub fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec<Diagnostic>> {
-    let (document, pipeline) = check(path)?;
-    let inputs = resolve_inputs(&pipeline.inputs, given)?;
-    Ok(Loaded { document, pipeline, inputs, path: absolute(path) })
+    let (document, outline) = check(path)?;
+    let inputs = resolve_inputs(&outline.inputs, given)?;
+    let surroundings = Surroundings::of(&document).map_err(|found| vec![found])?;
+    let pipeline = outline.settle(&document, &start_values(&inputs, &surroundings))?;
+    Ok(Loaded { document, pipeline, inputs, path: absolute(path), surroundings })
 }
 
 /// A secret shorter than this is in too many texts to be hidden.
@@ -54,8 +59,9 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// Reads the file of a message that waits, without its templates: the message has its text.
 pub(super) fn load_again(path: &Path, inputs: Map<String, Json>) -> Result<Loaded, Vec<Diagnostic>> {
-    let (document, pipeline) = pipeline::load(path)?;
-    Ok(Loaded { document, pipeline, inputs, path: absolute(path) })
+    let (document, outline) = pipeline::load(path)?;
+    let surroundings = Surroundings::of(&document).map_err(|found| vec![found])?;
+    Ok(Loaded { document, pipeline: outline.for_messages(), inputs, path: absolute(path), surroundings })
 }
 
 /// The secrets of a pipeline, what hides them, and which are missing.
@@ -92,7 +98,8 @@ pub(super) fn read_secret(loaded: &Loaded, name: &str, declared: &SecretSource) 
     let unfit = || Diagnostic::usage("TL0902", "the settings of this secret do not fit: please report it");
     let kind = PlaceKind::find(vault::SOURCES, &declared.from).ok_or_else(|| unfit().at(at.clone()))?;
     let settings = Json::Object(declared.settings.clone());
-    let settings = resolve(&settings, &(kind.schema)(), &Values::default(), loaded.document.folder());
+    let settings =
+        resolve(&settings, &(kind.schema)(), &Values::default(), &loaded.document, &format!("/secrets/{name}"));
     let source = settings.ok().and_then(|settings| (kind.build)(settings).ok());
     let source = source.ok_or_else(|| unfit().at(at.clone()))?;
     match source.read() {
@@ -157,7 +164,7 @@ fn open<T: ?Sized>(
         || Diagnostic::usage("TL0606", format!("the settings of `{name}` do not fit")).at(document.at_value(&pointer));
     let kind = PlaceKind::find(kinds, &place.uses).ok_or_else(unfit)?;
     let settings = Json::Object(place.with.clone());
-    let settings = resolve(&settings, &(kind.schema)(), &contexts.values(1), document.folder())
+    let settings = resolve(&settings, &(kind.schema)(), &contexts.values(1), document, &pointer)
         .map_err(|failure| unresolved(document, &pointer, failure))?;
     (kind.build)(settings).map_err(|error| unfit().cause(&error))
 }

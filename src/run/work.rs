@@ -9,10 +9,11 @@ use tokio::task::spawn_blocking;
 
 use super::chain::{self, Link, Ready};
 use super::contexts::Contexts;
+use super::instances;
 use super::prepare::{Loaded, unresolved};
 use super::recorder::LogRecorder;
 use crate::diagnostic::{Diagnostic, Result};
-use crate::engine::{Attempt, BoxFuture, Ended, Results, Work};
+use crate::engine::{Attempt, BoxFuture, Ended, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
 use crate::expression::{Mistake, Status, Template, Values, evaluate, resolve as resolve_text};
 use crate::graph::{Plan, Planned};
@@ -30,14 +31,15 @@ pub(super) struct PipelineWork {
     pub(super) recorder: Arc<LogRecorder>,
     pub(super) folder: PathBuf,
     /// Artifacts that lie in files, by stage.
-    pub(super) spools: Mutex<HashMap<usize, Spool>>,
+    pub(super) spools: Mutex<HashMap<(usize, Option<usize>), Spool>>,
 }
 
 impl Work for PipelineWork {
     fn condition(&self, stage: usize, results: &Results, status: Status) -> Result<bool> {
         let planned = &self.plan.stages[stage];
         let Some(condition) = &planned.condition else { return Ok(true) };
-        let values = self.values(planned, 1, results, None)?.with_status(status);
+        let values =
+            self.values(planned, &Moment { attempt: 1, results, before: None, instance: None })?.with_status(status);
         evaluate(condition, &values)
             .map(|value| value == Json::Bool(true))
             .map_err(|mistake| self.unresolved(planned, "if", failure(mistake)))
@@ -54,11 +56,14 @@ impl Work for PipelineWork {
         })
     }
 
-    fn note(&self, kind: &str, _: usize, data: Json) -> Result<()> {
-        match data {
-            Json::Object(data) => self.recorder.note(kind, data),
-            _ => Ok(()),
-        }
+    fn expand(&self, stage: usize, results: &Results) -> Result<Expansion> {
+        let planned = &self.plan.stages[stage];
+        let values = self.needed(planned, &Moment { attempt: 1, results, before: None, instance: None });
+        instances::expand(&self.loaded.document, planned, &values)
+    }
+
+    fn note(&self, kind: &str, data: Map<String, Json>) -> Result<()> {
+        self.recorder.note(kind, data)
     }
 }
 
@@ -67,7 +72,13 @@ impl PipelineWork {
         let stages = &self.plan.units[attempt.unit].stages;
         let mut ready = Vec::new();
         for (place, &stage) in stages.iter().enumerate() {
-            match self.ready(stage, attempt, place.checked_sub(1).map(|before| stages[before])) {
+            let moment = Moment {
+                attempt: attempt.number,
+                results: &attempt.results,
+                before: place.checked_sub(1).map(|before| stages[before]),
+                instance: attempt.instance.as_ref(),
+            };
+            match self.ready(stage, &moment) {
                 Ok(one) => ready.push(one),
                 // Nothing has begun yet, so a chain that cannot begin ends as a whole.
                 Err(error) => return self.none_began(stages, stage, &error),
@@ -84,14 +95,17 @@ impl PipelineWork {
                 streams.push(broken);
                 Some(sink)
             } else {
-                self.spool(stage, attempt.number)
+                self.spool(stage, attempt)
             };
+            let key = self.key(stage, attempt.instance.as_ref().map(|instance| instance.number));
             let tell = Arc::clone(&attempt.tell);
             let context = Context {
                 stage: self.plan.stages[stage].name.clone(),
+                instance: attempt.instance.as_ref().map(|instance| instance.label.clone()),
                 attempt: attempt.number,
                 shared: Arc::clone(&self.shared),
-                work: self.folder.join(format!("{}-{}", self.plan.stages[stage].name, attempt.number)),
+                work: self.folder.join(format!("{key}-{}", attempt.number)),
+                key,
                 cancel: attempt.cancel.clone(),
                 meter: Arc::clone(&attempt.meters[place]),
                 tell: Box::new(move |told| tell(stage, told)),
@@ -113,14 +127,15 @@ impl PipelineWork {
     }
 
     /// A stage with every expression resolved.
-    fn ready(&self, stage: usize, attempt: &Attempt, before: Option<usize>) -> Result<Ready> {
+    fn ready(&self, stage: usize, moment: &Moment<'_>) -> Result<Ready> {
         let planned = &self.plan.stages[stage];
-        let values = self.values(planned, attempt.number, &attempt.results, before)?;
+        let values = self.values(planned, moment)?;
         let Some(kind) = planned.stage.uses.as_deref().and_then(stages::find) else {
             return self.command(planned, &values).map(Ready::Program);
         };
         let with = Json::Object(planned.stage.with.clone());
-        let with = resolve(&with, &(kind.schema)(), &values, &self.shared.base)
+        let at = format!("{}/with", pointer(planned));
+        let with = resolve(&with, &(kind.schema)(), &values, &self.loaded.document, &at)
             .map_err(|failure| self.unresolved(planned, "with", failure))?;
         Ok(Ready::Kind(kind, with))
     }
@@ -159,43 +174,58 @@ impl PipelineWork {
         planned.stage.env.iter().map(variable).collect()
     }
 
-    /// The values that a stage's expressions see. `before` is the stage of the same chain that gives it its data.
-    fn values(&self, planned: &Planned, attempt: u32, results: &Results, before: Option<usize>) -> Result<Values> {
+    /// The values that a stage's expressions see.
+    fn values(&self, planned: &Planned, moment: &Moment<'_>) -> Result<Values> {
+        let values = self.needed(planned, moment);
+        let values = match moment.instance {
+            Some(instance) => values.with("matrix", Arc::clone(&instance.matrix)),
+            None => values,
+        };
+        let env = self.environment(planned, &values)?;
+        Ok(values.with("env", Json::Object(env.into_iter().map(|(name, text)| (name, text.into())).collect())))
+    }
+
+    /// The values that all instances of a stage see.
+    fn needed(&self, planned: &Planned, moment: &Moment<'_>) -> Values {
         let mut needs = Map::new();
         for &need in &planned.needs {
             let name = self.plan.stages[need].name.clone();
-            let value = match results.get(need) {
+            let value = match moment.results.get(need) {
                 Some(result) => json!({ "outputs": *result.outputs, "result": result.outcome.word() }),
-                None if before == Some(need) => {
+                None if moment.before == Some(need) => {
                     json!({ "outputs": { "artifact": ArtifactRef::of(&name) }, "result": Outcome::Success.word() })
                 }
                 None => continue,
             };
             needs.insert(name, value);
         }
-        let mut values = self.contexts.values(attempt).with("needs", Json::Object(needs));
-        if planned.is_finally {
-            let mut all = Map::new();
-            for (stage, other) in self.plan.stages.iter().enumerate() {
-                let word = results.get(stage).map_or("waiting", |result| result.outcome.word());
-                all.insert(other.name.clone(), json!({ "result": word }));
-            }
-            values = values.with("stages", Json::Object(all));
+        let values = self.contexts.values(moment.attempt).with("needs", Json::Object(needs));
+        if !planned.is_finally {
+            return values;
         }
-        let env = self.environment(planned, &values)?;
-        Ok(values.with("env", Json::Object(env.into_iter().map(|(name, text)| (name, text.into())).collect())))
+        let mut all = Map::new();
+        for (stage, other) in self.plan.stages.iter().enumerate() {
+            let word = moment.results.get(stage).map_or("waiting", |result| result.outcome.word());
+            all.insert(other.name.clone(), json!({ "result": word }));
+        }
+        values.with("stages", Json::Object(all))
     }
 
     /// The artifacts in files that a stage may open.
     fn spooled_needs(&self, stage: usize) -> HashMap<ArtifactRef, Source> {
         let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
-        let needs = self.plan.stages[stage].needs.iter();
-        needs
-            .filter_map(|need| {
-                let spool = spools.get(need)?.clone();
-                Some((ArtifactRef::of(&self.plan.stages[*need].name), Source::File(spool)))
-            })
+        let needs = &self.plan.stages[stage].needs;
+        spools
+            .iter()
+            .filter(|((need, _), _)| needs.contains(need))
+            .map(|(&(need, instance), spool)| (ArtifactRef::of(&self.key(need, instance)), Source::File(spool.clone())))
             .collect()
+    }
+
+    /// Names a stage, or an instance of it, among all of the run.
+    fn key(&self, stage: usize, instance: Option<usize>) -> String {
+        let name = &self.plan.stages[stage].name;
+        instance.map_or_else(|| name.clone(), |number| format!("{name}.{number}"))
     }
 
     fn flow(&self, stage: usize) -> Flow {
@@ -203,19 +233,35 @@ impl PipelineWork {
     }
 
     /// A file for the artifact of a stage that gives one, at the end of its chain.
-    fn spool(&self, stage: usize, attempt: u32) -> Option<Sink> {
+    fn spool(&self, stage: usize, attempt: &Attempt) -> Option<Sink> {
         if !matches!(self.flow(stage), Flow::Source | Flow::Filter) {
             return None;
         }
-        let spool = Spool::new(self.folder.join(format!("{}-{attempt}.artifact", self.plan.stages[stage].name)));
-        self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert(stage, spool.clone());
+        let instance = attempt.instance.as_ref().map(|instance| instance.number);
+        let name = format!("{}-{}.artifact", self.key(stage, instance), attempt.number);
+        let spool = Spool::new(self.folder.join(name));
+        self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert((stage, instance), spool.clone());
         Some(Sink::File(spool))
     }
 
     fn unresolved(&self, planned: &Planned, below: &str, failure: Failure) -> Diagnostic {
-        let section = if planned.is_finally { "finally" } else { "stages" };
-        unresolved(&self.loaded.document, &format!("/{section}/{}/{below}", planned.name), failure)
+        unresolved(&self.loaded.document, &format!("{}/{below}", pointer(planned)), failure)
     }
+}
+
+/// When an expression is evaluated.
+struct Moment<'a> {
+    attempt: u32,
+    results: &'a Results,
+    /// The stage of the same chain that gives it its data.
+    before: Option<usize>,
+    instance: Option<&'a Instance>,
+}
+
+/// Where a stage stands in its file.
+pub(super) fn pointer(planned: &Planned) -> String {
+    let section = if planned.is_finally { "finally" } else { "stages" };
+    format!("/{section}/{}", planned.name)
 }
 
 fn failure(mistake: Mistake) -> Failure {

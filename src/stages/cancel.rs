@@ -14,6 +14,8 @@ pub enum Stop {
     StageTimeout,
     /// The run's time is over.
     RunTimeout,
+    /// Another instance of the stage failed, and `fail-fast` ends all.
+    Sibling,
 }
 
 impl Stop {
@@ -21,6 +23,7 @@ impl Stop {
     pub fn diagnostic(self) -> Diagnostic {
         match self {
             Self::Cancelled => Diagnostic::new("TL0601", Kind::Cancelled, "cancelled"),
+            Self::Sibling => Diagnostic::new("TL0603", Kind::Cancelled, "another instance of this stage failed"),
             Self::StageTimeout => Diagnostic::new("TL0602", Kind::TimedOut, "the stage ran longer than its `timeout`"),
             Self::RunTimeout => Diagnostic::new("TL0602", Kind::TimedOut, "the run took longer than its `timeout`"),
         }

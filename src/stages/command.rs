@@ -117,6 +117,7 @@ impl Command {
             .env("TL_RUN", &shared.run)
             .env("TL_PIPELINE", &shared.pipeline)
             .env("TL_STAGE", &context.stage)
+            .env("TL_INSTANCE", context.instance.as_deref().unwrap_or_default())
             .env("TL_OUTPUT", output)
             .envs(self.env.iter().map(|(name, value)| (name, value.expose())))
             .current_dir(&shared.base)

@@ -132,6 +132,10 @@ pub struct Shared {
 pub struct Context {
     /// The stage's name.
     pub stage: String,
+    /// Which of its instances, as people call it.
+    pub instance: Option<String>,
+    /// Names the stage, or its instance, among all of the run.
+    pub key: String,
     /// Counted from 1.
     pub attempt: u32,
     /// What all stages share.
@@ -170,7 +174,7 @@ impl Context {
         let sink = sink.ok_or_else(|| Diagnostic::failure("TL0605", "the artifact was opened for writing already"))?;
         let writer = ArtifactWriter::new(sink, self.cancel.clone())
             .map_err(|error| Diagnostic::failure("TL0605", "the artifact could not be made").cause(&error))?;
-        Ok((ArtifactRef::of(&self.stage), writer))
+        Ok((ArtifactRef::of(&self.key), writer))
     }
 
     /// Says something worth knowing; the stage will end as a warning.
@@ -185,6 +189,7 @@ impl Context {
             other => Map::from_iter([("value".to_owned(), other)]),
         };
         data.insert("stage".to_owned(), self.stage.clone().into());
+        data.extend(self.instance.iter().map(|instance| ("instance".to_owned(), instance.clone().into())));
         self.shared.recorder.record(kind, severity, data)
     }
 

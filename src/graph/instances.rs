@@ -1,0 +1,109 @@
+//! The instances of a stage with a matrix: which may start, and what they come to together.
+
+use std::collections::VecDeque;
+
+use super::machine::{Decision, Job, Machine, State};
+use crate::event::Outcome;
+
+/// The instances of a stage that runs.
+#[derive(Debug)]
+pub(super) struct Group {
+    waiting: VecDeque<usize>,
+    /// Those that run or are about to.
+    running: usize,
+    most: usize,
+    fail_fast: bool,
+    outcomes: Vec<Option<Outcome>>,
+}
+
+impl Group {
+    /// What the instances come to together: the worst of what they came to. Skipped ones count only where all were.
+    fn outcome(&self) -> Outcome {
+        let any = |wanted: Outcome| self.outcomes.iter().flatten().any(|outcome| *outcome == wanted);
+        let worst = [Outcome::Failure, Outcome::Cancelled, Outcome::Warning, Outcome::Success];
+        worst.into_iter().find(|outcome| any(*outcome)).unwrap_or(Outcome::Skipped)
+    }
+}
+
+impl Machine {
+    /// The instances of a stage are known: how many, how many of them at the same time, and whether the failure of one
+    /// ends the others. Those in `skipped` have nothing to do.
+    pub fn expanded(&mut self, stage: usize, count: usize, most: Option<usize>, fail_fast: bool, skipped: &[usize]) {
+        if self.state[stage] != State::Expanding {
+            return;
+        }
+        if count == 0 {
+            self.end_without_run(stage, Outcome::Skipped, "its matrix has no values".to_owned());
+            self.draw_consequences();
+            return;
+        }
+        self.state[stage] = State::Running;
+        let waiting = (0..count).filter(|instance| !skipped.contains(instance)).collect();
+        let most = most.unwrap_or(usize::MAX);
+        let group = Group { waiting, running: 0, most, fail_fast, outcomes: vec![None; count] };
+        self.groups.insert(stage, group);
+        for &instance in skipped {
+            self.end_instance(stage, instance, Outcome::Skipped, "its value in the matrix is null");
+        }
+        self.go_on(stage);
+        self.draw_consequences();
+    }
+
+    pub(super) fn instance_ended(&mut self, unit: usize, stage: usize, instance: usize, outcome: Outcome) {
+        let Some(group) = self.groups.get_mut(&stage) else { return };
+        group.running -= 1;
+        group.outcomes[instance] = Some(outcome);
+        if group.fail_fast && outcome == Outcome::Failure {
+            self.end_waiting(stage, "another instance failed");
+            let group = &self.groups[&stage];
+            let left = (0..group.outcomes.len()).filter(|&other| group.outcomes[other].is_none());
+            let stops = left.map(|other| Decision::Stop(Job { unit, instance: Some(other) }));
+            self.decisions.extend(stops.collect::<Vec<_>>());
+        }
+        self.go_on(stage);
+    }
+
+    /// Ends the instances that have not started.
+    pub(super) fn end_waiting(&mut self, stage: usize, reason: &str) {
+        let unit = self.unit_of[stage];
+        let queued: Vec<usize> =
+            self.ready.iter().filter(|job| job.unit == unit).filter_map(|job| job.instance).collect();
+        self.ready.retain(|job| job.unit != unit || job.instance.is_none());
+        let Some(group) = self.groups.get_mut(&stage) else { return };
+        group.running -= queued.len();
+        let waiting: Vec<usize> = group.waiting.drain(..).collect();
+        for instance in queued.into_iter().chain(waiting) {
+            self.end_instance(stage, instance, Outcome::Cancelled, reason);
+        }
+    }
+
+    fn end_instance(&mut self, stage: usize, instance: usize, outcome: Outcome, reason: &str) {
+        if let Some(group) = self.groups.get_mut(&stage) {
+            group.outcomes[instance] = Some(outcome);
+            self.decisions.push_back(Decision::End {
+                stage,
+                instance: Some(instance),
+                outcome,
+                reason: reason.to_owned(),
+            });
+        }
+    }
+
+    /// Makes as many instances ready as may run, or ends the stage with its last one.
+    pub(super) fn go_on(&mut self, stage: usize) {
+        let unit = self.unit_of[stage];
+        let Some(group) = self.groups.get_mut(&stage) else { return };
+        while group.running < group.most
+            && let Some(instance) = group.waiting.pop_front()
+        {
+            group.running += 1;
+            self.ready.push_back(Job { unit, instance: Some(instance) });
+        }
+        if group.outcomes.iter().all(Option::is_some) {
+            let outcome = group.outcome();
+            self.groups.remove(&stage);
+            self.decisions.push_back(Decision::Complete { stage, outcome });
+            self.end(stage, outcome);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `extends`: a file that takes over another one. Maps merge deep, lists and scalars replace.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::{Map, Value as Json};
+
+use super::document::{Document, Spot};
+use super::events::escape;
+use super::source::Source;
+use crate::diagnostic::Diagnostic;
+use crate::expression::Template;
+
+/// Files that extend each other.
+const LONGEST_CHAIN: usize = 8;
+
+impl Document {
+    /// The file with all that it extends. `chain` is how it was reached.
+    pub(super) fn extended(mut self, chain: &mut Vec<PathBuf>) -> Result<Self, Vec<Diagnostic>> {
+        // Anything but a path is reported by the schema.
+        let Some(Json::String(base)) = self.value.get("extends") else { return Ok(self) };
+        if base.is_empty() || Template::is_in(base) {
+            return Ok(self);
+        }
+        let at = self.at_value("/extends");
+        let path = tidied(&self.folder().join(base));
+        let name = tidied(&Path::new(self.name()).parent().unwrap_or(Path::new("")).join(base)).display().to_string();
+        let same = |other: &PathBuf| {
+            path.canonicalize().is_ok_and(|path| other.canonicalize().is_ok_and(|other| other == path))
+        };
+        if chain.iter().any(same) {
+            let found = Diagnostic::usage("TL0011", format!("`{name}` extends itself, through this file"));
+            return Err(vec![found.at(at).help("remove one of the `extends`")]);
+        }
+        if chain.len() >= LONGEST_CHAIN {
+            let found = Diagnostic::usage("TL0011", format!("more than {LONGEST_CHAIN} files extend each other"));
+            return Err(vec![found.at(at).help("join some of them")]);
+        }
+        let source = Source::read(&path, name).map_err(|found| match found.place {
+            Some(_) => vec![found],
+            None => vec![found.at(at)],
+        })?;
+        chain.push(path);
+        let base = Self::of(source)?.extended(chain)?;
+        base.is_whole()?;
+        self.take_over(base)?;
+        Ok(self)
+    }
+
+    /// What each file must be by itself, that it may be extended.
+    fn is_whole(&self) -> Result<(), Vec<Diagnostic>> {
+        super::load::version(self).map_err(|found| vec![found])
+    }
+
+    fn take_over(&mut self, base: Self) -> Result<(), Vec<Diagnostic>> {
+        let mut found = Vec::new();
+        for (key, own) in self.value["policy"].as_object().into_iter().flatten() {
+            let theirs = &base.value["policy"][key];
+            if !theirs.is_null() && theirs != own {
+                let message = format!("`{key}` of `policy` stands in `{}`, and cannot be changed here", base.name());
+                let at = self.at_key(&format!("/policy/{}", escape(key)));
+                found.push(Diagnostic::usage("TL0407", message).at(at).help("remove it, or change it there"));
+            }
+        }
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let shift = self.sources.len();
+        let own = std::mem::take(&mut self.value);
+        self.value = self.over(own, base.value.clone(), "", &base, shift);
+        self.sources.extend(base.sources);
+        Ok(())
+    }
+
+    /// `own` over `theirs`, with the places of what is taken over.
+    fn over(&mut self, own: Json, theirs: Json, pointer: &str, base: &Self, shift: usize) -> Json {
+        let (Json::Object(mut own), Json::Object(theirs)) = (own.clone(), theirs) else { return own };
+        let mut whole = Map::new();
+        for (key, theirs) in theirs {
+            let at = format!("{pointer}/{}", escape(&key));
+            let item = match own.shift_remove(&key) {
+                // What one kind is set to says nothing to another.
+                Some(own) if is_another_kind(&own, &theirs) => own,
+                Some(own) => self.over(own, theirs, &at, base, shift),
+                None if pointer.is_empty() && key == "extends" => continue,
+                None => {
+                    self.take_places(&theirs, &at, base, shift);
+                    theirs
+                }
+            };
+            whole.insert(key, item);
+        }
+        whole.extend(own);
+        Json::Object(whole)
+    }
+
+    fn take_places(&mut self, value: &Json, pointer: &str, base: &Self, shift: usize) {
+        if let Some(spot) = base.spot(pointer) {
+            self.spots.insert(pointer.to_owned(), Spot { source: spot.source + shift, ..spot });
+        }
+        match value {
+            Json::Object(map) => {
+                for (key, item) in map {
+                    self.take_places(item, &format!("{pointer}/{}", escape(key)), base, shift);
+                }
+            }
+            Json::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.take_places(item, &format!("{pointer}/{index}"), base, shift);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether two maps are of different kinds: then one replaces the other.
+fn is_another_kind(own: &Json, theirs: &Json) -> bool {
+    let differs = |key: &str| own.get(key).is_some() && theirs.get(key).is_some() && own[key] != theirs[key];
+    differs("uses")
+        || differs("from")
+        || own.get("uses").is_some() && theirs.get("run").is_some()
+        || own.get("run").is_some() && theirs.get("uses").is_some()
+}
+
+/// A path without the parts that lead nowhere: `a/../b` is `b`. Only where that is the same file.
+fn tidied(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(tidy.components().next_back(), Some(Component::Normal(_))) => {
+                tidy.pop();
+            }
+            other => tidy.push(other),
+        }
+    }
+    match (tidy.canonicalize(), path.canonicalize()) {
+        (Ok(a), Ok(b)) if a == b => tidy,
+        (Err(_), Err(_)) => tidy,
+        _ => path.to_owned(),
+    }
+}

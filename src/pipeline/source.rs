@@ -1,0 +1,122 @@
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use crate::diagnostic::{Diagnostic, Place};
+
+/// A pipeline file is written by people.
+const LARGEST: u64 = 4 << 20;
+
+/// A stretch of text, in characters from its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) start: usize,
+    /// Behind its last character.
+    pub(super) end: usize,
+}
+
+/// One text, and where its lines are.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// The file as the user named it.
+    pub(super) name: String,
+    /// What a relative path in it is relative to.
+    pub(super) folder: PathBuf,
+    pub(super) text: String,
+    pub(super) characters: Vec<char>,
+    /// Where each line begins.
+    lines: Vec<usize>,
+}
+
+impl Source {
+    pub(super) fn new(name: String, folder: PathBuf, text: String) -> Self {
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        let characters: Vec<char> = text.chars().collect();
+        let behind = |(at, c): (usize, &char)| (*c == '\n').then_some(at + 1);
+        let lines = std::iter::once(0).chain(characters.iter().enumerate().filter_map(behind)).collect();
+        Self { name, folder, text, characters, lines }
+    }
+
+    /// Reads a file that is called `name`.
+    pub(super) fn read(path: &Path, name: String) -> Result<Self, Diagnostic> {
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+        if let Err(error) = read {
+            let message = match error.kind() {
+                ErrorKind::NotFound => format!("there is no file `{name}`"),
+                _ => format!("the file `{name}` cannot be read"),
+            };
+            return Err(Diagnostic::usage("TL0001", message).cause(&error));
+        }
+        if bytes.len() as u64 > LARGEST {
+            return Err(Diagnostic::usage("TL0004", format!("`{name}` is larger than {} MiB", LARGEST >> 20)));
+        }
+        let text = match String::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => text,
+            Ok(text) => return Err(not_a_text(name, text.as_bytes(), text.len())),
+            Err(error) => return Err(not_a_text(name, error.as_bytes(), error.utf8_error().valid_up_to())),
+        };
+        let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+        Ok(Self::new(name, folder.unwrap_or_default(), text))
+    }
+
+    pub(super) fn place(&self, mark: Mark) -> Place {
+        let all = self.characters.as_slice();
+        // Behind the last character there is no line to show: the end of the text is its last character.
+        let start = mark.start.min(all.len().saturating_sub(1));
+        let line = self.lines.partition_point(|begin| *begin <= start);
+        let line_start = self.lines[line - 1];
+        let line_end = self.lines.get(line).map_or(all.len(), |next| next - 1);
+        let text: String = all[line_start..line_end].iter().collect();
+        let text = text.strip_suffix('\r').unwrap_or(&text);
+        // What spans several lines is marked to the end of its first.
+        let end = if mark.end > line_end { line_start + text.trim_end().chars().count() } else { mark.end };
+        Place {
+            file: self.name.clone(),
+            line,
+            column: start - line_start + 1,
+            length: end.saturating_sub(start).max(1),
+            text: without_identities(text),
+        }
+    }
+}
+
+/// A file that is not a text: marked at its first byte that no text has, which may be a NUL before the end of the valid
+/// part.
+fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
+    let (bytes, valid) = match bytes.strip_prefix(b"\xef\xbb\xbf") {
+        Some(rest) if valid >= 3 => (rest, valid - 3),
+        _ => (bytes, valid),
+    };
+    let at = bytes[..valid].iter().position(|byte| *byte == 0).unwrap_or(valid);
+    let before = String::from_utf8_lossy(&bytes[..at]);
+    let begun = before.rsplit('\n').next().unwrap_or_default();
+    let line_end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
+    let rest = String::from_utf8_lossy(&bytes[at..line_end]);
+    let rest = rest.strip_suffix('\r').unwrap_or(&rest);
+    let place = Place {
+        line: before.matches('\n').count() + 1,
+        column: begun.chars().count() + 1,
+        length: 1,
+        text: without_identities(&format!("{begun}{}", rest.replace('\0', "\u{fffd}"))),
+        file,
+    };
+    Diagnostic::usage("TL0002", format!("the byte 0x{:02x} is not text in UTF-8", bytes[at]))
+        .at(place)
+        .help("save the file as UTF-8")
+}
+
+/// A line as it may be shown: an identity pasted into a file by mistake must not go on into terminals and logs.
+pub(super) fn without_identities(text: &str) -> String {
+    const IDENTITY: &str = "AGE-SECRET-KEY-";
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.to_ascii_uppercase().find(IDENTITY) {
+        let (before, identity) = rest.split_at(start + IDENTITY.len());
+        let end = identity.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(identity.len());
+        shown.push_str(before);
+        shown.push_str(&"*".repeat(end));
+        rest = &identity[end..];
+    }
+    shown + rest
+}

@@ -1,0 +1,110 @@
+//! Settings that are known when a run starts: they may hold expressions over what is known then.
+
+use std::ops::Deref;
+
+use serde_json::Value as Json;
+
+use super::check::Checker;
+use super::document::Document;
+use super::events::escape;
+use super::findings::findings_in;
+use super::model::Pipeline;
+use crate::diagnostic::Diagnostic;
+use crate::expression::{self, Template, Values};
+
+/// The contexts whose values are known when a run starts.
+pub(super) const KNOWN: &str = "`inputs`, `host`, `git` and `ci`";
+
+/// A proven pipeline without those of its settings that are known only when a run starts.
+#[derive(Clone, Debug)]
+pub struct Outline(pub(super) Pipeline);
+
+impl Deref for Outline {
+    type Target = Pipeline;
+
+    fn deref(&self) -> &Pipeline {
+        &self.0
+    }
+}
+
+impl Outline {
+    /// For what needs its channels alone.
+    pub fn for_messages(self) -> Pipeline {
+        self.0
+    }
+
+    /// The pipeline as it runs, with the values of these settings. Fails with each that does not fit its field.
+    pub fn settle(self, document: &Document, values: &Values) -> Result<Pipeline, Vec<Diagnostic>> {
+        let mut pointers = Vec::new();
+        start_expressions(document.value(), "", &mut pointers);
+        if pointers.is_empty() {
+            return Ok(self.0);
+        }
+        let mut value = document.value().clone();
+        let mut found = Vec::new();
+        for pointer in &pointers {
+            let Some(Json::String(text)) = value.pointer(pointer) else { continue };
+            match Template::parse(text).and_then(|template| expression::resolve(&template, values)) {
+                Ok(known) => value.pointer_mut(pointer).into_iter().for_each(|field| *field = known.clone()),
+                Err(mistake) => {
+                    let place = document.inside(pointer, mistake.offset, mistake.length);
+                    let diagnostic = Diagnostic::usage(mistake.code, mistake.message).at(place);
+                    found.push(mistake.help.into_iter().fold(diagnostic, Diagnostic::help));
+                }
+            }
+        }
+        if found.is_empty() {
+            found = findings_in(document, &value);
+        }
+        if found.is_empty() {
+            found = Checker::over(document, &value).literals_only();
+        }
+        if !found.is_empty() {
+            return Err(found);
+        }
+        serde_json::from_value(value).map_err(|error| vec![super::load::difference(document, &error)])
+    }
+}
+
+/// The file without settings that hold expressions over what is known when a run starts.
+pub(super) fn without_start_expressions(file: &Json) -> Json {
+    let mut pointers = Vec::new();
+    start_expressions(file, "", &mut pointers);
+    let mut outline = file.clone();
+    for pointer in pointers {
+        // A group is all that makes a `concurrency`.
+        let pointer = pointer.strip_suffix("/group").unwrap_or(&pointer);
+        let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
+        if let Some(parent) = outline.pointer_mut(parent).and_then(Json::as_object_mut) {
+            parent.shift_remove(key);
+        }
+    }
+    outline
+}
+
+fn start_expressions(value: &Json, pointer: &str, found: &mut Vec<String>) {
+    match value {
+        Json::String(text) if Template::is_in(text) && is_start(pointer) => found.push(pointer.to_owned()),
+        Json::Object(map) => {
+            for (key, item) in map {
+                start_expressions(item, &format!("{pointer}/{}", escape(key)), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a value is a setting that is known when a run starts.
+pub(super) fn is_start(pointer: &str) -> bool {
+    let parts: Vec<&str> = pointer.split('/').skip(1).collect();
+    let is_retry = |key: &str| matches!(key, "attempts" | "delay" | "factor" | "max-delay");
+    match parts.as_slice() {
+        ["timeout" | "max-parallel"]
+        | ["concurrency", "group" | "if-busy" | "wait"]
+        | ["defaults", "timeout" | "on-warning"]
+        | ["stages" | "finally", _, "timeout" | "continue-on-error" | "on-warning"]
+        | ["stages" | "finally", _, "strategy", "fail-fast" | "max-parallel"] => true,
+        ["defaults", "retry", key] | ["stages" | "finally", _, "retry", key] => is_retry(key),
+        _ => false,
+    }
+}
