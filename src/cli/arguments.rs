@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Runs versioned YAML pipelines that protect data: collect, seal, deliver, prove, record, tell.
 #[derive(Debug, Parser)]
@@ -19,6 +20,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Write a pipeline to begin with, from a template.
+    Init(Init),
     /// Prove pipeline files without running them.
     Validate(Validate),
     /// Print the JSON Schema of pipeline files, or of one kind of stage.
@@ -42,6 +45,33 @@ pub(super) enum Command {
     /// Verify and read the audit log.
     #[command(subcommand)]
     Audit(Audit),
+    /// Print what a shell needs to complete the commands of tl.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write all pages to a folder.
+    Man {
+        /// The folder; made where it is missing.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// The template; without it, tl asks on a terminal.
+    #[arg(long, value_name = "NAME")]
+    pub(super) template: Option<String>,
+    /// Print the names of the templates instead.
+    #[arg(long, conflicts_with_all = ["template", "path"])]
+    pub(super) list: bool,
+    /// Print them as JSON.
+    #[arg(long, requires = "list")]
+    pub(super) json: bool,
+    /// The file to write, or the folder for it; else this folder. A file that is there stays.
+    #[arg(value_name = "FILE|DIR")]
+    pub(super) path: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

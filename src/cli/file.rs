@@ -53,7 +53,7 @@ impl Target {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else { return Ok(Self::Standard(io::stdout())) };
         let failed = |error: &io::Error| vec![unwritable(path, error)];
         match path.symlink_metadata() {
-            Ok(_) if !force => return Err(vec![exists(path)]),
+            Ok(_) if !force => return Err(vec![exists(path, FORCE)]),
             Ok(about) if !about.is_file() => {
                 return File::options().write(true).open(path).map(Self::Direct).map_err(|error| failed(&error));
             }
@@ -88,7 +88,7 @@ impl Target {
             }
         };
         match result {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(vec![exists(&path)]),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(vec![exists(&path, FORCE)]),
             other => other.map_err(|error| vec![unwritable(&path, &error)]),
         }
     }
@@ -133,11 +133,12 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn exists(path: &Path) -> Diagnostic {
-    Diagnostic::failure("TL0711", format!("`{}` exists already and was left as it is", path.display()))
-        .help("name another file, or add `--force`")
+pub(super) fn exists(path: &Path, help: &str) -> Diagnostic {
+    Diagnostic::failure("TL0711", format!("`{}` exists already and was left as it is", path.display())).help(help)
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
+const FORCE: &str = "name another file, or add `--force`";
+
+pub(super) fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
     Diagnostic::failure("TL0712", format!("the file `{}` cannot be written", path.display())).cause(error)
 }

@@ -4,7 +4,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::arguments::{Arguments, Command};
-use super::{audit, key, notify, pipeline, seal};
+use super::{audit, init, key, manual, notify, pipeline, seal};
 use crate::diagnostic::Diagnostic;
 use crate::report::{Output, on_panic};
 
@@ -27,6 +27,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let state = arguments.state.as_deref();
     let done = match arguments.command {
+        Command::Init(command) => init::init(&command, &mut output),
         Command::Validate(command) => pipeline::validate(&command, &mut output),
         Command::Schema(command) => pipeline::schema(&command, &mut output),
         Command::Plan(command) => pipeline::plan(&command, &mut output),
@@ -37,6 +38,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Seal(command) => seal::seal(&command, &mut output),
         Command::Open(command) => seal::open(&command),
         Command::Audit(command) => audit::audit(&command, state, &mut output),
+        Command::Completions { shell } => manual::completions(shell, &mut output),
+        Command::Man { dir } => manual::man(dir.as_deref(), &mut output),
     };
     let lost = output
         .failure()

@@ -11,6 +11,8 @@ mod archive;
 mod audit;
 mod channels;
 mod commands;
+mod init;
+mod manual;
 mod messages;
 #[cfg(feature = "peers")]
 mod peers;
