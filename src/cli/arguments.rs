@@ -45,6 +45,8 @@ pub(super) enum Command {
     /// Verify and read the audit log.
     #[command(subcommand)]
     Audit(Audit),
+    /// Show the texts that a pipeline file had when it ran, and bring one back.
+    Versions(Versions),
     /// Print what a shell needs to complete the commands of tl.
     Completions {
         /// The shell.
@@ -292,6 +294,48 @@ pub(super) enum Audit {
         /// Why, for the record.
         #[arg(long)]
         reason: String,
+        /// Do it without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct Versions {
+    /// The pipeline file.
+    #[arg(required = true)]
+    pub(super) file: Option<PathBuf>,
+    /// Print the list as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Option<VersionsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum VersionsCommand {
+    /// Show how a version differs from another one, or from the file as it is.
+    Diff {
+        /// The pipeline file.
+        file: PathBuf,
+        /// The number of a version.
+        #[arg(value_name = "A")]
+        from: u32,
+        /// The number of another one.
+        #[arg(value_name = "B")]
+        to: Option<u32>,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the text of a version to the file. What the file holds is kept as a version first.
+    Restore {
+        /// The pipeline file.
+        file: PathBuf,
+        /// The number of the version.
+        #[arg(value_name = "N")]
+        number: u32,
         /// Do it without asking.
         #[arg(long)]
         yes: bool,

@@ -12,11 +12,10 @@ use super::arguments::Arguments;
 use super::file::unwritable;
 use crate::report::Output;
 
-pub(super) fn completions(shell: Shell, output: &mut Output) -> Done {
+pub(super) fn completions(shell: Shell, output: &mut Output) {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "tl", &mut script);
     output.text(&String::from_utf8_lossy(&script));
-    Ok(0)
 }
 
 pub(super) fn man(folder: Option<&Path>, output: &mut Output) -> Done {

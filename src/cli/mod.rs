@@ -11,6 +11,7 @@ mod manual;
 mod notify;
 mod pipeline;
 mod seal;
+mod versions;
 
 pub use main::main;
 

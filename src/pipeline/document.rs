@@ -14,6 +14,8 @@ use crate::diagnostic::{Diagnostic, Place};
 /// A pipeline file is written by people.
 const LARGEST: u64 = 4 << 20;
 
+const MARK_OF_ORDER: &str = "\u{feff}";
+
 /// A stretch of text, in characters from its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -36,6 +38,8 @@ pub struct Document {
     name: String,
     folder: PathBuf,
     text: String,
+    /// Whether the file begins with a byte order mark, which is no part of the text.
+    has_mark: bool,
     characters: Vec<char>,
     /// Where each line begins.
     lines: Vec<usize>,
@@ -73,13 +77,16 @@ impl Document {
 
     /// Reads a text. `folder` is what relative paths in it are relative to.
     pub fn parse(name: String, folder: PathBuf, text: String) -> Result<Self, Vec<Diagnostic>> {
-        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        let (has_mark, text) = match text.strip_prefix(MARK_OF_ORDER) {
+            Some(rest) => (true, rest.to_owned()),
+            None => (false, text),
+        };
         let characters: Vec<char> = text.chars().collect();
         let index = events::index(&text, &characters);
         let behind = |(at, c): (usize, &char)| (*c == '\n').then_some(at + 1);
         let lines = std::iter::once(0).chain(characters.iter().enumerate().filter_map(behind)).collect();
         let (spots, aliases) = (index.spots, index.aliases);
-        let mut document = Self { name, folder, text, characters, lines, value: Json::Null, spots, aliases };
+        let mut document = Self { name, folder, text, has_mark, characters, lines, value: Json::Null, spots, aliases };
         let mut findings: Vec<Diagnostic> = index
             .forbidden
             .into_iter()
@@ -194,6 +201,15 @@ impl Document {
         &self.text
     }
 
+    /// The bytes of the file as they were read.
+    pub fn source(&self) -> Vec<u8> {
+        [self.mark_of_order(), &self.text].concat().into_bytes()
+    }
+
+    fn mark_of_order(&self) -> &'static str {
+        if self.has_mark { MARK_OF_ORDER } else { "" }
+    }
+
     /// What it means.
     pub fn value(&self) -> &Json {
         &self.value
@@ -301,7 +317,7 @@ fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
 }
 
 /// A line as it may be shown: an identity pasted into a file by mistake must not go on into terminals and logs.
-pub(super) fn without_identities(text: &str) -> String {
+pub fn without_identities(text: &str) -> String {
     const IDENTITY: &str = "AGE-SECRET-KEY-";
     let mut shown = String::new();
     let mut rest = text;

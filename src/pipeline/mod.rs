@@ -23,7 +23,7 @@ mod settings;
 mod syntax;
 mod wording;
 
-pub use document::Document;
+pub use document::{Document, without_identities};
 pub use inputs::resolve_inputs;
 pub use load::load;
 pub use model::{Input, Notification, Pipeline, Place, Retry, Run, SecretSource, Stage, Version, When};

@@ -38,7 +38,15 @@ pub fn check(path: &Path) -> Result<(Document, Pipeline), Vec<Diagnostic>> {
 
 /// Reads a file, proves it, and settles its inputs. Fails with all that is wrong.
 pub fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec<Diagnostic>> {
-    let (document, pipeline) = check(path)?;
+    settle(check(path)?, path, given)
+}
+
+/// Settles the inputs of a file that was read and proven.
+pub fn settle(
+    (document, pipeline): (Document, Pipeline),
+    path: &Path,
+    given: &BTreeMap<String, String>,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let inputs = resolve_inputs(&pipeline.inputs, given)?;
     Ok(Loaded { document, pipeline, inputs, path: absolute(path) })
 }

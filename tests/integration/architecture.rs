@@ -103,6 +103,7 @@ const HOMES: &[(&str, &str)] = &[
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
     ("indicatif", "report"),
+    ("similar", "report"),
 ];
 
 /// Modules that may hold `unsafe`, each with its argument beside it.

@@ -1,13 +1,11 @@
 //! `tl init`: each template is written by the program, proven, and run as somebody would who changed what its comments say.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::Value as Json;
 
-use crate::program::{Ended, Tl, ended, files};
+use crate::program::{Tl, ended, files};
 use crate::s3::fault::{Fault, SAFE, VAULT};
 
 const NAMES: [&str; 9] = [
@@ -120,31 +118,16 @@ fn without_a_name_and_a_terminal_the_names_are_told() {
     assert!(files(tl.path()).is_empty());
 }
 
-/// Runs a line on a terminal of its own and types this.
-fn typed(tl: &Tl, line: &str, input: &str) -> Ended {
-    let mut command = Command::new("script");
-    command.args(["-qec", line, "/dev/null"]).env("TL_STATE", tl.state()).current_dir(tl.path());
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    Ended {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
 #[test]
 fn on_a_terminal_it_asks() {
     let tl = Tl::new();
-    let line = format!("{} init", env!("CARGO_BIN_EXE_tl"));
-    let numbered = typed(&tl, &line, "6\n");
+    let numbered = tl.typed("init", "printf '6\\n'");
     assert!(numbered.code == 0 && numbered.stdout.contains("which one"), "{numbered:?}");
     assert!(tl.read("git-mirror.yaml").contains("name: git_mirror"));
-    assert_eq!(typed(&tl, &line, "two_regions\n").code, 0);
+    assert_eq!(tl.typed("init", "echo two_regions").code, 0);
     assert!(tl.file("two-regions.yaml").exists());
-    for (input, code) in [("99\n", "TL0740"), ("\n", "TL0741"), ("\u{4}", "TL0741")] {
-        let refused = typed(&tl, &line, input);
+    for (input, code) in [("echo 99", "TL0740"), ("echo", "TL0741"), ("printf '\\004'", "TL0741")] {
+        let refused = tl.typed("init", input);
         assert!(refused.code == 2 && refused.stdout.contains(code), "{input:?}: {refused:?}");
     }
 }
@@ -264,6 +247,8 @@ fn a_build_arrives_under_its_version() {
 
 #[cfg(feature = "peers")]
 mod peers {
+    use std::process::Command;
+
     use super::*;
 
     fn bash(tl: &Tl, line: &str) -> String {
@@ -335,7 +320,7 @@ mod peers {
         delivered(&tl);
     }
 
-    /// A PostgreSQL server of its own, as a user without rights, ended with the test.
+    /// A database server of its own, as a user without rights, ended with the test.
     struct Postgres {
         programs: String,
         data: tempfile::TempDir,

@@ -22,4 +22,5 @@ mod runs;
 mod s3;
 mod tree;
 mod verify;
+mod versions;
 mod wrong;
