@@ -47,6 +47,8 @@ pub(super) enum Command {
     Audit(Audit),
     /// Show the texts that a pipeline file had when it ran, and bring one back.
     Versions(Versions),
+    /// Bring pipeline files to a newer version of the language, with their comments and layout.
+    Migrate(Migrate),
     /// Print what a shell needs to complete the commands of tl.
     Completions {
         /// The shell.
@@ -340,4 +342,20 @@ pub(super) enum VersionsCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    /// Pipeline files.
+    #[arg(required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// The version to bring them to; else the newest.
+    #[arg(long, value_name = "N")]
+    pub(super) to: Option<i64>,
+    /// Only look: exit code 2 when a file would change.
+    #[arg(long, conflicts_with = "yes")]
+    pub(super) check: bool,
+    /// Do it without asking.
+    #[arg(long)]
+    pub(super) yes: bool,
 }

@@ -4,7 +4,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::arguments::{Arguments, Command};
-use super::{audit, init, key, manual, notify, pipeline, seal, versions};
+use super::{audit, init, key, manual, migrate, notify, pipeline, seal, versions};
 use crate::diagnostic::Diagnostic;
 use crate::report::{Output, on_panic};
 
@@ -39,6 +39,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Open(command) => seal::open(&command),
         Command::Audit(command) => audit::audit(&command, state, &mut output),
         Command::Versions(command) => versions::versions(&command, state, &mut output),
+        Command::Migrate(command) => migrate::migrate(&command, &mut output),
         Command::Completions { shell } => {
             manual::completions(shell, &mut output);
             Ok(0)

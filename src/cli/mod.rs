@@ -8,6 +8,7 @@ mod init;
 mod key;
 mod main;
 mod manual;
+mod migrate;
 mod notify;
 mod pipeline;
 mod seal;

@@ -206,8 +206,13 @@ impl Document {
         [self.mark_of_order(), &self.text].concat().into_bytes()
     }
 
-    fn mark_of_order(&self) -> &'static str {
+    pub(super) fn mark_of_order(&self) -> &'static str {
         if self.has_mark { MARK_OF_ORDER } else { "" }
+    }
+
+    /// The characters of the text, which marks count.
+    pub(super) fn characters(&self) -> &[char] {
+        &self.characters
     }
 
     /// What it means.
@@ -215,7 +220,7 @@ impl Document {
         &self.value
     }
 
-    fn place(&self, mark: Mark) -> Place {
+    pub(super) fn place(&self, mark: Mark) -> Place {
         let all = self.characters.as_slice();
         // Behind the last character there is no line to show: the end of the text is its last character.
         let start = mark.start.min(all.len().saturating_sub(1));
@@ -270,6 +275,11 @@ impl Document {
         let ends = pointer.match_indices('/').map(|(at, _)| at).chain([pointer.len()]);
         let alias = ends.map(|end| &pointer[..end]).find(|prefix| self.aliases.contains_key(*prefix))?;
         Some(self.place(self.spots.get(alias)?.value).line)
+    }
+
+    /// The spot of a value that is there, through aliases.
+    pub(super) fn spot_of(&self, pointer: &str) -> Option<Spot> {
+        self.value.pointer(pointer).and_then(|_| self.spot(pointer))
     }
 
     /// The spot of a pointer, through aliases, or of the nearest value around it.

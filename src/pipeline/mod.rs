@@ -12,6 +12,7 @@ mod events;
 mod findings;
 mod inputs;
 mod load;
+mod migrate;
 mod model;
 mod needs;
 mod not_built;
@@ -26,9 +27,12 @@ mod wording;
 pub use document::{Document, without_identities};
 pub use inputs::resolve_inputs;
 pub use load::load;
+pub use migrate::{Edits, Migrated, NEWEST, STEPS, Step, migrate};
 pub use model::{Input, Notification, Pipeline, Place, Retry, Run, SecretSource, Stage, Version, When};
 pub use resolve::{Failure, artifact_source, expressions_in, resolve};
 pub use schema::{pipeline_schema, stage_schema};
 
+#[cfg(test)]
+pub(crate) use migrate::tests::{MADE_UP, NEW, OLD};
 #[cfg(test)]
 mod tests;

@@ -68,6 +68,14 @@ impl Output {
         }
     }
 
+    /// Nowhere, and with nobody to ask.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        let nowhere = || Box::new(io::sink());
+        let style = Style::default();
+        Self { out: nowhere(), err: nowhere(), out_style: style, err_style: style, asks: false, failed: None }
+    }
+
     /// How text on standard output may look.
     pub fn style(&self) -> Style {
         self.out_style

@@ -14,6 +14,7 @@ mod commands;
 mod init;
 mod manual;
 mod messages;
+mod migrate;
 #[cfg(feature = "peers")]
 mod peers;
 mod program;
