@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -245,19 +245,30 @@ fn a_restoration_that_is_killed_leaves_a_whole_file() {
         began.elapsed()
     };
     let (mut old, mut new, mut killed) = (0, 0, 0);
-    for _ in 0..60 {
+    let look = || fs::metadata(tl.file("p.yaml")).map(|about| (about.ino(), about.len(), about.mtime_nsec())).ok();
+    for round in 0..80 {
         let before = tl.read("p.yaml") == long("one");
         let target = if before { "2" } else { "1" };
+        let seen = look();
         let mut child = tl.start(&["versions", "restore", "p.yaml", target, "--yes"]);
-        std::thread::sleep(whole.mul_f64(random.f64() * 1.1));
+        if round % 2 == 0 {
+            std::thread::sleep(whole.mul_f64(random.f64() * 1.1));
+        } else {
+            // At the first sign of a change: a file that is written in place is then cut.
+            while look() == seen && child.try_wait().unwrap().is_none() {}
+        }
         child.kill().unwrap();
         killed += u32::from(!child.wait().unwrap().success());
         let now = tl.read("p.yaml");
-        assert!(now == long("one") || now == long("two"), "{} bytes", now.len());
-        if (now == long("one")) == before { old += 1 } else { new += 1 }
+        assert!(now == long("one") || now == long("two"), "round {round}: {} bytes", now.len());
+        if (now == long("one")) == before {
+            old += 1;
+        } else {
+            new += 1;
+        }
     }
-    eprintln!("seed {seed}: {killed} of 60 were killed, {old} left the old text, {new} the new one");
-    assert!(killed >= 10 && old >= 5, "killed {killed}, old {old}, new {new}");
+    eprintln!("seed {seed}: {killed} of 80 were killed, {old} left the old text, {new} the new one");
+    assert!(killed >= 20 && old >= 5 && new >= 5, "killed {killed}, old {old}, new {new}");
     assert_eq!(versions(&tl).len(), 2);
     for (number, argument) in [("1", "one"), ("2", "two")] {
         assert_eq!(restore(&tl, number).code, 0);
