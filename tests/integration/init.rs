@@ -118,6 +118,7 @@ fn without_a_name_and_a_terminal_the_names_are_told() {
     assert!(files(tl.path()).is_empty());
 }
 
+#[cfg(feature = "peers")]
 #[test]
 fn on_a_terminal_it_asks() {
     let tl = Tl::new();

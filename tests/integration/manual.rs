@@ -1,7 +1,8 @@
 //! Help, completions and manual pages.
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use crate::program::{Ended, Tl, ended, files};
 
@@ -21,13 +22,17 @@ fn commands(tl: &Tl) -> BTreeSet<Vec<String>> {
     found
 }
 
-/// Asks for help without a home, with a state folder that cannot be made, and where it can be had without a network.
+/// A network with nothing in it, where this machine gives one.
+static NO_NETWORK: LazyLock<&str> = LazyLock::new(|| {
+    let tried = Command::new("unshare").args(["--net", "true"]).stderr(Stdio::null()).status();
+    if tried.is_ok_and(|status| status.success()) { "unshare --net" } else { "env" }
+});
+
+/// Asks for help without a home, a network, or a state folder that can be made.
 fn help(tl: &Tl, words: &[String]) -> Ended {
-    let program = env!("CARGO_BIN_EXE_tl");
-    // As root, in a network of its own, which has nothing in it.
-    let line = if rustix::process::geteuid().is_root() { "unshare --net" } else { "env" };
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("exec {line} \"$@\""), "sh", program]).args(words).arg("--help");
+    command.args(["-c", &format!("exec {} \"$@\"", *NO_NETWORK), "sh", env!("CARGO_BIN_EXE_tl")]);
+    command.args(words).arg("--help");
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     ended(command.env("TL_STATE", "/proc/nowhere").current_dir(tl.path()))
 }

@@ -116,7 +116,8 @@ impl Tl {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Runs it on a terminal of its own, where what this line of a shell prints is typed.
+    /// Runs it on a terminal of its own (by `script` of util-linux), where what this line of a shell prints is typed.
+    #[cfg(feature = "peers")]
     pub fn typed(&self, arguments: &str, typing: &str) -> Ended {
         let line = format!("{typing} | script -qec '{} {arguments}' /dev/null", env!("CARGO_BIN_EXE_tl"));
         let mut command = Command::new("sh");

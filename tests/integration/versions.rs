@@ -1,9 +1,7 @@
 //! `tl versions`: the texts that a pipeline file had when it ran.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::Value as Json;
@@ -130,8 +128,12 @@ fn a_restoration_gives_the_same_bytes_and_keeps_what_was_there() {
     assert_eq!(files(tl.path()).iter().filter(|name| name.contains("partial")).count(), 0);
 }
 
+#[cfg(feature = "peers")]
 #[test]
 fn on_a_terminal_it_asks_and_looks_again() {
+    use std::io::{Read as _, Write as _};
+    use std::process::{Command, Stdio};
+
     let tl = ran(&["one", "two"]);
     for (typing, code, now) in [("echo n", 75, "two"), ("echo", 75, "two"), ("echo y", 0, "one")] {
         let ended = tl.typed("versions restore p.yaml 1", typing);
@@ -249,13 +251,13 @@ fn a_restoration_that_is_killed_leaves_a_whole_file() {
     for round in 0..80 {
         let before = tl.read("p.yaml") == long("one");
         let target = if before { "2" } else { "1" };
-        let seen = look();
+        let first = look();
         let mut child = tl.start(&["versions", "restore", "p.yaml", target, "--yes"]);
         if round % 2 == 0 {
             std::thread::sleep(whole.mul_f64(random.f64() * 1.1));
         } else {
             // At the first sign of a change: a file that is written in place is then cut.
-            while look() == seen && child.try_wait().unwrap().is_none() {}
+            while look() == first && child.try_wait().unwrap().is_none() {}
         }
         child.kill().unwrap();
         killed += u32::from(!child.wait().unwrap().success());
