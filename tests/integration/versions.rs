@@ -235,7 +235,7 @@ fn runs_at_once_keep_each_text_once() {
 #[test]
 fn a_restoration_that_is_killed_leaves_a_whole_file() {
     let tl = Tl::new();
-    let long = |argument: &str| text(argument) + &"# a line of a long file\n".repeat(100_000);
+    let long = |argument: &str| text(argument) + &"# a line of a long file\n".repeat(25_000);
     for argument in ["one", "two"] {
         tl.write("p.yaml", long(argument)).ok(&["run", "p.yaml"]);
     }
@@ -248,7 +248,7 @@ fn a_restoration_that_is_killed_leaves_a_whole_file() {
     };
     let (mut old, mut new, mut killed) = (0, 0, 0);
     let look = || fs::metadata(tl.file("p.yaml")).map(|about| (about.ino(), about.len(), about.mtime_nsec())).ok();
-    for round in 0..80 {
+    for round in 0..60 {
         let before = tl.read("p.yaml") == long("one");
         let target = if before { "2" } else { "1" };
         let first = look();
@@ -269,8 +269,8 @@ fn a_restoration_that_is_killed_leaves_a_whole_file() {
             new += 1;
         }
     }
-    eprintln!("seed {seed}: {killed} of 80 were killed, {old} left the old text, {new} the new one");
-    assert!(killed >= 20 && old >= 5 && new >= 5, "killed {killed}, old {old}, new {new}");
+    eprintln!("seed {seed}: {killed} of 60 were killed, {old} left the old text, {new} the new one");
+    assert!(killed >= 15 && old >= 5 && new >= 5, "killed {killed}, old {old}, new {new}");
     assert_eq!(versions(&tl).len(), 2);
     for (number, argument) in [("1", "one"), ("2", "two")] {
         assert_eq!(restore(&tl, number).code, 0);
