@@ -12,6 +12,7 @@ pub mod engine;
 pub mod event;
 pub mod expression;
 pub mod graph;
+pub mod init;
 pub mod pipeline;
 pub mod report;
 pub mod run;

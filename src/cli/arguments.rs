@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Runs versioned YAML pipelines that protect data: collect, seal, deliver, prove, record, tell.
 #[derive(Debug, Parser)]
@@ -19,6 +20,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Write a pipeline to begin with, from a template.
+    Init(Init),
     /// Prove pipeline files without running them.
     Validate(Validate),
     /// Print the JSON Schema of pipeline files, or of one kind of stage.
@@ -42,6 +45,37 @@ pub(super) enum Command {
     /// Verify and read the audit log.
     #[command(subcommand)]
     Audit(Audit),
+    /// Show the texts that a pipeline file had when it ran, and bring one back.
+    Versions(Versions),
+    /// Bring pipeline files to a newer version of the language, with their comments and layout.
+    Migrate(Migrate),
+    /// Print what a shell needs to complete the commands of tl.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write all pages to a folder.
+    Man {
+        /// The folder; made where it is missing.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// The template; without it, tl asks on a terminal.
+    #[arg(long, value_name = "NAME")]
+    pub(super) template: Option<String>,
+    /// Print the names of the templates instead.
+    #[arg(long, conflicts_with_all = ["template", "path"])]
+    pub(super) list: bool,
+    /// Print them as JSON.
+    #[arg(long, requires = "list")]
+    pub(super) json: bool,
+    /// The file to write, or the folder for it; else this folder. A file that is there stays.
+    #[arg(value_name = "FILE|DIR")]
+    pub(super) path: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -266,4 +300,62 @@ pub(super) enum Audit {
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct Versions {
+    /// The pipeline file.
+    #[arg(required = true)]
+    pub(super) file: Option<PathBuf>,
+    /// Print the list as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Option<VersionsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum VersionsCommand {
+    /// Show how a version differs from another one, or from the file as it is.
+    Diff {
+        /// The pipeline file.
+        file: PathBuf,
+        /// The number of a version.
+        #[arg(value_name = "A")]
+        from: u32,
+        /// The number of another one.
+        #[arg(value_name = "B")]
+        to: Option<u32>,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the text of a version to the file. What the file holds is kept as a version first.
+    Restore {
+        /// The pipeline file.
+        file: PathBuf,
+        /// The number of the version.
+        #[arg(value_name = "N")]
+        number: u32,
+        /// Do it without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    /// Pipeline files.
+    #[arg(required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// The version to bring them to; else the newest.
+    #[arg(long, value_name = "N")]
+    pub(super) to: Option<i64>,
+    /// Only look: exit code 2 when a file would change.
+    #[arg(long, conflicts_with = "yes")]
+    pub(super) check: bool,
+    /// Do it without asking.
+    #[arg(long)]
+    pub(super) yes: bool,
 }

@@ -1,8 +1,9 @@
 //! Files that appear whole or not at all.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use crate::diagnostic::Diagnostic;
-use crate::report::Progress;
+use crate::report::{Output, Progress};
 
 /// Where bytes come from: a file, or standard input. Shows progress on a terminal.
 pub(super) fn input(path: Option<&Path>) -> Result<Progress<Box<dyn Read + Send>>, Vec<Diagnostic>> {
@@ -18,7 +19,7 @@ pub(super) fn input(path: Option<&Path>) -> Result<Progress<Box<dyn Read + Send>
         None => Ok(Progress::new(Box::new(io::stdin()), None)),
         Some(path) => match File::open(path) {
             Ok(file) => {
-                let size = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|about| about.len());
+                let size = file.metadata().ok().filter(fs::Metadata::is_file).map(|about| about.len());
                 Ok(Progress::new(Box::new(file), size))
             }
             Err(error) => {
@@ -53,7 +54,7 @@ impl Target {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else { return Ok(Self::Standard(io::stdout())) };
         let failed = |error: &io::Error| vec![unwritable(path, error)];
         match path.symlink_metadata() {
-            Ok(_) if !force => return Err(vec![exists(path)]),
+            Ok(_) if !force => return Err(vec![exists(path, FORCE)]),
             Ok(about) if !about.is_file() => {
                 return File::options().write(true).open(path).map(Self::Direct).map_err(|error| failed(&error));
             }
@@ -88,9 +89,24 @@ impl Target {
             }
         };
         match result {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(vec![exists(&path)]),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(vec![exists(&path, FORCE)]),
             other => other.map_err(|error| vec![unwritable(&path, &error)]),
         }
+    }
+
+    /// Gives it the mode and the owner of another file.
+    fn keep(&self, about: &fs::Metadata) -> io::Result<()> {
+        let file = match self {
+            Self::Nameless(Pending { file, .. }) => file,
+            Self::Named(Pending { file, .. }) => file.as_file(),
+            Self::Standard(_) | Self::Direct(_) => return Ok(()),
+        };
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (about.uid(), about.gid()) {
+            fchown(file, Some(about.uid()), Some(about.gid()))?;
+        }
+        // After the owner, whose change takes bits away.
+        file.set_permissions(about.permissions())
     }
 
     fn writer(&mut self) -> &mut dyn Write {
@@ -112,6 +128,48 @@ impl Write for Target {
     }
 }
 
+/// A file that is to get other bytes.
+pub(super) struct Rewrite<'a> {
+    pub(super) file: &'a Path,
+    /// What it held when somebody decided so; nothing where it was missing.
+    pub(super) from: Option<&'a [u8]>,
+    pub(super) to: &'a [u8],
+}
+
+/// Replaces a file in one step, with its mode and owner: whatever ends tl, it holds the old bytes or the new ones. A link
+/// stays, and leads to the new ones.
+pub(super) fn rewrite(rewrite: &Rewrite<'_>) -> Result<(), Vec<Diagnostic>> {
+    let failed = |error: &io::Error| vec![unwritable(rewrite.file, error)];
+    let path = fs::canonicalize(rewrite.file).or_else(|_| std::path::absolute(rewrite.file));
+    let path = path.map_err(|error| failed(&error))?;
+    let mut target = Target::new(Some(&path), true)?;
+    target.write_all(rewrite.to).map_err(|error| failed(&error))?;
+    if let Ok(about) = fs::metadata(&path) {
+        target.keep(&about).map_err(|error| failed(&error))?;
+    }
+    // As late as can be: somebody may have saved it while the question stood there.
+    if fs::read(&path).ok().as_deref() != rewrite.from {
+        let message = format!("`{}` changed in the meantime and was left as it is", rewrite.file.display());
+        return Err(vec![Diagnostic::failure("TL0744", message).help("look at it, then try again")]);
+    }
+    target.finish()?;
+    // Else the old name might come back after a loss of power.
+    File::open(folder(&path)).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))
+}
+
+/// Whether a file may be rewritten: by `--yes`, or by an answer on the terminal.
+pub(super) fn confirm(question: &str, yes: bool, output: &mut Output) -> Result<bool, Vec<Diagnostic>> {
+    if yes {
+        return Ok(true);
+    }
+    if !output.asks() {
+        let message = "a file would be rewritten, and there is no terminal to ask on";
+        return Err(vec![Diagnostic::usage("TL0742", message).help("look at what would change, then add `--yes`")]);
+    }
+    let answer = output.ask(&format!("{question} [y/N]")).unwrap_or_default();
+    Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
+}
+
 /// Gives a nameless file its name (open(2), `O_TMPFILE`). A file that is there is replaced in one step, if at all.
 fn give_name(file: &File, path: &Path, force: bool) -> io::Result<()> {
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -120,9 +178,9 @@ fn give_name(file: &File, path: &Path, force: bool) -> io::Result<()> {
         Err(Errno::EXIST) if force => {
             let beside = folder(path).join(format!(".tl-{}.partial", std::process::id()));
             link(&beside)?;
-            std::fs::rename(&beside, path).inspect_err(|_| {
+            fs::rename(&beside, path).inspect_err(|_| {
                 // The error of the rename is what counts.
-                let _left = std::fs::remove_file(&beside);
+                let _left = fs::remove_file(&beside);
             })
         }
         other => other.map_err(io::Error::from),
@@ -133,11 +191,12 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn exists(path: &Path) -> Diagnostic {
-    Diagnostic::failure("TL0711", format!("`{}` exists already and was left as it is", path.display()))
-        .help("name another file, or add `--force`")
+pub(super) fn exists(path: &Path, help: &str) -> Diagnostic {
+    Diagnostic::failure("TL0711", format!("`{}` exists already and was left as it is", path.display())).help(help)
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
+const FORCE: &str = "name another file, or add `--force`";
+
+pub(super) fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
     Diagnostic::failure("TL0712", format!("the file `{}` cannot be written", path.display())).cause(error)
 }

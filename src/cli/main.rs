@@ -4,7 +4,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::arguments::{Arguments, Command};
-use super::{audit, key, notify, pipeline, seal};
+use super::{audit, init, key, manual, migrate, notify, pipeline, seal, versions};
 use crate::diagnostic::Diagnostic;
 use crate::report::{Output, on_panic};
 
@@ -27,7 +27,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let state = arguments.state.as_deref();
     let done = match arguments.command {
-        Command::Validate(command) => pipeline::validate(&command, &mut output),
+        Command::Init(command) => init::init(&command, &mut output),
+        Command::Validate(command) => pipeline::validate(&command, state, &mut output),
         Command::Schema(command) => pipeline::schema(&command, &mut output),
         Command::Plan(command) => pipeline::plan(&command, &mut output),
         Command::Run(command) => pipeline::run(command, state, &mut output),
@@ -37,6 +38,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Seal(command) => seal::seal(&command, &mut output),
         Command::Open(command) => seal::open(&command),
         Command::Audit(command) => audit::audit(&command, state, &mut output),
+        Command::Versions(command) => versions::versions(&command, state, &mut output),
+        Command::Migrate(command) => migrate::migrate(&command, &mut output),
+        Command::Completions { shell } => {
+            manual::completions(shell, &mut output);
+            Ok(0)
+        }
+        Command::Man { dir } => manual::man(dir.as_deref(), &mut output),
     };
     let lost = output
         .failure()

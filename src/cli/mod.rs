@@ -1,13 +1,18 @@
-//! The command line: arguments, nothing else. The crate `clap` is used in this folder only.
+//! The command line: arguments, nothing else. The crates `clap`, `clap_complete` and `clap_mangen` are used in this
+//! folder only.
 
 mod arguments;
 mod audit;
 mod file;
+mod init;
 mod key;
 mod main;
+mod manual;
+mod migrate;
 mod notify;
 mod pipeline;
 mod seal;
+mod versions;
 
 pub use main::main;
 

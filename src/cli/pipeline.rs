@@ -17,13 +17,13 @@ use crate::stages::{self, Cancel, Stop};
 use crate::state::StateDir;
 use crate::value::schema_of;
 
-pub(super) fn validate(command: &Validate, output: &mut Output) -> Done {
+pub(super) fn validate(command: &Validate, state: Option<&Path>, output: &mut Output) -> Done {
     let mut found = Vec::new();
     for file in &command.files {
         match run::check(file) {
             Ok(_) if command.json => {}
             Ok(_) => output.line(&format!("{}: fine", file.display())),
-            Err(problems) => found.extend(problems),
+            Err(problems) => found.extend(run::with_last_good(problems, state, file)),
         }
     }
     let code = if found.is_empty() { 0 } else { 2 };
@@ -77,7 +77,9 @@ pub(super) fn doctor(command: &Doctor, output: &mut Output) -> Done {
 }
 
 pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {
-    let loaded = run::load(&command.file, &given(&command.inputs)?)?;
+    let inputs = given(&command.inputs)?;
+    let checked = run::check(&command.file).map_err(|found| run::with_last_good(found, state, &command.file))?;
+    let loaded = run::settle(checked, &command.file, &inputs)?;
     let failed = |error: &dyn std::error::Error| vec![Diagnostic::failure("TL0707", "tl could not start").cause(error)];
     let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::align::{Quotes, align};
 use super::events::{self, escape};
-use super::source::{Mark, Source};
+use super::source::{MARK_OF_ORDER, Mark, Source};
 use crate::diagnostic::{Diagnostic, Place};
 
 /// Where a value stands, and its key if it has one.
@@ -169,12 +169,26 @@ impl Document {
         &self.sources[self.spot(pointer).unwrap_or_default().source].folder
     }
 
+    /// The bytes of the file as they were read.
+    pub fn source(&self) -> Vec<u8> {
+        [self.mark_of_order(), self.text()].concat().into_bytes()
+    }
+
+    pub(super) fn mark_of_order(&self) -> &'static str {
+        if self.sources[0].has_mark { MARK_OF_ORDER } else { "" }
+    }
+
+    /// The characters of the text, which marks count.
+    pub(super) fn characters(&self) -> &[char] {
+        &self.sources[0].characters
+    }
+
     /// What it means.
     pub fn value(&self) -> &Json {
         &self.value
     }
 
-    fn place(&self, source: usize, mark: Mark) -> Place {
+    pub(super) fn place(&self, source: usize, mark: Mark) -> Place {
         self.sources[source].place(mark)
     }
 
@@ -217,6 +231,11 @@ impl Document {
         let alias = ends.map(|end| &pointer[..end]).find(|prefix| self.aliases.contains_key(*prefix))?;
         let spot = self.spots.get(alias)?;
         Some(self.place(spot.source, spot.value).line)
+    }
+
+    /// The spot of a value that is there, through aliases.
+    pub(super) fn spot_of(&self, pointer: &str) -> Option<Spot> {
+        self.value.pointer(pointer).and_then(|_| self.spot(pointer))
     }
 
     /// The spot of a pointer, through aliases, or of the nearest value around it.

@@ -1,10 +1,9 @@
 use std::path::Path;
 
-use serde_json::Value as Json;
-
 use super::check::Checker;
 use super::document::Document;
 use super::findings::findings;
+use super::migrate::NEWEST;
 use super::start::{Outline, without_start_expressions};
 use crate::diagnostic::Diagnostic;
 
@@ -39,23 +38,39 @@ pub(super) fn difference(document: &Document, error: &serde_json::Error) -> Diag
 
 /// The version is read before the rest: of a later one nothing else is known.
 pub(super) fn version(document: &Document) -> Result<(), Diagnostic> {
+    match version_number(document)? {
+        NEWEST => Ok(()),
+        other => Err(unknown_version(document, other)),
+    }
+}
+
+/// The version that a file says it has.
+pub(super) fn version_number(document: &Document) -> Result<i64, Diagnostic> {
     let file = document.value();
     if !file.is_object() {
         let message = "a pipeline is a map of keys and values";
         return Err(Diagnostic::usage("TL0201", message).at(document.at_value("")).help("start with `version: 1`"));
     }
-    match file.get("version").map(Json::as_u64) {
-        Some(Some(1)) => Ok(()),
-        Some(Some(version)) if version > 1 => {
-            Err(Diagnostic::usage("TL0102", format!("this file has version {version}"))
-                .at(document.at_value("/version"))
-                .help(format!("tl {} knows version 1: install a later release", env!("CARGO_PKG_VERSION"))))
-        }
-        Some(_) => Err(Diagnostic::usage("TL0101", "`version` must be the number 1")
-            .at(document.at_value("/version"))
-            .help("write `version: 1`")),
+    match file.get("version") {
+        Some(version) => version.as_i64().ok_or_else(|| no_version(document)),
         None => Err(Diagnostic::usage("TL0101", "`version` is missing")
             .at(document.at_value(""))
             .help("write `version: 1` as the first line")),
     }
+}
+
+/// A version that this release does not know.
+pub(super) fn unknown_version(document: &Document, version: i64) -> Diagnostic {
+    if version <= NEWEST {
+        return no_version(document);
+    }
+    Diagnostic::usage("TL0102", format!("this file has version {version}"))
+        .at(document.at_value("/version"))
+        .help(format!("tl {} knows version {NEWEST}: install a later release", env!("CARGO_PKG_VERSION")))
+}
+
+fn no_version(document: &Document) -> Diagnostic {
+    Diagnostic::usage("TL0101", "`version` must be the number 1")
+        .at(document.at_value("/version"))
+        .help("write `version: 1`")
 }

@@ -15,6 +15,7 @@ mod inputs;
 mod load;
 mod matrix;
 mod merge;
+mod migrate;
 mod model;
 mod needs;
 mod not_built;
@@ -36,13 +37,17 @@ pub use document::Document;
 pub use inputs::resolve_inputs;
 pub use load::load;
 pub use matrix::MOST_INSTANCES;
+pub use migrate::{Edits, Migrated, NEWEST, STEPS, Step, migrate};
 pub use model::{Input, OnWarning, Pipeline, Place, Retry, Run, SecretSource, Stage, Version};
 pub use notification::{Notification, When};
 pub use resolve::{Failure, artifact_source, expressions_in, resolve, uses_context};
 pub use rules::{Concurrency, Expect, IfBusy, Policy};
 pub use schema::{pipeline_schema, stage_schema};
+pub use source::without_identities;
 pub use start::Outline;
 pub use strategy::{Matrix, Strategy};
 
+#[cfg(test)]
+pub(crate) use migrate::tests::{MADE_UP, NEW, OLD};
 #[cfg(test)]
 mod tests;

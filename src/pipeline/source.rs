@@ -7,6 +7,8 @@ use crate::diagnostic::{Diagnostic, Place};
 /// A pipeline file is written by people.
 const LARGEST: u64 = 4 << 20;
 
+pub(super) const MARK_OF_ORDER: &str = "\u{feff}";
+
 /// A stretch of text, in characters from its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -23,6 +25,8 @@ pub(super) struct Source {
     /// What a relative path in it is relative to.
     pub(super) folder: PathBuf,
     pub(super) text: String,
+    /// Whether the file begins with a byte order mark, which is no part of the text.
+    pub(super) has_mark: bool,
     pub(super) characters: Vec<char>,
     /// Where each line begins.
     lines: Vec<usize>,
@@ -30,11 +34,14 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(name: String, folder: PathBuf, text: String) -> Self {
-        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        let (has_mark, text) = match text.strip_prefix(MARK_OF_ORDER) {
+            Some(rest) => (true, rest.to_owned()),
+            None => (false, text),
+        };
         let characters: Vec<char> = text.chars().collect();
         let behind = |(at, c): (usize, &char)| (*c == '\n').then_some(at + 1);
         let lines = std::iter::once(0).chain(characters.iter().enumerate().filter_map(behind)).collect();
-        Self { name, folder, text, characters, lines }
+        Self { name, folder, text, has_mark, characters, lines }
     }
 
     /// Reads a file that is called `name`.
@@ -107,7 +114,7 @@ fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
 }
 
 /// A line as it may be shown: an identity pasted into a file by mistake must not go on into terminals and logs.
-pub(super) fn without_identities(text: &str) -> String {
+pub fn without_identities(text: &str) -> String {
     const IDENTITY: &str = "AGE-SECRET-KEY-";
     let mut shown = String::new();
     let mut rest = text;

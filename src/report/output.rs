@@ -49,6 +49,8 @@ pub struct Output {
     err: Box<dyn Write + Send>,
     out_style: Style,
     err_style: Style,
+    /// Whether there is a terminal to ask on.
+    asks: bool,
     failed: Option<io::Error>,
 }
 
@@ -61,8 +63,17 @@ impl Output {
             err_style: Style { colour: colours && io::stderr().is_terminal() },
             out: Box::new(io::stdout()),
             err: Box::new(io::stderr()),
+            asks: io::stdin().is_terminal() && io::stderr().is_terminal(),
             failed: None,
         }
+    }
+
+    /// Nowhere, and with nobody to ask.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        let nowhere = || Box::new(io::sink());
+        let style = Style::default();
+        Self { out: nowhere(), err: nowhere(), out_style: style, err_style: style, asks: false, failed: None }
     }
 
     /// How text on standard output may look.
@@ -96,6 +107,22 @@ impl Output {
     pub fn problem(&mut self, problem: &Diagnostic) {
         let text = render_diagnostic(problem, self.err_style);
         let _gone = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
+    }
+
+    /// Whether there is a terminal to ask on.
+    pub fn asks(&self) -> bool {
+        self.asks
+    }
+
+    /// Asks on the terminal, and gives the line that was typed. `None` where there is no terminal, or it was closed.
+    pub fn ask(&mut self, question: &str) -> Option<String> {
+        if !self.asks {
+            return None;
+        }
+        let _gone = write!(self.err, "{} ", plain(question)).and_then(|()| self.err.flush());
+        let mut line = String::new();
+        let read = io::stdin().read_line(&mut line).is_ok_and(|bytes| bytes > 0);
+        read.then(|| line.trim().to_owned())
     }
 
     /// Writes a line for people to standard error.

@@ -15,6 +15,7 @@ use super::message::{self, News};
 use super::notify;
 use super::prepare::{Loaded, open_channels, open_places, read_secrets};
 use super::recorder::{LogRecorder, audit_error};
+use super::versions;
 use super::work::PipelineWork;
 use crate::audit::{Log, Severity};
 use crate::diagnostic::{Diagnostic, Kind, Result};
@@ -161,6 +162,7 @@ fn prepare(
         // The channels that could be opened can still tell somebody.
         Err(errors) => Err(Box::new(NotReady { errors, with: Some(Blocked { recorder, post, shared, loaded }) })),
         Ok(folder) => {
+            post.keeper.keep_text(loaded.pipeline.name.as_str(), &versions::text_of(&loaded));
             let work = Arc::new(PipelineWork {
                 loaded,
                 plan: Arc::new(plan),

@@ -1,7 +1,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::diagnostic::{Diagnostic, Kind};
-use crate::state::{DbError, Outbox, StateDir};
+use crate::state::{DbError, Outbox, StateDir, Text};
 
 /// The outbox of a state folder, opened when it is first needed. Where it does not work, messages are sent all the same,
 /// and that is told once.
@@ -51,10 +51,18 @@ impl Keeper {
         what(outbox).inspect_err(|error| self.note(error)).ok()
     }
 
+    /// Keeps the text that a run starts with. That this does not work is no reason not to start.
+    pub(super) fn keep_text(&self, pipeline: &str, text: &Text) {
+        let kept = self.state.versions().and_then(|mut versions| versions.keep(pipeline, text, &[], true));
+        if let Err(error) = kept {
+            self.note(&error);
+        }
+    }
+
     fn note(&self, error: &DbError) {
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*problem, Trouble::None) {
-            let mut diagnostic = outbox_error(error);
+            let mut diagnostic = database_error(error);
             diagnostic.severity = crate::diagnostic::Severity::Warning;
             *problem = Trouble::New(diagnostic);
         }
@@ -77,15 +85,16 @@ impl Keeper {
     }
 }
 
-/// What is wrong with the outbox, and what to do about it.
-pub(super) fn outbox_error(error: &DbError) -> Diagnostic {
+/// What is wrong with the database of the state folder, and what to do about it.
+pub(super) fn database_error(error: &DbError) -> Diagnostic {
     let (code, help) = match error {
         DbError::Newer { .. } => {
             ("TL0717", "use the release that wrote it, or name another state folder with `--state` or `TL_STATE`")
         }
         DbError::Damaged { .. } => (
             "TL0718",
-            "move it away with its `-wal` and `-shm`: the next message begins a new one; what waited in it is lost",
+            "move it away with its `-wal` and `-shm`: the next run begins a new one; messages that waited in it and old texts of \
+             pipelines are lost",
         ),
         DbError::Io { .. } | DbError::Unusable { .. } => {
             ("TL0719", "make sure that the state folder is on a disk with room, and writable")

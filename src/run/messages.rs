@@ -10,7 +10,7 @@ use ulid::Ulid;
 
 use super::contexts::Contexts;
 use super::drain::{self, Drain, Drained};
-use super::keeper::{Keeper, outbox_error};
+use super::keeper::{Keeper, database_error};
 use super::message::{Rendered, render, sample, values};
 use super::prepare::{check, load, no_channel, open_channel, read_secrets};
 use super::recorder::{LogRecorder, audit_error};
@@ -151,7 +151,7 @@ pub fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
         return Ok(flushed);
     }
     // Asked before anything is sent: here a broken outbox is the whole answer.
-    drop(state.outbox().map_err(|error| vec![outbox_error(&error)])?);
+    drop(state.outbox().map_err(|error| vec![database_error(&error)])?);
     let log = Log::open(&state.audit()).map_err(|error| vec![audit_error(&error)])?;
     let recorder = LogRecorder::new(log, None, Masker::default());
     let keeper = Keeper::new(state.clone());
@@ -187,7 +187,7 @@ pub fn list(state: &StateDir) -> Result<Vec<Map<String, Json>>, Vec<Diagnostic>>
     if !state.has_outbox() {
         return Ok(Vec::new());
     }
-    let entries = state.outbox().and_then(|outbox| outbox.list()).map_err(|error| vec![outbox_error(&error)])?;
+    let entries = state.outbox().and_then(|outbox| outbox.list()).map_err(|error| vec![database_error(&error)])?;
     Ok(entries.iter().map(shown).collect())
 }
 

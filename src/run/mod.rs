@@ -19,11 +19,13 @@ mod plan;
 mod prepare;
 mod recorder;
 mod surroundings;
+mod versions;
 mod work;
 
 pub use doctor::{Examined, doctor};
 pub use execute::{Options, execute};
 pub use messages::{Flushed, Preview, Tested, Tried, flush, list, preview, test};
 pub use plan::{PlanReport, StageReport, plan};
-pub use prepare::{Loaded, check, load};
+pub use prepare::{Loaded, check, load, settle};
 pub use recorder::audit_error;
+pub use versions::{History, place_of, with_last_good};

@@ -41,7 +41,15 @@ pub fn check(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
 
 /// Reads a file, proves it, and settles its inputs. Fails with all that is wrong.
 pub fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec<Diagnostic>> {
-    let (document, outline) = check(path)?;
+    settle(check(path)?, path, given)
+}
+
+/// Settles the inputs of a file that was read and proven.
+pub fn settle(
+    (document, outline): (Document, Outline),
+    path: &Path,
+    given: &BTreeMap<String, String>,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let inputs = resolve_inputs(&outline.inputs, given)?;
     let surroundings = Surroundings::of(&document).map_err(|found| vec![found])?;
     let pipeline = outline.settle(&document, &start_values(&inputs, &surroundings))?;

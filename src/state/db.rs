@@ -1,10 +1,13 @@
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 /// Why the database of the state folder does not do what it should.
@@ -66,6 +69,30 @@ CREATE TABLE outbox (
     PRIMARY KEY (id, channel)
 );
 CREATE INDEX outbox_pending ON outbox (next_at) WHERE state = 'pending';
+", "
+CREATE TABLE texts (
+    sha256  TEXT PRIMARY KEY,    -- of the content, in hexadecimal
+    content BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE versions (
+    id         INTEGER PRIMARY KEY,
+    path       NOT NULL,         -- of the pipeline file; bytes where it is no text
+    number     INTEGER NOT NULL, -- from 1, for each path
+    digest     TEXT NOT NULL,    -- what tells one set of texts from another
+    pipeline   TEXT NOT NULL,    -- its name
+    kept       TEXT NOT NULL,
+    first_used TEXT,             -- by a run; none where it was kept only because another text took its place
+    last_used  TEXT,
+    UNIQUE (path, number),
+    UNIQUE (path, digest)
+);
+CREATE TABLE version_files (
+    version  INTEGER NOT NULL REFERENCES versions (id),
+    position INTEGER NOT NULL,   -- 0 is the pipeline file itself
+    path     NOT NULL,
+    sha256   TEXT NOT NULL REFERENCES texts (sha256),
+    PRIMARY KEY (version, position)
+) WITHOUT ROWID;
 "];
 
 /// How long another process may hold the database.
@@ -83,14 +110,7 @@ impl Db {
     pub(super) fn open(path: &Path) -> Result<Self, DbError> {
         private(path).map_err(|source| DbError::Io { path: path.to_owned(), source })?;
         let failed = |source| failed(path, source);
-        let flags =
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        // The last part of the path alone must be no link: folders above it may be reached by one.
-        let real = fs::canonicalize(path.parent().unwrap_or(path))
-            .map(|folder| folder.join(path.file_name().unwrap_or_default()))
-            .map_err(|source| DbError::Io { path: path.to_owned(), source })?;
-        let mut connection = Connection::open_with_flags(real, flags).map_err(failed)?;
-        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // Before a byte is written: what a later release made stays as it is.
         check_version(&connection, path)?;
         patiently(|| connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))).map_err(failed)?;
@@ -99,9 +119,47 @@ impl Db {
         Ok(Self { connection, path: path.to_owned() })
     }
 
+    /// Opens one that is there, to read it. Changes nothing: `None` where it is missing, or older than this release.
+    pub(super) fn peek(path: &Path) -> Result<Option<Self>, DbError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let is_current = check_version(&connection, path)? == MIGRATIONS.len();
+        Ok(is_current.then(|| Self { connection, path: path.to_owned() }))
+    }
+
     /// The error of a statement.
     pub(super) fn failed(&self, source: rusqlite::Error) -> DbError {
         failed(&self.path, source)
+    }
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    // The last part of the path alone must be no link: folders above it may be reached by one.
+    let real = fs::canonicalize(path.parent().unwrap_or(path))
+        .map(|folder| folder.join(path.file_name().unwrap_or_default()))
+        .map_err(|source| DbError::Io { path: path.to_owned(), source })?;
+    let connect = || {
+        let connection = Connection::open_with_flags(real, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        Ok(connection)
+    };
+    connect().map_err(|source| failed(path, source))
+}
+
+/// A path as a column holds it: a text, or bytes where it is none.
+pub(super) fn path_value(path: &Path) -> Value {
+    let path = path.as_os_str();
+    path.to_str().map_or_else(|| Value::Blob(path.as_bytes().to_vec()), |text| text.to_owned().into())
+}
+
+/// The path that a column holds.
+pub(super) fn path_of(value: ValueRef<'_>) -> PathBuf {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => PathBuf::from(OsStr::from_bytes(bytes)),
+        _ => PathBuf::new(),
     }
 }
 

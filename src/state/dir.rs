@@ -8,10 +8,12 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::geteuid;
 use ulid::Ulid;
 
-use super::{DbError, Outbox};
+use super::{DbError, Outbox, Versions};
 
 /// What is kept in tables.
 const DATABASE: &str = "state.db";
+/// Who is sending messages.
+const SENDERS: &str = "senders";
 
 /// The state folder.
 #[derive(Clone, Debug)]
@@ -82,12 +84,22 @@ impl StateDir {
 
     /// Whether there is an outbox.
     pub fn has_outbox(&self) -> bool {
-        self.0.join(DATABASE).exists()
+        self.0.join(SENDERS).exists()
     }
 
     /// Opens the outbox; makes it where it is missing. The folder must be there.
     pub fn outbox(&self) -> Result<Outbox, DbError> {
-        Outbox::open(&self.0.join(DATABASE), &self.0.join("senders"))
+        Outbox::open(&self.0.join(DATABASE), &self.0.join(SENDERS))
+    }
+
+    /// Opens the texts of pipelines; makes their place where it is missing. The folder must be there.
+    pub fn versions(&self) -> Result<Versions, DbError> {
+        Versions::open(&self.0.join(DATABASE))
+    }
+
+    /// The texts of pipelines, to be read; `None` where none were kept.
+    pub fn peek_versions(&self) -> Result<Option<Versions>, DbError> {
+        Versions::peek(&self.0.join(DATABASE))
     }
 
     /// Makes a folder for the work of one run, and removes those of runs whose process is gone.

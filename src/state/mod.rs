@@ -1,4 +1,4 @@
-//! The state folder: where the audit log, the outbox and the work of runs lie.
+//! The state folder: where the audit log, the outbox, the texts of pipelines and the work of runs lie.
 //!
 //! Everything in it is made 0700 and 0600 by explicit mode; the umask of whoever starts tl decides nothing.
 //!
@@ -9,8 +9,10 @@ mod db;
 mod dir;
 mod outbox;
 mod owner;
+mod versions;
 
 pub use backoff::backoff;
 pub use db::DbError;
 pub use dir::{Error, StateDir, WorkDir};
 pub use outbox::{Attempt, Entry, Letter, LetterState, Outbox};
+pub use versions::{Text, Version, Versions};

@@ -1,12 +1,9 @@
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::types::{Value, ValueRef};
 use rusqlite::{OptionalExtension, Row, ToSql, named_params, params};
 
-use super::db::{Db, DbError};
+use super::db::{Db, DbError, path_of, path_value};
 use super::owner::Owner;
 
 /// Messages, each until its channel has taken it.
@@ -121,8 +118,7 @@ impl Outbox {
 
     /// Puts a message in, durably, where it is not in yet; returns what is in now.
     pub fn put(&self, letter: &Letter) -> Result<Entry, DbError> {
-        let file = letter.file.as_os_str();
-        let file = file.to_str().map_or_else(|| Value::Blob(file.as_bytes().to_vec()), |text| text.to_owned().into());
+        let file = path_value(&letter.file);
         let now = stamp(Duration::ZERO, false);
         let Letter { id, channel, pipeline, inputs, message, .. } = letter;
         self.db
@@ -238,10 +234,7 @@ impl Outbox {
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let file = match row.get_ref(3)? {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => PathBuf::from(OsStr::from_bytes(bytes)),
-        _ => PathBuf::new(),
-    };
+    let file = path_of(row.get_ref(3)?);
     Ok(Entry {
         letter: Letter {
             id: row.get(0)?,
@@ -263,7 +256,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 }
 
 /// The time after, or before, a while: RFC 3339, UTC, milliseconds. Texts of this form are ordered as times are.
-fn stamp(away: Duration, back: bool) -> String {
+pub(super) fn stamp(away: Duration, back: bool) -> String {
     let now = jiff::Timestamp::now();
     let then = if back { now.checked_sub(away) } else { now.checked_add(away) };
     then.unwrap_or(now).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
@@ -271,6 +264,9 @@ fn stamp(away: Duration, back: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     fn letter() -> Letter {

@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("crypto", &["value"]),
     ("storage", &["value"]),
     ("template", &["value"]),
+    ("init", &[]),
     ("audit", &["value", "crypto", "storage"]),
     ("vault", &["value", "crypto", "audit"]),
     ("channels", &["value", "template", "crypto"]),
@@ -70,6 +71,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "expression",
             "crypto",
             "audit",
+            "init",
             "stages",
             "pipeline",
             "state",
@@ -98,7 +100,10 @@ const HOMES: &[(&str, &str)] = &[
     ("aws_smithy_http_client", "storage"),
     ("rusqlite", "state"),
     ("clap", "cli"),
+    ("clap_complete", "cli"),
+    ("clap_mangen", "cli"),
     ("indicatif", "report"),
+    ("similar", "report"),
 ];
 
 /// Modules that may hold `unsafe`, each with its argument beside it.

@@ -11,7 +11,10 @@ mod archive;
 mod audit;
 mod channels;
 mod commands;
+mod init;
+mod manual;
 mod messages;
+mod migrate;
 #[cfg(feature = "peers")]
 mod peers;
 mod program;
@@ -20,4 +23,5 @@ mod runs;
 mod s3;
 mod tree;
 mod verify;
+mod versions;
 mod wrong;

@@ -116,6 +116,15 @@ impl Tl {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// Runs it on a terminal of its own (by `script` of util-linux), where what this line of a shell prints is typed.
+    #[cfg(feature = "peers")]
+    pub fn typed(&self, arguments: &str, typing: &str) -> Ended {
+        let line = format!("{typing} | script -qec '{} {arguments}' /dev/null", env!("CARGO_BIN_EXE_tl"));
+        let mut command = Command::new("sh");
+        command.args(["-c", &line]).env("TL_STATE", self.state()).env("NO_COLOR", "1").current_dir(self.path());
+        ended(&mut command)
+    }
+
     /// Runs `p.yaml`; its exit code and its events.
     pub fn events(&self, more: &[&str]) -> (i32, Vec<Json>) {
         let ended = self.run(&[&["run", "p.yaml", "--reporter", "json"], more].concat());

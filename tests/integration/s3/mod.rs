@@ -1,6 +1,6 @@
 //! Stores of kind `s3`: against a server that fails as it is told, and against servers of others.
 
-mod fault;
+pub mod fault;
 mod faults;
 #[cfg(feature = "peers")]
 mod peers;

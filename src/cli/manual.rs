@@ -1,0 +1,33 @@
+//! What shells and `man` know of the commands.
+
+use std::fs;
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::Done;
+use super::arguments::Arguments;
+use super::file::unwritable;
+use crate::report::Output;
+
+pub(super) fn completions(shell: Shell, output: &mut Output) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "tl", &mut script);
+    output.text(&String::from_utf8_lossy(&script));
+}
+
+pub(super) fn man(folder: Option<&Path>, output: &mut Output) -> Done {
+    let command = Arguments::command();
+    let Some(folder) = folder else {
+        let mut page = Vec::new();
+        Man::new(command).render(&mut page).expect("a vector takes everything");
+        output.text(&String::from_utf8_lossy(&page));
+        return Ok(0);
+    };
+    fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(command, folder))
+        .map_err(|error| vec![unwritable(folder, &error)])?;
+    Ok(0)
+}

@@ -1,0 +1,59 @@
+/// A pipeline to begin with.
+#[derive(Clone, Copy, Debug)]
+pub struct Template {
+    /// The name of its file in `pipelines/`.
+    pub file: &'static str,
+    text: &'static str,
+}
+
+macro_rules! templates {
+    ($($file:literal)*) => {
+        &[$(Template { file: $file, text: include_str!(concat!("../../pipelines/", $file)) }),*]
+    };
+}
+
+/// Every template, the simplest first.
+pub const TEMPLATES: &[Template] = templates! {
+    "home-to-disk.yaml"
+    "etc-to-nas.yaml"
+    "website-folder.yaml"
+    "sqlite-application.yaml"
+    "postgres-nightly.yaml"
+    "git-mirror.yaml"
+    "folder-to-s3-lock.yaml"
+    "two-regions.yaml"
+    "ci-artifact.yaml"
+};
+
+/// The template of a name.
+pub fn find(name: &str) -> Option<&'static Template> {
+    TEMPLATES.iter().find(|template| template.name() == name)
+}
+
+impl Template {
+    /// Its name, which is that of its pipeline.
+    pub fn name(&self) -> &'static str {
+        self.value_of("name: ")
+    }
+
+    /// What it does, in one sentence.
+    pub fn description(&self) -> &'static str {
+        self.value_of("description: ")
+    }
+
+    /// What follows a key of the outermost level: a test holds each template to this form.
+    fn value_of(&self, key: &str) -> &'static str {
+        self.text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default()
+    }
+
+    /// The text for a file of this name, as it is to be written on a command line: the commands in its comments name it.
+    /// Without the first lines, which name a schema beside `pipelines/` for editors.
+    pub fn text(&self, name: &str) -> String {
+        let modeline = "# yaml-language-server:";
+        let body = match self.text.strip_prefix(modeline).and_then(|rest| rest.split_once('\n')) {
+            Some((_, rest)) => rest.strip_prefix("#\n").unwrap_or(rest),
+            None => self.text,
+        };
+        body.replace(&format!("pipelines/{}", self.file), name)
+    }
+}
