@@ -2,6 +2,7 @@
 
 mod arguments;
 mod audit;
+mod explain;
 mod file;
 mod key;
 mod main;

@@ -210,7 +210,7 @@ fn the_published_schemas_are_those_of_the_program() {
 fn help_names_every_command_and_mistakes_exit_with_2() {
     let tl = Tl::new();
     insta::assert_snapshot!("help", tl.ok(&["--help"]).stdout);
-    for command in ["validate", "schema", "plan", "run", "key", "seal", "open", "audit"] {
+    for command in ["validate", "explain", "schema", "plan", "run", "key", "seal", "open", "audit"] {
         tl.ok(&[command, "--help"]);
     }
     for arguments in [&[][..], &["nonsense"], &["run"], &["run", "a", "--input", "x"], &["seal", "--nonsense"]] {

@@ -11,6 +11,7 @@ mod archive;
 mod audit;
 mod channels;
 mod commands;
+mod explain;
 mod messages;
 #[cfg(feature = "peers")]
 mod peers;
