@@ -10,6 +10,7 @@ pub mod crypto;
 pub mod diagnostic;
 pub mod engine;
 pub mod event;
+pub mod explain;
 pub mod expression;
 pub mod graph;
 pub mod init;

@@ -7,7 +7,8 @@ use clap_complete::Shell;
 #[derive(Debug, Parser)]
 #[command(name = "tl", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(
-    after_help = "Exit codes: 0 success, 1 a stage failed, 2 wrong file or command line, 3 warnings, 4 not proven, \
+    after_help = "Every error and warning has a code: `tl explain TL0207` says what it means, with an example.\n\n\
+    Exit codes: 0 success, 1 a stage failed, 2 wrong file or command line, 3 warnings, 4 not proven, \
     10 destination missing, 11 busy, 12 wrong key, 20 audit log damaged, 75 nothing to do, 124 timed out, 130 cancelled."
 )]
 pub(super) struct Arguments {
@@ -24,6 +25,8 @@ pub(super) enum Command {
     Init(Init),
     /// Prove pipeline files without running them.
     Validate(Validate),
+    /// Explain an error or a warning by its code.
+    Explain(Explain),
     /// Print the JSON Schema of pipeline files, or of one kind of stage.
     Schema(Schema),
     /// Show what a run would do, in which order.
@@ -84,6 +87,19 @@ pub(super) struct Validate {
     #[arg(required = true)]
     pub(super) files: Vec<PathBuf>,
     /// Print findings as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The code, such as `TL0207`.
+    #[arg(required_unless_present = "list")]
+    pub(super) code: Option<String>,
+    /// List every code with its title.
+    #[arg(long, conflicts_with = "code")]
+    pub(super) list: bool,
+    /// Print it as JSON.
     #[arg(long)]
     pub(super) json: bool,
 }

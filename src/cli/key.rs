@@ -71,13 +71,18 @@ fn show(path: &Path, as_json: bool, output: &mut Output) -> Done {
 
 /// What is wrong with a file of identities.
 pub(super) fn identity_problem(error: &IdentityFileError) -> Diagnostic {
-    let (kind, help) = match error {
-        IdentityFileError::Exists(_) => (Kind::Failure, "name another file; an identity is never overwritten"),
-        IdentityFileError::Exposed { .. } => (Kind::Key, "an identity is for its owner's eyes only"),
-        IdentityFileError::Content { .. } => (Kind::Key, "a file of identities has `AGE-SECRET-KEY-1…` lines"),
-        IdentityFileError::Io { .. } => (Kind::Key, "check the path, owner and mode"),
+    let (code, kind, help) = match error {
+        IdentityFileError::Exists(_) => {
+            ("TL0711", Kind::Failure, "name another file; an identity is never overwritten")
+        }
+        IdentityFileError::Unmade { .. } => ("TL0712", Kind::Failure, "check the path, owner and mode of its folder"),
+        IdentityFileError::Exposed { .. } => ("TL0621", Kind::Key, "an identity is for its owner's eyes only"),
+        IdentityFileError::Content { .. } => {
+            ("TL0621", Kind::Key, "a file of identities has `AGE-SECRET-KEY-1…` lines")
+        }
+        IdentityFileError::Io { .. } => ("TL0621", Kind::Key, "check the path, owner and mode"),
     };
-    let diagnostic = Diagnostic::new("TL0621", kind, error.to_string()).help(help);
+    let diagnostic = Diagnostic::new(code, kind, error.to_string()).help(help);
     match std::error::Error::source(error) {
         Some(source) => diagnostic.cause(source),
         None => diagnostic,

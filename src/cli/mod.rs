@@ -3,6 +3,7 @@
 
 mod arguments;
 mod audit;
+mod explain;
 mod file;
 mod init;
 mod key;

@@ -80,7 +80,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     let inputs = given(&command.inputs)?;
     let checked = run::check(&command.file).map_err(|found| run::with_last_good(found, state, &command.file))?;
     let loaded = run::settle(checked, &command.file, &inputs)?;
-    let failed = |error: &dyn std::error::Error| vec![Diagnostic::failure("TL0707", "tl could not start").cause(error)];
+    let failed = |error: &dyn std::error::Error| vec![Diagnostic::failure("TL0721", "tl could not start").cause(error)];
     let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
@@ -100,7 +100,13 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
         let options = Options { state, cancel, program };
         // A task of its own: blocking steps of it may move the runtime's other work to another thread.
         let run = tokio::spawn(run::execute(loaded, options, sink));
-        run.await.map_err(|error| failed(&error))
+        // Its message, which may hold data, is withheld.
+        run.await.map_err(|_| {
+            vec![
+                Diagnostic::failure("TL0903", "tl made a mistake in this run (panic)")
+                    .help("please report this with the output above"),
+            ]
+        })
     })?;
     // A stage that could not be ended was reported as such; it must not keep the process.
     runtime.shutdown_background();

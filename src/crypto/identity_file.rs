@@ -11,13 +11,19 @@ use super::{Identity, LineError, parse_identities};
 /// Why a file of identities cannot be used. Never holds any part of it.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityFileError {
-    /// It cannot be read or written.
-    #[error("`{}` cannot be {action}", path.display())]
+    /// It cannot be read.
+    #[error("`{}` cannot be read", path.display())]
     Io {
         /// Which file.
         path: PathBuf,
-        /// `read` or `made`.
-        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It cannot be made.
+    #[error("`{}` cannot be made", path.display())]
+    Unmade {
+        /// Which file.
+        path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
@@ -51,7 +57,7 @@ const LARGEST: u64 = 1 << 20;
 ///
 /// [`IdentityFileError`]; `Exposed` before a byte of it is read.
 pub fn read_identities(path: &Path) -> Result<Vec<Identity>, IdentityFileError> {
-    let io = |source| IdentityFileError::Io { path: path.to_owned(), action: "read", source };
+    let io = |source| IdentityFileError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
     let about = file.metadata().map_err(io)?;
     let exposed = |reason| Err(IdentityFileError::Exposed { path: path.to_owned(), reason });
@@ -81,7 +87,7 @@ pub fn read_identities(path: &Path) -> Result<Vec<Identity>, IdentityFileError> 
 pub fn create_identity(path: &Path, created: &str) -> Result<Identity, IdentityFileError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => IdentityFileError::Exists(path.to_owned()),
-        _ => IdentityFileError::Io { path: path.to_owned(), action: "made", source },
+        _ => IdentityFileError::Unmade { path: path.to_owned(), source },
     };
     let identity = Identity::generate();
     let secret = identity.encode();

@@ -5,6 +5,7 @@
 mod audit;
 mod diagnostic;
 mod doctor;
+mod explanation;
 mod human;
 mod json;
 mod messages;
@@ -19,6 +20,7 @@ mod versions;
 pub use audit::{render_record, render_report};
 pub use diagnostic::render_diagnostic;
 pub use doctor::render_examined;
+pub use explanation::render_explanation;
 pub use human::Human;
 pub use json::JsonLines;
 pub use messages::{render_outbox, render_preview};

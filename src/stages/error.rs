@@ -23,7 +23,7 @@ fn about(error: &storage::Error) -> (&'static str, Kind, &'static str) {
             ("TL0630", Kind::Destination, "mount it, make the directory, or say `create: true` in the store")
         }
         Error::NoBucket { .. } => {
-            ("TL0653", Kind::Destination, "make the bucket, or correct `bucket`, `region` and `endpoint` of the store")
+            ("TL0658", Kind::Destination, "make the bucket, or correct `bucket`, `region` and `endpoint` of the store")
         }
         Error::NoObject { .. } => ("TL0631", Kind::Destination, "look for its key in `tl audit show`"),
         Error::Foreign { .. } => ("TL0638", Kind::Failure, "find out who put it there"),
@@ -51,7 +51,7 @@ fn about(error: &storage::Error) -> (&'static str, Kind, &'static str) {
             ("TL0649", Kind::Failure, "use a bucket that was made with object lock, or leave `object-lock` out")
         }
         Error::Unproven { .. } => {
-            ("TL0650", Kind::Verification, "do not count on this object as it is: see what the store says of it")
+            ("TL0655", Kind::Verification, "do not count on this object as it is: see what the store says of it")
         }
         Error::Corrupt { .. } => (
             "TL0642",
@@ -69,7 +69,16 @@ impl From<crypto::Error> for Diagnostic {
             return Self::new("TL0622", Kind::Key, "none of the identities opens this file")
                 .help("use an identity whose recipient it was sealed for; `tl key show FILE` prints the recipient");
         }
-        Self::failure("TL0623", error.to_string()).cause_of(&error)
+        match &error {
+            crypto::Error::NoRecipients | crypto::Error::TooManyRecipients(_) => {
+                Self::failure("TL0620", error.to_string())
+            }
+            crypto::Error::OutOfMemory => Self::failure("TL0624", error.to_string()),
+            crypto::Error::Io(io) => {
+                Self::failure("TL0624", "the data could not be read or written to its end").cause(io)
+            }
+            _ => Self::failure("TL0623", error.to_string()),
+        }
     }
 }
 

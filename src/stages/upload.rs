@@ -47,7 +47,7 @@ struct ObjectLock {
 impl ObjectLock {
     fn lock(&self, now: Timestamp) -> Result<Lock> {
         let wrong = |message: &str| {
-            Diagnostic::usage("TL0651", message).help("write `object-lock: { mode: compliance, retain-for: 30d }`")
+            Diagnostic::usage("TL0656", message).help("write `object-lock: { mode: compliance, retain-for: 30d }`")
         };
         let retention = match (self.mode, self.retain_for) {
             (Some(mode), Some(time)) => {

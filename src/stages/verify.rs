@@ -129,8 +129,8 @@ impl Verify {
         })?;
         match stat.lock.and_then(|lock| lock.retention) {
             Some((_, found)) if found >= asked => Ok(()),
-            Some((_, found)) => Err(unproven("TL0652", format!("`{uri}` is locked until {found}, not until {asked}"))),
-            None => Err(unproven("TL0652", format!("`{uri}` is not locked, but must be until {asked}"))),
+            Some((_, found)) => Err(unproven("TL0657", format!("`{uri}` is locked until {found}, not until {asked}"))),
+            None => Err(unproven("TL0657", format!("`{uri}` is not locked, but must be until {asked}"))),
         }
     }
 

@@ -9,6 +9,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("value", &[]),
     ("diagnostic", &[]),
     ("event", &["value", "diagnostic"]),
+    ("explain", &[]),
     ("expression", &["value", "diagnostic"]),
     ("crypto", &["value"]),
     ("storage", &["value"]),
@@ -61,13 +62,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "engine",
         ],
     ),
-    ("report", &["value", "diagnostic", "event", "storage", "graph", "state", "run", "audit"]),
+    ("report", &["value", "diagnostic", "event", "explain", "storage", "graph", "state", "run", "audit"]),
     (
         "cli",
         &[
             "value",
             "diagnostic",
             "event",
+            "explain",
             "expression",
             "crypto",
             "audit",

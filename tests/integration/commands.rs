@@ -128,6 +128,18 @@ fn recipients_of_others_are_not_overwritten() {
 }
 
 #[test]
+fn what_is_no_fault_of_a_key_has_codes_of_its_own() {
+    let tl = with_key();
+    let unmade = tl.run(&["key", "new", "-o", "nowhere/identity.txt"]);
+    assert!(unmade.code == 1 && unmade.stderr.contains("error[TL0712]"), "{unmade:?}");
+    let recipient = tl.read("recipients.txt").trim().to_owned();
+    let too_many = ["-r", &recipient].repeat(257);
+    let refused = tl.write("plain", "x").run(&[&["seal", "-o", "sealed", "plain"][..], &too_many].concat());
+    assert!(refused.code == 1 && refused.stderr.contains("error[TL0620]"), "{refused:?}");
+    assert!(!tl.file("sealed").exists());
+}
+
+#[test]
 fn nothing_is_left_of_an_opening_that_was_killed() {
     let tl = with_key();
     tl.write("plain", vec![1; 64 << 20]).ok(&["seal", "-R", "recipients.txt", "-o", "sealed", "plain"]);
@@ -198,7 +210,7 @@ fn the_published_schemas_are_those_of_the_program() {
 fn help_names_every_command_and_mistakes_exit_with_2() {
     let tl = Tl::new();
     insta::assert_snapshot!("help", tl.ok(&["--help"]).stdout);
-    for command in ["validate", "schema", "plan", "run", "key", "seal", "open", "audit"] {
+    for command in ["validate", "explain", "schema", "plan", "run", "key", "seal", "open", "audit"] {
         tl.ok(&[command, "--help"]);
     }
     for arguments in [&[][..], &["nonsense"], &["run"], &["run", "a", "--input", "x"], &["seal", "--nonsense"]] {

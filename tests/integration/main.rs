@@ -11,6 +11,7 @@ mod archive;
 mod audit;
 mod channels;
 mod commands;
+mod explain;
 mod init;
 mod manual;
 mod messages;

@@ -87,8 +87,23 @@ impl Tl {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tl"));
+        command.args(arguments);
+        self.at_home(command)
+    }
+
+    /// A script of `sh` that finds `tl` by its name.
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let mut command = self.at_home(command);
+        let own = Path::new(env!("CARGO_BIN_EXE_tl")).parent().unwrap().to_owned();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.env("PATH", std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).unwrap());
         command
-            .args(arguments)
+    }
+
+    fn at_home(&self, mut command: Command) -> Command {
+        command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.path())

@@ -311,7 +311,7 @@ cases! {
     }
     bucket_is_missing: {
         before: |server| server.remove_bucket(VAULT),
-        end: End::Dies { exit: 10, code: "TL0653", says: &["object", "NoSuchBucket"] },
+        end: End::Dies { exit: 10, code: "TL0658", says: &["object", "NoSuchBucket"] },
     }
     no_such_upload_on_a_part: {
         size: PARTS,

@@ -307,7 +307,7 @@ fn seaweedfs() {
     // Refusals.
     let wrong = Order { keys: Some((KEYS.0, "another")), ..ORDER };
     assert_eq!(code(&deliver(&tl, &weed, "plain", &wrong)), (12, "TL0646".to_owned()));
-    assert_eq!(code(&deliver(&tl, &weed, "missing", &ORDER)), (10, "TL0653".to_owned()));
+    assert_eq!(code(&deliver(&tl, &weed, "missing", &ORDER)), (10, "TL0658".to_owned()));
 }
 
 /// Sealed and sent, fetched again, and opened: nothing of the tree is lost on the way.
