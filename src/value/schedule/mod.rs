@@ -6,14 +6,14 @@
 mod cron;
 mod error;
 mod parse;
+mod recurrence;
 mod rule;
-mod schedule;
 mod set;
 mod systemd;
 mod words;
 
 pub use error::ScheduleError;
-pub use schedule::Schedule;
+pub use recurrence::Schedule;
 
 #[cfg(test)]
 mod tests;

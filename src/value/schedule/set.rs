@@ -14,7 +14,7 @@ pub(super) struct Run {
 impl Set {
     /// `first`, and on in steps up to `last`. Numbers are below 64.
     pub(super) fn stepped(first: u32, last: u32, step: u32) -> Self {
-        (first..=last).step_by(step.max(1) as usize).fold(Self::default(), |set, number| set.with(number))
+        (first..=last).step_by(step.max(1) as usize).fold(Self::default(), Self::with)
     }
 
     pub(super) fn range(first: u32, last: u32) -> Self {
