@@ -8,6 +8,8 @@ mod main;
 mod notify;
 mod pipeline;
 mod seal;
+mod secret;
+mod terminal;
 
 pub use main::main;
 

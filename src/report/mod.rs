@@ -14,6 +14,7 @@ mod plan;
 mod progress;
 mod queue;
 mod reporter;
+mod secrets;
 
 pub use audit::{render_record, render_report};
 pub use diagnostic::render_diagnostic;
@@ -26,5 +27,6 @@ pub use plan::render_plan;
 pub use progress::Progress;
 pub use queue::Queue;
 pub use reporter::Reporter;
+pub use secrets::render_secrets;
 
 pub(crate) use plain::{plain, plain_lines};

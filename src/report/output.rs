@@ -98,6 +98,11 @@ impl Output {
         let _gone = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
     }
 
+    /// Writes a question to standard error, where the answer will stand behind it.
+    pub fn prompt(&mut self, question: &str) {
+        let _gone = self.err.write_all(plain(question).as_bytes()).and_then(|()| self.err.flush());
+    }
+
     /// Writes a line for people to standard error.
     pub fn hint(&mut self, line: &str) {
         let _gone = writeln!(self.err, "{}", plain(line));

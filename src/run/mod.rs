@@ -17,11 +17,13 @@ mod notify;
 mod plan;
 mod prepare;
 mod recorder;
+mod secrets;
 mod work;
 
 pub use doctor::{Examined, doctor};
 pub use execute::{Options, execute};
 pub use messages::{Flushed, Preview, Tested, Tried, flush, list, preview, test};
 pub use plan::{PlanReport, StageReport, plan};
-pub use prepare::{Loaded, check, load};
+pub use prepare::{Loaded, SHORT_SECRET, SHORTEST_SECRET, check, load};
 pub use recorder::audit_error;
+pub use secrets::{SecretFound, check_secrets};

@@ -18,6 +18,7 @@ mod program;
 mod quickstart;
 mod runs;
 mod s3;
+mod secrets;
 mod tree;
 mod verify;
 mod wrong;
