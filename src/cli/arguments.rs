@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::value::Name;
+
 /// Runs versioned YAML pipelines that protect data: collect, seal, deliver, prove, record, tell.
 #[derive(Debug, Parser)]
 #[command(name = "tl", version, max_term_width = 100, disable_help_subcommand = true)]
@@ -41,6 +43,9 @@ pub(super) enum Command {
     /// Make and show identities.
     #[command(subcommand)]
     Key(Key),
+    /// Seal a secret for a pipeline file, and try those of one.
+    #[command(subcommand)]
+    Secret(Secret),
     /// Seal a file for recipients, as an age v1 file.
     Seal(Seal),
     /// Open an age v1 file with an identity.
@@ -251,16 +256,48 @@ pub(super) enum Key {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum Secret {
+    /// Seal a value from standard input, and print what to paste under `secrets:` of a pipeline file.
+    Seal(SecretSeal),
+    /// Try each secret of a file: say where it comes from and whether it is there, never its value.
+    Check {
+        /// The pipeline file.
+        file: PathBuf,
+        /// Print what was found as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SecretSeal {
+    #[command(flatten)]
+    pub(super) to: Recipients,
+    /// The file of the identity that opens it, as the pipeline file is to name it. Without `-r` and `-R`, whom to seal for.
+    #[arg(long, value_name = "PATH")]
+    pub(super) identity: Option<PathBuf>,
+    /// What the pipeline file calls it.
+    #[arg(default_value = "secret")]
+    pub(super) name: Name,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Seal {
+    #[command(flatten)]
+    pub(super) to: Recipients,
+    #[command(flatten)]
+    pub(super) files: Files,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Recipients {
     /// Who may open it; may be given several times.
     #[arg(short, long, value_name = "RECIPIENT")]
     pub(super) recipient: Vec<String>,
     /// A file of recipients, one a line; may be given several times.
     #[arg(short = 'R', long, value_name = "FILE")]
     pub(super) recipients_file: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(super) files: Files,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::arguments::{Arguments, Command};
-use super::{audit, explain, init, key, manual, migrate, notify, pipeline, seal, versions};
+use super::{audit, explain, init, key, manual, migrate, notify, pipeline, seal, secret, versions};
 use crate::diagnostic::Diagnostic;
 use crate::report::{Output, on_panic};
 
@@ -36,6 +36,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Doctor(command) => pipeline::doctor(&command, &mut output),
         Command::Notify(command) => notify::notify(&command, state, &mut output),
         Command::Key(command) => key::key(&command, &mut output),
+        Command::Secret(command) => secret::secret(&command, &mut output),
         Command::Seal(command) => seal::seal(&command, &mut output),
         Command::Open(command) => seal::open(&command),
         Command::Audit(command) => audit::audit(&command, state, &mut output),

@@ -13,6 +13,8 @@ mod migrate;
 mod notify;
 mod pipeline;
 mod seal;
+mod secret;
+mod terminal;
 mod versions;
 
 pub use main::main;

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use super::Done;
-use super::arguments::{Open, Seal};
+use super::arguments::{Open, Recipients, Seal};
 use super::file::{Target, input};
 use super::key::identity_problem;
 use crate::crypto::{self, Key, Recipient, read_identities};
@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::report::Output;
 
 pub(super) fn seal(command: &Seal, _: &mut Output) -> Done {
-    let recipients = recipients(command)?;
+    let recipients = recipients(&command.to)?;
     let files = &command.files;
     let to_standard = files.output.as_deref().is_none_or(|path| path == "-");
     if to_standard && io::stdout().is_terminal() {
@@ -45,7 +45,8 @@ pub(super) fn open(command: &Open) -> Done {
 /// Far more than a header may name.
 const LARGEST_RECIPIENTS: u64 = 1 << 20;
 
-fn recipients(command: &Seal) -> Result<Vec<Recipient>, Vec<Diagnostic>> {
+/// Everybody who is named.
+pub(super) fn recipients(command: &Recipients) -> Result<Vec<Recipient>, Vec<Diagnostic>> {
     let mut recipients = Vec::new();
     for text in &command.recipient {
         let parsed = text.parse::<Recipient>();

@@ -4,6 +4,7 @@
 //! 64 KiB chunks flow out, and the way back releases nothing that is not authentic. Any age implementation can open what
 //! this module seals. Nothing here knows about files, pipelines or people; no secret is ever part of an error.
 
+mod armor;
 mod error;
 mod header;
 mod identity_file;
@@ -16,6 +17,7 @@ mod stream;
 
 pub mod sign;
 
+pub use armor::{armor, check, dearmor};
 pub use error::{Error, KeyError, LineError};
 pub use identity_file::{IdentityFileError, create_identity, read_identities};
 pub use keys::{Identity, Key, Recipient, parse_identities, parse_recipients};

@@ -9,6 +9,8 @@ use super::scope::{Scopes, entries};
 use super::start::is_start;
 use crate::diagnostic::Diagnostic;
 use crate::expression::{Expression, Mistake, Scope, Template, Type, article, check, check_template, did_you_mean};
+use crate::value::{Kind, MASK};
+use crate::vault::{self, Unfit};
 use crate::{channels, stages, storage};
 
 pub(super) struct Checker<'a> {
@@ -44,6 +46,9 @@ impl<'a> Checker<'a> {
     pub(super) fn run(mut self) -> Vec<Diagnostic> {
         for (name, input) in entries(self.file, "inputs") {
             self.input(name, input);
+        }
+        for (name, secret) in entries(self.file, "secrets") {
+            self.secret(name, secret);
         }
         for (section, schema_of) in [
             ("stores", storage::KINDS.iter().map(|k| (k.name, k.schema)).collect::<Vec<_>>()),
@@ -120,6 +125,28 @@ impl<'a> Checker<'a> {
                 let found = Diagnostic::usage("TL0503", message).at(at);
                 self.find(found.help(format!("it may be {}", known.join(", "))));
             }
+        }
+    }
+
+    /// What a source of a secret can tell of its settings before it is read.
+    fn secret(&mut self, name: &str, secret: &Json) {
+        let kind = secret["from"].as_str().and_then(|from| Kind::find(vault::SOURCES, from));
+        let Some((kind, mut settings)) = kind.zip(secret.as_object().cloned()) else { return };
+        settings.shift_remove("from");
+        // What does not fit the schema is told by it.
+        let Ok(source) = (kind.build)(settings.into()) else { return };
+        if let Err(Unfit { setting, error }) = source.check() {
+            let at = self.document.at_key(&format!("/secrets/{}/{setting}", escape(name)));
+            let message = format!("`{setting}` of the secret `{name}` cannot be used");
+            let mut found = Diagnostic::usage(error.code(), message).at(at).cause(&error);
+            // What stands there may be the secret itself, by mistake: the line is shown without it.
+            if let Some(text) = secret[setting].as_str().filter(|text| !text.is_empty()) {
+                found.mask(&|shown| shown.replace(text, MASK));
+            }
+            self.find(match error.help() {
+                Some(help) => found.help(help),
+                None => found,
+            });
         }
     }
 

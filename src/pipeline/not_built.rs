@@ -14,9 +14,6 @@ const VALUES: &[(&str, &str)] = &[
     ("stage", "check"),
     ("stage", "restore"),
     ("stage", "drill"),
-    ("secret", "command"),
-    ("secret", "systemd-creds"),
-    ("secret", "sealed"),
     ("secret", "vault"),
     ("secret", "keyring"),
     ("level", "sample"),
@@ -71,7 +68,11 @@ const FOREIGN_VALUES: &[(&str, &str, &str)] = &[
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("pipeline", "env", "each stage has its own `env`"),
     ("stage", "steps", "a stage does one thing: make each step a stage, and order them by `needs`"),
-    ("secret", "value", "the value of a secret never stands in a file: take it `from: env` or `from: file`"),
+    (
+        "secret",
+        "value",
+        "the value of a secret never stands in a file: take it `from: env` or `from: file`, or seal it: `tl secret seal`",
+    ),
 ];
 
 pub(super) fn is_key_to_come(place: &str, key: &str) -> bool {

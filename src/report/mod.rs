@@ -15,6 +15,7 @@ mod plan;
 mod progress;
 mod queue;
 mod reporter;
+mod secrets;
 mod versions;
 
 pub use audit::{render_record, render_report};
@@ -29,6 +30,7 @@ pub use plan::render_plan;
 pub use progress::Progress;
 pub use queue::Queue;
 pub use reporter::Reporter;
+pub use secrets::render_secrets;
 pub use versions::{render_diff, render_versions};
 
 pub(crate) use plain::{plain, plain_lines};

@@ -119,10 +119,15 @@ impl Output {
         if !self.asks {
             return None;
         }
-        let _gone = write!(self.err, "{} ", plain(question)).and_then(|()| self.err.flush());
+        self.prompt(&format!("{question} "));
         let mut line = String::new();
         let read = io::stdin().read_line(&mut line).is_ok_and(|bytes| bytes > 0);
         read.then(|| line.trim().to_owned())
+    }
+
+    /// Writes a question to standard error, where the answer will stand behind it.
+    pub fn prompt(&mut self, question: &str) {
+        let _gone = self.err.write_all(plain(question).as_bytes()).and_then(|()| self.err.flush());
     }
 
     /// Writes a line for people to standard error.

@@ -57,7 +57,9 @@ pub fn settle(
 }
 
 /// A secret shorter than this is in too many texts to be hidden.
-const SHORTEST_SECRET: usize = 8;
+pub const SHORTEST_SECRET: usize = 8;
+/// What to do about a shorter one.
+pub const SHORT_SECRET: &str = "so short a text cannot be hidden in logs: use a longer secret";
 
 /// Where a file is, whatever the folder tl was started in.
 fn absolute(path: &Path) -> PathBuf {
@@ -80,8 +82,10 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    pub(super) fn new(secrets: &[(String, Secret)], missing: Vec<Diagnostic>) -> Self {
+    pub(super) fn new(secrets: &[(String, Secret)], mut missing: Vec<Diagnostic>) -> Self {
         let masker = Masker::new(secrets.iter().map(|(_, secret)| secret));
+        // A program that fails may repeat what another one gave.
+        missing.iter_mut().for_each(|error| error.mask(&|text| masker.mask(text)));
         let values = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect();
         Self { values, masker, missing }
     }
@@ -92,7 +96,7 @@ pub(super) fn read_secrets(loaded: &Loaded) -> Secrets {
     let mut secrets = Vec::new();
     let mut found = Vec::new();
     for (name, declared) in &loaded.pipeline.secrets {
-        match read_secret(loaded, name.as_str(), declared) {
+        match read_secret(&loaded.document, name.as_str(), declared) {
             Ok(secret) => secrets.push((name.to_string(), secret)),
             Err(error) => found.push(error),
         }
@@ -101,27 +105,38 @@ pub(super) fn read_secrets(loaded: &Loaded) -> Secrets {
 }
 
 /// Reads one secret.
-pub(super) fn read_secret(loaded: &Loaded, name: &str, declared: &SecretSource) -> Result<Secret> {
-    let at = loaded.document.at_key(&format!("/secrets/{name}"));
-    let unfit = || Diagnostic::usage("TL0902", "the settings of this secret do not fit: please report it");
-    let kind = PlaceKind::find(vault::SOURCES, &declared.from).ok_or_else(|| unfit().at(at.clone()))?;
-    let settings = Json::Object(declared.settings.clone());
-    let settings =
-        resolve(&settings, &(kind.schema)(), &Values::default(), &loaded.document, &format!("/secrets/{name}"));
-    let source = settings.ok().and_then(|settings| (kind.build)(settings).ok());
-    let source = source.ok_or_else(|| unfit().at(at.clone()))?;
-    match source.read() {
+pub(super) fn read_secret(document: &Document, name: &str, declared: &SecretSource) -> Result<Secret> {
+    let source = open_source(document, name, declared)?;
+    let at = document.at_key(&format!("/secrets/{name}"));
+    match source.read(document.folder()) {
         Ok(secret) if secret.expose().len() < SHORTEST_SECRET => {
             let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
-            let help = "so short a text cannot be hidden in logs: use a longer secret";
-            Err(Diagnostic::new("TL0511", Kind::Key, message).at(at).help(help))
+            Err(Diagnostic::new("TL0511", Kind::Key, message).at(at).help(SHORT_SECRET))
         }
         Ok(secret) => Ok(secret),
         Err(error) => {
-            let message = format!("the secret `{name}` is missing");
-            Err(Diagnostic::new("TL0510", Kind::Key, message).at(at).cause(&error))
+            let word = if error.code() == "TL0510" { "is missing" } else { "cannot be had" };
+            let message = format!("the secret `{name}` {word}");
+            let diagnostic = Diagnostic::new(error.code(), Kind::Key, message).at(at).cause(&error);
+            Err(match error.help() {
+                Some(help) => diagnostic.help(help),
+                None => diagnostic,
+            })
         }
     }
+}
+
+/// The source of a secret, before it is read.
+pub(super) fn open_source(document: &Document, name: &str, declared: &SecretSource) -> Result<Box<dyn vault::Source>> {
+    let unfit = || {
+        let message = "the settings of this secret do not fit: please report it";
+        Diagnostic::usage("TL0902", message).at(document.at_key(&format!("/secrets/{name}")))
+    };
+    let kind = PlaceKind::find(vault::SOURCES, &declared.from).ok_or_else(unfit)?;
+    let settings = Json::Object(declared.settings.clone());
+    let settings = resolve(&settings, &(kind.schema)(), &Values::default(), document, &format!("/secrets/{name}"))
+        .map_err(|_| unfit())?;
+    (kind.build)(settings).map_err(|_| unfit())
 }
 
 /// Opens every store.

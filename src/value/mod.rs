@@ -1,4 +1,4 @@
-//! The scalars of a pipeline file: names, durations, paths, secrets, digests; which addresses are public; and what a
+//! The scalars of a pipeline file: names, durations, schedules, paths, secrets, digests; which addresses are public; and what a
 //! registry of kinds is made of. They parse, print and describe themselves, and know nothing of the rest of the program.
 
 mod address;
@@ -10,6 +10,7 @@ mod kind;
 mod mask;
 mod name;
 mod path;
+mod schedule;
 mod secret;
 mod size;
 mod steering;
@@ -23,6 +24,7 @@ pub use kind::{Kind, schema_of};
 pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};
 pub use path::FilePath;
+pub use schedule::{Schedule, ScheduleError};
 pub use secret::Secret;
 pub use size::{ParseSizeError, Size};
 pub use steering::is_steering;

@@ -1,4 +1,5 @@
 use std::env::{self, VarError};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,8 +17,12 @@ pub struct Env {
 }
 
 impl Source for Env {
-    fn read(&self) -> Result<Secret, Error> {
-        let place = format!("the environment variable `{}`", self.name);
+    fn place(&self) -> String {
+        format!("the environment variable `{}`", self.name)
+    }
+
+    fn read(&self, _: &Path) -> Result<Secret, Error> {
+        let place = self.place();
         match env::var(&self.name) {
             Ok(text) if text.is_empty() => Err(Error::Empty { place }),
             Ok(text) => Ok(Secret::new(text)),

@@ -20,7 +20,7 @@ pub struct SecretFile {
 }
 
 /// A secret is a key or a password, not a document.
-const LARGEST: u64 = 64 * 1024;
+pub(super) const LARGEST: u64 = 64 * 1024;
 
 /// Opens a regular file. Without waiting: a FIFO that nobody writes to must not hold up the start of a run.
 fn open_file(path: &Path) -> io::Result<File> {
@@ -34,20 +34,32 @@ fn open_file(path: &Path) -> io::Result<File> {
 }
 
 impl Source for SecretFile {
-    fn read(&self) -> Result<Secret, Error> {
-        let place = format!("the file `{}`", self.path.as_path().display());
-        let mut bytes = Zeroizing::new(Vec::new());
-        match open_file(self.path.as_path()).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::Missing { place }),
-            Err(source) => return Err(Error::Io { place, source }),
-        }
-        let Ok(text) = std::str::from_utf8(&bytes) else { return Err(Error::NotText { place }) };
-        if bytes.len() as u64 > LARGEST {
-            return Err(Error::NotText { place });
-        }
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        if text.is_empty() { Err(Error::Empty { place }) } else { Ok(Secret::new(text.to_owned())) }
+    fn place(&self) -> String {
+        format!("the file `{}`", self.path.as_path().display())
     }
+
+    fn read(&self, _: &Path) -> Result<Secret, Error> {
+        read_file(self.path.as_path(), self.place())
+    }
+}
+
+/// The text of a file.
+pub(super) fn read_file(path: &Path, place: String) -> Result<Secret, Error> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    match open_file(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+        Ok(_) => text_of(&bytes, place),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing { place }),
+        Err(source) => Err(Error::Io { place, source }),
+    }
+}
+
+/// The secret in what was read, without one line end behind it.
+pub(super) fn text_of(bytes: &[u8], place: String) -> Result<Secret, Error> {
+    let Ok(text) = std::str::from_utf8(bytes) else { return Err(Error::NotText { place }) };
+    if bytes.len() as u64 > LARGEST {
+        return Err(Error::NotText { place });
+    }
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() { Err(Error::Empty { place }) } else { Ok(Secret::new(text.to_owned())) }
 }

@@ -2,10 +2,19 @@
 //!
 //! A name and a place flow in, a [`Secret`](crate::value::Secret) flows out. Its value goes into no error.
 
+mod command;
 mod env;
+mod error;
 mod file;
+mod program;
+mod sealed;
 mod source;
+mod systemd_creds;
 
+pub use command::Command;
 pub use env::Env;
+pub use error::Error;
 pub use file::SecretFile;
-pub use source::{Error, SOURCES, Source};
+pub use sealed::Sealed;
+pub use source::{SOURCES, Source, Unfit};
+pub use systemd_creds::SystemdCreds;

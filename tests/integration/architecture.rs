@@ -85,6 +85,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Crates that one module alone may use.
 const HOMES: &[(&str, &str)] = &[
+    ("croner", "value"),
     ("sodiumoxide", "crypto"),
     ("libsodium_sys", "crypto"),
     ("bech32", "crypto"),

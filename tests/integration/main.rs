@@ -22,6 +22,7 @@ mod program;
 mod quickstart;
 mod runs;
 mod s3;
+mod secrets;
 mod tree;
 mod verify;
 mod versions;
