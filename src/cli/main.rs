@@ -4,7 +4,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::arguments::{Arguments, Command};
-use super::{audit, key, notify, pipeline, seal};
+use super::{audit, key, notify, pipeline, seal, validate};
 use crate::diagnostic::Diagnostic;
 use crate::report::{Output, on_panic};
 
@@ -27,7 +27,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let state = arguments.state.as_deref();
     let done = match arguments.command {
-        Command::Validate(command) => pipeline::validate(&command, &mut output),
+        Command::Validate(command) => Ok(validate::validate(&command, &mut output)),
         Command::Schema(command) => pipeline::schema(&command, &mut output),
         Command::Plan(command) => pipeline::plan(&command, &mut output),
         Command::Run(command) => pipeline::run(command, state, &mut output),

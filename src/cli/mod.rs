@@ -8,6 +8,7 @@ mod main;
 mod notify;
 mod pipeline;
 mod seal;
+mod validate;
 
 pub use main::main;
 

@@ -12,7 +12,7 @@ use super::events::{self, escape};
 use crate::diagnostic::{Diagnostic, Place};
 
 /// A pipeline file is written by people.
-const LARGEST: u64 = 4 << 20;
+pub(super) const LARGEST: u64 = 4 << 20;
 
 /// A stretch of text, in characters from its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,19 +16,23 @@ mod model;
 mod needs;
 mod not_built;
 mod program;
+mod recognise;
 mod resolve;
 mod schema;
 mod scope;
 mod settings;
 mod syntax;
+mod warnings;
 mod wording;
 
 pub use document::Document;
 pub use inputs::resolve_inputs;
 pub use load::load;
 pub use model::{Input, Notification, Pipeline, Place, Retry, Run, SecretSource, Stage, Version, When};
+pub use recognise::is_pipeline;
 pub use resolve::{Failure, artifact_source, expressions_in, resolve};
 pub use schema::{pipeline_schema, stage_schema};
+pub use warnings::warnings;
 
 #[cfg(test)]
 mod tests;

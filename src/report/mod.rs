@@ -5,6 +5,8 @@
 mod audit;
 mod diagnostic;
 mod doctor;
+mod findings;
+mod github;
 mod human;
 mod json;
 mod messages;
@@ -14,10 +16,13 @@ mod plan;
 mod progress;
 mod queue;
 mod reporter;
+mod sarif;
 
 pub use audit::{render_record, render_report};
 pub use diagnostic::render_diagnostic;
 pub use doctor::render_examined;
+pub use findings::render_counts;
+pub use github::render_github;
 pub use human::Human;
 pub use json::JsonLines;
 pub use messages::{render_outbox, render_preview};
@@ -26,5 +31,6 @@ pub use plan::render_plan;
 pub use progress::Progress;
 pub use queue::Queue;
 pub use reporter::Reporter;
+pub use sarif::render_sarif;
 
 pub(crate) use plain::{plain, plain_lines};

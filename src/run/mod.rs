@@ -17,6 +17,7 @@ mod notify;
 mod plan;
 mod prepare;
 mod recorder;
+mod validate;
 mod work;
 
 pub use doctor::{Examined, doctor};
@@ -25,3 +26,4 @@ pub use messages::{Flushed, Preview, Tested, Tried, flush, list, preview, test};
 pub use plan::{PlanReport, StageReport, plan};
 pub use prepare::{Loaded, check, load};
 pub use recorder::audit_error;
+pub use validate::{Finding, Thorough, Validation, validate};

@@ -47,7 +47,7 @@ pub fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec
 const SHORTEST_SECRET: usize = 8;
 
 /// Where a file is, whatever the folder tl was started in.
-fn absolute(path: &Path) -> PathBuf {
+pub(super) fn absolute(path: &Path) -> PathBuf {
     // Fails for an empty path alone, and none such was read.
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -19,5 +19,7 @@ mod quickstart;
 mod runs;
 mod s3;
 mod tree;
+mod validate;
 mod verify;
+mod warned;
 mod wrong;
