@@ -10,7 +10,11 @@ mod architecture;
 mod archive;
 mod audit;
 mod channels;
+#[cfg(feature = "peers")]
+mod checkers;
 mod commands;
+#[cfg(feature = "peers")]
+mod editor;
 mod messages;
 #[cfg(feature = "peers")]
 mod peers;
