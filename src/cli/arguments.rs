@@ -88,12 +88,36 @@ pub(super) struct Init {
 
 #[derive(Debug, Args)]
 pub(super) struct Validate {
-    /// Pipeline files.
-    #[arg(required = true)]
-    pub(super) files: Vec<PathBuf>,
-    /// Print findings as JSON.
-    #[arg(long)]
+    /// Pipeline files, or folders: then every `.yaml` and `.yml` file below that has a `version:` at its top.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(super) paths: Vec<PathBuf>,
+    /// How to print what was found.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(super) format: Format,
+    /// The same as `--format json`.
+    #[arg(long, conflicts_with = "format")]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) inputs: Inputs,
+    /// Also try to read every secret. None is shown.
+    #[arg(long)]
+    pub(super) secrets: bool,
+    /// Warnings count as errors.
+    #[arg(long)]
+    pub(super) strict: bool,
+}
+
+/// How to print findings.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Human,
+    /// One JSON object.
+    Json,
+    /// Annotations of GitHub Actions.
+    Github,
+    /// A SARIF 2.1.0 log, for code scanning.
+    Sarif,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::arguments::{Arguments, Command};
-use super::{audit, explain, init, key, manual, migrate, notify, pipeline, seal, secret, versions};
+use super::{audit, explain, init, key, manual, migrate, notify, pipeline, seal, secret, validate, versions};
 use crate::diagnostic::Diagnostic;
 use crate::report::{Output, on_panic};
 
@@ -28,7 +28,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let state = arguments.state.as_deref();
     let done = match arguments.command {
         Command::Init(command) => init::init(&command, &mut output),
-        Command::Validate(command) => pipeline::validate(&command, state, &mut output),
+        Command::Validate(command) => Ok(validate::validate(&command, state, &mut output)),
         Command::Explain(command) => explain::explain(&command, &mut output),
         Command::Schema(command) => pipeline::schema(&command, &mut output),
         Command::Plan(command) => pipeline::plan(&command, &mut output),

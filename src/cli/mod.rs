@@ -15,6 +15,7 @@ mod pipeline;
 mod seal;
 mod secret;
 mod terminal;
+mod validate;
 mod versions;
 
 pub use main::main;

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Done;
-use super::arguments::{Doctor, Inputs, Plan, ReporterKind, Run, Schema, Validate};
+use super::arguments::{Doctor, Inputs, Plan, ReporterKind, Run, Schema};
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::expression::did_you_mean;
@@ -16,23 +16,6 @@ use crate::run::{self, Examined, Options};
 use crate::stages::{self, Cancel, Stop};
 use crate::state::StateDir;
 use crate::value::schema_of;
-
-pub(super) fn validate(command: &Validate, state: Option<&Path>, output: &mut Output) -> Done {
-    let mut found = Vec::new();
-    for file in &command.files {
-        match run::check(file) {
-            Ok(_) if command.json => {}
-            Ok(_) => output.line(&format!("{}: fine", file.display())),
-            Err(problems) => found.extend(run::with_last_good(problems, state, file)),
-        }
-    }
-    let code = if found.is_empty() { 0 } else { 2 };
-    if command.json {
-        output.json(&json!({ "findings": found }));
-        return Ok(code);
-    }
-    if found.is_empty() { Ok(0) } else { Err(found) }
-}
 
 pub(super) fn schema(command: &Schema, output: &mut Output) -> Done {
     let schema = match &command.stage {

@@ -22,6 +22,7 @@ mod not_built;
 mod notification;
 mod policy;
 mod program;
+mod recognise;
 mod resolve;
 mod rules;
 mod schema;
@@ -31,6 +32,7 @@ mod source;
 mod start;
 mod strategy;
 mod syntax;
+mod warnings;
 mod wording;
 
 pub use document::Document;
@@ -40,12 +42,14 @@ pub use matrix::MOST_INSTANCES;
 pub use migrate::{Edits, Migrated, NEWEST, STEPS, Step, migrate};
 pub use model::{Input, OnWarning, Pipeline, Place, Retry, Run, SecretSource, Stage, Version};
 pub use notification::{Notification, When};
+pub use recognise::is_pipeline;
 pub use resolve::{Failure, artifact_source, expressions_in, resolve, uses_context};
 pub use rules::{Concurrency, Expect, IfBusy, Policy};
 pub use schema::{pipeline_schema, stage_schema};
 pub use source::without_identities;
 pub use start::Outline;
 pub use strategy::{Matrix, Strategy};
+pub use warnings::warnings;
 
 #[cfg(test)]
 pub(crate) use migrate::tests::{MADE_UP, NEW, OLD};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Diagnostic, Place};
 
 /// A pipeline file is written by people.
-const LARGEST: u64 = 4 << 20;
+pub(super) const LARGEST: u64 = 4 << 20;
 
 pub(super) const MARK_OF_ORDER: &str = "\u{feff}";
 

@@ -20,6 +20,7 @@ mod prepare;
 mod recorder;
 mod secrets;
 mod surroundings;
+mod validate;
 mod versions;
 mod work;
 
@@ -30,4 +31,5 @@ pub use plan::{PlanReport, StageReport, plan};
 pub use prepare::{Loaded, SHORT_SECRET, SHORTEST_SECRET, check, load, settle};
 pub use recorder::audit_error;
 pub use secrets::{SecretFound, check_secrets};
+pub use validate::{Finding, Thorough, Validation, validate};
 pub use versions::{History, place_of, with_last_good};

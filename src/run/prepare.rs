@@ -62,7 +62,7 @@ pub const SHORTEST_SECRET: usize = 8;
 pub const SHORT_SECRET: &str = "so short a text cannot be hidden in logs: use a longer secret";
 
 /// Where a file is, whatever the folder tl was started in.
-fn absolute(path: &Path) -> PathBuf {
+pub(super) fn absolute(path: &Path) -> PathBuf {
     // Fails for an empty path alone, and none such was read.
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -92,11 +92,11 @@ impl Secrets {
 }
 
 /// Reads every secret that is there.
-pub(super) fn read_secrets(loaded: &Loaded) -> Secrets {
+pub(super) fn read_secrets(document: &Document, pipeline: &Pipeline) -> Secrets {
     let mut secrets = Vec::new();
     let mut found = Vec::new();
-    for (name, declared) in &loaded.pipeline.secrets {
-        match read_secret(&loaded.document, name.as_str(), declared) {
+    for (name, declared) in &pipeline.secrets {
+        match read_secret(document, name.as_str(), declared) {
             Ok(secret) => secrets.push((name.to_string(), secret)),
             Err(error) => found.push(error),
         }

@@ -10,7 +10,11 @@ mod architecture;
 mod archive;
 mod audit;
 mod channels;
+#[cfg(feature = "peers")]
+mod checkers;
 mod commands;
+#[cfg(feature = "peers")]
+mod editor;
 mod explain;
 mod init;
 mod manual;
@@ -24,6 +28,8 @@ mod runs;
 mod s3;
 mod secrets;
 mod tree;
+mod validate;
 mod verify;
 mod versions;
+mod warned;
 mod wrong;

@@ -37,13 +37,14 @@ fn findings(path: &Path) -> Vec<Diagnostic> {
 }
 
 /// A finding as the comment spells it.
-fn spelled(finding: &Diagnostic) -> String {
+pub fn spelled(finding: &Diagnostic) -> String {
     let Some(place) = &finding.place else { return finding.code.to_owned() };
     let marked: String = place.text.chars().skip(place.column - 1).take(place.length).collect();
     format!("{} {}:{} {marked}", finding.code, place.line, place.column).trim_end().to_owned()
 }
 
-fn expected(path: &Path) -> Vec<String> {
+/// What a file says is found in it.
+pub fn expected(path: &Path) -> Vec<String> {
     let name = path.file_name().unwrap().to_str().unwrap();
     if let Some((_, expected)) = WITHOUT_COMMENT.iter().find(|(file, _)| *file == name) {
         return vec![(*expected).to_owned()];
@@ -113,7 +114,8 @@ fn nothing_is_found_in_right_files() {
     }
 }
 
-fn pipelines_below(root: &Path, folder: &Path) -> Vec<PathBuf> {
+/// Every YAML file of a folder and those below.
+pub fn pipelines_below(root: &Path, folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| folder.join(entry.unwrap().file_name()));
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| root.join(path).is_dir());
     let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));

@@ -1,0 +1,63 @@
+use super::findings::{relative, sentences};
+use crate::diagnostic::Severity;
+use crate::run::Finding;
+
+/// Findings as workflow commands, which GitHub Actions shows beside the lines of a change.
+pub fn render_github(findings: &[Finding]) -> String {
+    findings.iter().map(|finding| format!("{}\n", command(finding))).collect()
+}
+
+fn command(finding: &Finding) -> String {
+    let problem = &finding.problem;
+    let word = match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let mut properties: Vec<String> =
+        relative(finding).map(|file| format!("file={}", property(&file))).into_iter().collect();
+    if let Some(place) = &problem.place {
+        let end = place.column + place.length;
+        properties.push(format!("line={0},endLine={0},col={1},endColumn={end}", place.line, place.column));
+    }
+    properties.push(format!("title={}", property(problem.code)));
+    let help = problem.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
+    format!("::{word} {}::{}", properties.join(","), message(&format!("{}{help}", sentences(problem))))
+}
+
+/// A line end would end the command.
+fn message(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// `:` and `,` end a property.
+fn property(text: &str) -> String {
+    message(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::{Diagnostic, Place};
+
+    fn shown(problem: Diagnostic) -> String {
+        render_github(&[Finding { file: Some("a.yaml".to_owned()), problem }])
+    }
+
+    #[test]
+    fn what_would_end_a_command_is_escaped() {
+        let place = Place { file: "a,b:c%.yaml".to_owned(), line: 3, column: 5, length: 2, text: String::new() };
+        let problem = Diagnostic::usage("TL0207", "100% wrong,\r\nor: so").at(place).label("x").help("do\nthis");
+        assert_eq!(
+            shown(problem),
+            "::error file=a%2Cb%3Ac%25.yaml,line=3,endLine=3,col=5,endColumn=7,title=TL0207::100%25 wrong,\u{fffd}%0Aor: \
+             so%0Ax%0Ahelp: do%0Athis\n"
+        );
+    }
+
+    #[test]
+    fn what_has_no_place_has_its_file() {
+        assert_eq!(shown(Diagnostic::usage("TL0001", "gone")), "::error file=a.yaml,title=TL0001::gone\n");
+        let nowhere = Finding { file: None, problem: Diagnostic::warning("TL0806", "why") };
+        assert_eq!(render_github(&[nowhere]), "::warning title=TL0806::why\n");
+    }
+}
