@@ -32,7 +32,7 @@ impl Document {
             return Err(vec![found.at(at).help("remove one of the `extends`")]);
         }
         if chain.len() >= LONGEST_CHAIN {
-            let found = Diagnostic::usage("TL0011", format!("more than {LONGEST_CHAIN} files extend each other"));
+            let found = Diagnostic::usage("TL0012", format!("more than {LONGEST_CHAIN} files extend each other"));
             return Err(vec![found.at(at).help("join some of them")]);
         }
         let source = Source::read(&path, name).map_err(|found| match found.place {
