@@ -340,9 +340,10 @@ impl Checker<'_> {
 fn not_null(condition: &IdedExpr, holds: bool) -> Vec<Vec<String>> {
     let Expr::Call(call) = &condition.expr else { return Vec::new() };
     let is_null = |node: &IdedExpr| matches!(node.expr, Expr::Literal(LiteralValue::Null));
+    let beside_null = |a, b| if is_null(b) { path(a) } else { path(b).filter(|_| is_null(a)) };
     match (call.func_name.as_str(), call.args.as_slice()) {
-        (op::EQUALS, [a, b]) if !holds && is_null(b) => path(a).into_iter().collect(),
-        (op::NOT_EQUALS, [a, b]) if holds && is_null(b) => path(a).into_iter().collect(),
+        (op::EQUALS, [a, b]) if !holds => beside_null(a, b).into_iter().collect(),
+        (op::NOT_EQUALS, [a, b]) if holds => beside_null(a, b).into_iter().collect(),
         (op::LOGICAL_AND, [a, b]) if holds => [not_null(a, true), not_null(b, true)].concat(),
         (op::LOGICAL_OR, [a, b]) if !holds => [not_null(a, false), not_null(b, false)].concat(),
         (op::LOGICAL_NOT, [a]) => not_null(a, !holds),
@@ -449,6 +450,43 @@ mod tests {
             let mistake = infer(text).expect_err(text);
             let at: String = text.chars().skip(mistake.offset).take(mistake.length).collect();
             assert_eq!((mistake.code, at.as_str()), (code, marked), "{text}: {mistake:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_null_is_not_null_where_that_is_certain() {
+        let id = "needs.seal.outputs.version_id";
+        for (text, kind) in [
+            (format!("{id} == null ? 'none' : {id}"), "string"),
+            (format!("null == {id} ? 'none' : {id}"), "string"),
+            (format!("{id} != null ? {id} + '!' : 'none'"), "string"),
+            (format!("!({id} == null) ? {id} : 'none'"), "string"),
+            (format!("{id} != null && {id}.startsWith('a')"), "bool"),
+            (format!("{id} == null || {id}.startsWith('a')"), "bool"),
+            (format!("{id} == null || size({id}) > 1 || {id}.endsWith('a')"), "bool"),
+            (format!("{id} != null && size(needs.seal.outputs.names) > 0 ? {id} : 'none'"), "string"),
+            (format!("needs.seal.outputs.names.exists(n, {id} != null && {id} == n)"), "bool"),
+            (format!("{id} != null ? needs.seal.outputs.names.map(n, n + {id}) : []"), "list of strings"),
+            // Nothing is known of one that a text is compared with.
+            (format!("{id} == 'a' ? 'b' : string({id} == null)"), "string"),
+            (format!("{id} != null ? (inputs.environment == 'x' ? {id} : 'y') : 'none'"), "string"),
+        ] {
+            assert_eq!(infer(&format!("${{{{ {text} }}}}")).as_deref(), Ok(kind), "{text}");
+        }
+        for text in [
+            format!("{id} + '!'"),
+            format!("{id}.startsWith('a') && {id} != null"),
+            format!("{id} != null || {id}.startsWith('a')"),
+            format!("{id} == null && {id}.startsWith('a')"),
+            format!("({id} != null && true) == {id}.startsWith('a')"),
+            format!("inputs.environment == 'x' ? {id} : 'none'"),
+            format!("{id} == null ? {id} : 'none'"),
+            format!("{id} == 'a' ? {id} : 'none'"),
+            format!("{id} != null || inputs.environment == 'x' ? {id} : 'none'"),
+            format!("{id} == null && inputs.environment == 'x' ? 'none' : {id}"),
+            format!("({id} != null ? 'a' : 'b') == 'a' ? {id} : 'none'"),
+        ] {
+            assert_eq!(infer(&format!("${{{{ {text} }}}}")).unwrap_err().code, "TL0303", "{text}");
         }
     }
 

@@ -182,26 +182,29 @@ impl<'a> Reader<'a> {
     fn stores_beside_their_sources(&self, device: &dyn Fn(&Path) -> Option<u64>) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         for (name, store) in self.pipeline.stores.iter().filter(|(_, store)| store.uses == "dir") {
-            let Some(path) = store.with.get("path").and_then(|path| self.path(path)) else { continue };
+            let at = format!("/stores/{name}/with/path");
+            let Some(path) = store.with.get("path").and_then(|path| self.path(&at, path)) else { continue };
             let uploads =
                 self.of_kind("upload").filter(|(.., upload)| upload.with.get("store") == Some(&name.as_str().into()));
-            let sources = uploads.filter_map(|(.., upload)| self.archive_of(upload)).flat_map(|archive| {
-                let stays = archive.with.get("one-file-system") == Some(&Json::Bool(true));
-                archive.with["sources"].as_array().into_iter().flatten().map(move |source| (source, stays))
+            let mut sources =
+                uploads.filter_map(|(at, _, upload)| self.archive_of(at, upload)).flat_map(|(at, archive)| {
+                    let stays = archive.with.get("one-file-system") == Some(&Json::Bool(true));
+                    let sources = archive.with["sources"].as_array().into_iter().flatten();
+                    sources.filter_map(move |source| {
+                        Some((source.as_str()?, self.path(&format!("{at}/with/sources"), source)?, stays))
+                    })
+                });
+            let near = sources.find(|(_, source, stays)| {
+                match (device(&path), device(source)) {
+                    (Some(store), Some(source)) => store == source,
+                    // Not on this machine. What is mounted inside a source may be left out of it.
+                    _ => path.starts_with(source) && !stays || source.starts_with(&path),
+                }
             });
-            let near = sources.filter_map(|(source, stays)| Some((source.as_str()?, self.path(source)?, stays))).find(
-                |(_, source, stays)| {
-                    match (device(&path), device(source)) {
-                        (Some(store), Some(source)) => store == source,
-                        // Not on this machine. What is mounted inside a source may be left out of it.
-                        _ => path.starts_with(source) && !stays || source.starts_with(&path),
-                    }
-                },
-            );
             if let Some((source, ..)) = near {
                 let message = format!("the store `{name}` is on the same disk as `{source}`, which it keeps");
                 let warning = Diagnostic::warning("TL0804", message)
-                    .at(self.document.at_value(&format!("/stores/{name}/with/path")))
+                    .at(self.document.at_value(&at))
                     .help("who loses the disk loses both: deliver to another disk or machine, too");
                 found.push(warning);
             }
@@ -209,21 +212,22 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// The archive that an upload delivers, through what seals it.
-    fn archive_of(&self, upload: &'a Stage) -> Option<&'a Stage> {
-        let mut stage = upload;
+    /// The archive that an upload delivers, through what seals it, and its pointer.
+    fn archive_of(&self, at: String, upload: &'a Stage) -> Option<(String, &'a Stage)> {
+        let (mut at, mut stage) = (at, upload);
         // A pipeline has no cycles.
         while stage.uses.as_deref() != Some("archive") {
-            stage = self.stage(&artifact_source(stage.with.get("artifact")?.as_str()?)?)?;
+            let source = artifact_source(stage.with.get("artifact")?.as_str()?)?;
+            (at, _, stage) = self.stages().find(|(_, name, _)| *name == source)?;
         }
-        Some(stage)
+        Some((at, stage))
     }
 
-    /// An absolute path without `.` and `..`, where the file says one.
-    fn path(&self, value: &Json) -> Option<PathBuf> {
+    /// The absolute path, without `.` and `..`, that stands at a pointer, where the file says one.
+    fn path(&self, pointer: &str, value: &Json) -> Option<PathBuf> {
         let text = value.as_str().filter(|text| !Template::is_in(text))?;
         let mut path = PathBuf::new();
-        for part in self.document.folder().join(text).components() {
+        for part in self.document.folder_of(pointer).join(text).components() {
             match part {
                 Component::ParentDir => drop(path.pop()),
                 Component::CurDir => {}

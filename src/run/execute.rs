@@ -25,7 +25,7 @@ use crate::graph::Plan;
 use crate::pipeline::When;
 use crate::stages::{Cancel, Checkpoint, Ledger, Places, Recorder, Shared, Stop};
 use crate::state::{self, StateDir, WorkDir};
-use crate::value::{Digest, Masker};
+use crate::value::{Masker, hex};
 
 /// How to run a pipeline.
 pub struct Options {
@@ -189,19 +189,25 @@ fn state_error(error: &state::Error) -> Diagnostic {
 /// Puts the start on record and makes the work folder.
 fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) -> Result<WorkDir> {
     use sha2::{Digest as _, Sha256};
-    let text = loaded.document.text();
-    let digest = Digest { sha256: Sha256::digest(text).into(), size: text.len() as u64 };
+    let mut files =
+        loaded.document.files().map(|(file, text)| json!({ "file": file, "sha256": hex(&Sha256::digest(text)) }));
+    let own = files.next().unwrap_or_default();
+    let extends: Vec<Json> = files.collect();
     // The log has no floats: canonical JSON writes them in a way that few programs agree on.
     let plain = |value: &Json| if value.is_f64() { value.to_string().into() } else { value.clone() };
     let inputs: Map<String, Json> = loaded.inputs.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
     let data = json!({
         "pipeline": loaded.pipeline.name,
-        "file": loaded.document.name(),
-        "file_sha256": digest.hex(),
+        "file": own["file"],
+        "file_sha256": own["sha256"],
         "inputs": inputs,
         "version": env!("CARGO_PKG_VERSION"),
     });
-    recorder.record("run.started", Severity::Info, object(data))?;
+    let mut data = object(data);
+    if !extends.is_empty() {
+        data.insert("extends".to_owned(), extends.into());
+    }
+    recorder.record("run.started", Severity::Info, data)?;
     options.state.create_work(run).map_err(|error| state_error(&error))
 }
 

@@ -65,7 +65,7 @@ pub(super) fn message(
     number: usize,
 ) -> Result<Message> {
     let values = values(news, &shared.run, when, &shared.masker);
-    let rendered = render(&shared.base, about, &values).or_else(|error| plainly(&values, &error))?;
+    let rendered = render(news.document, number, about, &values).or_else(|error| plainly(&values, &error))?;
     let mask = |text: &str| shared.masker.mask(text);
     Ok(Message {
         id: format!("{}.{}.{number}", shared.run, when.word()),
@@ -87,13 +87,13 @@ fn plainly(values: &Json, error: &Diagnostic) -> Result<Rendered> {
     Ok(Rendered { subject, body: format!("{body}{}\n", error.one_line()), html: None })
 }
 
-/// Fills the templates of an entry of `notify`, or those that are shipped.
-pub(super) fn render(base: &Path, about: &Notification, values: &Json) -> Result<Rendered> {
-    let text = fill(base, about.template.as_deref(), Form::Text, values)?;
+/// Fills the templates of the entry of `notify` with this number, or those that are shipped.
+pub(super) fn render(document: &Document, number: usize, about: &Notification, values: &Json) -> Result<Rendered> {
+    let text = fill(document.folder_of(&pointer(number, TEMPLATE)), about.template.as_deref(), Form::Text, values)?;
     let html = match (&about.template, &about.template_html) {
         // The shipped HTML would say something else than this text.
         (Some(_), None) => None,
-        (_, html) => Some(fill(base, html.as_deref(), Form::Html, values)?),
+        (_, html) => Some(fill(document.folder_of(&pointer(number, HTML)), html.as_deref(), Form::Html, values)?),
     };
     Ok(Rendered { html, ..split(&text) })
 }
@@ -102,6 +102,15 @@ pub(super) fn render(base: &Path, about: &Notification, values: &Json) -> Result
 fn split(text: &str) -> Rendered {
     let (subject, body) = text.split_once('\n').unwrap_or((text, ""));
     Rendered { subject: subject.to_owned(), body: body.trim_start_matches('\n').to_owned(), html: None }
+}
+
+/// The keys of an entry of `notify` that name templates.
+const TEMPLATE: &str = "template";
+const HTML: &str = "template-html";
+
+/// Where such a key of an entry stands.
+fn pointer(number: usize, key: &str) -> String {
+    format!("/notify/{number}/{key}")
 }
 
 fn fill(base: &Path, path: Option<&str>, form: Form, values: &Json) -> Result<String> {
@@ -203,16 +212,15 @@ pub(super) fn sample<'a>(when: When, document: &'a Document, pipeline: &'a Pipel
 pub(super) fn check_templates(document: &Document, pipeline: &Pipeline) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (number, about) in pipeline.notify.iter().enumerate() {
-        let templates =
-            [("template", &about.template, Form::Text), ("template-html", &about.template_html, Form::Html)];
+        let templates = [(TEMPLATE, &about.template, Form::Text), (HTML, &about.template_html, Form::Html)];
         for (key, path, form) in templates {
             let Some(path) = path else { continue };
+            let pointer = pointer(number, key);
             let failed = about.when.iter().find_map(|&when| {
                 let values = values(&sample(when, document, pipeline), "run", when, &Masker::default());
-                fill(document.folder(), Some(path), form, &values).err().map(|error| (when, error))
+                fill(document.folder_of(&pointer), Some(path), form, &values).err().map(|error| (when, error))
             });
             if let Some((when, error)) = failed {
-                let pointer = format!("/notify/{number}/{key}");
                 found.push(error.at(document.at_value(&pointer)).label(format!("for `{}`", when.word())));
             }
         }

@@ -42,13 +42,14 @@ pub fn preview(path: &Path, when: When) -> Result<Vec<Preview>, Vec<Diagnostic>>
     let (document, pipeline) = check(path)?;
     let values = values(&sample(when, &document, &pipeline), "01RUN", when, &Masker::default());
     let nobody = Notification { when: vec![when], to: Vec::new(), template: None, template_html: None };
-    let mut entries: Vec<&Notification> = pipeline.notify.iter().filter(|entry| entry.when.contains(&when)).collect();
+    let mut entries: Vec<(usize, &Notification)> =
+        pipeline.notify.iter().enumerate().filter(|(_, entry)| entry.when.contains(&when)).collect();
     if entries.is_empty() {
-        entries.push(&nobody);
+        entries.push((0, &nobody));
     }
-    let fill = |entry: &&Notification| {
+    let fill = |(number, entry): &(usize, &Notification)| {
         let Rendered { subject, body, html } =
-            render(document.folder(), entry, &values).map_err(|error| vec![error])?;
+            render(&document, *number, entry, &values).map_err(|error| vec![error])?;
         Ok(Preview { to: entry.to.clone(), when: when.word(), subject, body, html })
     };
     entries.iter().map(fill).collect()

@@ -99,11 +99,13 @@ impl PipelineWork {
             };
             let key = self.key(stage, attempt.instance.as_ref().map(|instance| instance.number));
             let tell = Arc::clone(&attempt.tell);
+            let planned = &self.plan.stages[stage];
             let context = Context {
-                stage: self.plan.stages[stage].name.clone(),
+                stage: planned.name.clone(),
                 instance: attempt.instance.as_ref().map(|instance| instance.label.clone()),
                 attempt: attempt.number,
                 shared: Arc::clone(&self.shared),
+                base: self.loaded.document.folder_of(&format!("{}/with/sources", pointer(planned))).to_owned(),
                 work: self.folder.join(format!("{key}-{}", attempt.number)),
                 key,
                 cancel: attempt.cancel.clone(),

@@ -140,6 +140,8 @@ pub struct Context {
     pub attempt: u32,
     /// What all stages share.
     pub shared: Arc<Shared>,
+    /// What relative sources of an archive are relative to: the folder of the file that names them.
+    pub base: PathBuf,
     /// A folder for this attempt alone, not made yet.
     pub work: PathBuf,
     /// When to stop.

@@ -17,6 +17,7 @@ mod commands;
 mod editor;
 mod explain;
 mod init;
+mod language;
 mod manual;
 mod messages;
 mod migrate;

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::{CHAIN, Ended, Tl, ended, error_of, events, files, outcomes};
 
-fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+pub fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
     list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
 }
 
@@ -534,11 +534,11 @@ fn the_notify_stage_and_the_audit_stage_do_what_they_say() {
     assert!(message["body"].as_str().unwrap().contains("\n\n\u{2014} tl/"), "{message}");
 }
 
-fn signal(run: &std::process::Child, signal: Signal) {
+pub fn signal(run: &std::process::Child, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(run.id()).unwrap()).unwrap(), signal).unwrap();
 }
 
-fn wait_for(what: impl Fn() -> bool) {
+pub fn wait_for(what: impl Fn() -> bool) {
     let start = Instant::now();
     while !what() {
         assert!(start.elapsed() < Duration::from_mins(2), "waited too long");
@@ -546,7 +546,7 @@ fn wait_for(what: impl Fn() -> bool) {
     }
 }
 
-fn collected(run: std::process::Child) -> Ended {
+pub fn collected(run: std::process::Child) -> Ended {
     let output = run.wait_with_output().unwrap();
     Ended {
         code: output.status.code().unwrap_or(-1),

@@ -71,7 +71,7 @@ impl Stage for Archive {
     fn run(self, context: &Context) -> Result<Outputs> {
         let mut options = Options {
             sources: self.sources,
-            base: context.shared.base.clone(),
+            base: context.base.clone(),
             exclude: self.exclude,
             one_file_system: self.one_file_system,
         };
