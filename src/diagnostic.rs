@@ -134,6 +134,12 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::new(code, Kind::Failure, message) }
     }
 
+    /// The same, as something worth knowing that refuses nothing.
+    #[must_use]
+    pub fn as_warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {

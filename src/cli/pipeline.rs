@@ -63,6 +63,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     let inputs = given(&command.inputs)?;
     let checked = run::check(&command.file).map_err(|found| run::with_last_good(found, state, &command.file))?;
     let loaded = run::settle(checked, &command.file, &inputs)?;
+    run::runnable(&loaded)?;
     let failed = |error: &dyn std::error::Error| vec![Diagnostic::failure("TL0721", "tl could not start").cause(error)];
     let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;

@@ -9,6 +9,7 @@ use super::scope::{Scopes, entries};
 use super::start::is_start;
 use crate::diagnostic::Diagnostic;
 use crate::expression::{Expression, Mistake, Scope, Template, Type, article, check, check_template, did_you_mean};
+use crate::value::Schedule;
 use crate::value::{Kind, MASK};
 use crate::vault::{self, Unfit};
 use crate::{channels, stages, storage};
@@ -70,6 +71,7 @@ impl<'a> Checker<'a> {
         self.cycles("finally");
         self.notifications();
         self.policy();
+        self.schedule();
         self.stray_expressions("", self.file);
         self.literals_of_file();
         self.found
@@ -295,6 +297,20 @@ impl<'a> Checker<'a> {
             None if known.is_empty() => diagnostic.help(format!("declare it under `{section}`")),
             None => diagnostic.help(format!("`{section}` has {}", listed(&known))),
         });
+    }
+
+    fn schedule(&mut self) {
+        let texts = match &self.file["schedule"] {
+            Json::Array(items) => items.iter().enumerate().map(|(i, item)| (format!("/schedule/{i}"), item)).collect(),
+            one => vec![("/schedule".to_owned(), one)],
+        };
+        for (pointer, text) in texts {
+            let Some(text) = text.as_str().filter(|text| !Template::is_in(text)) else { continue };
+            if let Err(error) = text.parse::<Schedule>() {
+                let at = self.document.inside(&pointer, error.offset, error.length);
+                self.find(Diagnostic::usage(error.code, error.message).at(at).help(error.help));
+            }
+        }
     }
 
     fn notifications(&mut self) {

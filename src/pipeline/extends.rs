@@ -123,7 +123,7 @@ fn is_another_kind(own: &Json, theirs: &Json) -> bool {
 }
 
 /// A path without the parts that lead nowhere: `a/../b` is `b`. Only where that is the same file.
-fn tidied(path: &Path) -> PathBuf {
+pub(super) fn tidied(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {
         match part {

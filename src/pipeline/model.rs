@@ -11,7 +11,7 @@ use super::notification::Notification;
 use super::rules::{Concurrency, Expect, Policy};
 use super::strategy::Strategy;
 use crate::stages::OutputType;
-use crate::value::{Duration, Name};
+use crate::value::{Duration, Name, Schedule};
 
 /// The version of the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -69,6 +69,10 @@ pub struct Pipeline {
     pub defaults: Defaults,
     /// What runs that share something do when they meet.
     pub concurrency: Option<Concurrency>,
+    /// When it is to run: cron, or a calendar form of systemd; one, or several in a list. Nothing is started by it yet.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "Json", extend("type" = ["string", "array"], "items" = { "type": "string" }, "minItems" = 1))]
+    pub schedule: Vec<Schedule>,
     /// How often a success is due.
     pub expect: Option<Expect>,
     /// What the file must hold to, whoever changes it.
@@ -236,12 +240,12 @@ pub enum Run {
     Argv(Vec<String>),
 }
 
-fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+fn one_or_many<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum OneOrMany {
-        One(String),
-        Many(Vec<String>),
+    enum OneOrMany<T> {
+        One(T),
+        Many(Vec<T>),
     }
     Ok(match OneOrMany::deserialize(deserializer)? {
         OneOrMany::One(one) => vec![one],

@@ -4,7 +4,7 @@
 use crate::expression::did_you_mean;
 
 /// Keys that later versions have, by where they stand.
-const KEYS: &[(&str, &str)] = &[("pipeline", "schedule"), ("upload", "resume"), ("audit", "anchor")];
+const KEYS: &[(&str, &str)] = &[("upload", "resume"), ("audit", "anchor")];
 
 /// Values that later versions have, by the key they stand behind.
 const VALUES: &[(&str, &str)] = &[
@@ -28,6 +28,10 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("pipeline", "on", "schedule"),
     ("pipeline", "notifications", "notify"),
     ("pipeline", "parallel", "max-parallel"),
+    ("pipeline", "cron", "schedule"),
+    ("pipeline", "include", "extends"),
+    ("pipeline", "imports", "extends"),
+    ("pipeline", "base", "extends"),
     ("stage", "depends", "needs"),
     ("stage", "depends_on", "needs"),
     ("stage", "depends-on", "needs"),
@@ -42,7 +46,11 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("stage", "timeout_sec", "timeout"),
     ("stage", "retries", "retry"),
     ("stage", "allow_failure", "continue-on-error"),
+    ("stage", "allow-failure", "continue-on-error"),
+    ("stage", "node", "runs-on"),
     ("defaults", "retries", "retry"),
+    ("strategy", "parallel", "max-parallel"),
+    ("concurrency", "timeout", "wait"),
     ("retry", "limit", "attempts"),
     ("retry", "max", "attempts"),
     ("retry", "backoff", "factor"),
@@ -67,6 +75,15 @@ const FOREIGN_VALUES: &[(&str, &str, &str)] = &[
 /// Keys of other tools that have no counterpart, and what to do instead.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("pipeline", "env", "each stage has its own `env`"),
+    ("pipeline", "on-warning", "write it under `defaults`, or in a stage"),
+    ("stage", "matrix", "write it under `strategy`: `strategy: { matrix: { … } }`"),
+    ("stage", "fail-fast", "write it under `strategy`, beside `matrix`"),
+    ("stage", "concurrency", "a whole pipeline has a `concurrency`; a stage waits for those in its `needs`"),
+    (
+        "concurrency",
+        "cancel-in-progress",
+        "a run that protects data is not cancelled by the next one: say `if-busy: skip`",
+    ),
     ("stage", "steps", "a stage does one thing: make each step a stage, and order them by `needs`"),
     (
         "secret",

@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::document::Document;
 use super::events::escape;
+use super::extends::tidied;
 use super::schema::follow;
 use super::scope::entries;
 use crate::expression::{self, Mistake, Template, Values};
@@ -45,7 +46,7 @@ fn resolve_at(
                 value.clone()
             };
             match (value, schema["x-tl-type"] == "path") {
-                (Json::String(path), true) => base(pointer).join(path).to_string_lossy().into_owned().into(),
+                (Json::String(path), true) => as_shown(base(pointer).join(path)).to_string_lossy().into_owned().into(),
                 (value, _) => value,
             }
         }
@@ -66,6 +67,12 @@ fn resolve_at(
         }
         other => other.clone(),
     })
+}
+
+/// A path that leads out of a folder and into another one, as people would write it.
+fn as_shown(path: PathBuf) -> PathBuf {
+    let tidy = tidied(&path);
+    if tidy.exists() { tidy } else { path }
 }
 
 /// The stage whose artifact a text passes on whole.

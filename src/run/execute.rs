@@ -9,7 +9,8 @@ use tokio::runtime::Handle;
 use super::contexts::Contexts;
 use super::delivery::RunPost;
 use super::drain::Drain;
-use super::exit;
+use super::exit::{self, SKIPPED};
+use super::group::{Turn, wait_for_turn};
 use super::keeper::Keeper;
 use super::message::{self, News};
 use super::notify;
@@ -24,7 +25,7 @@ use crate::event::{Event, Outcome, What};
 use crate::graph::Plan;
 use crate::pipeline::When;
 use crate::stages::{Cancel, Checkpoint, Ledger, Places, Recorder, Shared, Stop};
-use crate::state::{self, StateDir, WorkDir};
+use crate::state::{self, GroupLock, StateDir, WorkDir};
 use crate::value::{Masker, hex};
 
 /// How to run a pipeline.
@@ -85,11 +86,14 @@ struct Ready {
     post: Arc<RunPost>,
     audit: PathBuf,
     folder: WorkDir,
+    group: Option<GroupLock>,
 }
 
 /// Why a run could not start, with what there is to tell somebody of it.
 struct NotReady {
     errors: Vec<Diagnostic>,
+    /// Another run is at work, and this one has nothing to do.
+    skipped: bool,
     /// If it came so far.
     with: Option<Blocked>,
 }
@@ -109,7 +113,7 @@ fn prepare(
     run: &str,
     teller: &Mutex<Teller>,
 ) -> std::result::Result<Ready, Box<NotReady>> {
-    let early = |error: Diagnostic| Box::new(NotReady { errors: vec![error], with: None });
+    let early = |error: Diagnostic| Box::new(NotReady { errors: vec![error], skipped: false, with: None });
     options.state.create().map_err(|error| early(state_error(&error)))?;
     let audit = options.state.audit();
     let log = Log::open(&audit).map_err(|error| early(audit_error(&error)))?;
@@ -153,15 +157,27 @@ fn prepare(
         masker,
         runtime: Handle::current(),
     });
+    let mut skipped = false;
     let begun = if errors.is_empty() {
-        begin(&loaded, &recorder, run, options).map_err(|error| vec![error])
+        let mut waiting = |warning| tell(teller, What::Problem { error: warning });
+        match wait_for_turn(&loaded, &options.state, run, &options.cancel, &mut waiting) {
+            Ok(Turn::Taken(group)) => begin(&loaded, &recorder, run, options).map(|folder| (folder, group)),
+            Ok(Turn::Skip(why)) => {
+                skipped = true;
+                Err(why.as_warning())
+            }
+            Err(error) => Err(error),
+        }
+        .map_err(|error| vec![error])
     } else {
         Err(errors)
     };
     match begun {
         // The channels that could be opened can still tell somebody.
-        Err(errors) => Err(Box::new(NotReady { errors, with: Some(Blocked { recorder, post, shared, loaded }) })),
-        Ok(folder) => {
+        Err(errors) => {
+            Err(Box::new(NotReady { errors, skipped, with: Some(Blocked { recorder, post, shared, loaded }) }))
+        }
+        Ok((folder, group)) => {
             post.keeper.keep_text(loaded.pipeline.name.as_str(), &versions::text_of(&loaded));
             let work = Arc::new(PipelineWork {
                 loaded,
@@ -172,12 +188,12 @@ fn prepare(
                 folder: folder.path().to_owned(),
                 spools: Mutex::default(),
             });
-            Ok(Ready { work, recorder, shared, post, audit, folder })
+            Ok(Ready { work, recorder, shared, post, audit, folder, group })
         }
     }
 }
 
-fn state_error(error: &state::Error) -> Diagnostic {
+pub(super) fn state_error(error: &state::Error) -> Diagnostic {
     let diagnostic = Diagnostic::failure("TL0707", error.to_string());
     let diagnostic = diagnostic.help("make room in the state folder, or name another one with `--state` or `TL_STATE`");
     match std::error::Error::source(error) {
@@ -220,8 +236,14 @@ fn object(value: Json) -> Map<String, Json> {
 
 /// The run could not start: says so on record, to the people who want to know, and with the exit code.
 fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
-    let NotReady { errors, with } = not_ready;
-    let exit_code = errors.first().map_or(1, |first| first.kind.exit_code());
+    let NotReady { errors, skipped, with } = not_ready;
+    let is_cancelled = errors.first().is_some_and(|first| first.kind == Kind::Cancelled);
+    let exit_code = if skipped { SKIPPED } else { errors.first().map_or(1, |first| first.kind.exit_code()) };
+    let (outcome, severity) = match (skipped, is_cancelled) {
+        (true, _) => (Outcome::Skipped, Severity::Info),
+        (_, true) => (Outcome::Cancelled, Severity::Info),
+        _ => (Outcome::Blocked, Severity::Error),
+    };
     let (last, others) = match errors.split_last() {
         Some((last, others)) => (Some(last.clone()), others),
         None => (None, &[][..]),
@@ -231,10 +253,10 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
     }
     if let Some(Blocked { recorder, post, shared, loaded }) = with {
         let lines: Vec<String> = errors.iter().map(Diagnostic::one_line).collect();
-        let data = json!({ "pipeline": shared.pipeline, "outcome": Outcome::Blocked.word(), "errors": lines });
-        let recorded = recorder.record("run.finished", Severity::Error, object(data));
+        let data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "errors": lines });
+        let recorded = recorder.record("run.finished", severity, object(data));
         let news = News {
-            result: When::Blocked,
+            result: notify::when(outcome),
             seconds: began.elapsed().as_secs_f64(),
             stages: Vec::new(),
             audit: None,
@@ -250,12 +272,12 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    tell(teller, What::RunEnded { outcome: Outcome::Blocked, exit_code, seconds, error: last });
+    tell(teller, What::RunEnded { outcome, exit_code, seconds, error: last });
     exit_code
 }
 
 async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> u8 {
-    let Ready { work, recorder, shared, post, audit, folder } = ready;
+    let Ready { work, recorder, shared, post, audit, folder, group } = ready;
     let (document, pipeline) = (&work.loaded.document, &work.loaded.pipeline);
     let news =
         |result, seconds, stages, audit, error| News { result, seconds, stages, audit, error, document, pipeline };
@@ -324,6 +346,8 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             Ok(None) => {}
             Err(problem) => tell(teller, What::Problem { error: problem }),
         }
+        // The next run of the group may begin: all of this one is on record and told.
+        group.into_iter().for_each(GroupLock::release);
         tell(teller, What::RunEnded { outcome, exit_code, seconds: began.elapsed().as_secs_f64(), error });
         exit_code
     })

@@ -3,6 +3,9 @@ use crate::engine::Finished;
 use crate::event::Outcome;
 use crate::stages::Stop;
 
+/// What a process exits with when it had nothing to do.
+pub(super) const SKIPPED: u8 = 75;
+
 /// How a run ended, and what the process exits with: 20, 130, 124, 2, then the first failed stage's own cause, 4, 3, 75, 0.
 pub(super) fn verdict(finished: &Finished) -> (Outcome, u8) {
     let failed = |kind: Kind| finished.errors.iter().any(|(_, error)| error.kind == kind);
@@ -31,7 +34,7 @@ pub(super) fn verdict(finished: &Finished) -> (Outcome, u8) {
         return (Outcome::Warning, 3);
     }
     if !finished.outcomes.is_empty() && finished.outcomes.iter().all(|outcome| *outcome == Outcome::Skipped) {
-        return (Outcome::Skipped, 75);
+        return (Outcome::Skipped, SKIPPED);
     }
     (Outcome::Success, 0)
 }

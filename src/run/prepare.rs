@@ -56,6 +56,24 @@ pub fn settle(
     Ok(Loaded { document, pipeline, inputs, path: absolute(path), surroundings })
 }
 
+/// Refuses to run what a file may say and this version cannot do.
+pub fn runnable(loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
+    let parts = [("stages", &loaded.pipeline.stages), ("finally", &loaded.pipeline.finally)];
+    let elsewhere = parts.into_iter().flat_map(|(section, stages)| {
+        stages
+            .iter()
+            .filter(|(_, stage)| stage.runs_on.is_some())
+            .map(move |(name, _)| format!("/{section}/{name}/runs-on"))
+    });
+    let refuse = |pointer: String| {
+        Diagnostic::usage("TL0105", "`runs-on` chooses among several hosts, which are not built yet")
+            .at(loaded.document.at_key(&pointer))
+            .help("remove it, and run the file on the host that has the data")
+    };
+    let found: Vec<Diagnostic> = elsewhere.map(refuse).collect();
+    if found.is_empty() { Ok(()) } else { Err(found) }
+}
+
 /// A secret shorter than this is in too many texts to be hidden.
 pub const SHORTEST_SECRET: usize = 8;
 /// What to do about a shorter one.

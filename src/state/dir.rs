@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::geteuid;
 use ulid::Ulid;
 
-use super::{DbError, Outbox, Versions};
+use super::{DbError, GroupLock, Holder, Outbox, Versions};
 
 /// What is kept in tables.
 const DATABASE: &str = "state.db";
@@ -100,6 +100,12 @@ impl StateDir {
     /// The texts of pipelines, to be read; `None` where none were kept.
     pub fn peek_versions(&self) -> Result<Option<Versions>, DbError> {
         Versions::peek(&self.0.join(DATABASE))
+    }
+
+    /// Takes the lock of a group of runs, or says who holds it. The folder must be there.
+    pub fn take_group(&self, group: &str, holder: &str) -> Result<Result<GroupLock, Holder>, Error> {
+        let folder = self.0.join("groups");
+        GroupLock::take(&folder, group, holder).map_err(|source| Error::Io { path: folder, source })
     }
 
     /// Makes a folder for the work of one run, and removes those of runs whose process is gone.

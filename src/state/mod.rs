@@ -7,6 +7,7 @@
 mod backoff;
 mod db;
 mod dir;
+mod group;
 mod outbox;
 mod owner;
 mod versions;
@@ -14,5 +15,6 @@ mod versions;
 pub use backoff::backoff;
 pub use db::DbError;
 pub use dir::{Error, StateDir, WorkDir};
+pub use group::{GroupLock, Holder};
 pub use outbox::{Attempt, Entry, Letter, LetterState, Outbox};
 pub use versions::{Text, Version, Versions};

@@ -17,7 +17,11 @@ use crate::program::{Ended, Tl, ended, files};
 const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
     ("TL0601", "tests/integration/runs.rs", "ctrl_c_stops_cleanly_and_finally_still_runs"),
     // A report shows the reason of a cancelled instance, and not this code.
-    ("TL0603", "src/engine/dispatcher.rs", "fail_fast_ends_the_other_instances"),
+    (
+        "TL0603",
+        "tests/integration/language.rs",
+        "fail_fast_ends_running_instances_with_their_programs_and_starts_no_more",
+    ),
     ("TL0634", "tests/integration/peers.rs", "a_full_store_keeps_nothing_partial"),
     ("TL0635", "src/storage/dir.rs", "an_object_is_there_whole_or_not_at_all"),
     ("TL0646", "tests/integration/s3/faults.rs", "put_access_denied"),
@@ -44,16 +48,6 @@ const SHOWN_BY_NOTHING: &[(&str, &str)] = &[
     ("TL0902", "a mistake in tl"),
 ];
 
-/// Codes of what is about to be built: neither example can be run before it is.
-const TO_COME: &[(&str, &str)] = &[
-    ("TL0105", "comes with the refusal of `runs-on`"),
-    ("TL0312", "comes with `schedule`"),
-    ("TL0313", "comes with `schedule`"),
-    ("TL0314", "comes with `schedule`"),
-    ("TL0315", "comes with `schedule`"),
-    ("TL0722", "comes with the lock of groups"),
-];
-
 /// Codes that come with another one: the messages that wait do so since one before them was not delivered, and a warning
 /// that is a failure stands before it.
 const COMPANIONS: &[(&str, &str)] = &[("TL0609", "TL0613"), ("TL0673", "TL0670")];
@@ -61,13 +55,8 @@ const COMPANIONS: &[(&str, &str)] = &[("TL0609", "TL0613"), ("TL0673", "TL0670")
 static GIVEN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?:error|warning)\[(TL\d{4})\]").unwrap());
 static NAMED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#""(TL\d{4})""#).unwrap());
 
-fn is_to_come(code: &str) -> bool {
-    TO_COME.iter().any(|(other, _)| *other == code)
-}
-
 fn is_run(code: &str) -> bool {
-    !is_to_come(code)
-        && !SHOWN_BY_A_TEST.iter().any(|(other, ..)| *other == code)
+    !SHOWN_BY_A_TEST.iter().any(|(other, ..)| *other == code)
         && !SHOWN_BY_NOTHING.iter().any(|(other, _)| *other == code)
 }
 
@@ -127,7 +116,7 @@ fn each_code_has_a_text_and_each_text_a_code() {
     let codes = codes_in_source();
     let without: Vec<_> = codes.difference(&texts).collect();
     assert!(without.is_empty(), "write src/explain/codes/CODE.md and its line in code.rs for {without:?}");
-    let unused: Vec<_> = texts.difference(&codes).filter(|code| !is_to_come(code)).collect();
+    let unused: Vec<_> = texts.difference(&codes).collect();
     assert!(unused.is_empty(), "nothing in src gives {unused:?}");
     for explanation in all() {
         let file = root().join(format!("src/explain/codes/{}.md", explanation.code));
@@ -170,9 +159,6 @@ fn a_wrong_example_gives_its_code_and_no_other() {
 #[test]
 fn a_right_example_works() {
     let differ = of_each(|explanation| {
-        if is_to_come(explanation.code) {
-            return None;
-        }
         let (tl, ended) = run(&explanation.right, "set -e\n");
         tidy(&tl);
         let mut report = format!("{}{}", ended.stdout, ended.stderr);
@@ -199,12 +185,6 @@ fn what_is_not_run_is_shown_elsewhere_or_says_why_not() {
     for (code, why) in SHOWN_BY_NOTHING {
         assert!(codes.contains(code) && !why.is_empty(), "{code}");
         assert!(!SHOWN_BY_A_TEST.iter().any(|(other, ..)| other == code), "{code} stands in both lists");
-    }
-    let source = codes_in_source();
-    for (code, why) in TO_COME {
-        assert!(codes.contains(code) && !why.is_empty(), "{code}");
-        // TL0312 to TL0315 are there, and nothing gives them to a user yet.
-        assert!(!source.contains(*code) || why.ends_with("`schedule`"), "{code} is there: remove it from `TO_COME`");
     }
 }
 

@@ -16,6 +16,7 @@ mod commands;
 #[cfg(feature = "peers")]
 mod editor;
 mod explain;
+mod groups;
 mod init;
 mod language;
 mod manual;

@@ -1,0 +1,74 @@
+//! Runs that share something: one of a group runs at a time.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::prepare::Loaded;
+use crate::diagnostic::{Diagnostic, Kind};
+use crate::pipeline::IfBusy;
+use crate::stages::{Cancel, Stop};
+use crate::state::{self, GroupLock, StateDir};
+
+/// How often a run that waits looks again.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What came of asking for the lock of a group.
+pub(super) enum Turn {
+    /// The run may go on; it holds the lock, if there is a group.
+    Taken(Option<GroupLock>),
+    /// Another run is at work, and this one has nothing to do.
+    Skip(Diagnostic),
+}
+
+/// Waits until the group of a run is free, as far as the file says so. `waiting` is told once of whom it waits for.
+pub(super) fn wait_for_turn(
+    loaded: &Loaded,
+    state: &StateDir,
+    run: &str,
+    cancel: &Cancel,
+    waiting: &mut dyn FnMut(Diagnostic),
+) -> Result<Turn, Diagnostic> {
+    let Some(concurrency) = &loaded.pipeline.concurrency else { return Ok(Turn::Taken(None)) };
+    let at = || loaded.document.at_key("/concurrency");
+    let started = Instant::now();
+    let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%SZ");
+    let holder = format!("run {run} of `{}`, process {}, since {since}", loaded.pipeline.name, std::process::id());
+    let mut told = false;
+    loop {
+        let taken = state.take_group(&concurrency.group, &holder).map_err(|error| unusable(&error))?;
+        let other = match taken {
+            Ok(lock) => return Ok(Turn::Taken(Some(lock))),
+            Err(other) => other,
+        };
+        let message = format!("another run of the group `{}` is at work", concurrency.group);
+        let busy = |message: String| {
+            let found = Diagnostic::new("TL0722", Kind::Busy, message).at(at()).transient(true);
+            if other.is_empty() { found } else { found.label(&other) }
+        };
+        match concurrency.if_busy {
+            IfBusy::Skip => return Ok(Turn::Skip(busy(message))),
+            IfBusy::Fail => {
+                return Err(busy(message).help("let it end, or say `if-busy: wait` to wait for it"));
+            }
+            IfBusy::Wait => {}
+        }
+        if let Some(longest) = concurrency.wait.map(crate::value::Duration::get)
+            && started.elapsed() >= longest
+        {
+            let help = "let it end, or give more time: `wait` of `concurrency`";
+            return Err(busy(format!("{message}, still after {}s", started.elapsed().as_secs())).help(help));
+        }
+        if cancel.reason().is_some() {
+            return Err(Stop::Cancelled.diagnostic());
+        }
+        if !told {
+            told = true;
+            waiting(busy(format!("{message}: waiting for it")).as_warning());
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+fn unusable(error: &state::Error) -> Diagnostic {
+    super::execute::state_error(error)
+}
