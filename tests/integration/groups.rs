@@ -1,5 +1,6 @@
 //! Runs of one group, one at a time: in processes of their own.
 
+use std::io::Read;
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -46,6 +47,17 @@ fn until_busy(tl: &Tl) {
     }
 }
 
+/// Waits until a run says that it waits for another one.
+fn until_it_waits(run: &mut Child) {
+    let output = run.stdout.as_mut().unwrap();
+    let mut said = Vec::new();
+    while !said.ends_with(b"waiting for it") {
+        let mut byte = [0];
+        assert_eq!(output.read(&mut byte).unwrap(), 1, "it did not wait: {}", String::from_utf8_lossy(&said));
+        said.extend(byte);
+    }
+}
+
 fn second(tl: &Tl) -> Ended {
     tl.run(&["run", "quick.yaml"])
 }
@@ -76,13 +88,12 @@ fn a_busy_group_is_skipped_refused_or_waited_for() {
     assert_eq!(second(&tl).code, 0);
 
     tl.write("quick.yaml", pipeline("{ group: g }", "true"));
-    let waiting = tl.start(&["run", "quick.yaml"]);
-    sleep(Duration::from_millis(300));
+    let mut waiting = tl.start(&["run", "quick.yaml"]);
+    until_it_waits(&mut waiting);
     tl.write("go", "");
     assert_eq!(end(first).code, 0);
     let waited = end(waiting);
     assert_eq!(waited.code, 0, "{waited:?}");
-    assert!(waited.stdout.contains("waiting for it"), "{waited:?}");
 }
 
 #[test]
@@ -90,8 +101,8 @@ fn a_run_that_waits_can_be_cancelled_and_a_killed_one_leaves_no_lock() {
     let tl = grouped("{ group: g }");
     let first = tl.start(&["run", "slow.yaml"]);
     until_busy(&tl);
-    let waiting = tl.start(&["run", "quick.yaml"]);
-    sleep(Duration::from_millis(300));
+    let mut waiting = tl.start(&["run", "quick.yaml"]);
+    until_it_waits(&mut waiting);
     send(&waiting, Signal::INT);
     let cancelled = end(waiting);
     assert_eq!(cancelled.code, 130, "{cancelled:?}");
