@@ -237,7 +237,10 @@ fn the_action_does_what_it_says() {
     // A mistake is an annotation, and no plan is made.
     tl.write("other.yaml", right.replace("stages", "stagse"));
     let (code, printed) = act(&tl, &[archive, paths, ("sarif", "true")]);
-    assert!(code == 2 && printed.contains("::error file=other.yaml,line=") && !printed.contains("::group"), "{printed}");
+    assert!(
+        code == 2 && printed.contains("::error file=other.yaml,line=") && !printed.contains("::group"),
+        "{printed}"
+    );
     assert!(tl.read("temp/tl.sarif").contains("\"uri\": \"other.yaml\""));
 
     // A warning fails the job only where it is to.
