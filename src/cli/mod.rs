@@ -13,6 +13,7 @@ mod migrate;
 mod notify;
 mod pipeline;
 mod seal;
+mod sealing_arguments;
 mod secret;
 mod terminal;
 mod validate;

@@ -7,11 +7,12 @@ use jsonschema::error::ValidationErrorKind as Wrong;
 use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::Value as Json;
 
-use super::check::{is_stray, listed};
+use super::check::listed;
 use super::document::Document;
 use super::events::escape;
 use super::not_built::{elsewhere, is_key_to_come, is_value_to_come, meant, own_value};
 use super::schema::pipeline_schema;
+use super::stray::is_stray;
 use super::wording::{Expected, bad_form, bad_name, called, short, suggested_name, wrong_type};
 use crate::diagnostic::Diagnostic;
 use crate::expression::did_you_mean;

@@ -31,6 +31,7 @@ mod settings;
 mod source;
 mod start;
 mod strategy;
+mod stray;
 mod syntax;
 mod warnings;
 mod wording;

@@ -2,7 +2,8 @@
 
 use serde_json::Value as Json;
 
-use super::check::{Checker, Site, first_expression, first_place, secret_in};
+use super::check::{Checker, Site, first_place, secret_in};
+use super::stray::first_expression;
 use crate::diagnostic::Diagnostic;
 use crate::expression::{Template, Type, article};
 

@@ -2,13 +2,14 @@
 
 use serde_json::Value as Json;
 
-use super::check::{Checker, Site, field_of, first_expression, first_place};
+use super::check::{Checker, Site, field_of, first_place};
 use super::events::escape;
 use super::findings::SCHEMA;
 use super::matrix::choices;
 use super::schema::follow;
 use super::source::without_identities;
 use super::start::is_start;
+use super::stray::first_expression;
 use super::wording::short;
 use crate::crypto::Recipient;
 use crate::diagnostic::Diagnostic;
