@@ -35,6 +35,8 @@ pub struct Options {
     pub cancel: Cancel,
     /// The program `tl` itself.
     pub program: PathBuf,
+    /// The SHA-256 of the plan that is held to, if one is.
+    pub plan: Option<String>,
 }
 
 type Emit = Box<dyn FnMut(&Event) + Send>;
@@ -194,13 +196,16 @@ fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) 
     // The log has no floats: canonical JSON writes them in a way that few programs agree on.
     let plain = |value: &Json| if value.is_f64() { value.to_string().into() } else { value.clone() };
     let inputs: Map<String, Json> = loaded.inputs.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
-    let data = json!({
+    let mut data = json!({
         "pipeline": loaded.pipeline.name,
         "file": loaded.document.name(),
         "file_sha256": digest.hex(),
         "inputs": inputs,
         "version": env!("CARGO_PKG_VERSION"),
     });
+    if let Some(plan) = &options.plan {
+        data["plan_sha256"] = plan.as_str().into();
+    }
     recorder.record("run.started", Severity::Info, object(data))?;
     options.state.create_work(run).map_err(|error| state_error(&error))
 }
