@@ -32,7 +32,9 @@ pub(super) enum Command {
     Schema(Schema),
     /// Show what a run would do, in which order.
     Plan(Plan),
-    /// Run a pipeline.
+    /// Draw the graph of a pipeline.
+    Graph(Graph),
+    /// Run a pipeline, or a plan of one.
     Run(Run),
     /// Try the secrets, stores and channels of a pipeline, without running it.
     Doctor(Doctor),
@@ -164,6 +166,36 @@ pub(super) struct Plan {
     /// Print the plan as JSON.
     #[arg(long)]
     pub(super) json: bool,
+    /// Also write it to a file, to which `tl run PLAN` then holds the run. An older plan there is replaced.
+    #[arg(long, value_name = "PLAN")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Graph {
+    /// The pipeline file.
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) inputs: Inputs,
+    /// How to draw it.
+    #[arg(long, value_enum, default_value_t = Drawing::Mermaid)]
+    pub(super) format: Drawing,
+    /// Write it to this file, in place of what the file holds; else to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+/// How to draw a graph.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Drawing {
+    /// A flowchart that GitHub and GitLab show.
+    Mermaid,
+    /// The language of Graphviz.
+    Dot,
+    /// Nodes and edges.
+    Json,
+    /// A picture.
+    Svg,
 }
 
 #[derive(Debug, Args)]
@@ -179,7 +211,7 @@ pub(super) struct Doctor {
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// The pipeline file.
+    /// The pipeline file, or a plan that `tl plan --out` wrote: then it runs as planned, or not at all.
     pub(super) file: PathBuf,
     #[command(flatten)]
     pub(super) inputs: Inputs,

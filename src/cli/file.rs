@@ -157,6 +157,28 @@ pub(super) fn rewrite(rewrite: &Rewrite<'_>) -> Result<(), Vec<Diagnostic>> {
     File::open(folder(&path)).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))
 }
 
+/// Writes a file whole, or not at all, with mode 0600. Only what is of the same kind is replaced.
+pub(super) fn replace(
+    path: &Path,
+    content: &[u8],
+    is_same_kind: &dyn Fn(&[u8]) -> bool,
+) -> Result<(), Vec<Diagnostic>> {
+    let failed = |error: &io::Error| vec![unwritable(path, error)];
+    let is_there = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(failed(&error)),
+        // A device or a link is not even read: it may lead anywhere, and a pipe would wait.
+        Ok(about) if about.is_file() && is_same_kind(&fs::read(path).map_err(|error| failed(&error))?) => true,
+        Ok(_) => {
+            let message = format!("`{}` is there, and is no older plan: it was left as it is", path.display());
+            return Err(vec![Diagnostic::usage("TL0775", message).help("name another file")]);
+        }
+    };
+    let mut target = Target::new(Some(path), is_there)?;
+    target.write_all(content).map_err(|error| failed(&error))?;
+    target.finish()
+}
+
 /// Whether a file may be rewritten: by `--yes`, or by an answer on the terminal.
 pub(super) fn confirm(question: &str, yes: bool, output: &mut Output) -> Result<bool, Vec<Diagnostic>> {
     if yes {

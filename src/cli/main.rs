@@ -32,6 +32,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Explain(command) => explain::explain(&command, &mut output),
         Command::Schema(command) => pipeline::schema(&command, &mut output),
         Command::Plan(command) => pipeline::plan(&command, &mut output),
+        Command::Graph(command) => pipeline::graph(&command, &mut output),
         Command::Run(command) => pipeline::run(command, state, &mut output),
         Command::Doctor(command) => pipeline::doctor(&command, &mut output),
         Command::Notify(command) => notify::notify(&command, state, &mut output),

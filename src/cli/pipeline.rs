@@ -5,14 +5,17 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Done;
-use super::arguments::{Doctor, Inputs, Plan, ReporterKind, Run, Schema};
+use super::arguments::{Doctor, Drawing, Graph, Inputs, Plan, ReporterKind, Run, Schema};
+use super::{Done, file};
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::pipeline::{pipeline_schema, stage_schema};
-use crate::report::{Human, JsonLines, Output, Queue, Reporter, render_examined, render_plan};
-use crate::run::{self, Examined, Options};
+use crate::report::{
+    Human, JsonLines, Output, Queue, Reporter, differing, graph as graph_of, render_dot, render_examined,
+    render_mermaid, render_plan, render_svg,
+};
+use crate::run::{self, Examined, Kept, Loaded, Options};
 use crate::stages::{self, Cancel, Stop};
 use crate::state::StateDir;
 use crate::value::schema_of;
@@ -40,13 +43,61 @@ pub(super) fn schema(command: &Schema, output: &mut Output) -> Done {
 }
 
 pub(super) fn plan(command: &Plan, output: &mut Output) -> Done {
-    let report = run::plan(&run::load(&command.file, &given(&command.inputs)?)?);
+    let loaded = run::load(&command.file, &given(&command.inputs)?)?;
+    let report = run::plan(&loaded).map_err(|error| vec![error])?;
+    if let Some(out) = &command.out {
+        let text = run::keep(&loaded).map_err(|error| vec![error])?;
+        file::replace(out, text.as_bytes(), &run::is_plan)?;
+    }
     if command.json {
         output.json(&serde_json::to_value(&report).unwrap_or(Json::Null));
     } else {
         output.text(&render_plan(&report, output.style()));
     }
     Ok(0)
+}
+
+pub(super) fn graph(command: &Graph, output: &mut Output) -> Done {
+    let loaded = run::load(&command.file, &given(&command.inputs)?)?;
+    let graph = graph_of(&run::plan(&loaded).map_err(|error| vec![error])?);
+    let text = match command.format {
+        Drawing::Mermaid => render_mermaid(&graph),
+        Drawing::Dot => render_dot(&graph),
+        Drawing::Json => format!("{:#}\n", serde_json::to_value(&graph).unwrap_or(Json::Null)),
+        Drawing::Svg => render_svg(&graph).map_err(|error| vec![error])?,
+    };
+    match &command.out {
+        Some(out) => {
+            let from = std::fs::read(out).ok();
+            file::rewrite(&file::Rewrite { file: out, from: from.as_deref(), to: text.as_bytes() })?;
+        }
+        None => output.text(&text),
+    }
+    Ok(0)
+}
+
+/// What is to run: the pipeline of a file, or, where the file is a plan, what it is a plan of, proven to be the same still.
+fn to_run(command: &Run, state: Option<&Path>) -> Result<(Loaded, Option<String>), Vec<Diagnostic>> {
+    let read = |path: &Path| run::check(path).map_err(|found| run::with_last_good(found, state, path));
+    let Some(plan) = run::open_plan(&command.file).map_err(|error| vec![error])? else {
+        let inputs = given(&command.inputs)?;
+        return Ok((run::settle(read(&command.file)?, &command.file, &inputs)?, None));
+    };
+    if !command.inputs.inputs.is_empty() {
+        let message = "a plan has its inputs, and `--input` cannot change them";
+        return Err(vec![
+            Diagnostic::usage("TL0773", message).help("make a plan with these inputs, or leave them out"),
+        ]);
+    }
+    let loaded = plan.settle(read(&plan.file)?)?;
+    hold_to(&plan, &loaded)?;
+    Ok((loaded, Some(plan.sha256)))
+}
+
+/// Refuses what would not do what the plan says.
+fn hold_to(plan: &Kept, loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
+    let found = plan.differences(loaded).map_err(|error| vec![error])?;
+    if found.is_empty() { Ok(()) } else { Err(found.iter().map(differing).collect()) }
 }
 
 pub(super) fn doctor(command: &Doctor, output: &mut Output) -> Done {
@@ -60,9 +111,7 @@ pub(super) fn doctor(command: &Doctor, output: &mut Output) -> Done {
 }
 
 pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {
-    let inputs = given(&command.inputs)?;
-    let checked = run::check(&command.file).map_err(|found| run::with_last_good(found, state, &command.file))?;
-    let loaded = run::settle(checked, &command.file, &inputs)?;
+    let (loaded, plan) = to_run(&command, state)?;
     run::runnable(&loaded)?;
     let failed = |error: &dyn std::error::Error| vec![Diagnostic::failure("TL0721", "tl could not start").cause(error)];
     let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
@@ -81,7 +130,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
         if let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) {
             tokio::spawn(stop_at_signals([interrupt, terminate, hangup], cancel.clone()));
         }
-        let options = Options { state, cancel, program };
+        let options = Options { state, cancel, program, plan };
         // A task of its own: blocking steps of it may move the runtime's other work to another thread.
         let run = tokio::spawn(run::execute(loaded, options, sink));
         // Its message, which may hold data, is withheld.

@@ -110,7 +110,8 @@ pub fn article(kind: &Type) -> String {
     }
 }
 
-const RECORDS: [&str; 10] = ["inputs", "secrets", "run", "host", "git", "ci", "needs", "stages", "env", "matrix"];
+pub(super) const RECORDS: [&str; 10] =
+    ["inputs", "secrets", "run", "host", "git", "ci", "needs", "stages", "env", "matrix"];
 
 fn indefinite(name: &str) -> String {
     if name.starts_with(['a', 'i', 'o']) { format!("an {name}") } else { format!("a {name}") }

@@ -7,6 +7,7 @@ use cel::{Context, Env, IdedExpr, Value};
 use serde_json::{Number, Value as Json};
 
 use super::Mistake;
+use super::check::{RECORDS, uses_status_function};
 use super::template::{Expression, Part, Template};
 
 /// Building it costs more than most evaluations.
@@ -41,6 +42,12 @@ impl Values {
     pub fn with(mut self, name: &str, value: impl Into<Arc<Json>>) -> Self {
         self.names.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Whether each context that an expression names is here, and none of the stages before matters to it.
+    pub fn know(&self, expression: &Expression) -> bool {
+        let is_here = |root: &String| self.names.contains_key(root) || !RECORDS.contains(&root.as_str());
+        !uses_status_function(expression) && expression.roots().iter().all(is_here)
     }
 
     /// Sets what the status functions answer.

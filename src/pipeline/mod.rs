@@ -10,6 +10,7 @@ mod check;
 mod document;
 mod events;
 mod extends;
+mod fill;
 mod findings;
 mod inputs;
 mod load;
@@ -37,6 +38,7 @@ mod warnings;
 mod wording;
 
 pub use document::Document;
+pub use fill::{Filled, Filler, Secrets};
 pub use inputs::resolve_inputs;
 pub use load::load;
 pub use matrix::MOST_INSTANCES;

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::notification::Notification;
@@ -146,7 +146,7 @@ pub struct Defaults {
 }
 
 /// What a warning of a stage comes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnWarning {
     /// The stage ends with a warning, and so does the run.
@@ -159,7 +159,7 @@ pub enum OnWarning {
 }
 
 /// How often to try again what may succeed a little later. Only such failures are retried.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Retry {
     /// How often in all, the first time included.

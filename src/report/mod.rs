@@ -4,12 +4,16 @@
 
 mod audit;
 mod diagnostic;
+mod differences;
 mod doctor;
+mod dot;
 mod explanation;
 mod findings;
 mod github;
+mod graph;
 mod human;
 mod json;
+mod mermaid;
 mod messages;
 mod output;
 mod plain;
@@ -19,16 +23,21 @@ mod queue;
 mod reporter;
 mod sarif;
 mod secrets;
+mod svg;
 mod versions;
 
 pub use audit::{render_record, render_report};
 pub use diagnostic::render_diagnostic;
+pub use differences::differing;
 pub use doctor::render_examined;
+pub use dot::render_dot;
 pub use explanation::render_explanation;
 pub use findings::render_counts;
 pub use github::render_github;
+pub use graph::{GraphReport, graph};
 pub use human::Human;
 pub use json::JsonLines;
+pub use mermaid::render_mermaid;
 pub use messages::{render_outbox, render_preview};
 pub use output::{Output, Style, on_panic};
 pub use plan::render_plan;
@@ -37,6 +46,7 @@ pub use queue::Queue;
 pub use reporter::Reporter;
 pub use sarif::render_sarif;
 pub use secrets::render_secrets;
+pub use svg::render_svg;
 pub use versions::{render_diff, render_versions};
 
 pub(crate) use plain::{plain, plain_lines};

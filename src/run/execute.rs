@@ -36,6 +36,8 @@ pub struct Options {
     pub cancel: Cancel,
     /// The program `tl` itself.
     pub program: PathBuf,
+    /// The SHA-256 of the plan that is held to, if one is.
+    pub plan: Option<String>,
 }
 
 type Emit = Box<dyn FnMut(&Event) + Send>;
@@ -222,6 +224,9 @@ fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) 
     let mut data = object(data);
     if !extends.is_empty() {
         data.insert("extends".to_owned(), extends.into());
+    }
+    if let Some(plan) = &options.plan {
+        data.insert("plan_sha256".to_owned(), plan.as_str().into());
     }
     recorder.record("run.started", Severity::Info, data)?;
     options.state.create_work(run).map_err(|error| state_error(&error))

@@ -34,6 +34,11 @@ impl Surroundings {
         })
     }
 
+    /// The value of `host`, which stays while commits and builds move on.
+    pub(super) fn host(&self) -> Arc<Json> {
+        Arc::clone(&self.host)
+    }
+
     /// The values of `host`, `git` and `ci`.
     pub(super) fn add_to(&self, values: Values) -> Values {
         let values = values.with("host", Arc::clone(&self.host)).with("ci", Arc::clone(&self.ci));

@@ -107,6 +107,7 @@ const HOMES: &[(&str, &str)] = &[
     ("clap_mangen", "cli"),
     ("indicatif", "report"),
     ("similar", "report"),
+    ("layout", "report"),
 ];
 
 /// Modules that may hold `unsafe`, each with its argument beside it.

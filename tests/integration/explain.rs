@@ -44,6 +44,7 @@ const SHOWN_BY_NOTHING: &[(&str, &str)] = &[
     ("TL0672", "two processes that reach for one message in the same moment"),
     ("TL0702", "a log that is locked for half a minute"),
     ("TL0713", "a terminal"),
+    ("TL0777", "a mistake in tl"),
     ("TL0901", "a mistake in tl"),
     ("TL0902", "a mistake in tl"),
 ];

@@ -24,6 +24,7 @@ mod messages;
 mod migrate;
 #[cfg(feature = "peers")]
 mod peers;
+mod plan;
 mod program;
 mod quickstart;
 mod runs;

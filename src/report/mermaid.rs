@@ -1,0 +1,41 @@
+use super::GraphReport;
+
+/// A graph as a flowchart of Mermaid, which GitHub, GitLab and many wikis show.
+pub fn render_mermaid(graph: &GraphReport) -> String {
+    let mut text = format!("---\ntitle: {}\n---\nflowchart TD\n", graph.pipeline);
+    for node in &graph.nodes {
+        let lines: Vec<String> = node.lines().iter().map(|line| escaped(line)).collect();
+        text.push_str(&format!("  {}[\"{}\"]\n", id(&node.name), lines.join("<br>")));
+    }
+    for (number, group) in graph.groups.iter().enumerate() {
+        text.push_str(&format!("  subgraph group_{number} [\"{}\"]\n", group.kind));
+        for stage in &group.stages {
+            text.push_str(&format!("    {}\n", id(stage)));
+        }
+        text.push_str("  end\n");
+    }
+    for edge in &graph.edges {
+        text.push_str(&format!("  {} --> {}\n", id(&edge.from), id(&edge.to)));
+    }
+    for node in graph.nodes.iter().filter(|node| node.condition.is_some()) {
+        text.push_str(&format!("  style {} stroke-dasharray: 5 5\n", id(&node.name)));
+    }
+    text
+}
+
+/// Names such as `end` are words of the language.
+fn id(name: &str) -> String {
+    format!("stage_{name}")
+}
+
+/// A text between quotes: neither the quotes nor HTML nor Markdown in it mean anything.
+fn escaped(line: &str) -> String {
+    line.chars()
+        .map(|c| match c {
+            c if c.is_alphanumeric() || matches!(c, ' ' | ',' | '.' | ':' | '-' | '/' | '=' | '×' | '…') => {
+                c.to_string()
+            }
+            c => format!("#{};", u32::from(c)),
+        })
+        .collect()
+}
