@@ -552,7 +552,7 @@ fn a_mistake_in_a_base_names_the_base() {
     for (right, wrong, marked) in [
         ("sources: [data]", "sauces: [data]", "sauces"),
         ("template: message.hbs", "template: gone.hbs", "gone.hbs"),
-        ("needs: seal", "needs: sael", "sael"),
+        ("needs: seal", "needs: ship", "ship"),
         ("path: log.jsonl", "path: 7", "7"),
     ] {
         let text = text.replace(right, wrong);
