@@ -51,14 +51,14 @@ impl<'a> Checker<'a> {
             self.secret(name, secret);
         }
         for (section, schema_of) in [
-            ("stores", storage::KINDS.iter().map(|k| (k.name, k.schema)).collect::<Vec<_>>()),
-            ("channels", channels::KINDS.iter().map(|k| (k.name, k.schema)).collect()),
+            ("stores", storage::KINDS.iter().map(|k| (k.name, (k.schema)())).collect::<Vec<_>>()),
+            ("channels", channels::KINDS.iter().map(|k| (k.name, (k.schema)())).collect()),
         ] {
             let scope = self.scopes.places();
             for (name, place) in entries(self.file, section) {
                 let Some((_, schema)) = schema_of.iter().find(|(kind, _)| place["uses"] == *kind) else { continue };
                 let site = Site { scope: &scope, stage: &Json::Null };
-                self.settings(&format!("/{section}/{}/with", escape(name)), &place["with"], &schema(), site);
+                self.settings(&format!("/{section}/{}/with", escape(name)), &place["with"], schema, site);
             }
         }
         for section in ["stages", "finally"] {
@@ -163,7 +163,8 @@ impl<'a> Checker<'a> {
         }
         self.needs(section, name, stage);
         self.matrix(&pointer, stage, is_finally);
-        let scope = self.scopes.stage(stage, is_finally);
+        let environment = self.scopes.environment(stage, is_finally);
+        let scope = Scopes::stage(&environment, stage);
         let site = Site { scope: &scope, stage };
         if let Some(condition) = stage["if"].as_str() {
             let scope = scope.clone().with_status_functions();
@@ -174,16 +175,14 @@ impl<'a> Checker<'a> {
             };
             self.condition(&format!("{pointer}/if"), condition, Site { scope: &scope, stage });
         }
-        let environment = self.scopes.environment(stage, is_finally);
         for (variable, value) in entries(stage, "env") {
             let at = format!("{pointer}/env/{}", escape(variable));
             self.variable(&at, variable, value, Site { scope: &environment, stage });
         }
         if let Some(kind) = stage["uses"].as_str().and_then(stages::find) {
             let with = format!("{pointer}/with");
-            let schema = (kind.schema)();
-            self.settings(&with, &stage["with"], &schema, site);
-            self.one_of_the_others(&with, &stage["with"], &schema, kind.name);
+            self.settings(&with, &stage["with"], (kind.schema)(), site);
+            self.one_of_the_others(&with, &stage["with"], (kind.schema)(), kind.name);
             self.literals_of_kind(kind.name, &with, &stage["with"]);
         }
         self.program(&pointer, stage, site);

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use jsonschema::error::ValidationErrorKind as Wrong;
 use jsonschema::{Draft, ValidationError, Validator};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::check::{is_stray, listed};
 use super::document::Document;
@@ -47,9 +47,9 @@ pub(super) fn findings_in(document: &Document, value: &Json) -> Vec<Diagnostic> 
 }
 
 /// The keys that a pipeline or a stage may have.
-pub(super) fn keys_of(what: &str) -> Vec<String> {
+pub(super) fn keys_of(what: &str) -> impl Iterator<Item = &'static String> {
     let schema = if what == "stage" { &SCHEMA["definitions"]["Stage"] } else { &*SCHEMA };
-    schema["properties"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
+    schema["properties"].as_object().into_iter().flat_map(Map::keys)
 }
 
 struct Reader<'a> {
