@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use super::document::Document;
 use super::events::escape;
 use super::inputs;
+use super::load::MOST_FINDINGS;
 use super::scope::{Scopes, entries};
 use super::start::is_start;
 use crate::diagnostic::Diagnostic;
@@ -63,6 +64,10 @@ impl<'a> Checker<'a> {
         }
         for section in ["stages", "finally"] {
             for (name, stage) in entries(self.file, section) {
+                // Each looks for a near name among all.
+                if self.found.len() > MOST_FINDINGS {
+                    break;
+                }
                 self.stage(section, name, stage);
             }
         }
@@ -76,7 +81,10 @@ impl<'a> Checker<'a> {
     }
 
     pub(super) fn find(&mut self, diagnostic: Diagnostic) {
-        self.found.push(diagnostic);
+        // One more than is told, which says that there are more.
+        if self.found.len() <= MOST_FINDINGS {
+            self.found.push(diagnostic);
+        }
     }
 
     pub(super) fn mistake(&mut self, pointer: &str, mistake: Mistake) {
@@ -382,6 +390,14 @@ pub(super) fn first_place(template: &Template) -> (usize, usize) {
     template.expressions().next().map_or((0, 1), Expression::place)
 }
 
+/// Names in a help line: of ten thousand stages nobody reads all.
+const MOST_LISTED: usize = 40;
+
 pub(super) fn listed<T: AsRef<str>>(words: &[T]) -> String {
-    words.iter().map(|word| format!("`{}`", word.as_ref().escape_debug())).collect::<Vec<_>>().join(", ")
+    let shown = words.iter().take(MOST_LISTED).map(|word| format!("`{}`", word.as_ref().escape_debug()));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match words.len().saturating_sub(MOST_LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
