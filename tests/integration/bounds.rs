@@ -69,7 +69,7 @@ fn long_texts_and_long_names_are_counted_in_bytes() {
     for level in 1..25 {
         writeln!(below_long_names, "{}{}:", " ".repeat(level), "k".repeat(1_000)).unwrap();
     }
-    writeln!(below_long_names, "{}[{}]", " ".repeat(25), ["1"; 400_000].join(",")).unwrap();
+    writeln!(below_long_names, "{}[{}]", " ".repeat(25), vec!["1"; 400_000].join(",")).unwrap();
     assert_eq!(found_in(&pipeline(&below_long_names)), ["TL0004"]);
 }
 
@@ -86,7 +86,7 @@ fn many_keys_are_counted_and_so_are_findings() {
     let keys = |count: usize| (0..count).map(|key| format!("k{key:x}")).collect::<Vec<_>>();
     assert_eq!(found_in(&format!("{{{}}}", keys(520_000).join(","))), ["TL0004"]);
     // A million of the same, all on one line.
-    let found = found_in(&format!("{{{}}}", ["a"; 1_000_000].join(",")));
+    let found = found_in(&format!("{{{}}}", vec!["a"; 1_000_000].join(",")));
     assert!(found.iter().all(|code| code == "TL0006" || code == "TL0004") && found.len() == 1_001, "{}", found.len());
     // A hundred thousand that nobody knows.
     let unknown: String = keys(100_000).iter().fold(String::new(), |all, key| all + key + ": 1\n");
