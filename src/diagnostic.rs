@@ -73,7 +73,7 @@ pub struct Place {
     pub column: usize,
     /// How many characters are meant, at least 1.
     pub length: usize,
-    /// The text of that line.
+    /// The text of that line; of one of more than 65536 characters its beginning.
     pub text: String,
 }
 

@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, Error as _};
 
 use super::services::{Discord, Gotify, Healthchecks, Ntfy, PagerDuty, Pushover, Slack, Teams, UptimeKuma};
 use super::{Command, Desktop, Email, MessageFile, Webhook};
-use crate::value::{Kind, schema_of};
+use crate::value::{Kind, kept_schema_of};
 
 /// Every kind of channel.
 pub static KINDS: &[Kind<dyn Channel>] = &[
@@ -30,7 +30,7 @@ pub static KINDS: &[Kind<dyn Channel>] = &[
 const fn kind<K: Channel + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Channel> {
     Kind {
         name,
-        schema: schema_of::<K>,
+        schema: kept_schema_of::<K>,
         build: |settings| {
             let channel = serde_json::from_value::<K>(settings)?;
             channel.check().map_err(serde_json::Error::custom)?;

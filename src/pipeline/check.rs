@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use super::document::Document;
 use super::events::escape;
 use super::inputs;
+use super::load::MOST_FINDINGS;
 use super::scope::{Scopes, entries};
 use super::stray::first_expression;
 use crate::diagnostic::Diagnostic;
@@ -52,18 +53,22 @@ impl<'a> Checker<'a> {
             self.secret(name, secret);
         }
         for (section, schema_of) in [
-            ("stores", storage::KINDS.iter().map(|k| (k.name, k.schema)).collect::<Vec<_>>()),
-            ("channels", channels::KINDS.iter().map(|k| (k.name, k.schema)).collect()),
+            ("stores", storage::KINDS.iter().map(|k| (k.name, (k.schema)())).collect::<Vec<_>>()),
+            ("channels", channels::KINDS.iter().map(|k| (k.name, (k.schema)())).collect()),
         ] {
             let scope = self.scopes.places();
             for (name, place) in entries(self.file, section) {
                 let Some((_, schema)) = schema_of.iter().find(|(kind, _)| place["uses"] == *kind) else { continue };
                 let site = Site { scope: &scope, stage: &Json::Null };
-                self.settings(&format!("/{section}/{}/with", escape(name)), &place["with"], &schema(), site);
+                self.settings(&format!("/{section}/{}/with", escape(name)), &place["with"], schema, site);
             }
         }
         for section in ["stages", "finally"] {
             for (name, stage) in entries(self.file, section) {
+                // Each looks for a near name among all.
+                if self.found.len() > MOST_FINDINGS {
+                    break;
+                }
                 self.stage(section, name, stage);
             }
         }
@@ -78,7 +83,10 @@ impl<'a> Checker<'a> {
     }
 
     pub(super) fn find(&mut self, diagnostic: Diagnostic) {
-        self.found.push(diagnostic);
+        // One more than is told, which says that there are more.
+        if self.found.len() <= MOST_FINDINGS {
+            self.found.push(diagnostic);
+        }
     }
 
     pub(super) fn mistake(&mut self, pointer: &str, mistake: Mistake) {
@@ -165,7 +173,8 @@ impl<'a> Checker<'a> {
         }
         self.needs(section, name, stage);
         self.matrix(&pointer, stage, is_finally);
-        let scope = self.scopes.stage(stage, is_finally);
+        let environment = self.scopes.environment(stage, is_finally);
+        let scope = Scopes::stage(&environment, stage);
         let site = Site { scope: &scope, stage };
         if let Some(condition) = stage["if"].as_str() {
             let scope = scope.clone().with_status_functions();
@@ -176,16 +185,14 @@ impl<'a> Checker<'a> {
             };
             self.condition(&format!("{pointer}/if"), condition, Site { scope: &scope, stage });
         }
-        let environment = self.scopes.environment(stage, is_finally);
         for (variable, value) in entries(stage, "env") {
             let at = format!("{pointer}/env/{}", escape(variable));
             self.variable(&at, variable, value, Site { scope: &environment, stage });
         }
         if let Some(kind) = stage["uses"].as_str().and_then(stages::find) {
             let with = format!("{pointer}/with");
-            let schema = (kind.schema)();
-            self.settings(&with, &stage["with"], &schema, site);
-            self.one_of_the_others(&with, &stage["with"], &schema, kind.name);
+            self.settings(&with, &stage["with"], (kind.schema)(), site);
+            self.one_of_the_others(&with, &stage["with"], (kind.schema)(), kind.name);
             self.literals_of_kind(kind.name, &with, &stage["with"]);
         }
         self.program(&pointer, stage, site);
@@ -339,6 +346,14 @@ pub(super) fn first_place(template: &Template) -> (usize, usize) {
     template.expressions().next().map_or((0, 1), Expression::place)
 }
 
+/// Names in a help line: of ten thousand stages nobody reads all.
+const MOST_LISTED: usize = 40;
+
 pub(super) fn listed<T: AsRef<str>>(words: &[T]) -> String {
-    words.iter().map(|word| format!("`{}`", word.as_ref().escape_debug())).collect::<Vec<_>>().join(", ")
+    let shown = words.iter().take(MOST_LISTED).map(|word| format!("`{}`", word.as_ref().escape_debug()));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match words.len().saturating_sub(MOST_LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }

@@ -6,6 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use super::align::Quotes;
 use super::document::Spot;
+use super::load::MOST_FINDINGS;
 use super::source::Mark;
 use super::syntax;
 use crate::diagnostic::Code;
@@ -14,6 +15,8 @@ use crate::diagnostic::Code;
 const DEEPEST: usize = 32;
 const MOST_NODES: usize = 500_000;
 const MOST_ALIASES: usize = 1_000;
+/// Of the texts of all values and the pointers to them. A count of values does not bound it: they may be long, and copied.
+const MOST_BYTES: usize = 64 << 20;
 
 /// Something that the language forbids.
 pub(super) struct Forbidden {
@@ -38,19 +41,26 @@ pub(super) struct Index {
 }
 
 enum Frame {
-    Map { pointer: String, key: Option<(String, Mark)>, seen: HashMap<String, Mark>, anchor: usize, before: usize },
-    List { pointer: String, next: usize, anchor: usize, before: usize },
+    Map { pointer: String, key: Option<(String, Mark)>, seen: HashMap<String, Mark>, anchor: usize, before: Size },
+    List { pointer: String, next: usize, anchor: usize, before: Size },
+}
+
+/// How much was read, aliases unfolded.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
 }
 
 struct Walk<'a> {
     text: &'a [char],
     index: Index,
     frames: Vec<Frame>,
-    nodes: usize,
+    size: Size,
     aliases: usize,
     documents: usize,
-    /// Pointer and number of nodes of each anchor.
-    anchors: HashMap<usize, (String, usize)>,
+    /// Pointer and size of each anchor.
+    anchors: HashMap<usize, (String, Size)>,
 }
 
 /// Walks the events of a text, given whole and as its characters.
@@ -59,7 +69,7 @@ pub(super) fn index(text: &str, characters: &[char]) -> Index {
         text: characters,
         index: Index::default(),
         frames: Vec::new(),
-        nodes: 0,
+        size: Size::default(),
         aliases: 0,
         documents: 0,
         anchors: HashMap::new(),
@@ -86,6 +96,8 @@ fn mark(span: Span) -> Mark {
 
 impl Walk<'_> {
     fn forbid(&mut self, code: Code, mark: Mark, message: impl Into<String>, help: Option<&str>, fatal: bool) {
+        // Each holds its line: enough to mend at once.
+        let fatal = fatal || self.index.forbidden.len() >= MOST_FINDINGS;
         let help = help.map(str::to_owned);
         self.index.forbidden.push(Forbidden { code, mark, message: message.into(), help, fatal });
     }
@@ -106,6 +118,11 @@ impl Walk<'_> {
     }
 
     fn syntax(&mut self, error: &ScanError) {
+        // The parser reads ahead in brackets, and meets its own limit before we count to ours.
+        if error.info() == "recursion limit exceeded" {
+            let start = error.marker().index();
+            return self.forbid("TL0004", Mark { start, end: start + 1 }, too_deep(), None, true);
+        }
         let found = syntax::explain(self.text, error.marker().index(), error.info());
         self.index.forbidden.push(found);
     }
@@ -128,7 +145,7 @@ impl Walk<'_> {
             Event::MappingStart(anchor, tag) => {
                 self.index.found = true;
                 self.tag(tag.is_some(), mark);
-                let before = self.nodes;
+                let before = self.size;
                 if let Some(pointer) = self.enter(mark) {
                     self.frames.push(Frame::Map { pointer, key: None, seen: HashMap::new(), anchor, before });
                 }
@@ -136,7 +153,7 @@ impl Walk<'_> {
             Event::SequenceStart(anchor, tag) => {
                 self.index.found = true;
                 self.tag(tag.is_some(), mark);
-                let before = self.nodes;
+                let before = self.size;
                 if let Some(pointer) = self.enter(mark) {
                     self.frames.push(Frame::List { pointer, next: 0, anchor, before });
                 }
@@ -149,7 +166,9 @@ impl Walk<'_> {
                         // Its first event marks the bracket alone, or nothing.
                         spot.value.end = mark.end;
                     }
-                    self.anchors.insert(anchor, (pointer, self.nodes - before));
+                    let Size { nodes, bytes } = self.size;
+                    let size = Size { nodes: nodes - before.nodes, bytes: bytes - before.bytes };
+                    self.anchors.insert(anchor, (pointer, size));
                 }
             }
             Event::Alias(anchor) => self.alias(anchor, mark),
@@ -190,9 +209,11 @@ impl Walk<'_> {
             self.key(text, style, mark, first);
             return;
         }
-        self.nodes += 1;
+        self.size.nodes += 1;
+        self.size.bytes += text.len();
+        let pointer = self.value(mark);
         self.limit(mark);
-        if let Some(pointer) = self.value(mark) {
+        if let Some(pointer) = pointer {
             if let Some(spot) = self.index.spots.get_mut(&pointer) {
                 spot.quotes = match style {
                     ScalarStyle::SingleQuoted => Quotes::Single,
@@ -205,7 +226,8 @@ impl Walk<'_> {
                     spot.value = key;
                 }
             }
-            self.anchors.insert(anchor, (pointer, 1));
+            let size = Size { nodes: 1, bytes: pointer.len() + text.len() };
+            self.anchors.insert(anchor, (pointer, size));
         }
     }
 
@@ -235,18 +257,22 @@ impl Walk<'_> {
             self.forbid("TL0010", mark, "a key must be a plain text", Some("write its name"), true);
             return None;
         }
-        self.nodes += 1;
-        self.limit(mark);
+        self.size.nodes += 1;
         if self.frames.len() >= DEEPEST {
-            self.forbid("TL0004", mark, format!("nested deeper than {DEEPEST} levels"), None, true);
+            self.forbid("TL0004", mark, too_deep(), None, true);
             return None;
         }
-        self.value(mark)
+        let pointer = self.value(mark);
+        self.limit(mark);
+        pointer
     }
 
     fn limit(&mut self, mark: Mark) {
-        if self.nodes > MOST_NODES {
+        if self.size.nodes > MOST_NODES {
             self.forbid("TL0004", mark, format!("more than {MOST_NODES} values, aliases unfolded"), None, true);
+        } else if self.size.bytes > MOST_BYTES {
+            let message = format!("more than {} MiB of names and texts, aliases unfolded", MOST_BYTES >> 20);
+            self.forbid("TL0004", mark, message, Some("repeat less, or use shorter names"), true);
         }
     }
 
@@ -260,14 +286,17 @@ impl Walk<'_> {
             self.forbid("TL0010", mark, "a key must be a plain text, not an alias", Some("write its name"), true);
             return;
         }
-        let Some((target, nodes)) = self.anchors.get(&anchor).cloned() else {
+        let Some((target, size)) = self.anchors.get(&anchor).cloned() else {
             // The anchor of a value that is still open: it would contain itself.
             self.forbid("TL0005", mark, "this alias stands inside what it names", None, true);
             return;
         };
-        self.nodes = self.nodes.saturating_add(nodes);
-        self.limit(mark);
+        self.size.nodes = self.size.nodes.saturating_add(size.nodes);
+        self.size.bytes = self.size.bytes.saturating_add(size.bytes);
         if let Some(pointer) = self.value(mark) {
+            // Each value of the copy has a pointer that begins so.
+            self.size.bytes = self.size.bytes.saturating_add(size.nodes.saturating_mul(pointer.len()));
+            self.limit(mark);
             self.index.aliases.insert(pointer, target);
         }
     }
@@ -285,9 +314,14 @@ impl Walk<'_> {
                 (format!("{pointer}/{}", *next - 1), None)
             }
         };
+        self.size.bytes += pointer.len();
         self.index.spots.insert(pointer.clone(), Spot { source: 0, key, value: mark, quotes: Quotes::Plain });
         Some(pointer)
     }
+}
+
+fn too_deep() -> String {
+    format!("nested deeper than {DEEPEST} levels")
 }
 
 /// A key as a part of a JSON pointer (RFC 6901).

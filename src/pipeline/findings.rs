@@ -5,11 +5,12 @@ use std::sync::LazyLock;
 
 use jsonschema::error::ValidationErrorKind as Wrong;
 use jsonschema::{Draft, ValidationError, Validator};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::check::listed;
 use super::document::Document;
 use super::events::escape;
+use super::load::MOST_FINDINGS;
 use super::not_built::{elsewhere, is_key_to_come, is_value_to_come, meant, own_value};
 use super::schema::pipeline_schema;
 use super::stray::is_stray;
@@ -34,23 +35,23 @@ pub(super) fn findings(document: &Document) -> Vec<Diagnostic> {
 
 /// All that the schema finds wrong with a value of the shape of the document's.
 pub(super) fn findings_in(document: &Document, value: &Json) -> Vec<Diagnostic> {
-    let errors: Vec<ValidationError<'_>> = VALIDATOR.iter_errors(value).collect();
+    let errors: Vec<ValidationError<'_>> = VALIDATOR.iter_errors(value).take(MOST_FINDINGS + 1).collect();
     let mut reader = Reader { document, meant: BTreeSet::new() };
     for error in &errors {
         let at = error.instance_path().as_str();
-        for key in unknown_keys(document, error) {
+        for key in unknown_keys(document, error).into_iter().take(MOST_FINDINGS) {
             if let Some(meant) = meant(&reader.what(at).word, &key, known_keys(error).iter().map(String::as_str)) {
                 reader.meant.insert((at.to_owned(), meant.to_owned()));
             }
         }
     }
-    errors.iter().flat_map(|error| reader.read(error)).collect()
+    errors.iter().flat_map(|error| reader.read(error)).take(MOST_FINDINGS + 1).collect()
 }
 
 /// The keys that a pipeline or a stage may have.
-pub(super) fn keys_of(what: &str) -> Vec<String> {
+pub(super) fn keys_of(what: &str) -> impl Iterator<Item = &'static String> {
     let schema = if what == "stage" { &SCHEMA["definitions"]["Stage"] } else { &*SCHEMA };
-    schema["properties"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
+    schema["properties"].as_object().into_iter().flat_map(Map::keys)
 }
 
 struct Reader<'a> {
@@ -78,7 +79,7 @@ impl Reader<'_> {
         let unknown = unknown_keys(self.document, error);
         if !unknown.is_empty() {
             let known = known_keys(error);
-            return unknown.iter().map(|key| self.unknown_key(at, key, &known)).collect();
+            return unknown.iter().take(MOST_FINDINGS + 1).map(|key| self.unknown_key(at, key, &known)).collect();
         }
         let expected = Expected::by(schema_of(error));
         let called = called(at);

@@ -7,6 +7,9 @@ use super::migrate::NEWEST;
 use super::start::{Outline, without_start_expressions};
 use crate::diagnostic::Diagnostic;
 
+/// More are not told: each holds its line, and who has mended so many validates again.
+pub(super) const MOST_FINDINGS: usize = 1_000;
+
 /// Reads a file and proves all that can be proven without running it. Fails with everything that is wrong, by place.
 pub fn load(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
     judge(Document::read(path)?)
@@ -16,10 +19,18 @@ pub fn load(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
 pub(super) fn judge(document: Document) -> Result<(Document, Outline), Vec<Diagnostic>> {
     version(&document).map_err(|found| vec![found])?;
     let mut found = findings(&document);
-    found.extend(Checker::new(&document).run());
+    let checked = Checker::new(&document).run();
+    let is_cut = found.len().max(checked.len()) > MOST_FINDINGS;
+    found.extend(checked);
     found.sort_by(|a, b| (&a.place, a.code).cmp(&(&b.place, b.code)));
     // The copies of an alias have one place.
     found.dedup_by(|a, b| a.place == b.place && a.code == b.code && a.message == b.message);
+    if is_cut {
+        found.truncate(MOST_FINDINGS);
+        let message = format!("more than {MOST_FINDINGS} findings in one file: the rest is not told");
+        let help = "mend the others first, and validate again";
+        found.push(Diagnostic::usage("TL0004", message).at(document.at_value("")).help(help));
+    }
     if !found.is_empty() {
         return Err(found);
     }

@@ -79,7 +79,7 @@ impl Checker<'_> {
                         let mut circle: Vec<&str> = path[from..].iter().map(|(on, _)| *on).collect();
                         circle.push(need);
                         let at = self.need(section, stage, &self.file[section][stage], index);
-                        let message = format!("these stages wait for each other: {}", circle.join(" → "));
+                        let message = format!("these stages wait for each other: {}", shortened(&circle).join(" → "));
                         self.find(Diagnostic::usage("TL0402", message).at(at).help("remove one of these needs"));
                     }
                     Some(need) => {
@@ -94,5 +94,13 @@ impl Checker<'_> {
                 }
             }
         }
+    }
+}
+
+/// A circle as a message shows it: it may be as long as the file, and there may be as many.
+fn shortened<'a>(circle: &[&'a str]) -> Vec<&'a str> {
+    match circle {
+        [first @ .., last] if circle.len() > 40 => first[..20].iter().copied().chain(["…", *last]).collect(),
+        all => all.to_vec(),
     }
 }

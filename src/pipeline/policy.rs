@@ -48,14 +48,15 @@ impl Checker<'_> {
     }
 
     fn require_encryption(&mut self) {
+        let sealed: BTreeSet<&str> = all_stages(self.file)
+            .filter(|(_, _, stage)| stage["uses"] == "encrypt")
+            .map(|(_, name, _)| name.as_str())
+            .collect();
         for (section, name, stage) in all_stages(self.file).filter(|(_, _, stage)| stage["uses"] == "upload") {
             let Some(text) = stage["with"]["artifact"].as_str() else { continue };
             let sources = artifact_sources(stage, text);
-            let is_sealed = |source: &String| {
-                all_stages(self.file).any(|(_, other, stage)| other == source && stage["uses"] == "encrypt")
-            };
             let pointer = format!("/{section}/{}/with/artifact", escape(name));
-            if sources.is_empty() || !sources.iter().all(is_sealed) {
+            if sources.is_empty() || !sources.iter().all(|source| sealed.contains(source.as_str())) {
                 let message = format!("what `{name}` delivers is not proven to be sealed");
                 self.violated("require-encryption", &pointer, message, "put an `encrypt` stage before it");
             }
@@ -127,9 +128,9 @@ impl Checker<'_> {
         let help = format!("these may be used: {}", listed(allowed));
         for (section, name, stage) in all_stages(self.file) {
             let Some(kind) = stage["uses"].as_str().and_then(stages::find) else { continue };
-            let schema = (kind.schema)();
             for (key, value) in entries(stage, "with") {
-                let (true, Some(text)) = (schema["properties"][key]["x-tl-type"] == "store", value.as_str()) else {
+                let (true, Some(text)) = ((kind.schema)()["properties"][key]["x-tl-type"] == "store", value.as_str())
+                else {
                     continue;
                 };
                 let pointer = format!("/{section}/{}/with/{}", escape(name), escape(key));

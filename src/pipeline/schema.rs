@@ -54,7 +54,8 @@ pub fn pipeline_schema() -> Json {
     if let Some(definitions) = definitions.as_object_mut() {
         definitions.remove("Place");
     }
-    let mut kinds = branches("uses", stages::KINDS.iter().map(|k| (k.name, (k.schema)())), &mut shared, in_with);
+    let mut kinds =
+        branches("uses", stages::KINDS.iter().map(|k| (k.name, (k.schema)().clone())), &mut shared, in_with);
     kinds.push(json!({
         "if": { "required": ["uses"] },
         "then": { "properties": { "run": false, "shell": false, "outputs": false } },
@@ -114,7 +115,7 @@ fn names<T: ?Sized>(kinds: &[Kind<T>]) -> Vec<&'static str> {
 }
 
 fn named<T: ?Sized>(kind: &Kind<T>) -> (&'static str, Json) {
-    (kind.name, (kind.schema)())
+    (kind.name, (kind.schema)().clone())
 }
 
 /// The settings of a source stand beside `from`. They hold no expressions: secrets are read before anything else.

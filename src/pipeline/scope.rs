@@ -16,6 +16,8 @@ use crate::stages;
 pub(super) struct Scopes<'a> {
     file: &'a Json,
     common: Scope,
+    /// `stages`, as `finally` sees them.
+    results: Type,
     names: Arc<BTreeSet<String>>,
     /// Those of `stages`, and those of `finally`.
     sections: [Arc<BTreeSet<String>>; 2],
@@ -51,9 +53,13 @@ impl<'a> Scopes<'a> {
             .with("ci", Type::record("ci", ci))
             .without("matrix", "it is there where a stage has a `strategy` with a `matrix`");
         let all = || entries(file, "stages").chain(entries(file, "finally"));
+        let result = |(name, _): (&String, &Json)| {
+            (name.clone(), Type::record(format!("stages.{name}"), [("result".to_owned(), Type::String)]))
+        };
         Self {
             file,
             common,
+            results: Type::record("stages", all().map(result)),
             names: Arc::new(all().map(|(name, _)| name.clone()).collect()),
             sections: ["stages", "finally"]
                 .map(|section| Arc::new(entries(file, section).map(|(name, _)| name.clone()).collect())),
@@ -108,26 +114,22 @@ impl<'a> Scopes<'a> {
         if !is_finally {
             return scope.without("stages", "only stages of `finally` see all others; use `needs`");
         }
-        let result = |name: &String| {
-            (name.clone(), Type::record(format!("stages.{name}"), [("result".to_owned(), Type::String)]))
-        };
-        scope.with("stages", Type::record("stages", self.names.iter().map(result)))
+        scope.with("stages", self.results.clone())
     }
 
-    /// For everything else of a stage.
-    pub(super) fn stage(&self, stage: &Json, is_finally: bool) -> Scope {
-        let scope = self.environment(stage, is_finally);
+    /// For everything else of a stage, from the scope of its environment.
+    pub(super) fn stage(environment: &Scope, stage: &Json) -> Scope {
         let variables = stage["env"].as_object().into_iter().flatten().map(|(name, value)| {
             // A variable that holds a secret is one.
             let kind = value
                 .as_str()
-                .and_then(|text| check_template(&Template::parse(text).ok()?, &scope).ok())
+                .and_then(|text| check_template(&Template::parse(text).ok()?, environment).ok())
                 .filter(|kind| *kind == Type::Secret)
                 .unwrap_or(Type::String);
             (name.clone(), kind)
         });
         let variables: Vec<_> = variables.collect();
-        scope.with("env", Type::record("env", variables))
+        environment.clone().with("env", Type::record("env", variables))
     }
 
     /// Whether a section is missing only since its key is misspelt, which is reported there.
@@ -177,8 +179,7 @@ impl<'a> Scopes<'a> {
 
 /// Whether a map lacks a key only since it is misspelt.
 fn is_misspelt(map: &Json, what: &str, key: &str) -> bool {
-    let known = keys_of(what);
-    let known = || known.iter().map(String::as_str);
+    let known = || keys_of(what).map(String::as_str);
     let keys = map.as_object().into_iter().flat_map(Map::keys);
     map.get(key).is_none()
         && keys.filter(|other| !known().any(|k| k == *other)).any(|other| meant(what, other, known()) == Some(key))
@@ -194,10 +195,9 @@ fn stage_type(name: &str, stage: &Json, with_nulls: bool) -> Type {
     let kind = stage["uses"].as_str().and_then(stages::find);
     let outputs = match kind {
         Some(kind) => {
-            let schema = (kind.outputs)();
-            let fields = schema["properties"].as_object().cloned().unwrap_or_default();
-            let field = |(name, field): (String, Json)| (name, Type::from_schema(&field, &schema["definitions"]));
-            fields.into_iter().map(field).collect::<Vec<_>>()
+            let definitions = &(kind.outputs)()["definitions"];
+            let field = |(name, field): (&String, &Json)| (name.clone(), Type::from_schema(field, definitions));
+            entries((kind.outputs)(), "properties").map(field).collect::<Vec<_>>()
         }
         None => {
             let declared = stage["outputs"].as_object().into_iter().flatten();

@@ -7,6 +7,9 @@ use crate::diagnostic::{Diagnostic, Place};
 /// A pipeline file is written by people.
 pub(super) const LARGEST: u64 = 4 << 20;
 
+/// Of a longer line a finding holds the beginning: a file may be one line, with a thousand findings in it.
+const LONGEST_LINE: usize = 64 << 10;
+
 pub(super) const MARK_OF_ORDER: &str = "\u{feff}";
 
 /// A stretch of text, in characters from its beginning.
@@ -74,10 +77,17 @@ impl Source {
         let line = self.lines.partition_point(|begin| *begin <= start);
         let line_start = self.lines[line - 1];
         let line_end = self.lines.get(line).map_or(all.len(), |next| next - 1);
-        let text: String = all[line_start..line_end].iter().collect();
+        let shown = (line_end - line_start).min(LONGEST_LINE);
+        let text: String = all[line_start..line_start + shown].iter().collect();
         let text = text.strip_suffix('\r').unwrap_or(&text);
         // What spans several lines is marked to the end of its first.
-        let end = if mark.end > line_end { line_start + text.trim_end().chars().count() } else { mark.end };
+        let end = match mark.end {
+            end if end <= line_end => end,
+            _ => {
+                line_start
+                    + all[line_start..line_end].iter().rposition(|c| !c.is_whitespace()).map_or(0, |last| last + 1)
+            }
+        };
         Place {
             file: self.name.clone(),
             line,

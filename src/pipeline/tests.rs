@@ -116,6 +116,174 @@ proptest! {
     }
 }
 
+/// Writes a random text with anchors, aliases, merge keys and every style, and what it means.
+struct Author {
+    random: fastrand::Rng,
+    text: String,
+    /// The values of `&a0`, `&a1` and so on.
+    anchors: Vec<Json>,
+    /// Values that may still be written, aliases unfolded.
+    left: usize,
+}
+
+fn count(value: &Json) -> usize {
+    match value {
+        Json::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Json::Object(map) => 1 + map.values().map(count).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+impl Author {
+    fn new(seed: u64) -> Self {
+        Self { random: fastrand::Rng::with_seed(seed), text: String::new(), anchors: Vec::new(), left: 300 }
+    }
+
+    fn one_in(&mut self, many: u8) -> bool {
+        self.random.u8(..many) == 0
+    }
+
+    /// An alias of something that holds.
+    fn alias(&mut self, holds: fn(&Json) -> bool) -> Option<Json> {
+        let fits: Vec<usize> = (0..self.anchors.len())
+            .filter(|&i| holds(&self.anchors[i]) && count(&self.anchors[i]) < self.left)
+            .collect();
+        let number = *self.random.choice(&fits)?;
+        self.left -= count(&self.anchors[number]);
+        self.text += &format!("*a{number}");
+        Some(self.anchors[number].clone())
+    }
+
+    /// Writes the value behind a `:` or a `-`. `indent` is that of what it stands in; none inside of brackets.
+    fn value(&mut self, indent: Option<usize>, depth: usize) -> Json {
+        self.text.push(' ');
+        self.left = self.left.saturating_sub(1);
+        if self.one_in(5)
+            && let Some(copy) = self.alias(|_| true)
+        {
+            return copy;
+        }
+        // It gets its number when it is written: no value holds itself.
+        let mark = self.text.len();
+        let is_anchor = self.one_in(3);
+        let kind = if depth == 0 || self.left == 0 { 0 } else { self.random.u8(..3) };
+        let in_flow = indent.filter(|_| !self.one_in(3)).map(|indent| indent + self.random.usize(1..4));
+        let value = match (kind, in_flow) {
+            (0, _) => self.scalar(indent),
+            (1, None) => self.flow('[', ']', depth),
+            (_, None) => self.flow('{', '}', depth),
+            (1, Some(indent)) => {
+                let items = (0..self.random.usize(1..4)).map(|_| {
+                    self.text += &format!("\n{}-", " ".repeat(indent));
+                    self.value(Some(indent), depth - 1)
+                });
+                items.collect()
+            }
+            (_, Some(indent)) => self.map(Some(indent), depth),
+        };
+        if is_anchor {
+            self.text.insert_str(mark, &format!("&a{} ", self.anchors.len()));
+            self.anchors.push(value.clone());
+        }
+        value
+    }
+
+    fn flow(&mut self, open: char, close: char, depth: usize) -> Json {
+        self.text.push(open);
+        let value = if open == '{' {
+            self.map(None, depth)
+        } else {
+            let length = self.random.usize(..4);
+            let items = (0..length).map(|item| {
+                self.text.push_str(if item > 0 { "," } else { "" });
+                self.value(None, depth - 1)
+            });
+            items.collect()
+        };
+        self.text.push(close);
+        value
+    }
+
+    fn map(&mut self, indent: Option<usize>, depth: usize) -> Json {
+        let (mut own, mut merged) = (serde_json::Map::new(), serde_json::Map::new());
+        let length = self.random.usize(1..5);
+        let merge_at = self.random.usize(..length * 2);
+        let mut names = ["a", "b", "c/d", "e~f", "'g h'", "\"i\\u00e4\"", "注"];
+        self.random.shuffle(&mut names);
+        for (number, name) in names.into_iter().take(length).enumerate() {
+            let begin = match indent {
+                Some(indent) => format!("\n{}", " ".repeat(indent)),
+                None => if number > 0 { ", " } else { " " }.to_owned(),
+            };
+            if number == merge_at {
+                let mark = self.text.len();
+                self.text += &format!("{begin}<<: ");
+                let is_list = self.one_in(3);
+                self.text += if is_list { "[" } else { "" };
+                let mut sources = Vec::from_iter(self.alias(Json::is_object));
+                if is_list && !sources.is_empty() {
+                    self.text += ", ";
+                    sources.extend(self.alias(Json::is_object));
+                }
+                self.text += if is_list { "]" } else { "" };
+                if sources.is_empty() {
+                    self.text.truncate(mark);
+                } else {
+                    for (key, item) in sources.into_iter().flat_map(|map| map.as_object().unwrap().clone()) {
+                        merged.entry(key).or_insert(item);
+                    }
+                    self.text += if indent.is_none() && number == 0 { "," } else { "" };
+                }
+            }
+            self.text += &format!("{begin}{name}:");
+            let value = self.value(indent, depth - 1);
+            own.insert(name.trim_matches(['\'', '"']).replace("\\u00e4", "ä"), value);
+        }
+        merged.extend(own);
+        Json::Object(merged)
+    }
+
+    fn scalar(&mut self, indent: Option<usize>) -> Json {
+        let (text, value) = match (self.random.u8(..9), indent) {
+            (0, _) => ("true".to_owned(), Json::Bool(true)),
+            (1, _) => ("~".to_owned(), Json::Null),
+            (2, _) => ("-17".to_owned(), Json::from(-17)),
+            (3, _) => ("'it''s one'".to_owned(), Json::from("it's one")),
+            (4, _) => (r#""tab\t, \u00e4 \"x\"""#.to_owned(), Json::from("tab\t, ä \"x\"")),
+            (5, Some(at)) => {
+                let blanks = " ".repeat(at + 2);
+                (format!("|-\n{blanks}one # x\n{blanks}  two"), Json::from("one # x\n  two"))
+            }
+            (6, Some(at)) => {
+                let blanks = " ".repeat(at + 1);
+                (format!(">-\n{blanks}one\n{blanks}two\n\n{blanks}注"), Json::from("one two\n注"))
+            }
+            (7, Some(at)) => (format!("one\n{}two", " ".repeat(at + 1)), Json::from("one two")),
+            _ => ("plain text".to_owned(), Json::from("plain text")),
+        };
+        self.text += &text;
+        value
+    }
+}
+
+#[test]
+fn both_parsers_see_the_same_with_anchors_aliases_and_merge_keys() {
+    let (mut aliases, mut merges, mut blocks) = (0, 0, 0);
+    for seed in 0..500 {
+        let mut author = Author::new(seed);
+        let value = author.map(Some(0), 5);
+        let text = author.text.trim_start_matches('\n').to_owned() + "\n";
+        let document = Document::parse("generated.yaml".to_owned(), PathBuf::new(), text.clone());
+        let document = document.unwrap_or_else(|findings| panic!("seed {seed}: {findings:#?}\n{text}"));
+        assert_eq!(document.value(), &value, "seed {seed}\n{text}");
+        agree(&document);
+        aliases += text.matches('*').count();
+        merges += text.matches("<<:").count();
+        blocks += text.matches("|-\n").count();
+    }
+    assert!(aliases > 500 && merges > 50 && blocks > 50, "{aliases} aliases, {merges} merges, {blocks} blocks");
+}
+
 #[test]
 fn the_schema_accepts_every_right_file() {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/pipeline.v1.schema.json");

@@ -3,6 +3,7 @@
 //! Read from the whole file as it stands, so that a name counts as used wherever it is mentioned: a warning that is wrong
 //! costs more trust than one that is missing.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value as Json;
@@ -21,7 +22,8 @@ use crate::value::Name;
 pub fn warnings(document: &Document, pipeline: &Pipeline, device: &dyn Fn(&Path) -> Option<u64>) -> Vec<Diagnostic> {
     let mut mentions = Mentions::default();
     mentions.gather(document.value());
-    let reader = Reader { document, pipeline, mentions };
+    let by_name = stages_of(pipeline).map(|(section, name, stage)| (name, (section, stage))).collect();
+    let reader = Reader { document, pipeline, mentions, by_name };
     let mut found = reader.unused();
     found.extend(reader.unread_outputs());
     found.extend(reader.uploads());
@@ -34,18 +36,22 @@ pub fn warnings(document: &Document, pipeline: &Pipeline, device: &dyn Fn(&Path)
 #[derive(Default)]
 struct Mentions<'a> {
     /// What its expressions select, such as `["inputs", "side"]`.
-    paths: Vec<Vec<String>>,
-    /// Its texts.
-    texts: Vec<&'a str>,
+    paths: BTreeSet<Vec<String>>,
+    /// Its texts, and the words of those that hold expressions.
+    words: HashSet<&'a str>,
 }
 
 impl<'a> Mentions<'a> {
     fn gather(&mut self, value: &'a Json) {
         match value {
             Json::String(text) => {
-                let template = Template::parse(text);
-                self.paths.extend(template.iter().flat_map(Template::expressions).flat_map(Expression::paths));
-                self.texts.push(text);
+                if let Ok(template) = Template::parse(text) {
+                    self.paths.extend(template.expressions().flat_map(Expression::paths));
+                }
+                self.words.insert(text);
+                if Template::is_in(text) {
+                    self.words.extend(text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+                }
             }
             Json::Array(items) => items.iter().for_each(|item| self.gather(item)),
             Json::Object(map) => {
@@ -64,38 +70,41 @@ impl<'a> Mentions<'a> {
 
     /// Whether an expression reads this, a part of it, or what it is a part of.
     fn read(&self, wanted: &[&str]) -> bool {
-        self.paths.iter().any(|path| path.iter().zip(wanted).all(|(name, wanted)| name == wanted))
+        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        // In the order of the set, the parts of a thing follow it.
+        let is_part = self.paths.range(wanted.clone()..).next().is_some_and(|path| path.starts_with(&wanted));
+        is_part || (0..wanted.len()).any(|length| self.paths.contains(&wanted[..length]))
     }
 
     /// Whether a store or a channel is named.
     fn name(&self, name: &str) -> bool {
-        self.texts.iter().any(|text| *text == name || Template::is_in(text) && text.contains(name))
+        self.words.contains(name)
     }
+}
+
+/// Stages of both sections: section, name, stage.
+fn stages_of(pipeline: &Pipeline) -> impl Iterator<Item = (&'static str, &str, &Stage)> {
+    let in_section = |section: &'static str| move |(name, stage)| (section, Name::as_str(name), stage);
+    let stages = pipeline.stages.iter().map(in_section("stages"));
+    stages.chain(pipeline.finally.iter().map(in_section("finally")))
 }
 
 struct Reader<'a> {
     document: &'a Document,
     pipeline: &'a Pipeline,
     mentions: Mentions<'a>,
+    by_name: HashMap<&'a str, (&'static str, &'a Stage)>,
 }
 
 impl<'a> Reader<'a> {
-    /// Stages of both sections, with their pointers.
-    fn stages(&self) -> impl Iterator<Item = (String, &'a str, &'a Stage)> {
-        let in_section = |section: &'static str| move |name: &str| format!("/{section}/{}", escape(name));
-        let (main, last) = (in_section("stages"), in_section("finally"));
-        let stages = self.pipeline.stages.iter().map(move |(name, stage)| (main(name.as_str()), name.as_str(), stage));
-        let finally =
-            self.pipeline.finally.iter().map(move |(name, stage)| (last(name.as_str()), name.as_str(), stage));
-        stages.chain(finally)
-    }
-
     fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (String, &'a str, &'a Stage)> {
-        self.stages().filter(move |(.., stage)| stage.uses.as_deref() == Some(kind))
+        stages_of(self.pipeline)
+            .filter(move |(.., stage)| stage.uses.as_deref() == Some(kind))
+            .map(|(section, name, stage)| (pointer(section, name), name, stage))
     }
 
     fn stage(&self, name: &str) -> Option<&'a Stage> {
-        self.stages().find(|(_, other, _)| *other == name).map(|(.., stage)| stage)
+        self.by_name.get(name).map(|(_, stage)| *stage)
     }
 
     fn at_key(&self, code: Code, pointer: &str, message: String, help: &str) -> Diagnostic {
@@ -124,12 +133,12 @@ impl<'a> Reader<'a> {
     }
 
     fn unread_outputs(&self) -> Vec<Diagnostic> {
-        let declared = self
-            .stages()
-            .flat_map(|(at, name, stage)| stage.outputs.keys().map(move |output| (at.clone(), name, output)));
+        let declared = stages_of(self.pipeline)
+            .flat_map(|(section, name, stage)| stage.outputs.keys().map(move |output| (section, name, output)));
         declared
             .filter(|(_, name, output)| !self.mentions.read(&["needs", name, "outputs", output.as_str()]))
-            .map(|(at, name, output)| {
+            .map(|(section, name, output)| {
+                let at = pointer(section, name);
                 let message = format!("nothing reads the output `{output}` of `{name}`");
                 let help = "remove it from `outputs`: the stage fails where it does not write it";
                 self.at_key("TL0802", &format!("{at}/outputs/{output}"), message, help)
@@ -140,8 +149,9 @@ impl<'a> Reader<'a> {
     /// Deliveries that nothing proves, and those of plaintext.
     fn uploads(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
+        let proofs = self.proofs();
         for (at, name, upload) in self.of_kind("upload") {
-            if !self.of_kind("verify").any(|(prove, _, verify)| self.proves(&prove, verify, name, upload)) {
+            if !proofs.cover(name, upload) {
                 let help = format!(
                     "add a stage: `{{ needs: {name}, uses: verify, with: {{ object: \"${{{{ needs.{name}.outputs.object }}}}\" }} }}`"
                 );
@@ -159,15 +169,16 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// Whether a `verify` reads the object of an upload: by expression, or by the same store and key.
-    fn proves(&self, at: &str, verify: &Stage, upload: &str, uploaded: &Stage) -> bool {
-        let mut mentions = Mentions::default();
-        if let Some(stage) = self.document.value().pointer(at) {
-            mentions.gather(stage);
+    fn proofs(&self) -> Proofs<'a> {
+        let mut proofs = Proofs::default();
+        for (at, _, verify) in self.of_kind("verify") {
+            if let Some(stage) = self.document.value().pointer(&at) {
+                proofs.mentions.gather(stage);
+            }
+            let object = &verify.with["object"];
+            proofs.objects.extend(object.get("store").zip(object.get("key")));
         }
-        let object = &verify.with["object"];
-        let same = |key: &str| object.get(key).is_some_and(|value| uploaded.with.get(key) == Some(value));
-        mentions.read(&["needs", upload, "outputs", "object"]) || same("store") && same("key")
+        proofs
     }
 
     /// The stage whose plaintext an upload delivers, and its kind. What a program made or what was fetched may be anything.
@@ -181,13 +192,18 @@ impl<'a> Reader<'a> {
     /// Directory stores that are lost together with what they keep.
     fn stores_beside_their_sources(&self, device: &dyn Fn(&Path) -> Option<u64>) -> Vec<Diagnostic> {
         let mut found = Vec::new();
+        let mut by_store: HashMap<&str, Vec<(String, &Stage)>> = HashMap::new();
+        for (at, _, upload) in self.of_kind("upload") {
+            if let Some(store) = upload.with.get("store").and_then(Json::as_str) {
+                by_store.entry(store).or_default().push((at, upload));
+            }
+        }
         for (name, store) in self.pipeline.stores.iter().filter(|(_, store)| store.uses == "dir") {
             let at = format!("/stores/{name}/with/path");
             let Some(path) = store.with.get("path").and_then(|path| self.path(&at, path)) else { continue };
-            let uploads =
-                self.of_kind("upload").filter(|(.., upload)| upload.with.get("store") == Some(&name.as_str().into()));
+            let uploads = by_store.get(name.as_str()).into_iter().flatten();
             let mut sources =
-                uploads.filter_map(|(at, _, upload)| self.archive_of(at, upload)).flat_map(|(at, archive)| {
+                uploads.filter_map(|(at, upload)| self.archive_of(at.clone(), upload)).flat_map(|(at, archive)| {
                     let stays = archive.with.get("one-file-system") == Some(&Json::Bool(true));
                     let sources = archive.with["sources"].as_array().into_iter().flatten();
                     sources.filter_map(move |source| {
@@ -218,7 +234,8 @@ impl<'a> Reader<'a> {
         // A pipeline has no cycles.
         while stage.uses.as_deref() != Some("archive") {
             let source = artifact_source(stage.with.get("artifact")?.as_str()?)?;
-            (at, _, stage) = self.stages().find(|(_, name, _)| *name == source)?;
+            let &(section, next) = self.by_name.get(source.as_str())?;
+            (at, stage) = (pointer(section, &source), next);
         }
         Some((at, stage))
     }
@@ -252,4 +269,24 @@ impl<'a> Reader<'a> {
                 .help(format!("add `{entry}` to `notify`")),
         )
     }
+}
+
+/// What the `verify` stages of a file read.
+#[derive(Default)]
+struct Proofs<'a> {
+    mentions: Mentions<'a>,
+    /// Store and key of those that are written out.
+    objects: HashSet<(&'a Json, &'a Json)>,
+}
+
+impl Proofs<'_> {
+    /// Whether the object of an upload is read: by expression, or by the same store and key.
+    fn cover(&self, name: &str, upload: &Stage) -> bool {
+        let object = upload.with.get("store").zip(upload.with.get("key"));
+        self.mentions.read(&["needs", name, "outputs", "object"]) || object.is_some_and(|it| self.objects.contains(&it))
+    }
+}
+
+fn pointer(section: &str, name: &str) -> String {
+    format!("/{section}/{}", escape(name))
 }

@@ -152,7 +152,7 @@ pub(super) fn open_source(document: &Document, name: &str, declared: &SecretSour
     };
     let kind = PlaceKind::find(vault::SOURCES, &declared.from).ok_or_else(unfit)?;
     let settings = Json::Object(declared.settings.clone());
-    let settings = resolve(&settings, &(kind.schema)(), &Values::default(), document, &format!("/secrets/{name}"))
+    let settings = resolve(&settings, (kind.schema)(), &Values::default(), document, &format!("/secrets/{name}"))
         .map_err(|_| unfit())?;
     (kind.build)(settings).map_err(|_| unfit())
 }
@@ -205,7 +205,7 @@ fn open<T: ?Sized>(
         || Diagnostic::usage("TL0606", format!("the settings of `{name}` do not fit")).at(document.at_value(&pointer));
     let kind = PlaceKind::find(kinds, &place.uses).ok_or_else(unfit)?;
     let settings = Json::Object(place.with.clone());
-    let settings = resolve(&settings, &(kind.schema)(), &contexts.values(1), document, &pointer)
+    let settings = resolve(&settings, (kind.schema)(), &contexts.values(1), document, &pointer)
         .map_err(|failure| unresolved(document, &pointer, failure))?;
     (kind.build)(settings).map_err(|error| unfit().cause(&error))
 }

@@ -137,7 +137,7 @@ impl PipelineWork {
         };
         let with = Json::Object(planned.stage.with.clone());
         let at = format!("{}/with", pointer(planned));
-        let with = resolve(&with, &(kind.schema)(), &values, &self.loaded.document, &at)
+        let with = resolve(&with, (kind.schema)(), &values, &self.loaded.document, &at)
             .map_err(|failure| self.unresolved(planned, "with", failure))?;
         Ok(Ready::Kind(kind, with))
     }

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::Context;
 use crate::diagnostic::{Diagnostic, Result};
-use crate::value::schema_of;
+use crate::value::kept_schema_of;
 
 /// What a kind of stage does with data; decides which stages the engine may join into one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub trait Stage: DeserializeOwned + JsonSchema + Send + 'static {
     /// What it does with data.
     const FLOW: Flow;
     /// What others may use of it.
-    type Outputs: Serialize + JsonSchema;
+    type Outputs: Serialize + JsonSchema + 'static;
 
     /// Does it. Blocks; asks `context.cancel` often.
     fn run(self, context: &Context) -> Result<Self::Outputs>;
@@ -44,9 +44,9 @@ pub struct StageKind {
     /// What it does with data.
     pub flow: Flow,
     /// The JSON Schema of its `with`.
-    pub schema: fn() -> Json,
+    pub schema: fn() -> &'static Json,
     /// The JSON Schema of its outputs.
-    pub outputs: fn() -> Json,
+    pub outputs: fn() -> &'static Json,
     /// Runs it with a `with` whose expressions are resolved.
     pub run: fn(Json, &Context) -> Result<Json>,
 }
@@ -57,8 +57,8 @@ pub(super) const fn kind<S: Stage>() -> StageKind {
         name: S::NAME,
         about: S::ABOUT,
         flow: S::FLOW,
-        schema: schema_of::<S>,
-        outputs: schema_of::<S::Outputs>,
+        schema: kept_schema_of::<S>,
+        outputs: kept_schema_of::<S::Outputs>,
         run: |with, context| {
             let stage: S = serde_json::from_value(with).map_err(|error| {
                 let message = format!("the values of this `{}` do not fit", S::NAME);

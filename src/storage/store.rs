@@ -10,7 +10,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
 use super::{Dir, Error, S3};
-use crate::value::{Digest, Kind, ObjectKey, schema_of};
+use crate::value::{Digest, Kind, ObjectKey, kept_schema_of};
 
 /// Every kind of store.
 pub static KINDS: &[Kind<dyn Store>] = &[kind::<Dir>("dir"), kind::<S3>("s3")];
@@ -18,7 +18,7 @@ pub static KINDS: &[Kind<dyn Store>] = &[kind::<Dir>("dir"), kind::<S3>("s3")];
 const fn kind<K: Store + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Store> {
     Kind {
         name,
-        schema: schema_of::<K>,
+        schema: kept_schema_of::<K>,
         build: |settings| {
             let store = serde_json::from_value::<K>(settings)?;
             store.check().map_err(serde_json::Error::custom)?;

@@ -1,3 +1,7 @@
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{LazyLock, PoisonError, RwLock};
+
 use schemars::{Schema, generate::SchemaSettings};
 use serde_json::Value as Json;
 
@@ -8,7 +12,7 @@ pub struct Kind<T: ?Sized> {
     /// What a file calls it.
     pub name: &'static str,
     /// The JSON Schema of its settings.
-    pub schema: fn() -> Json,
+    pub schema: fn() -> &'static Json,
     /// Makes it from settings whose expressions are resolved.
     pub build: fn(Json) -> serde_json::Result<Box<T>>,
 }
@@ -27,4 +31,14 @@ pub fn schema_of<T: schemars::JsonSchema>() -> Json {
         .into_generator()
         .into_root_schema_for::<T>();
     schema.to_value()
+}
+
+/// The same, made once for each type and kept: a file may use one kind ten thousand times.
+pub fn kept_schema_of<T: schemars::JsonSchema + 'static>() -> &'static Json {
+    static KEPT: LazyLock<RwLock<HashMap<TypeId, &'static Json>>> = LazyLock::new(RwLock::default);
+    let kept = KEPT.read().unwrap_or_else(PoisonError::into_inner).get(&TypeId::of::<T>()).copied();
+    kept.unwrap_or_else(|| {
+        let mut all = KEPT.write().unwrap_or_else(PoisonError::into_inner);
+        all.entry(TypeId::of::<T>()).or_insert_with(|| Box::leak(Box::new(schema_of::<T>())))
+    })
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::{Command, Env, Error, Sealed, SecretFile, SystemdCreds};
-use crate::value::{Kind, Secret, schema_of};
+use crate::value::{Kind, Secret, kept_schema_of};
 
 /// Every source of secrets.
 pub static SOURCES: &[Kind<dyn Source>] = &[
@@ -16,7 +16,7 @@ pub static SOURCES: &[Kind<dyn Source>] = &[
 ];
 
 const fn source<K: Source + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Source> {
-    Kind { name, schema: schema_of::<K>, build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)) }
+    Kind { name, schema: kept_schema_of::<K>, build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)) }
 }
 
 /// A setting that can be seen to be wrong without reading the secret.

@@ -9,6 +9,7 @@ mod age;
 mod architecture;
 mod archive;
 mod audit;
+mod bounds;
 mod channels;
 #[cfg(feature = "peers")]
 mod checkers;

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use timelocker::diagnostic::Diagnostic;
-use timelocker::pipeline::load;
-use timelocker::report::{Style, render_diagnostic};
+use timelocker::pipeline::{load, warnings};
+use timelocker::report::{Style, render_diagnostic, render_github, render_sarif};
+use timelocker::run::Finding;
 
 /// Files that cannot begin with a comment, or would mean something else if they did.
 const WITHOUT_COMMENT: &[(&str, &str)] = &[
@@ -125,33 +127,68 @@ pub fn pipelines_below(root: &Path, folder: &Path) -> Vec<PathBuf> {
 /// Codes of findings that are about no line.
 const WITHOUT_PLACE: &[&str] = &["TL0003"];
 
-/// Spoils right files, some bytes or words at a time, and reads what comes of it. `TL_MUTATIONS` says how many.
+/// Spoils right files, some bytes, words or parts of their structure at a time, and reads what comes of it: alone, or with
+/// another spoilt file that it extends. `TL_MUTATIONS` says how many.
 #[test]
 fn no_file_makes_it_panic_or_point_outside() {
-    let count = std::env::var("TL_MUTATIONS").map_or(20_000, |count| count.parse::<u64>().unwrap());
+    let count = std::env::var("TL_MUTATIONS").map_or(8_000, |count| count.parse::<u64>().unwrap());
     let seeds: Vec<Vec<u8>> = files_of("tests/right").iter().map(|path| fs::read(path).unwrap()).collect();
     let workers = std::thread::available_parallelism().unwrap().get() as u64;
-    println!("{count} mutations, numbered from 0; the number is the seed");
+    let (sound, pairs) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for worker in 0..workers {
-            let seeds = &seeds;
+            let (seeds, sound, pairs) = (&seeds, &sound, &pairs);
             scope.spawn(move || {
                 let folder = tempfile::tempdir().unwrap();
-                let path = folder.path().join("mutated.yaml");
+                let (path, base_path) = (folder.path().join("mutated.yaml"), folder.path().join("base.yaml"));
                 for number in (worker..count).step_by(usize::try_from(workers).unwrap()) {
-                    let bytes = mutation(seeds, number);
-                    fs::write(&path, &bytes).unwrap();
-                    let found = std::panic::catch_unwind(|| load(&path))
-                        .unwrap_or_else(|_| panic!("mutation {number} panics:\n{}", String::from_utf8_lossy(&bytes)));
-                    for finding in found.err().unwrap_or_default() {
-                        let problem = misplaced(&finding, &bytes);
-                        assert!(problem.is_none(), "mutation {number}: {problem:?} in {finding:#?}");
-                        render_diagnostic(&finding, Style::default());
+                    let mut random = fastrand::Rng::with_seed(number);
+                    let (mut bytes, base) = (mutation(seeds, &mut random), mutation(seeds, &mut random));
+                    if random.u8(..4) == 0 {
+                        bytes = [b"extends: base.yaml\n", bytes.as_slice()].concat();
+                        pairs.fetch_add(1, Ordering::Relaxed);
                     }
+                    fs::write(&path, &bytes).unwrap();
+                    fs::write(&base_path, &base).unwrap();
+                    let found = std::panic::catch_unwind(|| all_findings(&path)).unwrap_or_else(|_| {
+                        let (own, base) = (String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&base));
+                        panic!("mutation {number} panics:\n{own}\nwith the base\n{base}")
+                    });
+                    sound.fetch_add(u64::from(found.is_empty()), Ordering::Relaxed);
+                    for finding in &found {
+                        let in_base = finding.place.as_ref().is_some_and(|place| place.file.ends_with("base.yaml"));
+                        let problem = misplaced(finding, if in_base { &base } else { &bytes });
+                        assert!(problem.is_none(), "mutation {number}: {problem:?} in {finding:#?}");
+                    }
+                    rendered(found);
                 }
             });
         }
     });
+    let (sound, pairs) = (sound.into_inner(), pairs.into_inner());
+    println!("{count} mutations, numbered from 0, the number is the seed; {pairs} extend another; {sound} are fine");
+    assert!(count < 1_000 || sound > count / 1_000 && pairs > count / 8, "{sound} fine, {pairs} pairs");
+}
+
+/// What is wrong with a file, or what a sound one hardly means.
+fn all_findings(path: &Path) -> Vec<Diagnostic> {
+    match load(path) {
+        Ok((document, pipeline)) => warnings(&document, &pipeline, &|_| None),
+        Err(found) => found,
+    }
+}
+
+/// Every way in which findings are shown.
+fn rendered(found: Vec<Diagnostic>) {
+    let wrap = |problem| Finding { file: Some("mutated.yaml".to_owned()), problem };
+    let findings: Vec<Finding> = found.into_iter().map(wrap).collect();
+    for finding in &findings {
+        assert!(render_diagnostic(&finding.problem, Style::default()).contains(finding.problem.code));
+        serde_json::to_string(finding).unwrap();
+    }
+    let lines = render_github(&findings).lines().count();
+    assert!(lines >= findings.len(), "{lines} lines for {} findings", findings.len());
+    assert_eq!(render_sarif(&findings)["runs"][0]["results"].as_array().map(Vec::len), Some(findings.len()));
 }
 
 /// What is wrong with the place of a finding.
@@ -177,7 +214,7 @@ fn misplaced(finding: &Diagnostic, bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// One of the right files, spoilt.
-fn mutation(seeds: &[Vec<u8>], number: u64) -> Vec<u8> {
+fn mutation(seeds: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
     const WORDS: &[&str] = &[
         "${{",
         "}}",
@@ -225,9 +262,12 @@ fn mutation(seeds: &[Vec<u8>], number: u64) -> Vec<u8> {
         "? ",
         "e\u{301}",
     ];
-    let mut random = fastrand::Rng::with_seed(number);
     let mut bytes = seeds[random.usize(..seeds.len())].clone();
     for _ in 0..random.usize(1..=4) {
+        if random.bool() {
+            bytes = restructured(&bytes, random);
+            continue;
+        }
         let at = random.usize(..=bytes.len());
         let end = (at + random.usize(0..8)).min(bytes.len());
         match random.u8(..8) {
@@ -252,4 +292,70 @@ fn mutation(seeds: &[Vec<u8>], number: u64) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// A text with one part of its structure moved, copied, removed, indented otherwise or replaced by another part.
+fn restructured(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(bytes) else { return bytes.to_vec() };
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    let at = random.usize(..lines.len());
+    let part = subtree(&lines, at);
+    match random.u8(..7) {
+        0 => drop(lines.drain(part)),
+        1 => {
+            let copy = lines[part.clone()].to_vec();
+            drop(lines.splice(part.end..part.end, copy));
+        }
+        2 => {
+            let moved: Vec<String> = lines.drain(part).collect();
+            let to = random.usize(..=lines.len());
+            drop(lines.splice(to..to, moved));
+        }
+        3 => {
+            let other = subtree(&lines, random.usize(..lines.len()));
+            let (first, second) = if part.start < other.start { (part, other) } else { (other, part) };
+            if first.end <= second.start {
+                let (a, b) = (lines[first.clone()].to_vec(), lines[second.clone()].to_vec());
+                drop(lines.splice(second, a));
+                drop(lines.splice(first, b));
+            }
+        }
+        4 => {
+            let (deeper, by) = (random.bool(), random.usize(1..=4));
+            for line in &mut lines[part] {
+                let blanks = line.len() - line.trim_start_matches(' ').len();
+                *line = if deeper { " ".repeat(by) + line } else { line[by.min(blanks)..].to_owned() };
+            }
+        }
+        5 => {
+            // The value of another key.
+            let value = lines[random.usize(..lines.len())].split_once(": ").map(|(_, value)| value.to_owned());
+            if let (Some(value), Some((key, _))) = (value, lines[at].split_once(": ")) {
+                lines[at] = format!("{key}: {value}");
+            }
+        }
+        _ => {
+            // An expression of the file inside, before or instead of a value.
+            let inner = |rest: &str| rest.split_once("}}").map(|(inner, _)| inner.to_owned());
+            let expressions: Vec<String> = text.split("${{").skip(1).filter_map(inner).collect();
+            if let (Some(inner), Some((key, value))) = (random.choice(&expressions), lines[at].split_once(": ")) {
+                lines[at] = match random.u8(..3) {
+                    0 => format!("{key}: \"${{{{{inner}}}}}\"\n"),
+                    1 => format!("{key}: ${{{{{inner}}}}}{value}"),
+                    _ => lines[at].replacen("${{", &format!("${{{{{inner} + "), 1),
+                };
+            }
+        }
+    }
+    lines.concat().into_bytes()
+}
+
+/// A line, and those behind it that are indented deeper.
+fn subtree(lines: &[String], at: usize) -> std::ops::Range<usize> {
+    let depth = |line: &String| line.len() - line.trim_start_matches(' ').len();
+    let below = lines[at + 1..].iter().take_while(|line| depth(line) > depth(&lines[at])).count();
+    at..at + 1 + below
 }

@@ -40,19 +40,19 @@ pub(super) fn contract(loaded: &Loaded) -> Result<Json> {
     contract.insert(
         "secrets".to_owned(),
         places(loaded, "secrets", &steady, |place| {
-            Kind::find(vault::SOURCES, place["from"].as_str()?).map(|kind| (kind.schema)())
+            Kind::find(vault::SOURCES, place["from"].as_str()?).map(|kind| (kind.schema)().clone())
         }),
     );
     contract.insert(
         "stores".to_owned(),
         places(loaded, "stores", &all, |place| {
-            Kind::find(storage::KINDS, place["uses"].as_str()?).map(|kind| in_with((kind.schema)()))
+            Kind::find(storage::KINDS, place["uses"].as_str()?).map(|kind| in_with((kind.schema)().clone()))
         }),
     );
     contract.insert(
         "channels".to_owned(),
         places(loaded, "channels", &steady, |place| {
-            Kind::find(channels::KINDS, place["uses"].as_str()?).map(|kind| in_with((kind.schema)()))
+            Kind::find(channels::KINDS, place["uses"].as_str()?).map(|kind| in_with((kind.schema)().clone()))
         }),
     );
     let plan = Plan::new(&loaded.pipeline);
@@ -87,7 +87,8 @@ fn places(loaded: &Loaded, section: &str, values: &Values, schema: impl Fn(&Json
 
 fn stage(loaded: &Loaded, planned: &Planned, steady: &Values, all: &Values) -> Result<Json> {
     let at = pointer(planned);
-    let schema = planned.stage.uses.as_deref().and_then(stages::find).map_or(Json::Null, |kind| (kind.schema)());
+    let schema =
+        planned.stage.uses.as_deref().and_then(stages::find).map_or(Json::Null, |kind| (kind.schema)().clone());
     let mut contract = Map::new();
     for (key, value) in loaded.document.value().pointer(&at).and_then(Json::as_object).into_iter().flatten() {
         let at = format!("{at}/{key}");

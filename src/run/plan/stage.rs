@@ -35,7 +35,7 @@ pub(super) fn report(
         skipped.insert(number, reason.clone());
     }
     let filler = Filler { document: &loaded.document, values: &values, secrets: Secrets::Hidden };
-    let schema = kind.map_or(Json::Null, |kind| (kind.schema)());
+    let schema = kind.map_or(Json::Null, |kind| (kind.schema)().clone());
     let with = filler.fill(&settings(planned), &schema, &format!("{}/with", pointer(planned)));
     let writes = match kind.filter(|kind| kind.name == "upload") {
         Some(_) => writes(loaded, planned, &values, expanded.as_ref(), &schema),
