@@ -2,6 +2,7 @@ use serde_json::Value as Json;
 
 use super::{Style, plain, plain_lines};
 use crate::run::{Instances, PlanReport, StageReport};
+use crate::value::human_bytes;
 
 /// A plan as people read it.
 pub fn render_plan(plan: &PlanReport, style: Style) -> String {
@@ -60,6 +61,19 @@ fn details(stage: &StageReport) -> Vec<String> {
     lines.extend(stage.instances.as_ref().map(instances));
     lines.extend(rules(stage));
     lines.extend(stage.with.iter().map(|(key, value)| format!("{key}: {}", short(value))));
+    if let Some(found) = &stage.reads {
+        let least = if found.cut_short { "at least " } else { "" };
+        let files = if found.files == 1 { "1 file".to_owned() } else { format!("{} files", found.files) };
+        lines.push(format!("reads {least}{files}, {}", human_bytes(found.bytes as f64)));
+        if found.cut_short {
+            lines.push("the count was cut short: there is more than a few seconds can count".to_owned());
+        }
+        if found.unreadable > 0 {
+            lines.push(format!("{} of its entries cannot be read", found.unreadable));
+        }
+        let missing = found.missing.iter().map(|path| plain(&path.to_string_lossy()));
+        lines.extend(missing.map(|path| format!("the source `{path}` is missing: this stage would fail")));
+    }
     for write in &stage.writes {
         let instance = write.instance.as_ref().map(|instance| format!(" ({})", plain(instance))).unwrap_or_default();
         let overwrite = match &write.overwrite {

@@ -320,3 +320,34 @@ fn a_stream_is_a_group_of_its_graph() {
         assert!(tl.ok(&["graph", "p.yaml", "--format", format]).stdout.contains("collect"), "{format}");
     }
 }
+
+#[test]
+fn what_an_archive_would_read_is_counted() {
+    let tl = Tl::new();
+    tl.write("data/a", "12345").write("data/sub/b", "678").write("data/c.tmp", "no").write("data/skip/d", "no");
+    fs::hard_link(tl.file("data/a"), tl.file("data/sub/same")).unwrap();
+    symlink("a", tl.file("data/link")).unwrap();
+    let with = "sources: [data, data/sub], exclude: ['*.tmp', skip/]";
+    tl.pipeline(&format!("stages:\n  collect: {{ uses: archive, with: {{ {with} }} }}\n"));
+    let reads = || {
+        let plan: Json = serde_json::from_str(&tl.ok(&["plan", "p.yaml", "--json"]).stdout).unwrap();
+        plan["steps"][0][0]["reads"].clone()
+    };
+    // Four names, two files of bytes, as the archive counts them too.
+    let expected = json!({ "files": 4, "bytes": 8, "unreadable": 0, "missing": [], "cut_short": false });
+    assert_eq!(reads(), expected);
+    let (code, told) = tl.events(&[]);
+    let ended = told.iter().find(|event| event["event"] == "stage-ended").unwrap();
+    assert_eq!((code, &ended["outputs"]["files"], &ended["outputs"]["bytes"]), (0, &json!(4), &json!(8)));
+    tl.ok(&["plan", "p.yaml", "--out", "plan.json"]);
+    // Live data moved on: another count, the same plan.
+    tl.write("data/more", "1");
+    assert_eq!(reads()["files"], 5);
+    tl.ok(&["run", "plan.json"]);
+    tl.pipeline("stages:\n  collect: { uses: archive, with: { sources: [data, gone] } }\n");
+    let shown = tl.ok(&["plan", "p.yaml"]).stdout;
+    assert!(shown.contains("the source `gone` is missing: this stage would fail"), "{shown}");
+    tl.pipeline("stages:\n  collect: { uses: archive, with: { sources: [data/../data] } }\n");
+    let refused = tl.run(&["plan", "p.yaml"]);
+    assert!(refused.code != 0 && refused.stderr.contains("TL0611"), "{refused:?}");
+}

@@ -8,6 +8,7 @@ use super::stage;
 use crate::diagnostic::Result;
 use crate::graph::Plan;
 use crate::pipeline::{IfBusy, OnWarning, Policy, Retry};
+use crate::stages::archive::Survey;
 use crate::value::Duration;
 
 /// What a run would do.
@@ -90,6 +91,8 @@ pub struct StageReport {
     pub with: Map<String, Json>,
     /// What of them is not known yet.
     pub unknown: Vec<Unknown>,
+    /// What an `archive` would read now, where its settings are known.
+    pub reads: Option<Survey>,
     /// The objects that it would write.
     pub writes: Vec<Write>,
 }
@@ -131,7 +134,8 @@ pub struct Write {
     pub lock: Option<String>,
 }
 
-/// Plans a loaded pipeline. Reads no secret and opens no store. Fails where a matrix that is known has no instances to run.
+/// Plans a loaded pipeline. Reads no secret and opens no store. Fails for what would fail in any run: a matrix that is too
+/// large, or sources that no archive takes.
 pub fn plan(loaded: &Loaded) -> Result<PlanReport> {
     let plan = Plan::new(&loaded.pipeline);
     let pipeline = &loaded.pipeline;

@@ -15,6 +15,7 @@ use crate::expression::{Expression, Values, evaluate};
 use crate::graph::{Plan, Planned};
 use crate::pipeline::{Filled, Filler, Run, Secrets};
 use crate::stages;
+use crate::stages::archive::{Archive, Survey};
 use crate::storage;
 use crate::value::Kind;
 
@@ -41,6 +42,8 @@ pub(super) fn report(
         Some(_) => writes(loaded, planned, &values, expanded.as_ref(), &schema),
         None => Vec::new(),
     };
+    let is_read = kind.is_some_and(|kind| kind.name == "archive") && with.unknown.is_empty() && reason.is_none();
+    let reads = if is_read { reads(loaded, with.value.clone())? } else { None };
     let stream: Vec<String> =
         plan.units[planned.unit].stages.iter().map(|&stage| plan.stages[stage].name.clone()).collect();
     let policy = plan.policy(planned.unit);
@@ -60,6 +63,7 @@ pub(super) fn report(
         continue_on_error: planned.stage.continue_on_error,
         unknown: unknown(&with.unknown),
         with: with.value.as_object().cloned().unwrap_or_default(),
+        reads,
         writes,
     })
 }
@@ -121,6 +125,12 @@ fn unknown(expressions: &[Expression]) -> Vec<Unknown> {
         }
     }
     all
+}
+
+/// What an archive would read. Settings that came out of no fitting type are what the run says.
+fn reads(loaded: &Loaded, with: Json) -> Result<Option<Survey>> {
+    let archive = serde_json::from_value::<Archive>(with).ok();
+    archive.map(|archive| archive.survey(loaded.document.folder())).transpose()
 }
 
 /// The objects that an upload would write: one, or one for each instance that is known.

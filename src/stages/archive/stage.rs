@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exclude::{Candidate, Excludes};
-use super::{Error, Observer, Options, Summary};
+use super::survey::survey;
+use super::{Error, Observer, Options, Summary, Survey};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::stages::artifact::{ArtifactRef, ArtifactWriter};
 use crate::stages::{Context, Flow, Stage};
@@ -60,6 +61,19 @@ pub struct Outputs {
 
 fn default_level() -> i32 {
     zstd::DEFAULT_COMPRESSION_LEVEL
+}
+
+impl Archive {
+    /// Counts what it would read, for some seconds at most. Fails where the stage would refuse its settings.
+    pub fn survey(self, base: &Path) -> Result<Survey> {
+        let options = Options {
+            sources: self.sources,
+            base: base.to_owned(),
+            exclude: self.exclude,
+            one_file_system: self.one_file_system,
+        };
+        survey(&options).map_err(failed)
+    }
 }
 
 impl Stage for Archive {

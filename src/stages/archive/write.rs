@@ -314,7 +314,7 @@ const FILE: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// A path in the archive as patterns and sources spell it: without `.`.
-fn inside(path: &[u8]) -> &Path {
+pub(super) fn inside(path: &[u8]) -> &Path {
     let path = if path == b"." { b"" } else { path.strip_prefix(b"./").unwrap_or(path) };
     Path::new(OsStr::from_bytes(path))
 }
