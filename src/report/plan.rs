@@ -44,6 +44,10 @@ fn head(plan: &PlanReport) -> Vec<String> {
         let wait = shared.wait.map(|wait| format!(", at most {wait}")).unwrap_or_default();
         lines.push(format!("one run of the group {group} at a time; if it is busy: {}{wait}", shared.if_busy));
     }
+    for due in &plan.schedule {
+        let next = due.next.as_ref().map(|next| format!(", next {}", next.replacen('T', " ", 1))).unwrap_or_default();
+        lines.push(format!("due {} (`{}`){next}; nothing starts it yet", due.words, due.schedule));
+    }
     lines.extend(plan.success_every.map(|every| format!("a success is due every {every}")));
     lines.extend(plan.policy.iter().map(|rule| format!("policy {}", plain(rule))));
     lines

@@ -29,7 +29,8 @@ pub use doctor::{Examined, doctor};
 pub use execute::{Options, execute};
 pub use messages::{Flushed, Preview, Tested, Tried, flush, list, preview, test};
 pub use plan::{
-    Difference, Group, Instances, Kept, PlanReport, StageReport, Told, Unknown, Write, is_plan, keep, open_plan, plan,
+    Difference, Due, Group, Instances, Kept, PlanReport, StageReport, Told, Unknown, Write, is_plan, keep, open_plan,
+    plan,
 };
 pub use prepare::{Loaded, SHORT_SECRET, SHORTEST_SECRET, check, load, runnable, settle};
 pub use recorder::audit_error;

@@ -11,4 +11,4 @@ mod stage;
 
 pub use compare::Difference;
 pub use file::{Kept, is_plan, keep, open_plan};
-pub use report::{Group, Instances, PlanReport, StageReport, Told, Unknown, Write, plan};
+pub use report::{Due, Group, Instances, PlanReport, StageReport, Told, Unknown, Write, plan};

@@ -9,7 +9,7 @@ use crate::diagnostic::Result;
 use crate::graph::Plan;
 use crate::pipeline::{IfBusy, OnWarning, Policy, Retry};
 use crate::stages::archive::Survey;
-use crate::value::Duration;
+use crate::value::{Duration, Schedule};
 
 /// What a run would do.
 #[derive(Clone, Debug, Serialize)]
@@ -28,6 +28,8 @@ pub struct PlanReport {
     pub timeout: Option<Duration>,
     /// With which runs it shares something.
     pub concurrency: Option<Group>,
+    /// When it is to run.
+    pub schedule: Vec<Due>,
     /// How often a success is due.
     pub success_every: Option<Duration>,
     /// What the file must hold to.
@@ -47,6 +49,17 @@ pub struct Group {
     pub if_busy: &'static str,
     /// How long to wait at most.
     pub wait: Option<Duration>,
+}
+
+/// A time at which a pipeline is to run. Nothing is started by it yet.
+#[derive(Clone, Debug, Serialize)]
+pub struct Due {
+    /// The one spelling of all equal schedules.
+    pub schedule: String,
+    /// The same in words.
+    pub words: String,
+    /// When it comes next, as RFC 3339 with the time zone in brackets.
+    pub next: Option<String>,
 }
 
 /// Who is told of what.
@@ -161,6 +174,7 @@ pub fn plan(loaded: &Loaded) -> Result<PlanReport> {
             },
             wait: shared.wait,
         }),
+        schedule: pipeline.schedule.iter().map(due).collect(),
         success_every: pipeline.expect.as_ref().map(|expect| expect.success_every),
         policy: policy(&pipeline.policy),
         steps,
@@ -190,4 +204,9 @@ fn told(loaded: &Loaded) -> Vec<Told> {
         to: rule.to.iter().map(named).collect(),
     });
     rules.collect()
+}
+
+fn due(schedule: &Schedule) -> Due {
+    let next = schedule.next(&jiff::Zoned::now()).map(|next| next.to_string());
+    Due { schedule: schedule.normal(), words: schedule.words(), next }
 }
