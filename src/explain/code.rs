@@ -216,6 +216,7 @@ const TEXTS: &[&str] = &[
     include_str!("codes/TL0672.md"),
     include_str!("codes/TL0673.md"),
     include_str!("codes/TL0674.md"),
+    include_str!("codes/TL0675.md"),
     include_str!("codes/TL0701.md"),
     include_str!("codes/TL0702.md"),
     include_str!("codes/TL0703.md"),

@@ -1,5 +1,7 @@
 //! The combinations of a matrix.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value as Json};
 
 /// Every combination of the values of the lists, in the order of the file, the last list turning fastest; without those
@@ -40,7 +42,7 @@ pub fn combinations(
         }
     }
     let added = include.iter().flat_map(Map::keys);
-    let names: Vec<&String> = lists.iter().map(|(name, _)| name).chain(added).collect();
+    let names: BTreeSet<&String> = lists.iter().map(|(name, _)| name).chain(added).collect();
     for whole in &mut all {
         for name in &names {
             whole.entry(name.as_str()).or_insert(Json::Null);

@@ -35,6 +35,10 @@ impl Document {
             let found = Diagnostic::usage("TL0012", format!("more than {LONGEST_CHAIN} files extend each other"));
             return Err(vec![found.at(at).help("join some of them")]);
         }
+        // Not a pipe or a device: nobody may be there to end it.
+        if path.metadata().is_ok_and(|about| !about.is_file()) {
+            return Err(vec![Diagnostic::usage("TL0001", format!("`{name}` is no regular file")).at(at)]);
+        }
         let source = Source::read(&path, name).map_err(|found| match found.place {
             Some(_) => vec![found],
             None => vec![found.at(at)],
@@ -58,6 +62,13 @@ impl Document {
             if !theirs.is_null() && theirs != own {
                 let message = format!("`{key}` of `policy` stands in `{}`, and cannot be changed here", base.name());
                 let at = self.at_key(&format!("/policy/{}", escape(key)));
+                found.push(Diagnostic::usage("TL0407", message).at(at).help("remove it, or change it there"));
+            }
+        }
+        for name in base.value["policy"]["allow-stores"].as_array().into_iter().flatten().filter_map(Json::as_str) {
+            if base.value["stores"].get(name).is_some() && self.value["stores"].get(name).is_some() {
+                let message = format!("the store `{name}` is allowed by `{}`, and cannot be changed here", base.name());
+                let at = self.at_key(&format!("/stores/{}", escape(name)));
                 found.push(Diagnostic::usage("TL0407", message).at(at).help("remove it, or change it there"));
             }
         }

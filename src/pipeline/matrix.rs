@@ -140,12 +140,13 @@ impl Checker<'_> {
         }
         self.excluded_values(&pointer, stage);
         let lengths = axes(stage).filter_map(|(_, values)| values.as_array()).map(|items| items.len().max(1));
-        let count = lengths.fold(1_usize, usize::saturating_mul);
+        let of_lists = lengths.fold(1_usize, usize::saturating_mul);
+        let count = of_lists.max(combinations(stage, INCLUDE).count());
         if count > MOST_INSTANCES {
             let message = format!("this matrix has {count} instances; at most {MOST_INSTANCES} are allowed");
             let found = Diagnostic::usage("TL0410", message).at(self.document.at_key(&pointer));
             self.find(found.help("let one stage do several of these things"));
-        } else if count > 1 {
+        } else if of_lists > 1 {
             self.one_object_of_many(stage_at, stage);
         }
     }

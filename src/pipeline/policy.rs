@@ -10,7 +10,7 @@ use super::matrix::choices;
 use super::resolve::{artifact_source, expressions_in};
 use super::scope::entries;
 use crate::diagnostic::Diagnostic;
-use crate::expression::Template;
+use crate::expression::{Part, Template};
 use crate::stages;
 
 /// The stages of both parts: section, name, stage.
@@ -64,22 +64,13 @@ impl Checker<'_> {
     }
 
     fn require_verify(&mut self) {
-        let mut verified = BTreeSet::new();
-        for (_, _, stage) in all_stages(self.file).filter(|(_, _, stage)| stage["uses"] == "verify") {
-            for value in [&stage["with"]["object"], &stage["strategy"]["matrix"]] {
-                for path in expressions_in(value).iter().flat_map(crate::expression::Expression::paths) {
-                    if let [needs, stage, outputs, object, ..] = path.as_slice()
-                        && needs == "needs"
-                        && outputs == "outputs"
-                        && object == "object"
-                    {
-                        verified.insert(stage.clone());
-                    }
-                }
-            }
-        }
+        let verifies = all_stages(self.file).filter(|(_, _, stage)| {
+            // One that may be left out, or may fail unnoticed, proves nothing.
+            stage["uses"] == "verify" && stage.get("if").is_none() && stage.get("continue-on-error").is_none()
+        });
+        let proven: BTreeSet<String> = verifies.filter_map(|(_, _, stage)| verified_by(stage)).collect();
         for (section, name, _) in all_stages(self.file).filter(|(_, _, stage)| stage["uses"] == "upload") {
-            if !verified.contains(name) {
+            if !proven.contains(name) {
                 let message = format!("no `verify` reads what `{name}` delivers");
                 let help =
                     format!("add a stage that uses `verify` with `object: ${{{{ needs.{name}.outputs.object }}}}`");
@@ -103,6 +94,11 @@ impl Checker<'_> {
                 Json::Array(argv) => self.allowed_program(&pointer, argv, allowed, &help),
                 _ => {}
             }
+            if stage.get("run").is_some() && stage["env"].get("PATH").is_some() {
+                let pointer = format!("/{section}/{}/env/PATH", escape(name));
+                let message = "`PATH` decides which program a name means".to_owned();
+                self.violated("allow-run", &pointer, message, "leave it out, and name the program with its whole path");
+            }
         }
         for (section, kind, with) in [("channels", "uses", "/with"), ("secrets", "from", "")] {
             for (name, _) in entries(self.file, section).filter(|(_, place)| place[kind] == "command") {
@@ -117,10 +113,16 @@ impl Checker<'_> {
     fn allowed_program(&mut self, pointer: &str, argv: &[Json], allowed: &[&str], help: &str) {
         if let Some(program) = argv.first().and_then(Json::as_str)
             && !Template::is_in(program)
-            && !allowed.contains(&program)
         {
-            let message = format!("`{}` is not among the programs that may be run", program.escape_debug());
-            self.violated("allow-run", &format!("{pointer}/0"), message, help);
+            let at = format!("{pointer}/0");
+            // It is looked for in the folder of the pipeline, and that of whoever allowed it may be another one.
+            if program.contains('/') && !program.starts_with('/') {
+                let message = format!("`{}` means another program in each folder", program.escape_debug());
+                self.violated("allow-run", &at, message, "name a program of PATH, or write its whole path");
+            } else if !allowed.contains(&program) {
+                let message = format!("`{}` is not among the programs that may be run", program.escape_debug());
+                self.violated("allow-run", &at, message, help);
+            }
         }
     }
 
@@ -149,6 +151,29 @@ impl Checker<'_> {
 
 fn texts(values: &[Json]) -> Vec<&str> {
     values.iter().filter_map(Json::as_str).collect()
+}
+
+/// The stage whose object a `verify` reads: it is passed on whole, or is each item of a list of the matrix that is.
+fn verified_by(stage: &Json) -> Option<String> {
+    let object = whole_path(stage["with"]["object"].as_str()?)?;
+    let path = match object.as_slice() {
+        [matrix, list] if matrix == "matrix" => whole_path(stage["strategy"]["matrix"][list].as_str()?)?,
+        _ => object,
+    };
+    match path.as_slice() {
+        [needs, stage, outputs, object] if needs == "needs" && outputs == "outputs" && object == "object" => {
+            Some(stage.clone())
+        }
+        _ => None,
+    }
+}
+
+/// The names of a text that is one expression of names and nothing else, such as `${{ needs.a.outputs.b }}`.
+fn whole_path(text: &str) -> Option<Vec<String>> {
+    let template = Template::parse(text).ok()?;
+    let [Part::Expression(expression)] = template.parts() else { return None };
+    let [path] = expression.paths().try_into().ok()?;
+    (expression.source() == path.join(".")).then_some(path)
 }
 
 /// The stages whose artifact a setting passes on, directly or through the matrix.

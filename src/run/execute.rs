@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
 
 use super::contexts::Contexts;
@@ -14,19 +14,20 @@ use super::group::{Turn, wait_for_turn};
 use super::keeper::Keeper;
 use super::message::{self, News};
 use super::notify;
+use super::on_record::{begin, object, sign_end};
 use super::prepare::{Loaded, open_channels, open_places, read_secrets};
 use super::recorder::{LogRecorder, audit_error};
 use super::versions;
 use super::work::PipelineWork;
 use crate::audit::{Log, Severity};
-use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::diagnostic::{Diagnostic, Kind};
 use crate::engine::Engine;
 use crate::event::{Event, Outcome, What};
 use crate::graph::Plan;
 use crate::pipeline::When;
-use crate::stages::{Cancel, Checkpoint, Ledger, Places, Recorder, Shared, Stop};
+use crate::stages::{Cancel, Ledger, Places, Recorder, Shared, Stop};
 use crate::state::{self, GroupLock, StateDir, WorkDir};
-use crate::value::{Masker, hex};
+use crate::value::Masker;
 
 /// How to run a pipeline.
 pub struct Options {
@@ -204,41 +205,6 @@ pub(super) fn state_error(error: &state::Error) -> Diagnostic {
     }
 }
 
-/// Puts the start on record and makes the work folder.
-fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) -> Result<WorkDir> {
-    use sha2::{Digest as _, Sha256};
-    let mut files =
-        loaded.document.files().map(|(file, text)| json!({ "file": file, "sha256": hex(&Sha256::digest(text)) }));
-    let own = files.next().unwrap_or_default();
-    let extends: Vec<Json> = files.collect();
-    // The log has no floats: canonical JSON writes them in a way that few programs agree on.
-    let plain = |value: &Json| if value.is_f64() { value.to_string().into() } else { value.clone() };
-    let inputs: Map<String, Json> = loaded.inputs.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
-    let data = json!({
-        "pipeline": loaded.pipeline.name,
-        "file": own["file"],
-        "file_sha256": own["sha256"],
-        "inputs": inputs,
-        "version": env!("CARGO_PKG_VERSION"),
-    });
-    let mut data = object(data);
-    if !extends.is_empty() {
-        data.insert("extends".to_owned(), extends.into());
-    }
-    if let Some(plan) = &options.plan {
-        data.insert("plan_sha256".to_owned(), plan.as_str().into());
-    }
-    recorder.record("run.started", Severity::Info, data)?;
-    options.state.create_work(run).map_err(|error| state_error(&error))
-}
-
-fn object(value: Json) -> Map<String, Json> {
-    match value {
-        Json::Object(map) => map,
-        _ => Map::new(),
-    }
-}
-
 /// The run could not start: says so on record, to the people who want to know, and with the exit code.
 fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
     let NotReady { errors, skipped, with } = not_ready;
@@ -355,16 +321,6 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
         group.into_iter().for_each(GroupLock::release);
         tell(teller, What::RunEnded { outcome, exit_code, seconds: began.elapsed().as_secs_f64(), error });
         exit_code
-    })
-}
-
-/// Puts the end on record and signs it. Where the signature fails, the record that says otherwise gets one beside it.
-fn sign_end(recorder: &LogRecorder, severity: Severity, data: Json) -> Result<Checkpoint> {
-    recorder.record("run.finished", severity, object(data))?;
-    recorder.checkpoint().inspect_err(|problem| {
-        let data = json!({ "error": problem.one_line() });
-        // The log has just failed: it may well fail again, and the exit code tells all the same.
-        let _unrecorded = recorder.record("run.unsigned", Severity::Error, object(data));
     })
 }
 

@@ -19,10 +19,15 @@ pub(super) fn expand(document: &Document, planned: &Planned, values: &Values) ->
     };
     let at = format!("{}/strategy/matrix", pointer(planned));
     let (lists, include, exclude) = lists(document, &strategy.matrix, &at, values)?;
+    // Each may be one of its own, and is compared with all others.
+    let too_many = include.len() > MOST_INSTANCES;
     let count = lists.iter().map(|(_, items)| items.len()).fold(include.len(), |a, b| a.saturating_mul(b.max(1)));
-    let all =
-        if count > MOST_INSTANCES * MOST_INSTANCES { Vec::new() } else { combinations(&lists, &include, &exclude) };
-    if all.len() > MOST_INSTANCES || count > MOST_INSTANCES * MOST_INSTANCES {
+    let all = if too_many || count > MOST_INSTANCES * MOST_INSTANCES {
+        Vec::new()
+    } else {
+        combinations(&lists, &include, &exclude)
+    };
+    if too_many || all.len() > MOST_INSTANCES || count > MOST_INSTANCES * MOST_INSTANCES {
         let message = format!("this matrix has more than {MOST_INSTANCES} instances");
         let help = "let one stage do several of these things";
         return Err(Diagnostic::failure("TL0410", message).at(document.at_key(&at)).help(help));

@@ -16,6 +16,7 @@ mod keeper;
 mod message;
 mod messages;
 mod notify;
+mod on_record;
 mod plan;
 mod prepare;
 mod recorder;

@@ -49,11 +49,13 @@ impl Surroundings {
 fn git(folder: &Path) -> Result<Json, Diagnostic> {
     let ask = |arguments: &[&str]| {
         let mut command = Command::new("git");
-        command.arg("-C").arg(folder).args(arguments).stdin(Stdio::null());
-        // Nothing of a hook's or another repository's surroundings may choose the repository.
-        for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
-            command.env_remove(variable);
-        }
+        // The repository may name programs that watch it, and the environment another repository or configuration.
+        command
+            .args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C"])
+            .arg(folder)
+            .args(arguments);
+        command.stdin(Stdio::null()).env_clear();
+        command.envs(["PATH", "HOME", "LANG", "TZ"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.output()
     };
     let refused = |cause: String| {
@@ -76,7 +78,7 @@ fn git(folder: &Path) -> Result<Json, Diagnostic> {
         "commit": String::from_utf8_lossy(&output.stdout).trim(),
         "branch": text(&["symbolic-ref", "--quiet", "--short", "HEAD"])?,
         "tag": text(&["describe", "--tags", "--exact-match"])?,
-        "dirty": text(&["status", "--porcelain"])?.is_none_or(|changed| !changed.is_empty()),
+        "dirty": text(&["status", "--porcelain", "--untracked-files=normal"])?.is_none_or(|changed| !changed.is_empty()),
     }))
 }
 

@@ -75,17 +75,27 @@ pub struct Expected {
 
 /// What was computed at the source of each object that this run delivered.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<HashMap<String, Expected>>);
+pub struct Ledger {
+    expected: Mutex<HashMap<String, Expected>>,
+    /// Which stage, or instance of one, delivers each object.
+    claims: Mutex<HashMap<String, String>>,
+}
 
 impl Ledger {
     /// Notes what an object must be.
     pub fn note(&self, uri: &str, expected: Expected) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uri.to_owned(), expected);
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(uri.to_owned(), expected);
+    }
+
+    /// Says who delivers an object: the first one that asked, as another one would take its place.
+    pub fn claim(&self, uri: &str, key: &str) -> String {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.entry(uri.to_owned()).or_insert_with(|| key.to_owned()).clone()
     }
 
     /// What an object must be.
     pub fn expected(&self, uri: &str) -> Option<Expected> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uri).cloned()
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).get(uri).cloned()
     }
 }
 

@@ -105,6 +105,11 @@ impl Stage for Upload {
         let store = context.store(&self.store)?;
         let key = parse_key(&self.key)?;
         let uri = store.uri(&key);
+        let first = context.shared.ledger.claim(&uri, &context.key);
+        if first != context.key {
+            let message = format!("`{first}` of this run delivers to `{uri}` already, and one would replace the other");
+            return Err(Diagnostic::failure("TL0675", message).help("give each its own `key`"));
+        }
         let lock = self.object_lock.as_ref().map(|lock| lock.lock(Timestamp::now())).transpose()?;
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
         let lock_until = lock.and_then(|lock| lock.retention).map(|(_, until)| until.to_string());

@@ -44,7 +44,8 @@ fn every_shipped_file_fits_the_published_schema() {
     // A file that extends another one, and what is only extended, are whole together.
     let is_whole = |file: &PathBuf| {
         let text = fs::read_to_string(root().join(file)).unwrap();
-        !file.starts_with("tests/right/bases") && !text.lines().any(|line| line.starts_with("extends:"))
+        !file.components().any(|part| part.as_os_str() == "bases")
+            && !text.lines().any(|line| line.starts_with("extends:"))
     };
     let files: Vec<PathBuf> = files.into_iter().filter(is_whole).collect();
     assert!(files.len() >= 70, "{files:?}");

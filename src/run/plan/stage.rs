@@ -174,7 +174,7 @@ fn uri(loaded: &Loaded, values: &Values, store: &str, key: &str) -> String {
         let kind = Kind::find(storage::KINDS, &place.uses)?;
         let filler = Filler { document: &loaded.document, values, secrets: Secrets::Hidden };
         let with = Json::Object(place.with.clone());
-        let Filled { value, .. } = filler.fill(&with, &(kind.schema)(), &format!("/stores/{store}/with"));
+        let Filled { value, .. } = filler.fill(&with, (kind.schema)(), &format!("/stores/{store}/with"));
         (kind.build)(value).ok()
     });
     match (built, key.parse()) {

@@ -1,0 +1,57 @@
+//! The start and the end of a run, on record.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::execute::{Options, state_error};
+use super::prepare::Loaded;
+use super::recorder::LogRecorder;
+use crate::audit::Severity;
+use crate::diagnostic::Result;
+use crate::stages::{Checkpoint, Recorder};
+use crate::state::WorkDir;
+use crate::value::hex;
+
+/// Puts the start on record and makes the work folder.
+pub(super) fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) -> Result<WorkDir> {
+    use sha2::{Digest as _, Sha256};
+    let mut files =
+        loaded.document.files().map(|(file, text)| json!({ "file": file, "sha256": hex(&Sha256::digest(text)) }));
+    let own = files.next().unwrap_or_default();
+    let extends: Vec<Json> = files.collect();
+    // The log has no floats: canonical JSON writes them in a way that few programs agree on.
+    let plain = |value: &Json| if value.is_f64() { value.to_string().into() } else { value.clone() };
+    let inputs: Map<String, Json> = loaded.inputs.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
+    let data = json!({
+        "pipeline": loaded.pipeline.name,
+        "file": own["file"],
+        "file_sha256": own["sha256"],
+        "inputs": inputs,
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    let mut data = object(data);
+    if !extends.is_empty() {
+        data.insert("extends".to_owned(), extends.into());
+    }
+    if let Some(plan) = &options.plan {
+        data.insert("plan_sha256".to_owned(), plan.as_str().into());
+    }
+    recorder.record("run.started", Severity::Info, data)?;
+    options.state.create_work(run).map_err(|error| state_error(&error))
+}
+
+pub(super) fn object(value: Json) -> Map<String, Json> {
+    match value {
+        Json::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// Puts the end on record and signs it. Where the signature fails, the record that says otherwise gets one beside it.
+pub(super) fn sign_end(recorder: &LogRecorder, severity: Severity, data: Json) -> Result<Checkpoint> {
+    recorder.record("run.finished", severity, object(data))?;
+    recorder.checkpoint().inspect_err(|problem| {
+        let data = json!({ "error": problem.one_line() });
+        // The log has just failed: it may well fail again, and the exit code tells all the same.
+        let _unrecorded = recorder.record("run.unsigned", Severity::Error, object(data));
+    })
+}
