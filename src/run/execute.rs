@@ -121,7 +121,7 @@ fn prepare(
     let audit = options.state.audit();
     let log = Log::open(&audit).map_err(|error| early(audit_error(&error)))?;
 
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline);
+    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| options.cancel.reason().is_some());
     let masker = secrets.masker;
     teller.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
     let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));

@@ -12,7 +12,7 @@ use crate::channels::{self, Channel};
 use crate::diagnostic::{Diagnostic, Kind, Result};
 use crate::expression::Values;
 use crate::pipeline::{self, Document, Failure, Outline, Pipeline, Place, SecretSource, resolve, resolve_inputs};
-use crate::stages::Places;
+use crate::stages::{Places, Stop};
 use crate::storage::{self, Store};
 use crate::value::{Kind as PlaceKind, Masker, Secret};
 use crate::vault;
@@ -110,12 +110,17 @@ impl Secrets {
 }
 
 /// Reads every secret that is there.
-pub(super) fn read_secrets(document: &Document, pipeline: &Pipeline) -> Secrets {
+pub(super) fn read_secrets(document: &Document, pipeline: &Pipeline, stopped: &dyn Fn() -> bool) -> Secrets {
     let mut secrets = Vec::new();
     let mut found = Vec::new();
     for (name, declared) in &pipeline.secrets {
-        match read_secret(document, name.as_str(), declared) {
+        match read_secret(document, name.as_str(), declared, stopped) {
             Ok(secret) => secrets.push((name.to_string(), secret)),
+            // Whoever stops a run is not told what it lacks.
+            Err(error) if error.kind == Kind::Cancelled => {
+                found = vec![error];
+                break;
+            }
             Err(error) => found.push(error),
         }
     }
@@ -123,15 +128,21 @@ pub(super) fn read_secrets(document: &Document, pipeline: &Pipeline) -> Secrets 
 }
 
 /// Reads one secret.
-pub(super) fn read_secret(document: &Document, name: &str, declared: &SecretSource) -> Result<Secret> {
+pub(super) fn read_secret(
+    document: &Document,
+    name: &str,
+    declared: &SecretSource,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Secret> {
     let source = open_source(document, name, declared)?;
     let at = document.at_key(&format!("/secrets/{name}"));
-    match source.read(document.folder()) {
+    match source.read(document.folder(), stopped) {
         Ok(secret) if secret.expose().len() < SHORTEST_SECRET => {
             let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
             Err(Diagnostic::new("TL0511", Kind::Key, message).at(at).help(SHORT_SECRET))
         }
         Ok(secret) => Ok(secret),
+        Err(vault::Error::Stopped { .. }) => Err(Stop::Cancelled.diagnostic()),
         Err(error) => {
             let word = if error.code() == "TL0510" { "is missing" } else { "cannot be had" };
             let message = format!("the secret `{name}` {word}");

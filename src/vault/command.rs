@@ -28,8 +28,8 @@ impl Source for Command {
         format!("what `{}` prints", self.run.first().map_or("", String::as_str))
     }
 
-    fn read(&self, folder: &Path) -> Result<Secret, Error> {
-        let printed = output_of(&self.run, folder, self.timeout.map_or(TIMEOUT, Duration::get))?;
+    fn read(&self, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<Secret, Error> {
+        let printed = output_of(&self.run, folder, self.timeout.map_or(TIMEOUT, Duration::get), stopped)?;
         text_of(&printed, self.place())
     }
 }

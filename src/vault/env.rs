@@ -21,7 +21,7 @@ impl Source for Env {
         format!("the environment variable `{}`", self.name)
     }
 
-    fn read(&self, _: &Path) -> Result<Secret, Error> {
+    fn read(&self, _: &Path, _: &dyn Fn() -> bool) -> Result<Secret, Error> {
         let place = self.place();
         match env::var(&self.name) {
             Ok(text) if text.is_empty() => Err(Error::Empty { place }),

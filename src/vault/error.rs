@@ -65,6 +65,12 @@ pub enum Error {
         /// How long it had.
         limit: Duration,
     },
+    /// It was not wanted any more.
+    #[error("`{program}` was killed")]
+    Stopped {
+        /// Its name.
+        program: String,
+    },
     /// It printed more than a secret has.
     #[error("`{program}` printed more than 64 KiB")]
     TooMuch {
@@ -94,6 +100,7 @@ impl Error {
         match self {
             Self::Missing { .. } | Self::NotText { .. } | Self::Empty { .. } | Self::Io { .. } => "TL0510",
             Self::Start { .. } | Self::Ended { .. } | Self::Late { .. } | Self::TooMuch { .. } => "TL0512",
+            Self::Stopped { .. } => "TL0601",
             Self::Damaged(_) => "TL0513",
             Self::WrongIdentity { .. } => "TL0514",
             Self::NoCredentials { .. } => "TL0515",
@@ -104,7 +111,11 @@ impl Error {
     /// What to do about it.
     pub fn help(&self) -> Option<&'static str> {
         match self {
-            Self::Missing { .. } | Self::NotText { .. } | Self::Empty { .. } | Self::Io { .. } => None,
+            Self::Missing { .. }
+            | Self::NotText { .. }
+            | Self::Empty { .. }
+            | Self::Io { .. }
+            | Self::Stopped { .. } => None,
             Self::Start { .. } => Some("is it installed, in PATH, and executable for the user that tl runs as?"),
             Self::Ended { .. } => Some("it gets PATH, HOME, TZ, LANG and TMPDIR of the environment, and no input"),
             Self::Late { .. } => Some("it must not wait for anybody; else give the secret a longer `timeout`"),

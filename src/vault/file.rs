@@ -38,7 +38,7 @@ impl Source for SecretFile {
         format!("the file `{}`", self.path.as_path().display())
     }
 
-    fn read(&self, _: &Path) -> Result<Secret, Error> {
+    fn read(&self, _: &Path, _: &dyn Fn() -> bool) -> Result<Secret, Error> {
         read_file(self.path.as_path(), self.place())
     }
 }

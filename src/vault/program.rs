@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
@@ -16,6 +16,8 @@ use super::Error;
 use super::file::LARGEST;
 use crate::value::INHERITED;
 
+/// How often it is asked whether to stop.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long the streams of an ended program are read on: one that left its group may hold them for ever.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How much of what it said of its failure is told on.
@@ -25,7 +27,13 @@ const LONGEST_LINE: usize = 200;
 type Bytes = Zeroizing<Vec<u8>>;
 
 /// Runs a program without a shell and without input, and returns what it printed. Nothing of its group is left behind.
-pub(super) fn output_of(argv: &[String], folder: &Path, limit: Duration) -> Result<Bytes, Error> {
+/// `stopped` is asked while it runs, and ends it.
+pub(super) fn output_of(
+    argv: &[String],
+    folder: &Path,
+    limit: Duration,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Bytes, Error> {
     let program = argv.first().cloned().unwrap_or_default();
     let failed = |source: io::Error| Error::Start { program: program.clone(), source };
     let mut child = Command::new(&program)
@@ -45,9 +53,14 @@ pub(super) fn output_of(argv: &[String], folder: &Path, limit: Duration) -> Resu
     let stdout = read_apart(stdout).map_err(failed)?;
     let stderr = read_apart(stderr).map_err(failed)?;
     let ended = wait_apart(child).map_err(failed)?;
-    let status = match ended.recv_timeout(limit) {
-        Ok(status) => status.map_err(failed)?,
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Err(Error::Late { program, limit }),
+    let begun = Instant::now();
+    let status = loop {
+        match ended.recv_timeout(LOOK.min(limit.saturating_sub(begun.elapsed()))) {
+            Ok(status) => break status.map_err(failed)?,
+            Err(_) if stopped() => return Err(Error::Stopped { program }),
+            Err(RecvTimeoutError::Timeout) if begun.elapsed() < limit => {}
+            Err(_) => return Err(Error::Late { program, limit }),
+        }
     };
     drop(group);
     let printed = stdout.recv_timeout(DRAIN).unwrap_or_default();

@@ -26,7 +26,7 @@ impl Source for Sealed {
         format!("its `value`, opened with `{}`", self.identity.as_path().display())
     }
 
-    fn read(&self, _: &Path) -> Result<Secret, Error> {
+    fn read(&self, _: &Path, _: &dyn Fn() -> bool) -> Result<Secret, Error> {
         let sealed = crypto::dearmor(&self.value).map_err(Error::Damaged)?;
         let identities = crypto::read_identities(self.identity.as_path()).map_err(Error::Identity)?;
         let keys: Vec<Key> = identities.into_iter().map(Key::X25519).collect();

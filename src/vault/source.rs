@@ -34,7 +34,8 @@ pub trait Source: Send + Sync {
     fn place(&self) -> String;
 
     /// Reads it now. Blocks. Programs are started in `folder`, which is that of the pipeline file.
-    fn read(&self, folder: &Path) -> Result<Secret, Error>;
+    /// `stopped` is asked while it waits, and ends that.
+    fn read(&self, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<Secret, Error>;
 
     /// Judges what its schema cannot, without reading anything.
     fn check(&self) -> Result<(), Unfit> {

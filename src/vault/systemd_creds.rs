@@ -43,7 +43,7 @@ impl Source for SystemdCreds {
         }
     }
 
-    fn read(&self, folder: &Path) -> Result<Secret, Error> {
+    fn read(&self, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<Secret, Error> {
         let place = self.place();
         match (self.given(), &self.path) {
             (Some(given), None) => read_file(&given, place),
@@ -56,7 +56,7 @@ impl Source for SystemdCreds {
                 }
                 let name = format!("--name={}", self.name);
                 let argv = ["systemd-creds", "decrypt", &name, &path.to_string_lossy(), "-"].map(ToOwned::to_owned);
-                text_of(&output_of(&argv, folder, TIMEOUT)?, place)
+                text_of(&output_of(&argv, folder, TIMEOUT, stopped)?, place)
             }
             (None, None) => Err(Error::NoCredentials { place }),
         }

@@ -87,6 +87,24 @@ fn a_program_has_a_time_limit_and_leaves_nothing_behind() {
     gone(&tl);
 }
 
+#[test]
+fn a_stop_reaches_the_program_of_a_secret() {
+    let tl = with_secret("{ from: command, run: [./pass], timeout: 10m }");
+    tl.write("pass", "#!/bin/sh\necho $$ > half && mv half group\nsleep 900 &\nsleep 900\n");
+    fs::set_permissions(tl.file("pass"), fs::Permissions::from_mode(0o755)).unwrap();
+    let run = tl.start(&["run", "p.yaml"]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while !tl.file("group").exists() {
+        assert!(std::time::Instant::now() < deadline, "the program did not start");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&run), rustix::process::Signal::INT).unwrap();
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("TL0601"), "{output:?}");
+    gone(&tl);
+}
+
 /// No process of the group is there any more, but for those that wait to be reaped.
 fn gone(tl: &Tl) {
     let group = tl.read("group").trim().to_owned();
