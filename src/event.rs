@@ -232,6 +232,11 @@ impl What {
     }
 }
 
+/// What people call a stage, or an instance of it.
+pub fn called(stage: &str, instance: Option<&str>) -> String {
+    instance.map_or_else(|| stage.to_owned(), |instance| format!("{stage} ({instance})"))
+}
+
 impl What {
     /// What an instance is called comes from its values, which may come from outside.
     fn instance_mut(&mut self) -> Option<&mut String> {

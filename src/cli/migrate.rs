@@ -54,7 +54,7 @@ fn arrived(to: Option<i64>) -> String {
 }
 
 fn change<'a>(file: &'a Path, to: Option<i64>, steps: &[Step]) -> Result<Option<Change<'a>>, Vec<Diagnostic>> {
-    let document = Document::read(file)?;
+    let document = Document::alone(file)?;
     let old = document.source();
     Ok(crate::pipeline::migrate(document, to, steps)?.map(|new| Change { file, old, new }))
 }
@@ -71,6 +71,19 @@ mod tests {
     fn run(files: &[PathBuf], check: bool, yes: bool) -> Result<u8, &'static str> {
         let command = Migrate { files: files.to_vec(), to: None, check, yes };
         migrate_by(MADE_UP, &command, &mut Output::nowhere()).map_err(|found| found[0].code)
+    }
+
+    #[test]
+    fn a_file_is_edited_alone_and_proven_with_what_it_extends() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("old.yaml");
+        let base = "# A line that the file does not have.\nversion: 1\nname: t\nstages: { z: { run: ['true'] } }\n";
+        fs::write(folder.path().join("base.yaml"), base).unwrap();
+        fs::write(&file, "version: 0\nextends: base.yaml\njobs: { a: { run: ['true'] } } # mine\n").unwrap();
+        assert_eq!(run(std::slice::from_ref(&file), false, true), Ok(0));
+        let now = fs::read_to_string(&file).unwrap();
+        assert_eq!(now, "version: 1\nextends: base.yaml\nstages: { a: { run: ['true'] } } # mine\n");
+        assert_eq!(fs::read_to_string(folder.path().join("base.yaml")).unwrap(), base);
     }
 
     #[test]

@@ -40,16 +40,18 @@ pub struct Engine<W> {
     results: Arc<Results>,
     reports: mpsc::Sender<Report>,
     active: HashMap<Job, Active>,
-    /// The instances of each stage that has some, with what each gave.
-    instances: HashMap<usize, Vec<(Instance, Option<Json>)>>,
+    /// The instances of each stage that has some, with how each ended and what it gave.
+    instances: HashMap<usize, Vec<(Instance, Option<Given>)>>,
     begun: HashMap<Which, Instant>,
     warned: HashSet<Which>,
     finished: Vec<Option<Outcome>>,
-    finished_instances: HashMap<Which, Outcome>,
     errors: Vec<(usize, Diagnostic)>,
     stopped: Option<Stop>,
     record_error: Option<Diagnostic>,
 }
+
+/// How an instance ended, and what it gave.
+type Given = (Outcome, Json);
 
 /// A stage, or an instance of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,7 +95,6 @@ impl<W: Work> Engine<W> {
             begun: HashMap::new(),
             warned: HashSet::new(),
             finished: vec![None; count],
-            finished_instances: HashMap::new(),
             errors: Vec::new(),
             stopped: None,
             record_error: None,
@@ -193,13 +194,15 @@ impl<W: Work> Engine<W> {
     fn complete(&mut self, stage: usize, outcome: Outcome) {
         let given = self.instances.get(&stage).map(Vec::as_slice).unwrap_or_default();
         let list = |name: &String| {
-            let values = given.iter().map(|(_, outputs)| outputs.as_ref().map_or(Json::Null, |all| all[name].clone()));
+            let values = given.iter().map(|(_, ended)| match ended {
+                Some((outcome, outputs)) if outcome.is_ok() => outputs[name].clone(),
+                _ => Json::Null,
+            });
             (name.clone(), Json::Array(values.collect()))
         };
         let outputs = self.plan.stages[stage].outputs.iter().map(list).collect();
         let reason = (!outcome.is_ok()).then(|| {
-            let instances = self.finished_instances.iter().filter(|(which, _)| which.stage == stage);
-            let bad = instances.filter(|(_, ended)| **ended == outcome).count();
+            let bad = given.iter().filter(|(_, end)| matches!(end, Some((ended, _)) if *ended == outcome)).count();
             format!("{bad} of {} instances: {}", given.len(), outcome.word())
         });
         self.end(stage.into(), End { outcome, outputs, reason, error: None });
@@ -315,10 +318,9 @@ impl<W: Work> Engine<W> {
         }
         let (stage, instance) = self.called(which);
         if let Some(number) = which.instance {
-            debug_assert!(!self.finished_instances.contains_key(&which), "an instance ends once");
-            self.finished_instances.insert(which, outcome);
             if let Some((_, given)) = self.instances.get_mut(&which.stage).and_then(|all| all.get_mut(number)) {
-                *given = outcome.is_ok().then(|| Json::Object(outputs.clone()));
+                debug_assert!(given.is_none(), "an instance ends once");
+                *given = Some((outcome, Json::Object(outputs.clone())));
             }
         } else {
             debug_assert!(self.finished[which.stage].is_none(), "a stage ends once");

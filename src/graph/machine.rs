@@ -6,7 +6,7 @@ use crate::event::Outcome;
 use crate::expression::Status;
 
 /// A unit, or one instance of a stage that has several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Job {
     /// Which unit.
     pub unit: usize,
@@ -426,7 +426,7 @@ mod tests {
         fn every_stage_ends_exactly_once(
             needs in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..3), 1..24),
             conditions in prop::collection::vec(0_u8..4, 24),
-            // None; else so many instances, one more than it says, of which one or all at a time, to the first failure or all.
+            // None; else how many instances, whether one at a time, and whether the first failure ends the others.
             matrices in prop::collection::vec(prop::option::weighted(0.4, (0_usize..4, any::<bool>(), any::<bool>())), 24),
             outcomes in prop::collection::vec(0_u8..4, 48),
             order in prop::collection::vec(any::<prop::sample::Index>(), 48),

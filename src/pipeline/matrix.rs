@@ -6,10 +6,11 @@ use serde_json::{Map, Value as Json};
 
 use super::check::{Checker, Site, first_place, listed};
 use super::events::escape;
+use super::resolve::whole_path;
 use super::strategy::{EXCLUDE, INCLUDE};
 use super::wording::short;
 use crate::diagnostic::Diagnostic;
-use crate::expression::{Part, Scope, Template, Type, article, check_template, did_you_mean};
+use crate::expression::{Scope, Template, Type, article, check_template, did_you_mean};
 
 /// A matrix of more instances is a mistake.
 pub const MOST_INSTANCES: usize = 1_000;
@@ -83,13 +84,8 @@ fn type_of(value: &Json, scope: &Scope) -> Type {
 /// The texts that an expression can come to, each with the pointer at which it stands: where it is one item of a matrix
 /// whose list stands in the file, or one input with an `enum`.
 pub(super) fn choices(file: &Json, stage: &Json, pointer: &str, text: &str) -> Option<Vec<(String, String)>> {
-    let template = Template::parse(text).ok()?;
-    let [Part::Expression(expression)] = template.parts() else { return None };
-    let [path] = expression.paths().try_into().ok()?;
+    let path = whole_path(text)?;
     let [root, name] = path.as_slice() else { return None };
-    if expression.source() != format!("{root}.{name}") {
-        return None;
-    }
     let texts = |at: String, values: &Json| {
         let items = values.as_array()?.iter().enumerate();
         items.map(|(i, item)| Some((format!("{at}/{i}"), item.as_str()?.to_owned()))).collect::<Option<Vec<_>>>()

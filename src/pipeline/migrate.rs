@@ -1,5 +1,7 @@
 //! Files of older versions, brought to a newer one as texts: comments and layout stay.
 
+use std::path::Path;
+
 use super::document::Document;
 use super::load::{judge, unknown_version, version_number};
 use super::source::Mark;
@@ -110,7 +112,8 @@ pub fn migrate(document: Document, to: Option<i64>, steps: &[Step]) -> Result<Op
     }
     let text = now.source();
     if to == NEWEST {
-        judge(now)?;
+        let path = folder.join(Path::new(&name).file_name().unwrap_or_default());
+        judge(now.extended(&mut vec![path])?)?;
     }
     Ok(Some(Migrated { from, to, text }))
 }

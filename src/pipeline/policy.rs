@@ -7,10 +7,10 @@ use serde_json::Value as Json;
 use super::check::{Checker, listed};
 use super::events::escape;
 use super::matrix::choices;
-use super::resolve::{artifact_source, expressions_in};
+use super::resolve::{artifact_source, expressions_in, whole_path};
 use super::scope::entries;
 use crate::diagnostic::Diagnostic;
-use crate::expression::{Part, Template};
+use crate::expression::Template;
 use crate::stages;
 
 /// The stages of both parts: section, name, stage.
@@ -166,14 +166,6 @@ fn verified_by(stage: &Json) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// The names of a text that is one expression of names and nothing else, such as `${{ needs.a.outputs.b }}`.
-fn whole_path(text: &str) -> Option<Vec<String>> {
-    let template = Template::parse(text).ok()?;
-    let [Part::Expression(expression)] = template.parts() else { return None };
-    let [path] = expression.paths().try_into().ok()?;
-    (expression.source() == path.join(".")).then_some(path)
 }
 
 /// The stages whose artifact a setting passes on, directly or through the matrix.

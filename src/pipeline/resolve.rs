@@ -75,6 +75,14 @@ fn as_shown(path: PathBuf) -> PathBuf {
     if tidy.exists() { tidy } else { path }
 }
 
+/// The names of a text that is one expression of names and nothing else, such as `${{ needs.a.outputs.b }}`.
+pub(super) fn whole_path(text: &str) -> Option<Vec<String>> {
+    let template = Template::parse(text).ok()?;
+    let [expression::Part::Expression(expression)] = template.parts() else { return None };
+    let [path] = expression.paths().try_into().ok()?;
+    (expression.source() == path.join(".")).then_some(path)
+}
+
 /// The stage whose artifact a text passes on whole.
 pub fn artifact_source(text: &str) -> Option<String> {
     let template = Template::parse(text).ok()?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{Reporter, Style, plain, plain_lines, render_diagnostic};
 use crate::diagnostic::Diagnostic;
-use crate::event::{Event, Outcome, Stream, What};
+use crate::event::{self, Event, Outcome, Stream, What};
 use crate::value::{human_bytes, human_duration};
 
 /// A report for people: one line for each stage that ends, what went wrong in full, a summary. On a terminal also a line
@@ -104,12 +104,8 @@ impl<W: Write + Send> Human<W> {
     }
 }
 
-/// What people call a stage, or an instance of it.
 fn called(stage: &str, instance: Option<&str>) -> String {
-    match instance {
-        Some(instance) => format!("{stage} ({})", plain(instance)),
-        None => stage.to_owned(),
-    }
+    plain(&event::called(stage, instance))
 }
 
 impl<W: Write + Send> Reporter for Human<W> {

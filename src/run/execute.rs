@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use super::work::PipelineWork;
 use crate::audit::{Log, Severity};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::engine::Engine;
-use crate::event::{Event, Outcome, What};
+use crate::event::{Event, Outcome, What, called};
 use crate::graph::Plan;
 use crate::pipeline::When;
 use crate::stages::{Cancel, Ledger, Places, Recorder, Shared, Stop};
@@ -262,17 +263,17 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     let details: Arc<Mutex<Vec<Json>>> = Arc::default();
     let emit = {
         let (teller, details) = (Arc::clone(teller), Arc::clone(&details));
+        let mut in_instances = HashSet::new();
         move |what: What| {
             if let What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error } = &what {
                 let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
-                let name = instance.as_ref().map_or_else(|| stage.clone(), |instance| format!("{stage} ({instance})"));
-                let line = message::stage(&name, *outcome, *seconds, outputs, detail);
-                let mut details = details.lock().unwrap_or_else(PoisonError::into_inner);
+                let line = message::stage(&called(stage, instance.as_deref()), *outcome, *seconds, outputs, detail);
                 // A stage with instances is told of by these.
-                let has_instances =
-                    |line: &Json| line["name"].as_str().is_some_and(|n| n.starts_with(&format!("{stage} (")));
-                if instance.is_some() || !details.iter().any(has_instances) {
-                    details.push(line);
+                if instance.is_some() {
+                    in_instances.insert(stage.clone());
+                }
+                if instance.is_some() || !in_instances.contains(stage) {
+                    details.lock().unwrap_or_else(PoisonError::into_inner).push(line);
                 }
             }
             tell(&teller, what);

@@ -3,11 +3,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::execute::state_error;
 use super::prepare::Loaded;
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::pipeline::IfBusy;
 use crate::stages::{Cancel, Stop};
-use crate::state::{self, GroupLock, StateDir};
+use crate::state::{GroupLock, StateDir};
 
 /// How often a run that waits looks again.
 const LOOK: Duration = Duration::from_millis(100);
@@ -35,7 +36,7 @@ pub(super) fn wait_for_turn(
     let holder = format!("run {run} of `{}`, process {}, since {since}", loaded.pipeline.name, std::process::id());
     let mut told = false;
     loop {
-        let taken = state.take_group(&concurrency.group, &holder).map_err(|error| unusable(&error))?;
+        let taken = state.take_group(&concurrency.group, &holder).map_err(|error| state_error(&error))?;
         let other = match taken {
             Ok(lock) => return Ok(Turn::Taken(Some(lock))),
             Err(other) => other,
@@ -67,8 +68,4 @@ pub(super) fn wait_for_turn(
         }
         thread::sleep(LOOK);
     }
-}
-
-fn unusable(error: &state::Error) -> Diagnostic {
-    super::execute::state_error(error)
 }

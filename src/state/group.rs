@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::dir::private_dir;
+use crate::value::hex;
 
 /// The lock of a group of runs, of which one runs at a time. The kernel releases the lock of a process that was killed.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ impl GroupLock {
     pub(super) fn take(folder: &Path, group: &str, holder: &str) -> io::Result<Result<Self, Holder>> {
         private_dir(folder)?;
         // A group may have any name, a file may not.
-        let name: String = Sha256::digest(group).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let name = hex(&Sha256::digest(group)[..16]);
         let path = folder.join(name);
         let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

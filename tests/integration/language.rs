@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+#[cfg(feature = "peers")]
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -614,6 +615,7 @@ fn a_chain_of_files_is_one_pipeline_and_each_file_is_on_record() {
     assert!(records(&tl, "run.started")[2]["data"].get("extends").is_none());
 }
 
+#[cfg(feature = "peers")]
 fn git(tl: &Tl, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     command.args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=trunk"]);
@@ -623,6 +625,7 @@ fn git(tl: &Tl, arguments: &[&str]) -> String {
     ended.stdout.trim().to_owned()
 }
 
+#[cfg(feature = "peers")]
 #[test]
 fn a_file_in_a_repository_knows_its_commit() {
     let tl = Tl::new();
