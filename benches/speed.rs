@@ -1,6 +1,7 @@
 //! Speed against peers, in one run: `cargo bench --bench speed`.
 //!
-//! Needs stock `age` in PATH. Files lie in `/dev/shm` where that is, so that no disk hides the answer. Each figure is the
+//! Needs stock `age`, `borgmatic`, `check-jsonschema` and GNU `time` in PATH. `cargo bench --bench speed -- validate` runs the
+//! parts whose names are given. Files lie in `/dev/shm` where that is, so that no disk hides the answer. Each figure is the
 //! median of several rounds in which the programs take turns; a ratio above 1 means that tl is faster.
 
 use std::fs;
@@ -25,10 +26,18 @@ fn main() {
     let mut out = io::stdout().lock();
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     say(&mut out, &format!("{cores} cores, files in {}", folder.path().display()));
-    programs(&mut out, folder.path());
-    library(&mut out);
-    start_up(&mut out, folder.path());
-    audit(&mut out, folder.path());
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    for (name, part) in [("seal", seal_and_open as fn(&mut _, &_)), ("validate", validate), ("audit", audit)] {
+        if is_wanted(name) {
+            part(&mut out, folder.path());
+        }
+    }
+}
+
+fn seal_and_open(out: &mut io::StdoutLock<'_>, folder: &Path) {
+    programs(out, folder);
+    library(out);
 }
 
 fn say(out: &mut impl Write, line: &str) {
@@ -154,29 +163,90 @@ fn library(out: &mut impl Write) {
     say(out, &speed("open 1 GiB, in memory", "age crate", GIB, times[0], times[1]));
 }
 
-/// Whole processes that do next to nothing.
-fn start_up(out: &mut impl Write, folder: &Path) {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/pipeline.yaml");
-    let large = folder.join("large.yaml");
-    let stages: String = (0..100).map(|i| format!("  s{i}: {{ run: [echo, '${{{{ run.id }}}} {i}'] }}\n")).collect();
-    fs::write(&large, format!("version: 1\nname: large\nstages:\n{stages}")).expect("a small file");
-    let large = large.display().to_string();
+/// Files of many stages, cold: each round is a process of its own. The peers get a file of their own of the same meaning
+/// (borgmatic) and the published schema (check-jsonschema).
+fn validate(out: &mut io::StdoutLock<'_>, folder: &Path) {
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name).display().to_string();
+        fs::write(&path, text).expect("a small file");
+        path
+    };
+    let file = |stages: usize| write(&format!("{stages}.yaml"), &pipeline(stages));
+    let hundred = file(100);
+    let quickstart = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart/pipeline.yaml");
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/pipeline.v1.schema.json");
+    let borgmatic =
+        write("borgmatic.yaml", "source_directories: [/srv/orders]\nrepositories: [{ path: /mnt/nas/orders }]\n");
     let times = medians(
         21,
         &[],
         &mut [
             &mut || run("true", &[]),
             &mut || run(TL, &["--version"]),
-            &mut || run(TL, &["validate", file]),
-            &mut || run(TL, &["validate", &large]),
+            &mut || run(TL, &["validate", quickstart]),
+            &mut || run(TL, &["validate", &hundred]),
+            &mut || run(TL, &["plan", &hundred]),
         ],
     );
-    for (name, time) in ["true", "tl --version", "tl validate quickstart", "tl validate 100 stages"].iter().zip(times) {
+    for (name, time) in
+        ["true", "tl --version", "tl validate quickstart", "tl validate 100 stages", "tl plan 100 stages"]
+            .iter()
+            .zip(&times)
+    {
         say(out, &format!("{name}: {:.1} ms", time.as_secs_f64() * 1e3));
+    }
+    let peers = medians(
+        3,
+        &[],
+        &mut [&mut || run("borgmatic", &["--config", &borgmatic, "config", "validate"]), &mut || {
+            run("check-jsonschema", &["--schemafile", schema, &hundred]);
+        }],
+    );
+    for (name, time) in ["borgmatic config validate", "check-jsonschema 100 stages"].iter().zip(peers) {
+        let ratio = time.as_secs_f64() / times[3].as_secs_f64();
+        say(out, &format!("{name}: {:.0} ms, ratio {ratio:.0}", time.as_secs_f64() * 1e3));
+    }
+    for stages in [100, 1_000, 10_000] {
+        let path = file(stages);
+        let time = medians(5, &[], &mut [&mut || run(TL, &["validate", &path]), &mut || run(TL, &["plan", &path])]);
+        let [validate, plan] = [time[0], time[1]].map(|time| time.as_secs_f64() * 1e3);
+        let memory = memory_of(&["validate", &path]);
+        say(out, &format!("{stages} stages: validate {validate:.1} ms and {memory} KiB, plan {plan:.1} ms"));
     }
 }
 
-fn audit(out: &mut impl Write, folder: &Path) {
+/// Chains of four stages, as people write them.
+fn pipeline(stages: usize) -> String {
+    let stage = |number: usize| {
+        let needs = number.saturating_sub(1);
+        let what = match number % 4 {
+            0 => "uses: archive\n    with: { sources: [/srv/orders, /etc/orders], exclude: ['**/*.tmp'], compress: zstd }".to_owned(),
+            1 => format!(
+                "needs: s{needs}\n    uses: encrypt\n    with:\n      artifact: '${{{{ needs.s{needs}.outputs.artifact }}}}'\n      \
+                 recipients: [age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg]"
+            ),
+            2 => format!(
+                "needs: s{needs}\n    uses: upload\n    with:\n      artifact: '${{{{ needs.s{needs}.outputs.artifact }}}}'\n      \
+                 store: nas\n      key: '${{{{ run.date }}}}/{number}-${{{{ run.id }}}}.tar.zst.age'"
+            ),
+            _ => format!(
+                "needs: s{needs}\n    uses: verify\n    with: {{ object: '${{{{ needs.s{needs}.outputs.object }}}}', level: content }}"
+            ),
+        };
+        format!("  s{number}:\n    {what}\n")
+    };
+    let stages: String = (0..stages).map(stage).collect();
+    format!("version: 1\nname: large\nstores:\n  nas: {{ uses: dir, with: {{ path: /mnt/nas }} }}\nstages:\n{stages}")
+}
+
+/// The most memory that `tl` held, in KiB.
+fn memory_of(arguments: &[&str]) -> u64 {
+    let output = Command::new("time").args(["-f", "%M", TL]).args(arguments).output().expect("GNU time");
+    let text = String::from_utf8_lossy(&output.stderr);
+    text.lines().last().and_then(|line| line.trim().parse().ok()).expect("a number of KiB")
+}
+
+fn audit(out: &mut io::StdoutLock<'_>, folder: &Path) {
     let folder = folder.join("audit");
     let log = Log::open(&folder).expect("a new log");
     let entry =

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use crate::program::{Ended, Tl, ended, files};
+use crate::program::{CHAIN, Ended, Tl, ended, events, files};
 
 /// The words of each command that has help, the program itself among them, by what help says.
 fn commands(tl: &Tl) -> BTreeSet<Vec<String>> {
@@ -59,6 +59,75 @@ fn every_command_has_help_that_needs_nothing() {
     }
     assert_eq!(tl.run(&["nosuchcommand"]).code, 2);
     assert!(files(tl.path()).is_empty());
+}
+
+/// Empty, blank, too long for a file's name, other scripts, a line break.
+#[test]
+fn an_odd_argument_ends_in_one_error() {
+    let tl = Tl::new();
+    let long = "x".repeat(1_000);
+    let commands: [&[&str]; 12] = [
+        &["validate"],
+        &["plan"],
+        &["graph"],
+        &["run"],
+        &["migrate"],
+        &["doctor"],
+        &["secret", "check"],
+        &["notify", "test"],
+        &["init", "--template"],
+        &["explain"],
+        &["audit", "verify", "--state"],
+        &["key", "show"],
+    ];
+    for words in commands {
+        for odd in ["", " ", &long, "ü/日本$(x)", "a\nb", "--=", "*"] {
+            let ended = tl.run(&[words, &[odd]].concat());
+            let errors = ended.stderr.lines().filter(|line| line.starts_with("error")).count();
+            assert!(matches!(ended.code, 1 | 2 | 12) && errors == 1, "{words:?} {odd:?}: {ended:?}");
+            assert!((10..4_000).contains(&ended.stderr.len()), "{words:?} {odd:?}: {ended:?}");
+        }
+    }
+    assert!(files(tl.path()).iter().all(|name| name.starts_with("state/")), "{:?}", files(tl.path()));
+}
+
+/// Before and after a run.
+#[test]
+fn what_every_command_gives_machines_is_json() {
+    let tl = Tl::new();
+    tl.write("data/a.txt", "a").pipeline(&format!(
+        "secrets: {{ token: {{ from: env, name: TOKEN }} }}\nstages:\n{}notify: [{{ when: [success], to: [log] }}]\n",
+        CHAIN
+    ));
+    let commands: [&[&str]; 14] = [
+        &["validate", "p.yaml"],
+        &["plan", "p.yaml"],
+        &["graph", "p.yaml"],
+        &["versions", "p.yaml"],
+        &["versions", "diff", "p.yaml", "1"],
+        &["doctor", "p.yaml"],
+        &["secret", "check", "p.yaml"],
+        &["notify", "preview", "p.yaml", "--when", "success"],
+        &["notify", "list"],
+        &["audit", "verify"],
+        &["audit", "show"],
+        &["init", "--list"],
+        &["explain", "--list"],
+        &["key", "show", "identity.txt"],
+    ];
+    for after in [false, true] {
+        for words in commands {
+            let format: &[&str] = if words[0] == "graph" { &["--format", "json"] } else { &["--json"] };
+            let ended = ended(tl.command(&[words, format].concat()).env("TOKEN", "not-a-short-one"));
+            let is_json = |text: &str| serde_json::from_str::<serde_json::Value>(text).is_ok();
+            let is_one = is_json(&ended.stdout) || ended.stdout.lines().all(is_json);
+            assert!(is_one && (ended.code == 0 || !after), "{words:?}: {ended:?}");
+        }
+        if !after {
+            let run = ended(tl.command(&["run", "p.yaml", "--reporter", "json"]).env("TOKEN", "not-a-short-one"));
+            assert!(run.code == 0 && events(&run.stdout).len() > 10, "{run:?}");
+        }
+    }
 }
 
 #[test]
