@@ -93,6 +93,72 @@ CREATE TABLE version_files (
     sha256   TEXT NOT NULL REFERENCES texts (sha256),
     PRIMARY KEY (version, position)
 ) WITHOUT ROWID;
+", "
+CREATE TABLE runs (
+    id        TEXT PRIMARY KEY,
+    pipeline  TEXT NOT NULL,
+    file      NOT NULL,          -- path of the pipeline file; bytes where it is no text
+    sha256    TEXT NOT NULL,     -- of that file, in hexadecimal
+    inputs    TEXT,              -- JSON; none where they hold a secret
+    fixed     TEXT NOT NULL,     -- JSON: what expressions see of the run and the place where it runs
+    session   INTEGER NOT NULL DEFAULT 1, -- how often it was started or resumed
+    process   INTEGER NOT NULL,  -- id of the process at work
+    since     INTEGER NOT NULL,  -- when that process began, in ticks since the machine did
+    started   TEXT NOT NULL,
+    ended     TEXT,
+    outcome   TEXT,
+    exit_code INTEGER,
+    seconds   REAL,
+    error     TEXT               -- JSON
+) WITHOUT ROWID;
+CREATE INDEX runs_of_pipeline ON runs (pipeline, id);
+CREATE TABLE stages (
+    run      TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    stage    TEXT NOT NULL,
+    instance TEXT NOT NULL,      -- what people call it; empty for a stage itself
+    position INTEGER NOT NULL,   -- in the order in which they were first heard of
+    kind     TEXT,
+    session  INTEGER NOT NULL,   -- the last one that had to do with it
+    attempt  INTEGER NOT NULL DEFAULT 0,
+    started  TEXT,
+    ended    TEXT,
+    outcome  TEXT,
+    seconds  REAL,
+    bytes    INTEGER,
+    outputs  TEXT,               -- JSON, secrets masked
+    reason   TEXT,
+    error    TEXT,               -- JSON
+    PRIMARY KEY (run, stage, instance)
+) WITHOUT ROWID;
+CREATE TABLE remarks (            -- warnings, and why an attempt failed that was made again
+    id       INTEGER PRIMARY KEY,
+    run      TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    stage    TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    session  INTEGER NOT NULL,
+    attempt  INTEGER NOT NULL,
+    at       TEXT NOT NULL,
+    is_retry INTEGER NOT NULL,
+    problem  TEXT NOT NULL       -- JSON
+);
+CREATE INDEX remarks_of_run ON remarks (run);
+CREATE TABLE effects (            -- what is proven done, for a run that is resumed
+    run      TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    stage    TEXT NOT NULL,
+    instance INTEGER NOT NULL,   -- its number; -1 for a stage without a matrix
+    key      TEXT NOT NULL,      -- of all that it depends on
+    outputs  TEXT NOT NULL,      -- JSON
+    artifact TEXT,               -- JSON: file in the work folder, length and digest
+    warned   INTEGER NOT NULL,
+    PRIMARY KEY (run, stage, instance)
+) WITHOUT ROWID;
+CREATE TABLE deliveries (         -- objects on their way: what may be left of them, and what tells that one is the run's own
+    run      TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    uri      TEXT NOT NULL,
+    began    TEXT NOT NULL,
+    coming   TEXT,               -- JSON, once all its bytes are with the store and it is about to appear
+    PRIMARY KEY (run, uri)
+) WITHOUT ROWID;
 "];
 
 /// How long another process may hold the database.
@@ -144,6 +210,7 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
     let connect = || {
         let connection = Connection::open_with_flags(real, flags)?;
         connection.busy_timeout(PATIENCE)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
         Ok(connection)
     };
     connect().map_err(|source| failed(path, source))

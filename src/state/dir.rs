@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::geteuid;
 use ulid::Ulid;
 
-use super::{DbError, GroupLock, Holder, Outbox, Versions};
+use super::{DbError, GroupLock, Holder, Journal, Left, Outbox, Start, Versions};
 
 /// What is kept in tables.
 const DATABASE: &str = "state.db";
@@ -100,6 +100,21 @@ impl StateDir {
     /// The texts of pipelines, to be read; `None` where none were kept.
     pub fn peek_versions(&self) -> Result<Option<Versions>, DbError> {
         Versions::peek(&self.0.join(DATABASE))
+    }
+
+    /// Begins the journal of a run, durably. The folder must be there.
+    pub fn begin_journal(&self, start: &Start) -> Result<Journal, DbError> {
+        Journal::begin(&self.0.join(DATABASE), start)
+    }
+
+    /// Goes on in the journal of a run that ended early. `sha256` is of its file, as it is now.
+    pub fn resume_journal(&self, run: &str, sha256: &str) -> Result<Journal, DbError> {
+        Journal::resume(&self.0.join(DATABASE), run, sha256)
+    }
+
+    /// What the journal says of a run; `None` where there is none of that id.
+    pub fn left(&self, run: &str) -> Result<Option<Left>, DbError> {
+        Left::read(&self.0.join(DATABASE), run)
     }
 
     /// Takes the lock of a group of runs, or says who holds it. The folder must be there.

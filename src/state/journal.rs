@@ -1,0 +1,511 @@
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use serde_json::{Map, Value as Json};
+
+use super::db::{Db, DbError, path_of, path_value};
+use super::outbox::stamp;
+use super::process::Process;
+
+/// Writes down what a run does as it does it, on a thread of its own. Whatever waits goes to the disk in one transaction.
+#[derive(Debug)]
+pub struct Journal {
+    run: String,
+    session: u32,
+    entries: Sender<Entry>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A run, as it is when it starts.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Its id.
+    pub run: String,
+    /// The name of the pipeline.
+    pub pipeline: String,
+    /// The pipeline file, absolute.
+    pub file: PathBuf,
+    /// SHA-256 of that file, in hexadecimal.
+    pub sha256: String,
+    /// The inputs; none where they hold a secret.
+    pub inputs: Option<Map<String, Json>>,
+    /// What expressions see of the run and the place where it runs.
+    pub fixed: Json,
+}
+
+/// A stage, or one instance of it, as people call them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageName {
+    /// The stage.
+    pub stage: String,
+    /// The instance.
+    pub instance: Option<String>,
+}
+
+/// One thing that happened; for people, so it need not be on the disk before the run goes on.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// An attempt began.
+    Started {
+        /// What it does, such as `upload`.
+        kind: String,
+        /// Counted from 1.
+        attempt: u32,
+    },
+    /// So many bytes were handled.
+    Progress(u64),
+    /// Something worth knowing, or why an attempt failed that will be made again.
+    Remark {
+        /// Whether it will be made again.
+        is_retry: bool,
+        /// What it is.
+        problem: Json,
+    },
+    /// It ended.
+    Ended {
+        /// How.
+        outcome: &'static str,
+        /// How long it took.
+        seconds: f64,
+        /// What others may use, without secrets.
+        outputs: Json,
+        /// Why it was skipped or cancelled.
+        reason: Option<String>,
+        /// Why it failed.
+        error: Option<Json>,
+    },
+}
+
+/// What is proven done: a resumed run does not do it again while nothing that it depends on changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// The stage.
+    pub stage: String,
+    /// The number of its instance.
+    pub instance: Option<usize>,
+    /// Names all that it depends on.
+    pub key: String,
+    /// What it gave.
+    pub outputs: Json,
+    /// Its artifact, where that lies in the work folder.
+    pub artifact: Option<Json>,
+    /// Whether there was something worth knowing.
+    pub warned: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// How.
+    pub outcome: &'static str,
+    /// What the process exits with.
+    pub exit_code: u8,
+    /// How long it took.
+    pub seconds: f64,
+    /// Why it was stopped or could not start.
+    pub error: Option<Json>,
+}
+
+type Done = Box<dyn FnOnce(Result<(), String>) + Send>;
+
+enum Entry {
+    Note(StageName, Note),
+    Effects(Vec<Effect>, Done),
+    Delivery { uri: String, coming: Option<Json>, done: Done },
+    Finish(Finish, Done),
+}
+
+/// So many entries go into one transaction at most.
+const MOST_AT_ONCE: usize = 4_096;
+
+impl Journal {
+    /// Begins the journal of a run, durably.
+    pub(super) fn begin(db: &Path, start: &Start) -> Result<Self, DbError> {
+        let db = Db::open(db)?;
+        let Process { id, since } = Process::own();
+        let insert = || {
+            let inputs = start.inputs.clone().map(|inputs| Json::Object(inputs).to_string());
+            db.connection.execute(
+                "INSERT INTO runs (id, pipeline, file, sha256, inputs, fixed, process, since, started)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![
+                    start.run,
+                    start.pipeline,
+                    path_value(&start.file),
+                    start.sha256,
+                    inputs,
+                    start.fixed.to_string(),
+                    id,
+                    since.cast_signed(),
+                    now()
+                ],
+            )
+        };
+        insert().map_err(|error| db.failed(error))?;
+        Ok(Self::of(db, start.run.clone(), 1))
+    }
+
+    /// Goes on in the journal of a run that ended early, durably.
+    pub(super) fn resume(db: &Path, run: &str, sha256: &str) -> Result<Self, DbError> {
+        let db = Db::open(db)?;
+        let Process { id, since } = Process::own();
+        let update = || {
+            db.connection.query_row(
+                "UPDATE runs SET session = session + 1, process = ?2, since = ?3, sha256 = ?4, ended = NULL, outcome = NULL,
+                 exit_code = NULL, error = NULL WHERE id = ?1 RETURNING session",
+                params![run, id, since.cast_signed(), sha256],
+                |row| row.get(0),
+            )
+        };
+        let session = update().map_err(|error| db.failed(error))?;
+        Ok(Self::of(db, run.to_owned(), session))
+    }
+
+    fn of(db: Db, run: String, session: u32) -> Self {
+        let (entries, waiting) = channel();
+        let writer = Writer { db, run: run.clone(), session };
+        Self { run, session, entries, thread: Some(thread::spawn(move || writer.work(&waiting))) }
+    }
+
+    /// Which start of the run this is, from 1.
+    pub fn session(&self) -> u32 {
+        self.session
+    }
+
+    /// The run's id.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Writes down something for people, soon.
+    pub fn note(&self, stage: StageName, note: Note) {
+        // The thread ends after this value.
+        let _ended = self.entries.send(Entry::Note(stage, note));
+    }
+
+    /// Puts effects on the disk, all or none, and then calls `done`.
+    pub fn commit(&self, effects: Vec<Effect>, done: impl FnOnce(Result<(), String>) + Send + 'static) {
+        let _ended = self.entries.send(Entry::Effects(effects, Box::new(done)));
+    }
+
+    /// Puts on the disk that an object is on its way, before it returns: first that something may be left of it, then, with
+    /// what tells it apart, that it is about to appear.
+    pub fn deliver(&self, uri: &str, coming: Option<Json>) -> Result<(), String> {
+        self.wait(|done| Entry::Delivery { uri: uri.to_owned(), coming, done })
+    }
+
+    /// Puts the end of the run on the disk before it returns.
+    pub fn finish(&self, finish: Finish) -> Result<(), String> {
+        self.wait(|done| Entry::Finish(finish, done))
+    }
+
+    fn wait(&self, entry: impl FnOnce(Done) -> Entry) -> Result<(), String> {
+        let (tell, told) = channel();
+        let done: Done = Box::new(move |result| drop(tell.send(result)));
+        let _ended = self.entries.send(entry(done));
+        told.recv().unwrap_or_else(|_| Err("the journal ended".to_owned()))
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Its last entries are written before it ends.
+        drop(std::mem::replace(&mut self.entries, channel().0));
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+struct Writer {
+    db: Db,
+    run: String,
+    session: u32,
+}
+
+impl Writer {
+    fn work(mut self, waiting: &Receiver<Entry>) {
+        while let Ok(first) = waiting.recv() {
+            let batch: Vec<Entry> = std::iter::once(first).chain(waiting.try_iter().take(MOST_AT_ONCE)).collect();
+            let result = self.write(&batch).map_err(|error| spoken(&self.db.failed(error)));
+            for entry in batch {
+                match entry {
+                    Entry::Note(..) => {}
+                    Entry::Effects(_, done) | Entry::Delivery { done, .. } | Entry::Finish(_, done) => {
+                        done(result.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &[Entry]) -> rusqlite::Result<()> {
+        // What is for people alone is on the disk with the next thing that must be.
+        let must_last = batch.iter().any(|entry| !matches!(entry, Entry::Note(..)));
+        let level = if must_last { "FULL" } else { "NORMAL" };
+        self.db.connection.pragma_update(None, "synchronous", level)?;
+        let transaction = self.db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let written = Written { transaction: &transaction, run: &self.run, session: self.session };
+        for entry in batch {
+            match entry {
+                Entry::Note(stage, note) => written.note(stage, note)?,
+                Entry::Effects(effects, _) => effects.iter().try_for_each(|effect| written.effect(effect))?,
+                Entry::Delivery { uri, coming, .. } => written.delivery(uri, coming.as_ref())?,
+                Entry::Finish(finish, _) => written.finish(finish)?,
+            }
+        }
+        transaction.commit()
+    }
+}
+
+struct Written<'a> {
+    transaction: &'a Transaction<'a>,
+    run: &'a str,
+    session: u32,
+}
+
+impl Written<'_> {
+    fn run(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
+        self.transaction.prepare_cached(sql)?.execute(values).map(drop)
+    }
+
+    fn note(&self, name: &StageName, note: &Note) -> rusqlite::Result<()> {
+        let (run, session, stage) = (self.run, self.session, &name.stage);
+        let instance = name.instance.as_deref().unwrap_or_default();
+        match note {
+            Note::Started { kind, attempt } => self.run(
+                "INSERT INTO stages (run, stage, instance, position, kind, session, attempt, started)
+                 VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, ?6, ?7)
+                 ON CONFLICT DO UPDATE SET kind = ?4, session = ?5, attempt = ?6, ended = NULL, outcome = NULL, seconds = NULL,
+                 started = iif(?6 = 1, ?7, started), bytes = NULL, outputs = NULL, reason = NULL, error = NULL",
+                params![run, stage, instance, kind, session, attempt, now()],
+            ),
+            Note::Progress(bytes) => self.run(
+                "UPDATE stages SET bytes = ?4 WHERE run = ?1 AND stage = ?2 AND instance = ?3",
+                params![run, stage, instance, bytes.cast_signed()],
+            ),
+            Note::Remark { is_retry, problem } => self.run(
+                "INSERT INTO remarks (run, stage, instance, session, attempt, at, is_retry, problem)
+                 VALUES (?1, ?2, ?3, ?4, coalesce((SELECT attempt FROM stages WHERE run = ?1 AND stage = ?2 AND instance = ?3), 0),
+                 ?5, ?6, ?7)",
+                params![run, stage, instance, session, now(), is_retry, problem.to_string()],
+            ),
+            Note::Ended { outcome, seconds, outputs, reason, error } => self.run(
+                "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, seconds, outputs, reason, error)
+                 VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT DO UPDATE SET session = ?4, ended = ?5, outcome = ?6, seconds = ?7, outputs = ?8, reason = ?9,
+                 error = ?10",
+                params![
+                    run,
+                    stage,
+                    instance,
+                    session,
+                    now(),
+                    outcome,
+                    seconds,
+                    outputs.to_string(),
+                    reason,
+                    error.as_ref().map(Json::to_string)
+                ],
+            ),
+        }
+    }
+
+    fn effect(&self, effect: &Effect) -> rusqlite::Result<()> {
+        self.run(
+            "INSERT OR REPLACE INTO effects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                self.run,
+                effect.stage,
+                number(effect.instance),
+                effect.key,
+                effect.outputs.to_string(),
+                effect.artifact.as_ref().map(Json::to_string),
+                effect.warned
+            ],
+        )
+    }
+
+    fn delivery(&self, uri: &str, coming: Option<&Json>) -> rusqlite::Result<()> {
+        self.run(
+            "INSERT INTO deliveries (run, uri, began, coming) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET began = iif(?4 IS NULL, ?3, began), coming = ?4",
+            params![self.run, uri, now(), coming.map(Json::to_string)],
+        )
+    }
+
+    fn finish(&self, finish: &Finish) -> rusqlite::Result<()> {
+        self.run(
+            "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4, seconds = coalesce(seconds, 0) + ?5, error = ?6 WHERE id = ?1",
+            params![
+                self.run,
+                now(),
+                finish.outcome,
+                finish.exit_code,
+                finish.seconds,
+                finish.error.as_ref().map(Json::to_string)
+            ],
+        )
+    }
+}
+
+/// The number of an instance, as a column holds it.
+fn number(instance: Option<usize>) -> i64 {
+    instance.map_or(-1, |number| i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// An error with its cause, in a line.
+fn spoken(error: &DbError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+fn now() -> String {
+    stamp(std::time::Duration::ZERO, false)
+}
+
+/// What the journal of a run that ended early says.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// How it started.
+    pub start: Start,
+    /// How it ended, if it did.
+    pub outcome: Option<String>,
+    /// What is proven done.
+    pub effects: Vec<Effect>,
+    /// Objects on their way.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// An object on its way when a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Which.
+    pub uri: String,
+    /// Since when something of it may be left: RFC 3339, UTC.
+    pub began: String,
+    /// What tells it apart, if it was about to appear.
+    pub coming: Option<Json>,
+}
+
+impl Left {
+    /// What the journal says of a run; none where there is none of that id.
+    pub(super) fn read(db: &Path, run: &str) -> Result<Option<Self>, DbError> {
+        let Some(db) = Db::peek(db)? else { return Ok(None) };
+        read(&db.connection, run).map_err(|error| db.failed(error))
+    }
+}
+
+fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
+    let start = |row: &Row<'_>| {
+        let inputs: Option<String> = row.get(3)?;
+        let start = Start {
+            run: run.to_owned(),
+            pipeline: row.get(0)?,
+            file: path_of(row.get_ref(1)?),
+            sha256: row.get(2)?,
+            inputs: inputs.and_then(|text| serde_json::from_str(&text).ok()),
+            fixed: json(row.get(4)?),
+        };
+        Ok((start, row.get(5)?))
+    };
+    let sql = "SELECT pipeline, file, sha256, inputs, fixed, outcome FROM runs WHERE id = ?1";
+    let Some((start, outcome)) = connection.query_row(sql, [run], start).optional()? else { return Ok(None) };
+    let effect = |row: &Row<'_>| {
+        Ok(Effect {
+            stage: row.get(0)?,
+            instance: usize::try_from(row.get::<_, i64>(1)?).ok(),
+            key: row.get(2)?,
+            outputs: json(row.get(3)?),
+            artifact: row.get::<_, Option<String>>(4)?.map(json),
+            warned: row.get(5)?,
+        })
+    };
+    let mut effects =
+        connection.prepare("SELECT stage, instance, key, outputs, artifact, warned FROM effects WHERE run = ?1")?;
+    let delivery = |row: &Row<'_>| {
+        Ok(Delivery { uri: row.get(0)?, began: row.get(1)?, coming: row.get::<_, Option<String>>(2)?.map(json) })
+    };
+    let mut deliveries = connection.prepare("SELECT uri, began, coming FROM deliveries WHERE run = ?1")?;
+    Ok(Some(Left {
+        start,
+        outcome,
+        effects: effects.query_map([run], effect)?.collect::<rusqlite::Result<_>>()?,
+        deliveries: deliveries.query_map([run], delivery)?.collect::<rusqlite::Result<_>>()?,
+    }))
+}
+
+/// What a column holds; `null` where somebody else wrote it.
+fn json(text: String) -> Json {
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn start(run: &str) -> Start {
+        Start {
+            run: run.to_owned(),
+            pipeline: "p".to_owned(),
+            file: "/p.yaml".into(),
+            sha256: "00".to_owned(),
+            inputs: Some(Map::new()),
+            fixed: json!({ "run": { "id": run } }),
+        }
+    }
+
+    fn effect(stage: &str, instance: Option<usize>) -> Effect {
+        let outputs = json!({ "files": 3 });
+        Effect { stage: stage.to_owned(), instance, key: "k".to_owned(), outputs, artifact: None, warned: false }
+    }
+
+    #[test]
+    fn what_was_put_down_is_there_after_the_writer_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = folder.path().join("state.db");
+        let journal = Journal::begin(&db, &start("r")).unwrap();
+        let (tell, told) = channel();
+        let effects = vec![effect("a", None), effect("b", Some(2))];
+        journal.commit(effects.clone(), move |result| tell.send(result).unwrap());
+        told.recv().unwrap().unwrap();
+        journal.deliver("s3://b/k", None).unwrap();
+        journal.deliver("s3://b/k", Some(json!({ "token": "t" }))).unwrap();
+
+        let left = Left::read(&db, "r").unwrap().unwrap();
+        assert_eq!((left.effects, left.outcome), (effects, None));
+        assert_eq!(left.deliveries[0].coming, Some(json!({ "token": "t" })));
+        assert_eq!(left.start.inputs, Some(Map::new()));
+        assert!(Left::read(&db, "other").unwrap().is_none());
+
+        let name = StageName { stage: "a".to_owned(), instance: None };
+        journal.note(name.clone(), Note::Started { kind: "run".to_owned(), attempt: 1 });
+        journal.note(name, Note::Progress(7));
+        drop(journal);
+        let again = Journal::resume(&db, "r", "01").unwrap();
+        assert_eq!(again.session(), 2);
+        let finish = Finish { outcome: "success", exit_code: 0, seconds: 1.5, error: None };
+        again.finish(finish).unwrap();
+        assert_eq!(Left::read(&db, "r").unwrap().unwrap().outcome.as_deref(), Some("success"));
+    }
+
+    #[test]
+    fn many_units_that_end_together_share_a_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = folder.path().join("state.db");
+        let journal = Journal::begin(&db, &start("r")).unwrap();
+        let (tell, told) = channel();
+        for number in 0..10_000 {
+            let tell = tell.clone();
+            journal.commit(vec![effect("m", Some(number))], move |result| tell.send(result).unwrap());
+        }
+        drop(tell);
+        assert_eq!(told.iter().filter(Result::is_ok).count(), 10_000);
+        assert_eq!(Left::read(&db, "r").unwrap().unwrap().effects.len(), 10_000);
+    }
+}
