@@ -78,6 +78,9 @@ pub enum What {
         file: String,
         /// Its stages, in the order of the file; those of `finally` last.
         stages: Vec<String>,
+        /// How often the run was started or resumed, this time included; left out for the first.
+        #[serde(skip_serializing_if = "is_first")]
+        session: u32,
     },
     /// An attempt at a stage began.
     StageStarted {
@@ -154,6 +157,9 @@ pub enum What {
         reason: Option<String>,
         /// Why it failed.
         error: Option<Diagnostic>,
+        /// Whether an earlier session of the run did it, and it is still as it was left.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        recalled: bool,
     },
     /// A problem of the run as a whole; it goes on.
     Problem {
@@ -193,6 +199,11 @@ pub enum What {
         /// Why it could not start, or was stopped.
         error: Option<Diagnostic>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+fn is_first(session: &u32) -> bool {
+    *session == 1
 }
 
 impl What {

@@ -15,7 +15,7 @@ use crate::report::{
     Human, JsonLines, Output, Queue, Reporter, differing, graph as graph_of, render_dot, render_examined,
     render_mermaid, render_plan, render_svg,
 };
-use crate::run::{self, Examined, Kept, Loaded, Options};
+use crate::run::{self, Examined, Kept, Loaded, Options, Resumed};
 use crate::stages::{self, Cancel, Stop};
 use crate::state::StateDir;
 use crate::value::schema_of;
@@ -76,14 +76,20 @@ pub(super) fn graph(command: &Graph, output: &mut Output) -> Done {
     Ok(0)
 }
 
+/// The run that goes on: named by its id or by its file, or the only one there is.
+fn to_resume(named: Option<&Path>, state: &StateDir) -> Result<Resumed, Vec<Diagnostic>> {
+    let run = named.and_then(Path::to_str).filter(|text| ulid::Ulid::from_string(text).is_ok());
+    run::resume(state, run, named.filter(|_| run.is_none()))
+}
+
 /// What is to run: the pipeline of a file, or, where the file is a plan, what it is a plan of, proven to be the same still.
-fn to_run(command: &Run, state: Option<&Path>) -> Result<(Loaded, Option<String>), Vec<Diagnostic>> {
+fn to_run(file: &Path, inputs: &Inputs, state: Option<&Path>) -> Result<(Loaded, Option<String>), Vec<Diagnostic>> {
     let read = |path: &Path| run::check(path).map_err(|found| run::with_last_good(found, state, path));
-    let Some(plan) = run::open_plan(&command.file).map_err(|error| vec![error])? else {
-        let inputs = given(&command.inputs)?;
-        return Ok((run::settle(read(&command.file)?, &command.file, &inputs)?, None));
+    let Some(plan) = run::open_plan(file).map_err(|error| vec![error])? else {
+        let inputs = given(inputs)?;
+        return Ok((run::settle(read(file)?, file, &inputs)?, None));
     };
-    if !command.inputs.inputs.is_empty() {
+    if !inputs.inputs.is_empty() {
         let message = "a plan has its inputs, and `--input` cannot change them";
         return Err(vec![
             Diagnostic::usage("TL0773", message).help("make a plan with these inputs, or leave them out"),
@@ -111,10 +117,20 @@ pub(super) fn doctor(command: &Doctor, output: &mut Output) -> Done {
 }
 
 pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {
-    let (loaded, plan) = to_run(&command, state)?;
-    run::runnable(&loaded)?;
+    let located = || StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())]);
+    let (loaded, plan, resumed) = match &command.file {
+        Some(file) if !command.resume => {
+            let (loaded, plan) = to_run(file, &command.inputs, state)?;
+            run::runnable(&loaded)?;
+            (loaded, plan, None)
+        }
+        named => {
+            let Resumed { loaded, left } = to_resume(named.as_deref(), &located()?)?;
+            (loaded, None, Some(left))
+        }
+    };
     let failed = |error: &dyn std::error::Error| vec![Diagnostic::failure("TL0721", "tl could not start").cause(error)];
-    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
+    let state = located()?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     let reporter: Box<dyn Reporter> = match command.reporter {
@@ -130,7 +146,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
         if let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) {
             tokio::spawn(stop_at_signals([interrupt, terminate, hangup], cancel.clone()));
         }
-        let options = Options { state, cancel, program, plan };
+        let options = Options { state, cancel, program, plan, resumed };
         // A task of its own: blocking steps of it may move the runtime's other work to another thread.
         let run = tokio::spawn(run::execute(loaded, options, sink));
         // Its message, which may hold data, is withheld.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::end::End;
-use super::worker::{Ended, Instance, Policy, Report, Results, StageResult, Work, work};
+use super::worker::{Done, Ended, Instance, Policy, Report, Results, StageResult, Work, work};
 use crate::diagnostic::Diagnostic;
 use crate::event::{Outcome, What};
 use crate::graph::{Decision, Job, Machine, Plan};
@@ -40,6 +40,8 @@ pub struct Engine<W> {
     results: Arc<Results>,
     reports: mpsc::Sender<Report>,
     active: HashMap<Job, Active>,
+    /// Units that have ended and are being put on the disk.
+    settling: HashMap<Job, Vec<(Which, End)>>,
     /// The instances of each stage that has some, with how each ended and what it gave.
     instances: HashMap<usize, Vec<(Instance, Option<Given>)>>,
     begun: HashMap<Which, Instant>,
@@ -91,6 +93,7 @@ impl<W: Work> Engine<W> {
             results: Arc::default(),
             reports,
             active: HashMap::new(),
+            settling: HashMap::new(),
             instances: HashMap::new(),
             begun: HashMap::new(),
             warned: HashSet::new(),
@@ -205,7 +208,7 @@ impl<W: Work> Engine<W> {
             let bad = given.iter().filter(|(_, end)| matches!(end, Some((ended, _)) if *ended == outcome)).count();
             format!("{bad} of {} instances: {}", given.len(), outcome.word())
         });
-        self.end(stage.into(), End { outcome, outputs, reason, error: None });
+        self.end(stage.into(), End { outcome, outputs, reason, error: None, is_recalled: false });
     }
 
     fn start(&mut self, job: Job) {
@@ -289,29 +292,62 @@ impl<W: Work> Engine<W> {
             Report::Ended { job, ended } => {
                 self.tell_progress_of(job);
                 self.active.remove(&job);
+                let ends = ended.into_iter().map(|ended| self.settle(job.instance, ended)).collect();
+                self.commit(job, ends);
+            }
+            Report::Committed { job, result } => {
+                if let Err(error) = result {
+                    self.unrecorded(error);
+                }
+                let ends = self.settling.remove(&job).unwrap_or_default();
                 let outcomes: Vec<(usize, Outcome)> =
-                    ended.into_iter().map(|ended| self.settle(job.instance, ended)).collect();
+                    ends.iter().map(|(which, end)| (which.stage, end.outcome)).collect();
+                ends.into_iter().for_each(|(which, end)| self.end(which, end));
                 self.machine.ended(job, &outcomes);
             }
         }
     }
 
-    /// From what a stage came to, its outcome.
-    fn settle(&mut self, instance: Option<usize>, ended: Ended) -> (usize, Outcome) {
+    /// Puts on the disk what a unit did. Nothing that waits for it starts before.
+    fn commit(&mut self, job: Job, ends: Vec<(Which, End)>) {
+        let is_done = |end: &End| end.outcome.is_ok() && end.error.is_none() && !end.is_recalled;
+        let done: Vec<Done> = ends
+            .iter()
+            .filter(|(_, end)| is_done(end))
+            .map(|(which, end)| Done {
+                stage: which.stage,
+                instance: which.instance,
+                outputs: end.outputs.clone(),
+                warned: end.outcome == Outcome::Warning,
+            })
+            .collect();
+        self.settling.insert(job, ends);
+        let (committing, reports) = (self.work.commit(done), self.reports.clone());
+        tokio::spawn(async move {
+            let result = committing.await;
+            // The dispatcher waits for it; it is gone only when the process is.
+            drop(reports.send(Report::Committed { job, result }).await);
+        });
+    }
+
+    /// From what a stage came to, how it ends.
+    fn settle(&mut self, instance: Option<usize>, ended: Ended) -> (Which, End) {
         let which = Which { stage: ended.stage, instance };
         let planned = &self.plan.stages[ended.stage];
-        let on_warning = self.warned.contains(&which).then_some(planned.on_warning);
-        let end = End::of(ended, on_warning, planned.stage.continue_on_error, self.stopped.is_some());
-        let outcome = end.outcome;
-        self.end(which, end);
-        (which.stage, outcome)
+        let warned = self.warned.contains(&which) || ended.recalled.is_some_and(|recalled| recalled.warned);
+        let on_warning = warned.then_some(planned.on_warning);
+        (which, End::of(ended, on_warning, planned.stage.continue_on_error, self.stopped.is_some()))
     }
 
     fn end(&mut self, which: Which, end: End) {
-        let End { outcome, outputs, reason, error } = end;
+        let End { outcome, outputs, reason, error, is_recalled } = end;
         let seconds = self.begun.get(&which).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
         let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
-        let data = json!({ "outcome": outcome.word(), "detail": detail });
+        let data = if is_recalled {
+            json!({ "outcome": outcome.word(), "detail": detail, "recalled": true })
+        } else {
+            json!({ "outcome": outcome.word(), "detail": detail })
+        };
         self.note("stage.ended", which, data.as_object().cloned().unwrap_or_default());
         if let (Some(error), Outcome::Failure) = (&error, outcome) {
             self.errors.push((which.stage, error.clone()));
@@ -328,7 +364,16 @@ impl<W: Work> Engine<W> {
             self.results.set(which.stage, StageResult { outcome, outputs: shared });
             self.finished[which.stage] = Some(outcome);
         }
-        (self.emit)(What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error });
+        (self.emit)(What::StageEnded {
+            stage,
+            instance,
+            outcome,
+            seconds,
+            outputs,
+            reason,
+            error,
+            recalled: is_recalled,
+        });
     }
 
     /// What cannot be put on record must not go on.
@@ -337,9 +382,13 @@ impl<W: Work> Engine<W> {
         let mut all = Map::from_iter([("stage".to_owned(), stage.into())]);
         all.extend(instance.map(|instance| ("instance".to_owned(), instance.into())));
         all.extend(data);
-        if let Err(error) = self.work.note(kind, all)
-            && self.record_error.is_none()
-        {
+        if let Err(error) = self.work.note(kind, all) {
+            self.unrecorded(error);
+        }
+    }
+
+    fn unrecorded(&mut self, error: Diagnostic) {
+        if self.record_error.is_none() {
             self.record_error = Some(error);
             if self.stopped.is_none() {
                 self.stop(Stop::Cancelled);
@@ -431,7 +480,7 @@ mod tests {
                 };
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 self.running.fetch_sub(1, Ordering::SeqCst);
-                vec![Ended { stage, result, victim: None }]
+                vec![Ended::new(stage, result)]
             })
         }
 

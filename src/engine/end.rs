@@ -14,15 +14,17 @@ pub(super) struct End {
     pub(super) outputs: Map<String, Json>,
     pub(super) reason: Option<String>,
     pub(super) error: Option<Diagnostic>,
+    /// An earlier session of the run did it.
+    pub(super) is_recalled: bool,
 }
 
 impl End {
     pub(super) fn without_run(outcome: Outcome, reason: String) -> Self {
-        Self { outcome, outputs: Map::new(), reason: Some(reason), error: None }
+        Self { outcome, outputs: Map::new(), reason: Some(reason), error: None, is_recalled: false }
     }
 
     pub(super) fn failed(error: Diagnostic) -> Self {
-        Self { outcome: Outcome::Failure, outputs: Map::new(), reason: None, error: Some(error) }
+        Self { outcome: Outcome::Failure, outputs: Map::new(), reason: None, error: Some(error), is_recalled: false }
     }
 
     /// From what a stage came to: `on_warning` says what to make of it if it warned.
@@ -33,7 +35,8 @@ impl End {
             }
             (result, _) => result,
         };
-        let end = |outcome, outputs, error| Self { outcome, outputs, reason: None, error };
+        let is_recalled = ended.recalled.is_some();
+        let end = |outcome, outputs, error| Self { outcome, outputs, reason: None, error, is_recalled };
         match (result, ended.victim) {
             (Ok(outputs), _) if on_warning == Some(OnWarning::Warn) => end(Outcome::Warning, outputs, None),
             (Ok(outputs), _) => end(Outcome::Success, outputs, None),

@@ -11,4 +11,4 @@ mod worker;
 
 pub use dispatcher::{Engine, Finished};
 pub use retry::{LONGEST_RETRYING, delay};
-pub use worker::{Attempt, BoxFuture, Ended, Expansion, Instance, Results, StageResult, Tell, Work};
+pub use worker::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Recalled, Results, StageResult, Tell, Work};

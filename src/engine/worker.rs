@@ -77,6 +77,35 @@ pub struct Ended {
     pub result: Result<Map<String, Json>>,
     /// Where it failed only because another one did: what to say of it.
     pub victim: Option<(Outcome, String)>,
+    /// Where an earlier session of the run did it, and it is as it was left.
+    pub recalled: Option<Recalled>,
+}
+
+impl Ended {
+    /// A stage that ended by itself.
+    pub fn new(stage: usize, result: Result<Map<String, Json>>) -> Self {
+        Self { stage, result, victim: None, recalled: None }
+    }
+}
+
+/// What an earlier session of a run did.
+#[derive(Clone, Copy, Debug)]
+pub struct Recalled {
+    /// Whether there was something worth knowing.
+    pub warned: bool,
+}
+
+/// A stage that ended well.
+#[derive(Debug)]
+pub struct Done {
+    /// Which stage.
+    pub stage: usize,
+    /// Which instance of it.
+    pub instance: Option<usize>,
+    /// Its outputs.
+    pub outputs: Map<String, Json>,
+    /// Whether there was something worth knowing.
+    pub warned: bool,
 }
 
 /// What an attempt has in its hands.
@@ -108,6 +137,12 @@ pub trait Work: Send + Sync + 'static {
     /// Makes one attempt at a unit; each of its stages ends exactly once. Ends soon after `cancel` is told.
     fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>>;
 
+    /// Puts on the disk what the stages of a unit did, before anything that depends on it starts.
+    fn commit(&self, done: Vec<Done>) -> BoxFuture<Result<()>> {
+        drop(done);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Puts on record that a stage began or ended; not yet durable when it returns.
     fn note(&self, kind: &str, data: Map<String, Json>) -> Result<()>;
 }
@@ -118,6 +153,7 @@ pub(super) enum Report {
     Retrying { job: Job, number: u32, delay: Duration, stage: usize, error: Diagnostic },
     Told { job: Job, stage: usize, told: Told },
     Ended { job: Job, ended: Vec<Ended> },
+    Committed { job: Job, result: Result<()> },
 }
 
 /// How a unit is tried.
@@ -228,7 +264,7 @@ async fn one_attempt<W: Work>(
         Err(_) => {
             let message = "the stage did not end when it was stopped, and was left alone";
             let error = || Diagnostic { message: message.to_owned(), ..stop.diagnostic() };
-            policy.stages.iter().map(|&stage| Ended { stage, result: Err(error()), victim: None }).collect()
+            policy.stages.iter().map(|&stage| Ended::new(stage, Err(error()))).collect()
         }
     }
 }
@@ -244,7 +280,7 @@ fn settle(joined: std::result::Result<Vec<Ended>, tokio::task::JoinError>, polic
         .iter()
         .map(|&stage| match given.iter().position(|ended| ended.stage == stage) {
             Some(at) => given.swap_remove(at),
-            None => Ended { stage, result: Err(internal(error.as_ref())), victim: None },
+            None => Ended::new(stage, Err(internal(error.as_ref()))),
         })
         .collect()
 }

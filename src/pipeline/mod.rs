@@ -46,7 +46,7 @@ pub use migrate::{Edits, Migrated, NEWEST, STEPS, Step, migrate};
 pub use model::{Input, OnWarning, Pipeline, Place, Retry, Run, SecretSource, Stage, Version};
 pub use notification::{Notification, When};
 pub use recognise::is_pipeline;
-pub use resolve::{Failure, artifact_source, expressions_in, resolve, uses_context};
+pub use resolve::{Failure, artifact_source, expressions_in, paths_in, resolve, uses_context};
 pub use rules::{Concurrency, Expect, IfBusy, Policy};
 pub use schema::{pipeline_schema, stage_schema};
 pub use source::without_identities;

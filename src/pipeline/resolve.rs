@@ -69,6 +69,24 @@ fn resolve_at(
     })
 }
 
+/// The paths in resolved settings, by their schema.
+pub fn paths_in(value: &Json, schema: &Json) -> Vec<PathBuf> {
+    fn gather(value: &Json, schema: &Json, definitions: &Json, found: &mut Vec<PathBuf>) {
+        let schema = follow(schema, definitions);
+        match value {
+            Json::String(path) if schema["x-tl-type"] == "path" => found.push(path.into()),
+            Json::Array(items) => items.iter().for_each(|item| gather(item, &schema["items"], definitions, found)),
+            Json::Object(map) => {
+                map.iter().for_each(|(key, item)| gather(item, &schema["properties"][key], definitions, found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    gather(value, schema, &schema["definitions"], &mut found);
+    found
+}
+
 /// A path that leads out of a folder and into another one, as people would write it.
 fn as_shown(path: PathBuf) -> PathBuf {
     let tidy = tidied(&path);

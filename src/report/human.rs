@@ -71,7 +71,7 @@ impl<W: Write + Send> Human<W> {
     }
 
     fn ended(&mut self, what: &What) {
-        let What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error } = what else { return };
+        let What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, .. } = what else { return };
         let name = called(stage, instance.as_deref());
         let running = self.running.remove(&name);
         let bytes = running.as_ref().map_or(0, |running| running.bytes);
@@ -111,7 +111,7 @@ fn called(stage: &str, instance: Option<&str>) -> String {
 impl<W: Write + Send> Reporter for Human<W> {
     fn event(&mut self, event: &Event) {
         match &event.what {
-            What::RunStarted { pipeline, file, stages } => {
+            What::RunStarted { pipeline, file, stages, .. } => {
                 self.width = stages.iter().map(String::len).max().unwrap_or_default();
                 let line = format!("{pipeline} ({})  run {}\n", plain(file), event.run);
                 self.say(&line);
@@ -221,12 +221,14 @@ mod tests {
             outputs,
             reason: reason.map(str::to_owned),
             error,
+            recalled: false,
         };
         vec![
             What::RunStarted {
                 pipeline: "orders".to_owned(),
                 file: "orders.yaml".to_owned(),
                 stages: vec!["collect".to_owned(), stage(), "prove".to_owned()],
+                session: 1,
             },
             What::StageStarted { stage: stage(), instance: None, kind: "upload".to_owned(), attempt: 1 },
             What::StageProgress { stage: stage(), instance: None, bytes: 5 << 20 },
@@ -260,6 +262,7 @@ mod tests {
                 outputs: Map::new(),
                 reason: None,
                 error: None,
+                recalled: false,
             },
             What::Problem { error: Diagnostic::warning("TL0708", "the work folder could not be removed") },
             What::Message {

@@ -57,9 +57,9 @@ pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) ->
             // A chain commits together: what a stage gave to one that then failed went nowhere.
             (Ok(_), Some(culprit)) => {
                 let reason = format!("`{}` failed", names[culprit].1);
-                Ended { stage: *stage, result: Err(lost()), victim: Some((Outcome::Cancelled, reason)) }
+                Ended { victim: Some((Outcome::Cancelled, reason)), ..Ended::new(*stage, Err(lost())) }
             }
-            (result, _) => Ended { stage: *stage, result, victim },
+            (result, _) => Ended { victim, ..Ended::new(*stage, result) },
         })
         .collect()
 }

@@ -5,9 +5,21 @@ use std::sync::Arc;
 use jiff::Zoned;
 use serde_json::{Map, Value as Json, json};
 
+use super::on_record::object;
 use super::prepare::Loaded;
 use super::surroundings::Surroundings;
 use crate::expression::Values;
+
+/// What expressions see of a run, but for the attempt. Fixed when it starts.
+pub(super) fn run_values(pipeline: &str, run: &str, now: &Zoned) -> Map<String, Json> {
+    object(json!({
+        "id": run,
+        "date": now.strftime("%Y-%m-%d").to_string(),
+        "time": now.strftime("%H-%M-%S").to_string(),
+        "weekday": now.strftime("%A").to_string().to_lowercase(),
+        "pipeline": pipeline,
+    }))
+}
 
 /// What is the same for every expression of a run.
 pub(super) struct Contexts {
@@ -18,20 +30,13 @@ pub(super) struct Contexts {
 }
 
 impl Contexts {
-    /// `now` is fixed when a run starts.
-    pub(super) fn new(loaded: &Loaded, secrets: Map<String, Json>, pipeline: &str, run: &str, now: &Zoned) -> Self {
-        let run = json!({
-            "id": run,
-            "date": now.strftime("%Y-%m-%d").to_string(),
-            "time": now.strftime("%H-%M-%S").to_string(),
-            "weekday": now.strftime("%A").to_string().to_lowercase(),
-            "pipeline": pipeline,
-        });
+    /// `run` is what was fixed when the run started, by [`run_values`].
+    pub(super) fn new(loaded: &Loaded, secrets: Map<String, Json>, run: Map<String, Json>) -> Self {
         Self {
             inputs: Arc::new(Json::Object(loaded.inputs.clone())),
             secrets: Arc::new(Json::Object(secrets)),
             surroundings: loaded.surroundings.clone(),
-            run: run.as_object().cloned().unwrap_or_default(),
+            run,
         }
     }
 

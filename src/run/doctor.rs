@@ -3,7 +3,7 @@
 use jiff::Zoned;
 use serde::Serialize;
 
-use super::contexts::Contexts;
+use super::contexts::{Contexts, run_values};
 use super::prepare::{Loaded, Secrets, open_channel, open_store, read_secret};
 use crate::diagnostic::Diagnostic;
 use crate::storage::{Trial, TrialResult};
@@ -40,7 +40,7 @@ pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
     }
     let secrets = Secrets::new(&secrets, Vec::new());
     let pipeline = loaded.pipeline.name.to_string();
-    let contexts = Contexts::new(loaded, secrets.values, &pipeline, "doctor", &Zoned::now());
+    let contexts = Contexts::new(loaded, secrets.values, run_values(&pipeline, "doctor", &Zoned::now()));
     for (name, place) in &loaded.pipeline.stores {
         let trials = match open_store(loaded, &contexts, name.as_str(), place) {
             Ok(store) => store.probe(),

@@ -6,7 +6,7 @@ use jiff::Zoned;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value as Json};
 
-use super::contexts::Contexts;
+use super::contexts::{Contexts, run_values};
 use super::delivery::Sending;
 use super::keeper::Keeper;
 use super::prepare::{load_again, open_channel, read_secrets};
@@ -132,7 +132,7 @@ fn reopen(entry: &Entry) -> Result<Reopened> {
     let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| false);
     let when =
         message.time.parse::<jiff::Timestamp>().map_or_else(|_| Zoned::now(), |time| time.to_zoned(TimeZone::system()));
-    let contexts = Contexts::new(&loaded, secrets.values, &letter.pipeline, &message.run, &when);
+    let contexts = Contexts::new(&loaded, secrets.values, run_values(&letter.pipeline, &message.run, &when));
     let channel = open_channel(&loaded, &contexts, &letter.channel).map_err(|error| {
         let mut found = secrets.missing.clone();
         found.push(error);

@@ -3,12 +3,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Zoned;
 use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
 
 use super::contexts::Contexts;
 use super::delivery::RunPost;
+use super::diary::finish;
 use super::drain::Drain;
 use super::exit::{self, SKIPPED};
 use super::group::{Turn, wait_for_turn};
@@ -17,18 +17,20 @@ use super::message::{self, News};
 use super::notify;
 use super::on_record::{begin, object, sign_end};
 use super::prepare::{Loaded, open_channels, open_places, read_secrets};
+use super::recall::Past;
 use super::recorder::{LogRecorder, audit_error};
+use super::resume::{open_journal, take_work};
+use super::teller::{Emit, Teller, end_journal, tell};
 use super::versions;
 use super::work::PipelineWork;
 use crate::audit::{Log, Severity};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::engine::Engine;
-use crate::event::{Event, Outcome, What, called};
+use crate::event::{Outcome, What, called};
 use crate::graph::Plan;
 use crate::pipeline::When;
 use crate::stages::{Cancel, Ledger, Places, Recorder, Shared, Stop};
-use crate::state::{self, GroupLock, StateDir, WorkDir};
-use crate::value::Masker;
+use crate::state::{self, GroupLock, Left, StateDir, WorkDir};
 
 /// How to run a pipeline.
 pub struct Options {
@@ -40,19 +42,22 @@ pub struct Options {
     pub program: PathBuf,
     /// The SHA-256 of the plan that is held to, if one is.
     pub plan: Option<String>,
+    /// The run that goes on, if one does.
+    pub resumed: Option<Left>,
 }
-
-type Emit = Box<dyn FnMut(&Event) + Send>;
 
 /// Runs a loaded pipeline to its end; returns the exit code. Everything that happens goes to `emit`.
 pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> u8 {
-    let run = ulid::Ulid::new().to_string();
-    let teller = Arc::new(Mutex::new(Teller { run: run.clone(), masker: Masker::default(), emit }));
+    let resumed = options.resumed.as_ref();
+    let run = resumed.map_or_else(|| ulid::Ulid::new().to_string(), |left| left.start.run.clone());
+    let session = resumed.map_or(1, |left| left.sessions + 1);
+    let teller = Arc::new(Mutex::new(Teller::new(run.clone(), emit)));
     let plan = Plan::new(&loaded.pipeline);
     teller.lock().unwrap_or_else(PoisonError::into_inner).tell(What::RunStarted {
         pipeline: loaded.pipeline.name.to_string(),
         file: loaded.document.name().to_owned(),
         stages: plan.stages.iter().map(|stage| stage.name.clone()).collect(),
+        session,
     });
     let began = Instant::now();
     let result = tokio::task::block_in_place(|| prepare(loaded, &options, plan, &run, &teller));
@@ -61,25 +66,6 @@ pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> u8 {
         Err(error) => return blocked(*error, began, &teller),
     };
     go(ready, options, began, &teller).await
-}
-
-/// Gives events their time and run, and hides secrets in them.
-struct Teller {
-    run: String,
-    masker: Masker,
-    emit: Emit,
-}
-
-impl Teller {
-    fn tell(&mut self, mut what: What) {
-        what.mask(&|text| self.masker.mask(text));
-        let ts = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-        (self.emit)(&Event { ts, run: self.run.clone(), what });
-    }
-}
-
-fn tell(teller: &Mutex<Teller>, what: What) {
-    teller.lock().unwrap_or_else(PoisonError::into_inner).tell(what);
 }
 
 /// All that a run works with.
@@ -95,6 +81,7 @@ struct Ready {
 
 /// Why a run could not start, with what there is to tell somebody of it.
 struct NotReady {
+    folder: Option<WorkDir>,
     errors: Vec<Diagnostic>,
     /// Another run is at work, and this one has nothing to do.
     skipped: bool,
@@ -117,10 +104,12 @@ fn prepare(
     run: &str,
     teller: &Mutex<Teller>,
 ) -> std::result::Result<Ready, Box<NotReady>> {
-    let early = |error: Diagnostic| Box::new(NotReady { errors: vec![error], skipped: false, with: None });
-    options.state.create().map_err(|error| early(state_error(&error)))?;
+    let early = |folder, error| Box::new(NotReady { folder, errors: vec![error], skipped: false, with: None });
+    options.state.create().map_err(|error| early(None, state_error(&error)))?;
     let audit = options.state.audit();
-    let log = Log::open(&audit).map_err(|error| early(audit_error(&error)))?;
+    let log = Log::open(&audit).map_err(|error| early(None, audit_error(&error)))?;
+    let name = loaded.pipeline.name.as_str();
+    let folder = take_work(&options.state, run, name, options.resumed.as_ref()).map_err(|error| early(None, error))?;
 
     let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| options.cancel.reason().is_some());
     let masker = secrets.masker;
@@ -128,7 +117,11 @@ fn prepare(
     let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
     let pipeline = loaded.pipeline.name.to_string();
     let mut errors = secrets.missing;
-    let contexts = Contexts::new(&loaded, secrets.values, &pipeline, run, &Zoned::now());
+    let (fixed, journal) = open_journal(&loaded, options, run, &masker);
+    // A run that cannot be resumed is better than none.
+    let journal = journal.map_err(|error| tell(teller, What::Problem { error: error.as_warning() })).ok();
+    teller.lock().unwrap_or_else(PoisonError::into_inner).journal.clone_from(&journal);
+    let contexts = Contexts::new(&loaded, secrets.values, fixed);
     // Without a secret that is missing anyway, a place that wants it cannot be opened: that is told once.
     let mut unopened = Vec::new();
     let places = open_places(&loaded, &contexts).unwrap_or_else(|error| {
@@ -165,7 +158,7 @@ fn prepare(
     let begun = if errors.is_empty() {
         let mut waiting = |warning| tell(teller, What::Problem { error: warning });
         match wait_for_turn(&loaded, &options.state, run, &options.cancel, &mut waiting) {
-            Ok(Turn::Taken(group)) => begin(&loaded, &recorder, run, options).map(|folder| (folder, group)),
+            Ok(Turn::Taken(group)) => begin(&loaded, &recorder, options).map(|()| group),
             Ok(Turn::Skip(why)) => {
                 skipped = true;
                 Err(why.as_warning())
@@ -179,9 +172,12 @@ fn prepare(
     match begun {
         // The channels that could be opened can still tell somebody.
         Err(errors) => {
-            Err(Box::new(NotReady { errors, skipped, with: Some(Blocked { recorder, post, shared, loaded }) }))
+            let with = Some(Blocked { recorder, post, shared, loaded });
+            // What a run that is resumed has there, it has still.
+            let folder = options.resumed.is_none().then_some(folder);
+            Err(Box::new(NotReady { folder, errors, skipped, with }))
         }
-        Ok((folder, group)) => {
+        Ok(group) => {
             post.keeper.keep_text(loaded.pipeline.name.as_str(), &versions::text_of(&loaded));
             let work = Arc::new(PipelineWork {
                 loaded,
@@ -190,6 +186,10 @@ fn prepare(
                 shared: Arc::clone(&shared),
                 recorder: Arc::clone(&recorder),
                 folder: folder.path().to_owned(),
+                journal,
+                past: options.resumed.as_ref().map(Past::of).unwrap_or_default(),
+                fresh: Mutex::default(),
+                keys: Mutex::default(),
                 spools: Mutex::default(),
             });
             Ok(Ready { work, recorder, shared, post, audit, folder, group })
@@ -208,7 +208,7 @@ pub(super) fn state_error(error: &state::Error) -> Diagnostic {
 
 /// The run could not start: says so on record, to the people who want to know, and with the exit code.
 fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
-    let NotReady { errors, skipped, with } = not_ready;
+    let NotReady { folder, errors, skipped, with } = not_ready;
     let is_cancelled = errors.first().is_some_and(|first| first.kind == Kind::Cancelled);
     let exit_code = if skipped { SKIPPED } else { errors.first().map_or(1, |first| first.kind.exit_code()) };
     let (outcome, severity) = match (skipped, is_cancelled) {
@@ -244,6 +244,8 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
         }
     }
     let seconds = began.elapsed().as_secs_f64();
+    end_journal(teller, finish(outcome, exit_code, seconds, last.as_ref()));
+    folder.into_iter().for_each(|folder| remove_work(folder, teller));
     tell(teller, What::RunEnded { outcome, exit_code, seconds, error: last });
     exit_code
 }
@@ -265,7 +267,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
         let (teller, details) = (Arc::clone(teller), Arc::clone(&details));
         let mut in_instances = HashSet::new();
         move |what: What| {
-            if let What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error } = &what {
+            if let What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, .. } = &what {
                 let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
                 let line = message::stage(&called(stage, instance.as_deref()), *outcome, *seconds, outputs, detail);
                 // A stage with instances is told of by these.
@@ -284,7 +286,6 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     let (outcome, exit_code) = exit::verdict(&finished);
 
     tokio::task::block_in_place(|| {
-        remove_work(folder, teller);
         let recovered = matches!(outcome, Outcome::Success | Outcome::Warning)
             && pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
             && notify::failed_before(&audit, &shared.pipeline, &shared.run);
@@ -318,9 +319,12 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             Ok(None) => {}
             Err(problem) => tell(teller, What::Problem { error: problem }),
         }
+        let seconds = began.elapsed().as_secs_f64();
+        end_journal(teller, finish(outcome, exit_code, seconds, error.as_ref()));
+        put_away(folder, outcome, &work, teller);
         // The next run of the group may begin: all of this one is on record and told.
         group.into_iter().for_each(GroupLock::release);
-        tell(teller, What::RunEnded { outcome, exit_code, seconds: began.elapsed().as_secs_f64(), error });
+        tell(teller, What::RunEnded { outcome, exit_code, seconds, error });
         exit_code
     })
 }
@@ -348,6 +352,17 @@ fn drain(post: &RunPost, cancel: &Cancel, teller: &Mutex<Teller>) {
 fn outbox_trouble(post: &RunPost, teller: &Mutex<Teller>) {
     if let Some(error) = post.keeper.problem() {
         tell(teller, What::Problem { error });
+    }
+}
+
+/// Removes the work of a run that ended well; of another one, what it has no use for when it is resumed.
+fn put_away(folder: WorkDir, outcome: Outcome, work: &PipelineWork, teller: &Mutex<Teller>) {
+    let kept = if outcome.is_ok() || outcome == Outcome::Skipped { HashSet::new() } else { work.kept_files() };
+    if kept.is_empty() {
+        remove_work(folder, teller);
+    } else if let Err(error) = folder.keep(&kept) {
+        let message = format!("the work folder `{}` could not be tidied", folder.path().display());
+        tell(teller, What::Problem { error: Diagnostic::warning("TL0708", message).cause(&error) });
     }
 }
 

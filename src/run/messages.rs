@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 use ulid::Ulid;
 
-use super::contexts::Contexts;
+use super::contexts::{Contexts, run_values};
 use super::drain::{self, Drain, Drained};
 use super::keeper::{Keeper, database_error};
 use super::message::{Rendered, render, sample, values};
@@ -78,7 +78,7 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
     let id = Ulid::new().to_string();
     let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| false);
     let pipeline = loaded.pipeline.name.to_string();
-    let contexts = Contexts::new(&loaded, secrets.values, &pipeline, &id, &Zoned::now());
+    let contexts = Contexts::new(&loaded, secrets.values, run_values(&pipeline, &id, &Zoned::now()));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let message = Message {
         id: format!("{id}.test"),

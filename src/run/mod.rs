@@ -6,6 +6,7 @@
 mod chain;
 mod contexts;
 mod delivery;
+mod diary;
 mod doctor;
 mod drain;
 mod execute;
@@ -19,9 +20,12 @@ mod notify;
 mod on_record;
 mod plan;
 mod prepare;
+mod recall;
 mod recorder;
+mod resume;
 mod secrets;
 mod surroundings;
+mod teller;
 mod validate;
 mod versions;
 mod work;
@@ -35,6 +39,7 @@ pub use plan::{
 };
 pub use prepare::{Loaded, SHORT_SECRET, SHORTEST_SECRET, check, load, runnable, settle};
 pub use recorder::audit_error;
+pub use resume::{Resumed, resume};
 pub use secrets::{SecretFound, check_secrets};
 pub use validate::{Finding, Thorough, Validation, validate};
 pub use versions::{History, place_of, with_last_good};

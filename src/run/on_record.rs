@@ -1,21 +1,19 @@
 //! The start and the end of a run, on record.
 
 use serde_json::{Map, Value as Json, json};
+use sha2::{Digest as _, Sha256};
 
-use super::execute::{Options, state_error};
+use super::execute::Options;
 use super::prepare::Loaded;
 use super::recorder::LogRecorder;
 use crate::audit::Severity;
 use crate::diagnostic::Result;
 use crate::stages::{Checkpoint, Recorder};
-use crate::state::WorkDir;
 use crate::value::hex;
 
-/// Puts the start on record and makes the work folder.
-pub(super) fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options: &Options) -> Result<WorkDir> {
-    use sha2::{Digest as _, Sha256};
-    let mut files =
-        loaded.document.files().map(|(file, text)| json!({ "file": file, "sha256": hex(&Sha256::digest(text)) }));
+/// Puts the start on record, or that the run goes on.
+pub(super) fn begin(loaded: &Loaded, recorder: &LogRecorder, options: &Options) -> Result<()> {
+    let mut files = loaded.document.files().map(|(file, text)| json!({ "file": file, "sha256": sha256(text) }));
     let own = files.next().unwrap_or_default();
     let extends: Vec<Json> = files.collect();
     // The log has no floats: canonical JSON writes them in a way that few programs agree on.
@@ -35,8 +33,18 @@ pub(super) fn begin(loaded: &Loaded, recorder: &LogRecorder, run: &str, options:
     if let Some(plan) = &options.plan {
         data.insert("plan_sha256".to_owned(), plan.as_str().into());
     }
-    recorder.record("run.started", Severity::Info, data)?;
-    options.state.create_work(run).map_err(|error| state_error(&error))
+    match &options.resumed {
+        Some(left) => {
+            data.insert("session".to_owned(), (left.sessions + 1).into());
+            recorder.record("run.resumed", Severity::Info, data)
+        }
+        None => recorder.record("run.started", Severity::Info, data),
+    }
+}
+
+/// SHA-256 of a text, in hexadecimal.
+pub(super) fn sha256(text: impl AsRef<[u8]>) -> String {
+    hex(&Sha256::digest(text))
 }
 
 pub(super) fn object(value: Json) -> Map<String, Json> {

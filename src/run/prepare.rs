@@ -46,12 +46,24 @@ pub fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec
 
 /// Settles the inputs of a file that was read and proven.
 pub fn settle(
-    (document, outline): (Document, Outline),
+    checked: (Document, Outline),
     path: &Path,
     given: &BTreeMap<String, String>,
 ) -> Result<Loaded, Vec<Diagnostic>> {
+    let surroundings = Surroundings::of(&checked.0).map_err(|found| vec![found]);
+    // A wrong input is told first: it is the nearer mistake.
+    resolve_inputs(&checked.1.inputs, given)?;
+    settle_with(checked, path, given, surroundings?)
+}
+
+/// The same, in surroundings that are known.
+pub(super) fn settle_with(
+    (document, outline): (Document, Outline),
+    path: &Path,
+    given: &BTreeMap<String, String>,
+    surroundings: Surroundings,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let inputs = resolve_inputs(&outline.inputs, given)?;
-    let surroundings = Surroundings::of(&document).map_err(|found| vec![found])?;
     let pipeline = outline.settle(&document, &start_values(&inputs, &surroundings))?;
     Ok(Loaded { document, pipeline, inputs, path: absolute(path), surroundings })
 }

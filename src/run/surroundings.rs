@@ -34,6 +34,17 @@ impl Surroundings {
         })
     }
 
+    /// All of it, for the journal.
+    pub(super) fn kept(&self) -> Json {
+        json!({ "host": *self.host, "git": *self.git, "ci": *self.ci })
+    }
+
+    /// As it was when a run started.
+    pub(super) fn of_kept(kept: &Json) -> Self {
+        let part = |name: &str| Arc::new(kept[name].clone());
+        Self { host: part("host"), git: part("git"), ci: part("ci") }
+    }
+
     /// The value of `host`, which stays while commits and builds move on.
     pub(super) fn host(&self) -> Arc<Json> {
         Arc::clone(&self.host)

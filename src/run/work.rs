@@ -1,25 +1,28 @@
 //! The engine's work: attempts at the stages of a pipeline.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value as Json, json};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::chain::{self, Link, Ready};
 use super::contexts::Contexts;
 use super::instances;
 use super::prepare::{Loaded, unresolved};
+use super::recall::Past;
 use super::recorder::LogRecorder;
 use crate::diagnostic::{Diagnostic, Result};
-use crate::engine::{Attempt, BoxFuture, Ended, Expansion, Instance, Results, Work};
+use crate::engine::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
 use crate::expression::{Mistake, Status, Template, Values, evaluate, resolve as resolve_text};
 use crate::graph::{Plan, Planned};
 use crate::pipeline::{Failure, Run, resolve};
 use crate::stages::artifact::{ArtifactRef, Sink, Source, Spool, stream};
 use crate::stages::{self, Command, Context, Flow, Shared};
+use crate::state::{Effect, Journal};
 use crate::value::Secret;
 
 /// What the stages of one run work with.
@@ -30,6 +33,14 @@ pub(super) struct PipelineWork {
     pub(super) shared: Arc<Shared>,
     pub(super) recorder: Arc<LogRecorder>,
     pub(super) folder: PathBuf,
+    /// Where a later session of the run finds what this one did; none where the journal cannot be kept.
+    pub(super) journal: Option<Arc<Journal>>,
+    /// What earlier sessions did.
+    pub(super) past: Past,
+    /// Stages that were done in this session: what waits for them is done again.
+    pub(super) fresh: Mutex<HashSet<usize>>,
+    /// What each unit, or instance of one, depends on.
+    pub(super) keys: Mutex<HashMap<(usize, Option<usize>), String>>,
     /// Artifacts that lie in files, by stage.
     pub(super) spools: Mutex<HashMap<(usize, Option<usize>), Spool>>,
 }
@@ -62,6 +73,19 @@ impl Work for PipelineWork {
         instances::expand(&self.loaded.document, planned, &values)
     }
 
+    fn commit(&self, done: Vec<Done>) -> BoxFuture<Result<()>> {
+        let effects: Vec<Effect> = done.iter().filter_map(|done| self.effect(done)).collect();
+        let Some(journal) = self.journal.as_ref().filter(|_| !effects.is_empty()) else {
+            return Box::pin(std::future::ready(Ok(())));
+        };
+        let (tell, told) = oneshot::channel();
+        journal.commit(effects, move |result| drop(tell.send(result)));
+        Box::pin(async move {
+            let result = told.await.unwrap_or_else(|_| Err("the journal ended".to_owned()));
+            result.map_err(|error| unwritten(&error))
+        })
+    }
+
     fn note(&self, kind: &str, data: Map<String, Json>) -> Result<()> {
         self.recorder.note(kind, data)
     }
@@ -84,6 +108,14 @@ impl PipelineWork {
                 Err(error) => return self.none_began(stages, stage, &error),
             }
         }
+        if let Some(key) = self.unit_key(attempt, &ready) {
+            if let Some(ended) = self.recall(attempt, &key) {
+                return ended;
+            }
+            let instance = attempt.instance.as_ref().map(|instance| instance.number);
+            self.keys().insert((attempt.unit, instance), key);
+        }
+        self.begin_anew(attempt);
         let (mut links, mut streams, mut incoming) = (Vec::new(), Vec::new(), None);
         for (place, ready) in ready.into_iter().enumerate() {
             let stage = stages[place];
@@ -106,7 +138,7 @@ impl PipelineWork {
                 attempt: attempt.number,
                 shared: Arc::clone(&self.shared),
                 base: self.loaded.document.folder_of(&format!("{}/with/sources", pointer(planned))).to_owned(),
-                work: self.folder.join(format!("{key}-{}", attempt.number)),
+                work: self.folder.join(format!("{key}-{}-{}", self.session(), attempt.number)),
                 key,
                 cancel: attempt.cancel.clone(),
                 meter: Arc::clone(&attempt.meters[place]),
@@ -125,7 +157,7 @@ impl PipelineWork {
             let outcome = if stage < culprit { Outcome::Cancelled } else { Outcome::Skipped };
             (stage != culprit).then(|| (outcome, format!("`{name}` failed")))
         };
-        stages.iter().map(|&stage| Ended { stage, result: Err(error.clone()), victim: victim(stage) }).collect()
+        stages.iter().map(|&stage| Ended { victim: victim(stage), ..Ended::new(stage, Err(error.clone())) }).collect()
     }
 
     /// A stage with every expression resolved.
@@ -224,13 +256,45 @@ impl PipelineWork {
             .collect()
     }
 
+    /// What the artifacts in files are that a stage may open.
+    pub(super) fn digests_of_needs(&self, stage: usize) -> Vec<String> {
+        let needs = &self.plan.stages[stage].needs;
+        let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
+        let needed = spools.iter().filter(|((need, _), _)| needs.contains(need));
+        needed
+            .map(|(&(need, instance), spool)| {
+                let digest = spool.digest().map(|digest| digest.to_string()).unwrap_or_default();
+                format!("{}: {digest}", self.key(need, instance))
+            })
+            .collect()
+    }
+
+    /// The artifact of a stage, where it lies in a file.
+    pub(super) fn spool_of(&self, stage: usize, instance: Option<usize>) -> Option<Spool> {
+        self.spools.lock().unwrap_or_else(PoisonError::into_inner).get(&(stage, instance)).cloned()
+    }
+
+    /// Takes an artifact of an earlier session for that of a stage.
+    pub(super) fn keep_spool(&self, stage: usize, instance: Option<usize>, spool: Spool) {
+        self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert((stage, instance), spool);
+    }
+
+    pub(super) fn keys(&self) -> MutexGuard<'_, HashMap<(usize, Option<usize>), String>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which session of the run this is.
+    fn session(&self) -> u32 {
+        self.journal.as_ref().map_or(1, |journal| journal.session())
+    }
+
     /// Names a stage, or an instance of it, among all of the run.
     fn key(&self, stage: usize, instance: Option<usize>) -> String {
         let name = &self.plan.stages[stage].name;
         instance.map_or_else(|| name.clone(), |number| format!("{name}.{number}"))
     }
 
-    fn flow(&self, stage: usize) -> Flow {
+    pub(super) fn flow(&self, stage: usize) -> Flow {
         self.plan.stages[stage].stage.uses.as_deref().and_then(stages::find).map_or(Flow::None, |kind| kind.flow)
     }
 
@@ -240,7 +304,7 @@ impl PipelineWork {
             return None;
         }
         let instance = attempt.instance.as_ref().map(|instance| instance.number);
-        let name = format!("{}-{}.artifact", self.key(stage, instance), attempt.number);
+        let name = format!("{}-{}-{}.artifact", self.key(stage, instance), self.session(), attempt.number);
         let spool = Spool::new(self.folder.join(name));
         self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert((stage, instance), spool.clone());
         Some(Sink::File(spool))
@@ -249,6 +313,13 @@ impl PipelineWork {
     fn unresolved(&self, planned: &Planned, below: &str, failure: Failure) -> Diagnostic {
         unresolved(&self.loaded.document, &format!("{}/{below}", pointer(planned)), failure)
     }
+}
+
+/// What was done cannot be put on the disk.
+pub(super) fn unwritten(error: &str) -> Diagnostic {
+    let mut found = Diagnostic::failure("TL0728", "the journal of the run could not be written");
+    found.causes.push(error.to_owned());
+    found.help("make room in the state folder; then `tl run --resume` goes on where this run stopped")
 }
 
 /// When an expression is evaluated.

@@ -76,6 +76,21 @@ impl Spool {
     pub fn new(path: PathBuf) -> Self {
         Self { path, digest: Arc::default() }
     }
+
+    /// A file that was made and finished in an earlier session of the run.
+    pub fn kept(path: PathBuf, digest: Digest) -> Self {
+        Self { path, digest: Arc::new(OnceLock::from(digest)) }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was written to it, once that was all.
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest.get().copied()
+    }
 }
 
 /// Where an artifact comes from.

@@ -50,6 +50,15 @@ pub struct Command {
     pub retry_exit_codes: Vec<u8>,
 }
 
+impl Command {
+    /// What it is, for the key of what it does. Secrets are in it.
+    pub fn described(&self) -> Json {
+        let env: Map<String, Json> =
+            self.env.iter().map(|(name, value)| (name.clone(), value.expose().into())).collect();
+        serde_json::json!({ "argv": self.argv, "env": env, "outputs": self.outputs })
+    }
+}
+
 /// The exit code that says: nothing to do.
 const EXIT_SKIPPED: i32 = 75;
 /// How long a child has between TERM and KILL.

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,6 +79,8 @@ pub struct Ledger {
     expected: Mutex<HashMap<String, Expected>>,
     /// Which stage, or instance of one, delivers each object.
     claims: Mutex<HashMap<String, String>>,
+    /// Objects that an earlier session of the run delivered, and that are still as they were.
+    own: Mutex<HashSet<String>>,
 }
 
 impl Ledger {
@@ -91,6 +93,16 @@ impl Ledger {
     pub fn claim(&self, uri: &str, key: &str) -> String {
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         claims.entry(uri.to_owned()).or_insert_with(|| key.to_owned()).clone()
+    }
+
+    /// Notes an object of an earlier session: it may be replaced.
+    pub fn note_own(&self, uri: &str) {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(uri.to_owned());
+    }
+
+    /// Whether an object is of an earlier session.
+    pub fn is_own(&self, uri: &str) -> bool {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).contains(uri)
     }
 
     /// What an object must be.

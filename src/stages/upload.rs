@@ -113,10 +113,11 @@ impl Stage for Upload {
         let lock = self.object_lock.as_ref().map(|lock| lock.lock(Timestamp::now())).transpose()?;
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
         let lock_until = lock.and_then(|lock| lock.retention).map(|(_, until)| until.to_string());
-        let data = json!({ "uri": uri, "overwrite": self.overwrite, "lock_until": lock_until });
+        // What this run itself delivered is no copy that somebody else may need.
+        let overwrite = self.overwrite || context.shared.ledger.is_own(&uri);
+        let data = json!({ "uri": uri, "overwrite": overwrite, "lock_until": lock_until });
         context.record("upload.intent", Severity::Info, data)?;
-        let order =
-            Order { overwrite: self.overwrite, lock, scratch: &context.work, stopped: context.cancel.as_question() };
+        let order = Order { overwrite, lock, scratch: &context.work, stopped: context.cancel.as_question() };
         let stored = match store.put(&key, &mut body, &order) {
             Ok(stored) => stored,
             Err(error) => {

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::env;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
@@ -8,7 +9,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::geteuid;
 use ulid::Ulid;
 
-use super::{DbError, GroupLock, Holder, Journal, Left, Outbox, Start, Versions};
+use super::journal::last_runs;
+use super::{DbError, GroupLock, Holder, Journal, LastRun, Left, Outbox, Start, Versions};
 
 /// What is kept in tables.
 const DATABASE: &str = "state.db";
@@ -117,24 +119,33 @@ impl StateDir {
         Left::read(&self.0.join(DATABASE), run)
     }
 
+    /// The last run of each pipeline, the latest first.
+    pub fn last_runs(&self) -> Result<Vec<LastRun>, DbError> {
+        last_runs(&self.0.join(DATABASE))
+    }
+
     /// Takes the lock of a group of runs, or says who holds it. The folder must be there.
     pub fn take_group(&self, group: &str, holder: &str) -> Result<Result<GroupLock, Holder>, Error> {
         let folder = self.0.join("groups");
         GroupLock::take(&folder, group, holder).map_err(|source| Error::Io { path: folder, source })
     }
 
-    /// Makes a folder for the work of one run, and removes those of runs whose process is gone.
-    pub fn create_work(&self, run: &str) -> Result<WorkDir, Error> {
+    /// Makes a folder for the work of one run, or takes that of a run that is resumed; `None` where the run is at work.
+    /// Removes those of other runs whose process is gone, but for runs of these ids, which may be resumed.
+    pub fn create_work(&self, run: &str, kept: &HashSet<String>) -> Result<Option<WorkDir>, Error> {
         let all = self.0.join("work");
         let path = all.join(run);
         let failed = |source| Error::Io { path: path.clone(), source };
         private_dir(&all).map_err(failed)?;
         // Held while folders come and go, so that nobody takes one that is being made for one that was left.
         let _held = locked(&all.join("lock"), FlockOperation::LockExclusive).map_err(failed)?;
-        sweep(&all);
+        sweep(&all, |name| name == run || kept.contains(name));
         private_dir(&path).map_err(failed)?;
-        let alive = locked(&path.join("lock"), FlockOperation::NonBlockingLockExclusive).map_err(failed)?;
-        Ok(WorkDir { path, _alive: alive })
+        match locked(&path.join("lock"), FlockOperation::NonBlockingLockExclusive) {
+            Ok(alive) => Ok(Some(WorkDir { path, _alive: alive })),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 }
 
@@ -151,6 +162,20 @@ impl WorkDir {
         &self.path
     }
 
+    /// Removes all that is in it, but for files of these names: a later session of the run has a use for them.
+    pub fn keep(&self, names: &HashSet<String>) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let is_kept = entry.file_name().to_str().is_some_and(|name| name == "lock" || names.contains(name));
+            match entry.file_type()?.is_dir() {
+                _ if is_kept => {}
+                true => fs::remove_dir_all(entry.path())?,
+                false => fs::remove_file(entry.path())?,
+            }
+        }
+        Ok(())
+    }
+
     /// Removes it with all that is in it.
     pub fn remove(self) -> io::Result<()> {
         fs::remove_dir_all(&self.path)
@@ -165,10 +190,10 @@ fn locked(path: &Path, operation: FlockOperation) -> io::Result<File> {
 
 /// Removes the folders of runs that were killed: what was spooled there may be plaintext. Only what tl made is touched: a
 /// real folder, named as a run, with a lock in it.
-fn sweep(all: &Path) {
+fn sweep(all: &Path, is_kept: impl Fn(&str) -> bool) {
     let Ok(entries) = fs::read_dir(all) else { return };
     for entry in entries.filter_map(Result::ok) {
-        let is_run = entry.file_name().to_str().is_some_and(|name| Ulid::from_string(name).is_ok());
+        let is_run = entry.file_name().to_str().is_some_and(|name| Ulid::from_string(name).is_ok() && !is_kept(name));
         if !is_run || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }

@@ -375,10 +375,25 @@ pub struct Left {
     pub start: Start,
     /// How it ended, if it did.
     pub outcome: Option<String>,
+    /// How often it was started or resumed.
+    pub sessions: u32,
     /// What is proven done.
     pub effects: Vec<Effect>,
     /// Objects on their way.
     pub deliveries: Vec<Delivery>,
+}
+
+/// The last run of a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastRun {
+    /// Its id.
+    pub run: String,
+    /// The name of the pipeline.
+    pub pipeline: String,
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// How it ended, if it did.
+    pub outcome: Option<String>,
 }
 
 /// An object on its way when a run ended.
@@ -400,6 +415,22 @@ impl Left {
     }
 }
 
+/// The last run of each pipeline.
+pub(super) fn last_runs(db: &Path) -> Result<Vec<LastRun>, DbError> {
+    let Some(db) = Db::peek(db)? else { return Ok(Vec::new()) };
+    let read = || {
+        let mut statement = db
+            .connection
+            .prepare("SELECT max(id), pipeline, file, outcome FROM runs GROUP BY pipeline ORDER BY 1 DESC")?;
+        let last = |row: &Row<'_>| {
+            let (run, pipeline, outcome) = (row.get(0)?, row.get(1)?, row.get(3)?);
+            Ok(LastRun { run, pipeline, file: path_of(row.get_ref(2)?), outcome })
+        };
+        statement.query_map([], last)?.collect::<rusqlite::Result<_>>()
+    };
+    read().map_err(|error| db.failed(error))
+}
+
 fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
     let start = |row: &Row<'_>| {
         let inputs: Option<String> = row.get(3)?;
@@ -411,10 +442,10 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
             inputs: inputs.and_then(|text| serde_json::from_str(&text).ok()),
             fixed: json(row.get(4)?),
         };
-        Ok((start, row.get(5)?))
+        Ok((start, row.get(5)?, row.get(6)?))
     };
-    let sql = "SELECT pipeline, file, sha256, inputs, fixed, outcome FROM runs WHERE id = ?1";
-    let Some((start, outcome)) = connection.query_row(sql, [run], start).optional()? else { return Ok(None) };
+    let sql = "SELECT pipeline, file, sha256, inputs, fixed, outcome, session FROM runs WHERE id = ?1";
+    let Some((start, outcome, sessions)) = connection.query_row(sql, [run], start).optional()? else { return Ok(None) };
     let effect = |row: &Row<'_>| {
         Ok(Effect {
             stage: row.get(0)?,
@@ -434,6 +465,7 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
     Ok(Some(Left {
         start,
         outcome,
+        sessions,
         effects: effects.query_map([run], effect)?.collect::<rusqlite::Result<_>>()?,
         deliveries: deliveries.query_map([run], delivery)?.collect::<rusqlite::Result<_>>()?,
     }))

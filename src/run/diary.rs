@@ -1,0 +1,45 @@
+//! What a run puts into the journal for people, from its events.
+
+use serde_json::Value as Json;
+
+use crate::diagnostic::Diagnostic;
+use crate::event::{Outcome, What};
+use crate::state::{Finish, Note, StageName};
+
+/// The note of an event, where it is of a stage and worth keeping. Its texts have their secrets masked already.
+pub(super) fn note_of(what: &What) -> Option<(StageName, Note)> {
+    let name =
+        |stage: &String, instance: &Option<String>| StageName { stage: stage.clone(), instance: instance.clone() };
+    Some(match what {
+        What::StageStarted { stage, instance, kind, attempt } => {
+            (name(stage, instance), Note::Started { kind: kind.clone(), attempt: *attempt })
+        }
+        What::StageProgress { stage, instance, bytes } => (name(stage, instance), Note::Progress(*bytes)),
+        What::StageWarning { stage, instance, warning } => {
+            (name(stage, instance), Note::Remark { is_retry: false, problem: json(warning) })
+        }
+        What::StageRetrying { stage, instance, error, .. } => {
+            (name(stage, instance), Note::Remark { is_retry: true, problem: json(error) })
+        }
+        What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, .. } => (
+            name(stage, instance),
+            Note::Ended {
+                outcome: outcome.word(),
+                seconds: *seconds,
+                outputs: Json::Object(outputs.clone()),
+                reason: reason.clone(),
+                error: error.as_ref().map(json),
+            },
+        ),
+        _ => return None,
+    })
+}
+
+/// The end of a run.
+pub(super) fn finish(outcome: Outcome, exit_code: u8, seconds: f64, error: Option<&Diagnostic>) -> Finish {
+    Finish { outcome: outcome.word(), exit_code, seconds, error: error.map(json) }
+}
+
+fn json(problem: &Diagnostic) -> Json {
+    serde_json::to_value(problem).unwrap_or_default()
+}

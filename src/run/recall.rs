@@ -1,0 +1,204 @@
+//! What earlier sessions of a run did, and whether it still holds: only that is not done again.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
+
+use super::chain::Ready;
+use super::work::PipelineWork;
+use crate::engine::{Attempt, Done, Ended, Recalled};
+use crate::pipeline::paths_in;
+use crate::stages::artifact::Spool;
+use crate::stages::{Expected, Flow, ObjectRef};
+use crate::state::{Effect, Left};
+use crate::storage::Stopped;
+use crate::value::{Digest, ObjectKey, hex, parse_sha256};
+
+/// What the journal says is done.
+#[derive(Debug, Default)]
+pub(super) struct Past(HashMap<(String, Option<usize>), Effect>);
+
+impl Past {
+    pub(super) fn of(left: &Left) -> Self {
+        let named = |effect: &Effect| ((effect.stage.clone(), effect.instance), effect.clone());
+        Self(left.effects.iter().map(named).collect())
+    }
+}
+
+impl PipelineWork {
+    /// Names all that a unit depends on: what its stages are set to, without secrets, what the files say that they name,
+    /// the stores, and the bytes that earlier stages gave. `None` for what is done again each time.
+    pub(super) fn unit_key(&self, attempt: &Attempt, ready: &[Ready]) -> Option<String> {
+        let stages = &self.plan.units[attempt.unit].stages;
+        let mut all = vec![json!({ "format": 1 })];
+        for (&stage, ready) in stages.iter().zip(ready) {
+            let planned = &self.plan.stages[stage];
+            if planned.is_finally {
+                return None;
+            }
+            let (settings, kind) = match ready {
+                Ready::Kind(kind, with) => (with.clone(), Some(*kind)),
+                Ready::Program(command) => (command.described(), None),
+            };
+            let store = ["/store", "/object/store"].iter().find_map(|at| settings.pointer(at)?.as_str());
+            let store = store.and_then(|name| self.loaded.document.value()["stores"].get(name));
+            all.push(json!({
+                "stage": planned.name,
+                "kind": planned.stage.uses,
+                "settings": settings,
+                "files": kind.map(|kind| digests_of_files(&settings, (kind.schema)())),
+                "store": store,
+            }));
+        }
+        all.push(json!({ "instance": attempt.instance.as_ref().map(|instance| &instance.matrix) }));
+        let mut artifacts: Vec<String> = stages.iter().flat_map(|&stage| self.digests_of_needs(stage)).collect();
+        artifacts.sort();
+        all.push(artifacts.into());
+        let mut all = Json::Array(all);
+        // A secret that was changed is no other work.
+        self.shared.masker.mask_json(&mut all);
+        Some(hex(&Sha256::digest(all.to_string())))
+    }
+
+    /// What an earlier session did of a unit, if all of it was done with the same key and is still there, and nothing that
+    /// it waits for was done again.
+    pub(super) fn recall(&self, attempt: &Attempt, key: &str) -> Option<Vec<Ended>> {
+        let stages = &self.plan.units[attempt.unit].stages;
+        let mut needs = stages.iter().flat_map(|&stage| &self.plan.stages[stage].needs);
+        let is_fresh = {
+            let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+            needs.any(|need| fresh.contains(need))
+        };
+        if is_fresh {
+            return None;
+        }
+        let instance = attempt.instance.as_ref().map(|instance| instance.number);
+        let effects: Vec<&Effect> = stages
+            .iter()
+            .map(|&stage| self.past.0.get(&(self.plan.stages[stage].name.clone(), instance)))
+            .collect::<Option<_>>()?;
+        let holds = |(&stage, effect): (&usize, &&Effect)| effect.key == key && self.is_there(stage, instance, effect);
+        if !stages.iter().zip(&effects).all(holds) {
+            return None;
+        }
+        let ended = |(&stage, effect): (&usize, &Effect)| {
+            let outputs = effect.outputs.as_object().cloned().unwrap_or_default();
+            Ended { recalled: Some(Recalled { warned: effect.warned }), ..Ended::new(stage, Ok(outputs)) }
+        };
+        Some(stages.iter().zip(effects).map(ended).collect())
+    }
+
+    /// A unit is done in this session: what waits for it is, too, and an object that it delivered before may be replaced.
+    pub(super) fn begin_anew(&self, attempt: &Attempt) {
+        let stages = &self.plan.units[attempt.unit].stages;
+        let instance = attempt.instance.as_ref().map(|instance| instance.number);
+        for &stage in stages {
+            let name = self.plan.stages[stage].name.clone();
+            if let Some(object) = self.past.0.get(&(name, instance)).and_then(|effect| self.object_of(stage, effect))
+                && self.has_object(&object)
+            {
+                self.shared.ledger.note_own(&object.uri);
+            }
+        }
+        // Whether an artifact became another one, the keys of those that take it tell.
+        let gives_artifact =
+            stages.last().is_some_and(|&stage| matches!(self.flow(stage), Flow::Source | Flow::Filter));
+        if !gives_artifact {
+            self.fresh.lock().unwrap_or_else(PoisonError::into_inner).extend(stages);
+        }
+    }
+
+    fn object_of(&self, stage: usize, effect: &Effect) -> Option<ObjectRef> {
+        let is_upload = self.plan.stages[stage].stage.uses.as_deref() == Some("upload");
+        is_upload.then(|| serde_json::from_value(effect.outputs["object"].clone()).ok())?
+    }
+
+    /// Whether what a stage left is as it left it: its artifact in the work folder, its object in the store.
+    fn is_there(&self, stage: usize, instance: Option<usize>, effect: &Effect) -> bool {
+        if let Some(artifact) = &effect.artifact {
+            let Some(spool) = self.kept_spool(artifact) else { return false };
+            self.keep_spool(stage, instance, spool);
+        }
+        self.object_of(stage, effect).is_none_or(|object| self.has_object(&object))
+    }
+
+    /// An artifact of an earlier session, if its bytes are what they were: the power may have failed since.
+    fn kept_spool(&self, artifact: &Json) -> Option<Spool> {
+        let path = self.folder.join(artifact["file"].as_str()?);
+        let digest = digest_of(&path).ok()?;
+        (artifact["digest"] == digest.to_string() && artifact["size"] == digest.size).then(|| Spool::kept(path, digest))
+    }
+
+    fn has_object(&self, object: &ObjectRef) -> bool {
+        let (Some(store), Ok(key)) = (self.shared.places.stores.get(&object.store), object.key.parse::<ObjectKey>())
+        else {
+            return false;
+        };
+        let Some(sha256) = parse_sha256(&object.digest) else { return false };
+        let digest = Digest { sha256, size: object.size };
+        let stopped: Stopped = Arc::new(|| false);
+        let Ok(Some(stat)) = store.stat(&key, object.version_id.as_deref(), &stopped) else { return false };
+        let differs = |(name, value): (&String, &String)| stat.checksums.get(name).is_some_and(|other| other != value);
+        if stat.size != object.size || object.checksums.iter().any(differs) {
+            return false;
+        }
+        self.shared.ledger.note(&object.uri, Expected { digest, checksums: object.checksums.clone() });
+        true
+    }
+
+    /// The files in the work folder that a later session may have a use for.
+    pub(super) fn kept_files(&self) -> HashSet<String> {
+        if self.journal.is_none() {
+            return HashSet::new();
+        }
+        let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
+        let finished = spools.values().filter(|spool| spool.digest().is_some());
+        finished.filter_map(|spool| Some(spool.path().file_name()?.to_str()?.to_owned())).collect()
+    }
+
+    /// What a later session may count on, from what a stage did.
+    pub(super) fn effect(&self, done: &Done) -> Option<Effect> {
+        let name = self.plan.stages[done.stage].name.clone();
+        let key = self.keys().get(&(self.plan.stages[done.stage].unit, done.instance))?.clone();
+        let outputs = Json::Object(done.outputs.clone());
+        let mut shown = outputs.clone();
+        self.shared.masker.mask_json(&mut shown);
+        // What holds a secret is not kept, and so is done again.
+        if shown != outputs {
+            return None;
+        }
+        let artifact = self.spool_of(done.stage, done.instance).and_then(|spool| {
+            let (file, digest) = (spool.path().file_name()?.to_str()?.to_owned(), spool.digest()?);
+            Some(json!({ "file": file, "digest": digest.to_string(), "size": digest.size }))
+        });
+        Some(Effect { stage: name, instance: done.instance, key, outputs, artifact, warned: done.warned })
+    }
+}
+
+/// The digests of the files that settings name, such as those of recipients.
+fn digests_of_files(settings: &Json, schema: &Json) -> Vec<Json> {
+    let digest = |path: &PathBuf| digest_of(path).map_or(Json::Null, |digest| digest.to_string().into());
+    paths_in(settings, schema).iter().map(digest).collect()
+}
+
+fn digest_of(path: &Path) -> io::Result<Digest> {
+    let mut file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("no file"));
+    }
+    let (mut hash, mut size, mut block) = (Sha256::new(), 0, vec![0; 256 * 1024]);
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(Digest { sha256: hash.finalize().into(), size }),
+            read => {
+                hash.update(&block[..read]);
+                size += read as u64;
+            }
+        }
+    }
+}

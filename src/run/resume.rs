@@ -1,0 +1,146 @@
+//! A run that ended early, made ready to go on.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Zoned;
+use serde_json::{Map, Value as Json};
+
+use super::contexts::run_values;
+use super::execute::{Options, state_error};
+use super::keeper::database_error;
+use super::on_record::{object, sha256};
+use super::prepare::{Loaded, absolute, check, runnable, settle_with};
+use super::surroundings::Surroundings;
+use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::state::{Journal, LastRun, Left, Start, StateDir, WorkDir};
+use crate::value::Masker;
+
+/// A run to be resumed, and its file.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The file, with the inputs and the surroundings that the run started with.
+    pub loaded: Loaded,
+    /// What the journal says.
+    pub left: Left,
+}
+
+/// Finds the run of this id, or the last one of a file, or the only one that can be resumed, and reads its file. Fails with
+/// all that keeps it from going on.
+pub fn resume(state: &StateDir, run: Option<&str>, file: Option<&Path>) -> Result<Resumed, Vec<Diagnostic>> {
+    let run = match run {
+        Some(run) => run.to_owned(),
+        None => last_to_resume(state, file).map_err(|error| vec![error])?,
+    };
+    let left = state.left(&run).map_err(|error| vec![database_error(&error)])?;
+    let left = left.ok_or_else(|| {
+        let message = format!("there is no run `{run}` in `{}`", state.path().display());
+        vec![Diagnostic::usage("TL0780", message).help("`tl history` lists the runs that are known here")]
+    })?;
+    let refuse = |message: String, help: &str| Err(vec![Diagnostic::usage("TL0781", message).help(help)]);
+    if let Some(outcome @ ("success" | "warning")) = left.outcome.as_deref() {
+        let message = format!("the run `{run}` ended in {outcome}: nothing of it is left to do");
+        return refuse(message, "leave out `--resume` to start a new run");
+    }
+    let Some(inputs) = left.start.inputs.clone() else {
+        let message = format!("the inputs of the run `{run}` hold a secret, and so were not kept");
+        return refuse(message, "start a new run, and give secrets by `secrets`");
+    };
+    let path = file.map_or_else(|| left.start.file.clone(), Path::to_owned);
+    let surroundings = Surroundings::of_kept(&left.start.fixed);
+    let loaded = settle_with(check(&path)?, &path, &spelled(&inputs), surroundings)?;
+    runnable(&loaded)?;
+    if loaded.pipeline.name.as_str() != left.start.pipeline {
+        let message =
+            format!("the run `{run}` is of `{}`, and this file is of `{}`", left.start.pipeline, loaded.pipeline.name);
+        return refuse(message, "name the file of that pipeline, or start a new run");
+    }
+    Ok(Resumed { loaded, left })
+}
+
+fn spelled(inputs: &Map<String, Json>) -> BTreeMap<String, String> {
+    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    inputs.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+fn last_to_resume(state: &StateDir, file: Option<&Path>) -> Result<String> {
+    let mut runs = state.last_runs().map_err(|error| database_error(&error))?;
+    if let Some(file) = file.map(absolute) {
+        runs.retain(|last| last.file == file);
+    }
+    let none = |message: &str| {
+        Diagnostic::usage("TL0780", message)
+            .help("leave out `--resume` to start a new run; `tl history` lists what ran")
+    };
+    let is_open = |last: &&LastRun| !matches!(last.outcome.as_deref(), Some("success" | "warning"));
+    let mut open = runs.iter().filter(is_open);
+    match (open.next(), open.next()) {
+        (Some(only), None) => Ok(only.run.clone()),
+        (Some(one), Some(other)) => {
+            let message = format!(
+                "several runs can be resumed: `{}` of `{}`, `{}` of `{}`",
+                one.run, one.pipeline, other.run, other.pipeline
+            );
+            Err(Diagnostic::usage("TL0780", message).help("name the run, or its file"))
+        }
+        (None, _) if runs.is_empty() => Err(none("no run is known here that could be resumed")),
+        (None, _) => Err(none("the last run ended well: there is nothing to resume")),
+    }
+}
+
+/// Takes the work folder of a run, new or resumed. Only one process has it.
+pub(super) fn take_work(state: &StateDir, run: &str, pipeline: &str, resumed: Option<&Left>) -> Result<WorkDir> {
+    // Where it cannot be said which runs may be resumed, none is.
+    let runs = state.last_runs().unwrap_or_default();
+    let kept = runs.into_iter().filter(|last| last.pipeline != pipeline).map(|last| last.run).collect();
+    let folder = state.create_work(run, &kept).map_err(|error| state_error(&error))?.ok_or_else(|| {
+        Diagnostic::new("TL0782", Kind::Busy, format!("the run `{run}` is at work in another process"))
+            .help("let it end: `tl status` shows how far it is")
+    })?;
+    if let Some(left) = resumed {
+        let cannot = |error: std::io::Error| {
+            let message = format!("the work folder `{}` cannot be used", folder.path().display());
+            Diagnostic::failure("TL0707", message).cause(&error).help("make sure that the state folder is writable")
+        };
+        folder.keep(&artifacts_of(left)).map_err(cannot)?;
+    }
+    Ok(folder)
+}
+
+/// The files in the work folder that a later session of a run may use.
+pub(super) fn artifacts_of(left: &Left) -> HashSet<String> {
+    let names = left.effects.iter().filter_map(|effect| effect.artifact.as_ref()?["file"].as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// Opens the journal of a run, new or resumed, and gives what is fixed for all its sessions.
+pub(super) fn open_journal(
+    loaded: &Loaded,
+    options: &Options,
+    run: &str,
+    masker: &Masker,
+) -> (Map<String, Json>, Result<Arc<Journal>>) {
+    let digest = sha256(loaded.document.source());
+    if let Some(left) = &options.resumed {
+        let journal = options.state.resume_journal(run, &digest);
+        let fixed = object(left.start.fixed["run"].clone());
+        return (fixed, journal.map(Arc::new).map_err(|error| database_error(&error)));
+    }
+    let pipeline = loaded.pipeline.name.to_string();
+    let fixed = run_values(&pipeline, run, &Zoned::now());
+    let mut kept = loaded.surroundings.kept();
+    kept["run"] = Json::Object(fixed.clone());
+    let inputs = Json::Object(loaded.inputs.clone());
+    let mut shown = inputs.clone();
+    masker.mask_json(&mut shown);
+    let start = Start {
+        run: run.to_owned(),
+        pipeline,
+        file: loaded.path.clone(),
+        sha256: digest,
+        inputs: (shown == inputs).then(|| loaded.inputs.clone()),
+        fixed: kept,
+    };
+    (fixed, options.state.begin_journal(&start).map(Arc::new).map_err(|error| database_error(&error)))
+}

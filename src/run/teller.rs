@@ -1,0 +1,47 @@
+//! The way of events from a run to whoever shows or keeps them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::diary::note_of;
+use super::work::unwritten;
+use crate::event::{Event, What};
+use crate::state::{Finish, Journal};
+use crate::value::Masker;
+
+/// Takes events, in order.
+pub(super) type Emit = Box<dyn FnMut(&Event) + Send>;
+
+/// Gives events their time and run, hides secrets in them, and puts them into the journal.
+pub(super) struct Teller {
+    run: String,
+    pub(super) masker: Masker,
+    pub(super) journal: Option<Arc<Journal>>,
+    emit: Emit,
+}
+
+impl Teller {
+    pub(super) fn new(run: String, emit: Emit) -> Self {
+        Self { run, masker: Masker::default(), journal: None, emit }
+    }
+
+    pub(super) fn tell(&mut self, mut what: What) {
+        what.mask(&|text| self.masker.mask(text));
+        if let (Some(journal), Some((stage, note))) = (&self.journal, note_of(&what)) {
+            journal.note(stage, note);
+        }
+        let ts = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+        (self.emit)(&Event { ts, run: self.run.clone(), what });
+    }
+}
+
+pub(super) fn tell(teller: &Mutex<Teller>, what: What) {
+    teller.lock().unwrap_or_else(PoisonError::into_inner).tell(what);
+}
+
+/// Puts the end of a run into its journal, which ends with it.
+pub(super) fn end_journal(teller: &Mutex<Teller>, finish: Finish) {
+    let journal = teller.lock().unwrap_or_else(PoisonError::into_inner).journal.take();
+    if let Some(Err(error)) = journal.map(|journal| journal.finish(finish)) {
+        tell(teller, What::Problem { error: unwritten(&error).as_warning() });
+    }
+}
