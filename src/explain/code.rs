@@ -162,6 +162,7 @@ const TEXTS: &[&str] = &[
     include_str!("codes/TL0513.md"),
     include_str!("codes/TL0514.md"),
     include_str!("codes/TL0515.md"),
+    include_str!("codes/TL0516.md"),
     include_str!("codes/TL0601.md"),
     include_str!("codes/TL0602.md"),
     include_str!("codes/TL0603.md"),

@@ -33,7 +33,7 @@ pub use plan::{
     Difference, Due, Group, Instances, Kept, PlanReport, StageReport, Told, Unknown, Write, is_plan, keep, open_plan,
     plan,
 };
-pub use prepare::{Loaded, SHORT_SECRET, SHORTEST_SECRET, check, load, runnable, settle};
+pub use prepare::{Loaded, NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET, check, load, runnable, settle};
 pub use recorder::audit_error;
 pub use secrets::{SecretFound, check_secrets};
 pub use validate::{Finding, Thorough, Validation, validate};

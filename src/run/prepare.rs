@@ -78,6 +78,8 @@ pub fn runnable(loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
 pub const SHORTEST_SECRET: usize = 8;
 /// What to do about a shorter one.
 pub const SHORT_SECRET: &str = "so short a text cannot be hidden in logs: use a longer secret";
+/// What to do about one that holds a NUL byte.
+pub const NUL_SECRET: &str = vault::WITHOUT_NUL;
 
 /// Where a file is, whatever the folder tl was started in.
 pub(super) fn absolute(path: &Path) -> PathBuf {

@@ -75,6 +75,34 @@ fn a_program_that_fails_is_told_by_its_last_words_and_not_by_what_it_printed() {
 }
 
 #[test]
+fn a_nul_byte_is_refused_wherever_a_secret_comes_from() {
+    const NUL: &str = "s3cr3t\0of-the-test";
+    let sealed = {
+        let tl = Tl::new();
+        tl.pipeline("").write("plain", NUL).ok(&["seal", "-R", "recipients.txt", "-o", "sealed", "plain"]);
+        // `tl secret seal` refuses it, but age seals anything.
+        let armor = timelocker::crypto::armor(&fs::read(tl.file("sealed")).unwrap());
+        (armor.replace('\n', "\n      "), tl.read("identity.txt"))
+    };
+    for source in [
+        "{ from: file, path: nul }",
+        "{ from: command, run: [cat, nul] }",
+        "{ from: systemd-creds, name: orders, path: nul }",
+        &format!("\n    from: sealed\n    identity: mine.txt\n    value: |\n      {}", sealed.0),
+    ] {
+        let tl = with_secret(source);
+        tl.write("nul", NUL).write("mine.txt", &sealed.1);
+        fs::set_permissions(tl.file("mine.txt"), fs::Permissions::from_mode(0o600)).unwrap();
+        script(&tl, "systemd-creds", "cat \"$3\"");
+        let told = refused(&tl, "TL0516");
+        assert!(told.contains("holds a NUL byte") && told.contains("base64") && !told.contains("s3cr3t"), "{told}");
+        let path = format!("{}:{}", tl.file("bin").display(), std::env::var("PATH").unwrap());
+        let checked = crate::program::ended(tl.command(&["secret", "check", "p.yaml"]).env("PATH", path));
+        assert!(checked.code == 12 && checked.stderr.contains("error[TL0516]"), "{source}: {checked:?}");
+    }
+}
+
+#[test]
 fn a_program_has_a_time_limit_and_leaves_nothing_behind() {
     let tl = with_secret("{ from: command, run: [pass], timeout: 300ms }");
     script(&tl, "pass", "echo $$ > group; sleep 300 & sleep 300");
@@ -221,6 +249,7 @@ fn what_cannot_be_a_secret_is_not_sealed() {
         (&["-R", "recipients.txt"], b"hunter2\n", "TL0511", 2),
         (&["-R", "recipients.txt"], &long, "TL0738", 2),
         (&["-R", "recipients.txt"], b"\xff\xfe-no-text", "TL0738", 2),
+        (&["-R", "recipients.txt"], b"long\0enough", "TL0516", 2),
         (&[], b"long enough", "TL0620", 2),
         (&["--identity", "nowhere.txt"], b"long enough", "TL0621", 12),
         (&["-R", "recipients.txt", "Not-A-Name"], b"long enough", "is not a name", 2),
