@@ -67,7 +67,7 @@ pub(super) fn graph(command: &Graph, output: &mut Output) -> Done {
     };
     match &command.out {
         Some(out) => {
-            let from = std::fs::read(out).ok();
+            let from = file::held(out);
             file::rewrite(&file::Rewrite { file: out, from: from.as_deref(), to: text.as_bytes() })?;
         }
         None => output.text(&text),
