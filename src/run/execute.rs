@@ -259,7 +259,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     });
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     let max_parallel = pipeline.max_parallel.map_or(cores, |most| usize::from(most.get()));
-    let timeout = pipeline.timeout.map(crate::value::Duration::get);
+    let timeout = pipeline.timeout.map(crate::value::PositiveDuration::get);
     let details: Arc<Mutex<Vec<Json>>> = Arc::default();
     let emit = {
         let (teller, details) = (Arc::clone(teller), Arc::clone(&details));

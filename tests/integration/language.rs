@@ -724,6 +724,9 @@ stages:
         assert!(ended.stderr.contains(&format!("--> p.yaml:{place}\n")), "{input}: {}", ended.stderr);
         assert!(!tl.file("began").exists(), "nothing ran");
     }
+    let zero = tl.run(&["run", "p.yaml", "--input", "limit=0s"]);
+    assert!(zero.code == 2 && zero.stderr.contains("`timeout` must be longer than zero, not `0s`"), "{zero:?}");
+    assert!(zero.stderr.contains("--> p.yaml:13:14\n") && !tl.file("began").exists(), "{zero:?}");
     // `validate` proves what the defaults come to, or the values that it is given.
     assert_eq!(tl.run(&["validate", "p.yaml", "--input", "wide=0"]).code, 2);
     let (code, events) = tl.events(&["--input", "limit=300ms"]);
@@ -731,6 +734,31 @@ stages:
     // One after the other, and the first one's failure ends the second.
     assert_eq!(instances(&events, "a"), pairs(&[("1", "failure"), ("2", "cancelled")]));
     assert_eq!(instance(&events, "a", "1")["error"]["code"], "TL0602");
+}
+
+#[test]
+fn one_wrong_input_is_told_once_however_often_it_is_used() {
+    let tl = Tl::new();
+    tl.pipeline(
+        r#"inputs: { limit: { type: string, default: 1m }, shared: { type: string, default: g } }
+timeout: ${{ inputs.limit }}
+concurrency: { group: "${{ inputs.shared }}" }
+defaults: { timeout: "${{ inputs.limit }}", retry: { delay: "${{ inputs.limit }}" } }
+stages:
+  a: { timeout: "${{ inputs.limit }}", run: ['true'] }
+"#,
+    );
+    for command in ["run", "validate"] {
+        let ended = tl.run(&[command, "p.yaml", "--input", "limit=soon", "--input", "shared= "]);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert_eq!(ended.stderr.matches("error[TL0205]: `soon` is not a duration").count(), 1, "{}", ended.stderr);
+        assert!(ended.stderr.contains("p.yaml:8:10") && ended.stderr.contains("in 3 other places"), "{}", ended.stderr);
+        assert_eq!(ended.stderr.matches("error[TL0206]: `group` must not be blank").count(), 1, "{}", ended.stderr);
+        assert_eq!(ended.stderr.matches("error[").count(), 2, "{}", ended.stderr);
+    }
+    // Not to wait for anybody is a wish.
+    let text = tl.read("p.yaml").replace("}\" }\ndefaults", "}\", wait: 0s }\ndefaults");
+    tl.write("p.yaml", text).ok(&["run", "p.yaml"]);
 }
 
 #[test]
