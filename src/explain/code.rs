@@ -140,6 +140,7 @@ const TEXTS: &[&str] = &[
     include_str!("codes/TL0315.md"),
     include_str!("codes/TL0317.md"),
     include_str!("codes/TL0318.md"),
+    include_str!("codes/TL0319.md"),
     include_str!("codes/TL0401.md"),
     include_str!("codes/TL0402.md"),
     include_str!("codes/TL0403.md"),

@@ -10,6 +10,7 @@ mod doctor;
 mod drain;
 mod execute;
 mod exit;
+mod git;
 mod group;
 mod instances;
 mod keeper;

@@ -668,6 +668,52 @@ fn a_file_in_a_repository_knows_its_commit() {
     assert!(ended.code == 0 && ended.stdout.contains(&format!("{commit} detached v1 true")), "{ended:?}");
 }
 
+#[cfg(feature = "peers")]
+#[test]
+fn git_runs_no_program_that_the_repository_names() {
+    let tl = Tl::new();
+    let command = format!("touch {}", tl.file("ran").display());
+    tl.write(".gitattributes", "a.txt filter=odd=name\nb.txt filter=second.name\nc.txt filter=mine\n");
+    tl.write(".gitignore", "state\n.gitconfig\nran\nmine\n");
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        tl.write(name, "x");
+    }
+    tl.pipeline("stages:\n  a: { run: [echo, \"dirty ${{ git.dirty }}\"] }\n");
+    git(&tl, &["init", "--quiet"]);
+    git(&tl, &["add", "."]);
+    git(&tl, &["commit", "--quiet", "-m", "one"]);
+    git(&tl, &["config", "filter.odd=name.clean", &command]);
+    git(&tl, &["config", "filter.odd=name.required", "true"]);
+    git(&tl, &["config", "filter.second.name.process", &command]);
+    let touched = || {
+        for name in ["a.txt", "b.txt", "c.txt"] {
+            fs::File::options().append(true).open(tl.file(name)).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+        tl.ok(&["run", "p.yaml"]).stdout
+    };
+    assert!(touched().contains("dirty false"));
+    assert!(!tl.file("ran").exists(), "the repository chose a program");
+    // What the user configured is the user's: Git LFS needs it.
+    let mine = format!("touch {}; cat", tl.file("mine").display());
+    git(&tl, &["config", "--global", "filter.mine.clean", &mine]);
+    assert!(touched().contains("dirty false"));
+    assert!(tl.file("mine").exists() && !tl.file("ran").exists());
+    tl.write("a.txt", "longer");
+    assert!(touched().contains("dirty true"));
+}
+
+#[test]
+fn git_has_a_time_limit() {
+    let tl = Tl::new();
+    tl.write("bin/git", "#!/bin/sh\necho $$ > group\nsleep 900 &\nsleep 900\n");
+    fs::set_permissions(tl.file("bin/git"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    tl.pipeline("stages:\n  a: { run: [echo, \"${{ git.commit }}\"] }\n");
+    let path = format!("{}:{}", tl.file("bin").display(), std::env::var("PATH").unwrap());
+    let late = ended(tl.command(&["run", "p.yaml"]).env("PATH", path));
+    assert!(late.code == 2 && late.stderr.contains("error[TL0319]: git did not answer within 30s"), "{late:?}");
+    crate::secrets::gone(&tl);
+}
+
 #[test]
 fn a_run_in_a_ci_knows_it() {
     let tl = Tl::new();

@@ -133,8 +133,31 @@ fn a_stop_reaches_the_program_of_a_secret() {
     gone(&tl);
 }
 
+#[test]
+fn the_time_limit_of_a_run_reaches_the_program_of_a_secret() {
+    let tl =
+        with_secret("{ from: command, run: [./pass], timeout: 10m }\n  other: { from: env, name: NOT_SET_ANYWHERE }");
+    tl.write("p.yaml", format!("{}timeout: 1s\nnotify: [{{ when: [blocked], to: [log] }}]\n", tl.read("p.yaml")));
+    tl.write("pass", "#!/bin/sh\necho $$ > half && mv half group\nsleep 900 &\nsleep 900\n");
+    fs::set_permissions(tl.file("pass"), fs::Permissions::from_mode(0o755)).unwrap();
+    let ended = tl.run(&["run", "p.yaml"]);
+    assert_eq!(ended.code, 124, "{ended:?}");
+    assert!(ended.stdout.contains("error[TL0602]: the run took longer than its `timeout`"), "{ended:?}");
+    assert!(!ended.stdout.contains("TL0510"), "what comes behind it is not read: {ended:?}");
+    assert!(tl.read("log.jsonl").contains("TL0602"), "somebody is told");
+    gone(&tl);
+    // What the secrets took is not there for the stages.
+    tl.write("pass", format!("#!/bin/sh\nsleep 0.8\necho {VALUE}\n"));
+    let text = tl.read("p.yaml").replace("  other: { from: env, name: NOT_SET_ANYWHERE }\n", "");
+    tl.write("p.yaml", text.replace("run: test", "run: sleep 60; test"));
+    let began = std::time::Instant::now();
+    let ended = tl.run(&["run", "p.yaml"]);
+    assert!(ended.code == 124 && ended.stdout.contains("TL0602"), "{ended:?}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
 /// No process of the group is there any more, but for those that wait to be reaped.
-fn gone(tl: &Tl) {
+pub fn gone(tl: &Tl) {
     let group = tl.read("group").trim().to_owned();
     let lives = |stat: &str| {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
