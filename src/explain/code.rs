@@ -153,6 +153,7 @@ const TEXTS: &[&str] = &[
     include_str!("codes/TL0410.md"),
     include_str!("codes/TL0411.md"),
     include_str!("codes/TL0412.md"),
+    include_str!("codes/TL0413.md"),
     include_str!("codes/TL0501.md"),
     include_str!("codes/TL0502.md"),
     include_str!("codes/TL0503.md"),
