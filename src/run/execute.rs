@@ -124,11 +124,11 @@ fn prepare(
     let audit = options.state.audit();
     let log = Log::open(&audit).map_err(|error| early(audit_error(&error)))?;
 
-    let (began, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
-    let is_over = || limit.is_some_and(|limit| began.elapsed() >= limit);
+    let (start, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
+    let is_over = || limit.is_some_and(|limit| start.elapsed() >= limit);
     let stopped = || options.cancel.reason().or_else(|| is_over().then_some(Stop::RunTimeout));
     let secrets = read_secrets(&loaded.document, &loaded.pipeline, &stopped);
-    let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+    let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
     let masker = secrets.masker;
     teller.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
     let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
