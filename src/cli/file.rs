@@ -136,19 +136,38 @@ pub(super) struct Rewrite<'a> {
     pub(super) to: &'a [u8],
 }
 
+/// What a regular file holds; nothing where it is missing. A pipe or a device is not read: it may never end.
+pub(super) fn held(path: &Path) -> Option<Vec<u8>> {
+    fs::metadata(path).is_ok_and(|about| about.is_file()).then(|| fs::read(path).ok()).flatten()
+}
+
+/// Refuses a file that has more than one name: a new file in its place would have one of them, and the others the old text.
+pub(super) fn has_one_name(file: &Path) -> Result<(), Vec<Diagnostic>> {
+    match fs::metadata(file) {
+        Ok(about) if about.is_file() && about.nlink() > 1 => {
+            let names = about.nlink();
+            let message = format!("`{}` has {names} names (hard links), and was left as it is", file.display());
+            let help = "make it a file of its own: copy it and move the copy over it, then try again";
+            Err(vec![Diagnostic::failure("TL0748", message).help(help)])
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Replaces a file in one step, with its mode and owner: whatever ends tl, it holds the old bytes or the new ones. A link
 /// stays, and leads to the new ones.
 pub(super) fn rewrite(rewrite: &Rewrite<'_>) -> Result<(), Vec<Diagnostic>> {
     let failed = |error: &io::Error| vec![unwritable(rewrite.file, error)];
     let path = fs::canonicalize(rewrite.file).or_else(|_| std::path::absolute(rewrite.file));
     let path = path.map_err(|error| failed(&error))?;
+    has_one_name(&path)?;
     let mut target = Target::new(Some(&path), true)?;
     target.write_all(rewrite.to).map_err(|error| failed(&error))?;
     if let Ok(about) = fs::metadata(&path) {
         target.keep(&about).map_err(|error| failed(&error))?;
     }
     // As late as can be: somebody may have saved it while the question stood there.
-    if fs::read(&path).ok().as_deref() != rewrite.from {
+    if held(&path).as_deref() != rewrite.from {
         let message = format!("`{}` changed in the meantime and was left as it is", rewrite.file.display());
         return Err(vec![Diagnostic::failure("TL0744", message).help("look at it, then try again")]);
     }

@@ -19,10 +19,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // Help goes to standard output, mistakes to standard error; that nobody reads it is no mistake.
-            let _gone = error.print();
-            return if help { 0 } else { 2 };
+            // Mistakes go to standard error. That nobody reads them changes nothing.
+            if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+                let _gone = error.print();
+                return 2;
+            }
+            let colours = output.style().colour;
+            let help = error.render();
+            output.text(&if colours { help.ansi().to_string() } else { help.to_string() });
+            return ended(Ok(0), &mut output);
         }
     };
     let state = arguments.state.as_deref();
@@ -49,15 +54,29 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
         Command::Man { dir } => manual::man(dir.as_deref(), &mut output),
     };
-    let lost = output
-        .failure()
-        .map(|error| vec![Diagnostic::failure("TL0716", "what was to be printed could not be written").cause(&error)]);
-    match lost.map_or(done, Err) {
+    ended(done, &mut output)
+}
+
+/// Tells what is wrong; returns the exit code.
+fn ended(done: Done, output: &mut Output) -> u8 {
+    let code = match done {
         Ok(code) => code,
         Err(problems) => {
             problems.iter().for_each(|problem| output.problem(problem));
             problems.first().map_or(1, |first| first.kind.exit_code())
         }
+    };
+    // It was done to its end all the same: a backup does not stop because its report has no room.
+    match output.lost() {
+        Some(lost) if code == 0 => {
+            output.problem(&lost.help("what was asked for was done; only what was to be told of it is not there"));
+            1
+        }
+        Some(lost) => {
+            output.problem(&lost);
+            code
+        }
+        None => code,
     }
 }
 

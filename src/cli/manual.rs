@@ -1,6 +1,7 @@
 //! What shells and `man` know of the commands.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use clap::CommandFactory;
@@ -26,8 +27,18 @@ pub(super) fn man(folder: Option<&Path>, output: &mut Output) -> Done {
         output.text(&String::from_utf8_lossy(&page));
         return Ok(0);
     };
-    fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(command, folder))
-        .map_err(|error| vec![unwritable(folder, &error)])?;
+    pages(command, folder).map_err(|error| vec![unwritable(folder, &error)])?;
     Ok(0)
+}
+
+/// Writes the pages beside their places and moves them there: a link that has the name of one is replaced, and not followed.
+fn pages(command: clap::Command, folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let beside = tempfile::Builder::new().prefix(".tl-").tempdir_in(folder)?;
+    clap_mangen::generate_to(command, beside.path())?;
+    for page in fs::read_dir(beside.path())? {
+        let page = page?;
+        fs::rename(page.path(), folder.join(page.file_name()))?;
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::Done;
 use super::arguments::Migrate;
-use super::file::{Rewrite, confirm, rewrite};
+use super::file::{Rewrite, confirm, has_one_name, rewrite};
 use crate::diagnostic::Diagnostic;
 use crate::pipeline::{Document, Migrated, NEWEST, STEPS, Step};
 use crate::report::{Output, render_diff};
@@ -56,7 +56,9 @@ fn arrived(to: Option<i64>) -> String {
 fn change<'a>(file: &'a Path, to: Option<i64>, steps: &[Step]) -> Result<Option<Change<'a>>, Vec<Diagnostic>> {
     let document = Document::alone(file)?;
     let old = document.source();
-    Ok(crate::pipeline::migrate(document, to, steps)?.map(|new| Change { file, old, new }))
+    let Some(new) = crate::pipeline::migrate(document, to, steps)? else { return Ok(None) };
+    has_one_name(file)?;
+    Ok(Some(Change { file, old, new }))
 }
 
 #[cfg(test)]
@@ -106,6 +108,13 @@ mod tests {
         assert_eq!(texts(), before);
         assert_eq!(run(&files[..2], false, true), Ok(0));
         assert_eq!(texts()[..2], [NEW, NEW]);
+        // A file of two names would lose one of them.
+        fs::write(&files[0], OLD).unwrap();
+        fs::hard_link(&files[0], folder.path().join("second")).unwrap();
+        assert_eq!(run(&files[..2], false, true), Err("TL0748"));
+        assert_eq!(texts()[0], OLD);
+        fs::remove_file(folder.path().join("second")).unwrap();
+        assert_eq!(run(&files[..2], false, true), Ok(0));
         assert_eq!(fs::metadata(&files[0]).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(run(&files[..2], true, false), Ok(0));
         assert_eq!(run(&files[..2], false, false), Ok(0));

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
@@ -68,7 +67,7 @@ pub(super) fn graph(command: &Graph, output: &mut Output) -> Done {
     };
     match &command.out {
         Some(out) => {
-            let from = std::fs::read(out).ok();
+            let from = file::held(out);
             file::rewrite(&file::Rewrite { file: out, from: from.as_deref(), to: text.as_bytes() })?;
         }
         None => output.text(&text),
@@ -134,8 +133,8 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     let reporter: Box<dyn Reporter> = match command.reporter {
-        ReporterKind::Human => Box::new(Human::new(io::stdout(), output.style())),
-        ReporterKind::Json => Box::new(JsonLines::new(io::stdout())),
+        ReporterKind::Human => Box::new(Human::new(output.stream(), output.style())),
+        ReporterKind::Json => Box::new(JsonLines::new(output.stream())),
     };
     let queue = Queue::start(reporter);
     let sink = Box::new(queue.sink());

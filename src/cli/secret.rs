@@ -12,7 +12,7 @@ use super::terminal::{ask, read_piped};
 use crate::crypto;
 use crate::diagnostic::Diagnostic;
 use crate::report::{Output, render_secrets};
-use crate::run::{self, SHORT_SECRET, SHORTEST_SECRET};
+use crate::run::{self, NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
 use crate::value;
 
 pub(super) fn secret(command: &Secret, output: &mut Output) -> Done {
@@ -65,6 +65,9 @@ fn judge(value: &value::Secret) -> Result<(), Vec<Diagnostic>> {
         length if length < SHORTEST_SECRET => {
             let message = format!("the value is shorter than {SHORTEST_SECRET} bytes");
             Err(vec![Diagnostic::usage("TL0511", message).help(SHORT_SECRET)])
+        }
+        _ if value.expose().contains('\0') => {
+            Err(vec![Diagnostic::usage("TL0516", "the value holds a NUL byte").help(NUL_SECRET)])
         }
         _ => Ok(()),
     }

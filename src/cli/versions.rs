@@ -7,8 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::Done;
 use super::arguments::{Versions, VersionsCommand};
-use super::file::{Rewrite, confirm, rewrite};
+use super::file::{Rewrite, confirm, has_one_name, rewrite};
 use crate::diagnostic::Diagnostic;
+use crate::pipeline::read_regular;
 use crate::report::{Output, Style, render_diff, render_versions};
 use crate::run::{History, place_of};
 use crate::state::{StateDir, Version};
@@ -75,6 +76,7 @@ fn restore(history: &History, file: &Path, number: u32, yes: bool, output: &mut 
         output.line(&format!("{} has the text of version {number} already", file.display()));
         return Ok(0);
     }
+    has_one_name(file)?;
     let (now, then) = (present.as_deref().unwrap_or_default(), version_of(file, number));
     output.text(&render_diff((&file.display().to_string(), now), (&then, &old), output.style()));
     if !confirm(&format!("write version {number} to {}?", file.display()), yes, output)? {
@@ -94,15 +96,12 @@ fn version_of(file: &Path, number: u32) -> String {
     format!("{} version {number}", file.display())
 }
 
-/// What a file holds now; `None` where there is none.
+/// What a file holds now; `None` where there is none. Fails where it cannot be a pipeline.
 fn present(file: &Path) -> Result<Option<Vec<u8>>, Vec<Diagnostic>> {
-    match fs::read(file) {
-        Ok(content) => Ok(Some(content)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(vec![
-            Diagnostic::failure("TL0710", format!("the file `{}` cannot be read", file.display())).cause(&error),
-        ]),
+    if fs::metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(None);
     }
+    read_regular(file, &file.display().to_string()).map(Some).map_err(|error| vec![error])
 }
 
 fn gone(file: &Path) -> Diagnostic {

@@ -221,7 +221,7 @@ impl<W: Work> Engine<W> {
         let last = self.plan.policy(job.unit);
         let policy = Policy {
             retry: last.retry.clone(),
-            timeout: last.timeout.map(crate::value::Duration::get),
+            timeout: last.timeout.map(crate::value::PositiveDuration::get),
             stages: stages.clone(),
         };
         let cancel = Cancel::default();

@@ -5,8 +5,9 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SelectExpr, operators as op};
 
 use super::evaluate::is_pattern;
+use super::not_null::{item_path, not_null};
 use super::operators::{function, operator};
-use super::template::{Expression, Part, Template, path};
+use super::template::{Expression, Part, Template};
 use super::types::Record;
 use super::{Mistake, Type, did_you_mean};
 
@@ -87,6 +88,13 @@ pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, Mistak
             let message = format!("inside a longer text an expression must be a scalar, not {}", article(&kind));
             let mistake = Mistake::new("TL0303", expression.place(), message);
             return Err(match kind {
+                Type::Nullable(inner) if inner.is_scalar() => {
+                    let what =
+                        if let (name, true) = expression.named() { format!("`{name}`") } else { "this one".to_owned() };
+                    let message =
+                        format!("inside a longer text an expression must be a scalar, and {what} may be null");
+                    Mistake { message, ..mistake }.help(expression.unless_null("''"))
+                }
                 Type::Artifact => mistake.help("an artifact is passed on whole: write nothing before or after it"),
                 _ => mistake,
             });
@@ -141,11 +149,14 @@ impl Checker<'_> {
             }
             Expr::Literal(literal) => Ok(literal_type(literal)),
             Expr::Ident(name) => self.name(node.id, name),
-            Expr::Select(select) => Ok(match self.select(node.id, select)? {
-                Type::Nullable(kind) if path(node).is_some_and(|path| self.not_null.contains(&path)) => *kind,
-                kind => kind,
-            }),
-            Expr::Call(call) => self.call(node.id, call),
+            Expr::Select(select) => {
+                let kind = self.select(node.id, select)?;
+                Ok(self.narrowed(node, kind))
+            }
+            Expr::Call(call) => {
+                let kind = self.call(node.id, call)?;
+                Ok(self.narrowed(node, kind))
+            }
             Expr::Comprehension(comprehension) => self.comprehension(node.id, comprehension),
             Expr::List(list) => {
                 let items = list.elements.iter().map(|item| self.infer(item)).collect::<Result<Vec<_>, _>>()?;
@@ -167,6 +178,14 @@ impl Checker<'_> {
             Expr::Struct(_) | Expr::Unspecified => {
                 Err(self.mistake(node.id, "TL0301", "messages with fields do not exist here"))
             }
+        }
+    }
+
+    /// The type of what is known not to be null here.
+    fn narrowed(&self, node: &IdedExpr, kind: Type) -> Type {
+        match kind {
+            Type::Nullable(kind) if item_path(node).is_some_and(|path| self.not_null.contains(&path)) => *kind,
+            kind => kind,
         }
     }
 
@@ -337,21 +356,6 @@ impl Checker<'_> {
     }
 }
 
-/// What is not null where a condition holds, or does not: `x` where `x != null` does.
-fn not_null(condition: &IdedExpr, holds: bool) -> Vec<Vec<String>> {
-    let Expr::Call(call) = &condition.expr else { return Vec::new() };
-    let is_null = |node: &IdedExpr| matches!(node.expr, Expr::Literal(LiteralValue::Null));
-    let beside_null = |a, b| if is_null(b) { path(a) } else { path(b).filter(|_| is_null(a)) };
-    match (call.func_name.as_str(), call.args.as_slice()) {
-        (op::EQUALS, [a, b]) if !holds => beside_null(a, b).into_iter().collect(),
-        (op::NOT_EQUALS, [a, b]) if holds => beside_null(a, b).into_iter().collect(),
-        (op::LOGICAL_AND, [a, b]) if holds => [not_null(a, true), not_null(b, true)].concat(),
-        (op::LOGICAL_OR, [a, b]) if !holds => [not_null(a, false), not_null(b, false)].concat(),
-        (op::LOGICAL_NOT, [a]) => not_null(a, !holds),
-        _ => Vec::new(),
-    }
-}
-
 fn literal_type(literal: &LiteralValue) -> Type {
     match literal {
         LiteralValue::Boolean(_) => Type::Bool,
@@ -379,6 +383,7 @@ mod tests {
                 ("files".to_owned(), Type::Int),
                 ("artifact".to_owned(), Type::Artifact),
                 ("names".to_owned(), Type::List(Box::new(Type::String))),
+                ("parts".to_owned(), Type::List(Box::new(Type::Nullable(Box::new(Type::String))))),
                 ("version_id".to_owned(), Type::Nullable(Box::new(Type::String))),
             ],
         );
@@ -470,11 +475,13 @@ mod tests {
             (format!("{id} != null ? needs.seal.outputs.names.map(n, n + {id}) : []"), "list of strings"),
             // Nothing is known of one that a text is compared with.
             (format!("{id} == 'a' ? 'b' : string({id} == null)"), "string"),
+            ("needs.seal.outputs.parts[0] == null ? 'a' : needs.seal.outputs.parts[0]".to_owned(), "string"),
             (format!("{id} != null ? (inputs.environment == 'x' ? {id} : 'y') : 'none'"), "string"),
         ] {
             assert_eq!(infer(&format!("${{{{ {text} }}}}")).as_deref(), Ok(kind), "{text}");
         }
         for text in [
+            "needs.seal.outputs.parts[0] == null ? 'a' : needs.seal.outputs.parts[1]".to_owned(),
             format!("{id} + '!'"),
             format!("{id}.startsWith('a') && {id} != null"),
             format!("{id} != null || {id}.startsWith('a')"),

@@ -8,6 +8,7 @@ mod check;
 mod evaluate;
 mod mistake;
 mod near;
+mod not_null;
 mod operators;
 mod syntax;
 mod template;

@@ -125,6 +125,18 @@ impl Expression {
         (start, (field + length).saturating_sub(start))
     }
 
+    /// What to write where this must not be null. `fallback` is a text in CEL.
+    pub fn unless_null(&self, fallback: &str) -> String {
+        let (name, _) = self.named();
+        format!("say what to use for null: `{name} == null ? {fallback} : {name}`")
+    }
+
+    /// What to call it in a message, and whether that is its text: long ones are not repeated.
+    pub(super) fn named(&self) -> (&str, bool) {
+        let is_name = self.source().chars().all(|c| c.is_ascii_alphanumeric() || "._[]".contains(c));
+        if is_name { (self.source(), true) } else { ("x", false) }
+    }
+
     /// Where the expression stands, without the blanks around it.
     pub fn place(&self) -> (usize, usize) {
         let blanks = self.source.chars().take_while(|c| c.is_whitespace()).count();

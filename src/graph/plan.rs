@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use crate::expression::{Expression, uses_status_function};
 use crate::pipeline::{OnWarning, Pipeline, Retry, Stage, artifact_source, expressions_in};
 use crate::stages::{self, Flow};
-use crate::value::Duration;
+use crate::value::PositiveDuration;
 
 /// A pipeline made ready to run. Stages and units are named by their place in these lists.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Planned {
     /// As the file has it.
     pub stage: Stage,
     /// After this an attempt is ended.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<PositiveDuration>,
     /// How often to try.
     pub retry: Retry,
     /// What a warning of it comes to.

@@ -266,9 +266,10 @@ impl<'a> Checker<'a> {
             self.flow(pointer, "TL0304", place, message, Some(help));
         } else {
             let message = format!("`{field}` wants {}; this is {}", article(wanted), article(&given));
+            let unless_null = template.expressions().next().map(|expression| expression.unless_null("'…'"));
             let help = match (&given, wanted) {
+                (Type::Nullable(_), _) => unless_null.as_deref(),
                 (Type::Int | Type::Double | Type::Bool, Type::String | Type::Secret) => Some("wrap it: `string(…)`"),
-                (Type::Nullable(_), _) => Some("say what to use for null: `x == null ? '…' : x`"),
                 (Type::String, Type::List(_)) => Some("write a list: `[\"${{ … }}\"]`"),
                 _ => None,
             };

@@ -33,12 +33,14 @@ pub struct Document {
 impl Document {
     /// Reads a file, and the files that it extends. Fails with all that makes one of them unreadable.
     pub fn read(path: &Path) -> Result<Self, Vec<Diagnostic>> {
-        Self::alone(path)?.extended(&mut vec![path.to_owned()])
+        let own = Source::read(path, path.display().to_string()).map_err(|found| vec![found])?;
+        Self::of(own)?.extended(&mut vec![path.to_owned()])
     }
 
-    /// Reads a file without those that it extends: what is edited by its places must be its own text.
+    /// Reads a file without those that it extends: what is edited by its places must be its own text. And what is edited is
+    /// a regular file.
     pub fn alone(path: &Path) -> Result<Self, Vec<Diagnostic>> {
-        Self::of(Source::read(path, path.display().to_string()).map_err(|found| vec![found])?)
+        Self::of(Source::read_regular(path, path.display().to_string()).map_err(|found| vec![found])?)
     }
 
     /// Reads a text that extends nothing. `folder` is what relative paths in it are relative to.

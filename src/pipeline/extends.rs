@@ -35,11 +35,7 @@ impl Document {
             let found = Diagnostic::usage("TL0012", format!("more than {LONGEST_CHAIN} files extend each other"));
             return Err(vec![found.at(at).help("join some of them")]);
         }
-        // Not a pipe or a device: nobody may be there to end it.
-        if path.metadata().is_ok_and(|about| !about.is_file()) {
-            return Err(vec![Diagnostic::usage("TL0001", format!("`{name}` is no regular file")).at(at)]);
-        }
-        let source = Source::read(&path, name).map_err(|found| match found.place {
+        let source = Source::read_regular(&path, name).map_err(|found| match found.place {
             Some(_) => vec![found],
             None => vec![found.at(at)],
         })?;

@@ -135,6 +135,7 @@ impl Checker<'_> {
             }
         }
         self.excluded_values(&pointer, stage);
+        self.incomplete_combinations(&pointer, stage);
         let lengths = axes(stage).filter_map(|(_, values)| values.as_array()).map(|items| items.len().max(1));
         let of_lists = lengths.fold(1_usize, usize::saturating_mul);
         let count = of_lists.max(combinations(stage, INCLUDE).count());
@@ -221,6 +222,28 @@ impl Checker<'_> {
                     Some(_) => {}
                 }
             }
+        }
+    }
+
+    /// An `include` that belongs to no combination of the lists is one of its own, and needs a value of each list: without
+    /// one its instance would be skipped.
+    fn incomplete_combinations(&mut self, pointer: &str, stage: &Json) {
+        for (index, map) in combinations(stage, INCLUDE).enumerate() {
+            let lacks: Vec<&str> =
+                axes(stage).map(|(name, _)| name.as_str()).filter(|name| !map.contains_key(*name)).collect();
+            let other = map.iter().find(|(name, value)| {
+                let list = axes(stage).find(|(axis, _)| axis == name).and_then(|(_, list)| list.as_array());
+                list.is_some_and(|items| !items.contains(value) && is_literal(items, value))
+            });
+            let (false, Some((name, value))) = (lacks.is_empty(), other) else { continue };
+            let message = format!(
+                "the list `{name}` has no {}: this `include` is a combination of its own, and lacks {}",
+                short(value),
+                listed(&lacks)
+            );
+            let at = self.document.at_value(&format!("{pointer}/{INCLUDE}/{index}/{}", escape(name)));
+            let help = format!("give it a value of {}, or name a value that `{name}` has", listed(&lacks));
+            self.find(Diagnostic::usage("TL0413", message).at(at).help(help));
         }
     }
 

@@ -205,7 +205,7 @@ pub(crate) mod tests {
         assert_eq!(refused(&old("    timeout_sec: 1.5\n"), None), ("TL0747", 6, 18));
         assert_eq!(refused(&old("    after: 7\n").replace("version: 0", "version: -1"), None), ("TL0747", 6, 12));
         // What comes out must be a pipeline.
-        assert_eq!(refused(&old("    timeout_sec: 0\n    wrong: 1\n"), None), ("TL0207", 7, 5));
+        assert_eq!(refused(&old("    timeout_sec: 7\n    wrong: 1\n"), None), ("TL0207", 7, 5));
         assert_eq!(refused(NEW, Some(2)), ("TL0746", 2, 12));
         assert_eq!(refused(NEW, Some(0)), ("TL0746", 2, 12));
         assert_eq!(refused("name: t\nversion: 2\n", None), ("TL0102", 2, 10));

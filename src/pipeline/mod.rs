@@ -49,7 +49,7 @@ pub use recognise::is_pipeline;
 pub use resolve::{Failure, artifact_source, expressions_in, paths_in, resolve, uses_context};
 pub use rules::{Concurrency, Expect, IfBusy, Policy};
 pub use schema::{pipeline_schema, stage_schema};
-pub use source::without_identities;
+pub use source::{read_regular, without_identities};
 pub use start::Outline;
 pub use strategy::{Matrix, Strategy};
 pub use warnings::warnings;

@@ -11,7 +11,7 @@ use super::notification::Notification;
 use super::rules::{Concurrency, Expect, Policy};
 use super::strategy::Strategy;
 use crate::stages::OutputType;
-use crate::value::{Duration, Name, Schedule};
+use crate::value::{Duration, Name, PositiveDuration, Schedule};
 
 /// The version of the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -81,7 +81,7 @@ pub struct Pipeline {
     /// How many stages run at the same time; by default, as many as there are cores, at least 2.
     pub max_parallel: Option<NonZeroU16>,
     /// After this the run is ended; `finally` still runs.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<PositiveDuration>,
     /// What is done.
     #[schemars(length(min = 1))]
     pub stages: IndexMap<Name, Stage>,
@@ -138,7 +138,7 @@ pub struct Place {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Defaults {
     /// After this an attempt is ended.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<PositiveDuration>,
     /// How often to try.
     pub retry: Option<Retry>,
     /// What a warning of a stage comes to.
@@ -213,7 +213,7 @@ pub struct Stage {
     #[schemars(extend("additionalProperties" = { "type": ["string", "number", "boolean"] }))]
     pub env: IndexMap<String, Json>,
     /// After this an attempt is ended.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<PositiveDuration>,
     /// How often to try.
     pub retry: Option<Retry>,
     /// What a warning of it comes to.

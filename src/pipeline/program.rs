@@ -10,10 +10,10 @@ use crate::expression::{Template, Type, article};
 const ARTIFACTS: &str = "an artifact is no file: it flows from stage to stage, such as `encrypt` and `upload`";
 
 /// What to do with a value that is no text.
-fn instead(kind: &Type) -> Option<&'static str> {
+fn instead(kind: &Type, template: &Template) -> Option<String> {
     match kind {
-        Type::Nullable(_) => Some("say what to use for null: `x == null ? '…' : x`"),
-        Type::Artifact => Some(ARTIFACTS),
+        Type::Nullable(_) => template.expressions().next().map(|expression| expression.unless_null("'…'")),
+        Type::Artifact => Some(ARTIFACTS.to_owned()),
         _ => None,
     }
 }
@@ -100,7 +100,7 @@ impl Checker<'_> {
             self.flow(pointer, "TL0304", secret_in(&template, site.scope), message, Some(help));
         } else if !kind.is_scalar() {
             let message = format!("an argument is a text; this is {}", article(&kind));
-            self.flow(pointer, "TL0303", first_place(&template), message, instead(&kind));
+            self.flow(pointer, "TL0303", first_place(&template), message, instead(&kind, &template).as_deref());
         }
     }
 
@@ -120,7 +120,7 @@ impl Checker<'_> {
         // A number or a truth value has one spelling, so the environment takes it.
         if !kind.is_scalar() {
             let message = format!("a variable holds a text; this is {}", article(&kind));
-            self.flow(pointer, "TL0303", first_place(&template), message, instead(&kind));
+            self.flow(pointer, "TL0303", first_place(&template), message, instead(&kind, &template).as_deref());
         }
     }
 }

@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::value::Duration;
+use crate::value::{Duration, PositiveDuration};
 
 /// What runs that share something do when they meet.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Concurrency {
     /// Of the runs of one group on this machine, one runs at a time.
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = r"\S"))]
     pub group: String,
     /// What to do when another run of the group is running.
     #[serde(default)]
@@ -37,7 +37,7 @@ pub enum IfBusy {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Expect {
     /// From one success to the next, no longer than this.
-    pub success_every: Duration,
+    pub success_every: PositiveDuration,
 }
 
 /// What the file must hold to, whoever changes it. Proven before anything runs.

@@ -19,6 +19,8 @@ use crate::value::{Duration, ObjectKey};
 
 /// How the schema of a duration begins.
 pub(super) const DURATION: &str = "^[0-9]+(ms";
+/// How that of one that is not zero begins.
+pub(super) const POSITIVE: &str = "^0*[1-9][0-9]*(ms";
 /// How the schema of a recipient begins.
 pub(super) const RECIPIENT: &str = "^age1";
 
@@ -159,7 +161,7 @@ impl Checker<'_> {
                 let found = Diagnostic::usage("TL0201", message).at(self.document.at_value(pointer));
                 self.find(found.help(format!("write `{float:.0}`")));
             }
-            Json::String(text) if pattern.starts_with(DURATION) => {
+            Json::String(text) if [DURATION, POSITIVE].iter().any(|form| pattern.starts_with(form)) => {
                 // Another form than that of a duration is the schema's to report.
                 let (digits, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
                 let has_form = !digits.is_empty() && matches!(unit, "ms" | "s" | "m" | "h" | "d");
@@ -193,6 +195,9 @@ impl Checker<'_> {
         if kind == "archive" {
             self.excludes(pointer, &with["exclude"]);
         }
+        if kind == "upload" {
+            self.object_lock(&format!("{pointer}/object-lock"), &with["object-lock"]);
+        }
         if let ("upload" | "download", Some(key)) = (kind, with["key"].as_str())
             && !key.is_empty()
             && !Template::is_in(key)
@@ -200,6 +205,21 @@ impl Checker<'_> {
         {
             let at = self.document.at_value(&format!("{pointer}/key"));
             self.find(Diagnostic::usage("TL0205", error.to_string()).at(at));
+        }
+    }
+
+    /// Which of its settings go together. What they are may come from expressions, and that they are there does not.
+    fn object_lock(&mut self, pointer: &str, lock: &Json) {
+        let Some(settings) = lock.as_object() else { return };
+        let is_there = |key: &str| settings.contains_key(key);
+        let may_hold = settings.get("legal-hold").is_some_and(|hold| *hold != Json::Bool(false));
+        // A misspelt one is reported as such.
+        let is_known = |key: &String| ["mode", "retain-for", "legal-hold"].contains(&key.as_str());
+        if settings.keys().all(is_known)
+            && let Some(problem) = stages::lock_problem(is_there("mode"), is_there("retain-for"), may_hold)
+        {
+            let at = self.document.at_key(pointer);
+            self.find(Diagnostic::usage("TL0656", problem).at(at).help(stages::LOCK_HELP));
         }
     }
 

@@ -1,6 +1,9 @@
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::diagnostic::{Diagnostic, Place};
 
@@ -47,20 +50,19 @@ impl Source {
         Self { name, folder, text, has_mark, characters, lines }
     }
 
-    /// Reads a file that is called `name`.
+    /// Reads a file that is called `name`. It may be a pipe: who names one says that somebody writes to it.
     pub(super) fn read(path: &Path, name: String) -> Result<Self, Diagnostic> {
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
-        if let Err(error) = read {
-            let message = match error.kind() {
-                ErrorKind::NotFound => format!("there is no file `{name}`"),
-                _ => format!("the file `{name}` cannot be read"),
-            };
-            return Err(Diagnostic::usage("TL0001", message).cause(&error));
-        }
-        if bytes.len() as u64 > LARGEST {
-            return Err(Diagnostic::usage("TL0004", format!("`{name}` is larger than {} MiB", LARGEST >> 20)));
-        }
+        let bytes = bytes_of(File::open(path), &name)?;
+        Self::of_bytes(path, name, bytes)
+    }
+
+    /// Reads a regular file that is called `name`.
+    pub(super) fn read_regular(path: &Path, name: String) -> Result<Self, Diagnostic> {
+        let bytes = read_regular(path, &name)?;
+        Self::of_bytes(path, name, bytes)
+    }
+
+    fn of_bytes(path: &Path, name: String, bytes: Vec<u8>) -> Result<Self, Diagnostic> {
         let text = match String::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => text,
             Ok(text) => return Err(not_a_text(name, text.as_bytes(), text.len())),
@@ -96,6 +98,33 @@ impl Source {
             text: without_identities(text),
         }
     }
+}
+
+/// The bytes of a regular file that is called `name` and may be a pipeline. A pipe is refused, and a device: nobody may be
+/// there to end it.
+pub fn read_regular(path: &Path, name: &str) -> Result<Vec<u8>, Diagnostic> {
+    // To open a pipe for reading waits for its writer.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(flags).open(path);
+    if file.as_ref().is_ok_and(|file| file.metadata().is_ok_and(|about| !about.is_file())) {
+        return Err(Diagnostic::usage("TL0001", format!("`{name}` is no regular file")));
+    }
+    bytes_of(file, name)
+}
+
+fn bytes_of(file: io::Result<File>, name: &str) -> Result<Vec<u8>, Diagnostic> {
+    let mut bytes = Vec::new();
+    if let Err(error) = file.and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+        let message = match error.kind() {
+            io::ErrorKind::NotFound => format!("there is no file `{name}`"),
+            _ => format!("the file `{name}` cannot be read"),
+        };
+        return Err(Diagnostic::usage("TL0001", message).cause(&error));
+    }
+    if bytes.len() as u64 > LARGEST {
+        return Err(Diagnostic::usage("TL0004", format!("`{name}` is larger than {} MiB", LARGEST >> 20)));
+    }
+    Ok(bytes)
 }
 
 /// A file that is not a text: marked at its first byte that no text has, which may be a NUL before the end of the valid

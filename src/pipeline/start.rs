@@ -60,10 +60,35 @@ impl Outline {
             found = Checker::over(document, &value).literals_only();
         }
         if !found.is_empty() {
-            return Err(found);
+            return Err(once(found, document, &pointers));
         }
         serde_json::from_value(value).map_err(|error| vec![super::load::difference(document, &error)])
     }
+}
+
+/// Findings without those that say the same of the same expression: one wrong input is told once, however often it is used.
+fn once(found: Vec<Diagnostic>, document: &Document, pointers: &[String]) -> Vec<Diagnostic> {
+    let expression = |finding: &Diagnostic| {
+        let pointer = pointers.iter().find(|pointer| finding.place == Some(document.at_value(pointer)))?;
+        document.value().pointer(pointer)?.as_str()
+    };
+    let mut told: Vec<(Option<&str>, Diagnostic, usize)> = Vec::new();
+    for finding in found {
+        let text = expression(&finding);
+        let is_same = |(other, first, _): &&mut (Option<&str>, Diagnostic, usize)| {
+            text.is_some() && *other == text && first.code == finding.code && first.message == finding.message
+        };
+        match told.iter_mut().find(is_same) {
+            Some((.., more)) => *more += 1,
+            None => told.push((text, finding, 0)),
+        }
+    }
+    let named = |(_, first, more): (Option<&str>, Diagnostic, usize)| match more {
+        0 => first,
+        1 => first.label("and the same in another place"),
+        more => first.label(format!("and the same in {more} other places")),
+    };
+    told.into_iter().map(named).collect()
 }
 
 /// The file without settings that hold expressions over what is known when a run starts.

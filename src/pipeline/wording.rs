@@ -4,17 +4,21 @@ use jsonschema::error::TypeKind;
 use serde_json::Value as Json;
 
 use super::check::field_of;
-use super::settings::{DURATION, RECIPIENT};
+use super::settings::{DURATION, POSITIVE, RECIPIENT};
 use super::source::without_identities;
 use crate::diagnostic::Diagnostic;
 use crate::stages;
-use crate::value::Name;
+use crate::value::{Duration, Name};
 
 /// What a schema asks for, where its type alone would say too little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     Artifact,
     Duration,
+    /// One that is not zero.
+    Positive,
+    /// A text that is more than blanks.
+    Words,
     Size,
     Recipient,
     Name,
@@ -28,7 +32,9 @@ impl Expected {
             _ if schema["x-tl-type"] == "artifact" => Self::Artifact,
             _ if schema["x-tl-type"] == "size" => Self::Size,
             pattern if pattern.starts_with(DURATION) => Self::Duration,
+            pattern if pattern.starts_with(POSITIVE) => Self::Positive,
             pattern if pattern.starts_with(RECIPIENT) => Self::Recipient,
+            r"\S" => Self::Words,
             "^[a-z][a-z0-9_]*$" => Self::Name,
             "^[A-Za-z0-9_./-]+$" => Self::Shell,
             _ => Self::Other,
@@ -53,7 +59,7 @@ pub(super) fn wrong_type(kind: &TypeKind, at: &str, value: &Json, expected: Expe
     let wants = |kind: &str| wanted.iter().any(|wanted| wanted == kind);
     let parts: Vec<&str> = at.split('/').skip(1).collect();
     let words = match (expected, parts.as_slice()) {
-        (Expected::Duration, _) if !value.is_null() => {
+        (Expected::Duration | Expected::Positive, _) if !value.is_null() => {
             let diagnostic = Diagnostic::usage("TL0205", format!("{} is not a duration", short(value)));
             return match value.as_u64() {
                 Some(number) => diagnostic.help(format!("say the unit: `{number}s`, `{number}m`, `{number}h`")),
@@ -61,7 +67,7 @@ pub(super) fn wrong_type(kind: &TypeKind, at: &str, value: &Json, expected: Expe
             };
         }
         (Expected::Size, _) if !value.is_null() => return not_a_size(value),
-        (Expected::Duration, _) => "a duration",
+        (Expected::Duration | Expected::Positive, _) => "a duration",
         (Expected::Size, _) => "a size",
         (Expected::Artifact, _) => "an artifact",
         (Expected::Name, _) => "a name",
@@ -129,8 +135,17 @@ fn not_a_size(value: &Json) -> Diagnostic {
 /// A text that is not of the form that the schema asks for.
 pub(super) fn bad_form(at: &str, value: &Json, expected: Expected) -> Diagnostic {
     match expected {
-        Expected::Duration => {
+        Expected::Positive if value.as_str().is_some_and(|text| text.parse::<Duration>().is_ok()) => {
+            let message = format!("{} must be longer than zero, not {}", called(at), short(value));
+            let more = if field_of(at) == "timeout" { ", or leave it out" } else { "" };
+            Diagnostic::usage("TL0206", message).help(format!("say how long, such as `30m`{more}"))
+        }
+        Expected::Duration | Expected::Positive => {
             Diagnostic::usage("TL0205", format!("{} is not a duration", short(value))).help(DURATIONS)
+        }
+        Expected::Words => {
+            let what = if value == "" { "empty" } else { "blank" };
+            Diagnostic::usage("TL0206", format!("{} must not be {what}", called(at)))
         }
         Expected::Size => not_a_size(value),
         Expected::Artifact => {

@@ -42,8 +42,8 @@ impl<W: Write + Send> Human<W> {
     fn say(&mut self, text: &str) {
         let to = &mut self.to;
         let mut write = || {
-            // Who reads has gone: the run goes on all the same.
-            let _gone = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+            // The run goes on all the same; the stream remembers what is lost.
+            let _lost = to.write_all(text.as_bytes()).and_then(|()| to.flush());
         };
         match &self.bars {
             Some(bars) => bars.suspend(write),

@@ -16,8 +16,8 @@ impl<W: Write + Send> JsonLines<W> {
 impl<W: Write + Send> Reporter for JsonLines<W> {
     fn event(&mut self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
-            // Who reads has gone: the run goes on all the same.
-            let _gone = writeln!(self.0, "{line}").and_then(|()| self.0.flush());
+            // The run goes on all the same; the stream remembers what is lost.
+            let _lost = writeln!(self.0, "{line}").and_then(|()| self.0.flush());
         }
     }
 }

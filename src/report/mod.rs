@@ -39,7 +39,7 @@ pub use human::Human;
 pub use json::JsonLines;
 pub use mermaid::render_mermaid;
 pub use messages::{render_outbox, render_preview};
-pub use output::{Output, Style, on_panic};
+pub use output::{Output, Stream, Style, on_panic};
 pub use plan::render_plan;
 pub use progress::Progress;
 pub use queue::Queue;

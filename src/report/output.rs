@@ -1,4 +1,5 @@
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value as Json;
 
@@ -43,15 +44,52 @@ impl Style {
     }
 }
 
+/// Where what is printed goes. Who prints goes on whatever becomes of it; what could not be written is remembered here.
+#[derive(Clone)]
+pub struct Stream {
+    to: Arc<Mutex<Box<dyn Write + Send>>>,
+    lost: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Stream {
+    fn new(to: impl Write + Send + 'static) -> Self {
+        Self { to: Arc::new(Mutex::new(Box::new(to))), lost: Arc::default() }
+    }
+
+    /// Remembers the first error. That who reads has gone, as `head` does, is none.
+    fn noting<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted) {
+                let same = || match error.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::new(error.kind(), error.to_string()),
+                };
+                self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(same);
+            }
+        })
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
+        self.noting(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.to.lock().unwrap_or_else(PoisonError::into_inner).flush();
+        self.noting(flushed)
+    }
+}
+
 /// The only place that writes to the terminal, a pipe or a file of the shell's.
 pub struct Output {
-    out: Box<dyn Write + Send>,
+    out: Stream,
     err: Box<dyn Write + Send>,
     out_style: Style,
     err_style: Style,
     /// Whether there is a terminal to ask on.
     asks: bool,
-    failed: Option<io::Error>,
 }
 
 impl Output {
@@ -61,19 +99,18 @@ impl Output {
         Self {
             out_style: Style { colour: colours && io::stdout().is_terminal() },
             err_style: Style { colour: colours && io::stderr().is_terminal() },
-            out: Box::new(io::stdout()),
+            out: Stream::new(io::stdout()),
             err: Box::new(io::stderr()),
             asks: io::stdin().is_terminal() && io::stderr().is_terminal(),
-            failed: None,
         }
     }
 
     /// Nowhere, and with nobody to ask.
     #[cfg(test)]
     pub(crate) fn nowhere() -> Self {
-        let nowhere = || Box::new(io::sink());
         let style = Style::default();
-        Self { out: nowhere(), err: nowhere(), out_style: style, err_style: style, asks: false, failed: None }
+        let (out, err) = (Stream::new(io::sink()), Box::new(io::sink()));
+        Self { out, err, out_style: style, err_style: style, asks: false }
     }
 
     /// How text on standard output may look.
@@ -81,11 +118,15 @@ impl Output {
         self.out_style
     }
 
+    /// Standard output, for who writes to it on a thread of its own.
+    pub fn stream(&self) -> Stream {
+        self.out.clone()
+    }
+
     /// Writes a text to standard output.
     pub fn text(&mut self, text: &str) {
-        if let Err(error) = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
-            self.failed.get_or_insert(error);
-        }
+        // The stream remembers.
+        let _lost = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
 
     /// Writes one line to standard output, whatever names are in it.
@@ -93,9 +134,11 @@ impl Output {
         self.text(&format!("{}\n", plain(line)));
     }
 
-    /// The first error of standard output. That who reads has gone, as `head` does, is none.
-    pub fn failure(&mut self) -> Option<io::Error> {
-        self.failed.take().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
+    /// That something which was to be on standard output is not there. A command that printed is no success then.
+    pub fn lost(&self) -> Option<Diagnostic> {
+        let lost = self.out.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.as_ref()
+            .map(|error| Diagnostic::failure("TL0716", "what was to be printed could not be written").cause(error))
     }
 
     /// Writes a value to standard output, readable and with a line end.

@@ -33,7 +33,7 @@ pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
     let mut found = Vec::new();
     let mut secrets = Vec::new();
     for (name, declared) in &loaded.pipeline.secrets {
-        let read = read_secret(&loaded.document, name.as_str(), declared, &|| false);
+        let read = read_secret(&loaded.document, name.as_str(), declared, &|| None);
         let trial = tried("read", read.as_ref().map(|_| "it is there".to_owned()).map_err(Clone::clone));
         found.push(examined("secret", name.as_str(), &declared.from, vec![trial]));
         secrets.extend(read.ok().map(|secret| (name.to_string(), secret)));

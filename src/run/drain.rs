@@ -129,7 +129,7 @@ fn reopen(entry: &Entry) -> Result<Reopened> {
     message.folder = letter.file.parent().map(Path::to_owned).unwrap_or_default();
     let inputs: Map<String, Json> = serde_json::from_str(&letter.inputs).map_err(unread)?;
     let loaded = load_again(&letter.file, inputs).map_err(|found| caused(&found))?;
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| false);
+    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| None);
     let when =
         message.time.parse::<jiff::Timestamp>().map_or_else(|_| Zoned::now(), |time| time.to_zoned(TimeZone::system()));
     let contexts = Contexts::new(&loaded, secrets.values, run_values(&letter.pipeline, &message.run, &when));

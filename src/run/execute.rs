@@ -31,6 +31,7 @@ use crate::graph::Plan;
 use crate::pipeline::When;
 use crate::stages::{Cancel, Ledger, Places, Recorder, Shared, Stop};
 use crate::state::{self, GroupLock, Left, StateDir, WorkDir};
+use crate::value::PositiveDuration;
 
 /// How to run a pipeline.
 pub struct Options {
@@ -77,6 +78,8 @@ struct Ready {
     audit: PathBuf,
     folder: WorkDir,
     group: Option<GroupLock>,
+    /// What reading the secrets left of the time of the run.
+    left: Option<Duration>,
 }
 
 /// Why a run could not start, with what there is to tell somebody of it.
@@ -111,7 +114,11 @@ fn prepare(
     let name = loaded.pipeline.name.as_str();
     let folder = take_work(&options.state, run, name, options.resumed.as_ref()).map_err(|error| early(None, error))?;
 
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| options.cancel.reason().is_some());
+    let (start, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
+    let is_over = || limit.is_some_and(|limit| start.elapsed() >= limit);
+    let stopped = || options.cancel.reason().or_else(|| is_over().then_some(Stop::RunTimeout));
+    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &stopped);
+    let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
     let masker = secrets.masker;
     teller.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
     let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
@@ -192,7 +199,7 @@ fn prepare(
                 keys: Mutex::default(),
                 spools: Mutex::default(),
             });
-            Ok(Ready { work, recorder, shared, post, audit, folder, group })
+            Ok(Ready { work, recorder, shared, post, audit, folder, group, left })
         }
     }
 }
@@ -251,7 +258,7 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
 }
 
 async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> u8 {
-    let Ready { work, recorder, shared, post, audit, folder, group } = ready;
+    let Ready { work, recorder, shared, post, audit, folder, group, left } = ready;
     let (document, pipeline) = (&work.loaded.document, &work.loaded.pipeline);
     let news =
         |result, seconds, stages, audit, error| News { result, seconds, stages, audit, error, document, pipeline };
@@ -261,7 +268,6 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     });
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     let max_parallel = pipeline.max_parallel.map_or(cores, |most| usize::from(most.get()));
-    let timeout = pipeline.timeout.map(crate::value::Duration::get);
     let details: Arc<Mutex<Vec<Json>>> = Arc::default();
     let emit = {
         let (teller, details) = (Arc::clone(teller), Arc::clone(&details));
@@ -281,7 +287,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             tell(&teller, what);
         }
     };
-    let engine = Engine::run(Arc::clone(&work.plan), Arc::clone(&work), max_parallel, timeout, options.cancel, emit);
+    let engine = Engine::run(Arc::clone(&work.plan), Arc::clone(&work), max_parallel, left, options.cancel, emit);
     let finished = engine.await;
     let (outcome, exit_code) = exit::verdict(&finished);
 

@@ -76,7 +76,7 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
         return Err(vec![no_channel(name)]);
     }
     let id = Ulid::new().to_string();
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| false);
+    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| None);
     let pipeline = loaded.pipeline.name.to_string();
     let contexts = Contexts::new(&loaded, secrets.values, run_values(&pipeline, &id, &Zoned::now()));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -11,6 +11,7 @@ mod doctor;
 mod drain;
 mod execute;
 mod exit;
+mod git;
 mod group;
 mod instances;
 mod keeper;
@@ -37,7 +38,7 @@ pub use plan::{
     Difference, Due, Group, Instances, Kept, PlanReport, StageReport, Told, Unknown, Write, is_plan, keep, open_plan,
     plan,
 };
-pub use prepare::{Loaded, SHORT_SECRET, SHORTEST_SECRET, check, load, runnable, settle};
+pub use prepare::{Loaded, NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET, check, load, runnable, settle};
 pub use recorder::audit_error;
 pub use resume::{Resumed, resume};
 pub use secrets::{SecretFound, check_secrets};

@@ -90,6 +90,8 @@ pub fn runnable(loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
 pub const SHORTEST_SECRET: usize = 8;
 /// What to do about a shorter one.
 pub const SHORT_SECRET: &str = "so short a text cannot be hidden in logs: use a longer secret";
+/// What to do about one that holds a NUL byte.
+pub const NUL_SECRET: &str = vault::WITHOUT_NUL;
 
 /// Where a file is, whatever the folder tl was started in.
 pub(super) fn absolute(path: &Path) -> PathBuf {
@@ -122,14 +124,15 @@ impl Secrets {
 }
 
 /// Reads every secret that is there.
-pub(super) fn read_secrets(document: &Document, pipeline: &Pipeline, stopped: &dyn Fn() -> bool) -> Secrets {
+/// `stopped` says why to stop, once there is a reason.
+pub(super) fn read_secrets(document: &Document, pipeline: &Pipeline, stopped: &dyn Fn() -> Option<Stop>) -> Secrets {
     let mut secrets = Vec::new();
     let mut found = Vec::new();
     for (name, declared) in &pipeline.secrets {
         match read_secret(document, name.as_str(), declared, stopped) {
             Ok(secret) => secrets.push((name.to_string(), secret)),
             // Whoever stops a run is not told what it lacks.
-            Err(error) if error.kind == Kind::Cancelled => {
+            Err(error) if matches!(error.kind, Kind::Cancelled | Kind::TimedOut) => {
                 found = vec![error];
                 break;
             }
@@ -144,17 +147,17 @@ pub(super) fn read_secret(
     document: &Document,
     name: &str,
     declared: &SecretSource,
-    stopped: &dyn Fn() -> bool,
+    stopped: &dyn Fn() -> Option<Stop>,
 ) -> Result<Secret> {
     let source = open_source(document, name, declared)?;
     let at = document.at_key(&format!("/secrets/{name}"));
-    match source.read(document.folder(), stopped) {
+    match source.read(document.folder(), &|| stopped().is_some()) {
         Ok(secret) if secret.expose().len() < SHORTEST_SECRET => {
             let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
             Err(Diagnostic::new("TL0511", Kind::Key, message).at(at).help(SHORT_SECRET))
         }
         Ok(secret) => Ok(secret),
-        Err(vault::Error::Stopped { .. }) => Err(Stop::Cancelled.diagnostic()),
+        Err(vault::Error::Stopped { .. }) => Err(stopped().unwrap_or(Stop::Cancelled).diagnostic()),
         Err(error) => {
             let word = if error.code() == "TL0510" { "is missing" } else { "cannot be had" };
             let message = format!("the secret `{name}` {word}");

@@ -29,7 +29,7 @@ pub fn check_secrets(path: &Path) -> Result<Vec<SecretFound>, Vec<Diagnostic>> {
     let mut found = Vec::new();
     for (name, declared) in &pipeline.secrets {
         let place = open_source(&document, name.as_str(), declared).map(|source| source.place());
-        let error = match read_secret(&document, name.as_str(), declared, &|| false) {
+        let error = match read_secret(&document, name.as_str(), declared, &|| None) {
             Ok(secret) => {
                 secrets.push((name.to_string(), secret));
                 None

@@ -1,11 +1,10 @@
 //! What expressions may know of the place where a run runs: the host, the git repository of the file, the CI.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::git;
 use crate::diagnostic::Diagnostic;
 use crate::expression::Values;
 use crate::pipeline::{Document, uses_context};
@@ -29,7 +28,7 @@ impl Surroundings {
                 "os": std::env::consts::OS,
                 "arch": std::env::consts::ARCH,
             })),
-            git: Arc::new(if uses_git { git(document.folder())? } else { Json::Null }),
+            git: Arc::new(if uses_git { git::look(document.folder())? } else { Json::Null }),
             ci: Arc::new(ci(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()))),
         })
     }
@@ -55,42 +54,6 @@ impl Surroundings {
         let values = values.with("host", Arc::clone(&self.host)).with("ci", Arc::clone(&self.ci));
         if self.git.is_null() { values } else { values.with("git", Arc::clone(&self.git)) }
     }
-}
-
-fn git(folder: &Path) -> Result<Json, Diagnostic> {
-    let ask = |arguments: &[&str]| {
-        let mut command = Command::new("git");
-        // The repository may name programs that watch it, and the environment another repository or configuration.
-        command
-            .args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C"])
-            .arg(folder)
-            .args(arguments);
-        command.stdin(Stdio::null()).env_clear();
-        command.envs(["PATH", "HOME", "LANG", "TZ"].iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-        command.output()
-    };
-    let refused = |cause: String| {
-        let message = format!("this file uses `git`, and `{}` is in no git repository", folder.display());
-        let mut found = Diagnostic::usage("TL0318", message);
-        found.causes.push(cause);
-        found.help("commit the file to a repository, or leave out `git`")
-    };
-    let text = |arguments: &[&str]| -> Result<Option<String>, Diagnostic> {
-        let output = ask(arguments).map_err(|error| refused(format!("git cannot be run: {error}")))?;
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok(output.status.success().then_some(text))
-    };
-    let output = ask(&["rev-parse", "HEAD"]).map_err(|error| refused(format!("git cannot be run: {error}")))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(refused(said.lines().next().unwrap_or("git gives no commit").to_owned()));
-    }
-    Ok(json!({
-        "commit": String::from_utf8_lossy(&output.stdout).trim(),
-        "branch": text(&["symbolic-ref", "--quiet", "--short", "HEAD"])?,
-        "tag": text(&["describe", "--tags", "--exact-match"])?,
-        "dirty": text(&["status", "--porcelain", "--untracked-files=normal"])?.is_none_or(|changed| !changed.is_empty()),
-    }))
 }
 
 /// What each CI says of its runs: the variable that tells it is there, its name, the run's id, the run's address.

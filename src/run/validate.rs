@@ -127,7 +127,7 @@ fn problems_of(path: &Path, thorough: &Thorough<'_>) -> Vec<Diagnostic> {
     found.extend(warnings(&document, &pipeline, &device));
     if thorough.secrets {
         // No secret comes from an input.
-        found.extend(read_secrets(&document, &pipeline, &|| false).missing);
+        found.extend(read_secrets(&document, &pipeline, &|| None).missing);
     }
     if !thorough.inputs.is_empty() {
         let place = declared_inputs(&document, &pipeline);

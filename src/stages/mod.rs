@@ -27,4 +27,4 @@ pub use command::{Command, OutputType, kill_children};
 pub use context::{Checkpoint, Context, Expected, Ledger, Meter, Places, Post, Recorder, Severity, Shared, Told};
 pub use kind::{Flow, Stage, StageKind};
 pub use registry::{KINDS, find};
-pub use upload::ObjectRef;
+pub use upload::{LOCK_HELP, ObjectRef, lock_problem};

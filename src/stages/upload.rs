@@ -10,7 +10,7 @@ use super::reading::Metered;
 use super::{Context, Expected, Flow, Severity, Stage};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::storage::{Body, Checksums, Error, Lock, LockMode, Order};
-use crate::value::{Duration, ObjectKey};
+use crate::value::{ObjectKey, PositiveDuration};
 
 /// Settings of `upload`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -38,7 +38,7 @@ struct ObjectLock {
     /// Who may remove it before its time: `governance` somebody with a special permission, `compliance` nobody.
     mode: Option<LockMode>,
     /// For how long from now.
-    retain_for: Option<Duration>,
+    retain_for: Option<PositiveDuration>,
     /// Until somebody lifts it, whatever the time.
     #[serde(default)]
     legal_hold: bool,
@@ -46,9 +46,10 @@ struct ObjectLock {
 
 impl ObjectLock {
     fn lock(&self, now: Timestamp) -> Result<Lock> {
-        let wrong = |message: &str| {
-            Diagnostic::usage("TL0656", message).help("write `object-lock: { mode: compliance, retain-for: 30d }`")
-        };
+        let wrong = |message: &str| Diagnostic::usage("TL0656", message).help(LOCK_HELP);
+        if let Some(problem) = lock_problem(self.mode.is_some(), self.retain_for.is_some(), self.legal_hold) {
+            return Err(wrong(problem));
+        }
         let retention = match (self.mode, self.retain_for) {
             (Some(mode), Some(time)) => {
                 // S3 counts whole seconds; never less than was asked for.
@@ -56,11 +57,22 @@ impl ObjectLock {
                 let until = until.ok().and_then(|until| Timestamp::from_second(until.as_second()).ok());
                 Some((mode, until.ok_or_else(|| wrong("`retain-for` is too long"))?))
             }
-            (None, None) if self.legal_hold => None,
-            (None, None) => return Err(wrong("`object-lock` says nothing")),
-            _ => return Err(wrong("`mode` and `retain-for` go together")),
+            _ => None,
         };
         Ok(Lock { retention, legal_hold: self.legal_hold })
+    }
+}
+
+/// What to do about an `object-lock` that says too little.
+pub const LOCK_HELP: &str = "write `object-lock: { mode: compliance, retain-for: 30d }`";
+
+/// What an `object-lock` lacks, by which of its settings are there.
+pub fn lock_problem(mode: bool, retain_for: bool, legal_hold: bool) -> Option<&'static str> {
+    match (mode, retain_for) {
+        (true, true) => None,
+        (false, false) if legal_hold => None,
+        (false, false) => Some("`object-lock` says nothing"),
+        _ => Some("`mode` and `retain-for` go together"),
     }
 }
 

@@ -97,6 +97,68 @@ impl JsonSchema for Duration {
     }
 }
 
+/// A length of time that is not zero: a limit, or a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PositiveDuration(Duration);
+
+/// Why a text is not a length of time above zero.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParsePositiveDurationError {
+    /// It is none at all.
+    #[error(transparent)]
+    Form(#[from] ParseDurationError),
+    /// It is zero.
+    #[error("`{0}` is no time at all: it must be longer than zero")]
+    Zero(String),
+}
+
+impl PositiveDuration {
+    /// As the standard library's type.
+    pub const fn get(self) -> StdDuration {
+        self.0.get()
+    }
+}
+
+impl TryFrom<String> for PositiveDuration {
+    type Error = ParsePositiveDurationError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let duration: Duration = text.parse()?;
+        if duration.get().is_zero() { Err(ParsePositiveDurationError::Zero(text)) } else { Ok(Self(duration)) }
+    }
+}
+
+impl fmt::Display for PositiveDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<PositiveDuration> for String {
+    fn from(duration: PositiveDuration) -> Self {
+        duration.0.to_string()
+    }
+}
+
+impl JsonSchema for PositiveDuration {
+    fn schema_name() -> Cow<'static, str> {
+        "PositiveDuration".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^0*[1-9][0-9]*(ms|s|m|h|d)$",
+            "description": "A length of time above zero: 500ms, 90s, 30m, 2h, 7d.",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +169,16 @@ mod tests {
             assert_eq!(text.parse::<Duration>().unwrap().to_string(), text);
         }
         assert_eq!("60s".parse::<Duration>().unwrap().to_string(), "1m");
+    }
+
+    #[test]
+    fn a_limit_is_never_zero() {
+        let read = |text: &str| PositiveDuration::try_from(text.to_owned()).map(String::from);
+        assert_eq!(read("007s").unwrap(), "7s");
+        for text in ["0ms", "000d"] {
+            assert!(matches!(read(text), Err(ParsePositiveDurationError::Zero(_))), "{text}");
+        }
+        assert!(matches!(read("1"), Err(ParsePositiveDurationError::Form(_))));
     }
 
     #[test]

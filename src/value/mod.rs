@@ -17,7 +17,7 @@ mod steering;
 
 pub use address::is_public;
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
-pub use duration::{Duration, ParseDurationError};
+pub use duration::{Duration, ParseDurationError, ParsePositiveDurationError, PositiveDuration};
 pub use human::{human_bytes, human_duration};
 pub use inherited::INHERITED;
 pub use kind::{Kind, kept_schema_of, schema_of};

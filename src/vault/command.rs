@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::file::text_of;
 use super::program::output_of;
 use super::{Error, Source};
-use crate::value::{Duration, Secret};
+use crate::value::{PositiveDuration, Secret};
 
 /// What a program prints, such as a password manager. One line end after it does not count.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -18,7 +18,7 @@ pub struct Command {
     #[schemars(length(min = 1), inner(length(min = 1)))]
     run: Vec<String>,
     /// How long it may take; else 30s. It is killed then.
-    timeout: Option<Duration>,
+    timeout: Option<PositiveDuration>,
 }
 
 const TIMEOUT: StdDuration = StdDuration::from_secs(30);
@@ -29,7 +29,7 @@ impl Source for Command {
     }
 
     fn read(&self, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<Secret, Error> {
-        let printed = output_of(&self.run, folder, self.timeout.map_or(TIMEOUT, Duration::get), stopped)?;
+        let printed = output_of(&self.run, folder, self.timeout.map_or(TIMEOUT, PositiveDuration::get), stopped)?;
         text_of(&printed, self.place())
     }
 }

@@ -17,6 +17,12 @@ pub enum Error {
         /// Where it was looked for.
         place: String,
     },
+    /// A NUL byte is in it: no variable of an environment and no argument can hold one.
+    #[error("{place} holds a NUL byte")]
+    Nul {
+        /// Where it was looked for.
+        place: String,
+    },
     /// Nothing is in it.
     #[error("{place} is empty")]
     Empty {
@@ -94,6 +100,9 @@ pub enum Error {
     Damaged(#[source] crypto::Error),
 }
 
+/// What to do about a NUL byte in a secret.
+pub const WITHOUT_NUL: &str = "write a key of bytes as text, such as base64";
+
 impl Error {
     /// Its stable code.
     pub fn code(&self) -> &'static str {
@@ -104,6 +113,7 @@ impl Error {
             Self::Damaged(_) => "TL0513",
             Self::WrongIdentity { .. } => "TL0514",
             Self::NoCredentials { .. } => "TL0515",
+            Self::Nul { .. } => "TL0516",
             Self::Identity(_) => "TL0621",
         }
     }
@@ -125,6 +135,7 @@ impl Error {
             Self::NoCredentials { .. } => {
                 Some("let the unit name it by `LoadCredentialEncrypted=`, or give the secret a `path`")
             }
+            Self::Nul { .. } => Some(WITHOUT_NUL),
             Self::Identity(_) => Some("`tl key show FILE` tries it; an identity is for its owner's eyes only"),
         }
     }

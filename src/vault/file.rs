@@ -61,5 +61,9 @@ pub(super) fn text_of(bytes: &[u8], place: String) -> Result<Secret, Error> {
     }
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
-    if text.is_empty() { Err(Error::Empty { place }) } else { Ok(Secret::new(text.to_owned())) }
+    match text {
+        "" => Err(Error::Empty { place }),
+        text if text.contains('\0') => Err(Error::Nul { place }),
+        text => Ok(Secret::new(text.to_owned())),
+    }
 }

@@ -13,7 +13,7 @@ mod systemd_creds;
 
 pub use command::Command;
 pub use env::Env;
-pub use error::Error;
+pub use error::{Error, WITHOUT_NUL};
 pub use file::SecretFile;
 pub use sealed::Sealed;
 pub use source::{SOURCES, Source, Unfit};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use crate::program::{Tl, files};
+use crate::program::{CHAIN, Ended, Tl, ended, files};
 
 fn with_key() -> Tl {
     let tl = Tl::new();
@@ -165,13 +165,66 @@ fn a_device_stays_one() {
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }
 
+/// Runs it with a standard output that takes nothing.
+fn to_a_full_disk(tl: &Tl, arguments: &[&str]) -> Ended {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let child = tl.command(arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    Ended {
+        code: output.status.code().unwrap(),
+        stdout: String::new(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
 #[test]
 fn output_that_cannot_be_written_is_an_error() {
     let tl = with_key();
-    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
-    for arguments in [&["schema"][..], &["key", "show", "identity.txt"]] {
-        let status = tl.command(arguments).stdout(full()).stderr(Stdio::null()).status().unwrap();
-        assert_eq!(status.code(), Some(1), "{arguments:?}");
+    tl.write("p.yaml", "version: 1\nname: t\nstages: { a: { run: [ls] } }\n");
+    for arguments in [
+        &["schema"][..],
+        &["key", "show", "identity.txt"],
+        &["validate", "p.yaml"],
+        &["plan", "p.yaml"],
+        &["explain", "TL0716"],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        let ended = to_a_full_disk(&tl, arguments);
+        assert_eq!((ended.code, ended.stderr.matches("error[").count()), (1, 1), "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("error[TL0716]"), "{arguments:?}: {}", ended.stderr);
+    }
+    // Whatever else is wrong is told, too, and is what the exit code says.
+    let unknown = to_a_full_disk(&tl, &["validate", "--json", "nowhere.yaml"]);
+    assert!(unknown.code == 2 && unknown.stderr.contains("TL0716"), "{unknown:?}");
+}
+
+#[test]
+fn a_run_whose_report_has_no_room_goes_to_its_end_and_is_no_silent_success() {
+    for reporter in ["json", "human"] {
+        let tl = Tl::new();
+        tl.write("data/a", "x").pipeline(&format!("stages:\n{CHAIN}"));
+        let ended = to_a_full_disk(&tl, &["run", "p.yaml", "--reporter", reporter]);
+        assert_eq!((ended.code, ended.stderr.matches("error[").count()), (1, 1), "{reporter}: {}", ended.stderr);
+        assert!(ended.stderr.contains("error[TL0716]") && ended.stderr.contains("was done"), "{}", ended.stderr);
+        assert!(tl.file("shelf/object").exists(), "{reporter}: the run stopped");
+        let records = tl.ok(&["audit", "show", "--json"]).stdout;
+        assert!(records.contains(r#""outcome":"success""#), "{records}");
+        // A failure keeps its own exit code.
+        tl.pipeline("stages:\n  a: { uses: assert, with: { that: false, otherwise: skip } }\n");
+        assert_eq!(to_a_full_disk(&tl, &["run", "p.yaml", "--reporter", reporter]).code, 75);
+    }
+}
+
+#[test]
+fn who_stops_reading_is_no_error() {
+    let tl = Tl::new();
+    tl.pipeline("stages:\n  a: { shell: sh, run: 'sleep 1; seq 9999; touch done' }\n");
+    for reporter in ["json", "human"] {
+        let line = format!("{{ tl run p.yaml --reporter {reporter}; echo $? > code; }} | head -c 1 > /dev/null");
+        let ended = ended(&mut tl.shell(&line));
+        assert!(ended.stderr.is_empty() && tl.read("code") == "0\n" && tl.file("done").exists(), "{ended:?}");
+        fs::remove_file(tl.file("done")).unwrap();
     }
 }
 

@@ -16,6 +16,7 @@ use crate::program::{Ended, Tl, ended, files};
 /// Wrong examples that not every machine can run, and the test that shows the code: its file and name.
 const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
     ("TL0601", "tests/integration/runs.rs", "ctrl_c_stops_cleanly_and_finally_still_runs"),
+    ("TL0319", "tests/integration/language.rs", "git_has_a_time_limit"),
     // A report shows the reason of a cancelled instance, and not this code.
     (
         "TL0603",

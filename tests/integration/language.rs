@@ -668,6 +668,54 @@ fn a_file_in_a_repository_knows_its_commit() {
     assert!(ended.code == 0 && ended.stdout.contains(&format!("{commit} detached v1 true")), "{ended:?}");
 }
 
+#[cfg(feature = "peers")]
+#[test]
+fn git_runs_no_program_that_the_repository_names() {
+    let tl = Tl::new();
+    let command = format!("touch {}", tl.file("ran").display());
+    tl.write(".gitattributes", "a.txt filter=odd=name\nb.txt filter=second.name\nc.txt filter=mine\n");
+    tl.write(".gitignore", "state\n.gitconfig\nran\nmine\n");
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        tl.write(name, "x");
+    }
+    tl.pipeline("stages:\n  a: { run: [echo, \"dirty ${{ git.dirty }}\"] }\n");
+    git(&tl, &["init", "--quiet"]);
+    git(&tl, &["add", "."]);
+    git(&tl, &["commit", "--quiet", "-m", "one"]);
+    git(&tl, &["config", "filter.odd=name.clean", &command]);
+    git(&tl, &["config", "filter.odd=name.required", "true"]);
+    git(&tl, &["config", "filter.second.name.process", &command]);
+    // Another time each time: git looks into a file whose times it does not know.
+    let touched = |day: u64| {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_hours(24 * day);
+        for name in ["a.txt", "b.txt", "c.txt"] {
+            fs::File::options().append(true).open(tl.file(name)).unwrap().set_modified(time).unwrap();
+        }
+        tl.ok(&["run", "p.yaml"]).stdout
+    };
+    assert!(touched(1).contains("dirty false"));
+    assert!(!tl.file("ran").exists(), "the repository chose a program");
+    // What the user configured is the user's: Git LFS needs it.
+    let mine = format!("touch {}; cat", tl.file("mine").display());
+    git(&tl, &["config", "--global", "filter.mine.clean", &mine]);
+    assert!(touched(2).contains("dirty false"));
+    assert!(tl.file("mine").exists() && !tl.file("ran").exists());
+    tl.write("a.txt", "longer");
+    assert!(touched(3).contains("dirty true"));
+}
+
+#[test]
+fn git_has_a_time_limit() {
+    let tl = Tl::new();
+    tl.write("bin/git", "#!/bin/sh\necho $$ > group\nsleep 900 &\nsleep 900\n");
+    fs::set_permissions(tl.file("bin/git"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    tl.pipeline("stages:\n  a: { run: [echo, \"${{ git.commit }}\"] }\n");
+    let path = format!("{}:{}", tl.file("bin").display(), std::env::var("PATH").unwrap());
+    let late = ended(tl.command(&["run", "p.yaml"]).env("PATH", path));
+    assert!(late.code == 2 && late.stderr.contains("error[TL0319]: git did not answer within 30s"), "{late:?}");
+    crate::secrets::gone(&tl);
+}
+
 #[test]
 fn a_run_in_a_ci_knows_it() {
     let tl = Tl::new();
@@ -724,6 +772,9 @@ stages:
         assert!(ended.stderr.contains(&format!("--> p.yaml:{place}\n")), "{input}: {}", ended.stderr);
         assert!(!tl.file("began").exists(), "nothing ran");
     }
+    let zero = tl.run(&["run", "p.yaml", "--input", "limit=0s"]);
+    assert!(zero.code == 2 && zero.stderr.contains("`timeout` must be longer than zero, not `0s`"), "{zero:?}");
+    assert!(zero.stderr.contains("--> p.yaml:13:14\n") && !tl.file("began").exists(), "{zero:?}");
     // `validate` proves what the defaults come to, or the values that it is given.
     assert_eq!(tl.run(&["validate", "p.yaml", "--input", "wide=0"]).code, 2);
     let (code, events) = tl.events(&["--input", "limit=300ms"]);
@@ -731,6 +782,31 @@ stages:
     // One after the other, and the first one's failure ends the second.
     assert_eq!(instances(&events, "a"), pairs(&[("1", "failure"), ("2", "cancelled")]));
     assert_eq!(instance(&events, "a", "1")["error"]["code"], "TL0602");
+}
+
+#[test]
+fn one_wrong_input_is_told_once_however_often_it_is_used() {
+    let tl = Tl::new();
+    tl.pipeline(
+        r#"inputs: { limit: { type: string, default: 1m }, shared: { type: string, default: g } }
+timeout: ${{ inputs.limit }}
+concurrency: { group: "${{ inputs.shared }}" }
+defaults: { timeout: "${{ inputs.limit }}", retry: { delay: "${{ inputs.limit }}" } }
+stages:
+  a: { timeout: "${{ inputs.limit }}", run: ['true'] }
+"#,
+    );
+    for command in ["run", "validate"] {
+        let ended = tl.run(&[command, "p.yaml", "--input", "limit=soon", "--input", "shared= "]);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert_eq!(ended.stderr.matches("error[TL0205]: `soon` is not a duration").count(), 1, "{}", ended.stderr);
+        assert!(ended.stderr.contains("p.yaml:8:10") && ended.stderr.contains("in 3 other places"), "{}", ended.stderr);
+        assert_eq!(ended.stderr.matches("error[TL0206]: `group` must not be blank").count(), 1, "{}", ended.stderr);
+        assert_eq!(ended.stderr.matches("error[").count(), 2, "{}", ended.stderr);
+    }
+    // Not to wait for anybody is a wish.
+    let text = tl.read("p.yaml").replace("}\" }\ndefaults", "}\", wait: 0s }\ndefaults");
+    tl.write("p.yaml", text).ok(&["run", "p.yaml"]);
 }
 
 #[test]

@@ -142,6 +142,13 @@ fn each_command_has_a_manual_page() {
     let main = tl.ok(&["man"]).stdout;
     assert_eq!(main, tl.read("pages/man1/tl.1"));
     assert!(main.contains(".SH SUBCOMMANDS") && main.contains("Exit codes"), "{main}");
+    // A link that has the name of a page is replaced, and what it leads to stays.
+    tl.write("precious", "mine");
+    std::fs::remove_file(tl.file("pages/man1/tl-run.1")).unwrap();
+    std::os::unix::fs::symlink(tl.file("precious"), tl.file("pages/man1/tl-run.1")).unwrap();
+    tl.ok(&["man", "--dir", "pages/man1"]);
+    assert!(tl.read("precious") == "mine" && tl.read("pages/man1/tl-run.1").contains("tl\\-run"));
+    assert_eq!(files(&tl.file("pages/man1")).len(), pages.len(), "something was left beside them");
     tl.write("file", "");
     let unwritable = tl.run(&["man", "--dir", "file/pages"]);
     assert!(unwritable.code == 1 && unwritable.stderr.contains("TL0712"), "{unwritable:?}");

@@ -75,6 +75,34 @@ fn a_program_that_fails_is_told_by_its_last_words_and_not_by_what_it_printed() {
 }
 
 #[test]
+fn a_nul_byte_is_refused_wherever_a_secret_comes_from() {
+    const NUL: &str = "s3cr3t\0of-the-test";
+    let sealed = {
+        let tl = Tl::new();
+        tl.pipeline("").write("plain", NUL).ok(&["seal", "-R", "recipients.txt", "-o", "sealed", "plain"]);
+        // `tl secret seal` refuses it, but age seals anything.
+        let armor = timelocker::crypto::armor(&fs::read(tl.file("sealed")).unwrap());
+        (armor.replace('\n', "\n      "), tl.read("identity.txt"))
+    };
+    for source in [
+        "{ from: file, path: nul }",
+        "{ from: command, run: [cat, nul] }",
+        "{ from: systemd-creds, name: orders, path: nul }",
+        &format!("\n    from: sealed\n    identity: mine.txt\n    value: |\n      {}", sealed.0),
+    ] {
+        let tl = with_secret(source);
+        tl.write("nul", NUL).write("mine.txt", &sealed.1);
+        fs::set_permissions(tl.file("mine.txt"), fs::Permissions::from_mode(0o600)).unwrap();
+        script(&tl, "systemd-creds", "cat \"$3\"");
+        let told = refused(&tl, "TL0516");
+        assert!(told.contains("holds a NUL byte") && told.contains("base64") && !told.contains("s3cr3t"), "{told}");
+        let path = format!("{}:{}", tl.file("bin").display(), std::env::var("PATH").unwrap());
+        let checked = crate::program::ended(tl.command(&["secret", "check", "p.yaml"]).env("PATH", path));
+        assert!(checked.code == 12 && checked.stderr.contains("error[TL0516]"), "{source}: {checked:?}");
+    }
+}
+
+#[test]
 fn a_program_has_a_time_limit_and_leaves_nothing_behind() {
     let tl = with_secret("{ from: command, run: [pass], timeout: 300ms }");
     script(&tl, "pass", "echo $$ > group; sleep 300 & sleep 300");
@@ -105,8 +133,31 @@ fn a_stop_reaches_the_program_of_a_secret() {
     gone(&tl);
 }
 
+#[test]
+fn the_time_limit_of_a_run_reaches_the_program_of_a_secret() {
+    let tl =
+        with_secret("{ from: command, run: [./pass], timeout: 10m }\n  other: { from: env, name: NOT_SET_ANYWHERE }");
+    tl.write("p.yaml", format!("{}timeout: 1s\nnotify: [{{ when: [blocked], to: [log] }}]\n", tl.read("p.yaml")));
+    tl.write("pass", "#!/bin/sh\necho $$ > half && mv half group\nsleep 900 &\nsleep 900\n");
+    fs::set_permissions(tl.file("pass"), fs::Permissions::from_mode(0o755)).unwrap();
+    let ended = tl.run(&["run", "p.yaml"]);
+    assert_eq!(ended.code, 124, "{ended:?}");
+    assert!(ended.stdout.contains("error[TL0602]: the run took longer than its `timeout`"), "{ended:?}");
+    assert!(!ended.stdout.contains("TL0510"), "what comes behind it is not read: {ended:?}");
+    assert!(tl.read("log.jsonl").contains("TL0602"), "somebody is told");
+    gone(&tl);
+    // What the secrets took is not there for the stages.
+    tl.write("pass", format!("#!/bin/sh\nsleep 0.8\necho {VALUE}\n"));
+    let text = tl.read("p.yaml").replace("  other: { from: env, name: NOT_SET_ANYWHERE }\n", "");
+    tl.write("p.yaml", text.replace("run: test", "run: sleep 60; test"));
+    let began = std::time::Instant::now();
+    let ended = tl.run(&["run", "p.yaml"]);
+    assert!(ended.code == 124 && ended.stdout.contains("TL0602"), "{ended:?}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
 /// No process of the group is there any more, but for those that wait to be reaped.
-fn gone(tl: &Tl) {
+pub fn gone(tl: &Tl) {
     let group = tl.read("group").trim().to_owned();
     let lives = |stat: &str| {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -221,6 +272,7 @@ fn what_cannot_be_a_secret_is_not_sealed() {
         (&["-R", "recipients.txt"], b"hunter2\n", "TL0511", 2),
         (&["-R", "recipients.txt"], &long, "TL0738", 2),
         (&["-R", "recipients.txt"], b"\xff\xfe-no-text", "TL0738", 2),
+        (&["-R", "recipients.txt"], b"long\0enough", "TL0516", 2),
         (&[], b"long enough", "TL0620", 2),
         (&["--identity", "nowhere.txt"], b"long enough", "TL0621", 12),
         (&["-R", "recipients.txt", "Not-A-Name"], b"long enough", "is not a name", 2),

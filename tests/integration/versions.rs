@@ -128,6 +128,56 @@ fn a_restoration_gives_the_same_bytes_and_keeps_what_was_there() {
     assert_eq!(files(tl.path()).iter().filter(|name| name.contains("partial")).count(), 0);
 }
 
+#[test]
+fn a_file_with_two_names_is_not_cut_from_the_second() {
+    let tl = ran(&["one", "two"]);
+    fs::hard_link(tl.file("p.yaml"), tl.file("second.yaml")).unwrap();
+    let inode = |name: &str| fs::metadata(tl.file(name)).unwrap().ino();
+    insta::assert_snapshot!("two_names", restore(&tl, "1").shown(&tl));
+    assert!(tl.read("p.yaml") == text("two") && inode("p.yaml") == inode("second.yaml"));
+    let drawn = tl.run(&["graph", "p.yaml", "--out", "second.yaml"]);
+    assert!(drawn.code == 1 && drawn.stderr.contains("TL0748") && tl.read("second.yaml") == text("two"), "{drawn:?}");
+    // The way out that it names.
+    fs::copy(tl.file("p.yaml"), tl.file("own.yaml")).unwrap();
+    fs::rename(tl.file("own.yaml"), tl.file("p.yaml")).unwrap();
+    assert_eq!(restore(&tl, "1").code, 0);
+    assert!(tl.read("p.yaml") == text("one") && tl.read("second.yaml") == text("two"));
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let tl = ran(&["one"]);
+    assert!(std::process::Command::new("mkfifo").arg(tl.file("pipe")).status().unwrap().success());
+    // A file that was a pipeline, and is a pipe now.
+    fs::copy(tl.file("p.yaml"), tl.file("base.yaml")).unwrap();
+    fs::remove_file(tl.file("p.yaml")).unwrap();
+    fs::rename(tl.file("pipe"), tl.file("p.yaml")).unwrap();
+    let extends = "version: 1\nname: test\nextends: p.yaml\nstages: { a: { run: [echo] } }\n";
+    tl.write("extends.yaml", extends);
+    for arguments in [
+        &["versions", "p.yaml"][..],
+        &["versions", "/dev/zero"],
+        &["versions", "."],
+        &["versions", "diff", "p.yaml", "1"],
+        &["versions", "restore", "p.yaml", "1", "--yes"],
+        &["migrate", "p.yaml"],
+        &["migrate", "/dev/zero"],
+        &["validate", "extends.yaml"],
+    ] {
+        let ended = tl.run(arguments);
+        assert!(ended.code == 2 && ended.stderr.contains("error[TL0001]"), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains("is no regular file"), "{arguments:?}: {ended:?}");
+    }
+    tl.write("large.yaml", vec![b'#'; (4 << 20) + 1]);
+    assert!(tl.run(&["versions", "large.yaml"]).stderr.contains("error[TL0004]"));
+    // Who names a pipe to be validated says that somebody writes to it.
+    let piped = crate::program::ended(&mut tl.shell("cat base.yaml | tl validate /dev/stdin"));
+    assert_eq!((piped.code, piped.stdout.as_str()), (0, "/dev/stdin: fine\n"), "{piped:?}");
+    // A drawing goes to a pipe as to a file, and what is in it is nobody's to read.
+    let drawn = crate::program::ended(&mut tl.shell("cat p.yaml > drawn & tl graph base.yaml --out p.yaml && wait"));
+    assert!(drawn.code == 0 && tl.read("drawn").contains("\nflowchart TD\n"), "{drawn:?}");
+}
+
 #[cfg(feature = "peers")]
 #[test]
 fn on_a_terminal_it_asks_and_looks_again() {

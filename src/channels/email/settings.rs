@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{mail, smtp};
 use crate::channels::{Channel, Error, Message};
-use crate::value::{Duration, FilePath, Secret};
+use crate::value::{FilePath, PositiveDuration, Secret};
 
 /// A mail server that takes messages for others.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -43,7 +43,7 @@ pub struct Email {
     /// A PEM file with certificates that are trusted instead of the system's.
     pub(super) ca_certificate: Option<FilePath>,
     /// The longest that delivery may take; by default 30s.
-    timeout: Option<Duration>,
+    timeout: Option<PositiveDuration>,
 }
 
 /// How a connection to a mail server is protected.
@@ -123,7 +123,7 @@ impl Email {
     }
 
     pub(super) fn timeout(&self) -> std::time::Duration {
-        self.timeout.map_or(TIMEOUT, Duration::get)
+        self.timeout.map_or(TIMEOUT, PositiveDuration::get)
     }
 
     fn people(&self) -> Result<People, String> {

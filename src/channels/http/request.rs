@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::target::Target;
-use crate::value::{Duration as Setting, FilePath, Secret};
+use crate::value::{FilePath, PositiveDuration, Secret};
 
 /// How long an attempt may take, unless a file says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -33,9 +33,9 @@ impl<'a> Connection<'a> {
     pub(in crate::channels) fn new(
         allow_private: bool,
         ca_certificate: Option<&'a FilePath>,
-        timeout: Option<Setting>,
+        timeout: Option<PositiveDuration>,
     ) -> Self {
-        let timeout = timeout.map_or(TIMEOUT, Setting::get);
+        let timeout = timeout.map_or(TIMEOUT, PositiveDuration::get);
         Self { allow_private, ca_certificate: ca_certificate.map(FilePath::as_path), timeout }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::service::service;
 use crate::channels::http::{Connection, Request, Service};
 use crate::channels::{Error, Message, text};
-use crate::value::{Duration, FilePath, Secret};
+use crate::value::{FilePath, PositiveDuration, Secret};
 
 /// Slack cuts longer messages itself, at a place of its choice.
 const SLACK: usize = 40_000;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::service::service;
 use crate::channels::http::{Connection, Method, Request, Service, below};
 use crate::channels::{Error, Message, text};
-use crate::value::{Duration, FilePath, Secret};
+use crate::value::{FilePath, PositiveDuration, Secret};
 
 fn unfit(reason: impl Into<String>) -> Error {
     Error::Unfit { reason: reason.into() }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::service::service;
 use crate::channels::http::{Connection, Method, Request, Service, below};
 use crate::channels::{Error, Message, text};
-use crate::value::{Duration, FilePath, Secret};
+use crate::value::{FilePath, PositiveDuration, Secret};
 
 /// ntfy makes an attachment of more than 4096 bytes; a character may have four.
 const NTFY: usize = 1_000;

@@ -11,7 +11,7 @@ macro_rules! service {
         pub(in crate::channels) struct $name {
             $($(#[$meta])* $field: $kind,)*
             /// The longest that one attempt may take; by default 20s.
-            timeout: Option<Duration>,
+            timeout: Option<PositiveDuration>,
             /// Whether addresses of this machine and its network may be told, and `http:` used for them.
             #[serde(default)]
             allow_private: bool,

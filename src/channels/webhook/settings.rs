@@ -7,7 +7,7 @@ use super::signature::Key;
 use crate::channels::http::{Connection, Method, Request, Service};
 use crate::channels::{Error, Message, text};
 use crate::template::{Form, Template};
-use crate::value::{Duration, FilePath, Secret};
+use crate::value::{FilePath, PositiveDuration, Secret};
 
 /// A request to a URL, signed as Standard Webhooks says.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -34,7 +34,7 @@ pub struct Webhook {
     #[serde(default = "json_type")]
     content_type: String,
     /// The longest that one attempt may take; by default 20s.
-    timeout: Option<Duration>,
+    timeout: Option<PositiveDuration>,
     /// Whether addresses of this machine and its network may be told, and `http:` used for them.
     #[serde(default)]
     allow_private: bool,

@@ -9,7 +9,7 @@ use crate::diagnostic::Result;
 use crate::graph::Plan;
 use crate::pipeline::{IfBusy, OnWarning, Policy, Retry};
 use crate::stages::archive::Survey;
-use crate::value::{Duration, Schedule};
+use crate::value::{Duration, PositiveDuration, Schedule};
 
 /// What a run would do.
 #[derive(Clone, Debug, Serialize)]
@@ -25,13 +25,13 @@ pub struct PlanReport {
     /// How many stages run at the same time, where the file says.
     pub max_parallel: Option<u16>,
     /// After this the run is ended.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<PositiveDuration>,
     /// With which runs it shares something.
     pub concurrency: Option<Group>,
     /// When it is to run.
     pub schedule: Vec<Due>,
     /// How often a success is due.
-    pub success_every: Option<Duration>,
+    pub success_every: Option<PositiveDuration>,
     /// What the file must hold to.
     pub policy: Vec<String>,
     /// Steps in order; the stages of one step may run at the same time.
@@ -95,7 +95,7 @@ pub struct StageReport {
     /// How often it is tried; a stream is tried as its last stage says.
     pub retry: Retry,
     /// After this an attempt is ended.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<PositiveDuration>,
     /// What a warning of it comes to.
     pub on_warning: OnWarning,
     /// Whether its failure counts as a warning.
