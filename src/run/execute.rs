@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
 
 use super::contexts::Contexts;
+use super::deliveries::NotKept;
 use super::delivery::RunPost;
 use super::drain::Drain;
 use super::exit::{self, SKIPPED};
@@ -158,6 +159,7 @@ fn prepare(
         post: post.clone(),
         recorder: recorder.clone(),
         ledger: Ledger::default(),
+        deliveries: Arc::new(NotKept),
         masker,
         runtime: Handle::current(),
     });

@@ -5,6 +5,7 @@
 
 mod chain;
 mod contexts;
+mod deliveries;
 mod delivery;
 mod doctor;
 mod drain;

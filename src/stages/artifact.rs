@@ -76,6 +76,11 @@ impl Spool {
     pub fn new(path: PathBuf) -> Self {
         Self { path, digest: Arc::default() }
     }
+
+    /// What was written to it, once that was all.
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest.get().copied()
+    }
 }
 
 /// Where an artifact comes from.
