@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
 
 use super::contexts::Contexts;
+use super::deliveries::OnTheirWay;
 use super::delivery::RunPost;
 use super::diary::finish;
 use super::drain::Drain;
@@ -158,6 +159,7 @@ fn prepare(
         post: post.clone(),
         recorder: recorder.clone(),
         ledger: Ledger::default(),
+        deliveries: Arc::new(OnTheirWay::new(journal.clone(), options.resumed.as_ref())),
         masker,
         runtime: Handle::current(),
     });

@@ -5,6 +5,7 @@
 
 mod chain;
 mod contexts;
+mod deliveries;
 mod delivery;
 mod diary;
 mod doctor;

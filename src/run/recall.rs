@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
@@ -14,10 +14,9 @@ use super::work::PipelineWork;
 use crate::engine::{Attempt, Done, Ended, Recalled};
 use crate::pipeline::paths_in;
 use crate::stages::artifact::Spool;
-use crate::stages::{Expected, Flow, ObjectRef};
+use crate::stages::{self, Flow};
 use crate::state::{Effect, Left};
-use crate::storage::Stopped;
-use crate::value::{Digest, ObjectKey, hex, parse_sha256};
+use crate::value::{Digest, hex};
 
 /// What the journal says is done.
 #[derive(Debug, Default)]
@@ -82,7 +81,7 @@ impl PipelineWork {
             .iter()
             .map(|&stage| self.past.0.get(&(self.plan.stages[stage].name.clone(), instance)))
             .collect::<Option<_>>()?;
-        let holds = |(&stage, effect): (&usize, &&Effect)| effect.key == key && self.is_there(stage, instance, effect);
+        let holds = |(&stage, effect): (&usize, &&Effect)| effect.key == key && self.is_there(stage, attempt, effect);
         if !stages.iter().zip(&effects).all(holds) {
             return None;
         }
@@ -93,18 +92,9 @@ impl PipelineWork {
         Some(stages.iter().zip(effects).map(ended).collect())
     }
 
-    /// A unit is done in this session: what waits for it is, too, and an object that it delivered before may be replaced.
+    /// A unit is done in this session, and so is what waits for it.
     pub(super) fn begin_anew(&self, attempt: &Attempt) {
         let stages = &self.plan.units[attempt.unit].stages;
-        let instance = attempt.instance.as_ref().map(|instance| instance.number);
-        for &stage in stages {
-            let name = self.plan.stages[stage].name.clone();
-            if let Some(object) = self.past.0.get(&(name, instance)).and_then(|effect| self.object_of(stage, effect))
-                && self.has_object(&object)
-            {
-                self.shared.ledger.note_own(&object.uri);
-            }
-        }
         // Whether an artifact became another one, the keys of those that take it tell.
         let gives_artifact =
             stages.last().is_some_and(|&stage| matches!(self.flow(stage), Flow::Source | Flow::Filter));
@@ -113,18 +103,17 @@ impl PipelineWork {
         }
     }
 
-    fn object_of(&self, stage: usize, effect: &Effect) -> Option<ObjectRef> {
-        let is_upload = self.plan.stages[stage].stage.uses.as_deref() == Some("upload");
-        is_upload.then(|| serde_json::from_value(effect.outputs["object"].clone()).ok())?
-    }
-
-    /// Whether what a stage left is as it left it: its artifact in the work folder, its object in the store.
-    fn is_there(&self, stage: usize, instance: Option<usize>, effect: &Effect) -> bool {
+    /// Whether what a stage left is as it left it: its artifact in the work folder, and what its kind looks at. What cannot
+    /// be found out is done again.
+    fn is_there(&self, stage: usize, attempt: &Attempt, effect: &Effect) -> bool {
+        let instance = effect.instance;
         if let Some(artifact) = &effect.artifact {
             let Some(spool) = self.kept_spool(artifact) else { return false };
             self.keep_spool(stage, instance, spool);
         }
-        self.object_of(stage, effect).is_none_or(|object| self.has_object(&object))
+        let kind = self.plan.stages[stage].stage.uses.as_deref().and_then(stages::find);
+        let (key, stopped) = (self.key(stage, instance), attempt.cancel.as_question());
+        kind.is_none_or(|kind| (kind.take_up)(&effect.outputs, &key, &self.shared, &stopped).is_ok_and(|holds| holds))
     }
 
     /// An artifact of an earlier session, if its bytes are what they were: the power may have failed since.
@@ -132,23 +121,6 @@ impl PipelineWork {
         let path = self.folder.join(artifact["file"].as_str()?);
         let digest = digest_of(&path).ok()?;
         (artifact["digest"] == digest.to_string() && artifact["size"] == digest.size).then(|| Spool::kept(path, digest))
-    }
-
-    fn has_object(&self, object: &ObjectRef) -> bool {
-        let (Some(store), Ok(key)) = (self.shared.places.stores.get(&object.store), object.key.parse::<ObjectKey>())
-        else {
-            return false;
-        };
-        let Some(sha256) = parse_sha256(&object.digest) else { return false };
-        let digest = Digest { sha256, size: object.size };
-        let stopped: Stopped = Arc::new(|| false);
-        let Ok(Some(stat)) = store.stat(&key, object.version_id.as_deref(), &stopped) else { return false };
-        let differs = |(name, value): (&String, &String)| stat.checksums.get(name).is_some_and(|other| other != value);
-        if stat.size != object.size || object.checksums.iter().any(differs) {
-            return false;
-        }
-        self.shared.ledger.note(&object.uri, Expected { digest, checksums: object.checksums.clone() });
-        true
     }
 
     /// The files in the work folder that a later session may have a use for.

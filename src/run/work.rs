@@ -289,7 +289,7 @@ impl PipelineWork {
     }
 
     /// Names a stage, or an instance of it, among all of the run.
-    fn key(&self, stage: usize, instance: Option<usize>) -> String {
+    pub(super) fn key(&self, stage: usize, instance: Option<usize>) -> String {
         let name = &self.plan.stages[stage].name;
         instance.map_or_else(|| name.clone(), |number| format!("{name}.{number}"))
     }

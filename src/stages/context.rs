@@ -1,8 +1,9 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 use tokio::runtime::Handle;
 
@@ -11,7 +12,7 @@ use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Sink, Source}
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::Stream;
-use crate::storage::{Checksums, Store};
+use crate::storage::{Checksums, Coming, Store};
 use crate::value::{Digest, Masker};
 
 /// How far an attempt is. Read by the dispatcher, written by the stage.
@@ -79,8 +80,6 @@ pub struct Ledger {
     expected: Mutex<HashMap<String, Expected>>,
     /// Which stage, or instance of one, delivers each object.
     claims: Mutex<HashMap<String, String>>,
-    /// Objects that an earlier session of the run delivered, and that are still as they were.
-    own: Mutex<HashSet<String>>,
 }
 
 impl Ledger {
@@ -95,20 +94,33 @@ impl Ledger {
         claims.entry(uri.to_owned()).or_insert_with(|| key.to_owned()).clone()
     }
 
-    /// Notes an object of an earlier session: it may be replaced.
-    pub fn note_own(&self, uri: &str) {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(uri.to_owned());
-    }
-
-    /// Whether an object is of an earlier session.
-    pub fn is_own(&self, uri: &str) -> bool {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).contains(uri)
-    }
-
     /// What an object must be.
     pub fn expected(&self, uri: &str) -> Option<Expected> {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).get(uri).cloned()
     }
+}
+
+/// Puts on record what becomes of each object on its way, so that a later session of the run can tell. What is said of an
+/// object takes the place of what was said of it before; each is durable when it returns, and where it fails, the object
+/// does not appear.
+pub trait Deliveries: Send + Sync {
+    /// From now on something of the object may be left behind.
+    fn begun(&self, uri: &str) -> Result<()>;
+
+    /// The object is about to appear.
+    fn coming(&self, uri: &str, coming: &Coming) -> Result<()>;
+
+    /// What was said of an object before this attempt to deliver it.
+    fn left(&self, uri: &str) -> Option<Unfinished>;
+}
+
+/// An object that was on its way when the attempt to deliver it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Since when something of it may be left.
+    pub since: Timestamp,
+    /// What tells it apart, if it was about to appear.
+    pub coming: Option<Coming>,
 }
 
 /// Delivers messages, and keeps those that were not delivered.
@@ -144,6 +156,8 @@ pub struct Shared {
     pub recorder: Arc<dyn Recorder>,
     /// What objects must be.
     pub ledger: Ledger,
+    /// What becomes of them on their way.
+    pub deliveries: Arc<dyn Deliveries>,
     /// Hides secrets.
     pub masker: Masker,
     /// For stages that wait.
@@ -190,6 +204,14 @@ impl Context {
         let source = source.ok_or_else(|| Diagnostic::failure("TL0605", "the artifact is not there to be read"))?;
         ArtifactReader::new(source, self.cancel.clone())
             .map_err(|error| Diagnostic::failure("TL0605", "the artifact could not be opened").cause(&error))
+    }
+
+    /// What an artifact is, where that is known before it is read: not of a stream.
+    pub fn digest(&self, artifact: &ArtifactRef) -> Option<Digest> {
+        match self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(artifact) {
+            Some(Source::File(spool)) => spool.digest(),
+            _ => None,
+        }
     }
 
     /// Opens the stage's own artifact for writing, once.

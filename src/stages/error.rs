@@ -58,6 +58,9 @@ fn about(error: &storage::Error) -> (&'static str, Kind, &'static str) {
             Kind::Verification,
             "the object, or its way here, is damaged: read it again, then take another copy",
         ),
+        Error::Unrecorded { .. } => {
+            ("TL0707", Kind::Failure, "make sure that the state folder is on a disk with room, and writable")
+        }
         Error::Stopped { .. } => ("TL0601", Kind::Cancelled, "run it again"),
         Error::Io { .. } => ("TL0636", Kind::Failure, "see what the system says above"),
     }

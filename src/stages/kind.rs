@@ -3,8 +3,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::Context;
+use super::{Context, Shared};
 use crate::diagnostic::{Diagnostic, Result};
+use crate::storage::Stopped;
 use crate::value::kept_schema_of;
 
 /// What a kind of stage does with data; decides which stages the engine may join into one stream.
@@ -33,6 +34,13 @@ pub trait Stage: DeserializeOwned + JsonSchema + Send + 'static {
 
     /// Does it. Blocks; asks `context.cancel` often.
     fn run(self, context: &Context) -> Result<Self::Outputs>;
+
+    /// Takes up what an earlier session of the run did, instead of doing it again: looks whether what these outputs say of
+    /// the world outside still holds, and tells `shared` what the other stages of the run count on. `false` where it does
+    /// not hold. `key` names the stage, or its instance. By default there is nothing outside to look at.
+    fn take_up(_outputs: &Json, _key: &str, _shared: &Shared, _stopped: &Stopped) -> Result<bool> {
+        Ok(true)
+    }
 }
 
 /// One entry of the registry.
@@ -49,6 +57,8 @@ pub struct StageKind {
     pub outputs: fn() -> &'static Json,
     /// Runs it with a `with` whose expressions are resolved.
     pub run: fn(Json, &Context) -> Result<Json>,
+    /// Takes up what it did in an earlier session of the run, by its outputs: see [`Stage::take_up`].
+    pub take_up: fn(&Json, &str, &Shared, &Stopped) -> Result<bool>,
 }
 
 /// The entry of a kind.
@@ -68,5 +78,6 @@ pub(super) const fn kind<S: Stage>() -> StageKind {
             serde_json::to_value(outputs)
                 .map_err(|error| Diagnostic::failure("TL0901", "the outputs cannot be kept").cause(&error))
         },
+        take_up: S::take_up,
     }
 }

@@ -24,7 +24,10 @@ mod verify;
 pub(crate) use assert::SKIP;
 pub use cancel::{Cancel, Stop};
 pub use command::{Command, OutputType, kill_children};
-pub use context::{Checkpoint, Context, Expected, Ledger, Meter, Places, Post, Recorder, Severity, Shared, Told};
+pub use context::{
+    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, Places, Post, Recorder, Severity, Shared, Told,
+    Unfinished,
+};
 pub use kind::{Flow, Stage, StageKind};
 pub use registry::{KINDS, find};
 pub use upload::{LOCK_HELP, ObjectRef, lock_problem};

@@ -3,14 +3,14 @@ use std::str::FromStr;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::artifact::ArtifactRef;
 use super::reading::Metered;
-use super::{Context, Expected, Flow, Severity, Stage};
+use super::{Context, Expected, Flow, Severity, Shared, Stage};
 use crate::diagnostic::{Diagnostic, Result};
-use crate::storage::{Body, Checksums, Error, Lock, LockMode, Order};
-use crate::value::{ObjectKey, PositiveDuration};
+use crate::storage::{Body, Checksums, Coming, Error, Lock, LockMode, Order, Stopped, Store, Stored, Witness};
+use crate::value::{Digest, ObjectKey, PositiveDuration, parse_sha256};
 
 /// Settings of `upload`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -100,6 +100,29 @@ pub struct ObjectRef {
     pub checksums: Checksums,
 }
 
+impl ObjectRef {
+    fn new(store: &str, key: &str, uri: String, stored: &Stored) -> Self {
+        Self {
+            store: store.to_owned(),
+            key: key.to_owned(),
+            uri,
+            size: stored.digest.size,
+            digest: stored.digest.to_string(),
+            version_id: stored.version.clone(),
+            lock_until: locked_until(stored.lock),
+            checksums: stored.checksums.clone(),
+        }
+    }
+
+    /// What it must be, by what it says of itself; none where its digest is none.
+    pub fn expected(&self) -> Option<Expected> {
+        let digest = Digest { sha256: parse_sha256(&self.digest)?, size: self.size };
+        let mut checksums = self.checksums.clone();
+        checksums.insert("sha256".to_owned(), digest.hex());
+        Some(Expected { digest, checksums })
+    }
+}
+
 /// Outputs of `upload`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Outputs {
@@ -122,14 +145,22 @@ impl Stage for Upload {
             let message = format!("`{first}` of this run delivers to `{uri}` already, and one would replace the other");
             return Err(Diagnostic::failure("TL0675", message).help("give each its own `key`"));
         }
+        let own = self.left(context, store, &key)?;
+        if let Some((own, ordered)) = &own
+            && context.digest(&self.artifact) == Some(own.digest)
+            && self.is_locked_as_asked(own.lock, *ordered)?
+        {
+            return self.delivered(context, uri, own, own.digest);
+        }
         let lock = self.object_lock.as_ref().map(|lock| lock.lock(Timestamp::now())).transpose()?;
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
-        let lock_until = lock.and_then(|lock| lock.retention).map(|(_, until)| until.to_string());
-        // What this run itself delivered is no copy that somebody else may need.
-        let overwrite = self.overwrite || context.shared.ledger.is_own(&uri);
-        let data = json!({ "uri": uri, "overwrite": overwrite, "lock_until": lock_until });
+        // What an earlier attempt of the same run delivered, and nobody counts on, is not in the way of this one.
+        let overwrite = self.overwrite || own.is_some();
+        let data = json!({ "uri": uri, "overwrite": overwrite, "lock_until": locked_until(lock) });
         context.record("upload.intent", Severity::Info, data)?;
-        let order = Order { overwrite, lock, scratch: &context.work, stopped: context.cancel.as_question() };
+        let witness = OnRecord { context, uri: &uri };
+        let stopped = context.cancel.as_question();
+        let order = Order { overwrite, lock, scratch: &context.work, stopped, witness: &witness };
         let stored = match store.put(&key, &mut body, &order) {
             Ok(stored) => stored,
             Err(error) => {
@@ -145,26 +176,115 @@ impl Stage for Upload {
         };
         // What verification compares with is the source's own digest, not what the store says it wrote.
         let source = body.digest().unwrap_or(stored.digest);
-        context.shared.ledger.note(&uri, Expected { digest: source, checksums: stored.checksums.clone() });
-        let lock_until = stored.lock.and_then(|lock| lock.retention).map(|(_, until)| until.to_string());
+        self.delivered(context, uri, &stored, source)
+    }
+
+    fn take_up(outputs: &Json, key: &str, shared: &Shared, stopped: &Stopped) -> Result<bool> {
+        let Ok(object) = ObjectRef::deserialize(&outputs["object"]) else { return Ok(false) };
+        let (Some(store), Some(expected)) = (shared.places.stores.get(&object.store), object.expected()) else {
+            return Ok(false);
+        };
+        // Nothing else of this run may replace it.
+        if !still_there(&object, store.as_ref(), stopped)? || shared.ledger.claim(&object.uri, key) != key {
+            return Ok(false);
+        }
+        shared.ledger.note(&object.uri, expected);
+        Ok(true)
+    }
+}
+
+impl Upload {
+    /// Takes back what an earlier attempt of the same run left of the object, and finds what it delivered, and when that
+    /// was ordered.
+    fn left(&self, context: &Context, store: &dyn Store, key: &ObjectKey) -> Result<Option<(Stored, Timestamp)>> {
+        let Some(left) = context.shared.deliveries.left(&store.uri(key)) else { return Ok(None) };
+        let stopped = context.cancel.as_question();
+        // First: what is taken back cannot appear later.
+        if let Err(error) = store.clear(key, left.since, &stopped) {
+            context.cancel.check()?;
+            context.warn(Diagnostic::from(error).as_warning());
+        }
+        let Some(coming) = left.coming else { return Ok(None) };
+        match store.own(key, &coming, &stopped) {
+            Ok(own) => Ok(own.map(|own| (own, coming.ordered))),
+            Err(error) => context.cancel.check().and(Err(error.into())),
+        }
+    }
+
+    /// Whether an object is locked as the stage asks for: the file may ask for more than when it was ordered.
+    fn is_locked_as_asked(&self, found: Option<Lock>, ordered: Timestamp) -> Result<bool> {
+        let Some(asked) = self.object_lock.as_ref().map(|lock| lock.lock(ordered)).transpose()? else {
+            return Ok(true);
+        };
+        let found = found.unwrap_or(Lock { retention: None, legal_hold: false });
+        let is_kept = match (asked.retention, found.retention) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            // A moment lies between the two readings of the clock.
+            (Some((mode, until)), Some((found, found_until))) => {
+                mode == found && found_until.as_second() + 1 >= until.as_second()
+            }
+        };
+        Ok(is_kept && (found.legal_hold || !asked.legal_hold))
+    }
+
+    /// The object is there: says so on record, and to those who verify it.
+    fn delivered(&self, context: &Context, uri: String, stored: &Stored, source: Digest) -> Result<Outputs> {
+        let expected = Expected { digest: source, checksums: stored.checksums.clone() };
+        context.shared.ledger.note(&uri, expected);
         let data = json!({
             "uri": uri, "size": stored.digest.size, "sha256": stored.digest.hex(), "version": stored.version,
-            "lock_until": lock_until,
+            "lock_until": locked_until(stored.lock),
         });
         context.record("upload.done", Severity::Info, data)?;
-        Ok(Outputs {
-            object: ObjectRef {
-                store: self.store,
-                key: self.key,
-                uri,
-                size: stored.digest.size,
-                digest: stored.digest.to_string(),
-                version_id: stored.version,
-                lock_until,
-                checksums: stored.checksums,
-            },
-        })
+        Ok(Outputs { object: ObjectRef::new(&self.store, &self.key, uri, stored) })
     }
+}
+
+/// Tells the run what becomes of an object.
+struct OnRecord<'a> {
+    context: &'a Context,
+    uri: &'a str,
+}
+
+impl OnRecord<'_> {
+    fn unless(&self, recorded: Result<()>) -> Result<(), Error> {
+        recorded.map_err(|error| Error::Unrecorded { uri: self.uri.to_owned(), source: error.one_line().into() })
+    }
+}
+
+impl Witness for OnRecord<'_> {
+    fn begun(&self) -> Result<(), Error> {
+        self.unless(self.context.shared.deliveries.begun(self.uri))
+    }
+
+    fn coming(&self, coming: &Coming) -> Result<(), Error> {
+        self.unless(self.context.shared.deliveries.coming(self.uri, coming))
+    }
+}
+
+/// Whether an object that was delivered is still the same: its version, its size, and what its store says of its bytes.
+/// Where that is nothing, a directory reads them; of others it is then not known.
+fn still_there(object: &ObjectRef, store: &dyn Store, stopped: &Stopped) -> Result<bool> {
+    let (key, version) = (parse_key(&object.key)?, object.version_id.as_deref());
+    let Some(expected) = object.expected() else { return Ok(false) };
+    let stat = match store.stat(&key, version, stopped) {
+        Ok(Some(stat)) if stat.size == object.size => stat,
+        Ok(_) | Err(Error::Foreign { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let kept: Vec<bool> =
+        stat.checksums.iter().filter_map(|(name, kept)| Some(expected.checksums.get(name)? == kept)).collect();
+    if kept.is_empty() && version.is_none() {
+        let Expected { digest, checksums } = expected;
+        let read = Coming { token: None, digest, checksums, lock: None, ordered: Timestamp::now() };
+        return Ok(store.own(&key, &read, stopped)?.is_some());
+    }
+    Ok(kept.into_iter().all(|same| same))
+}
+
+fn locked_until(lock: Option<Lock>) -> Option<String> {
+    lock.and_then(|lock| lock.retention).map(|(_, until)| until.to_string())
 }
 
 /// The key, or what is wrong with it: it may come from an expression, so only the run can tell.

@@ -8,7 +8,6 @@ use super::upload::{ObjectRef, parse_key};
 use super::{Context, Expected, Flow, Severity, Stage};
 use crate::diagnostic::{Diagnostic, Kind, Result};
 use crate::storage::{Error, Stat};
-use crate::value::{Digest, parse_sha256};
 
 /// Settings of `verify`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -136,13 +135,7 @@ impl Verify {
 
     /// What the object must be: as computed at the source in this run, else as the file says.
     fn expected(&self, context: &Context, uri: &str) -> Result<Expected> {
-        let stated = parse_sha256(&self.object.digest).map(|sha256| {
-            let digest = Digest { sha256, size: self.object.size };
-            let mut checksums = self.object.checksums.clone();
-            checksums.insert("sha256".to_owned(), digest.hex());
-            Expected { digest, checksums }
-        });
-        match (context.shared.ledger.expected(uri), stated) {
+        match (context.shared.ledger.expected(uri), self.object.expected()) {
             (Some(source), Some(stated)) if source.digest != stated.digest => {
                 Err(unproven("TL0642", format!("what was delivered to `{uri}` is not what its source gave")))
             }

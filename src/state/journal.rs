@@ -331,7 +331,7 @@ impl Written<'_> {
     fn delivery(&self, uri: &str, coming: Option<&Json>) -> rusqlite::Result<()> {
         self.run(
             "INSERT INTO deliveries (run, uri, began, coming) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET began = iif(?4 IS NULL, ?3, began), coming = ?4",
+             ON CONFLICT DO UPDATE SET began = iif(?4 IS NULL, ?3, began), coming = coalesce(?4, coming)",
             params![self.run, uri, now(), coming.map(Json::to_string)],
         )
     }

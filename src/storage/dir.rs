@@ -1,8 +1,10 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use jiff::Timestamp;
 use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use schemars::JsonSchema;
@@ -10,7 +12,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::error::with_causes;
-use super::{Body, Checksums, Error, Order, Stat, Stopped, Store, Stored, Trial, TrialResult};
+use super::{Body, Checksums, Coming, Error, Order, Stat, Stopped, Store, Stored, Trial, TrialResult};
 use crate::value::{Digest, FilePath, ObjectKey, hex, parse_sha256};
 
 /// A directory: each object a file, with its digest beside it in a file that `sha256sum -c` reads.
@@ -40,7 +42,7 @@ impl Store for Dir {
     }
 
     fn put(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
-        let (uri, overwrite) = (self.uri(key), order.overwrite);
+        let (uri, overwrite, ordered) = (self.uri(key), order.overwrite, Timestamp::now());
         if order.lock.is_some() {
             return Err(Error::NoLock { uri, why: "a directory has no object lock".to_owned() });
         }
@@ -50,6 +52,7 @@ impl Store for Dir {
         if !overwrite && fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Err(Error::Exists { uri });
         }
+        order.witness.begun()?;
         let mut partial = Partial::create(&folder).map_err(failed)?;
         let written = copy(body, &mut partial.file, &uri)?;
         // `None`: the source never said that this was all, so it may not have been.
@@ -58,9 +61,10 @@ impl Store for Dir {
         }
         partial.file.sync_all().map_err(failed)?;
 
-        let mut beside = Partial::create(&folder).map_err(failed)?;
-        beside.file.write_all(format!("{}  {name}\n", written.hex()).as_bytes()).map_err(failed)?;
-        beside.file.sync_all().map_err(failed)?;
+        let beside = digest_file(&folder, name, &written).map_err(failed)?;
+        let stored = Stored { digest: written, checksums: kept(Some(written.sha256)), version: None, lock: None };
+        let checksums = stored.checksums.clone();
+        order.witness.coming(&Coming { token: None, digest: written, checksums, lock: None, ordered })?;
         // One writer at a time, so that no digest stands beside the object of another. Not every file system can lock.
         let _unlocked = fs::flock(&folder, FlockOperation::LockExclusive);
         let digest_name = format!("{name}{DIGEST_SUFFIX}");
@@ -79,7 +83,7 @@ impl Store for Dir {
         }
         beside.rename(&digest_name, true).map_err(failed)?;
         fs::fsync(&folder).map_err(|errno| failed(errno.into()))?;
-        Ok(Stored { digest: written, checksums: kept(Some(written.sha256)), version: None, lock: None })
+        Ok(stored)
     }
 
     fn stat(&self, key: &ObjectKey, _version: Option<&str>, _stopped: &Stopped) -> Result<Option<Stat>, Error> {
@@ -105,6 +109,40 @@ impl Store for Dir {
         // What is read back should come from the disk. Only a hint: pages that are still dirty stay.
         let _advice = fs::fadvise(&file, 0, None, fs::Advice::DontNeed);
         Ok(Box::new(file))
+    }
+
+    fn own(&self, key: &ObjectKey, coming: &Coming, stopped: &Stopped) -> Result<Option<Stored>, Error> {
+        let uri = self.uri(key);
+        let failed = |error: io::Error| Error::from_io(&uri, error);
+        let mut file = match self.open(key, "") {
+            Ok(None) | Err(Error::Foreign { .. }) => return Ok(None),
+            other => other?.expect("what is not there was answered"),
+        };
+        let (folder, name) = self.folder_of(key, false)?;
+        let found = file.metadata().map_err(failed)?;
+        if found.len() != coming.digest.size || digest_of(&mut file, &uri, stopped)? != coming.digest {
+            return Ok(None);
+        }
+        let beside = digest_file(&folder, name, &coming.digest).map_err(failed)?;
+        let _unlocked = fs::flock(&folder, FlockOperation::LockExclusive);
+        // Files are replaced, never written again: it is the one that was read while it is the same file.
+        let now = fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        if !now.is_ok_and(|now| now.st_ino == found.ino()) {
+            return Ok(None);
+        }
+        beside.rename(&format!("{name}{DIGEST_SUFFIX}"), true).map_err(failed)?;
+        // Its name may be younger than the last sync.
+        fs::fsync(&folder).map_err(|errno| failed(errno.into()))?;
+        let (digest, checksums) = (coming.digest, kept(Some(coming.digest.sha256)));
+        Ok(Some(Stored { digest, checksums, version: None, lock: None }))
+    }
+
+    fn clear(&self, key: &ObjectKey, _since: Timestamp, _stopped: &Stopped) -> Result<usize, Error> {
+        match self.folder_of(key, false) {
+            Ok((folder, _)) => Ok(remove_abandoned(&folder)),
+            Err(Error::NoObject { .. }) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     fn probe(&self) -> Vec<Trial> {
@@ -213,6 +251,34 @@ fn copy(body: &mut dyn Body, file: &mut File, uri: &str) -> Result<Digest, Error
     }
 }
 
+/// What an object holds.
+fn digest_of(file: &mut File, uri: &str, stopped: &Stopped) -> Result<Digest, Error> {
+    let mut block = vec![0; BLOCK];
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    loop {
+        if stopped() {
+            return Err(Error::Stopped { uri: uri.to_owned() });
+        }
+        match file.read(&mut block) {
+            Ok(0) => return Ok(Digest { sha256: hash.finalize().into(), size }),
+            Ok(read) => {
+                hash.update(&block[..read]);
+                size += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::from_io(uri, error)),
+        }
+    }
+}
+
+/// The file that will stand beside an object, synced.
+fn digest_file<'a>(folder: &'a OwnedFd, name: &str, digest: &Digest) -> io::Result<Partial<'a>> {
+    let mut beside = Partial::create(folder)?;
+    beside.file.write_all(format!("{}  {name}\n", digest.hex()).as_bytes())?;
+    beside.file.sync_all()?;
+    Ok(beside)
+}
+
 /// A file that is removed again unless it was given its name.
 struct Partial<'a> {
     folder: &'a OwnedFd,
@@ -266,9 +332,10 @@ impl Drop for Partial<'_> {
     }
 }
 
-/// Removes the unfinished files of writers that are gone.
-fn remove_abandoned(folder: &OwnedFd) {
-    let Ok(entries) = fs::Dir::read_from(folder) else { return };
+/// Removes the unfinished files of writers that are gone, and says how many there were.
+fn remove_abandoned(folder: &OwnedFd) -> usize {
+    let Ok(entries) = fs::Dir::read_from(folder) else { return 0 };
+    let mut removed = 0;
     for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name();
         let is_partial = name.to_str().is_ok_and(|name| name.starts_with(".tl-") && name.ends_with(".partial"));
@@ -279,14 +346,16 @@ fn remove_abandoned(folder: &OwnedFd) {
         let Ok(file) = fs::openat(folder, name, flags, Mode::empty()) else { continue };
         if fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             // What cannot be removed now is tried again by the next upload.
-            let _left = fs::unlinkat(folder, name, AtFlags::empty());
+            removed += usize::from(fs::unlinkat(folder, name, AtFlags::empty()).is_ok());
         }
     }
+    removed
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::Witness;
 
     struct Bytes<'a>(&'a [u8], Option<Digest>);
 
@@ -303,7 +372,23 @@ mod tests {
     }
 
     fn order(overwrite: bool) -> Order<'static> {
-        Order { overwrite, lock: None, scratch: Path::new("/"), stopped: never() }
+        watched(overwrite, &Nobody)
+    }
+
+    fn watched(overwrite: bool, witness: &dyn Witness) -> Order<'_> {
+        Order { overwrite, lock: None, scratch: Path::new("/"), stopped: never(), witness }
+    }
+
+    struct Nobody;
+
+    impl Witness for Nobody {
+        fn begun(&self) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn coming(&self, _coming: &Coming) -> Result<(), Error> {
+            Ok(())
+        }
     }
 
     fn never() -> Stopped {
@@ -422,5 +507,171 @@ mod tests {
         let mut body = Bytes(b"x", Some(digest(b"x")));
         assert!(store(root.path(), false).put(&"day/object".parse().unwrap(), &mut body, &order(false)).is_err());
         assert!(names(outside.path()).is_empty());
+    }
+
+    /// Ends the process at one of its moments, as a kill would: nothing is tidied up.
+    struct Killed(String);
+
+    impl Killed {
+        fn at(&self, moment: &str) {
+            if self.0 == moment {
+                std::process::exit(9);
+            }
+        }
+    }
+
+    impl Witness for Killed {
+        fn begun(&self) -> Result<(), Error> {
+            self.at("begun");
+            Ok(())
+        }
+
+        fn coming(&self, coming: &Coming) -> Result<(), Error> {
+            std::fs::write(std::env::var("TL_TEST_COMING").unwrap(), serde_json::to_vec(coming).unwrap()).unwrap();
+            self.at("coming");
+            Ok(())
+        }
+    }
+
+    impl Read for Killed {
+        fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+            self.at("middle");
+            Ok(0)
+        }
+    }
+
+    struct Chained(io::Chain<&'static [u8], Killed>);
+
+    impl Read for Chained {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Body for Chained {
+        fn digest(&self) -> Option<Digest> {
+            Some(digest(b"hello"))
+        }
+    }
+
+    #[test]
+    #[ignore = "ends its process: another test starts it in one of its own"]
+    fn a_writer_that_is_killed() {
+        let moment = || Killed(std::env::var("TL_TEST_MOMENT").unwrap());
+        let store = store(Path::new(&std::env::var("TL_TEST_ROOT").unwrap()), false);
+        let mut body = Chained(b"hello".as_slice().chain(moment()));
+        store.put(&"day/object".parse().unwrap(), &mut body, &watched(true, &moment())).unwrap();
+    }
+
+    /// Starts a writer that is killed at this moment; returns what it said was coming.
+    fn killed_at(moment: &str, root: &Path) -> Option<Coming> {
+        let told = tempfile::tempdir().unwrap();
+        let told = told.path().join("coming");
+        let ended = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "storage::dir::tests::a_writer_that_is_killed", "--ignored"])
+            .env("TL_TEST_MOMENT", moment)
+            .env("TL_TEST_ROOT", root)
+            .env("TL_TEST_COMING", &told)
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(if moment == "never" { 0 } else { 9 }), "{moment}: {ended:?}");
+        std::fs::read(told).ok().map(|json| serde_json::from_slice(&json).unwrap())
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_found_or_taken_back() {
+        let key: ObjectKey = "day/object".parse().unwrap();
+        for (moment, partials) in [("begun", 0), ("middle", 1), ("coming", 2)] {
+            let root = tempfile::tempdir().unwrap();
+            let (store, day) = (store(root.path(), false), root.path().join("day"));
+            let coming = killed_at(moment, root.path());
+            assert_eq!((coming.is_some(), names(&day).len()), (moment == "coming", partials), "{moment}");
+            assert_eq!(store.clear(&key, Timestamp::UNIX_EPOCH, &never()).unwrap(), partials, "{moment}");
+            assert_eq!(names(&day), [""; 0], "{moment}");
+            if let Some(coming) = coming {
+                assert_eq!(coming.digest, digest(b"hello"));
+                assert_eq!(store.own(&key, &coming, &never()).unwrap(), None);
+            }
+            let stored = store.put(&key, &mut Bytes(b"hello", Some(digest(b"hello"))), &order(false));
+            assert!(stored.is_ok(), "{moment}: {stored:?}");
+        }
+        // Nothing of a store that nobody wrote to.
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(store(root.path(), false).clear(&key, Timestamp::UNIX_EPOCH, &never()).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_object_that_appeared_is_made_as_an_undisturbed_writer_leaves_it() {
+        let key: ObjectKey = "day/object".parse().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let (store, day) = (store(root.path(), false), root.path().join("day"));
+        let coming = killed_at("never", root.path()).unwrap();
+        let kept = std::fs::read(day.join("object.sha256")).unwrap();
+        let own = Stored { digest: coming.digest, checksums: coming.checksums.clone(), version: None, lock: None };
+        // After the object has its name; between the two names where it gets it by a link; before the digest is right.
+        let unfinished: [&dyn Fn(); 3] = [
+            &|| std::fs::remove_file(day.join("object.sha256")).unwrap(),
+            &|| std::fs::hard_link(day.join("object"), day.join(".tl-00.partial")).unwrap(),
+            &|| std::fs::write(day.join("object.sha256"), "").unwrap(),
+        ];
+        for undo in unfinished {
+            undo();
+            store.clear(&key, Timestamp::UNIX_EPOCH, &never()).unwrap();
+            assert_eq!(store.own(&key, &coming, &never()).unwrap().as_ref(), Some(&own));
+            assert_eq!(names(&day), ["object", "object.sha256"]);
+            assert_eq!(std::fs::read(day.join("object.sha256")).unwrap(), kept);
+        }
+        assert!(matches!(
+            store.own(&key, &coming, &(std::sync::Arc::new(|| true) as Stopped)),
+            Err(Error::Stopped { .. })
+        ));
+        // Another's: of the same length, of another one, no file.
+        for other in ["hellO", "hell", "hello!"] {
+            std::fs::write(day.join("object"), other).unwrap();
+            assert_eq!(store.own(&key, &coming, &never()).unwrap(), None, "{other}");
+        }
+        std::fs::remove_file(day.join("object")).unwrap();
+        std::fs::create_dir(day.join("object")).unwrap();
+        assert_eq!(store.own(&key, &coming, &never()).unwrap(), None);
+        assert_eq!(std::fs::read(day.join("object.sha256")).unwrap(), kept, "the digest of another's is left alone");
+    }
+
+    /// Says at one of its moments that it could not be put on record.
+    struct Refuses(&'static str);
+
+    impl Refuses {
+        fn at(&self, moment: &str) -> Result<(), Error> {
+            let source = "the disk is full".into();
+            if self.0 == moment { Err(Error::Unrecorded { uri: "object".to_owned(), source }) } else { Ok(()) }
+        }
+    }
+
+    impl Witness for Refuses {
+        fn begun(&self) -> Result<(), Error> {
+            self.at("begun")
+        }
+
+        fn coming(&self, _coming: &Coming) -> Result<(), Error> {
+            self.at("coming")
+        }
+    }
+
+    #[test]
+    fn what_is_not_on_record_does_not_appear_and_replaces_nothing() {
+        let key: ObjectKey = "object".parse().unwrap();
+        for (there, moment) in [(false, "begun"), (false, "coming"), (true, "begun"), (true, "coming")] {
+            let root = tempfile::tempdir().unwrap();
+            let store = store(root.path(), false);
+            if there {
+                store.put(&key, &mut Bytes(b"old", Some(digest(b"old"))), &order(false)).unwrap();
+            }
+            let before = names(root.path());
+            let mut body = Bytes(b"new", Some(digest(b"new")));
+            let error = store.put(&key, &mut body, &watched(true, &Refuses(moment))).unwrap_err();
+            assert!(matches!(error, Error::Unrecorded { .. }), "{error:?}");
+            assert_eq!(names(root.path()), before);
+            let kept = store.stat(&key, None, &never()).unwrap();
+            assert_eq!(kept, there.then(|| stat(digest(b"old"))));
+        }
     }
 }

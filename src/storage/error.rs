@@ -129,6 +129,15 @@ pub enum Error {
         /// Why it is left.
         why: String,
     },
+    /// What must be on record before the object appears could not be put there.
+    #[error("`{uri}` was not delivered: that could not be put on record first")]
+    Unrecorded {
+        /// Which object.
+        uri: String,
+        /// Why.
+        #[source]
+        source: BoxedError,
+    },
     /// Whoever called has lost interest.
     #[error("the transfer of `{uri}` was stopped")]
     Stopped {

@@ -11,4 +11,6 @@ mod store;
 pub use dir::Dir;
 pub use error::{BoxedError, Error};
 pub use s3::S3;
-pub use store::{Body, Checksums, KINDS, Lock, LockMode, Order, Stat, Stopped, Store, Stored, Trial, TrialResult};
+pub use store::{
+    Body, Checksums, Coming, KINDS, Lock, LockMode, Order, Stat, Stopped, Store, Stored, Trial, TrialResult, Witness,
+};

@@ -45,6 +45,31 @@ pub type Stopped = Arc<dyn Fn() -> bool + Send + Sync>;
 /// (base64), `md5` (hexadecimal), and the last two words of S3 for objects in parts, `sha256-parts` and `md5-parts`.
 pub type Checksums = BTreeMap<String, String>;
 
+/// Puts on record what becomes of an object while it is stored, so that a later process can tell. Each call is durable
+/// when it returns; where it fails, the object does not appear.
+pub trait Witness: Send + Sync {
+    /// From now on something of the object may be left behind: parts, or a file that is not whole.
+    fn begun(&self) -> Result<(), Error>;
+
+    /// All bytes are where the object will be, and it is about to appear.
+    fn coming(&self, coming: &Coming) -> Result<(), Error>;
+}
+
+/// What tells an object that was about to appear from any other of its key, and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Coming {
+    /// What is written into its properties, where the store keeps any.
+    pub token: Option<String>,
+    /// What is written.
+    pub digest: Digest,
+    /// What the store must say of it from then on, computed here.
+    pub checksums: Checksums,
+    /// How it is protected from removal.
+    pub lock: Option<Lock>,
+    /// When it was ordered.
+    pub ordered: Timestamp,
+}
+
 /// How an object is to be stored.
 pub struct Order<'a> {
     /// Replace an object that is there.
@@ -55,10 +80,12 @@ pub struct Order<'a> {
     pub scratch: &'a Path,
     /// Whether to stop.
     pub stopped: Stopped,
+    /// Is told what becomes of it.
+    pub witness: &'a dyn Witness,
 }
 
 /// How an object is protected from removal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Lock {
     /// Until when, and who may still remove it.
     pub retention: Option<(LockMode, Timestamp)>,
@@ -147,6 +174,16 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// The bytes of an object, as they are stored now: not from a cache where that can be helped. Where the store keeps
     /// a checksum of the whole, the reader fails at the end ([`std::io::ErrorKind::InvalidData`]) if it is another.
     fn get(&self, key: &ObjectKey, version: Option<&str>, stopped: &Stopped) -> Result<Box<dyn Read + Send>, Error>;
+
+    /// The object of this key, if it is the one that was about to appear when its writer ended, proven by what the store
+    /// says of it; what an undisturbed writer would have done after that is done. `None` where there is no object, where
+    /// it is another's, and where nobody may look. An error where it is ours, but not as it was ordered.
+    fn own(&self, key: &ObjectKey, coming: &Coming, stopped: &Stopped) -> Result<Option<Stored>, Error>;
+
+    /// Takes back what writers of this key that are gone left behind: parts, files that are not whole. Where the store
+    /// cannot tell who is gone, that is all that began at `since` or later, so no other may be writing this key. After
+    /// it, no object appears that was not asked for anew. Returns how many there were; an error costs space, but no data.
+    fn clear(&self, key: &ObjectKey, since: Timestamp, stopped: &Stopped) -> Result<usize, Error>;
 
     /// What is wrong with the settings, beyond their schema. The answer holds no secret.
     fn check(&self) -> Result<(), String> {

@@ -1,10 +1,13 @@
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// The SHA-256 of some bytes and how many they are: what is computed where data begins, and compared where it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Digest {
-    /// SHA-256.
+    /// SHA-256; in hexadecimal where it is written down.
+    #[serde(serialize_with = "write_sha256", deserialize_with = "read_sha256")]
     pub sha256: [u8; 32],
     /// Length in bytes.
     pub size: u64,
@@ -22,6 +25,15 @@ impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256:{}", self.hex())
     }
+}
+
+fn write_sha256<S: Serializer>(sha256: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex(sha256))
+}
+
+fn read_sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_sha256(&text).ok_or_else(|| serde::de::Error::custom("a SHA-256 has 64 digits"))
 }
 
 /// Lower-case hexadecimal.
@@ -121,6 +133,9 @@ mod tests {
         let digest = Digest { sha256: [0xab; 32], size: 1 };
         assert_eq!(parse_sha256(&digest.to_string()), Some(digest.sha256));
         assert_eq!(parse_sha256(&digest.hex()), Some(digest.sha256));
+        let json = serde_json::to_string(&digest).unwrap();
+        assert_eq!(json, format!(r#"{{"sha256":"{}","size":1}}"#, "ab".repeat(32)));
+        assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
         for bad in ["", "sha256:", &"a".repeat(63), &"+1".repeat(32), &"ä".repeat(32)] {
             assert_eq!(parse_sha256(bad), None, "{bad}");
         }

@@ -167,7 +167,7 @@ where
 }
 
 /// The time of an HTTP `Date`.
-fn seconds(date: &str) -> Option<i64> {
+pub(super) fn seconds(date: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(date).ok().map(|time| time.timestamp().as_second())
 }
 

@@ -3,11 +3,13 @@
 //! The SDK makes and signs requests; everything else is decided here: which checksum goes with the bytes, how long a
 //! request may take, what is tried again, and when an answer counts. Its own retries, timeouts and checksums are off.
 
+mod abort;
 mod checksum;
 mod connection;
 mod fault;
 mod get;
 mod multipart;
+mod own;
 mod part;
 mod probe;
 mod put;

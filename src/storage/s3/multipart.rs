@@ -1,30 +1,29 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use super::S3;
+use super::abort::ABORT;
 use super::checksum::{Algorithm, Sum};
 use super::connection::runtime;
 use super::fault::{Class, Fault};
+use super::own::Taken;
 use super::part::{Part, Parts, part_size};
-use super::put::{Taken, Write, echoed, judge, note, with_checksum, with_properties};
+use super::put::{Write, echoed, judge, note, with_checksum, with_properties};
 use super::retry::Pace;
 use super::settings::Sse;
 use super::stat::{is_opaque, version};
-use crate::storage::{Checksums, Error, Stopped};
-use crate::value::Digest;
+use crate::storage::{Checksums, Coming, Error, Stopped};
 
 /// Parts on their way at once.
 const IN_FLIGHT: usize = 2;
 /// A server may take long to put many parts together: so many times the time for a small request.
 const COMPLETION: u32 = 20;
-/// How long tl tries to take back what it cannot complete.
-const ABORT: Duration = Duration::from_secs(20);
 
 /// A multipart upload that is open.
 struct Open {
@@ -48,24 +47,27 @@ impl S3 {
         write: &Write<'_>,
         first: Part,
         mut parts: Parts<'_>,
-    ) -> Result<(Digest, Taken), Error> {
-        let runtime = runtime(&write.uri)?;
+    ) -> Result<(Coming, Taken), Error> {
+        let runtime = runtime(&write.place.uri)?;
         let failed = |what: &str| {
             let what = what.to_owned();
-            move |fault: Fault| fault.into_error(&what, &write.uri)
+            move |fault: Fault| fault.into_error(&what, &write.place.uri)
         };
+        write.order.witness.begun()?;
         let open = runtime.block_on(self.create(write)).map_err(failed("the begin of the multipart upload"))?;
         let mut flight = Flight { waiting: VecDeque::new(), sent: Vec::new() };
         let done = self.send_parts(write, &open, first, &mut parts, &mut flight).and_then(|()| {
             // Not completed unless it is all that the source gave.
             let digest = parts.finish()?;
+            let coming = write.coming(digest, checksums(&open, &flight.sent));
+            write.order.witness.coming(&coming)?;
             let completed = runtime.block_on(self.complete(write, &open, &flight.sent, digest.size));
-            Ok((digest, completed.map_err(failed("the completion of the multipart upload"))?))
+            Ok((coming, completed.map_err(failed("the completion of the multipart upload"))?))
         });
         done.map_err(|error| {
             let aborted = runtime.block_on(async {
                 flight.end().await;
-                tokio::time::timeout(ABORT, self.abort(write, &open)).await
+                tokio::time::timeout(ABORT, self.abort(&write.place, &open.id)).await
             });
             let left = match aborted {
                 Ok(Ok(())) => return error,
@@ -77,12 +79,12 @@ impl S3 {
     }
 
     async fn create(&self, write: &Write<'_>) -> Result<Open, Fault> {
-        let began = Instant::now();
-        let mut pace = Pace::new(&write.connection, &write.order.stopped);
+        let began = Timestamp::now();
+        let mut pace = Pace::new(&write.place.connection, &write.place.stopped);
         let mut may_be_left = false;
-        let patient = patient(&write.order.stopped);
+        let patient = patient(&write.place.stopped);
         loop {
-            let algorithm = write.connection.algorithm();
+            let algorithm = write.place.connection.algorithm();
             let (named, kind) = match algorithm {
                 Algorithm::Crc64Nvme => (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject)),
                 Algorithm::Crc32c => (Some(ChecksumAlgorithm::Crc32C), Some(ChecksumType::FullObject)),
@@ -95,46 +97,26 @@ impl S3 {
                     .set_checksum_type(kind.clone())
                     .send()
             };
-            match write.connection.once(0, &patient, send).await {
+            match write.place.connection.once(0, &patient, send).await {
                 Ok(answer) => {
                     let opaque = is_opaque(answer.server_side_encryption()) || self.sse == Some(Sse::Kms);
                     let id = answer.upload_id().filter(|id| !id.is_empty()).map(str::to_owned);
                     if let Some(id) = id {
                         let open = Open { id, algorithm, opaque };
                         if may_be_left {
-                            self.abort_lost(write, &open, began.elapsed()).await;
+                            // What requests began whose answers were lost. What cannot be removed now costs space, but no
+                            // data.
+                            let _aborted = self.abort_begun(&write.place, began, Some(&open.id)).await;
                         }
                         return Ok(open);
                     }
                     pace.after(Fault::new(Class::Unclear, "the answer has no upload id")).await?;
                 }
-                Err(fault) if fault.class == Class::Unsupported && write.connection.fall_back() => {}
+                Err(fault) if fault.class == Class::Unsupported && write.place.connection.fall_back() => {}
                 Err(fault) => {
                     may_be_left |= fault.is_ambiguous();
                     pace.after(fault).await?;
                 }
-            }
-        }
-    }
-
-    /// Takes back what requests began whose answers were lost: uploads of this key that began within this time before
-    /// ours. Where they cannot be listed, only the rules of the bucket can remove them.
-    async fn abort_lost(&self, write: &Write<'_>, open: &Open, within: Duration) {
-        let stopped = &write.order.stopped;
-        let send = |client: Client| client.list_multipart_uploads().bucket(&self.bucket).prefix(&write.key).send();
-        let Ok(answer) = write.connection.call(0, stopped, send).await else { return };
-        let began = |id: &str| {
-            let upload = answer.uploads().iter().find(|upload| upload.upload_id() == Some(id))?;
-            upload.initiated().map(DateTime::secs)
-        };
-        let Some(ours) = began(&open.id) else { return };
-        let earliest = ours - i64::try_from(within.as_secs()).unwrap_or(i64::MAX) - 1;
-        let same_key = answer.uploads().iter().filter(|upload| upload.key() == Some(&write.key));
-        for id in same_key.filter_map(|upload| upload.upload_id()).filter(|id| *id != open.id) {
-            if began(id).is_some_and(|time| (earliest..=ours).contains(&time)) {
-                let lost = Open { id: id.to_owned(), algorithm: open.algorithm, opaque: open.opaque };
-                // What cannot be removed now costs space, but no data.
-                let _aborted = self.abort(write, &lost).await;
             }
         }
     }
@@ -147,7 +129,7 @@ impl S3 {
         parts: &mut Parts<'_>,
         flight: &mut Flight,
     ) -> Result<(), Error> {
-        let runtime = runtime(&write.uri)?;
+        let runtime = runtime(&write.place.uri)?;
         let (total, target) = (parts.total(), self.part_size.get());
         let mut next = Some(first);
         for number in 1.. {
@@ -157,13 +139,13 @@ impl S3 {
                 None => parts.next(part_size(number, total, target), open.algorithm)?,
             };
             if flight.waiting.len() == IN_FLIGHT {
-                runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.uri))?;
+                runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.place.uri))?;
             }
             let number = i32::try_from(number).unwrap_or(i32::MAX);
             flight.waiting.push_back((number, runtime.spawn(self.part_task(write, open, number, part))));
         }
         while !flight.waiting.is_empty() {
-            runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.uri))?;
+            runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.place.uri))?;
         }
         Ok(())
     }
@@ -176,8 +158,8 @@ impl S3 {
         number: i32,
         part: Part,
     ) -> impl Future<Output = Result<Sent, Fault>> + Send + 'static {
-        let (connection, stopped) = (Arc::clone(&write.connection), Arc::clone(&write.order.stopped));
-        let (bucket, key) = (self.bucket.clone(), write.key.clone());
+        let (connection, stopped) = (Arc::clone(&write.place.connection), Arc::clone(&write.place.stopped));
+        let (bucket, key) = (self.bucket.clone(), write.place.key.clone());
         let (id, algorithm, opaque) = (open.id.clone(), open.algorithm, open.opaque);
         async move {
             let mut pace = Pace::new(&connection, &stopped);
@@ -212,29 +194,17 @@ impl S3 {
     }
 
     async fn complete(&self, write: &Write<'_>, open: &Open, arrived: &[Sent], size: u64) -> Result<Taken, Fault> {
-        let mut checksums = Checksums::new();
-        let sums: Vec<Sum> = arrived.iter().map(|part| part.sum.clone()).collect();
-        let whole = sums.iter().try_fold(open.algorithm.of_nothing(), |whole, sum| whole.followed_by(sum));
-        match &whole {
-            Some(whole) => note(&mut checksums, whole),
-            None => {
-                let name = format!("{}-parts", open.algorithm.name());
-                checksums.extend(Sum::of_parts(&sums).map(|value| (name, value)));
-            }
-        }
-        let md5s: Option<Vec<Sum>> = arrived.iter().map(|part| part.md5.clone()).collect();
-        checksums.extend(md5s.and_then(|md5s| Sum::of_parts(&md5s)).map(|value| ("md5-parts".to_owned(), value)));
-
+        let whole = whole(open, arrived);
         let list: Vec<CompletedPart> = arrived.iter().map(|part| part.completed.clone()).collect();
         let list = CompletedMultipartUpload::builder().set_parts(Some(list)).build();
-        let stopped = &write.order.stopped;
-        let mut pace = Pace::new(&write.connection, stopped);
+        let stopped = &write.place.stopped;
+        let mut pace = Pace::new(&write.place.connection, stopped);
         loop {
             let send = |client: Client| {
                 let request = client
                     .complete_multipart_upload()
                     .bucket(&self.bucket)
-                    .key(&write.key)
+                    .key(&write.place.key)
                     .upload_id(&open.id)
                     .multipart_upload(list.clone())
                     .mpu_object_size(i64::try_from(size).unwrap_or(i64::MAX))
@@ -246,47 +216,43 @@ impl S3 {
                 }
                 .send()
             };
-            let limit = write.connection.policy.request_timeout * COMPLETION;
-            let fault = match write.connection.within(limit, stopped, send).await {
+            let limit = write.place.connection.policy.request_timeout * COMPLETION;
+            let fault = match write.place.connection.within(limit, stopped, send).await {
                 Ok(answer) if answer.e_tag().is_some_and(|etag| !etag.is_empty()) => {
                     let etag = answer.e_tag().map(str::to_owned);
-                    return Ok(Taken { etag, version: version(answer.version_id()), checksums, proven: true });
+                    return Ok(Taken { etag, version: version(answer.version_id()), proven: true });
                 }
                 Ok(_) => Fault::new(Class::Unclear, "the answer has no ETag"),
                 Err(fault) => fault,
             };
             let may_be_done = fault.is_ambiguous() || matches!(fault.class, Class::NoUpload | Class::Exists);
-            if may_be_done && let Some(found) = self.find_own(write).await? {
-                return Ok(Taken { etag: None, version: found.version, checksums, proven: false });
+            if may_be_done && let Some(found) = self.find_own(&write.place, &write.token).await? {
+                return Ok(Taken { etag: None, version: found.version, proven: false });
             }
             pace.after(fault).await?;
         }
     }
+}
 
-    /// Takes an upload back, with all parts that the server has.
-    async fn abort(&self, write: &Write<'_>, open: &Open) -> Result<(), Fault> {
-        let connection = &write.connection;
-        // Also when the run was stopped.
-        let never: Stopped = Arc::new(|| false);
-        loop {
-            let send = |client: Client| {
-                client.abort_multipart_upload().bucket(&self.bucket).key(&write.key).upload_id(&open.id).send()
-            };
-            match connection.call(0, &never, send).await {
-                Ok(_) => {}
-                Err(fault) if matches!(fault.class, Class::NoUpload | Class::NoObject) => return Ok(()),
-                Err(fault) => return Err(fault),
-            }
-            // A part that was on its way may have arrived after the abort.
-            let send =
-                |client: Client| client.list_parts().bucket(&self.bucket).key(&write.key).upload_id(&open.id).send();
-            match connection.call(0, &never, send).await {
-                Ok(answer) if !answer.parts().is_empty() => tokio::time::sleep(Duration::from_millis(200)).await,
-                // Gone, or nobody may look.
-                _ => return Ok(()),
-            }
+/// The checksum of the whole, where the algorithm can put it together from those of the parts.
+fn whole(open: &Open, arrived: &[Sent]) -> Option<Sum> {
+    arrived.iter().try_fold(open.algorithm.of_nothing(), |whole, part| whole.followed_by(&part.sum))
+}
+
+/// What the server must say of the object once it is complete.
+fn checksums(open: &Open, arrived: &[Sent]) -> Checksums {
+    let mut checksums = Checksums::new();
+    match whole(open, arrived) {
+        Some(whole) => note(&mut checksums, &whole),
+        None => {
+            let sums: Vec<Sum> = arrived.iter().map(|part| part.sum.clone()).collect();
+            let name = format!("{}-parts", open.algorithm.name());
+            checksums.extend(Sum::of_parts(&sums).map(|value| (name, value)));
         }
     }
+    let md5s: Option<Vec<Sum>> = arrived.iter().map(|part| part.md5.clone()).collect();
+    checksums.extend(md5s.and_then(|md5s| Sum::of_parts(&md5s)).map(|value| ("md5-parts".to_owned(), value)));
+    checksums
 }
 
 /// Somebody who is stopped, and waits a little longer: an upload that was begun can only be taken back by its id, and

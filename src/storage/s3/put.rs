@@ -1,19 +1,20 @@
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ObjectLockLegalHoldStatus, ObjectLockMode, ServerSideEncryption, StorageClass};
+use jiff::Timestamp;
 use url::form_urlencoded;
 
 use super::S3;
 use super::checksum::{Algorithm, Sum};
-use super::connection::{Connection, runtime};
+use super::connection::runtime;
 use super::fault::{Class, Fault};
+use super::own::{Place, Taken};
 use super::part::{Part, Parts, part_size};
 use super::retry::Pace;
 use super::settings::Sse;
-use super::stat::{TOKEN, bare, is_opaque, md5_of, stat, version};
-use crate::storage::{Body, Checksums, Error, Lock, LockMode, Order, Stat, Store as _, Stored};
+use super::stat::{TOKEN, is_opaque, md5_of, version};
+use crate::storage::{Body, Checksums, Coming, Error, Lock, LockMode, Order, Stored};
 use crate::value::{Digest, ObjectKey};
 
 /// Sets the checksum of a request.
@@ -47,7 +48,7 @@ macro_rules! with_properties {
         let (write, properties) = ($write, $write.properties.clone());
         $request
             .bucket(&write.bucket)
-            .key(&write.key)
+            .key(&write.place.key)
             .set_metadata(Some(properties.metadata))
             .set_storage_class(properties.storage_class)
             .set_server_side_encryption(properties.sse)
@@ -63,13 +64,12 @@ pub(super) use {echoed, with_checksum, with_properties};
 
 /// One object on its way.
 pub(super) struct Write<'a> {
-    pub(super) connection: Arc<Connection>,
+    pub(super) place: Place,
     pub(super) bucket: String,
-    pub(super) key: String,
-    pub(super) uri: String,
     /// In the metadata of the object: tells ours from one of the same name.
     pub(super) token: String,
     pub(super) properties: Properties,
+    ordered: Timestamp,
     pub(super) order: &'a Order<'a>,
 }
 
@@ -86,14 +86,12 @@ pub(super) struct Properties {
     pub(super) legal_hold: Option<ObjectLockLegalHoldStatus>,
 }
 
-/// An object that the server says it took.
-pub(super) struct Taken {
-    pub(super) etag: Option<String>,
-    pub(super) version: Option<String>,
-    /// What the server must say of it from now on.
-    pub(super) checksums: Checksums,
-    /// An answer has shown that the server has the bytes that were sent.
-    pub(super) proven: bool,
+impl Write<'_> {
+    /// What tells the object from any other, once it is known what it holds.
+    pub(super) fn coming(&self, digest: Digest, mut checksums: Checksums) -> Coming {
+        checksums.insert("sha256".to_owned(), digest.hex());
+        Coming { token: Some(self.token.clone()), digest, checksums, lock: self.order.lock, ordered: self.ordered }
+    }
 }
 
 impl Properties {
@@ -122,22 +120,22 @@ impl Properties {
 
 impl S3 {
     pub(super) fn upload(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
-        let uri = self.uri(key);
+        let place = self.place_of(key, &order.stopped)?;
+        let (uri, connection) = (place.uri.clone(), place.connection.clone());
         let target = self.part_size.get();
         let token = ulid::Ulid::new().to_string();
         let write = Write {
-            connection: self.connect()?,
+            place,
             bucket: self.bucket.clone(),
-            key: self.full_key(key),
-            uri: uri.clone(),
             properties: Properties::new(self, &token, order.lock),
             token,
+            ordered: Timestamp::now(),
             order,
         };
         let runtime = runtime(&uri)?;
         if !order.overwrite {
             // Not every server knows `If-None-Match`. Whoever may not look may still write.
-            let there = runtime.block_on(self.head(&write.connection, &write.key, None, &order.stopped));
+            let there = runtime.block_on(self.head(&connection, &write.place.key, None, &order.stopped));
             match there {
                 Ok(Some(_)) => return Err(Error::Exists { uri }),
                 Ok(None) => {}
@@ -149,38 +147,55 @@ impl S3 {
             runtime.block_on(self.check_lock(&write))?;
         }
         let mut parts = Parts::new(body, order.scratch, &uri);
-        let first = parts.next(part_size(1, parts.total(), target), write.connection.algorithm())?;
-        let (digest, accepted) = if parts.at_end()? {
+        let first = parts.next(part_size(1, parts.total(), target), connection.algorithm())?;
+        let (coming, accepted) = if parts.at_end()? {
             let digest = parts.finish()?;
-            let put = runtime.block_on(self.put_whole(&write, &first));
-            (digest, put.map_err(|fault| fault.into_error("the upload", &uri))?)
+            self.put_whole(&write, &first, digest)?
         } else {
             self.put_parts(&write, first, parts)?
         };
-        runtime.block_on(self.confirm(&write, digest, accepted))
+        runtime.block_on(self.confirm(&write.place, &coming, accepted))
     }
 
     /// Refuses a lock before anything is sent, where the bucket cannot have any.
     async fn check_lock(&self, write: &Write<'_>) -> Result<(), Error> {
         let send = |client: aws_sdk_s3::Client| client.get_object_lock_configuration().bucket(&self.bucket).send();
-        match write.connection.call(0, &write.order.stopped, send).await {
+        let (uri, connection) = (&write.place.uri, &write.place.connection);
+        match connection.call(0, &write.place.stopped, send).await {
             Err(fault) if matches!(fault.class, Class::NoObject | Class::Unsupported) => {
-                Err(Error::NoLock { uri: write.uri.clone(), why: format!("its bucket has no object lock ({fault})") })
+                Err(Error::NoLock { uri: uri.clone(), why: format!("its bucket has no object lock ({fault})") })
             }
             // Nobody may look: then what is read back of the object decides.
-            Err(fault) if fault.class != Class::Denied => {
-                Err(fault.into_error("a look at the object lock", &write.uri))
-            }
+            Err(fault) if fault.class != Class::Denied => Err(fault.into_error("a look at the object lock", uri)),
             _ => Ok(()),
         }
     }
 
     /// Sends an object in one request.
-    async fn put_whole(&self, write: &Write<'_>, part: &Part) -> Result<Taken, Fault> {
-        let connection = &write.connection;
-        let mut pace = Pace::new(connection, &write.order.stopped);
+    fn put_whole(&self, write: &Write<'_>, part: &Part, digest: Digest) -> Result<(Coming, Taken), Error> {
+        let Place { connection, uri, .. } = &write.place;
+        let failed = |fault: Fault| fault.into_error("the upload", uri);
         loop {
-            let sum = part.sum(connection.algorithm())?;
+            let sum = part.sum(connection.algorithm()).map_err(failed)?;
+            let mut checksums = Checksums::new();
+            note(&mut checksums, &sum);
+            let mut coming = write.coming(digest, checksums);
+            write.order.witness.coming(&coming)?;
+            match runtime(uri)?.block_on(self.send_whole(write, part, &sum)) {
+                Err(fault) if fault.class == Class::Unsupported && connection.fall_back() => {}
+                sent => {
+                    let accepted = sent.map_err(failed)?;
+                    part.known_md5().into_iter().for_each(|md5| note(&mut coming.checksums, md5));
+                    return Ok((coming, accepted));
+                }
+            }
+        }
+    }
+
+    async fn send_whole(&self, write: &Write<'_>, part: &Part, sum: &Sum) -> Result<Taken, Fault> {
+        let Place { connection, stopped, .. } = &write.place;
+        let mut pace = Pace::new(connection, stopped);
+        loop {
             let stream = part.stream().await?;
             let send = |client: aws_sdk_s3::Client| {
                 let request = with_properties!(client.put_object(), write)
@@ -188,23 +203,20 @@ impl S3 {
                     .content_length(i64::try_from(part.size).unwrap_or(i64::MAX))
                     .body(stream);
                 // The checksum is in a signed header, so the signature covers the bytes all the same.
-                with_checksum!(request, &sum).customize().disable_payload_signing().send()
+                with_checksum!(request, sum).customize().disable_payload_signing().send()
             };
-            let fault = match connection.once(part.size, &write.order.stopped, send).await {
+            let fault = match connection.once(part.size, stopped, send).await {
                 Ok(answer) => {
                     let echo = echoed!(answer, sum.algorithm);
                     let opaque = is_opaque(answer.server_side_encryption()) || self.sse == Some(Sse::Kms);
-                    match judge(part, &sum, echo, answer.e_tag(), opaque) {
+                    match judge(part, sum, echo, answer.e_tag(), opaque) {
                         Ok(proven) => {
-                            let mut checksums = Checksums::new();
-                            note(&mut checksums, &sum);
-                            part.known_md5().into_iter().for_each(|md5| note(&mut checksums, md5));
                             let etag = answer.e_tag().map(str::to_owned);
-                            return Ok(Taken { etag, version: version(answer.version_id()), checksums, proven });
+                            return Ok(Taken { etag, version: version(answer.version_id()), proven });
                         }
                         Err(fault) => {
                             if fault.class == Class::Damaged {
-                                self.discard(write, version(answer.version_id())).await;
+                                self.discard(&write.place, version(answer.version_id())).await;
                             }
                             fault
                         }
@@ -212,101 +224,15 @@ impl S3 {
                 }
                 Err(fault) => fault,
             };
-            if fault.class == Class::Unsupported && connection.fall_back() {
-                continue;
-            }
             if (fault.is_ambiguous() || fault.class == Class::Exists)
-                && let Some(found) = self.find_own(write).await?
+                && let Some(found) = self.find_own(&write.place, &write.token).await?
             {
-                let mut checksums = Checksums::new();
-                note(&mut checksums, &sum);
-                return Ok(Taken { etag: None, version: found.version, checksums, proven: false });
+                return Ok(Taken { etag: None, version: found.version, proven: false });
             }
             // Somebody else is writing the same key: who is later finds the object, or an empty place.
             let fault = if fault.class == Class::Conflict { fault.seen_as(Class::Transient) } else { fault };
             pace.after(fault).await?;
         }
-    }
-
-    /// The object, if it is the one of this write: an answer may be lost after the work was done.
-    pub(super) async fn find_own(&self, write: &Write<'_>) -> Result<Option<Stat>, Fault> {
-        match self.head(&write.connection, &write.key, None, &write.order.stopped).await {
-            Ok(Some(head)) => {
-                let is_own = head.metadata().and_then(|metadata| metadata.get(TOKEN)) == Some(&write.token);
-                Ok(is_own.then(|| stat(&head)))
-            }
-            Ok(None) => Ok(None),
-            // Who may not look cannot know.
-            Err(fault) if fault.class == Class::Denied => Ok(None),
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// Looks at what the store has: only then is it delivered.
-    async fn confirm(&self, write: &Write<'_>, digest: Digest, taken: Taken) -> Result<Stored, Error> {
-        let uri = &write.uri;
-        let head = self.head(&write.connection, &write.key, taken.version.as_deref(), &write.order.stopped).await;
-        let unproven = |why: String| Error::Unproven { uri: uri.clone(), why };
-        let mut checksums = taken.checksums;
-        checksums.insert("sha256".to_owned(), digest.hex());
-        let head = match head {
-            Ok(Some(head)) => head,
-            Ok(None) => return Err(unproven("the store says that it is not there".to_owned())),
-            Err(fault) if fault.class == Class::Denied && taken.proven && write.order.lock.is_none() => {
-                // Credentials that can only write are a good idea.
-                return Ok(Stored { digest, checksums, version: taken.version, lock: None });
-            }
-            Err(fault) => return Err(unproven(format!("it cannot be looked at: {fault}"))),
-        };
-        let writer = head.metadata().and_then(|metadata| metadata.get(TOKEN));
-        if writer.is_some_and(|writer| *writer != write.token) {
-            return Err(unproven("somebody else has replaced it".to_owned()));
-        }
-        let found = stat(&head);
-        let etags = taken.etag.as_deref().zip(head.e_tag());
-        let differs = if found.size != digest.size {
-            Some(format!("{} bytes where {} were sent", found.size, digest.size))
-        } else if let Some((name, value)) =
-            found.checksums.iter().find(|(name, value)| checksums.get(*name).is_some_and(|own| own != *value))
-        {
-            Some(format!("{name} {value} where {} was sent", checksums[name]))
-        } else {
-            etags
-                .filter(|(put, head)| bare(put) != bare(head))
-                .map(|(put, head)| format!("ETag {head} where {put} was answered"))
-        };
-        if let Some(differs) = differs {
-            let removed = self.discard(write, found.version).await;
-            let kept = if removed { "it was removed" } else { "it could not be removed" };
-            let said = format!("the store has {differs}; {kept}");
-            return Err(Fault::new(Class::Damaged, said).into_error("the upload", uri));
-        }
-        confirm_lock(write.order.lock, found.lock).map_err(unproven)?;
-        Ok(Stored { digest, checksums, version: found.version.or(taken.version), lock: found.lock })
-    }
-
-    /// Removes what is not as it was sent. Returns whether it is gone.
-    async fn discard(&self, write: &Write<'_>, version: Option<String>) -> bool {
-        let send = |client: aws_sdk_s3::Client| {
-            client.delete_object().bucket(&self.bucket).key(&write.key).set_version_id(version.clone()).send()
-        };
-        write.connection.call(0, &write.order.stopped, send).await.is_ok()
-    }
-}
-
-/// Whether an object is locked as was asked for, or longer.
-fn confirm_lock(asked: Option<Lock>, found: Option<Lock>) -> Result<(), String> {
-    let Some(asked) = asked else { return Ok(()) };
-    let got = found.unwrap_or(Lock { retention: None, legal_hold: false });
-    match (asked.retention, got.retention) {
-        (Some((mode, until)), Some((got_mode, got_until)))
-            if mode != got_mode || got_until.as_second() < until.as_second() =>
-        {
-            Err(format!("its lock is {got_mode:?} until {got_until} where {mode:?} until {until} was asked for"))
-        }
-        (Some(_), None) => Err("the store does not say that it is locked".to_owned()),
-        _ if asked.legal_hold && !got.legal_hold => Err("the store does not say that a legal hold is on it".to_owned()),
-        _ => Ok(()),
     }
 }
 

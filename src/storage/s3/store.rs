@@ -1,11 +1,13 @@
 use std::fmt;
 use std::io::Read;
 
+use jiff::Timestamp;
+
 use super::S3;
 use super::connection::runtime;
 use super::fault::Class;
 use super::stat::stat;
-use crate::storage::{Body, Error, Order, Stat, Stopped, Store, Stored, Trial};
+use crate::storage::{Body, Coming, Error, Order, Stat, Stopped, Store, Stored, Trial};
 use crate::value::ObjectKey;
 
 impl Store for S3 {
@@ -45,6 +47,14 @@ impl Store for S3 {
 
     fn get(&self, key: &ObjectKey, version: Option<&str>, stopped: &Stopped) -> Result<Box<dyn Read + Send>, Error> {
         self.download(key, version, stopped)
+    }
+
+    fn own(&self, key: &ObjectKey, coming: &Coming, stopped: &Stopped) -> Result<Option<Stored>, Error> {
+        self.find_coming(key, coming, stopped)
+    }
+
+    fn clear(&self, key: &ObjectKey, since: Timestamp, stopped: &Stopped) -> Result<usize, Error> {
+        self.abort_left(key, since, stopped)
     }
 
     fn probe(&self) -> Vec<Trial> {

@@ -133,6 +133,22 @@ impl Server {
         self.shared.state().buckets.values().map(Bucket::open_uploads).sum()
     }
 
+    /// Sets the server's clock, as it tells it and as it notes when uploads begin.
+    pub fn set_ahead(&self, seconds: i64) {
+        let ahead = jiff::SignedDuration::from_secs(seconds);
+        self.shared.state().buckets.values_mut().for_each(|bucket| bucket.ahead = ahead);
+    }
+
+    /// Somebody began an upload so many seconds ago; returns its id.
+    pub fn begin_upload(&self, bucket: &str, key: &str, seconds_ago: i64) -> String {
+        self.shared.state().buckets.get_mut(bucket).unwrap().begin_upload(key, seconds_ago)
+    }
+
+    /// The ids of the uploads that are open in a bucket, oldest first.
+    pub fn open_ids(&self, bucket: &str) -> Vec<String> {
+        self.shared.state().buckets[bucket].open_ids()
+    }
+
     pub fn requests(&self) -> Vec<Seen> {
         self.shared.state().seen.clone()
     }

@@ -2,6 +2,7 @@
 
 pub mod fault;
 mod faults;
+mod left;
 #[cfg(feature = "peers")]
 mod peers;
 mod settings;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::checksum::{Algorithm, base64, hex, md5};
-use super::http::{Answer, Head};
+use super::http::{Answer, Head, date};
 use super::rules::Op;
 
 /// One version of an object.
@@ -45,6 +45,8 @@ struct Upload {
     algorithm: Option<Algorithm>,
     is_full: bool,
     parts: BTreeMap<u32, Part>,
+    /// By the server's clock.
+    initiated: jiff::Timestamp,
 }
 
 /// What is otherwise than S3 would do it.
@@ -67,6 +69,8 @@ pub struct Bucket {
     pub versions: Vec<Version>,
     uploads: Vec<Upload>,
     counter: u32,
+    /// How far the server's clock is ahead.
+    pub ahead: jiff::SignedDuration,
 }
 
 type Answered = Result<Answer, Answer>;
@@ -81,6 +85,25 @@ impl Bucket {
 
     pub fn open_uploads(&self) -> usize {
         self.uploads.len()
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now() + self.ahead
+    }
+
+    /// Somebody began an upload of this key, so many seconds ago.
+    pub fn begin_upload(&mut self, key: &str, seconds_ago: i64) -> String {
+        let id = format!("upload-{}", self.next_id());
+        let initiated = self.now() - jiff::SignedDuration::from_secs(seconds_ago);
+        let version = Version { key: key.to_owned(), ..Version::default() };
+        let upload =
+            Upload { id: id.clone(), version, algorithm: None, is_full: false, parts: BTreeMap::new(), initiated };
+        self.uploads.push(upload);
+        id
+    }
+
+    pub fn open_ids(&self) -> Vec<String> {
+        self.uploads.iter().map(|upload| upload.id.clone()).collect()
     }
 
     /// The versions of each object, oldest first.
@@ -318,7 +341,8 @@ impl Bucket {
             escaped(key)
         ));
         answer.headers.extend(encryption(&version));
-        self.uploads.push(Upload { id, version, algorithm, is_full, parts: BTreeMap::new() });
+        let initiated = self.now();
+        self.uploads.push(Upload { id, version, algorithm, is_full, parts: BTreeMap::new(), initiated });
         Ok(answer)
     }
 
@@ -393,16 +417,15 @@ impl Bucket {
             .iter()
             .filter(|upload| upload.version.key.starts_with(prefix))
             .map(|upload| {
-                let (key, id) = (escaped(&upload.version.key), &upload.id);
-                format!(
-                    "<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{}</Initiated></Upload>",
-                    jiff::Timestamp::now()
-                )
+                let (key, id, initiated) = (escaped(&upload.version.key), &upload.id, upload.initiated);
+                format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{initiated}</Initiated></Upload>")
             })
             .collect();
-        Answer::new(200).xml(&format!(
-            "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{uploads}</ListMultipartUploadsResult>"
-        ))
+        Answer::new(200)
+            .xml(&format!(
+                "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{uploads}</ListMultipartUploadsResult>"
+            ))
+            .with("date", date(self.now()))
     }
 
     fn list_parts(&mut self, key: &str, head: &Head) -> Answered {
