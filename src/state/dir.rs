@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::geteuid;
 use ulid::Ulid;
 
-use super::journal::last_runs;
+use super::left::last_runs;
 use super::{DbError, GroupLock, Holder, Journal, LastRun, Left, Outbox, Start, Versions};
 
 /// What is kept in tables.

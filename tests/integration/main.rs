@@ -19,6 +19,7 @@ mod editor;
 mod explain;
 mod groups;
 mod init;
+mod kills;
 mod language;
 mod manual;
 mod messages;
