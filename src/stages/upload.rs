@@ -145,7 +145,7 @@ impl Stage for Upload {
             let message = format!("`{first}` of this run delivers to `{uri}` already, and one would replace the other");
             return Err(Diagnostic::failure("TL0675", message).help("give each its own `key`"));
         }
-        let own = self.left(context, store, &key)?;
+        let own = left(context, store, &key)?;
         if let Some((own, ordered)) = &own
             && context.digest(&self.artifact) == Some(own.digest)
             && self.is_locked_as_asked(own.lock, *ordered)?
@@ -194,23 +194,6 @@ impl Stage for Upload {
 }
 
 impl Upload {
-    /// Takes back what an earlier attempt of the same run left of the object, and finds what it delivered, and when that
-    /// was ordered.
-    fn left(&self, context: &Context, store: &dyn Store, key: &ObjectKey) -> Result<Option<(Stored, Timestamp)>> {
-        let Some(left) = context.shared.deliveries.left(&store.uri(key)) else { return Ok(None) };
-        let stopped = context.cancel.as_question();
-        // First: what is taken back cannot appear later.
-        if let Err(error) = store.clear(key, left.since, &stopped) {
-            context.cancel.check()?;
-            context.warn(Diagnostic::from(error).as_warning());
-        }
-        let Some(coming) = left.coming else { return Ok(None) };
-        match store.own(key, &coming, &stopped) {
-            Ok(own) => Ok(own.map(|own| (own, coming.ordered))),
-            Err(error) => context.cancel.check().and(Err(error.into())),
-        }
-    }
-
     /// Whether an object is locked as the stage asks for: the file may ask for more than when it was ordered.
     fn is_locked_as_asked(&self, found: Option<Lock>, ordered: Timestamp) -> Result<bool> {
         let Some(asked) = self.object_lock.as_ref().map(|lock| lock.lock(ordered)).transpose()? else {
@@ -238,6 +221,23 @@ impl Upload {
         });
         context.record("upload.done", Severity::Info, data)?;
         Ok(Outputs { object: ObjectRef::new(&self.store, &self.key, uri, stored) })
+    }
+}
+
+/// Takes back what an earlier attempt of the same run left of the object, and finds what it delivered, and when that
+/// was ordered.
+fn left(context: &Context, store: &dyn Store, key: &ObjectKey) -> Result<Option<(Stored, Timestamp)>> {
+    let Some(left) = context.shared.deliveries.left(&store.uri(key)) else { return Ok(None) };
+    let stopped = context.cancel.as_question();
+    // First: what is taken back cannot appear later.
+    if let Err(error) = store.clear(key, left.since, &stopped) {
+        context.cancel.check()?;
+        context.warn(Diagnostic::from(error).as_warning());
+    }
+    let Some(coming) = left.coming else { return Ok(None) };
+    match store.own(key, &coming, &stopped) {
+        Ok(own) => Ok(own.map(|own| (own, coming.ordered))),
+        Err(error) => context.cancel.check().and(Err(error.into())),
     }
 }
 

@@ -14,6 +14,7 @@ mod channels;
 #[cfg(feature = "peers")]
 mod checkers;
 mod commands;
+mod deliveries;
 #[cfg(feature = "peers")]
 mod editor;
 mod explain;

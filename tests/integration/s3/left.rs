@@ -110,11 +110,10 @@ pub fn put(store: &dyn Store, bytes: &[u8], witness: &dyn Witness) -> Result<Sto
 }
 
 /// A writer that ends in this moment, and tidies nothing up.
-fn killed_at(server: &Server, bucket: &str, bytes: &[u8], moment: &'static str) -> Option<Coming> {
-    let store = s3(bucket, &server.endpoint());
+pub fn killed_at(store: &dyn Store, bytes: &[u8], moment: &'static str) -> Option<Coming> {
     let die = |at: &str| assert_ne!(at, moment, "killed");
     let said = Said { look: Some(&die), ..Said::default() };
-    let died = catch_unwind(AssertUnwindSafe(|| put(store.as_ref(), bytes, &said)));
+    let died = catch_unwind(AssertUnwindSafe(|| put(store, bytes, &said)));
     assert!(died.is_err(), "it was not killed");
     said.coming.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -178,10 +177,10 @@ fn what_never_appeared_is_taken_back() {
             server.begin_upload(VAULT, "object", 0),
             server.begin_upload(PLAIN, "some/where/object", 0),
         ];
-        let coming = killed_at(&server, VAULT, &noise(size, 1), moment);
+        let store = s3(VAULT, &server.endpoint());
+        let coming = killed_at(store.as_ref(), &noise(size, 1), moment);
         let left = usize::from(size == LARGE && moment == "coming");
         assert_eq!(server.open_uploads(), others.len() + left, "{size} {moment}");
-        let store = s3(VAULT, &server.endpoint());
         assert_eq!(store.clear(&key(), since, &never()).unwrap(), left, "{size} {moment}");
         assert_eq!(server.open_ids(VAULT), others[..4], "{size} {moment}");
         if let Some(coming) = coming {
@@ -200,8 +199,9 @@ fn clocks_may_differ() {
         server.set_ahead(ahead);
         let earlier = server.begin_upload(VAULT, "some/where/object", 30);
         let since = Timestamp::now();
-        killed_at(&server, VAULT, &noise(LARGE, 1), "coming");
-        assert_eq!(s3(VAULT, &server.endpoint()).clear(&key(), since, &never()).unwrap(), 1, "{ahead}");
+        let store = s3(VAULT, &server.endpoint());
+        killed_at(store.as_ref(), &noise(LARGE, 1), "coming");
+        assert_eq!(store.clear(&key(), since, &never()).unwrap(), 1, "{ahead}");
         assert_eq!(server.open_ids(VAULT), [earlier], "{ahead}");
     }
 }

@@ -2,7 +2,7 @@
 
 pub mod fault;
 mod faults;
-mod left;
+pub mod left;
 #[cfg(feature = "peers")]
 mod peers;
 mod settings;

@@ -15,7 +15,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use rustix::process::{Pid, Signal, kill_process_group};
 use sha2::{Digest as _, Sha256};
 
-use super::{KEYS, archive_of, noise, with_keys};
+use super::{KEYS, archive_of, left, noise, with_keys};
 use crate::program::{Ended, Tl, events, outcomes};
 use crate::tree;
 
@@ -303,6 +303,19 @@ fn seaweedfs() {
         });
     }
     assert_eq!(code(&deliver(&tl, &weed, "plain", &lock)), (1, "TL0649".to_owned()));
+
+    // What a killed writer left is taken back, and what appeared is found.
+    let (store, since) = (left::s3("vault", &weed.endpoint()), jiff::Timestamp::now());
+    let coming = left::killed_at(store.as_ref(), &content, "coming").unwrap();
+    assert_eq!((store.own(&left::key(), &coming, &left::never()).unwrap(), weed.open_uploads("vault")), (None, 1));
+    assert_eq!(store.clear(&left::key(), since, &left::never()).unwrap(), 1);
+    assert_eq!(weed.open_uploads("vault"), 0);
+    for bytes in [&content[..], b"hello"] {
+        let said = left::Said::default();
+        let stored = left::put(store.as_ref(), bytes, &said).unwrap();
+        let coming = said.coming.into_inner().unwrap().unwrap();
+        assert_eq!(store.own(&left::key(), &coming, &left::never()).unwrap(), Some(stored));
+    }
 
     // Refusals.
     let wrong = Order { keys: Some((KEYS.0, "another")), ..ORDER };
