@@ -11,14 +11,13 @@ mod group;
 mod journal;
 mod outbox;
 mod owner;
-mod process;
 mod versions;
 
+pub use crate::process::Process;
 pub use backoff::backoff;
 pub use db::DbError;
 pub use dir::{Error, StateDir, WorkDir};
 pub use group::{GroupLock, Holder};
 pub use journal::{Delivery, Effect, Finish, Journal, Left, Note, StageName, Start};
 pub use outbox::{Attempt, Entry, Letter, LetterState, Outbox};
-pub use process::Process;
 pub use versions::{Text, Version, Versions};

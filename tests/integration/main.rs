@@ -31,6 +31,7 @@ mod quickstart;
 mod runs;
 mod s3;
 mod secrets;
+mod supervisor;
 mod tree;
 mod validate;
 mod verify;
