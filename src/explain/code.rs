@@ -253,6 +253,7 @@ const TEXTS: &[&str] = &[
     include_str!("codes/TL0745.md"),
     include_str!("codes/TL0746.md"),
     include_str!("codes/TL0747.md"),
+    include_str!("codes/TL0753.md"),
     include_str!("codes/TL0770.md"),
     include_str!("codes/TL0771.md"),
     include_str!("codes/TL0772.md"),

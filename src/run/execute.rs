@@ -13,6 +13,7 @@ use super::drain::Drain;
 use super::exit::{self, SKIPPED};
 use super::group::{Turn, wait_for_turn};
 use super::keeper::Keeper;
+use super::logs::RunLogs;
 use super::message::{self, News};
 use super::notify;
 use super::on_record::{begin, object, sign_end};
@@ -190,6 +191,7 @@ fn prepare(
                 shared: Arc::clone(&shared),
                 recorder: Arc::clone(&recorder),
                 folder: folder.path().to_owned(),
+                logs: Arc::new(RunLogs::new(options.state.logs(run), 1)),
                 spools: Mutex::default(),
             });
             Ok(Ready { work, recorder, shared, post, audit, folder, group })
@@ -285,6 +287,8 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
 
     tokio::task::block_in_place(|| {
         remove_work(folder, teller);
+        // Said once, and at the end: while stages run, the engine alone says what happens.
+        work.logs.problem().into_iter().for_each(|error| tell(teller, What::Problem { error }));
         let recovered = matches!(outcome, Outcome::Success | Outcome::Warning)
             && pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
             && notify::failed_before(&audit, &shared.pipeline, &shared.run);

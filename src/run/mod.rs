@@ -13,6 +13,7 @@ mod exit;
 mod group;
 mod instances;
 mod keeper;
+mod logs;
 mod message;
 mod messages;
 mod notify;

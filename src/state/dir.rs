@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::geteuid;
 use ulid::Ulid;
 
-use super::{DbError, GroupLock, Holder, Journal, Left, Outbox, Start, Versions};
+use super::{DbError, GroupLock, Holder, Journal, Left, Logs, Outbox, Start, Versions};
 
 /// What is kept in tables.
 const DATABASE: &str = "state.db";
@@ -115,6 +115,11 @@ impl StateDir {
     /// What the journal says of a run; `None` where there is none of that id.
     pub fn left(&self, run: &str) -> Result<Option<Left>, DbError> {
         Left::read(&self.0.join(DATABASE), run)
+    }
+
+    /// What the programs of a run printed.
+    pub fn logs(&self, run: &str) -> Logs {
+        Logs::new(self.0.join("logs").join(run))
     }
 
     /// Takes the lock of a group of runs, or says who holds it. The folder must be there.

@@ -20,6 +20,7 @@ mod explain;
 mod groups;
 mod init;
 mod language;
+mod logs;
 mod manual;
 mod messages;
 mod migrate;
