@@ -5,7 +5,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::arguments::{Arguments, Command};
-use super::{audit, explain, init, key, manual, migrate, notify, pipeline, seal, secret, validate, versions};
+use super::{audit, cancel, explain, init, key, manual, migrate, notify, pipeline, seal, secret, validate, versions};
 use crate::diagnostic::Diagnostic;
 use crate::process;
 use crate::report::{Output, on_panic};
@@ -48,6 +48,7 @@ fn command(arguments: Vec<OsString>) -> u8 {
         Command::Plan(command) => pipeline::plan(&command, &mut output),
         Command::Graph(command) => pipeline::graph(&command, &mut output),
         Command::Run(command) => pipeline::run(command, state, &mut output),
+        Command::Cancel(command) => cancel::cancel(&command, state, &mut output),
         Command::Doctor(command) => pipeline::doctor(&command, &mut output),
         Command::Notify(command) => notify::notify(&command, state, &mut output),
         Command::Key(command) => key::key(&command, &mut output),

@@ -8,7 +8,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::geteuid;
 use ulid::Ulid;
 
-use super::{DbError, GroupLock, Holder, Journal, Left, Logs, Outbox, Start, Versions};
+use super::find::find_run;
+use super::{DbError, FoundRun, GroupLock, Holder, Journal, Left, Logs, Outbox, Start, Versions};
 
 /// What is kept in tables.
 const DATABASE: &str = "state.db";
@@ -115,6 +116,11 @@ impl StateDir {
     /// What the journal says of a run; `None` where there is none of that id.
     pub fn left(&self, run: &str) -> Result<Option<Left>, DbError> {
         Left::read(&self.0.join(DATABASE), run)
+    }
+
+    /// Finds a run by its id, or by a beginning or an end of it.
+    pub fn find_run(&self, word: &str) -> Result<FoundRun, DbError> {
+        find_run(&self.0.join(DATABASE), word)
     }
 
     /// What the programs of a run printed.

@@ -7,6 +7,7 @@
 mod backoff;
 mod db;
 mod dir;
+mod find;
 mod group;
 mod journal;
 mod logs;
@@ -18,6 +19,7 @@ pub use crate::process::Process;
 pub use backoff::backoff;
 pub use db::DbError;
 pub use dir::{Error, StateDir, WorkDir};
+pub use find::{FoundRun, KnownRun};
 pub use group::{GroupLock, Holder};
 pub use journal::{Delivery, Effect, Finish, Journal, Left, Note, StageName, Start};
 pub use logs::{Log, LogLine, LogReader, LogWriter, Logs};

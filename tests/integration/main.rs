@@ -10,6 +10,7 @@ mod architecture;
 mod archive;
 mod audit;
 mod bounds;
+mod cancel;
 mod channels;
 #[cfg(feature = "peers")]
 mod checkers;
