@@ -12,7 +12,7 @@ use super::delivery::RunPost;
 use super::drain::Drain;
 use super::exit::{self, SKIPPED};
 use super::group::{Turn, wait_for_turn};
-use super::keeper::Keeper;
+use super::keeper::{Keeper, database_error};
 use super::logs::RunLogs;
 use super::message::{self, News};
 use super::notify;
@@ -92,7 +92,7 @@ struct Ready {
     audit: PathBuf,
     folder: WorkDir,
     group: Option<GroupLock>,
-    journal: Option<Journal>,
+    journal: Journal,
 }
 
 /// Why a run could not start, with what there is to tell somebody of it.
@@ -168,7 +168,7 @@ fn prepare(
         let mut waiting = |warning| tell(teller, What::Problem { error: warning });
         match wait_for_turn(&loaded, &options.state, run, &options.cancel, &mut waiting) {
             Ok(Turn::Taken(group)) => begin(&loaded, &recorder, run, options)
-                .map(|folder| (folder, group, begin_journal(&loaded, run, options))),
+                .and_then(|folder| Ok((folder, group, begin_journal(&loaded, run, options)?))),
             Ok(Turn::Skip(why)) => {
                 skipped = true;
                 Err(why.as_warning())
@@ -201,7 +201,7 @@ fn prepare(
     }
 }
 
-fn begin_journal(loaded: &Loaded, run: &str, options: &Options) -> Option<Journal> {
+fn begin_journal(loaded: &Loaded, run: &str, options: &Options) -> crate::diagnostic::Result<Journal> {
     let start = Start {
         run: run.to_owned(),
         pipeline: loaded.pipeline.name.to_string(),
@@ -210,8 +210,7 @@ fn begin_journal(loaded: &Loaded, run: &str, options: &Options) -> Option<Journa
         inputs: None,
         fixed: Json::Null,
     };
-    // The outbox says what is wrong with the database; a run that cannot be named is better than none.
-    options.state.begin_journal(&start).ok()
+    options.state.begin_journal(&start).map_err(|error| database_error(&error))
 }
 
 pub(super) fn state_error(error: &state::Error) -> Diagnostic {
@@ -338,8 +337,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             Err(problem) => tell(teller, What::Problem { error: problem }),
         }
         let seconds = began.elapsed().as_secs_f64();
-        let finish = Finish { outcome: outcome.word(), exit_code, seconds, error: None };
-        if let Some(Err(error)) = journal.map(|journal| journal.finish(finish)) {
+        if let Err(error) = journal.finish(Finish { outcome: outcome.word(), exit_code, seconds, error: None }) {
             let message = format!("the end of the run is not in its journal: {error}");
             tell(teller, What::Problem { error: Diagnostic::warning("TL0718", message) });
         }
