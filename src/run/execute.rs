@@ -12,7 +12,7 @@ use super::delivery::RunPost;
 use super::drain::Drain;
 use super::exit::{self, SKIPPED};
 use super::group::{Turn, wait_for_turn};
-use super::keeper::{Keeper, database_error};
+use super::keeper::Keeper;
 use super::logs::RunLogs;
 use super::message::{self, News};
 use super::notify;
@@ -28,7 +28,7 @@ use crate::event::{Event, Outcome, What, called};
 use crate::graph::Plan;
 use crate::pipeline::When;
 use crate::stages::{Cancel, Ledger, Places, Recorder, Shared, Stop};
-use crate::state::{self, Finish, GroupLock, Journal, Start, StateDir, WorkDir};
+use crate::state::{self, GroupLock, StateDir, WorkDir};
 use crate::value::Masker;
 
 /// How to run a pipeline.
@@ -92,7 +92,6 @@ struct Ready {
     audit: PathBuf,
     folder: WorkDir,
     group: Option<GroupLock>,
-    journal: Journal,
 }
 
 /// Why a run could not start, with what there is to tell somebody of it.
@@ -167,8 +166,7 @@ fn prepare(
     let begun = if errors.is_empty() {
         let mut waiting = |warning| tell(teller, What::Problem { error: warning });
         match wait_for_turn(&loaded, &options.state, run, &options.cancel, &mut waiting) {
-            Ok(Turn::Taken(group)) => begin(&loaded, &recorder, run, options)
-                .and_then(|folder| Ok((folder, group, begin_journal(&loaded, run, options)?))),
+            Ok(Turn::Taken(group)) => begin(&loaded, &recorder, run, options).map(|folder| (folder, group)),
             Ok(Turn::Skip(why)) => {
                 skipped = true;
                 Err(why.as_warning())
@@ -184,7 +182,7 @@ fn prepare(
         Err(errors) => {
             Err(Box::new(NotReady { errors, skipped, with: Some(Blocked { recorder, post, shared, loaded }) }))
         }
-        Ok((folder, group, journal)) => {
+        Ok((folder, group)) => {
             post.keeper.keep_text(loaded.pipeline.name.as_str(), &versions::text_of(&loaded));
             let work = Arc::new(PipelineWork {
                 loaded,
@@ -196,21 +194,9 @@ fn prepare(
                 logs: Arc::new(RunLogs::new(options.state.logs(run), 1)),
                 spools: Mutex::default(),
             });
-            Ok(Ready { work, recorder, shared, post, audit, folder, group, journal })
+            Ok(Ready { work, recorder, shared, post, audit, folder, group })
         }
     }
-}
-
-fn begin_journal(loaded: &Loaded, run: &str, options: &Options) -> crate::diagnostic::Result<Journal> {
-    let start = Start {
-        run: run.to_owned(),
-        pipeline: loaded.pipeline.name.to_string(),
-        file: loaded.path.clone(),
-        sha256: String::new(),
-        inputs: None,
-        fixed: Json::Null,
-    };
-    options.state.begin_journal(&start).map_err(|error| database_error(&error))
 }
 
 pub(super) fn state_error(error: &state::Error) -> Diagnostic {
@@ -265,7 +251,7 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
 }
 
 async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> u8 {
-    let Ready { work, recorder, shared, post, audit, folder, group, journal } = ready;
+    let Ready { work, recorder, shared, post, audit, folder, group } = ready;
     let (document, pipeline) = (&work.loaded.document, &work.loaded.pipeline);
     let news =
         |result, seconds, stages, audit, error| News { result, seconds, stages, audit, error, document, pipeline };
@@ -335,11 +321,6 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             Ok(Some(signed)) => tell(teller, What::Checkpoint { size: signed.size, root: signed.root }),
             Ok(None) => {}
             Err(problem) => tell(teller, What::Problem { error: problem }),
-        }
-        let seconds = began.elapsed().as_secs_f64();
-        if let Err(error) = journal.finish(Finish { outcome: outcome.word(), exit_code, seconds, error: None }) {
-            let message = format!("the end of the run is not in its journal: {error}");
-            tell(teller, What::Problem { error: Diagnostic::warning("TL0718", message) });
         }
         // The next run of the group may begin: all of this one is on record and told.
         group.into_iter().for_each(GroupLock::release);
