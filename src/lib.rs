@@ -15,6 +15,7 @@ pub mod expression;
 pub mod graph;
 pub mod init;
 pub mod pipeline;
+pub mod process;
 pub mod report;
 pub mod run;
 pub mod stages;

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Channel, Error, Message};
+use crate::process::Supervised;
 use crate::value::INHERITED;
 
 /// A program that gets the body on its standard input, and the rest in `TL_MESSAGE_ID`, `TL_WHEN`, `TL_PIPELINE`,
@@ -31,10 +32,13 @@ const LIMIT: Duration = Duration::from_secs(30);
 impl Channel for Command {
     fn deliver(&self, message: &Message) -> Result<String, Error> {
         let (program, arguments) = self.run.split_first().ok_or_else(|| self.refused("no program is named"))?;
+        let failed = |source| Error::Start { program: program.clone(), source };
+        let supervised = Supervised::announce().map_err(failed)?;
         let mut child = process::Command::new(program)
             .args(arguments)
             .env_clear()
             .envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))))
+            .envs(supervised.environment())
             .env("TL_MESSAGE_ID", &message.id)
             .env("TL_WHEN", &message.when)
             .env("TL_PIPELINE", &message.pipeline)
@@ -48,14 +52,17 @@ impl Channel for Command {
             // A group of its own: a Ctrl-C is for tl, and a time-out ends its children too.
             .process_group(0)
             .spawn()
-            .map_err(|source| Error::Start { program: program.clone(), source })?;
+            .map_err(failed)?;
+        supervised.began(child.id());
         let body = message.body.clone();
         if let Some(mut stdin) = child.stdin.take() {
             // A program that does not read its input is not an error: its exit code decides. The thread is not waited for:
             // something that the program left behind may hold the other end.
             let _detached = thread::spawn(move || drop(stdin.write_all(body.as_bytes())));
         }
-        self.wait(&mut child)
+        let answer = self.wait(&mut child);
+        drop(supervised);
+        answer
     }
 
     fn probe(&self) -> Result<String, Error> {

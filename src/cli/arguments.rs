@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+pub(super) use super::cancel::Cancel;
 pub(super) use super::sealing_arguments::{Key, Open, Recipients, Seal, Secret, SecretSeal};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -36,6 +37,8 @@ pub(super) enum Command {
     Graph(Graph),
     /// Run a pipeline, or a plan of one.
     Run(Run),
+    /// End a run in order, from another terminal.
+    Cancel(Cancel),
     /// Try the secrets, stores and channels of a pipeline, without running it.
     Doctor(Doctor),
     /// Look at messages, try channels, send what waits.

@@ -1,11 +1,13 @@
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::arguments::{Arguments, Command};
-use super::{audit, explain, init, key, manual, migrate, notify, pipeline, seal, secret, validate, versions};
+use super::{audit, cancel, explain, init, key, manual, migrate, notify, pipeline, seal, secret, validate, versions};
 use crate::diagnostic::Diagnostic;
+use crate::process;
 use crate::report::{Output, on_panic};
 
 /// What a command ends with: an exit code, or why it could not be done.
@@ -15,6 +17,18 @@ pub(super) type Done = Result<u8, Vec<Diagnostic>>;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     on_panic();
     keep_secrets_out_of_core_dumps();
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // tl alone starts itself so. For people, there is no such command.
+    if arguments.get(1).is_some_and(|word| word == process::COMMAND) && !io::stdin().is_terminal() {
+        return process::supervise();
+    }
+    process::enable();
+    let code = command(arguments);
+    process::finish();
+    code
+}
+
+fn command(arguments: Vec<OsString>) -> u8 {
     let mut output = Output::standard();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -39,6 +53,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Plan(command) => pipeline::plan(&command, &mut output),
         Command::Graph(command) => pipeline::graph(&command, &mut output),
         Command::Run(command) => pipeline::run(command, state, &mut output),
+        Command::Cancel(command) => cancel::cancel(&command, state, &mut output),
         Command::Doctor(command) => pipeline::doctor(&command, &mut output),
         Command::Notify(command) => notify::notify(&command, state, &mut output),
         Command::Key(command) => key::key(&command, &mut output),

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod audit;
+mod cancel;
 mod explain;
 mod file;
 mod init;

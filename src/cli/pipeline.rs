@@ -10,6 +10,7 @@ use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::pipeline::{pipeline_schema, stage_schema};
+use crate::process;
 use crate::report::{
     Human, JsonLines, Output, Queue, Reporter, differing, graph as graph_of, render_dot, render_examined,
     render_mermaid, render_plan, render_svg,
@@ -175,8 +176,7 @@ async fn stop_at_signals([mut interrupt, mut terminate, mut hangup]: [Signal; 3]
         if round == 0 {
             cancel.stop(Stop::Cancelled);
         } else {
-            stages::kill_children();
-            std::process::exit(130);
+            process::end_at_once(130);
         }
     }
 }

@@ -14,6 +14,7 @@ use super::drain::Drain;
 use super::exit::{self, SKIPPED};
 use super::group::{Turn, wait_for_turn};
 use super::keeper::Keeper;
+use super::logs::RunLogs;
 use super::message::{self, News};
 use super::notify;
 use super::on_record::{begin, object, sign_end};
@@ -195,6 +196,10 @@ fn prepare(
                 shared: Arc::clone(&shared),
                 recorder: Arc::clone(&recorder),
                 folder: folder.path().to_owned(),
+                logs: Arc::new(RunLogs::new(
+                    options.state.logs(run),
+                    journal.as_ref().map_or(1, |journal| journal.session()),
+                )),
                 journal,
                 past: options.resumed.as_ref().map(Past::of).unwrap_or_default(),
                 fresh: Mutex::default(),
@@ -294,6 +299,8 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     let (outcome, exit_code) = exit::verdict(&finished);
 
     tokio::task::block_in_place(|| {
+        // Said once, and at the end: while stages run, the engine alone says what happens.
+        work.logs.problem().into_iter().for_each(|error| tell(teller, What::Problem { error }));
         let recovered = matches!(outcome, Outcome::Success | Outcome::Warning)
             && pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
             && notify::failed_before(&audit, &shared.pipeline, &shared.run);

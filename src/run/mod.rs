@@ -16,6 +16,7 @@ mod git;
 mod group;
 mod instances;
 mod keeper;
+mod logs;
 mod message;
 mod messages;
 mod notify;
@@ -34,6 +35,7 @@ mod work;
 
 pub use doctor::{Examined, doctor};
 pub use execute::{Options, execute};
+pub use keeper::database_error;
 pub use messages::{Flushed, Preview, Tested, Tried, flush, list, preview, test};
 pub use plan::{
     Difference, Due, Group, Instances, Kept, PlanReport, StageReport, Told, Unknown, Write, is_plan, keep, open_plan,

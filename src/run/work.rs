@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use super::chain::{self, Link, Ready};
 use super::contexts::Contexts;
 use super::instances;
+use super::logs::RunLogs;
 use super::prepare::{Loaded, unresolved};
 use super::recall::Past;
 use super::recorder::LogRecorder;
@@ -21,7 +22,7 @@ use crate::expression::{Mistake, Status, Template, Values, evaluate, resolve as 
 use crate::graph::{Plan, Planned};
 use crate::pipeline::{Failure, Run, resolve};
 use crate::stages::artifact::{ArtifactRef, Sink, Source, Spool, stream};
-use crate::stages::{self, Command, Context, Flow, Shared};
+use crate::stages::{self, Command, Context, Flow, Shared, Told};
 use crate::state::{Effect, Journal};
 use crate::value::Secret;
 
@@ -41,6 +42,8 @@ pub(super) struct PipelineWork {
     pub(super) fresh: Mutex<HashSet<usize>>,
     /// What each unit, or instance of one, depends on.
     pub(super) keys: Mutex<HashMap<(usize, Option<usize>), String>>,
+    /// What programs print.
+    pub(super) logs: Arc<RunLogs>,
     /// Artifacts that lie in files, by stage.
     pub(super) spools: Mutex<HashMap<(usize, Option<usize>), Spool>>,
 }
@@ -130,7 +133,8 @@ impl PipelineWork {
                 self.spool(stage, attempt)
             };
             let key = self.key(stage, attempt.instance.as_ref().map(|instance| instance.number));
-            let tell = Arc::clone(&attempt.tell);
+            let (tell, logs) = (Arc::clone(&attempt.tell), Arc::clone(&self.logs));
+            let log = logs.begin(&key, attempt.number);
             let planned = &self.plan.stages[stage];
             let context = Context {
                 stage: planned.name.clone(),
@@ -142,7 +146,12 @@ impl PipelineWork {
                 key,
                 cancel: attempt.cancel.clone(),
                 meter: Arc::clone(&attempt.meters[place]),
-                tell: Box::new(move |told| tell(stage, told)),
+                tell: Box::new(move |told| {
+                    if let Told::Line(stream, text) = &told {
+                        logs.line(&log, *stream, text);
+                    }
+                    tell(stage, told);
+                }),
                 sources: Mutex::new(sources),
                 sink: Mutex::new(sink),
             };

@@ -1,10 +1,9 @@
 //! `run`: a program of the user's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fs, io};
 
@@ -21,6 +20,7 @@ use super::assert::SKIP;
 use super::{Context, Told};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::Stream;
+use crate::process::{GRACE, Supervised};
 use crate::value::{INHERITED, Secret};
 
 /// The type of a declared output.
@@ -61,8 +61,6 @@ impl Command {
 
 /// The exit code that says: nothing to do.
 const EXIT_SKIPPED: i32 = 75;
-/// How long a child has between TERM and KILL.
-const GRACE: Duration = Duration::from_secs(10);
 /// How long the streams of an ended child are read on: a daemon it started may hold them for ever.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Longer lines are shown in pieces.
@@ -82,8 +80,7 @@ impl Command {
     }
 
     async fn wait(&self, context: &Context, output: &Path) -> Result<ExitStatus> {
-        let mut child = self.spawn(context, output)?;
-        let _listed = Listed::new(&child);
+        let (mut child, supervised) = self.spawn(context, output)?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let lines = async {
             tokio::join!(tell_lines(context, Stream::Stdout, stdout), tell_lines(context, Stream::Stderr, stderr))
@@ -101,11 +98,16 @@ impl Command {
                             let _late = timeout(GRACE + DRAIN, &mut lines).await;
                         }
                     };
-                    tokio::join!(end(&mut child), last_words);
+                    let end = async {
+                        end(&mut child).await;
+                        drop(supervised);
+                    };
+                    tokio::join!(end, last_words);
                     return Err(stop.diagnostic());
                 }
             }
         };
+        drop(supervised);
         if !silent {
             // What the child said last is worth waiting for; what its own children say is not.
             let _late = timeout(DRAIN, lines).await;
@@ -113,10 +115,16 @@ impl Command {
         status.map_err(|error| Diagnostic::failure("TL0650", "the child could not be waited for").cause(&error))
     }
 
-    fn spawn(&self, context: &Context, output: &Path) -> Result<Child> {
+    fn spawn(&self, context: &Context, output: &Path) -> Result<(Child, Supervised)> {
         let (program, arguments) =
             self.argv.split_first().ok_or_else(|| Diagnostic::usage("TL0650", "no program is named"))?;
+        let failed = |error: io::Error| {
+            Diagnostic::failure("TL0650", format!("`{program}` could not be started"))
+                .cause(&error)
+                .help("is it installed, in PATH, and executable for the user that tl runs as?")
+        };
         let shared = &context.shared;
+        let supervised = Supervised::announce().map_err(failed)?;
         let mut command = tokio::process::Command::new(program);
         command
             .args(arguments)
@@ -129,6 +137,7 @@ impl Command {
             .env("TL_OUTPUT", output)
             .envs(context.instance.iter().map(|instance| ("TL_INSTANCE", instance)))
             .envs(self.env.iter().map(|(name, value)| (name, value.expose())))
+            .envs(supervised.environment())
             .current_dir(&shared.base)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -136,11 +145,9 @@ impl Command {
             // A group of its own: the terminal's Ctrl-C is for tl, which then ends the whole group.
             .process_group(0)
             .kill_on_drop(true);
-        command.spawn().map_err(|error| {
-            Diagnostic::failure("TL0650", format!("`{program}` could not be started"))
-                .cause(&error)
-                .help("is it installed, in PATH, and executable for the user that tl runs as?")
-        })
+        let child = command.spawn().map_err(failed)?;
+        child.id().into_iter().for_each(|id| supervised.began(id));
+        Ok((child, supervised))
     }
 
     fn judge(&self, status: ExitStatus) -> Result<()> {
@@ -302,38 +309,6 @@ async fn end(child: &mut Child) {
         let _gone = kill_process_group(group, Signal::KILL);
         let _reaped = child.wait().await;
     } else {
-        let _gone = kill_process_group(group, Signal::KILL);
-    }
-}
-
-/// The groups of the children that run now, for the moment when tl itself must go at once.
-static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
-
-/// Keeps a child in that list while it runs.
-struct Listed(Option<i32>);
-
-impl Listed {
-    fn new(child: &Child) -> Self {
-        let group = child.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(group) = group {
-            GROUPS.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
-        }
-        Self(group)
-    }
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        if let Some(group) = &self.0 {
-            GROUPS.lock().unwrap_or_else(PoisonError::into_inner).remove(group);
-        }
-    }
-}
-
-/// Kills every child, at once.
-pub fn kill_children() {
-    for group in GROUPS.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().filter_map(Pid::from_raw) {
-        // It may have ended in this moment.
         let _gone = kill_process_group(group, Signal::KILL);
     }
 }

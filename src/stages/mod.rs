@@ -23,7 +23,7 @@ mod verify;
 
 pub(crate) use assert::SKIP;
 pub use cancel::{Cancel, Stop};
-pub use command::{Command, OutputType, kill_children};
+pub use command::{Command, OutputType};
 pub use context::{
     Checkpoint, Context, Deliveries, Expected, Ledger, Meter, Places, Post, Recorder, Severity, Shared, Told,
     Unfinished,

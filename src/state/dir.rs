@@ -9,8 +9,9 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::geteuid;
 use ulid::Ulid;
 
+use super::find::find_run;
 use super::left::last_runs;
-use super::{DbError, GroupLock, Holder, Journal, LastRun, Left, Outbox, Start, Versions};
+use super::{DbError, FoundRun, GroupLock, Holder, Journal, LastRun, Left, Logs, Outbox, Start, Versions};
 
 /// What is kept in tables.
 const DATABASE: &str = "state.db";
@@ -122,6 +123,16 @@ impl StateDir {
     /// The last run of each pipeline, the latest first.
     pub fn last_runs(&self) -> Result<Vec<LastRun>, DbError> {
         last_runs(&self.0.join(DATABASE))
+    }
+
+    /// Finds a run by its id, or by a beginning or an end of it.
+    pub fn find_run(&self, word: &str) -> Result<FoundRun, DbError> {
+        find_run(&self.0.join(DATABASE), word)
+    }
+
+    /// What the programs of a run printed.
+    pub fn logs(&self, run: &str) -> Logs {
+        Logs::new(self.0.join("logs").join(run))
     }
 
     /// Takes the lock of a group of runs, or says who holds it. The folder must be there.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::db::{Db, DbError, path_value};
 use super::outbox::stamp;
-use super::process::Process;
+use crate::process::Process;
 
 /// Writes down what a run does as it does it, on a thread of its own. Whatever waits goes to the disk in one transaction.
 #[derive(Debug)]

@@ -7,20 +7,23 @@
 mod backoff;
 mod db;
 mod dir;
+mod find;
 mod group;
 mod journal;
 mod left;
+mod logs;
 mod outbox;
 mod owner;
-mod process;
 mod versions;
 
+pub use crate::process::Process;
 pub use backoff::backoff;
 pub use db::DbError;
 pub use dir::{Error, StateDir, WorkDir};
+pub use find::{FoundRun, KnownRun};
 pub use group::{GroupLock, Holder};
 pub use journal::{Effect, Finish, Journal, Note, StageName, Start};
 pub use left::{Delivery, LastRun, Left};
+pub use logs::{Log, LogLine, LogReader, LogWriter, Logs};
 pub use outbox::{Attempt, Entry, Letter, LetterState, Outbox};
-pub use process::Process;
 pub use versions::{Text, Version, Versions};

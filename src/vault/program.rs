@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::Error;
 use super::file::LARGEST;
+use crate::process::Supervised;
 use crate::value::INHERITED;
 
 /// How often it is asked whether to stop.
@@ -36,10 +37,12 @@ pub(super) fn output_of(
 ) -> Result<Bytes, Error> {
     let program = argv.first().cloned().unwrap_or_default();
     let failed = |source: io::Error| Error::Start { program: program.clone(), source };
+    let supervised = Supervised::announce().map_err(failed)?;
     let mut child = Command::new(&program)
         .args(argv.iter().skip(1))
         .env_clear()
         .envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))))
+        .envs(supervised.environment())
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -48,6 +51,7 @@ pub(super) fn output_of(
         .process_group(0)
         .spawn()
         .map_err(failed)?;
+    supervised.began(child.id());
     let group = Group(i32::try_from(child.id()).ok().and_then(Pid::from_raw));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let stdout = read_apart(stdout).map_err(failed)?;
@@ -62,7 +66,7 @@ pub(super) fn output_of(
             Err(_) => return Err(Error::Late { program, limit }),
         }
     };
-    drop(group);
+    drop((group, supervised));
     let printed = stdout.recv_timeout(DRAIN).unwrap_or_default();
     // Before its status: a program that nobody listens to any more seldom ends well.
     if printed.len() as u64 > LARGEST {

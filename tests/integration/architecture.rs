@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("value", &[]),
     ("diagnostic", &[]),
+    ("process", &[]),
     ("event", &["value", "diagnostic"]),
     ("explain", &[]),
     ("expression", &["value", "diagnostic"]),
@@ -16,11 +17,23 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("template", &["value"]),
     ("init", &[]),
     ("audit", &["value", "crypto", "storage"]),
-    ("vault", &["value", "crypto", "audit"]),
-    ("channels", &["value", "template", "crypto"]),
+    ("vault", &["value", "process", "crypto", "audit"]),
+    ("channels", &["value", "process", "template", "crypto"]),
     (
         "stages",
-        &["value", "diagnostic", "event", "expression", "crypto", "storage", "audit", "vault", "channels", "template"],
+        &[
+            "value",
+            "diagnostic",
+            "event",
+            "process",
+            "expression",
+            "crypto",
+            "storage",
+            "audit",
+            "vault",
+            "channels",
+            "template",
+        ],
     ),
     (
         "pipeline",
@@ -40,7 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // The plan also knows which kinds can be joined into a stream.
     ("graph", &["value", "diagnostic", "event", "expression", "pipeline", "stages"]),
-    ("state", &["value", "event"]),
+    ("state", &["value", "event", "process"]),
     ("engine", &["value", "diagnostic", "event", "expression", "stages", "graph", "pipeline"]),
     (
         "run",
@@ -70,6 +83,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "diagnostic",
             "event",
             "explain",
+            "process",
             "expression",
             "crypto",
             "audit",

@@ -35,6 +35,7 @@ const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
     ("TL0744", "tests/integration/versions.rs", "on_a_terminal_it_asks_and_looks_again"),
     // No version before the first one is known.
     ("TL0747", "src/cli/migrate.rs", "files_are_written_whole_with_leave_and_all_or_none"),
+    ("TL0754", "tests/integration/cancel.rs", "a_run_that_takes_its_time_is_told"),
     ("TL0903", "src/engine/dispatcher.rs", "a_panic_is_one_failed_stage"),
 ];
 

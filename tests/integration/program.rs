@@ -146,6 +146,12 @@ impl Tl {
         (ended.code, events(&ended.stdout))
     }
 
+    /// The id of the run that began last, as the audit log has it.
+    pub fn last_run(&self) -> String {
+        let shown = self.ok(&["audit", "show", "--type", "run.started", "--last", "1", "--json"]).stdout;
+        serde_json::from_str::<Json>(&shown).unwrap()["run"].as_str().unwrap().to_owned()
+    }
+
     /// The text with everything that differs from run to run replaced.
     pub fn redact(&self, text: &str) -> String {
         static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {

@@ -318,7 +318,10 @@ fn a_child_inherits_nothing_but_what_is_named() {
     let mut names: Vec<&str> = env.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
     names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
     names.sort_unstable();
-    assert_eq!(names, ["HOME", "LANG", "MINE", "PATH", "TL", "TL_OUTPUT", "TL_PIPELINE", "TL_RUN", "TL_STAGE"]);
+    assert_eq!(
+        names,
+        ["HOME", "LANG", "MINE", "PATH", "TL", "TL_OUTPUT", "TL_PIPELINE", "TL_RUN", "TL_STAGE", "TL_SUPERVISED"]
+    );
 }
 
 #[test]

@@ -1,0 +1,96 @@
+use std::fs;
+
+use super::Process;
+
+/// What marks a program, and all that it starts, as one that tl started.
+pub(super) const MARK: &str = "TL_SUPERVISED";
+
+/// What the system says of a process; see `/proc/PID/stat` in proc(5).
+pub(super) struct Stat {
+    state: char,
+    pub(super) parent: u32,
+    pub(super) group: u32,
+    pub(super) since: u64,
+}
+
+impl Stat {
+    /// `None` where it is gone, and where there is no `/proc`.
+    pub(super) fn of(id: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // The name of the program stands in parentheses and may hold anything.
+        let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+        Some(Self {
+            state: fields.next()?.chars().next()?,
+            parent: fields.next()?.parse().ok()?,
+            group: fields.next()?.parse().ok()?,
+            since: fields.nth(16)?.parse().ok()?,
+        })
+    }
+
+    /// Whether it does nothing any more, and only its parent has not asked for it yet.
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x')
+    }
+}
+
+/// A process that is at work.
+pub(super) struct Seen {
+    pub(super) process: Process,
+    pub(super) parent: u32,
+    pub(super) group: u32,
+    /// What stands behind the token in its mark, if that is the one that is looked for.
+    pub(super) number: Option<u64>,
+}
+
+/// All that are at work and began at `since` or later. Where there is no `/proc`, none.
+pub(super) fn processes(token: &str, since: u64) -> Vec<Seen> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let seen = |id: u32| {
+        let stat = Stat::of(id).filter(|stat| stat.since >= since && !stat.is_ended())?;
+        let process = Process { id, since: stat.since };
+        // That of another user cannot be read; tl could not end it either.
+        let number = fs::read(format!("/proc/{id}/environ")).ok().and_then(|text| number(&text, token));
+        Some(Seen { process, parent: stat.parent, group: stat.group, number })
+    };
+    entries.filter_map(|entry| seen(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// The number in the mark of an environment: `TL_SUPERVISED=TOKEN-NUMBER`.
+fn number(environment: &[u8], token: &str) -> Option<u64> {
+    let mark = |entry: &[u8]| {
+        let entry = std::str::from_utf8(entry).ok()?;
+        entry.strip_prefix(MARK)?.strip_prefix('=')?.strip_prefix(token)?.strip_prefix('-')?.parse().ok()
+    };
+    environment.split(|byte| *byte == 0).find_map(mark)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_look_like_fields() {
+        let text = "7 (a) R 9 9 (b)) S 5 6 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        let stat = Stat::parse(text).unwrap();
+        assert_eq!((stat.parent, stat.group, stat.since, stat.is_ended()), (5, 6, 4711, false));
+        assert!(Stat::parse("7 (a) Z 5 6").is_none() && Stat::parse("").is_none());
+    }
+
+    #[test]
+    fn a_mark_is_read_from_an_environment() {
+        assert_eq!(number(b"A=\xff\0TL_SUPERVISED=T-12\0", "T"), Some(12));
+        for other in ["TL_SUPERVISED=T2-12", "TL_SUPERVISED=T", "X_TL_SUPERVISED=T-12", "TL_SUPERVISED=T-x", ""] {
+            assert_eq!(number(other.as_bytes(), "T"), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_among_them() {
+        let own = Process::own();
+        assert!(own.is_alive() && processes("T", own.since).iter().any(|seen| seen.process == own));
+        assert!(!Process { since: own.since + 1, ..own }.is_alive());
+    }
+}

@@ -1,0 +1,43 @@
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use crate::diagnostic::Diagnostic;
+use crate::event::Stream;
+use crate::state::{LogWriter, Logs};
+
+/// Keeps what the programs of a run print. That it cannot be kept fails no stage.
+pub(super) struct RunLogs {
+    logs: Logs,
+    session: u32,
+    trouble: OnceLock<Diagnostic>,
+}
+
+/// The log of one attempt; none any more where it could not be written.
+pub(super) type Log = Mutex<Option<LogWriter>>;
+
+impl RunLogs {
+    /// `session` is which start of the run this is, from 1.
+    pub(super) fn new(logs: Logs, session: u32) -> Self {
+        Self { logs, session, trouble: OnceLock::new() }
+    }
+
+    /// A log for an attempt at a stage, or an instance of it, by its key.
+    pub(super) fn begin(&self, key: &str, attempt: u32) -> Log {
+        Mutex::new(Some(self.logs.begin(key, self.session, attempt)))
+    }
+
+    /// Adds a line, in which nothing is secret.
+    pub(super) fn line(&self, log: &Log, stream: Stream, text: &str) {
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = log.as_mut() else { return };
+        if let Err(error) = writer.write(stream, text) {
+            let message = format!("what a program printed could not be kept in `{}`", writer.path().display());
+            self.trouble.get_or_init(|| Diagnostic::warning("TL0753", message).cause(&error));
+            *log = None;
+        }
+    }
+
+    /// Why something was not kept, if so.
+    pub(super) fn problem(&self) -> Option<Diagnostic> {
+        self.trouble.get().cloned()
+    }
+}
