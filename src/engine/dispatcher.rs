@@ -11,6 +11,7 @@ use super::worker::{Ended, Instance, Policy, Report, Results, StageResult, Work,
 use crate::diagnostic::Diagnostic;
 use crate::event::{Outcome, What};
 use crate::graph::{Decision, Job, Machine, Plan};
+use crate::pipeline::OnWarning;
 use crate::stages::{Cancel, Meter, Stop, Told};
 
 /// Progress is told this often.
@@ -164,11 +165,8 @@ impl<W: Work> Engine<W> {
         let status = self.machine.status(stage);
         match self.work.condition(stage, &self.results, status) {
             Ok(holds) => self.machine.judged(stage, holds),
-            Err(error) => {
-                // An `if` without a value is a failure of its stage, not a silent "no".
-                self.machine.failed(stage);
-                self.end(stage.into(), End::failed(error));
-            }
+            // An `if` without a value is a failure of its stage, not a silent "no".
+            Err(error) => self.fail(stage, error),
         }
     }
 
@@ -183,11 +181,15 @@ impl<W: Work> Engine<W> {
                 self.instances.insert(stage, expansion.instances.into_iter().map(|one| (one, None)).collect());
                 self.machine.expanded(stage, count, most, fail_fast, &expansion.skipped);
             }
-            Err(error) => {
-                self.machine.failed(stage);
-                self.end(stage.into(), End::failed(error));
-            }
+            Err(error) => self.fail(stage, error),
         }
+    }
+
+    /// A stage fails before it could start.
+    fn fail(&mut self, stage: usize, error: Diagnostic) {
+        let end = End::failed(error, self.plan.stages[stage].stage.continue_on_error);
+        self.machine.failed(stage, end.outcome);
+        self.end(stage.into(), end);
     }
 
     /// All instances of a stage have ended: what they gave is a list for each output, `null` where one gave nothing.
@@ -210,6 +212,8 @@ impl<W: Work> Engine<W> {
 
     fn start(&mut self, job: Job) {
         let stages = self.plan.units[job.unit].stages.clone();
+        let cancel = Cancel::default();
+        self.active.insert(job, Active { cancel: cancel.clone(), meters: Vec::new() });
         for &stage in &stages {
             let which = Which { stage, instance: job.instance };
             self.begun.insert(which, Instant::now());
@@ -221,8 +225,6 @@ impl<W: Work> Engine<W> {
             timeout: last.timeout.map(crate::value::Duration::get),
             stages: stages.clone(),
         };
-        let cancel = Cancel::default();
-        self.active.insert(job, Active { cancel: cancel.clone(), meters: Vec::new() });
         let instance =
             stages.first().and_then(|&stage| self.instance(Which { stage, instance: job.instance })).cloned();
         tokio::spawn(work(
@@ -258,7 +260,10 @@ impl<W: Work> Engine<W> {
         match report {
             Report::Attempting { job, number, meters } => {
                 for &stage in &self.plan.units[job.unit].stages {
-                    let (name, instance) = self.called(Which { stage, instance: job.instance });
+                    let which = Which { stage, instance: job.instance };
+                    // What counts is the last attempt: an earlier one may have warned of what is no longer so.
+                    self.warned.remove(&which);
+                    let (name, instance) = self.called(which);
                     let kind = self.plan.stages[stage].stage.uses.clone().unwrap_or_else(|| "run".to_owned());
                     (self.emit)(What::StageStarted { stage: name, instance, kind, attempt: number });
                 }
@@ -275,6 +280,8 @@ impl<W: Work> Engine<W> {
                 let (stage, instance) = self.called(which);
                 (self.emit)(What::StageRetrying { stage, instance, attempt: number, delay_ms, error });
             }
+            // What was left alone may go on to speak after its end.
+            Report::Told { job, .. } if !self.active.contains_key(&job) => {}
             Report::Told { job, stage, told } => {
                 let which = Which { stage, instance: job.instance };
                 let (stage, instance) = self.called(which);
@@ -286,13 +293,29 @@ impl<W: Work> Engine<W> {
                     }
                 }
             }
-            Report::Ended { job, ended } => {
+            Report::Ended { job, mut ended } => {
                 self.tell_progress_of(job);
                 self.active.remove(&job);
+                self.end_together(job.instance, &mut ended);
                 let outcomes: Vec<(usize, Outcome)> =
                     ended.into_iter().map(|ended| self.settle(job.instance, ended)).collect();
                 self.machine.ended(job, &outcomes);
             }
+        }
+    }
+
+    /// A chain commits together: where one of its stages fails for its warning, what the others did counts for nothing.
+    fn end_together(&self, instance: Option<usize>, ended: &mut [Ended]) {
+        let fails = |one: &Ended| {
+            let has_warned = self.warned.contains(&Which { stage: one.stage, instance });
+            one.result.is_ok() && has_warned && self.plan.stages[one.stage].on_warning == OnWarning::Fail
+        };
+        let Some(culprit) = ended.iter().position(fails) else { return };
+        let reason = format!("`{}` failed", self.plan.stages[ended[culprit].stage].name);
+        for (place, one) in ended.iter_mut().enumerate().filter(|(place, _)| *place != culprit) {
+            let outcome = if place < culprit { Outcome::Cancelled } else { Outcome::Skipped };
+            one.result = Err(Diagnostic::failure("TL0604", "what this stage gave was not kept"));
+            one.victim = Some((outcome, reason.clone()));
         }
     }
 

@@ -21,8 +21,10 @@ impl End {
         Self { outcome, outputs: Map::new(), reason: Some(reason), error: None }
     }
 
-    pub(super) fn failed(error: Diagnostic) -> Self {
-        Self { outcome: Outcome::Failure, outputs: Map::new(), reason: None, error: Some(error) }
+    /// `forgiving`: a failure counts as a warning.
+    pub(super) fn failed(error: Diagnostic, forgiving: bool) -> Self {
+        let outcome = if forgiving { Outcome::Warning } else { Outcome::Failure };
+        Self { outcome, outputs: Map::new(), reason: None, error: Some(error) }
     }
 
     /// From what a stage came to: `on_warning` says what to make of it if it warned.
@@ -33,18 +35,17 @@ impl End {
             }
             (result, _) => result,
         };
-        let end = |outcome, outputs, error| Self { outcome, outputs, reason: None, error };
+        let end = |outcome, outputs| Self { outcome, outputs, reason: None, error: None };
         match (result, ended.victim) {
-            (Ok(outputs), _) if on_warning == Some(OnWarning::Warn) => end(Outcome::Warning, outputs, None),
-            (Ok(outputs), _) => end(Outcome::Success, outputs, None),
+            (Ok(outputs), _) if on_warning == Some(OnWarning::Warn) => end(Outcome::Warning, outputs),
+            (Ok(outputs), _) => end(Outcome::Success, outputs),
             (Err(_), Some((outcome, reason))) => Self::without_run(outcome, reason),
             (Err(error), None) if error.code == SKIP => Self::without_run(Outcome::Skipped, error.message),
             (Err(error), None) if error.kind == Kind::Cancelled => {
                 let reason = if run_stopped { "the run was stopped" } else { "another instance failed" };
                 Self::without_run(Outcome::Cancelled, reason.to_owned())
             }
-            (Err(error), None) if forgiving => end(Outcome::Warning, Map::new(), Some(error)),
-            (Err(error), None) => Self::failed(error),
+            (Err(error), None) => Self::failed(error, forgiving),
         }
     }
 }
