@@ -9,6 +9,9 @@ mod end;
 mod retry;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use dispatcher::{Engine, Finished};
 pub use retry::{LONGEST_RETRYING, delay};
 pub use worker::{Attempt, BoxFuture, Ended, Expansion, Instance, Results, StageResult, Tell, Work};
