@@ -1,8 +1,9 @@
 //! Speed against peers, in one run: `cargo bench --bench speed`.
 //!
 //! Needs stock `age`, `borgmatic`, `check-jsonschema` and GNU `time` in PATH. `cargo bench --bench speed -- validate` runs the
-//! parts whose names are given. Files lie in `/dev/shm` where that is, so that no disk hides the answer. Each figure is the
-//! median of several rounds in which the programs take turns; a ratio above 1 means that tl is faster.
+//! parts whose names are given: seal, validate, audit, engine. Files lie in `/dev/shm` where that is, so that no disk hides
+//! the answer. Each figure is the median of several rounds in which the programs take turns; a ratio above 1 means that tl is
+//! faster. `engine` has no peer: one round of stages that take no time.
 
 use std::fs;
 use std::hint::black_box;
@@ -10,10 +11,17 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value as Json, json};
 use timelocker::audit::{Durability, Entry, Log, Severity, verify};
 use timelocker::crypto::{Identity, Key, open, seal};
+use timelocker::diagnostic::Result as Judged;
+use timelocker::engine::{Attempt, BoxFuture, Ended, Engine, Expansion, Results, Work};
+use timelocker::expression::Status;
+use timelocker::graph::Plan;
+use timelocker::stages::Cancel;
 
 const TL: &str = env!("CARGO_BIN_EXE_tl");
 const ROUNDS: usize = 7;
@@ -28,7 +36,9 @@ fn main() {
     say(&mut out, &format!("{cores} cores, files in {}", folder.path().display()));
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
-    for (name, part) in [("seal", seal_and_open as fn(&mut _, &_)), ("validate", validate), ("audit", audit)] {
+    let parts: [(&str, fn(&mut _, &_)); 4] =
+        [("seal", seal_and_open), ("validate", validate), ("audit", audit), ("engine", engine)];
+    for (name, part) in parts {
         if is_wanted(name) {
             part(&mut out, folder.path());
         }
@@ -265,4 +275,72 @@ fn audit(out: &mut io::StdoutLock<'_>, folder: &Path) {
         .sum();
     let times = medians(ROUNDS, &[], &mut [&mut || assert!(!verify(&folder).expect("verified").is_damaged())]);
     say(out, &format!("audit verify of {:.1} MB: {:.0} ms", size as f64 / 1e6, times[0].as_secs_f64() * 1e3));
+}
+
+/// Work that is done at once.
+struct Done(Arc<Plan>);
+
+impl Work for Done {
+    fn condition(&self, _: usize, _: &Results, _: Status) -> Judged<bool> {
+        Ok(true)
+    }
+
+    fn expand(&self, _: usize, _: &Results) -> Judged<Expansion> {
+        Ok(Expansion { instances: Vec::new(), skipped: Vec::new() })
+    }
+
+    fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>> {
+        let ended = |&stage: &usize| Ended { stage, result: Ok(Map::new()), victim: None };
+        let ended = self.0.units[attempt.unit].stages.iter().map(ended).collect();
+        Box::pin(async move { ended })
+    }
+
+    fn note(&self, _: &str, _: Map<String, Json>) -> Judged<()> {
+        Ok(())
+    }
+}
+
+/// What a stage needs, by its number.
+type Needs = fn(usize) -> Vec<usize>;
+
+/// Stages that take no time: what planning and deciding cost. The memory is the most that this process held so far.
+fn engine(out: &mut io::StdoutLock<'_>, _: &Path) {
+    let flat = |_: usize| Vec::new();
+    let chain = |number: usize| number.checked_sub(1).into_iter().collect();
+    // Each of a hundred needs three of the hundred before it.
+    let layers = |number: usize| {
+        let before = (number / 100).checked_sub(1);
+        before.into_iter().flat_map(|layer| (0..3).map(move |n| layer * 100 + (number + n) % 100)).collect()
+    };
+    let shapes: [(&str, Needs); 3] = [("flat", flat), ("chain", chain), ("layers", layers)];
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().expect("a runtime");
+    for count in [10_000_usize, 100_000] {
+        for (name, needs) in shapes {
+            let stage = |number: usize| {
+                let needs: Vec<String> = needs(number).iter().map(|need| format!("s{need}")).collect();
+                (format!("s{number}"), json!({ "needs": needs, "run": ["true"] }))
+            };
+            let stages: Map<String, Json> = (0..count).map(stage).collect();
+            let file = json!({ "version": 1, "name": "many", "stages": stages });
+            let pipeline = serde_json::from_value(file).expect("a pipeline");
+            let start = Instant::now();
+            let plan = Arc::new(Plan::new(&pipeline));
+            let planned = start.elapsed().as_secs_f64() * 1e3;
+            let work = Arc::new(Done(Arc::clone(&plan)));
+            let start = Instant::now();
+            let run = Engine::run(plan, work, 8, None, Cancel::default(), |what| drop(black_box(what)));
+            let finished = runtime.block_on(runtime.spawn(run)).expect("the engine ends");
+            let rate = count as f64 / start.elapsed().as_secs_f64();
+            assert_eq!(finished.outcomes.len(), count);
+            let memory = most_memory();
+            say(out, &format!("{count} stages, {name}: {rate:.0} stages/s, planned in {planned:.0} ms, {memory} MiB"));
+        }
+    }
+}
+
+/// The most memory that this process held, in MiB.
+fn most_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or_default() / 1024
 }

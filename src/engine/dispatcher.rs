@@ -6,8 +6,8 @@ use serde_json::{Map, Value as Json, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::end::End;
-use super::worker::{Done, Ended, Instance, Policy, Report, Results, StageResult, Work, work};
+use super::end::{End, Finished, Which, end_together};
+use super::worker::{Ended, Instance, Policy, Report, Results, StageResult, Work, work};
 use crate::diagnostic::Diagnostic;
 use crate::event::{Outcome, What};
 use crate::graph::{Decision, Job, Machine, Plan};
@@ -17,19 +17,6 @@ use crate::stages::{Cancel, Meter, Stop, Told};
 const TICK: Duration = Duration::from_millis(200);
 /// What workers may say before they have to wait.
 const WAITING_REPORTS: usize = 1_024;
-
-/// What became of a run's stages.
-#[derive(Debug)]
-pub struct Finished {
-    /// One for each stage, in the order of the plan.
-    pub outcomes: Vec<Outcome>,
-    /// Why each failed stage failed, in the order in which they ended.
-    pub errors: Vec<(usize, Diagnostic)>,
-    /// Why the run was stopped, if it was.
-    pub stopped: Option<Stop>,
-    /// What could not be put on record; the run was stopped for it.
-    pub record_error: Option<Diagnostic>,
-}
 
 /// Runs one plan.
 pub struct Engine<W> {
@@ -54,19 +41,6 @@ pub struct Engine<W> {
 
 /// How an instance ended, and what it gave.
 type Given = (Outcome, Json);
-
-/// A stage, or an instance of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Which {
-    stage: usize,
-    instance: Option<usize>,
-}
-
-impl From<usize> for Which {
-    fn from(stage: usize) -> Self {
-        Self { stage, instance: None }
-    }
-}
 
 struct Active {
     cancel: Cancel,
@@ -167,11 +141,8 @@ impl<W: Work> Engine<W> {
         let status = self.machine.status(stage);
         match self.work.condition(stage, &self.results, status) {
             Ok(holds) => self.machine.judged(stage, holds),
-            Err(error) => {
-                // An `if` without a value is a failure of its stage, not a silent "no".
-                self.machine.failed(stage);
-                self.end(stage.into(), End::failed(error));
-            }
+            // An `if` without a value is a failure of its stage, not a silent "no".
+            Err(error) => self.fail(stage, error),
         }
     }
 
@@ -186,11 +157,15 @@ impl<W: Work> Engine<W> {
                 self.instances.insert(stage, expansion.instances.into_iter().map(|one| (one, None)).collect());
                 self.machine.expanded(stage, count, most, fail_fast, &expansion.skipped);
             }
-            Err(error) => {
-                self.machine.failed(stage);
-                self.end(stage.into(), End::failed(error));
-            }
+            Err(error) => self.fail(stage, error),
         }
+    }
+
+    /// A stage fails before it could start.
+    fn fail(&mut self, stage: usize, error: Diagnostic) {
+        let end = End::failed(error, self.plan.stages[stage].stage.continue_on_error);
+        self.machine.failed(stage, end.outcome);
+        self.end(stage.into(), end);
     }
 
     /// All instances of a stage have ended: what they gave is a list for each output, `null` where one gave nothing.
@@ -213,6 +188,8 @@ impl<W: Work> Engine<W> {
 
     fn start(&mut self, job: Job) {
         let stages = self.plan.units[job.unit].stages.clone();
+        let cancel = Cancel::default();
+        self.active.insert(job, Active { cancel: cancel.clone(), meters: Vec::new() });
         for &stage in &stages {
             let which = Which { stage, instance: job.instance };
             self.begun.insert(which, Instant::now());
@@ -224,8 +201,6 @@ impl<W: Work> Engine<W> {
             timeout: last.timeout.map(crate::value::PositiveDuration::get),
             stages: stages.clone(),
         };
-        let cancel = Cancel::default();
-        self.active.insert(job, Active { cancel: cancel.clone(), meters: Vec::new() });
         let instance =
             stages.first().and_then(|&stage| self.instance(Which { stage, instance: job.instance })).cloned();
         tokio::spawn(work(
@@ -261,7 +236,10 @@ impl<W: Work> Engine<W> {
         match report {
             Report::Attempting { job, number, meters } => {
                 for &stage in &self.plan.units[job.unit].stages {
-                    let (name, instance) = self.called(Which { stage, instance: job.instance });
+                    let which = Which { stage, instance: job.instance };
+                    // What counts is the last attempt: an earlier one may have warned of what is no longer so.
+                    self.warned.remove(&which);
+                    let (name, instance) = self.called(which);
                     let kind = self.plan.stages[stage].stage.uses.clone().unwrap_or_else(|| "run".to_owned());
                     (self.emit)(What::StageStarted { stage: name, instance, kind, attempt: number });
                 }
@@ -278,6 +256,8 @@ impl<W: Work> Engine<W> {
                 let (stage, instance) = self.called(which);
                 (self.emit)(What::StageRetrying { stage, instance, attempt: number, delay_ms, error });
             }
+            // What was left alone may go on to speak after its end.
+            Report::Told { job, .. } if !self.active.contains_key(&job) => {}
             Report::Told { job, stage, told } => {
                 let which = Which { stage, instance: job.instance };
                 let (stage, instance) = self.called(which);
@@ -289,9 +269,11 @@ impl<W: Work> Engine<W> {
                     }
                 }
             }
-            Report::Ended { job, ended } => {
+            Report::Ended { job, mut ended } => {
                 self.tell_progress_of(job);
                 self.active.remove(&job);
+                let warned = |stage| self.warned.contains(&Which { stage, instance: job.instance });
+                end_together(&self.plan, &warned, &mut ended);
                 let ends = ended.into_iter().map(|ended| self.settle(job.instance, ended)).collect();
                 self.commit(job, ends);
             }
@@ -310,17 +292,7 @@ impl<W: Work> Engine<W> {
 
     /// Puts on the disk what a unit did. Nothing that waits for it starts before.
     fn commit(&mut self, job: Job, ends: Vec<(Which, End)>) {
-        let is_done = |end: &End| end.outcome.is_ok() && end.error.is_none() && !end.is_recalled;
-        let done: Vec<Done> = ends
-            .iter()
-            .filter(|(_, end)| is_done(end))
-            .map(|(which, end)| Done {
-                stage: which.stage,
-                instance: which.instance,
-                outputs: end.outputs.clone(),
-                warned: end.outcome == Outcome::Warning,
-            })
-            .collect();
+        let done = ends.iter().filter_map(|(which, end)| end.done(which.stage, which.instance)).collect();
         self.settling.insert(job, ends);
         let (committing, reports) = (self.work.commit(done), self.reports.clone());
         tokio::spawn(async move {

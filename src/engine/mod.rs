@@ -9,6 +9,10 @@ mod end;
 mod retry;
 mod worker;
 
-pub use dispatcher::{Engine, Finished};
+#[cfg(test)]
+mod tests;
+
+pub use dispatcher::Engine;
+pub use end::Finished;
 pub use retry::{LONGEST_RETRYING, delay};
 pub use worker::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Recalled, Results, StageResult, Tell, Work};

@@ -178,7 +178,10 @@ pub(super) async fn work<W: Work>(
 ) {
     let start = Instant::now();
     let mut number = 1;
-    let ended = loop {
+    let not_begun = |&stage: &usize| Ended::new(stage, Err(Stop::Cancelled.diagnostic()));
+    let mut ended: Vec<Ended> = policy.stages.iter().map(not_begun).collect();
+    // A stop may come between the decision to start and now, and as the wait for the next attempt ends.
+    while cancel.reason().is_none() {
         // Each attempt has its own time; what stops the unit stops the attempt.
         let attempt_cancel = Cancel::default();
         let meters: Vec<Arc<Meter>> = policy.stages.iter().map(|_| Arc::default()).collect();
@@ -195,21 +198,21 @@ pub(super) async fn work<W: Work>(
             tell: tell(job, &reports),
             results: Arc::clone(&results),
         };
-        let ended = one_attempt(&work, attempt, &policy, &cancel, &attempt_cancel).await;
-        let Some((stage, error)) = again(&ended, &policy, number, &cancel) else { break ended };
+        ended = one_attempt(&work, attempt, &policy, &cancel, &attempt_cancel).await;
+        let Some((stage, error)) = again(&ended, &policy, number, &cancel) else { break };
         let delay = delay(&policy.retry, number, fastrand::f64());
         if start.elapsed() + delay > LONGEST_RETRYING {
-            break ended;
+            break;
         }
         if reports.send(Report::Retrying { job, number, delay, stage, error }).await.is_err() {
             return;
         }
         tokio::select! {
             () = sleep(delay) => {}
-            _ = cancel.stopped() => break ended,
+            _ = cancel.stopped() => {}
         }
         number += 1;
-    };
+    }
     // The dispatcher waits for every unit that it started; it is gone only when the process is.
     drop(reports.send(Report::Ended { job, ended }).await);
 }
@@ -246,7 +249,9 @@ async fn one_attempt<W: Work>(
     cancel: &Cancel,
     attempt_cancel: &Cancel,
 ) -> Vec<Ended> {
-    let mut task = tokio::spawn(Arc::clone(work).attempt(attempt));
+    // The call itself is within the task, too: a panic of it must not end the worker, for which the dispatcher waits.
+    let work = Arc::clone(work);
+    let mut task = tokio::spawn(async move { work.attempt(attempt).await });
     let limit = async {
         match policy.timeout {
             Some(limit) => sleep(limit).await,

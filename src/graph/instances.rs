@@ -1,6 +1,6 @@
 //! The instances of a stage with a matrix: which may start, and what they come to together.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use super::machine::{Decision, Job, Machine, State};
 use crate::event::Outcome;
@@ -14,6 +14,8 @@ pub(super) struct Group {
     most: usize,
     fail_fast: bool,
     outcomes: Vec<Option<Outcome>>,
+    /// Those that have not ended.
+    left: usize,
 }
 
 impl Group {
@@ -38,9 +40,10 @@ impl Machine {
             return;
         }
         self.state[stage] = State::Running;
-        let waiting = (0..count).filter(|instance| !skipped.contains(instance)).collect();
+        let has_none: HashSet<usize> = skipped.iter().copied().collect();
+        let waiting = (0..count).filter(|instance| !has_none.contains(instance)).collect();
         let most = most.unwrap_or(usize::MAX);
-        let group = Group { waiting, running: 0, most, fail_fast, outcomes: vec![None; count] };
+        let group = Group { waiting, running: 0, most, fail_fast, outcomes: vec![None; count], left: count };
         self.groups.insert(stage, group);
         for &instance in skipped {
             self.end_instance(stage, instance, Outcome::Skipped, "its value in the matrix is null");
@@ -52,6 +55,7 @@ impl Machine {
     pub(super) fn instance_ended(&mut self, unit: usize, stage: usize, instance: usize, outcome: Outcome) {
         let Some(group) = self.groups.get_mut(&stage) else { return };
         group.running -= 1;
+        group.left -= 1;
         group.outcomes[instance] = Some(outcome);
         if group.fail_fast && outcome == Outcome::Failure {
             self.end_waiting(stage, "another instance failed");
@@ -79,6 +83,7 @@ impl Machine {
 
     fn end_instance(&mut self, stage: usize, instance: usize, outcome: Outcome, reason: &str) {
         if let Some(group) = self.groups.get_mut(&stage) {
+            group.left -= 1;
             group.outcomes[instance] = Some(outcome);
             self.decisions.push_back(Decision::End {
                 stage,
@@ -99,7 +104,7 @@ impl Machine {
             group.running += 1;
             self.ready.push_back(Job { unit, instance: Some(instance) });
         }
-        if group.outcomes.iter().all(Option::is_some) {
+        if group.left == 0 {
             let outcome = group.outcome();
             self.groups.remove(&stage);
             self.decisions.push_back(Decision::Complete { stage, outcome });

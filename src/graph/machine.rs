@@ -136,22 +136,34 @@ impl Machine {
         machine
     }
 
-    /// The next decision, if there is one before something happens.
+    /// The next decision, if there is one before something happens. A start is decided last, when it is asked for: until
+    /// then a stop can take it back.
     pub fn next_decision(&mut self) -> Option<Decision> {
-        while self.running < self.max_parallel
+        while let Some(decision) = self.decisions.pop_front() {
+            // A stop may have ended the stage since.
+            let is_due = match decision {
+                Decision::Evaluate(stage) => self.state[stage] == State::Judging,
+                Decision::Expand(stage) => self.state[stage] == State::Expanding,
+                _ => true,
+            };
+            if is_due {
+                return Some(decision);
+            }
+        }
+        if self.running < self.max_parallel
             && let Some(job) = self.ready.pop_front()
         {
             self.running += 1;
             for &stage in &self.units[job.unit] {
                 self.state[stage] = State::Running;
             }
-            self.decisions.push_back(Decision::Start(job));
+            return Some(Decision::Start(job));
         }
-        if self.decisions.is_empty() && self.left == 0 && !self.finished {
+        if self.left == 0 && !self.finished {
             self.finished = true;
             return Some(Decision::Finish);
         }
-        self.decisions.pop_front()
+        None
     }
 
     /// What was started ended: each of its stages with its outcome.
@@ -180,10 +192,10 @@ impl Machine {
         }
     }
 
-    /// The `if` or the matrix of a stage has no value: it ends as a failure, which the caller reports.
-    pub fn failed(&mut self, stage: usize) {
+    /// The `if` or the matrix of a stage has no value: it ends with this outcome, which the caller reports.
+    pub fn failed(&mut self, stage: usize, outcome: Outcome) {
         if matches!(self.state[stage], State::Judging | State::Expanding) {
-            self.end(stage, Outcome::Failure);
+            self.end(stage, outcome);
             self.draw_consequences();
         }
     }
@@ -405,6 +417,24 @@ mod tests {
         machine.ended(job(0), &[(0, Outcome::Cancelled)]);
         assert_eq!(decisions(&mut machine), [start(3)]);
         assert!(machine.status(3).cancelled);
+    }
+
+    /// What cannot be put on record stops the run while decisions wait to be asked for.
+    #[test]
+    fn a_stop_takes_back_what_was_not_asked_for() {
+        let (mut machine, _) = machine(
+            "  a: { run: [x] }\n  b: { run: [x] }\n  c: { if: 1 < 2, run: [x] }\n  d: { if: always(), run: [x] }\n",
+            9,
+        );
+        assert_eq!(machine.next_decision(), Some(Decision::Evaluate(2)));
+        machine.judged(2, true);
+        assert_eq!(machine.next_decision(), Some(Decision::Evaluate(3)));
+        machine.judged(3, true);
+        assert_eq!(machine.next_decision(), Some(start(0)));
+        machine.stop();
+        let next = decisions(&mut machine);
+        assert_eq!(ends(&next), [(1, Outcome::Cancelled), (2, Outcome::Cancelled)]);
+        assert_eq!(next.last(), Some(&start(3)));
     }
 
     #[test]
