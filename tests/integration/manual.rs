@@ -96,8 +96,7 @@ fn an_odd_argument_ends_in_one_error() {
 fn what_every_command_gives_machines_is_json() {
     let tl = Tl::new();
     tl.write("data/a.txt", "a").pipeline(&format!(
-        "secrets: {{ token: {{ from: env, name: TOKEN }} }}\nstages:\n{}notify: [{{ when: [success], to: [log] }}]\n",
-        CHAIN
+        "secrets: {{ token: {{ from: env, name: TOKEN }} }}\nstages:\n{CHAIN}notify: [{{ when: [success], to: [log] }}]\n"
     ));
     let commands: [&[&str]; 14] = [
         &["validate", "p.yaml"],
