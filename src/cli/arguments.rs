@@ -222,8 +222,10 @@ pub(super) struct Run {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum ReporterKind {
-    /// For people.
+    /// For people; on a terminal with what runs now.
     Human,
+    /// One line of text for each event, with its time: for logs.
+    Plain,
     /// One event a line.
     Json,
 }

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::pipeline::{pipeline_schema, stage_schema};
 use crate::report::{
-    Human, JsonLines, Output, Queue, Reporter, differing, graph as graph_of, render_dot, render_examined,
+    Human, JsonLines, Lines, Output, Queue, Reporter, differing, graph as graph_of, render_dot, render_examined,
     render_mermaid, render_plan, render_svg,
 };
 use crate::run::{self, Examined, Kept, Loaded, Options};
@@ -117,11 +117,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
-    let reporter: Box<dyn Reporter> = match command.reporter {
-        ReporterKind::Human => Box::new(Human::new(io::stdout(), output.style())),
-        ReporterKind::Json => Box::new(JsonLines::new(io::stdout())),
-    };
-    let queue = Queue::start(reporter);
+    let queue = Queue::start(reporter(command.reporter, output));
     let sink = Box::new(queue.sink());
     let code = runtime.block_on(async {
         let cancel = Cancel::default();
@@ -147,6 +143,15 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
         output.hint(&format!("{hidden} lines of output were not shown: they came faster than they were read"));
     }
     Ok(code)
+}
+
+fn reporter(kind: ReporterKind, output: &Output) -> Box<dyn Reporter> {
+    let out = io::stdout();
+    match kind {
+        ReporterKind::Human => Box::new(Human::new(out, output.style())),
+        ReporterKind::Plain => Box::new(Lines::new(out)),
+        ReporterKind::Json => Box::new(JsonLines::new(out)),
+    }
 }
 
 /// The first signal stops the run in order, the second ends it at once.

@@ -13,8 +13,11 @@ mod github;
 mod graph;
 mod human;
 mod json;
+mod lines;
+mod live;
 mod mermaid;
 mod messages;
+mod next;
 mod output;
 mod plain;
 mod plan;
@@ -23,8 +26,15 @@ mod queue;
 mod reporter;
 mod sarif;
 mod secrets;
+mod summary;
 mod svg;
+mod tally;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod tree;
 mod versions;
+mod width;
 
 pub use audit::{render_record, render_report};
 pub use diagnostic::render_diagnostic;
@@ -37,6 +47,7 @@ pub use github::render_github;
 pub use graph::{GraphReport, graph};
 pub use human::Human;
 pub use json::JsonLines;
+pub use lines::Lines;
 pub use mermaid::render_mermaid;
 pub use messages::{render_outbox, render_preview};
 pub use output::{Output, Style, on_panic};
@@ -48,5 +59,7 @@ pub use sarif::render_sarif;
 pub use secrets::render_secrets;
 pub use svg::render_svg;
 pub use versions::{render_diff, render_versions};
+
+use terminal::{Signs, Terminal};
 
 pub(crate) use plain::{plain, plain_lines};

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use super::Reporter;
+use super::live::REDRAWN;
 use crate::event::{Event, What};
 
 /// Shows events on a thread of its own, so that a pager, or a terminal that was stopped, does not hold up the run.
@@ -27,11 +28,16 @@ impl Queue {
         let waiting = Arc::<AtomicU64>::default();
         let taken = Arc::clone(&waiting);
         let thread = thread::spawn(move || {
-            for event in incoming {
-                reporter.event(&event);
-                taken.fetch_sub(1, Ordering::Relaxed);
+            loop {
+                match incoming.recv_timeout(REDRAWN) {
+                    Ok(event) => {
+                        reporter.event(&event);
+                        taken.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    Err(RecvTimeoutError::Timeout) => reporter.pause(),
+                    Err(RecvTimeoutError::Disconnected) => return reporter,
+                }
             }
-            reporter
         });
         Self { events, waiting, dropped: Arc::default(), thread }
     }

@@ -4,4 +4,7 @@ use crate::event::Event;
 pub trait Reporter: Send {
     /// Shows one event.
     fn event(&mut self, event: &Event);
+
+    /// Called while nothing happens, some times a second.
+    fn pause(&mut self) {}
 }

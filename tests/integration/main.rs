@@ -28,6 +28,7 @@ mod peers;
 mod plan;
 mod program;
 mod quickstart;
+mod reporters;
 mod runs;
 mod s3;
 mod secrets;

@@ -1,0 +1,168 @@
+//! What people and CI services see of a run, through the program itself.
+
+use std::fs;
+
+use crate::program::{Ended, Tl, ended};
+
+/// What a child writes to be taken for something else.
+const HOSTILE: &str = r"printf '%s\n' ']]>' '::error::forged' '##[error]forged' '  ::add-mask::e' 'a | b `c` <img src=x>' '::endgroup::'
+printf '\033[2J\001\014\r::stop-commands::x\n\357\277\276\n'
+exit 3
+";
+
+/// A success, a failure, a stage that is skipped for it, and a matrix of which one instance fails.
+fn mixed() -> Tl {
+    let tl = Tl::new();
+    tl.write("hostile.sh", HOSTILE).write("copy.sh", "echo copying to \"$1\"; [ \"$1\" = nas ]\n").pipeline(
+        "stages:
+  good: { run: [echo, fine] }
+  hostile: { run: [sh, hostile.sh] }
+  after: { needs: hostile, run: [ls] }
+  copy:
+    strategy: { matrix: { to: [nas, 'a|b ]]> ::error::x `y`'] } }
+    run: [sh, copy.sh, '${{ matrix.to }}']
+",
+    );
+    tl
+}
+
+fn with(tl: &Tl, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+    let mut command = tl.command(arguments);
+    ended(command.envs(variables.iter().copied()))
+}
+
+#[test]
+fn each_line_of_a_plain_report_names_its_time_its_event_and_its_stage() {
+    let tl = mixed();
+    let ran = with(&tl, &["run", "p.yaml", "--reporter", "plain"], &[("LANG", "C.UTF-8")]);
+    assert_eq!(ran.code, 1);
+    let known = regex::Regex::new(
+        r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (run-(started|ended)|checkpoint|stage-(started|output|ended) (good|hostile|after|copy)( \(.+\))?:) ",
+    );
+    let known = known.unwrap();
+    for line in ran.stdout.lines() {
+        assert!(known.is_match(line), "{line}");
+    }
+    assert!(ran.stdout.contains(" stage-output hostile: stdout: ::error::forged\n"), "{}", ran.stdout);
+    assert!(!ran.stdout.chars().any(|c| c.is_control() && c != '\n'));
+}
+
+#[test]
+fn what_is_told_to_do_next_can_be_done() {
+    let tl = mixed();
+    tl.write("good.yaml", "version: 1\nname: good\nstages: { a: { run: [ls] } }\n");
+    tl.write("none.yaml", "version: 1\nname: none\nstages: { a: { if: 'false', run: [ls] } }\n");
+    tl.write("it's blocked.yaml", "version: 1\nname: b\nsecrets: { s: { from: env, name: NOT_SET } }\nstages: { a: { run: [ls], env: { S: '${{ secrets.s }}' } } }\n");
+    for (file, code) in [("p.yaml", 1), ("good.yaml", 0), ("none.yaml", 75), ("it's blocked.yaml", 12)] {
+        let ran = tl.run(&["run", file]);
+        assert_eq!(ran.code, code, "{ran:?}");
+        let next = ran.stdout.split("\nnext: ").nth(1).unwrap();
+        let commands: Vec<&str> = next.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+        assert!(!commands.is_empty(), "{next}");
+        for command in commands {
+            let ended = ended(&mut tl.shell(command));
+            // The doctor finds what is wrong, and no command is a wrong one.
+            assert!(ended.code == i32::from(command.starts_with("tl doctor")), "{command}: {ended:?}");
+        }
+    }
+}
+
+/// What is on a terminal of so many columns that understands what the live view writes to it.
+fn screen(written: &str, columns: usize) -> String {
+    let mut lines = vec![Vec::new()];
+    let (mut row, mut column) = (0, 0);
+    let mut rest = written.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\r' => column = 0,
+            '\n' => row += 1,
+            '\u{1b}' => {
+                assert_eq!(rest.next(), Some('['));
+                let argument: String = rest.by_ref().take_while(|c| !c.is_ascii_alphabetic()).collect();
+                // The letter is gone with `take_while`; it is found behind what was taken.
+                let at = written.len() - rest.as_str().len() - 1;
+                let count = argument.parse().unwrap_or(1);
+                match &written[at..=at] {
+                    "A" => row -= count,
+                    "B" => row += count,
+                    "D" => column -= count,
+                    "K" if argument == "2" => lines[row].clear(),
+                    "K" => lines[row].truncate(column),
+                    "m" => {}
+                    letter => panic!("unknown: {argument}{letter}"),
+                }
+            }
+            c => {
+                // A line that is full goes on below it, but only when there is more.
+                if column == columns {
+                    (row, column) = (row + 1, 0);
+                    lines.resize(lines.len().max(row + 1), Vec::new());
+                }
+                let line = &mut lines[row];
+                if line.len() <= column {
+                    line.resize(column + 1, ' ');
+                }
+                line[column] = c;
+                column += 1;
+            }
+        }
+        if lines.len() <= row {
+            lines.resize(row + 1, Vec::new());
+        }
+    }
+    let lines = lines.iter().map(|line| line.iter().collect::<String>().trim_end().to_owned());
+    lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}
+
+#[test]
+fn a_terminal_shows_what_runs_and_keeps_the_report_alone() {
+    let tl = Tl::new();
+    // Each waits until it was seen: no time decides what is shown.
+    tl.write("wait.sh", "echo \"$1 waits\"; while [ ! -e go ]; do sleep 0.05; done; echo \"$1 goes on\"\n").pipeline(
+        "stages:
+  quick: { run: [echo, fine] }
+  slow: { needs: quick, run: [sh, wait.sh, slow] }
+  copy: { needs: quick, strategy: { matrix: { to: [nas, offsite] } }, run: [sh, wait.sh, '${{ matrix.to }}'] }
+max-parallel: 4
+",
+    );
+    for (variables, branch) in [
+        (&[("LANG", "C.UTF-8"), ("TERM", "xterm")][..], "├─ "),
+        (&[("LANG", "C.UTF-8"), ("TERM", "linux")], "|- "),
+        (&[("LC_ALL", "C"), ("TERM", "xterm"), ("NO_COLOR", "1")], "|- "),
+    ] {
+        let _before = fs::remove_file(tl.file("go"));
+        let mut command = tl.command(&["run", "p.yaml"]);
+        command.envs(variables.iter().copied());
+        let seen = |written: &str| {
+            if written.contains("copy  run, 2 running") && written.contains("slow  run") {
+                tl.write("go", "");
+            }
+        };
+        let written = Tl::on_terminal(&mut command, (60, 20), seen);
+        for line in ["1 of 3 stages ended", &format!("{branch}slow  run"), "copy  run, 2 running"] {
+            assert!(written.contains(line), "{line}\n{written:?}");
+        }
+        // Below their stage, the one that began first before the other.
+        let instance = |name: &str| written.contains(&format!("   {branch}{name}"));
+        assert!(instance("nas") || instance("offsite"), "{written:?}");
+        let coloured = !variables.iter().any(|(name, _)| *name == "NO_COLOR");
+        assert_eq!(written.contains("\u{1b}[1;32msuccess"), coloured, "{written:?}");
+        let screen = screen(&written, 60);
+        let lines: Vec<&str> = screen.lines().collect();
+        assert!(lines[0].starts_with("test (p.yaml)  run 01"), "{screen}");
+        assert!(!screen.contains(branch) && !screen.contains("stages ended"), "{screen}");
+        assert_eq!(lines.iter().filter(|line| line.starts_with("  success ")).count(), 5, "{screen}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 60), "{screen}");
+        assert!(lines.last().unwrap().starts_with("  tl audit show --run 01"), "{screen}");
+    }
+}
+
+#[test]
+fn a_dumb_terminal_gets_lines() {
+    let tl = Tl::new();
+    tl.pipeline("stages: { a: { run: [echo, fine] } }\n");
+    let mut command = tl.command(&["run", "p.yaml"]);
+    let written = Tl::on_terminal(command.env("TERM", "dumb").env("LANG", "C.UTF-8"), (60, 20), |_| {});
+    assert!(written.contains("  success   a  ") && !written.contains('\u{1b}'), "{written:?}");
+}
