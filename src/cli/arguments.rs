@@ -228,6 +228,8 @@ pub(super) enum ReporterKind {
     Plain,
     /// One event a line.
     Json,
+    /// For GitHub Actions: groups, annotations, and a summary in `$GITHUB_STEP_SUMMARY`.
+    Github,
 }
 
 #[derive(Debug, Subcommand)]

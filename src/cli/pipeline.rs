@@ -12,8 +12,8 @@ use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::pipeline::{pipeline_schema, stage_schema};
 use crate::report::{
-    Human, JsonLines, Lines, Output, Queue, Reporter, differing, graph as graph_of, render_dot, render_examined,
-    render_mermaid, render_plan, render_svg,
+    Actions, Human, JsonLines, Lines, Output, Queue, Reporter, differing, graph as graph_of, render_dot,
+    render_examined, render_mermaid, render_plan, render_svg,
 };
 use crate::run::{self, Examined, Kept, Loaded, Options};
 use crate::stages::{self, Cancel, Stop};
@@ -117,7 +117,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
-    let queue = Queue::start(reporter(command.reporter, output));
+    let queue = Queue::start(reporter(command.reporter, &loaded, output));
     let sink = Box::new(queue.sink());
     let code = runtime.block_on(async {
         let cancel = Cancel::default();
@@ -139,18 +139,30 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     })?;
     // A stage that could not be ended was reported as such; it must not keep the process.
     runtime.shutdown_background();
-    if let hidden @ 1.. = queue.finish() {
+    let (hidden, lost) = queue.finish();
+    if hidden > 0 {
         output.hint(&format!("{hidden} lines of output were not shown: they came faster than they were read"));
     }
-    Ok(code)
+    // A report that is missing is no silent success.
+    Ok(match lost {
+        Some(lost) => {
+            output.problem(&lost);
+            code.max(1)
+        }
+        None => code,
+    })
 }
 
-fn reporter(kind: ReporterKind, output: &Output) -> Box<dyn Reporter> {
+fn reporter(kind: ReporterKind, loaded: &Loaded, output: &Output) -> Box<dyn Reporter> {
     let out = io::stdout();
     match kind {
         ReporterKind::Human => Box::new(Human::new(out, output.style())),
         ReporterKind::Plain => Box::new(Lines::new(out)),
         ReporterKind::Json => Box::new(JsonLines::new(out)),
+        ReporterKind::Github => {
+            let summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+            Box::new(Actions::new(out, summary.map(Into::into), run::entries(loaded)))
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Diagnostics, events, plans and records flow in; text and JSON flow out through a [`Output`]. Nothing is decided here.
 
+mod actions;
 mod audit;
+mod beside;
 mod diagnostic;
 mod differences;
 mod doctor;
@@ -26,8 +28,10 @@ mod queue;
 mod reporter;
 mod sarif;
 mod secrets;
+mod step_summary;
 mod summary;
 mod svg;
+mod tail;
 mod tally;
 mod terminal;
 #[cfg(test)]
@@ -36,6 +40,7 @@ mod tree;
 mod versions;
 mod width;
 
+pub use actions::Actions;
 pub use audit::{render_record, render_report};
 pub use diagnostic::render_diagnostic;
 pub use differences::differing;
@@ -60,6 +65,7 @@ pub use secrets::render_secrets;
 pub use svg::render_svg;
 pub use versions::{render_diff, render_versions};
 
+use beside::append;
 use terminal::{Signs, Terminal};
 
 pub(crate) use plain::{plain, plain_lines};

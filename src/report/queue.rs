@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 
 use super::Reporter;
 use super::live::REDRAWN;
+use crate::diagnostic::Diagnostic;
 use crate::event::{Event, What};
 
 /// Shows events on a thread of its own, so that a pager, or a terminal that was stopped, does not hold up the run.
@@ -59,10 +60,10 @@ impl Queue {
         }
     }
 
-    /// Waits until all is shown; returns how many lines of children were not.
-    pub fn finish(self) -> u64 {
+    /// Waits until all is shown; returns how many lines of children were not, and what could not be written.
+    pub fn finish(self) -> (u64, Option<Diagnostic>) {
         drop(self.events);
-        let _panicked = self.thread.join();
-        self.dropped.load(Ordering::Relaxed)
+        let lost = self.thread.join().ok().and_then(|reporter| reporter.lost());
+        (self.dropped.load(Ordering::Relaxed), lost)
     }
 }

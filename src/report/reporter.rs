@@ -1,3 +1,4 @@
+use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 
 /// Shows the events of a run.
@@ -7,4 +8,9 @@ pub trait Reporter: Send {
 
     /// Called while nothing happens, some times a second.
     fn pause(&mut self) {}
+
+    /// What could not be written of a report that goes to a file.
+    fn lost(&self) -> Option<Diagnostic> {
+        None
+    }
 }

@@ -15,6 +15,8 @@ pub(super) struct Tally {
     pub(super) file: String,
     /// Stages and instances, in the order in which they ended.
     pub(super) ended: Vec<Ended>,
+    /// What was wrong with the run as a whole.
+    pub(super) problems: Vec<Diagnostic>,
     /// Whether the log has the run.
     pub(super) is_recorded: bool,
     running: HashMap<String, Running>,
@@ -23,9 +25,11 @@ pub(super) struct Tally {
 /// How a stage or an instance ended. What it is called may come from outside, and is shown as it is nowhere.
 #[derive(Debug)]
 pub(super) struct Ended {
+    pub(super) stage: String,
     pub(super) name: String,
     pub(super) is_instance: bool,
     pub(super) outcome: Outcome,
+    pub(super) seconds: f64,
     /// What it did, or why it did not.
     pub(super) detail: String,
     pub(super) error: Option<Diagnostic>,
@@ -88,19 +92,21 @@ impl Tally {
                 let name = event::called(stage, instance.as_deref());
                 let running = self.running.remove(&name).unwrap_or_default();
                 self.ended.push(Ended {
+                    stage: stage.clone(),
                     name,
                     is_instance: instance.is_some(),
                     outcome: *outcome,
+                    seconds: *seconds,
                     detail: reason.clone().unwrap_or_else(|| did(outputs, running.bytes, *seconds)),
                     error: error.clone(),
                     warned: running.warned,
                 });
             }
+            What::Problem { error } => self.problems.push(error.clone()),
             What::Checkpoint { .. } => self.is_recorded = true,
             What::StageStarted { .. }
             | What::StageOutput { .. }
             | What::StageRetrying { .. }
-            | What::Problem { .. }
             | What::Message { .. }
             | What::RunEnded { .. } => {}
         }
@@ -126,6 +132,11 @@ impl Tally {
     pub(super) fn remarkable(&self) -> Vec<&Ended> {
         let of = |outcome: Outcome| self.ended.iter().filter(move |ended| ended.outcome == outcome && ended.is_cause());
         of(Outcome::Failure).chain(of(Outcome::Warning)).collect()
+    }
+
+    /// Whether a stage ended by its instances, which are told of themselves.
+    pub(super) fn is_sum(&self, ended: &Ended) -> bool {
+        !ended.is_instance && self.ended.iter().any(|other| other.is_instance && other.stage == ended.stage)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each reporter makes of each event: one sheet for all of them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json, json};
 use unicode_width::UnicodeWidthStr;
@@ -8,6 +9,7 @@ use unicode_width::UnicodeWidthStr;
 use super::*;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::event::{Event, Outcome, Stream, What};
+use crate::run::Entry;
 
 /// What a hostile child writes.
 const HOSTILE: &str = "]]> ::error::x \u{1b}[31m | `a` <b> ##[error]y \u{0}\u{fffe}\r";
@@ -141,6 +143,24 @@ fn human(events: Vec<What>, columns: usize, style: Style) -> String {
     shown(events, |to| Box::new(Human::with(Sent(to), style, columns, None)))
 }
 
+fn entries() -> Vec<Entry> {
+    let needs = |need: &str| vec![need.to_owned()];
+    [("collect", vec![]), ("deliver", needs("collect")), ("copy", needs("collect")), ("prove", needs("deliver"))]
+        .into_iter()
+        .zip(10..)
+        .map(|((name, needs), line)| Entry {
+            name: name.to_owned(),
+            kind: "upload".to_owned(),
+            needs,
+            place: place(line),
+        })
+        .collect()
+}
+
+fn actions(events: Vec<What>, summary: Option<PathBuf>) -> String {
+    shown(events, |to| Box::new(Actions::new(Sent(to), summary, entries())))
+}
+
 /// Which variant it is. A new one does not compile here until it has a number, and fails the test until it is in the sheet.
 fn number(what: &What) -> usize {
     match what {
@@ -191,8 +211,38 @@ fn every_event_as_machines_read_it() {
 }
 
 #[test]
+fn every_event_in_the_log_of_github() {
+    let summary = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(summary.path(), "what was there\n").unwrap();
+    let log = actions(sheet(), Some(summary.path().to_owned()));
+    insta::assert_snapshot!(log);
+    let summary = std::fs::read_to_string(summary.path()).unwrap();
+    insta::assert_snapshot!("step_summary", summary);
+}
+
+#[test]
+fn only_what_is_meant_is_a_command_of_github() {
+    let log = actions(sheet(), None);
+    let commands: Vec<&str> = log.lines().filter(|line| line.trim_start().starts_with("::")).collect();
+    let known = ["::group::", "::endgroup::", "::error ", "::warning "];
+    assert!(commands.iter().all(|line| known.iter().any(|known| line.starts_with(known))), "{commands:#?}");
+    assert!(!log.contains("##["), "{log}");
+    // Each group is closed before the next one begins.
+    let mut open = 0;
+    for line in log.lines() {
+        open += i32::from(line.starts_with("::group::")) - i32::from(line.starts_with("::endgroup::"));
+        assert!((0..=1).contains(&open));
+    }
+    assert_eq!(open, 0);
+}
+
+#[test]
 fn nothing_steers_a_terminal() {
-    for text in [human(sheet(), 80, Style::default()), shown(sheet(), |to| Box::new(Lines::new(Sent(to))))] {
+    for text in [
+        human(sheet(), 80, Style::default()),
+        shown(sheet(), |to| Box::new(Lines::new(Sent(to)))),
+        actions(sheet(), None),
+    ] {
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text}");
     }
 }
@@ -272,8 +322,21 @@ fn a_summary_fits_a_screen() {
     events.extend(stages.iter().map(|stage| end().event(stage, None)));
     events.push(What::Checkpoint { size: 1, root: "last".to_owned() });
     events.push(What::RunEnded { outcome: Outcome::Failure, exit_code: 1, seconds: 1.0, error: None });
-    let text = human(events, 40, Style { unicode: true, ..Style::default() });
+    let text = human(events.clone(), 40, Style { unicode: true, ..Style::default() });
     let summary: Vec<&str> = text.split("root last\n").nth(1).unwrap().lines().collect();
     assert!(summary.len() <= 23, "{summary:#?}");
     assert!(summary.iter().all(|line| line.width() <= 40), "{summary:#?}");
+    // And what GitHub is given stays below its limit.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    actions(events, Some(file.path().to_owned()));
+    assert!(file.path().metadata().unwrap().len() < 1 << 20);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told() {
+    let mut log = Actions::new(std::io::sink(), Some(PathBuf::from("/dev/full")), entries());
+    for what in sheet() {
+        log.event(&event(what));
+    }
+    assert_eq!(log.lost().unwrap().code, "TL0712");
 }

@@ -8,6 +8,7 @@ mod contexts;
 mod delivery;
 mod doctor;
 mod drain;
+mod entries;
 mod execute;
 mod exit;
 mod group;
@@ -27,6 +28,7 @@ mod versions;
 mod work;
 
 pub use doctor::{Examined, doctor};
+pub use entries::{Entry, entries};
 pub use execute::{Options, execute};
 pub use messages::{Flushed, Preview, Tested, Tried, flush, list, preview, test};
 pub use plan::{

@@ -32,6 +32,57 @@ fn with(tl: &Tl, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
 }
 
 #[test]
+fn the_log_of_github_has_groups_annotations_and_a_summary_and_no_forged_command() {
+    let tl = mixed();
+    tl.write("summary.md", "what another step wrote\n");
+    let ran = with(&tl, &["run", "p.yaml", "--reporter", "github"], &[("GITHUB_STEP_SUMMARY", "summary.md")]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, ""), "{ran:?}");
+    let log = &ran.stdout;
+    assert!(!log.contains("##[") && !log.contains('\u{1b}') && !log.contains('\r'), "{log}");
+    let mut open = None;
+    let mut groups = Vec::new();
+    let mut annotations = Vec::new();
+    for line in log.lines() {
+        if let Some(title) = line.strip_prefix("::group::") {
+            assert!(open.replace(title).is_none(), "{log}");
+        } else if line == "::endgroup::" {
+            groups.extend(open.take());
+        } else if line.trim_start().starts_with("::") {
+            assert!(line.starts_with("::error file=p.yaml,line="), "{line}");
+            annotations.push(line);
+        }
+    }
+    assert!(open.is_none(), "{log}");
+    assert_eq!(groups.len(), 4, "{log}");
+    assert!(groups.iter().any(|title| title.starts_with("failure   hostile")), "{log}");
+    assert_eq!(annotations.len(), 2, "{log}");
+    // Beside the stage in its file: what fails has no place of its own.
+    let line = tl.read("p.yaml").lines().position(|line| line.starts_with("  hostile:")).unwrap() + 1;
+    let about = format!("line={line},endLine={line},col=3,endColumn=10,title=TL0651 in hostile::");
+    assert!(annotations.iter().any(|annotation| annotation.contains(&about)), "{annotations:#?}");
+
+    let summary = tl.read("summary.md");
+    assert!(summary.starts_with("what another step wrote\n## ❌ test: failure\n"), "{summary}");
+    for row in [
+        "| good | ✅ success |",
+        "| after | ⏭️ skipped |",
+        r"| copy \(a\|b \]\]\> \:\:error\:\:x \`y\`\) | ❌ failure |",
+        "stage_hostile --> stage_after",
+        "style stage_good fill:#2da44e",
+    ] {
+        assert!(summary.contains(row), "{row}\n{summary}");
+    }
+    assert_eq!(summary.matches("```").count(), 2, "{summary}");
+
+    // A summary that cannot be written is told, and the run is what it was.
+    tl.write("good.yaml", "version: 1\nname: good\nstages: { a: { run: [ls] } }\n");
+    let lost = with(&tl, &["run", "good.yaml", "--reporter", "github"], &[("GITHUB_STEP_SUMMARY", "nowhere/s.md")]);
+    assert!(lost.code == 1 && lost.stderr.contains("TL0712") && lost.stdout.contains("success in"), "{lost:?}");
+    let without = with(&tl, &["run", "good.yaml", "--reporter", "github"], &[("GITHUB_STEP_SUMMARY", "")]);
+    assert_eq!((without.code, without.stderr.as_str()), (0, ""));
+}
+
+#[test]
 fn each_line_of_a_plain_report_names_its_time_its_event_and_its_stage() {
     let tl = mixed();
     let ran = with(&tl, &["run", "p.yaml", "--reporter", "plain"], &[("LANG", "C.UTF-8")]);
