@@ -218,6 +218,9 @@ pub(super) struct Run {
     /// How to report what happens.
     #[arg(long, value_enum, default_value_t = ReporterKind::Human)]
     pub(super) reporter: ReporterKind,
+    /// Also write the XML of `JUnit` to this file, for CI that shows test results. An older report there is replaced.
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

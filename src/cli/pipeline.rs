@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::pipeline::{pipeline_schema, stage_schema};
 use crate::report::{
-    Actions, Human, JsonLines, Lines, Output, Queue, Reporter, differing, graph as graph_of, render_dot,
+    Actions, Human, JsonLines, Junit, Lines, Output, Queue, Reporter, differing, graph as graph_of, render_dot,
     render_examined, render_mermaid, render_plan, render_svg,
 };
 use crate::run::{self, Examined, Kept, Loaded, Options};
@@ -111,13 +111,18 @@ pub(super) fn doctor(command: &Doctor, output: &mut Output) -> Done {
 }
 
 pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {
+    // Before anything is read: an older report must not be taken for that of this run.
+    let junit = command.junit.as_deref().map(|path| file::report(path).map(|file| Junit::new(path.to_owned(), file)));
+    let junit = junit.transpose()?;
     let (loaded, plan) = to_run(&command, state)?;
     run::runnable(&loaded)?;
     let failed = |error: &dyn std::error::Error| vec![Diagnostic::failure("TL0721", "tl could not start").cause(error)];
     let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
-    let queue = Queue::start(reporter(command.reporter, &loaded, output));
+    let mut reporters = vec![reporter(command.reporter, &loaded, output)];
+    reporters.extend(junit.map(|junit| Box::new(junit) as Box<dyn Reporter>));
+    let queue = Queue::start(Box::new(reporters));
     let sink = Box::new(queue.sink());
     let code = runtime.block_on(async {
         let cancel = Cancel::default();

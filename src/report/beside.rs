@@ -14,7 +14,7 @@ pub(super) fn append(path: &Path, text: &str) -> Result<()> {
 }
 
 /// That a report is not there.
-fn unwritten(path: &Path, error: &io::Error) -> Diagnostic {
+pub(super) fn unwritten(path: &Path, error: &io::Error) -> Diagnostic {
     let message = format!("the report `{}` cannot be written", path.display());
     Diagnostic::failure("TL0712", message)
         .cause(error)

@@ -15,6 +15,7 @@ mod github;
 mod graph;
 mod human;
 mod json;
+mod junit;
 mod lines;
 mod live;
 mod mermaid;
@@ -52,6 +53,7 @@ pub use github::render_github;
 pub use graph::{GraphReport, graph};
 pub use human::Human;
 pub use json::JsonLines;
+pub use junit::Junit;
 pub use lines::Lines;
 pub use mermaid::render_mermaid;
 pub use messages::{render_outbox, render_preview};
@@ -65,7 +67,7 @@ pub use secrets::render_secrets;
 pub use svg::render_svg;
 pub use versions::{render_diff, render_versions};
 
-use beside::append;
+use beside::{append, unwritten};
 use terminal::{Signs, Terminal};
 
 pub(crate) use plain::{plain, plain_lines};

@@ -14,3 +14,18 @@ pub trait Reporter: Send {
         None
     }
 }
+
+/// Several reports of one run.
+impl Reporter for Vec<Box<dyn Reporter>> {
+    fn event(&mut self, event: &Event) {
+        self.iter_mut().for_each(|reporter| reporter.event(event));
+    }
+
+    fn pause(&mut self) {
+        self.iter_mut().for_each(|reporter| reporter.pause());
+    }
+
+    fn lost(&self) -> Option<Diagnostic> {
+        self.iter().find_map(|reporter| reporter.lost())
+    }
+}

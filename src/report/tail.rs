@@ -20,7 +20,12 @@ impl Tail {
         // A line costs something, even when it is empty.
         self.bytes += cost(&line);
         self.lines.push_back(line);
-        while self.bytes > self.most
+        self.shrink(self.most);
+    }
+
+    /// Keeps no more than so many bytes of what there is.
+    pub(super) fn shrink(&mut self, most: usize) {
+        while self.bytes > most
             && let Some(first) = self.lines.pop_front()
         {
             self.bytes -= cost(&first);
@@ -30,6 +35,10 @@ impl Tail {
 
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.left_out == 0
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// What is kept, after a line that says how much is not.
@@ -52,7 +61,7 @@ mod tests {
         let mut tail = Tail::new(1_000);
         assert!(tail.is_empty());
         (0..1_000_000).for_each(|number| tail.push(format!("{number}")));
-        assert!(tail.bytes <= 1_000);
+        assert!(tail.bytes() <= 1_000);
         let lines: Vec<String> = tail.lines().collect();
         let kept = lines.len() - 1;
         assert_eq!(lines[0], format!("({} earlier lines are left out)", 1_000_000 - kept));

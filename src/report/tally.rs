@@ -13,6 +13,8 @@ pub(super) struct Tally {
     pub(super) run: String,
     pub(super) pipeline: String,
     pub(super) file: String,
+    /// When it began.
+    pub(super) began: String,
     /// Stages and instances, in the order in which they ended.
     pub(super) ended: Vec<Ended>,
     /// What was wrong with the run as a whole.
@@ -80,6 +82,7 @@ impl Tally {
                 self.run.clone_from(&event.run);
                 self.pipeline.clone_from(pipeline);
                 self.file.clone_from(file);
+                self.began.clone_from(&event.ts);
             }
             What::StageProgress { stage, instance, bytes } => {
                 self.running(stage, instance.as_deref()).bytes = *bytes;

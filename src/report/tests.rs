@@ -161,6 +161,13 @@ fn actions(events: Vec<What>, summary: Option<PathBuf>) -> String {
     shown(events, |to| Box::new(Actions::new(Sent(to), summary, entries())))
 }
 
+fn junit(events: Vec<What>) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let open = std::fs::File::create(file.path()).unwrap();
+    shown(events, |_| Box::new(Junit::new(file.path().to_owned(), open)));
+    std::fs::read_to_string(file.path()).unwrap()
+}
+
 /// Which variant it is. A new one does not compile here until it has a number, and fails the test until it is in the sheet.
 fn number(what: &What) -> usize {
     match what {
@@ -218,6 +225,11 @@ fn every_event_in_the_log_of_github() {
     insta::assert_snapshot!(log);
     let summary = std::fs::read_to_string(summary.path()).unwrap();
     insta::assert_snapshot!("step_summary", summary);
+}
+
+#[test]
+fn every_event_as_junit() {
+    insta::assert_snapshot!(junit(sheet()));
 }
 
 #[test]
@@ -314,6 +326,14 @@ fn every_end_says_what_to_do_next() {
 }
 
 #[test]
+fn a_run_that_came_to_nothing_is_no_test_that_passed() {
+    let events = ends().remove("blocked").unwrap();
+    let text = junit(events);
+    assert!(text.contains(r#"tests="1" failures="0" errors="1" time="61.000" skipped="0""#), "{text}");
+    assert!(text.contains(r#"<error message="TL0510: why" type="TL0510">"#), "{text}");
+}
+
+#[test]
 fn a_summary_fits_a_screen() {
     let stages: Vec<String> = (0..500).map(|number| format!("stage_{number}")).collect();
     let mut events =
@@ -334,9 +354,12 @@ fn a_summary_fits_a_screen() {
 
 #[test]
 fn a_report_that_cannot_be_written_is_told() {
+    let open = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut junit = Junit::new(PathBuf::from("/dev/full"), open);
     let mut log = Actions::new(std::io::sink(), Some(PathBuf::from("/dev/full")), entries());
     for what in sheet() {
+        junit.event(&event(what.clone()));
         log.event(&event(what));
     }
-    assert_eq!(log.lost().unwrap().code, "TL0712");
+    assert_eq!([junit.lost(), log.lost()].map(|lost| lost.unwrap().code), ["TL0712", "TL0712"]);
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use quick_xml::events::Event;
+
 use crate::program::{Ended, Tl, ended};
 
 /// What a child writes to be taken for something else.
@@ -29,6 +31,102 @@ fn mixed() -> Tl {
 fn with(tl: &Tl, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     let mut command = tl.command(arguments);
     ended(command.envs(variables.iter().copied()))
+}
+
+/// An element of a document: its name, its attributes, and the text in it and in what it holds.
+#[derive(Debug)]
+struct Element {
+    name: String,
+    attributes: Vec<(String, String)>,
+    text: String,
+}
+
+impl Element {
+    fn attribute(&self, name: &str) -> &str {
+        let found = self.attributes.iter().find(|(own, _)| own == name);
+        &found.unwrap_or_else(|| panic!("no {name}: {self:?}")).1
+    }
+}
+
+/// Every element, in the order in which they begin. Fails where the document is not well-formed.
+fn elements(document: &str) -> Vec<Element> {
+    let mut reader = quick_xml::Reader::from_str(document);
+    reader.config_mut().check_end_names = true;
+    let mut found: Vec<Element> = Vec::new();
+    let mut open: Vec<usize> = Vec::new();
+    loop {
+        let event = reader.read_event().unwrap_or_else(|error| panic!("{error}\n{document}"));
+        match &event {
+            Event::Eof => break,
+            Event::Start(start) | Event::Empty(start) => {
+                let attributes = start.attributes().map(|attribute| {
+                    let attribute = attribute.unwrap();
+                    let key = String::from_utf8(attribute.key.as_ref().to_vec()).unwrap();
+                    let value = String::from_utf8(attribute.value.to_vec()).unwrap();
+                    (key, quick_xml::escape::unescape(&value).unwrap().into_owned())
+                });
+                let name = String::from_utf8(start.name().as_ref().to_vec()).unwrap();
+                found.push(Element { name, attributes: attributes.collect(), text: String::new() });
+                if matches!(event, Event::Start(_)) {
+                    open.push(found.len() - 1);
+                }
+            }
+            Event::End(_) => {
+                open.pop().unwrap();
+            }
+            Event::Text(text) => {
+                let text = String::from_utf8(text.to_vec()).unwrap();
+                assert!(!text.contains("]]>"), "{text}");
+                open.iter().for_each(|&at| found[at].text.push_str(&text));
+            }
+            Event::GeneralRef(reference) => {
+                let name = String::from_utf8(reference.to_vec()).unwrap();
+                let text = quick_xml::escape::unescape(&format!("&{name};")).unwrap().into_owned();
+                open.iter().for_each(|&at| found[at].text.push_str(&text));
+            }
+            _ => {}
+        }
+    }
+    assert!(open.is_empty(), "{document}");
+    found
+}
+
+#[test]
+fn junit_is_a_file_beside_the_report_and_well_formed_whatever_a_child_writes() {
+    let tl = mixed();
+    let ran = tl.run(&["run", "p.yaml", "--junit", "report.xml"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.contains("next: "), "{}", ran.stdout);
+    let document = tl.read("report.xml");
+    let allowed = |c: char| matches!(c, '\n' | '\t' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+    assert!(document.chars().all(allowed), "{document}");
+    let elements = elements(&document);
+    let names = |name: &str| elements.iter().filter(|element| element.name == name).collect::<Vec<_>>();
+    let suite = names("testsuite");
+    let counts = ["tests", "failures", "errors", "skipped"].map(|name| suite[0].attribute(name));
+    assert_eq!(counts, ["5", "2", "0", "1"], "{document}");
+    let mut cases: Vec<&str> = names("testcase").iter().map(|case| case.attribute("name")).collect();
+    cases.sort_unstable();
+    assert_eq!(cases, ["after", "copy (a|b ]]> ::error::x `y`)", "copy (nas)", "good", "hostile"]);
+    assert!(names("testcase").iter().all(|case| case.attribute("time").parse::<f64>().is_ok()));
+    let hostile = names("testcase").into_iter().find(|case| case.attribute("name") == "hostile").unwrap();
+    assert!(hostile.text.contains("| ]]>\n| ::error::forged\n"), "{hostile:?}");
+    assert!(names("failure").iter().all(|failure| failure.attribute("type") == "TL0651"), "{document}");
+    assert!(names("skipped")[0].attribute("message").contains("`hostile` failed"), "{document}");
+
+    // An older report is replaced, and nothing else.
+    tl.write("good.yaml", "version: 1\nname: good\nstages: { a: { run: [ls] } }\n");
+    tl.ok(&["run", "good.yaml", "--junit", "report.xml"]);
+    assert!(tl.read("report.xml").contains("failures=\"0\""));
+    let refused = tl.run(&["run", "good.yaml", "--junit", "p.yaml"]);
+    assert!(refused.code == 1 && refused.stderr.contains("TL0711") && refused.stdout.is_empty(), "{refused:?}");
+    let nowhere = tl.run(&["run", "good.yaml", "--junit", "nowhere/report.xml"]);
+    assert!(nowhere.code == 1 && nowhere.stderr.contains("TL0712") && nowhere.stdout.is_empty(), "{nowhere:?}");
+    let full = tl.run(&["run", "good.yaml", "--junit", "/dev/full"]);
+    assert!(full.code == 1 && full.stderr.contains("TL0712") && full.stdout.contains("success in"), "{full:?}");
+    // A report of an older run is not taken for that of one that could not begin.
+    assert_eq!(tl.run(&["run", "gone.yaml", "--junit", "report.xml"]).code, 2);
+    assert_eq!(tl.read("report.xml"), "");
 }
 
 #[test]
