@@ -227,14 +227,21 @@ pub(super) struct Run {
     /// How to report what happens.
     #[arg(long, value_enum, default_value_t = ReporterKind::Human)]
     pub(super) reporter: ReporterKind,
+    /// Also write the XML of `JUnit` to this file, for CI that shows test results. An older report there is replaced.
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum ReporterKind {
-    /// For people.
+    /// For people; on a terminal with what runs now.
     Human,
+    /// One line of text for each event, with its time: for logs.
+    Plain,
     /// One event a line.
     Json,
+    /// For GitHub Actions: groups, annotations, and a summary in `$GITHUB_STEP_SUMMARY`.
+    Github,
 }
 
 #[derive(Debug, Subcommand)]

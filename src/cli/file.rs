@@ -198,6 +198,23 @@ pub(super) fn replace(
     target.finish()
 }
 
+/// Opens a file for a report, and empties it. Something that is there and is neither a report nor empty is left as it is.
+pub(super) fn report(path: &Path) -> Result<File, Vec<Diagnostic>> {
+    let failed = |error: &io::Error| vec![unwritable(path, error)];
+    if path.metadata().is_ok_and(|about| about.is_file()) {
+        let mut head = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(REPORT_HEAD).read_to_end(&mut head));
+        read.map_err(|error| failed(&error))?;
+        if !(head.is_empty() || String::from_utf8_lossy(&head).contains("<testsuite")) {
+            return Err(vec![exists(path, "it is no JUnit report; name another file")]);
+        }
+    }
+    File::create(path).map_err(|error| failed(&error))
+}
+
+/// A report is told by its beginning.
+const REPORT_HEAD: u64 = 1_024;
+
 /// Whether a file may be rewritten: by `--yes`, or by an answer on the terminal.
 pub(super) fn confirm(question: &str, yes: bool, output: &mut Output) -> Result<bool, Vec<Diagnostic>> {
     if yes {

@@ -12,8 +12,8 @@ use crate::expression::did_you_mean;
 use crate::pipeline::{pipeline_schema, stage_schema};
 use crate::process;
 use crate::report::{
-    Human, JsonLines, Output, Queue, Reporter, differing, graph as graph_of, render_dot, render_examined,
-    render_mermaid, render_plan, render_svg,
+    Actions, Human, JsonLines, Junit, Lines, Output, Queue, Reporter, differing, graph as graph_of, render_dot,
+    render_examined, render_mermaid, render_plan, render_svg,
 };
 use crate::run::{self, Examined, Kept, Loaded, Options, Resumed};
 use crate::stages::{self, Cancel, Stop};
@@ -117,6 +117,9 @@ pub(super) fn doctor(command: &Doctor, output: &mut Output) -> Done {
 }
 
 pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {
+    // Before anything is read: an older report must not be taken for that of this run.
+    let junit = command.junit.as_deref().map(|path| file::report(path).map(|file| Junit::new(path.to_owned(), file)));
+    let junit = junit.transpose()?;
     let located = || StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())]);
     let (loaded, plan, resumed) = match &command.file {
         Some(file) if !command.resume => {
@@ -133,11 +136,9 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     let state = located()?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
-    let reporter: Box<dyn Reporter> = match command.reporter {
-        ReporterKind::Human => Box::new(Human::new(output.stream(), output.style())),
-        ReporterKind::Json => Box::new(JsonLines::new(output.stream())),
-    };
-    let queue = Queue::start(reporter);
+    let mut reporters = vec![reporter(command.reporter, &loaded, output)];
+    reporters.extend(junit.map(|junit| Box::new(junit) as Box<dyn Reporter>));
+    let queue = Queue::start(Box::new(reporters));
     let sink = Box::new(queue.sink());
     let code = runtime.block_on(async {
         let cancel = Cancel::default();
@@ -159,10 +160,31 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     })?;
     // A stage that could not be ended was reported as such; it must not keep the process.
     runtime.shutdown_background();
-    if let hidden @ 1.. = queue.finish() {
+    let (hidden, lost) = queue.finish();
+    if hidden > 0 {
         output.hint(&format!("{hidden} lines of output were not shown: they came faster than they were read"));
     }
-    Ok(code)
+    // A report that is missing is no silent success.
+    Ok(match lost {
+        Some(lost) => {
+            output.problem(&lost);
+            code.max(1)
+        }
+        None => code,
+    })
+}
+
+fn reporter(kind: ReporterKind, loaded: &Loaded, output: &Output) -> Box<dyn Reporter> {
+    let out = output.stream();
+    match kind {
+        ReporterKind::Human => Box::new(Human::new(out, output.style())),
+        ReporterKind::Plain => Box::new(Lines::new(out)),
+        ReporterKind::Json => Box::new(JsonLines::new(out)),
+        ReporterKind::Github => {
+            let summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+            Box::new(Actions::new(out, summary.map(Into::into), run::entries(loaded)))
+        }
+    }
 }
 
 /// The first signal stops the run in order, the second ends it at once.

@@ -1,5 +1,6 @@
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
+use super::width::fitting;
 use super::{Style, plain, plain_lines};
 use crate::diagnostic::{Diagnostic, Place, Severity};
 
@@ -20,7 +21,7 @@ pub fn render_diagnostic(problem: &Diagnostic, style: Style) -> String {
         let number = place.line.to_string();
         margin = " ".repeat(number.len());
         let bar = style.blue("|");
-        let shown = Shown::of(place);
+        let shown = Shown::of(place, style.signs().dots);
         let marks = style.red(&"^".repeat(shown.length));
         let label = problem.label.as_deref().map(|label| format!(" {}", plain(label))).unwrap_or_default();
         text.push_str(&format!(
@@ -53,7 +54,7 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(place: &Place) -> Self {
+    fn of(place: &Place, dots: &str) -> Self {
         // One character stays one character, so that the column still counts.
         let line: Vec<char> = plain(&place.text).replace('\t', " ").trim_end().chars().collect();
         let start = place.column.saturating_sub(1).min(line.len());
@@ -64,26 +65,15 @@ impl Shown {
             if whole || width(&line[..start]) <= BEFORE { 0 } else { fitting(line[..start].iter().rev(), BEFORE) };
         let from = if from == 0 { 0 } else { start - from };
         let to = if whole { line.len() } else { from + fitting(line[from..].iter(), WIDEST) };
-        let dots = |cut: bool| if cut { "…" } else { "" };
+        let cut_at = |is_cut: bool| if is_cut { dots } else { "" };
         let middle: String = line[from..to].iter().collect();
         let end = end.min(to);
         Self {
-            text: format!("{}{middle}{}", dots(from > 0), dots(to < line.len())),
-            before: usize::from(from > 0) + width(&line[from..start]),
+            text: format!("{}{middle}{}", cut_at(from > 0), cut_at(to < line.len())),
+            before: cut_at(from > 0).width() + width(&line[from..start]),
             length: width(&line[start..end.max(start)]).max(1),
         }
     }
-}
-
-/// How many characters fit into so many columns.
-fn fitting<'c>(characters: impl Iterator<Item = &'c char>, columns: usize) -> usize {
-    let mut used = 0;
-    characters
-        .take_while(|c| {
-            used += c.width().unwrap_or(0);
-            used <= columns
-        })
-        .count()
 }
 
 #[cfg(test)]
@@ -93,7 +83,7 @@ mod tests {
     fn marked(text: &str, column: usize, length: usize) -> String {
         let place = Place { file: "a.yaml".to_owned(), line: 7, column, length, text: text.to_owned() };
         let problem = Diagnostic::usage("TL0000", "wrong").at(place).label("here");
-        let text = render_diagnostic(&problem, Style::default());
+        let text = render_diagnostic(&problem, Style { unicode: true, ..Style::default() });
         text.lines().skip(3).map(|line| line.split_once("| ").unwrap().1).collect::<Vec<_>>().join("\n")
     }
 

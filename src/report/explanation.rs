@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn colours_add_nothing_but_themselves() {
         let explanation = find("TL0207").unwrap();
-        let coloured = render_explanation(explanation, Style { colour: true });
+        let coloured = render_explanation(explanation, Style { colour: true, ..Style::default() });
         let plain = render_explanation(explanation, Style::default());
         assert!(coloured.contains("\x1b[1;31mWrong\x1b[0m") && !plain.contains('\x1b'), "{coloured}");
         let without = ["\x1b[1;31m", "\x1b[1;32m", "\x1b[1;34m", "\x1b[2m", "\x1b[0m"];

@@ -2,7 +2,7 @@
 
 use super::plain_lines;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::run::{Finding, Validation};
+use crate::run::Validation;
 
 /// How many findings there are, in how many files: the last line for people.
 pub fn render_counts(validation: &Validation) -> String {
@@ -25,13 +25,12 @@ pub(super) fn sentences(problem: &Diagnostic) -> String {
     plain_lines(&lines.join("\n"))
 }
 
-/// The file of a finding, from the folder that tl was started in where it lies below it.
-pub(super) fn relative(finding: &Finding) -> Option<String> {
-    let file = finding.file()?;
+/// A file, from the folder that tl was started in where it lies below it.
+pub(super) fn relative(file: &str) -> String {
     let below = || {
         let here = std::env::current_dir().ok()?;
         let path = std::path::absolute(file).ok()?;
         Some(path.strip_prefix(here).ok()?.to_str()?.to_owned())
     };
-    Some(below().unwrap_or_else(|| file.to_owned()))
+    below().unwrap_or_else(|| file.to_owned())
 }

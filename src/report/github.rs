@@ -1,31 +1,54 @@
 use super::findings::{relative, sentences};
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::run::Finding;
 
 /// Findings as workflow commands, which GitHub Actions shows beside the lines of a change.
 pub fn render_github(findings: &[Finding]) -> String {
-    findings.iter().map(|finding| format!("{}\n", command(finding))).collect()
+    findings.iter().map(command).collect()
 }
 
 fn command(finding: &Finding) -> String {
     let problem = &finding.problem;
-    let word = match problem.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
+    let annotation = Annotation {
+        severity: problem.severity,
+        file: finding.file(),
+        place: problem.place.as_ref(),
+        title: problem.code,
+        problem,
     };
-    let mut properties: Vec<String> =
-        relative(finding).map(|file| format!("file={}", property(&file))).into_iter().collect();
-    if let Some(place) = &problem.place {
-        let end = place.column + place.length;
-        properties.push(format!("line={0},endLine={0},col={1},endColumn={end}", place.line, place.column));
+    annotation.command()
+}
+
+/// What GitHub shows beside a line, or where there is none beside the run.
+pub(super) struct Annotation<'a> {
+    pub(super) severity: Severity,
+    pub(super) file: Option<&'a str>,
+    pub(super) place: Option<&'a Place>,
+    pub(super) title: &'a str,
+    pub(super) problem: &'a Diagnostic,
+}
+
+impl Annotation<'_> {
+    /// The line that makes it.
+    pub(super) fn command(&self) -> String {
+        let word = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let file = self.file.map(|file| format!("file={}", property(&relative(file))));
+        let mut properties: Vec<String> = file.into_iter().collect();
+        if let Some(place) = self.place {
+            let end = place.column + place.length;
+            properties.push(format!("line={0},endLine={0},col={1},endColumn={end}", place.line, place.column));
+        }
+        properties.push(format!("title={}", property(self.title)));
+        let help = self.problem.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
+        format!("::{word} {}::{}\n", properties.join(","), message(&format!("{}{help}", sentences(self.problem))))
     }
-    properties.push(format!("title={}", property(problem.code)));
-    let help = problem.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
-    format!("::{word} {}::{}", properties.join(","), message(&format!("{}{help}", sentences(problem))))
 }
 
 /// A line end would end the command.
-fn message(text: &str) -> String {
+pub(super) fn message(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 

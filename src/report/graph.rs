@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::plain;
-use crate::run::{PlanReport, StageReport};
+use crate::run::{Entry, PlanReport, StageReport};
 
 /// The graph of a pipeline, to be drawn.
 #[derive(Clone, Debug, Serialize)]
@@ -70,6 +70,30 @@ pub fn graph(plan: &PlanReport) -> GraphReport {
         edges: stages.iter().flat_map(edges).collect(),
         nodes: stages.into_iter().map(node).collect(),
         groups,
+    }
+}
+
+impl GraphReport {
+    /// The graph of stages as they stand in their file: names, kinds, and what waits for what.
+    pub(super) fn of_entries(pipeline: &str, entries: &[Entry]) -> Self {
+        let node = |entry: &Entry| Node {
+            name: entry.name.clone(),
+            kind: entry.kind.clone(),
+            instances: Vec::new(),
+            instances_known: None,
+            condition: None,
+            skipped: None,
+        };
+        let edges = |entry: &Entry| {
+            let to = entry.name.clone();
+            entry.needs.iter().map(move |need| Edge { from: need.clone(), to: to.clone() }).collect::<Vec<_>>()
+        };
+        Self {
+            pipeline: pipeline.to_owned(),
+            nodes: entries.iter().map(node).collect(),
+            edges: entries.iter().flat_map(edges).collect(),
+            groups: Vec::new(),
+        }
     }
 }
 

@@ -1,4 +1,7 @@
+use std::collections::BTreeMap;
+
 use super::GraphReport;
+use crate::event::Outcome;
 
 /// A graph as a flowchart of Mermaid, which GitHub, GitLab and many wikis show.
 pub fn render_mermaid(graph: &GraphReport) -> String {
@@ -19,6 +22,21 @@ pub fn render_mermaid(graph: &GraphReport) -> String {
     }
     for node in graph.nodes.iter().filter(|node| node.condition.is_some()) {
         text.push_str(&format!("  style {} stroke-dasharray: 5 5\n", id(&node.name)));
+    }
+    text
+}
+
+/// The graph of a run, each stage in the colour of what it came to.
+pub(super) fn render_outcomes(graph: &GraphReport, outcomes: &BTreeMap<&str, Outcome>) -> String {
+    let mut text = render_mermaid(graph);
+    for (name, outcome) in outcomes {
+        let colour = match outcome {
+            Outcome::Success => "#2da44e",
+            Outcome::Warning => "#bf8700",
+            Outcome::Failure | Outcome::Blocked => "#cf222e",
+            Outcome::Skipped | Outcome::Cancelled => "#6e7781",
+        };
+        text.push_str(&format!("  style {} fill:{colour},color:#ffffff\n", id(name)));
     }
     text
 }

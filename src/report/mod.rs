@@ -2,7 +2,9 @@
 //!
 //! Diagnostics, events, plans and records flow in; text and JSON flow out through a [`Output`]. Nothing is decided here.
 
+mod actions;
 mod audit;
+mod beside;
 mod diagnostic;
 mod differences;
 mod doctor;
@@ -13,8 +15,12 @@ mod github;
 mod graph;
 mod human;
 mod json;
+mod junit;
+mod lines;
+mod live;
 mod mermaid;
 mod messages;
+mod next;
 mod output;
 mod plain;
 mod plan;
@@ -23,9 +29,19 @@ mod queue;
 mod reporter;
 mod sarif;
 mod secrets;
+mod step_summary;
+mod summary;
 mod svg;
+mod tail;
+mod tally;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod tree;
 mod versions;
+mod width;
 
+pub use actions::Actions;
 pub use audit::{render_record, render_report};
 pub use diagnostic::render_diagnostic;
 pub use differences::differing;
@@ -37,6 +53,8 @@ pub use github::render_github;
 pub use graph::{GraphReport, graph};
 pub use human::Human;
 pub use json::JsonLines;
+pub use junit::Junit;
+pub use lines::Lines;
 pub use mermaid::render_mermaid;
 pub use messages::{render_outbox, render_preview};
 pub use output::{Output, Stream, Style, on_panic};
@@ -48,5 +66,8 @@ pub use sarif::render_sarif;
 pub use secrets::render_secrets;
 pub use svg::render_svg;
 pub use versions::{render_diff, render_versions};
+
+use beside::{append, unwritten};
+use terminal::{Signs, Terminal};
 
 pub(crate) use plain::{plain, plain_lines};

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value as Json;
 
-use super::{plain, render_diagnostic};
+use super::{Signs, Terminal, plain, render_diagnostic};
 use crate::diagnostic::Diagnostic;
 
 /// How text may look.
@@ -11,6 +11,8 @@ use crate::diagnostic::Diagnostic;
 pub struct Style {
     /// With colours.
     pub colour: bool,
+    /// With signs that are not ASCII.
+    pub unicode: bool,
 }
 
 impl Style {
@@ -37,6 +39,11 @@ impl Style {
     /// Faint.
     pub fn faint(self, text: &str) -> String {
         self.paint("2", text)
+    }
+
+    /// The signs of a picture.
+    pub(super) fn signs(self) -> &'static Signs {
+        Signs::of(self.unicode)
     }
 
     fn paint(self, code: &str, text: &str) -> String {
@@ -93,12 +100,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// Standard output and standard error. Colours on a terminal, unless `NO_COLOR` is set.
+    /// Standard output and standard error. Colours on a terminal that has some, unless `NO_COLOR` is set.
     pub fn standard() -> Self {
-        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let terminal = Terminal::of(|name| std::env::var(name).ok());
+        let style = |is_terminal| Style { colour: terminal.colour && is_terminal, unicode: terminal.unicode };
         Self {
-            out_style: Style { colour: colours && io::stdout().is_terminal() },
-            err_style: Style { colour: colours && io::stderr().is_terminal() },
+            out_style: style(io::stdout().is_terminal()),
+            err_style: style(io::stderr().is_terminal()),
             out: Stream::new(io::stdout()),
             err: Box::new(io::stderr()),
             asks: io::stdin().is_terminal() && io::stderr().is_terminal(),

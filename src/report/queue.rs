@@ -1,9 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use super::Reporter;
+use super::live::REDRAWN;
+use crate::diagnostic::Diagnostic;
 use crate::event::{Event, What};
 
 /// Shows events on a thread of its own, so that a pager, or a terminal that was stopped, does not hold up the run.
@@ -27,11 +29,16 @@ impl Queue {
         let waiting = Arc::<AtomicU64>::default();
         let taken = Arc::clone(&waiting);
         let thread = thread::spawn(move || {
-            for event in incoming {
-                reporter.event(&event);
-                taken.fetch_sub(1, Ordering::Relaxed);
+            loop {
+                match incoming.recv_timeout(REDRAWN) {
+                    Ok(event) => {
+                        reporter.event(&event);
+                        taken.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    Err(RecvTimeoutError::Timeout) => reporter.pause(),
+                    Err(RecvTimeoutError::Disconnected) => return reporter,
+                }
             }
-            reporter
         });
         Self { events, waiting, dropped: Arc::default(), thread }
     }
@@ -53,10 +60,10 @@ impl Queue {
         }
     }
 
-    /// Waits until all is shown; returns how many lines of children were not.
-    pub fn finish(self) -> u64 {
+    /// Waits until all is shown; returns how many lines of children were not, and what could not be written.
+    pub fn finish(self) -> (u64, Option<Diagnostic>) {
         drop(self.events);
-        let _panicked = self.thread.join();
-        self.dropped.load(Ordering::Relaxed)
+        let lost = self.thread.join().ok().and_then(|reporter| reporter.lost());
+        (self.dropped.load(Ordering::Relaxed), lost)
     }
 }

@@ -1,7 +1,31 @@
+use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 
 /// Shows the events of a run.
 pub trait Reporter: Send {
     /// Shows one event.
     fn event(&mut self, event: &Event);
+
+    /// Called while nothing happens, some times a second.
+    fn pause(&mut self) {}
+
+    /// What could not be written of a report that goes to a file.
+    fn lost(&self) -> Option<Diagnostic> {
+        None
+    }
+}
+
+/// Several reports of one run.
+impl Reporter for Vec<Box<dyn Reporter>> {
+    fn event(&mut self, event: &Event) {
+        self.iter_mut().for_each(|reporter| reporter.event(event));
+    }
+
+    fn pause(&mut self) {
+        self.iter_mut().for_each(|reporter| reporter.pause());
+    }
+
+    fn lost(&self) -> Option<Diagnostic> {
+        self.iter().find_map(|reporter| reporter.lost())
+    }
 }

@@ -58,7 +58,7 @@ fn result(finding: &Finding, codes: &[&str]) -> Json {
         "level": level,
         "message": { "text": format!("{}{help}", sentences(problem)) },
     });
-    if let Some(file) = relative(finding) {
+    if let Some(file) = finding.file().map(relative) {
         let mut location = json!({ "artifactLocation": { "uri": uri(&file) } });
         if let Some(place) = &problem.place {
             location["region"] = json!({

@@ -56,6 +56,9 @@ mod tests {
             "--- a\n+++ b\n@@ -1,3 +1,3 @@\n 1\n-2\u{fffd}[2J\n-3\n+two\n+3\n\\ No newline at end of file\n"
         );
         assert_eq!(render_diff(("a", b"1\n"), ("b", b"1\n"), Style::default()), "");
-        assert!(render_diff(("a", b"1\n"), ("b", b"2\n"), Style { colour: true }).contains("\x1b[1;32m+2\x1b[0m\n"));
+        assert!(
+            render_diff(("a", b"1\n"), ("b", b"2\n"), Style { colour: true, ..Style::default() })
+                .contains("\x1b[1;32m+2\x1b[0m\n")
+        );
     }
 }

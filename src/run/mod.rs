@@ -10,6 +10,7 @@ mod delivery;
 mod diary;
 mod doctor;
 mod drain;
+mod entries;
 mod execute;
 mod exit;
 mod git;
@@ -34,6 +35,7 @@ mod versions;
 mod work;
 
 pub use doctor::{Examined, doctor};
+pub use entries::{Entry, entries};
 pub use execute::{Options, execute};
 pub use keeper::database_error;
 pub use messages::{Flushed, Preview, Tested, Tried, flush, list, preview, test};

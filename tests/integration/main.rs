@@ -32,6 +32,7 @@ mod peers;
 mod plan;
 mod program;
 mod quickstart;
+mod reporters;
 mod resume;
 mod runs;
 mod s3;

@@ -1,6 +1,7 @@
 //! Runs the real `tl` in a folder of its own, with its own state, HOME and environment.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -140,6 +141,26 @@ impl Tl {
         ended(&mut command)
     }
 
+    /// Runs a command on a terminal of this size; all that it wrote there. Whenever there is more of that, `seen` has it.
+    pub fn on_terminal(command: &mut Command, (columns, rows): (u16, u16), seen: impl Fn(&str)) -> String {
+        let (mut controller, terminal) = terminal();
+        let size = rustix::termios::Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&terminal, size).unwrap();
+        command.stdin(terminal.try_clone().unwrap()).stdout(terminal.try_clone().unwrap()).stderr(terminal);
+        let mut child = command.spawn().unwrap();
+        // The last one that could write there is the child.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut written = Vec::new();
+        let mut some = [0; 4096];
+        // At its end, a terminal that nobody has open gives an error.
+        while let Ok(count @ 1..) = controller.read(&mut some) {
+            written.extend_from_slice(&some[..count]);
+            seen(&String::from_utf8_lossy(&written));
+        }
+        child.wait().unwrap();
+        String::from_utf8(written).unwrap()
+    }
+
     /// Runs `p.yaml`; its exit code and its events.
     pub fn events(&self, more: &[&str]) -> (i32, Vec<Json>) {
         let ended = self.run(&[&["run", "p.yaml", "--reporter", "json"], more].concat());
@@ -180,6 +201,16 @@ impl Ended {
     pub fn shown(&self, tl: &Tl) -> String {
         tl.redact(&format!("exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr))
     }
+}
+
+/// A terminal of its own: what controls it, and what a program is given.
+pub fn terminal() -> (fs::File, fs::File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&controller).and_then(|()| unlockpt(&controller)).unwrap();
+    let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = fs::File::options().read(true).write(true).open(name).unwrap();
+    (fs::File::from(controller), terminal)
 }
 
 pub fn ended(command: &mut Command) -> Ended {

@@ -292,13 +292,7 @@ fn typed(tl: &Tl, answers: &[(&str, &str)]) -> (String, Ended) {
     use std::io::{Read, Write};
     use std::process::Stdio;
 
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
-    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&controller).and_then(|()| unlockpt(&controller)).unwrap();
-    let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-    let terminal = fs::File::options().read(true).write(true).open(name).unwrap();
-    let mut controller = fs::File::from(controller);
+    let (mut controller, terminal) = crate::program::terminal();
     let mut command = tl.command(&["secret", "seal", "--identity", "identity.txt"]);
     command.stdin(terminal.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -1,0 +1,188 @@
+use std::collections::HashMap;
+
+use serde_json::{Map, Value as Json};
+
+use super::plain;
+use crate::diagnostic::Diagnostic;
+use crate::event::{self, Event, Outcome, What};
+use crate::value::{human_bytes, human_duration};
+
+/// What a run came to so far: what is needed to sum it up at its end.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) run: String,
+    pub(super) pipeline: String,
+    pub(super) file: String,
+    /// When it began.
+    pub(super) began: String,
+    /// Stages and instances, in the order in which they ended.
+    pub(super) ended: Vec<Ended>,
+    /// What was wrong with the run as a whole.
+    pub(super) problems: Vec<Diagnostic>,
+    /// Whether the log has the run.
+    pub(super) is_recorded: bool,
+    running: HashMap<String, Running>,
+}
+
+/// How a stage or an instance ended. What it is called may come from outside, and is shown as it is nowhere.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) stage: String,
+    pub(super) name: String,
+    pub(super) is_instance: bool,
+    pub(super) outcome: Outcome,
+    pub(super) seconds: f64,
+    /// What it did, or why it did not.
+    pub(super) detail: String,
+    pub(super) error: Option<Diagnostic>,
+    /// The first warning, and how many there were.
+    pub(super) warned: Option<(Diagnostic, usize)>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    bytes: u64,
+    warned: Option<(Diagnostic, usize)>,
+}
+
+/// How the run itself ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verdict<'a> {
+    pub(super) outcome: Outcome,
+    pub(super) exit_code: u8,
+    pub(super) seconds: f64,
+    pub(super) error: Option<&'a Diagnostic>,
+}
+
+impl<'a> Verdict<'a> {
+    pub(super) fn of(what: &'a What) -> Option<Self> {
+        match what {
+            What::RunEnded { outcome, exit_code, seconds, error } => {
+                Some(Self { outcome: *outcome, exit_code: *exit_code, seconds: *seconds, error: error.as_ref() })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is counted, the worst first.
+const ORDER: [(Outcome, &str); 5] = [
+    (Outcome::Failure, "failed"),
+    (Outcome::Cancelled, "cancelled"),
+    (Outcome::Warning, "with warnings"),
+    (Outcome::Skipped, "skipped"),
+    (Outcome::Success, "succeeded"),
+];
+
+impl Tally {
+    /// Takes an event into account.
+    pub(super) fn take(&mut self, event: &Event) {
+        match &event.what {
+            What::RunStarted { pipeline, file, .. } => {
+                self.run.clone_from(&event.run);
+                self.pipeline.clone_from(pipeline);
+                self.file.clone_from(file);
+                self.began.clone_from(&event.ts);
+            }
+            What::StageProgress { stage, instance, bytes } => {
+                self.running(stage, instance.as_deref()).bytes = *bytes;
+            }
+            What::StageWarning { stage, instance, warning } => {
+                let warned = &mut self.running(stage, instance.as_deref()).warned;
+                warned.get_or_insert_with(|| (warning.clone(), 0)).1 += 1;
+            }
+            What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, recalled } => {
+                let name = event::called(stage, instance.as_deref());
+                let running = self.running.remove(&name).unwrap_or_default();
+                self.ended.push(Ended {
+                    stage: stage.clone(),
+                    name,
+                    is_instance: instance.is_some(),
+                    outcome: *outcome,
+                    seconds: *seconds,
+                    detail: match reason {
+                        Some(reason) => reason.clone(),
+                        None if *recalled => "done before, and still there".to_owned(),
+                        None => did(outputs, running.bytes, *seconds),
+                    },
+                    error: error.clone(),
+                    warned: running.warned,
+                });
+            }
+            What::Problem { error } => self.problems.push(error.clone()),
+            What::Checkpoint { .. } => self.is_recorded = true,
+            What::StageStarted { .. }
+            | What::StageOutput { .. }
+            | What::StageRetrying { .. }
+            | What::Message { .. }
+            | What::RunEnded { .. } => {}
+        }
+    }
+
+    fn running(&mut self, stage: &str, instance: Option<&str>) -> &mut Running {
+        self.running.entry(event::called(stage, instance)).or_default()
+    }
+
+    /// How many stages came to what, the worst first: `1 failed, 2 succeeded`.
+    pub(super) fn counts(&self) -> String {
+        let stages = || self.ended.iter().filter(|ended| !ended.is_instance);
+        let counts: Vec<String> = ORDER
+            .iter()
+            .map(|(outcome, word)| (stages().filter(|ended| ended.outcome == *outcome).count(), word))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        if counts.is_empty() { "nothing ran".to_owned() } else { counts.join(", ") }
+    }
+
+    /// What somebody should look at: what failed, then what warned.
+    pub(super) fn remarkable(&self) -> Vec<&Ended> {
+        let of = |outcome: Outcome| self.ended.iter().filter(move |ended| ended.outcome == outcome && ended.is_cause());
+        of(Outcome::Failure).chain(of(Outcome::Warning)).collect()
+    }
+
+    /// Whether a stage ended by its instances, which are told of themselves.
+    pub(super) fn is_sum(&self, ended: &Ended) -> bool {
+        !ended.is_instance && self.ended.iter().any(|other| other.is_instance && other.stage == ended.stage)
+    }
+}
+
+impl Ended {
+    /// Whether what went wrong went wrong here, and not in an instance.
+    fn is_cause(&self) -> bool {
+        self.error.is_some() || self.warned.is_some()
+    }
+
+    /// What went wrong in a line: code, message, causes.
+    pub(super) fn why(&self) -> String {
+        match (&self.error, &self.warned) {
+            (Some(error), _) => plain(&error.one_line()),
+            (None, Some((first, 1))) => plain(&first.one_line()),
+            (None, Some((first, count))) => format!("{} (and {} more)", plain(&first.one_line()), count - 1),
+            (None, None) => plain(&self.detail),
+        }
+    }
+}
+
+/// What a stage did, in a few words.
+fn did(outputs: &Map<String, Json>, bytes: u64, seconds: f64) -> String {
+    let number = |name: &str| outputs.get(name).and_then(Json::as_u64);
+    let mut words = Vec::new();
+    if let Some(files) = number("files") {
+        words.push(if files == 1 { "1 file".to_owned() } else { format!("{files} files") });
+    }
+    if let Some(bytes) = number("bytes").or_else(|| number("checked_bytes")).or((bytes > 0).then_some(bytes)) {
+        words.push(human_bytes(bytes as f64));
+    }
+    if let Some(skipped @ 1..) = number("skipped") {
+        words.push(format!("{skipped} not readable"));
+    }
+    if let Some(level) = outputs.get("level").and_then(Json::as_str) {
+        words.push(format!("proven by {level}"));
+    }
+    if let Some(uri) = outputs.get("object").and_then(|object| object["uri"].as_str()) {
+        words.push(plain(uri));
+    }
+    words.push(human_duration(seconds));
+    words.join(", ")
+}

@@ -1,0 +1,31 @@
+use super::prepare::Loaded;
+use crate::diagnostic::Place;
+use crate::graph::{Plan, Planned};
+
+/// A stage as it stands in its file.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its kind, or `run`.
+    pub kind: String,
+    /// The stages that it waits for.
+    pub needs: Vec<String>,
+    /// Where its name stands.
+    pub place: Place,
+}
+
+/// The stages of a loaded pipeline, in the order of the file; those of `finally` last.
+pub fn entries(loaded: &Loaded) -> Vec<Entry> {
+    let plan = Plan::new(&loaded.pipeline);
+    let entry = |planned: &Planned| {
+        let section = if planned.is_finally { "finally" } else { "stages" };
+        Entry {
+            name: planned.name.clone(),
+            kind: planned.stage.uses.clone().unwrap_or_else(|| "run".to_owned()),
+            needs: planned.needs.iter().map(|&need| plan.stages[need].name.clone()).collect(),
+            place: loaded.document.at_key(&format!("/{section}/{}", planned.name)),
+        }
+    };
+    plan.stages.iter().map(entry).collect()
+}
