@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+pub(super) use super::history_arguments::{Gc, History, Show, Stale, Stats, Status};
 pub(super) use super::sealing_arguments::{Key, Open, Recipients, Seal, Secret, SecretSeal};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -36,6 +37,18 @@ pub(super) enum Command {
     Graph(Graph),
     /// Run a pipeline, or a plan of one.
     Run(Run),
+    /// Show what runs now, and what was interrupted.
+    Status(Status),
+    /// List runs, the newest first.
+    History(History),
+    /// Show all that is known of a run.
+    Show(Show),
+    /// Show how the runs of each pipeline went, in numbers.
+    Stats(Stats),
+    /// Say which pipelines have not succeeded in time, as their `expect` says.
+    Stale(Stale),
+    /// Remove old runs, logs and what is left of work.
+    Gc(Gc),
     /// Try the secrets, stores and channels of a pipeline, without running it.
     Doctor(Doctor),
     /// Look at messages, try channels, send what waits.

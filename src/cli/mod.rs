@@ -5,6 +5,8 @@ mod arguments;
 mod audit;
 mod explain;
 mod file;
+mod history;
+mod history_arguments;
 mod init;
 mod key;
 mod main;

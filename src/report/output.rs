@@ -93,6 +93,11 @@ impl Output {
         self.text(&format!("{}\n", plain(line)));
     }
 
+    /// Whether standard output takes nothing any more.
+    pub fn is_gone(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// The first error of standard output. That who reads has gone, as `head` does, is none.
     pub fn failure(&mut self) -> Option<io::Error> {
         self.failed.take().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)

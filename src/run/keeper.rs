@@ -86,7 +86,7 @@ impl Keeper {
 }
 
 /// What is wrong with the database of the state folder, and what to do about it.
-pub(super) fn database_error(error: &DbError) -> Diagnostic {
+pub fn database_error(error: &DbError) -> Diagnostic {
     let (code, help) = match error {
         DbError::Newer { .. } => {
             ("TL0717", "use the release that wrote it, or name another state folder with `--state` or `TL_STATE`")

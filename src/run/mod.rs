@@ -24,6 +24,9 @@ mod recall;
 mod recorder;
 mod resume;
 mod secrets;
+mod stale;
+mod stats;
+mod status;
 mod surroundings;
 mod teller;
 mod validate;
@@ -32,6 +35,7 @@ mod work;
 
 pub use doctor::{Examined, doctor};
 pub use execute::{Options, execute};
+pub use keeper::database_error;
 pub use messages::{Flushed, Preview, Tested, Tried, flush, list, preview, test};
 pub use plan::{
     Difference, Due, Group, Instances, Kept, PlanReport, StageReport, Told, Unknown, Write, is_plan, keep, open_plan,
@@ -41,5 +45,8 @@ pub use prepare::{Loaded, SHORT_SECRET, SHORTEST_SECRET, check, load, runnable, 
 pub use recorder::audit_error;
 pub use resume::{Resumed, resume};
 pub use secrets::{SecretFound, check_secrets};
+pub use stale::{Stale, stale};
+pub use stats::{Measured, Odd, PipelineStats, StageStats, Summary, stats};
+pub use status::{Status, Watch, Working};
 pub use validate::{Finding, Thorough, Validation, validate};
 pub use versions::{History, place_of, with_last_good};

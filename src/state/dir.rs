@@ -13,7 +13,7 @@ use super::journal::last_runs;
 use super::{DbError, GroupLock, Holder, Journal, LastRun, Left, Outbox, Start, Versions};
 
 /// What is kept in tables.
-const DATABASE: &str = "state.db";
+pub(super) const DATABASE: &str = "state.db";
 /// Who is sending messages.
 const SENDERS: &str = "senders";
 

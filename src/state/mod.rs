@@ -7,18 +7,24 @@
 mod backoff;
 mod db;
 mod dir;
+mod gc;
 mod group;
+mod history;
 mod journal;
 mod outbox;
 mod owner;
 mod process;
+mod record;
 mod versions;
 
 pub use backoff::backoff;
 pub use db::DbError;
 pub use dir::{Error, StateDir, WorkDir};
+pub use gc::{Keep, Removed};
 pub use group::{GroupLock, Holder};
+pub use history::{Filter, Found, Runs, find_run};
 pub use journal::{Delivery, Effect, Finish, Journal, LastRun, Left, Note, StageName, Start};
 pub use outbox::{Attempt, Entry, Letter, LetterState, Outbox};
 pub use process::Process;
+pub use record::{Failure, LastGood, Life, Record, Remark, Run, StageRun};
 pub use versions::{Text, Version, Versions};

@@ -18,6 +18,7 @@ mod commands;
 mod editor;
 mod explain;
 mod groups;
+mod history;
 mod init;
 mod language;
 mod manual;
