@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 
 pub(super) use super::cancel::Cancel;
+pub(super) use super::history_arguments::{Gc, History, Show, Stale, Stats, Status};
+pub(super) use super::run_arguments::{ReporterKind, Run};
 pub(super) use super::sealing_arguments::{Key, Open, Recipients, Seal, Secret, SecretSeal};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -39,6 +41,18 @@ pub(super) enum Command {
     Run(Run),
     /// End a run in order, from another terminal.
     Cancel(Cancel),
+    /// Show what runs now, and what was interrupted.
+    Status(Status),
+    /// List runs, the newest first.
+    History(History),
+    /// Show all that is known of a run.
+    Show(Show),
+    /// Show how the runs of each pipeline went, in numbers.
+    Stats(Stats),
+    /// Say which pipelines have not succeeded in time, as their `expect` says.
+    Stale(Stale),
+    /// Remove old runs, logs and what is left of work.
+    Gc(Gc),
     /// Try the secrets, stores and channels of a pipeline, without running it.
     Doctor(Doctor),
     /// Look at messages, try channels, send what waits.
@@ -210,38 +224,6 @@ pub(super) struct Doctor {
     /// Print what was found as JSON.
     #[arg(long)]
     pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Run {
-    /// The pipeline file, or a plan that `tl plan --out` wrote: then it runs as planned, or not at all. With `--resume`, a
-    /// run or a file.
-    #[arg(required_unless_present = "resume", value_name = "FILE|RUN")]
-    pub(super) file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) inputs: Inputs,
-    /// Go on with a run that failed or was interrupted: this one, or the last one of this file, or the only one there is.
-    /// What it has done and is still there is not done again.
-    #[arg(long, conflicts_with = "inputs")]
-    pub(super) resume: bool,
-    /// How to report what happens.
-    #[arg(long, value_enum, default_value_t = ReporterKind::Human)]
-    pub(super) reporter: ReporterKind,
-    /// Also write the XML of `JUnit` to this file, for CI that shows test results. An older report there is replaced.
-    #[arg(long, value_name = "FILE")]
-    pub(super) junit: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum ReporterKind {
-    /// For people; on a terminal with what runs now.
-    Human,
-    /// One line of text for each event, with its time: for logs.
-    Plain,
-    /// One event a line.
-    Json,
-    /// For GitHub Actions: groups, annotations, and a summary in `$GITHUB_STEP_SUMMARY`.
-    Github,
 }
 
 #[derive(Debug, Subcommand)]

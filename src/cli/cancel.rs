@@ -6,10 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::Done;
+use super::known_run::known_run;
 use crate::diagnostic::Diagnostic;
 use crate::report::Output;
-use crate::run::database_error;
-use crate::state::{FoundRun, KnownRun, StateDir};
+use crate::state::{KnownRun, StateDir};
 use crate::value::Duration;
 
 /// How often it is looked whether the run has ended.
@@ -33,7 +33,7 @@ pub(super) struct Cancel {
 /// Asks the process of a run to end it in order, as Ctrl-C does.
 pub(super) fn cancel(command: &Cancel, state: Option<&Path>, output: &mut Output) -> Done {
     let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
-    let run = known(&state, &command.run)?;
+    let run = known_run(&state, &command.run)?;
     let not_running = |message: String| Diagnostic::failure("TL0752", message);
     if let Some(outcome) = &run.outcome {
         return Err(vec![not_running(format!("the run {} has ended already: {outcome}", run.run))]);
@@ -78,7 +78,7 @@ fn wait(state: &StateDir, mut run: KnownRun, limit: Option<StdDuration>) -> Resu
     loop {
         // In this order: what a process wrote before its end is there after it.
         let is_alive = run.process.is_alive();
-        run = known(state, &run.run)?;
+        run = known_run(state, &run.run)?;
         match () {
             () if run.outcome.is_some() => return Ok(Ended::So(run)),
             () if !is_alive => return Ok(Ended::Unsaid(run)),
@@ -105,18 +105,4 @@ fn tell(ended: &Ended, as_json: bool, output: &mut Output) {
         Ended::NotYet(_) => "was asked to end".to_owned(),
     };
     output.text(&format!("{} ({}) {what}\n", run.run, run.pipeline));
-}
-
-/// The run that a word means.
-fn known(state: &StateDir, word: &str) -> Result<KnownRun, Vec<Diagnostic>> {
-    let error = match state.find_run(word).map_err(|error| vec![database_error(&error)])? {
-        FoundRun::One(run) => return Ok(run),
-        FoundRun::None => Diagnostic::usage("TL0750", format!("there is no run `{word}` here"))
-            .help("`tl audit show --type run.started` lists the runs of this state folder; see `--state` for others"),
-        FoundRun::Several(ids) => Diagnostic::usage("TL0751", format!("`{word}` means more than one run"))
-            .help(format!("name one by more of its id: {}", ids.join(", "))),
-        FoundRun::TooShort => Diagnostic::usage("TL0751", format!("`{word}` is too short to mean one run"))
-            .help("write at least 4 characters of its beginning or its end"),
-    };
-    Err(vec![error])
 }

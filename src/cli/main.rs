@@ -5,7 +5,9 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::arguments::{Arguments, Command};
-use super::{audit, cancel, explain, init, key, manual, migrate, notify, pipeline, seal, secret, validate, versions};
+use super::{
+    audit, cancel, explain, history, init, key, manual, migrate, notify, pipeline, seal, secret, validate, versions,
+};
 use crate::diagnostic::Diagnostic;
 use crate::process;
 use crate::report::{Output, on_panic};
@@ -54,6 +56,12 @@ fn command(arguments: Vec<OsString>) -> u8 {
         Command::Graph(command) => pipeline::graph(&command, &mut output),
         Command::Run(command) => pipeline::run(command, state, &mut output),
         Command::Cancel(command) => cancel::cancel(&command, state, &mut output),
+        Command::Status(command) => history::status(&command, state, &mut output),
+        Command::History(command) => history::history(&command, state, &mut output),
+        Command::Show(command) => history::show(&command, state, &mut output),
+        Command::Stats(command) => history::stats(&command, state, &mut output),
+        Command::Stale(command) => history::stale(&command, state, &mut output),
+        Command::Gc(command) => history::gc(&command, state, &mut output),
         Command::Doctor(command) => pipeline::doctor(&command, &mut output),
         Command::Notify(command) => notify::notify(&command, state, &mut output),
         Command::Key(command) => key::key(&command, &mut output),

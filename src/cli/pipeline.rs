@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::arguments::{Doctor, Drawing, Graph, Inputs, Plan, ReporterKind, Run, Schema};
+use super::known_run::known_run;
 use super::{Done, file};
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
@@ -76,10 +77,12 @@ pub(super) fn graph(command: &Graph, output: &mut Output) -> Done {
     Ok(0)
 }
 
-/// The run that goes on: named by its id or by its file, or the only one there is.
+/// The run that goes on: named by its file or by its id, or the only one there is.
 fn to_resume(named: Option<&Path>, state: &StateDir) -> Result<Resumed, Vec<Diagnostic>> {
-    let run = named.and_then(Path::to_str).filter(|text| ulid::Ulid::from_string(text).is_ok());
-    run::resume(state, run, named.filter(|_| run.is_none()))
+    match named.filter(|named| !named.exists()).and_then(Path::to_str) {
+        Some(word) => run::resume(state, Some(&known_run(state, word)?.run), None),
+        None => run::resume(state, None, named),
+    }
 }
 
 /// What is to run: the pipeline of a file, or, where the file is a plan, what it is a plan of, proven to be the same still.

@@ -1,4 +1,5 @@
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value as Json;
@@ -56,16 +57,19 @@ impl Style {
 pub struct Stream {
     to: Arc<Mutex<Box<dyn Write + Send>>>,
     lost: Arc<Mutex<Option<io::Error>>>,
+    /// Whether anything was not taken.
+    gone: Arc<AtomicBool>,
 }
 
 impl Stream {
     fn new(to: impl Write + Send + 'static) -> Self {
-        Self { to: Arc::new(Mutex::new(Box::new(to))), lost: Arc::default() }
+        Self { to: Arc::new(Mutex::new(Box::new(to))), lost: Arc::default(), gone: Arc::default() }
     }
 
     /// Remembers the first error. That who reads has gone, as `head` does, is none.
     fn noting<T>(&self, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|error| {
+            self.gone.fetch_or(error.kind() != io::ErrorKind::Interrupted, Ordering::SeqCst);
             if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted) {
                 let same = || match error.raw_os_error() {
                     Some(code) => io::Error::from_raw_os_error(code),
@@ -140,6 +144,11 @@ impl Output {
     /// Writes one line to standard output, whatever names are in it.
     pub fn line(&mut self, line: &str) {
         self.text(&format!("{}\n", plain(line)));
+    }
+
+    /// Whether standard output takes nothing any more.
+    pub fn is_gone(&self) -> bool {
+        self.out.gone.load(Ordering::SeqCst)
     }
 
     /// That something which was to be on standard output is not there. A command that printed is no success then.

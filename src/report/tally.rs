@@ -103,7 +103,7 @@ impl Tally {
                     detail: match reason {
                         Some(reason) => reason.clone(),
                         None if *recalled => "done before, and still there".to_owned(),
-                        None => did(outputs, running.bytes, *seconds),
+                        None => summary(outputs, running.bytes, *seconds),
                     },
                     error: error.clone(),
                     warned: running.warned,
@@ -165,7 +165,20 @@ impl Ended {
 }
 
 /// What a stage did, in a few words.
-fn did(outputs: &Map<String, Json>, bytes: u64, seconds: f64) -> String {
+fn summary(outputs: &Map<String, Json>, bytes: u64, seconds: f64) -> String {
+    let mut words = did(outputs, bytes);
+    words.extend(object(outputs));
+    words.push(human_duration(seconds));
+    words.join(", ")
+}
+
+/// The object that a stage delivered.
+pub(super) fn object(outputs: &Map<String, Json>) -> Option<String> {
+    outputs.get("object").and_then(|object| object["uri"].as_str()).map(plain)
+}
+
+/// How much a stage did.
+pub(super) fn did(outputs: &Map<String, Json>, bytes: u64) -> Vec<String> {
     let number = |name: &str| outputs.get(name).and_then(Json::as_u64);
     let mut words = Vec::new();
     if let Some(files) = number("files") {
@@ -178,11 +191,7 @@ fn did(outputs: &Map<String, Json>, bytes: u64, seconds: f64) -> String {
         words.push(format!("{skipped} not readable"));
     }
     if let Some(level) = outputs.get("level").and_then(Json::as_str) {
-        words.push(format!("proven by {level}"));
+        words.push(format!("proven by {}", plain(level)));
     }
-    if let Some(uri) = outputs.get("object").and_then(|object| object["uri"].as_str()) {
-        words.push(plain(uri));
-    }
-    words.push(human_duration(seconds));
-    words.join(", ")
+    words
 }

@@ -28,6 +28,9 @@ mod recall;
 mod recorder;
 mod resume;
 mod secrets;
+mod stale;
+mod stats;
+mod status;
 mod surroundings;
 mod teller;
 mod validate;
@@ -47,5 +50,8 @@ pub use prepare::{Loaded, NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET, check, load
 pub use recorder::audit_error;
 pub use resume::{Resumed, resume};
 pub use secrets::{SecretFound, check_secrets};
+pub use stale::{Stale, stale};
+pub use stats::{Measured, Odd, PipelineStats, StageStats, Summary, stats};
+pub use status::{Status, Watch, Working};
 pub use validate::{Finding, Thorough, Validation, validate};
 pub use versions::{History, place_of, with_last_good};

@@ -35,7 +35,7 @@ pub fn resume(state: &StateDir, run: Option<&str>, file: Option<&Path>) -> Resul
     };
     let left = state.left(&run).map_err(|error| vec![database_error(&error)])?;
     let left = left.ok_or_else(|| {
-        let message = format!("there is no run `{run}` in `{}`", state.path().display());
+        let message = format!("there is no run `{run}` here any more");
         vec![Diagnostic::usage("TL0780", message).help("`tl history` lists the runs that are known here")]
     })?;
     let refuse = |message: String, help: &str| Err(vec![Diagnostic::usage("TL0781", message).help(help)]);

@@ -145,7 +145,7 @@ fn declared_inputs(document: &Document, pipeline: &Pipeline) -> crate::diagnosti
 }
 
 /// In the order of their paths.
-fn yaml_files_below(folder: &Path, failed: &mut dyn FnMut(&Path, io::Error)) -> Vec<PathBuf> {
+pub(super) fn yaml_files_below(folder: &Path, failed: &mut dyn FnMut(&Path, io::Error)) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let mut paths: Vec<PathBuf> = match entries {
         Ok(entries) => entries.iter().map(fs::DirEntry::path).collect(),

@@ -14,7 +14,7 @@ use super::left::last_runs;
 use super::{DbError, FoundRun, GroupLock, Holder, Journal, LastRun, Left, Logs, Outbox, Start, Versions};
 
 /// What is kept in tables.
-const DATABASE: &str = "state.db";
+pub(super) const DATABASE: &str = "state.db";
 /// Who is sending messages.
 const SENDERS: &str = "senders";
 

@@ -100,7 +100,7 @@ pub enum Attempt {
 }
 
 /// What was delivered is kept so long, to be looked at.
-const KEPT: Duration = Duration::from_hours(30 * 24);
+pub(super) const KEPT: Duration = Duration::from_hours(30 * 24);
 /// A message whose channel cannot be found is kept so long.
 const ASIDE: Duration = Duration::from_hours(7 * 24);
 /// No wait is as long as this: the clock was wrong when it was noted.

@@ -65,17 +65,17 @@ fn what_does_not_run_is_not_cancelled() {
         assert!(ended.code == i32::from(code) && ended.stderr.contains(error), "{word}: {ended:?}");
         assert_eq!(ended.stdout, "");
     };
-    refused("01ARZ3NDEKTSV4RRFFQ69G5FAV", 2, "TL0750");
+    refused("01ARZ3NDEKTSV4RRFFQ69G5FAV", 2, "TL0760");
     let (mut run, id) = start(&tl, PATIENT);
     run.kill().unwrap();
     run.wait().unwrap();
     refused(&id, 1, "TL0752");
-    refused("01ARZ3NDEKTSV4RRFFQ69G5FAV", 2, "TL0750");
-    refused("01", 2, "TL0751");
+    refused("01ARZ3NDEKTSV4RRFFQ69G5FAV", 2, "TL0760");
+    refused("01", 2, "TL0761");
     fs::remove_file(tl.file("began")).unwrap();
     let (run, other) = start(&tl, PATIENT);
     let shared = id.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
-    refused(&id[..shared], 2, "TL0751");
+    refused(&id[..shared], 2, "TL0761");
     tl.ok(&["cancel", &other]);
     assert_eq!(collected(run).code, 130);
 }

@@ -20,6 +20,7 @@ mod deliveries;
 mod editor;
 mod explain;
 mod groups;
+mod history;
 mod init;
 mod kills;
 mod language;

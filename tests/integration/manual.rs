@@ -66,7 +66,7 @@ fn every_command_has_help_that_needs_nothing() {
 fn an_odd_argument_ends_in_one_error() {
     let tl = Tl::new();
     let long = "x".repeat(1_000);
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 14] = [
         &["validate"],
         &["plan"],
         &["graph"],
@@ -79,6 +79,8 @@ fn an_odd_argument_ends_in_one_error() {
         &["explain"],
         &["audit", "verify", "--state"],
         &["key", "show"],
+        &["show"],
+        &["stale"],
     ];
     for words in commands {
         for odd in ["", " ", &long, "ü/日本$(x)", "a\nb", "--=", "*"] {
@@ -98,7 +100,7 @@ fn what_every_command_gives_machines_is_json() {
     tl.write("data/a.txt", "a").pipeline(&format!(
         "secrets: {{ token: {{ from: env, name: TOKEN }} }}\nstages:\n{CHAIN}notify: [{{ when: [success], to: [log] }}]\n"
     ));
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 20] = [
         &["validate", "p.yaml"],
         &["plan", "p.yaml"],
         &["graph", "p.yaml"],
@@ -113,6 +115,12 @@ fn what_every_command_gives_machines_is_json() {
         &["init", "--list"],
         &["explain", "--list"],
         &["key", "show", "identity.txt"],
+        &["status"],
+        &["history"],
+        &["show"],
+        &["stats"],
+        &["stale"],
+        &["gc"],
     ];
     for after in [false, true] {
         for words in commands {

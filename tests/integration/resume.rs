@@ -115,7 +115,7 @@ fn what_cannot_be_resumed_is_said() {
     let none = tl.run(&["run", "--resume"]);
     assert!(none.code == 2 && none.stderr.contains("TL0780"), "{none:?}");
     let unknown = tl.run(&["run", "--resume", "01M868GC6HCWG7CA71SSAS5K5K"]);
-    assert!(unknown.code == 2 && unknown.stderr.contains("TL0780"), "{unknown:?}");
+    assert!(unknown.code == 2 && unknown.stderr.contains("TL0760"), "{unknown:?}");
     let inputs = tl.run(&["run", "p.yaml", "--resume", "--input", "a=b"]);
     assert!(inputs.code == 2 && inputs.stderr.contains("cannot be used with"), "{inputs:?}");
     assert_eq!(tl.events(&[]).0, 1);

@@ -1,0 +1,306 @@
+//! How runs went, in numbers.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::state::{DbError, Filter, Life, Run, Runs, StageRun};
+
+/// How the last runs of a pipeline went.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PipelineStats {
+    /// Its name.
+    pub pipeline: String,
+    /// How many runs are counted.
+    pub runs: usize,
+    /// How many ended how.
+    pub outcomes: BTreeMap<String, usize>,
+    /// Of those that succeeded or did not; neither skipped nor cancelled ones are counted.
+    pub success_rate: Option<f64>,
+    /// How long those took that succeeded.
+    pub seconds: Option<Summary>,
+    /// What they delivered or handled.
+    pub bytes: Option<Summary>,
+    /// Its stages.
+    pub stages: Vec<StageStats>,
+    /// What is odd about the last run.
+    pub odd: Vec<Odd>,
+    /// The last run that ended.
+    pub last_run: Option<String>,
+}
+
+/// How a stage went, all its instances together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageStats {
+    /// Its name.
+    pub stage: String,
+    /// In how many runs it was begun and not cancelled.
+    pub runs: usize,
+    /// Of those, how many it succeeded in.
+    pub success_rate: Option<f64>,
+    /// How long it took where it succeeded.
+    pub seconds: Option<Summary>,
+    /// How many bytes it handled there.
+    pub bytes: Option<Summary>,
+}
+
+/// A number over time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Half are no larger.
+    pub median: f64,
+    /// Of twenty, nineteen are no larger.
+    pub p95: f64,
+    /// That of the last run; none where that did not succeed.
+    pub last: Option<f64>,
+    /// All, oldest first.
+    pub values: Vec<f64>,
+}
+
+/// A number of the last run that is far from those before it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Odd {
+    /// The stage; none where it is the run.
+    pub stage: Option<String>,
+    /// Which number.
+    pub what: Measured,
+    /// What it was.
+    pub last: f64,
+    /// The median of those before it.
+    pub median: f64,
+    /// How many times the usual deviation it is away from that: above or below.
+    pub deviations: f64,
+    /// How many there are before it.
+    pub earlier: usize,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measured {
+    /// How long it took.
+    Seconds,
+    /// How many bytes it handled.
+    Bytes,
+}
+
+/// The last run is compared with so many before it at most.
+const BEFORE: usize = 30;
+/// With fewer, nothing is odd.
+const FEWEST: usize = 8;
+/// So far away is odd. The usual bound for medians (Iglewicz and Hoaglin, 1993).
+const FAR: f64 = 3.5;
+/// From the median of the deviations to what a standard deviation would be.
+const SCALE: f64 = 1.4826;
+
+/// How the last runs of each pipeline, or of one, went.
+pub fn stats(runs: &Runs, pipeline: Option<&str>, last: usize) -> Result<Vec<PipelineStats>, DbError> {
+    let names = match pipeline {
+        Some(name) => vec![name.to_owned()],
+        None => runs.pipelines()?,
+    };
+    let of = |name: String| {
+        let filter =
+            Filter { pipeline: Some(name.clone()), ended: true, last: Some(last.max(BEFORE + 1)), ..Filter::default() };
+        let mut found = Vec::new();
+        for run in runs.list(&filter)?.into_iter().rev() {
+            let stages = runs.stages(&run.id)?;
+            found.push((run, stages));
+        }
+        Ok(of_pipeline(name, &found, last))
+    };
+    let all: Result<Vec<PipelineStats>, DbError> = names.into_iter().map(of).collect();
+    Ok(all?.into_iter().filter(|stats| stats.runs > 0).collect())
+}
+
+/// What a run, or a stage in it, came to.
+struct Point {
+    outcome: String,
+    seconds: Option<f64>,
+    bytes: Option<f64>,
+    is_last: bool,
+}
+
+impl Point {
+    fn is_good(&self) -> bool {
+        matches!(self.outcome.as_str(), "success" | "warning")
+    }
+}
+
+/// Runs stand oldest first.
+fn of_pipeline(pipeline: String, runs: &[(Run, Vec<StageRun>)], last: usize) -> PipelineStats {
+    let ended: Vec<&(Run, Vec<StageRun>)> = runs.iter().filter(|(run, _)| run.life == Life::Ended).collect();
+    let newest = ended.len().saturating_sub(1);
+    let point = |(number, (run, stages)): (usize, &&(Run, Vec<StageRun>))| Point {
+        outcome: run.outcome.clone().unwrap_or_default(),
+        seconds: run.seconds,
+        bytes: total(stages.iter().filter_map(delivered)),
+        is_last: number == newest,
+    };
+    let whole: Vec<Point> = ended.iter().enumerate().map(point).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for stage in ended.iter().rev().flat_map(|(_, stages)| stages) {
+        if !names.contains(&stage.stage.as_str()) {
+            names.push(&stage.stage);
+        }
+    }
+    let mut odd = odd_of(None, &whole);
+    let mut stages = Vec::new();
+    for name in names {
+        let points: Vec<Point> = ended
+            .iter()
+            .enumerate()
+            .filter_map(|(number, (_, rows))| {
+                stage_point(rows.iter().filter(|row| row.stage == name), number == newest)
+            })
+            .collect();
+        odd.extend(odd_of(Some(name), &points));
+        let points = &points[points.len().saturating_sub(last)..];
+        stages.push(StageStats {
+            stage: name.to_owned(),
+            runs: points.len(),
+            success_rate: success_rate(points),
+            seconds: summary(points, |point| point.seconds),
+            bytes: summary(points, |point| point.bytes),
+        });
+    }
+    let counted = &whole[whole.len().saturating_sub(last)..];
+    let mut outcomes = BTreeMap::new();
+    for point in counted {
+        *outcomes.entry(point.outcome.clone()).or_default() += 1;
+    }
+    PipelineStats {
+        pipeline,
+        runs: counted.len(),
+        outcomes,
+        success_rate: success_rate(counted),
+        seconds: summary(counted, |point| point.seconds),
+        bytes: summary(counted, |point| point.bytes),
+        stages,
+        odd,
+        last_run: ended.last().map(|(run, _)| run.id.clone()),
+    }
+}
+
+/// What became of a stage in a run; none where it was not begun, or was cancelled.
+fn stage_point<'a>(rows: impl Iterator<Item = &'a StageRun>, is_last: bool) -> Option<Point> {
+    let rows: Vec<&StageRun> = rows.collect();
+    let own = rows.iter().find(|row| row.instance.is_none()).or(rows.first())?;
+    let outcome = own.outcome.clone().filter(|word| word != "skipped" && word != "cancelled")?;
+    Some(Point { outcome, seconds: own.seconds, bytes: total(rows.iter().copied().filter_map(handled)), is_last })
+}
+
+fn total(bytes: impl Iterator<Item = u64>) -> Option<f64> {
+    bytes.fold(None, |sum, bytes| Some(sum.unwrap_or(0.0) + bytes as f64))
+}
+
+/// What a stage handled, by its own count, else by what it gave.
+fn handled(row: &StageRun) -> Option<u64> {
+    let output = |name: &str| row.outputs.as_ref().and_then(|outputs| outputs[name].as_u64());
+    row.bytes.or_else(|| output("bytes")).or_else(|| output("checked_bytes")).or_else(|| delivered(row))
+}
+
+/// The size of the object that it delivered. What a stage with instances gave is a list, and theirs already.
+fn delivered(row: &StageRun) -> Option<u64> {
+    row.outputs.as_ref().map(|outputs| &outputs["object"]).and_then(|object: &Json| object["size"].as_u64())
+}
+
+fn success_rate(points: &[Point]) -> Option<f64> {
+    let counted: Vec<&Point> =
+        points.iter().filter(|point| !matches!(point.outcome.as_str(), "skipped" | "cancelled" | "")).collect();
+    let good = counted.iter().filter(|point| point.is_good()).count();
+    (!counted.is_empty()).then(|| good as f64 / counted.len() as f64)
+}
+
+fn summary(points: &[Point], number: impl Fn(&Point) -> Option<f64>) -> Option<Summary> {
+    let good = points.iter().filter(|point| point.is_good());
+    let numbers: Vec<(bool, f64)> = good.filter_map(|point| Some((point.is_last, number(point)?))).collect();
+    let values: Vec<f64> = numbers.iter().map(|(_, value)| *value).collect();
+    let last = numbers.last().filter(|(is_last, _)| *is_last).map(|(_, value)| *value);
+    Some(Summary { median: quantile(&values, 0.5)?, p95: quantile(&values, 0.95)?, last, values })
+}
+
+/// By the nearest rank, but for a median between two. None of no values.
+fn quantile(values: &[f64], part: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let count = sorted.len();
+    if part.total_cmp(&0.5).is_eq() && count > 0 && count.is_multiple_of(2) {
+        return Some(f64::midpoint(sorted[count / 2 - 1], sorted[count / 2]));
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a count is one")]
+    let rank = (part * count as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
+/// What is far from what was before it. The scale is the median of the deviations: one or two odd ones among those before
+/// do not hide the next. It is never less than a part of the median, where all are nearly the same.
+fn odd_of(stage: Option<&str>, points: &[Point]) -> Vec<Odd> {
+    let judge = |what: Measured, number: fn(&Point) -> Option<f64>, least: f64| {
+        let summary = summary(points, number)?;
+        let last = summary.last?;
+        let before = summary.values.len() - 1;
+        let before = &summary.values[before.saturating_sub(BEFORE)..before];
+        let median = quantile(before, 0.5).filter(|_| before.len() >= FEWEST)?;
+        let away: Vec<f64> = before.iter().map(|value| (value - median).abs()).collect();
+        let scale = (SCALE * quantile(&away, 0.5)?).max(median.abs() * 0.05).max(least);
+        let deviations = (last - median) / scale;
+        let stage = stage.map(str::to_owned);
+        (deviations.abs() > FAR).then_some(Odd { stage, what, last, median, deviations, earlier: before.len() })
+    };
+    // Tenths of a second and kilobytes are no news.
+    let seconds = judge(Measured::Seconds, |point| point.seconds, 0.1);
+    let bytes = judge(Measured::Bytes, |point| point.bytes, 1_024.0);
+    seconds.into_iter().chain(bytes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(seconds: &[f64]) -> Vec<Point> {
+        let last = seconds.len() - 1;
+        let point = |(number, seconds): (usize, &f64)| Point {
+            outcome: "success".to_owned(),
+            seconds: Some(*seconds),
+            bytes: None,
+            is_last: number == last,
+        };
+        seconds.iter().enumerate().map(point).collect()
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_textbook() {
+        let values: Vec<f64> = (1..=20).map(f64::from).collect();
+        assert_eq!(quantile(&values, 0.5), Some(10.5));
+        assert_eq!(quantile(&values, 0.95), Some(19.0));
+        assert_eq!((quantile(&[], 0.5), quantile(&[7.0], 0.95)), (None, Some(7.0)));
+        let mut points = points(&values);
+        points[19].outcome = "failure".to_owned();
+        points[0].outcome = "cancelled".to_owned();
+        let summary = summary(&points, |point| point.seconds).unwrap();
+        assert_eq!((summary.values.len(), summary.last), (18, None));
+        assert_eq!(success_rate(&points), Some(18.0 / 19.0));
+    }
+
+    #[test]
+    fn what_is_far_from_the_rest_is_odd_and_what_varies_is_not() {
+        let odd = |seconds: &[f64]| odd_of(None, &points(seconds)).pop();
+        let usual = [10.0, 11.0, 9.0, 10.5, 9.5, 10.0, 10.2, 9.8, 10.0];
+        let with = |last: f64| [&usual[..], &[last]].concat();
+        let found = odd(&with(20.0)).unwrap();
+        assert_eq!((found.median, found.earlier), (10.0, 9));
+        assert!(found.deviations > 10.0, "{found:?}");
+        assert!(odd(&with(2.0)).unwrap().deviations < -10.0);
+        assert_eq!(odd(&with(11.5)), None);
+        // Two odd ones before it do not hide it.
+        assert!(odd(&[&usual[..], &[60.0, 60.0, 20.0]].concat()).is_some());
+        // Too few, or all the same and hardly more now.
+        assert_eq!(odd(&[1.0, 1.0, 1.0, 50.0]), None);
+        assert_eq!(odd(&[[1.0; 9].as_slice(), &[1.1]].concat()), None);
+        // Long ago does not count.
+        let long_ago = [[100.0; 30].as_slice(), &[1.0; 30], &[100.0]].concat();
+        assert!(odd(&long_ago).is_some());
+    }
+}

@@ -1,0 +1,267 @@
+//! Removes what is of no more use. Files go before the rows that tell of them, and each transaction is whole: whatever
+//! ends this, the next one goes on where it stopped.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use serde::Serialize;
+use ulid::Ulid;
+
+use super::db::{Db, DbError};
+use super::dir::{DATABASE, StateDir};
+use super::history::SUPERSEDED;
+use super::outbox::{KEPT, stamp};
+
+/// What is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Runs that started less than this ago.
+    pub runs: Duration,
+    /// Logs that were written to less than this ago.
+    pub logs: Duration,
+    /// Everything: it is only said what would go.
+    pub all: bool,
+}
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// Runs, with their stages and remarks.
+    pub runs: usize,
+    /// Folders of logs.
+    pub logs: usize,
+    /// Work folders.
+    pub work: usize,
+    /// Messages that were delivered.
+    pub messages: usize,
+    /// Texts that no version of a pipeline has.
+    pub texts: usize,
+    /// Bytes in the files that were removed.
+    pub bytes: u64,
+}
+
+/// So many runs go in one transaction at most: nobody waits long for the database.
+const AT_ONCE: usize = 200;
+
+impl StateDir {
+    /// Removes what is of no more use; makes nothing where there is nothing. Runs that are at work are left alone.
+    pub fn collect_garbage(&self, keep: Keep) -> Result<Removed, DbError> {
+        let path = self.path().join(DATABASE);
+        let db = match Db::peek(&path)? {
+            Some(_) if !keep.all => Some(Db::open(&path)?),
+            other => other,
+        };
+        let Some(db) = db else { return Ok(Removed::default()) };
+        let collection = Collection { work: self.path().join("work"), logs: self.path().join("logs"), db, keep };
+        collection.run()
+    }
+}
+
+struct Collection {
+    work: PathBuf,
+    logs: PathBuf,
+    db: Db,
+    keep: Keep,
+}
+
+impl Collection {
+    fn run(mut self) -> Result<Removed, DbError> {
+        let mut removed = Removed::default();
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DbError::Io { path, source }
+        };
+        // No run begins meanwhile, and none that was killed is resumed: each takes this lock first.
+        let _held = hold(&self.work.join("lock"), self.keep.all).map_err(failed(&self.work))?;
+        self.logs(&mut removed).map_err(failed(&self.logs))?;
+        self.work(&mut removed)?;
+        self.rows(&mut removed).map_err(|error| self.db.failed(error))?;
+        Ok(removed)
+    }
+
+    fn logs(&self, removed: &mut Removed) -> io::Result<()> {
+        let oldest = SystemTime::now().checked_sub(self.keep.logs).unwrap_or(SystemTime::UNIX_EPOCH);
+        for folder in folders_of_runs(&self.logs)? {
+            let own = self.work.join(folder.file_name().unwrap_or_default());
+            if written(&folder) < oldest && matches!(rest(&own), Rest::Free(_)) {
+                removed.bytes += size(&folder);
+                removed.logs += 1;
+                self.remove(&folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Work folders that nothing will be taken from any more: of runs that ended well, that nobody knows, or that another
+    /// one took the place of. One that failed or was interrupted may be resumed.
+    fn work(&self, removed: &mut Removed) -> Result<(), DbError> {
+        let failed = |source| DbError::Io { path: self.work.clone(), source };
+        for folder in folders_of_runs(&self.work).map_err(failed)? {
+            let Rest::Free(_held) = rest(&folder) else { continue };
+            let id = folder.file_name().unwrap_or_default().to_string_lossy();
+            if self.is_done_with(&id).map_err(|error| self.db.failed(error))? {
+                removed.bytes += size(&folder);
+                removed.work += 1;
+                self.remove(&folder).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_done_with(&self, id: &str) -> rusqlite::Result<bool> {
+        let sql = format!(
+            "SELECT coalesce(outcome IN ('success', 'warning', 'skipped', 'blocked'), FALSE) OR {SUPERSEDED} FROM runs WHERE id = ?1"
+        );
+        let known = self.db.connection.query_row(&sql, [id], |row| row.get(0)).optional()?;
+        Ok(known.unwrap_or(true))
+    }
+
+    fn rows(&mut self, removed: &mut Removed) -> rusqlite::Result<()> {
+        let before = stamp(self.keep.runs, true);
+        let old = format!("started < ?1 AND NOT {LAST_GOOD}");
+        let ids: Vec<String> = {
+            let mut statement = self.db.connection.prepare(&format!("SELECT id FROM runs WHERE {old}"))?;
+            statement.query_map([&before], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+        };
+        // What is left of an interrupted one in its work folder goes before its row does.
+        let ids: Vec<String> = ids.into_iter().filter(|id| self.let_go(id, removed)).collect();
+        removed.runs = ids.len();
+        let delivered = stamp(KEPT, true);
+        if self.keep.all {
+            removed.messages = count(&self.db.connection, "outbox", DELIVERED, &[&delivered])?;
+            removed.texts = count(&self.db.connection, "texts", UNREFERENCED, &[])?;
+            return Ok(());
+        }
+        for some in ids.chunks(AT_ONCE) {
+            let transaction = self.db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for id in some {
+                transaction.prepare_cached("DELETE FROM runs WHERE id = ?1")?.execute([id])?;
+            }
+            transaction.commit()?;
+        }
+        removed.messages =
+            self.db.connection.execute(&format!("DELETE FROM outbox WHERE {DELIVERED}"), [&delivered])?;
+        removed.texts = self.db.connection.execute(&format!("DELETE FROM texts WHERE {UNREFERENCED}"), [])?;
+        Ok(())
+    }
+
+    /// Whether an old run can go: its process is gone, and so is its work folder.
+    fn let_go(&self, id: &str, removed: &mut Removed) -> bool {
+        let folder = self.work.join(id);
+        let Rest::Free(_held) = rest(&folder) else { return false };
+        // Where nothing is removed, it has been counted with those that nothing will be taken from.
+        let is_counted = self.keep.all && self.is_done_with(id).unwrap_or(true);
+        if !folder.exists() || is_counted {
+            return true;
+        }
+        let bytes = size(&folder);
+        let is_gone = self.remove(&folder).is_ok();
+        if is_gone {
+            removed.bytes += bytes;
+            removed.work += 1;
+        }
+        is_gone
+    }
+
+    fn remove(&self, folder: &Path) -> io::Result<()> {
+        if self.keep.all {
+            return Ok(());
+        }
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            // Last: it is what the folder is known by.
+            if entry.file_name() == "lock" {
+                continue;
+            }
+            if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }?;
+        }
+        fs::remove_dir_all(folder)
+    }
+}
+
+/// The last run of a file that did what it should: `stale` asks for it, however long ago it was.
+const LAST_GOOD: &str =
+    "(coalesce(runs.outcome, '') IN ('success', 'warning') AND NOT EXISTS (SELECT 1 FROM runs AS later
+    WHERE later.pipeline = runs.pipeline AND later.file = runs.file AND later.id > runs.id
+    AND later.outcome IN ('success', 'warning')))";
+const DELIVERED: &str = "state = 'delivered' AND delivered_at < ?1";
+const UNREFERENCED: &str = "sha256 NOT IN (SELECT sha256 FROM version_files)";
+
+fn count(connection: &Connection, table: &str, clause: &str, values: &[&String]) -> rusqlite::Result<usize> {
+    let sql = format!("SELECT count(*) FROM {table} WHERE {clause}");
+    connection
+        .query_row(&sql, rusqlite::params_from_iter(values), |row| row.get::<_, i64>(0))
+        .map(|rows| usize::try_from(rows).unwrap_or_default())
+}
+
+/// Takes a lock, alone or with others; `None` where there is nothing to lock.
+fn hold(path: &Path, shared: bool) -> io::Result<Option<File>> {
+    match opened(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(file) => {
+            flock(&file, if shared { FlockOperation::LockShared } else { FlockOperation::LockExclusive })?;
+            Ok(Some(file))
+        }
+    }
+}
+
+fn opened(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+/// Whether the run of a work folder is at rest.
+enum Rest {
+    /// It is: its lock, taken; nothing inside where the folder or its lock is missing.
+    Free(Option<File>),
+    /// It is not, or that cannot be found out.
+    Busy,
+}
+
+fn rest(folder: &Path) -> Rest {
+    match opened(&folder.join("lock")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Rest::Free(None),
+        Ok(file) if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() => Rest::Free(Some(file)),
+        _ => Rest::Busy,
+    }
+}
+
+/// Real folders that are named as runs.
+fn folders_of_runs(all: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(all) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let is_run = entry.file_name().to_str().is_some_and(|name| Ulid::from_string(name).is_ok());
+        if is_run && entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// When a folder, or something in it, was last written to.
+fn written(folder: &Path) -> SystemTime {
+    let time = |about: io::Result<fs::Metadata>| about.and_then(|about| about.modified()).ok();
+    let inside = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let times = inside.filter_map(|entry| time(entry.metadata())).chain(time(fs::symlink_metadata(folder)));
+    // One that cannot be looked at is left.
+    times.max().unwrap_or_else(SystemTime::now)
+}
+
+fn size(path: &Path) -> u64 {
+    let Ok(about) = fs::symlink_metadata(path) else { return 0 };
+    if !about.is_dir() {
+        return about.len();
+    }
+    fs::read_dir(path).into_iter().flatten().filter_map(Result::ok).map(|entry| size(&entry.path())).sum()
+}
