@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 pub(super) use super::cancel::Cancel;
 pub(super) use super::history_arguments::{Gc, History, Show, Stale, Stats, Status};
+pub(super) use super::logs::Logs;
 pub(super) use super::run_arguments::{ReporterKind, Run};
 pub(super) use super::sealing_arguments::{Key, Open, Recipients, Seal, Secret, SecretSeal};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -47,6 +48,8 @@ pub(super) enum Command {
     History(History),
     /// Show all that is known of a run.
     Show(Show),
+    /// Show what the programs of a run printed.
+    Logs(Logs),
     /// Show how the runs of each pipeline went, in numbers.
     Stats(Stats),
     /// Say which pipelines have not succeeded in time, as their `expect` says.

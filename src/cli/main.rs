@@ -6,7 +6,8 @@ use clap::error::ErrorKind;
 
 use super::arguments::{Arguments, Command};
 use super::{
-    audit, cancel, explain, history, init, key, manual, migrate, notify, pipeline, seal, secret, validate, versions,
+    audit, cancel, explain, history, init, key, logs, manual, migrate, notify, pipeline, seal, secret, validate,
+    versions,
 };
 use crate::diagnostic::Diagnostic;
 use crate::process;
@@ -59,6 +60,7 @@ fn command(arguments: Vec<OsString>) -> u8 {
         Command::Status(command) => history::status(&command, state, &mut output),
         Command::History(command) => history::history(&command, state, &mut output),
         Command::Show(command) => history::show(&command, state, &mut output),
+        Command::Logs(command) => logs::logs(&command, state, &mut output),
         Command::Stats(command) => history::stats(&command, state, &mut output),
         Command::Stale(command) => history::stale(&command, state, &mut output),
         Command::Gc(command) => history::gc(&command, state, &mut output),

@@ -11,6 +11,7 @@ mod history_arguments;
 mod init;
 mod key;
 mod known_run;
+mod logs;
 mod main;
 mod manual;
 mod migrate;

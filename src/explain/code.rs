@@ -261,6 +261,7 @@ const TEXTS: &[&str] = &[
     include_str!("codes/TL0752.md"),
     include_str!("codes/TL0753.md"),
     include_str!("codes/TL0754.md"),
+    include_str!("codes/TL0755.md"),
     include_str!("codes/TL0760.md"),
     include_str!("codes/TL0761.md"),
     include_str!("codes/TL0762.md"),

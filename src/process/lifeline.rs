@@ -147,6 +147,8 @@ impl Lifeline {
             self.token = Ulid::new().to_string();
         }
         let (reader, mut lifeline) = io::pipe()?;
+        // Open until it was written to: one that is ended at once is noticed by who waits for it, and not here.
+        let kept = reader.try_clone()?;
         let child = Command::new(own_program()?)
             .arg0("tl")
             .arg(COMMAND)
@@ -167,6 +169,7 @@ impl Lifeline {
         let (ended, gone) = channel();
         thread::Builder::new().name("tl-supervisor".into()).spawn(move || wait(child, ended))?;
         lifeline.write_all(text.as_bytes())?;
+        drop(kept);
         self.supervisor = Some(Supervisor { id, lifeline, gone });
         Ok(())
     }

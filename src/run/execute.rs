@@ -127,8 +127,9 @@ fn prepare(
     let pipeline = loaded.pipeline.name.to_string();
     let mut errors = secrets.missing;
     let (fixed, journal) = open_journal(&loaded, options, run, &masker);
+    let keeper = Keeper::new(options.state.clone());
     // A run that cannot be resumed is better than none.
-    let journal = journal.map_err(|error| tell(teller, What::Problem { error: error.as_warning() })).ok();
+    let journal = journal.inspect_err(|error| keeper.note(error)).ok();
     teller.lock().unwrap_or_else(PoisonError::into_inner).journal.clone_from(&journal);
     let contexts = Contexts::new(&loaded, secrets.values, fixed);
     // Without a secret that is missing anyway, a place that wants it cannot be opened: that is told once.
@@ -144,7 +145,7 @@ fn prepare(
     }
     let post = Arc::new(RunPost {
         channels,
-        keeper: Keeper::new(options.state.clone()),
+        keeper,
         recorder: recorder.clone(),
         masker: masker.clone(),
         file: loaded.path.clone(),

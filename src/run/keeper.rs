@@ -59,7 +59,8 @@ impl Keeper {
         }
     }
 
-    fn note(&self, error: &DbError) {
+    /// Remembers what is wrong with the database, to be told once.
+    pub(super) fn note(&self, error: &DbError) {
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*problem, Trouble::None) {
             let mut diagnostic = database_error(error);

@@ -14,7 +14,7 @@ use super::on_record::{object, sha256};
 use super::prepare::{Loaded, absolute, check, runnable, settle_with};
 use super::surroundings::Surroundings;
 use crate::diagnostic::{Diagnostic, Kind, Result};
-use crate::state::{Journal, LastRun, Left, Start, StateDir, WorkDir};
+use crate::state::{DbError, Journal, LastRun, Left, Start, StateDir, WorkDir};
 use crate::value::Masker;
 
 /// A run to be resumed, and its file.
@@ -120,12 +120,12 @@ pub(super) fn open_journal(
     options: &Options,
     run: &str,
     masker: &Masker,
-) -> (Map<String, Json>, Result<Arc<Journal>>) {
+) -> (Map<String, Json>, Result<Arc<Journal>, DbError>) {
     let digest = sha256(loaded.document.source());
     if let Some(left) = &options.resumed {
         let journal = options.state.resume_journal(run, &digest);
         let fixed = object(left.start.fixed["run"].clone());
-        return (fixed, journal.map(Arc::new).map_err(|error| database_error(&error)));
+        return (fixed, journal.map(Arc::new));
     }
     let pipeline = loaded.pipeline.name.to_string();
     let fixed = run_values(&pipeline, run, &Zoned::now());
@@ -142,5 +142,5 @@ pub(super) fn open_journal(
         inputs: (shown == inputs).then(|| loaded.inputs.clone()),
         fixed: kept,
     };
-    (fixed, options.state.begin_journal(&start).map(Arc::new).map_err(|error| database_error(&error)))
+    (fixed, options.state.begin_journal(&start).map(Arc::new))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -59,6 +60,11 @@ impl Command {
     }
 }
 
+/// An empty file for the owner alone, whatever the umask.
+fn private_file(path: &Path) -> io::Result<()> {
+    fs::File::options().write(true).create_new(true).mode(0o600).open(path).map(drop)
+}
+
 /// The exit code that says: nothing to do.
 const EXIT_SKIPPED: i32 = 75;
 /// How long the streams of an ended child are read on: a daemon it started may hold them for ever.
@@ -72,7 +78,7 @@ impl Command {
     pub fn run(self, context: &Context) -> Result<Json> {
         let output = context.work.join("output");
         fs::create_dir_all(&context.work)
-            .and_then(|()| fs::write(&output, ""))
+            .and_then(|()| private_file(&output))
             .map_err(|error| Diagnostic::failure("TL0607", "the output file could not be made").cause(&error))?;
         let status = context.shared.runtime.block_on(self.wait(context, &output))?;
         self.judge(status)?;

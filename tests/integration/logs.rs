@@ -49,3 +49,34 @@ fn a_log_that_cannot_be_written_is_told_once_and_fails_nothing() {
     let Ended { code, stdout, .. } = tl.run(&["run", "p.yaml"]);
     assert_eq!((code, stdout.matches("TL0753").count()), (0, 1), "{stdout}");
 }
+
+#[test]
+fn the_logs_of_a_run_are_shown_and_followed_to_its_end() {
+    let tl = Tl::new();
+    tl.pipeline(
+        "stages:\n  slow: { run: 'echo one; while [ ! -e go ]; do sleep 0.05; done; printf \"two\\033[31m\\n\"', shell: sh }\n  \
+         other: { run: 'echo other >&2', shell: sh }\n",
+    );
+    let mut child = tl.start(&["run", "p.yaml"]);
+    let start = std::time::Instant::now();
+    let shown = |arguments: &[&str]| tl.ok(&[&["logs"], arguments].concat()).stdout;
+    let run = loop {
+        assert!(start.elapsed().as_secs() < 30);
+        let known = StateDir::locate(Some(&tl.state())).unwrap().last_runs().unwrap_or_default();
+        match known.first() {
+            Some(last) if shown(&[&last.run]).lines().count() == 2 => break last.run.clone(),
+            _ => std::thread::sleep(std::time::Duration::from_millis(20)),
+        }
+    };
+    let follower = tl.start(&["logs", &run[20..], "slow", "--follow"]);
+    tl.write("go", "");
+    assert!(child.wait().unwrap().success());
+    let followed = String::from_utf8(follower.wait_with_output().unwrap().stdout).unwrap();
+    let lines: Vec<&str> = followed.lines().collect();
+    assert!(lines.len() == 2 && lines[0].ends_with(" slow | one") && lines[1].contains(" slow | two"), "{followed}");
+    assert!(!followed.contains('\u{1b}'), "{followed:?}");
+    let json = shown(&[&run, "other", "--json"]);
+    let line: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&line["stream"], &line["line"]), (&"stderr".into(), &"other".into()));
+    assert_eq!(tl.ok(&["logs", &run, "nosuch"]).stdout, "");
+}

@@ -68,7 +68,7 @@ fn a_full_state_folder_stops_the_run_and_loses_nothing_that_was_recorded() {
     let tl = Tl::new();
     tl.write("data/a", "x").pipeline(&format!("stages:\n{}", CHAIN.replace("key: object", "key: '${{ run.id }}'")));
     let state = tl.state();
-    let _disk = Disk::new(&state, "160k");
+    let _disk = Disk::new(&state, "500k");
     let mut codes = Vec::new();
     for _ in 0..60 {
         let ended = tl.run(&["run", "p.yaml"]);
@@ -81,7 +81,7 @@ fn a_full_state_folder_stops_the_run_and_loses_nothing_that_was_recorded() {
     assert!(codes.len() > 1 && codes.last() == Some(&1), "{codes:?}");
     // Every acknowledged record is there, and the log is what was signed.
     tl.ok(&["audit", "verify"]);
-    bash(&tl, "mount -o remount,size=4m state");
+    bash(&tl, "mount -o remount,size=16m state");
     tl.ok(&["run", "p.yaml"]);
     tl.ok(&["audit", "verify"]);
 }
@@ -98,7 +98,7 @@ fn a_full_work_folder_fails_the_stage_that_spools() {
     );
     let state = tl.state();
     {
-        let _disk = Disk::new(&state, "1m");
+        let _disk = Disk::new(&state, "500k");
         let (code, events) = tl.events(&[]);
         assert_eq!((code, error_of(&events, "collect")), (1, "TL0607".to_owned()));
         assert!(files(&tl.file("shelf")).is_empty());

@@ -210,8 +210,13 @@ fn what_is_told_to_do_next_can_be_done() {
         assert!(!commands.is_empty(), "{next}");
         for command in commands {
             let ended = ended(&mut tl.shell(command));
-            // The doctor finds what is wrong, and no command is a wrong one.
-            assert!(ended.code == i32::from(command.starts_with("tl doctor")), "{command}: {ended:?}");
+            // The doctor finds what is wrong, what goes on ends as before, and no command is a wrong one.
+            let expected = match command {
+                _ if command.starts_with("tl doctor") => 1,
+                _ if command.contains("--resume") => code,
+                _ => 0,
+            };
+            assert_eq!(ended.code, expected, "{command}: {ended:?}");
         }
     }
 }
