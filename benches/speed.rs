@@ -78,7 +78,7 @@ fn medians(rounds: usize, made: &[&str], works: &mut [&mut dyn FnMut()]) -> Vec<
 }
 
 fn run(program: &str, arguments: &[&str]) {
-    let status = Command::new(program).args(arguments).stdout(Stdio::null()).status();
+    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
     assert!(status.unwrap_or_else(|error| panic!("{program}: {error}")).success(), "{program} {arguments:?}");
 }
 
@@ -290,7 +290,7 @@ impl Work for Done {
     }
 
     fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>> {
-        let ended = |&stage: &usize| Ended { stage, result: Ok(Map::new()), victim: None };
+        let ended = |&stage: &usize| Ended::new(stage, Ok(Map::new()));
         let ended = self.0.units[attempt.unit].stages.iter().map(ended).collect();
         Box::pin(async move { ended })
     }
