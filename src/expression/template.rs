@@ -1,3 +1,5 @@
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cel::IdedExpr;
@@ -41,6 +43,17 @@ pub struct Template {
     parts: Vec<Part>,
 }
 
+/// The parser is slow, a file repeats its expressions, and several checks read each of them.
+const MOST_PARSED: usize = 1_024;
+const LONGEST_PARSED: usize = 256;
+
+/// A tree, and where its nodes stand.
+type Parsed = (Arc<IdedExpr>, Arc<SourceInfo>);
+
+thread_local! {
+    static PARSED: RefCell<HashMap<String, Parsed>> = RefCell::default();
+}
+
 impl Expression {
     /// Parses a bare expression that begins `offset` characters into its text.
     pub fn parse(source: &str, offset: usize) -> Result<Self, Mistake> {
@@ -61,10 +74,24 @@ impl Expression {
         if source.matches(|c| "+-*/%.[?".contains(c)).count() > MOST_OPERATORS {
             return Err(too_deep());
         }
+        if let Some((ast, info)) = PARSED.with_borrow(|parsed| parsed.get(source).cloned()) {
+            return Ok(Self { ast, info, source: source.to_owned(), offset });
+        }
         let parser = Parser::new().max_recursion_depth(DEEPEST);
         match parser.parse_with_source_info(source) {
             Ok((ast, _)) if !has_levels(&ast, MOST_LEVELS) => Err(too_deep()),
-            Ok((ast, info)) => Ok(Self { ast: Arc::new(ast), info: Arc::new(info), source: source.to_owned(), offset }),
+            Ok((ast, info)) => {
+                let (ast, info) = (Arc::new(ast), Arc::new(info));
+                PARSED.with_borrow_mut(|parsed| {
+                    if parsed.len() >= MOST_PARSED {
+                        parsed.clear();
+                    }
+                    if source.len() <= LONGEST_PARSED {
+                        parsed.insert(source.to_owned(), (Arc::clone(&ast), Arc::clone(&info)));
+                    }
+                });
+                Ok(Self { ast, info, source: source.to_owned(), offset })
+            }
             Err(errors) => {
                 // What it says of its own tree follows from what it says of the text.
                 let is_own = |message: &str| message.starts_with("Incomplete");

@@ -71,10 +71,10 @@ fn the_logs_of_a_run_are_shown_and_followed_to_its_end() {
     let follower = tl.start(&["logs", &run[20..], "slow", "--follow"]);
     tl.write("go", "");
     assert!(child.wait().unwrap().success());
-    let followed = String::from_utf8(follower.wait_with_output().unwrap().stdout).unwrap();
-    let lines: Vec<&str> = followed.lines().collect();
-    assert!(lines.len() == 2 && lines[0].ends_with(" slow | one") && lines[1].contains(" slow | two"), "{followed}");
-    assert!(!followed.contains('\u{1b}'), "{followed:?}");
+    let text = String::from_utf8(follower.wait_with_output().unwrap().stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.len() == 2 && lines[0].ends_with(" slow | one") && lines[1].contains(" slow | two"), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
     let json = shown(&[&run, "other", "--json"]);
     let line: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&line["stream"], &line["line"]), (&"stderr".into(), &"other".into()));
