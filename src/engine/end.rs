@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, Kind};
 use crate::event::Outcome;
 use crate::graph::Plan;
 use crate::pipeline::OnWarning;
-use crate::stages::{SKIP, Stop};
+use crate::stages::{SKIP, Stop, fails_for_warning};
 
 /// What became of a run's stages.
 #[derive(Debug)]
@@ -59,9 +59,7 @@ impl End {
     /// From what a stage came to: `on_warning` says what to make of it if it warned.
     pub(super) fn of(ended: Ended, on_warning: Option<OnWarning>, forgiving: bool, run_stopped: bool) -> Self {
         let result = match (ended.result, on_warning) {
-            (Ok(_), Some(OnWarning::Fail)) => {
-                Err(Diagnostic::failure("TL0609", "this stage warned, and its `on-warning` says that it fails then"))
-            }
+            (Ok(_), Some(OnWarning::Fail)) => Err(fails_for_warning()),
             (result, _) => result,
         };
         let is_recalled = ended.recalled.is_some();

@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Result};
 use crate::engine::Ended;
 use crate::event::Outcome;
 use crate::stages::artifact::Broken;
-use crate::stages::{Cancel, Command, Context, StageKind};
+use crate::stages::{self, Cancel, Command, Context, StageKind};
 
 /// A stage with every expression resolved.
 pub(super) enum Ready {
@@ -89,10 +89,12 @@ fn one(link: Link) -> Result<Map<String, Json>> {
     // Everything the stage holds is dropped with it: its ends of the streams tell the neighbours.
     let outputs = catch_unwind(AssertUnwindSafe(move || {
         let Link { ready, context, .. } = link;
-        match ready {
+        let outputs = match ready {
             Ready::Kind(kind, with) => (kind.run)(with, &context),
             Ready::Program(command) => command.run(&context),
-        }
+        };
+        // That it could not finish is no failure of its own.
+        if context.doom.has_refused.load(Ordering::SeqCst) { Err(stages::fails_for_warning()) } else { outputs }
     }));
     match outputs.unwrap_or_else(|_| Err(panicked()))? {
         Json::Object(outputs) => Ok(outputs),

@@ -20,7 +20,7 @@ use crate::engine::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Result
 use crate::event::Outcome;
 use crate::expression::{Mistake, Status, Template, Values, evaluate, resolve as resolve_text};
 use crate::graph::{Plan, Planned};
-use crate::pipeline::{Failure, Run, resolve};
+use crate::pipeline::{Failure, OnWarning, Run, resolve};
 use crate::stages::artifact::{ArtifactRef, Sink, Source, Spool, stream};
 use crate::stages::{self, Command, Context, Flow, Shared, Told};
 use crate::state::{Effect, Journal};
@@ -146,6 +146,8 @@ impl PipelineWork {
                 key,
                 cancel: attempt.cancel.clone(),
                 meter: Arc::clone(&attempt.meters[place]),
+                fails_on_warning: planned.on_warning == OnWarning::Fail,
+                doom: Arc::default(),
                 tell: Box::new(move |told| {
                     if let Told::Line(stream, text) = &told {
                         logs.line(&log, *stream, text);

@@ -147,10 +147,20 @@ pub fn stream(hashed: bool) -> (Sink, Source, Arc<Broken>) {
     )
 }
 
+/// That a stage fails for what it warned of.
+#[derive(Debug, Default)]
+pub struct Doom {
+    /// It has warned.
+    pub is_sealed: AtomicBool,
+    /// Its artifact was not finished for that.
+    pub has_refused: AtomicBool,
+}
+
 /// Takes an artifact's bytes. Nothing counts as an artifact before [`ArtifactWriter::finish`].
 pub struct ArtifactWriter {
     to: WriteTo,
     cancel: Cancel,
+    doom: Arc<Doom>,
     hash: Option<Sha256>,
     size: u64,
 }
@@ -171,12 +181,23 @@ impl ArtifactWriter {
             Sink::Stream(sink) => WriteTo::Stream { sink, block: Vec::with_capacity(BLOCK), finished: false },
             Sink::File(spool) => WriteTo::File(create_private(&spool.path)?, spool),
         };
-        Ok(Self { to, cancel, hash: hashed.then(Sha256::new), size: 0 })
+        Ok(Self { to, cancel, doom: Arc::default(), hash: hashed.then(Sha256::new), size: 0 })
+    }
+
+    /// The stage may come to fail for what it warned of: then its artifact cannot be finished.
+    #[must_use]
+    pub fn unless(mut self, doom: Arc<Doom>) -> Self {
+        self.doom = doom;
+        self
     }
 
     /// Says that this was all, and what it was.
     pub fn finish(mut self) -> io::Result<()> {
         self.flush()?;
+        if self.doom.is_sealed.load(Ordering::SeqCst) {
+            self.doom.has_refused.store(true, Ordering::SeqCst);
+            return Err(io::Error::other("the stage that gives it has failed"));
+        }
         let digest = self.hash.take().map(|hash| Digest { sha256: hash.finalize().into(), size: self.size });
         match &mut self.to {
             WriteTo::Stream { sink, finished, .. } => {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use tokio::runtime::Handle;
 
 use super::Cancel;
-use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Sink, Source};
+use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Doom, Sink, Source};
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::Stream;
@@ -184,6 +184,10 @@ pub struct Context {
     pub cancel: Cancel,
     /// How far it is.
     pub meter: Arc<Meter>,
+    /// Whether something worth knowing is a failure of the stage.
+    pub fails_on_warning: bool,
+    /// Whether there was something.
+    pub doom: Arc<Doom>,
     /// Takes what the stage says.
     pub tell: Box<dyn Fn(Told) + Send + Sync>,
     /// Artifacts that it may open.
@@ -220,11 +224,15 @@ impl Context {
         let sink = sink.ok_or_else(|| Diagnostic::failure("TL0605", "the artifact was opened for writing already"))?;
         let writer = ArtifactWriter::new(sink, self.cancel.clone())
             .map_err(|error| Diagnostic::failure("TL0605", "the artifact could not be made").cause(&error))?;
-        Ok((ArtifactRef::of(&self.key), writer))
+        Ok((ArtifactRef::of(&self.key), writer.unless(Arc::clone(&self.doom))))
     }
 
     /// Says something worth knowing; the stage will end as a warning.
     pub fn warn(&self, warning: Diagnostic) {
+        if self.fails_on_warning {
+            // What it gives must not be delivered.
+            self.doom.is_sealed.store(true, Ordering::SeqCst);
+        }
         (self.tell)(Told::Warning(warning));
     }
 

@@ -14,6 +14,11 @@ impl From<storage::Error> for Diagnostic {
     }
 }
 
+/// A stage that fails for what it warned of.
+pub fn fails_for_warning() -> Diagnostic {
+    Diagnostic::failure("TL0609", "this stage warned, and its `on-warning` says that it fails then")
+}
+
 /// The code of an error of a store, what follows from it, and what to do.
 fn about(error: &storage::Error) -> (&'static str, Kind, &'static str) {
     use storage::Error;

@@ -28,6 +28,7 @@ pub use context::{
     Checkpoint, Context, Deliveries, Expected, Ledger, Meter, Places, Post, Recorder, Severity, Shared, Told,
     Unfinished,
 };
+pub use error::fails_for_warning;
 pub use kind::{Flow, Stage, StageKind};
 pub use registry::{KINDS, find};
 pub use upload::{LOCK_HELP, ObjectRef, lock_problem};

@@ -120,6 +120,8 @@ impl Session {
             work: self.work.path().join("parts"),
             cancel: Cancel::default(),
             meter: Arc::new(Meter::default()),
+            fails_on_warning: false,
+            doom: Arc::default(),
             tell: Box::new(move |told| {
                 assert!(matches!(told, Told::Warning(_)));
                 warnings.fetch_add(1, SeqCst);

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::program::{Tl, ended, error_of, events};
+use crate::program::{CHAIN, Tl, ended, error_of, events, files, outcomes};
 use crate::runs::{collected, pairs, signal, wait_for};
 
 /// A file of these stages with two stores, `shelf` and `attic`, both there.
@@ -481,6 +481,18 @@ fn a_warning_is_what_the_file_makes_of_it() {
         assert_eq!(error_of(&events, "a"), expected, "{head}{setting}");
         assert_eq!(whole(&events, "b")["outcome"], if code == 1 { "skipped" } else { "success" }, "{head}{setting}");
     }
+}
+
+#[test]
+fn what_a_chain_gives_is_not_delivered_where_its_warning_fails_it() {
+    let tl = Tl::unprivileged();
+    tl.write("data/a", "readable").write("data/b", "not for everybody");
+    fs::set_permissions(tl.file("data/b"), fs::Permissions::from_mode(0o000)).unwrap();
+    tl.pipeline(&format!("defaults: {{ on-warning: fail }}\nstages:\n{CHAIN}"));
+    let (code, events) = tl.events(&[]);
+    assert_eq!((code, error_of(&events, "collect").as_str()), (1, "TL0609"), "{events:#?}");
+    assert_eq!(outcomes(&events), pairs(&[("collect", "failure"), ("deliver", "skipped"), ("seal", "skipped")]));
+    assert!(files(&tl.file("shelf")).is_empty(), "{:?}", files(&tl.file("shelf")));
 }
 
 /// A file in a folder of its own, with everything beside it that it names.
