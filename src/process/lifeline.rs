@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, PipeWriter, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -20,8 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// One that lived shorter is not replaced at once.
 const SHORT_LIFE: Duration = Duration::from_millis(50);
 
-static LIFELINE: Mutex<Lifeline> =
-    Mutex::new(Lifeline { is_enabled: false, token: String::new(), last: 0, live: BTreeMap::new(), supervisor: None });
+static LIFELINE: Mutex<Lifeline> = Mutex::new(Lifeline {
+    is_enabled: false,
+    token: String::new(),
+    last: 0,
+    live: BTreeMap::new(),
+    locks: Vec::new(),
+    supervisor: None,
+});
 
 /// What tl's process holds of its supervisor.
 struct Lifeline {
@@ -33,6 +40,8 @@ struct Lifeline {
     last: u64,
     /// The programs that run, by number, with their groups.
     live: BTreeMap<u64, Option<u32>>,
+    /// Locks that must not be free while programs run.
+    locks: Vec<File>,
     supervisor: Option<Supervisor>,
 }
 
@@ -48,9 +57,21 @@ pub fn enable() {
     lock().is_enabled = true;
 }
 
+/// The supervisor holds this lock too, so that it is not free before the programs have ended. Two at most.
+pub fn hold(lock_file: File) {
+    let mut lifeline = lock();
+    lifeline.locks.push(lock_file);
+    // One that runs already cannot be given it; the next program starts another.
+    if lifeline.live.is_empty() {
+        lifeline.let_go();
+    }
+}
+
 /// Lets the supervisor go, before tl ends in order. Programs that run still are ended by it.
 pub fn finish() {
-    lock().let_go();
+    let mut lifeline = lock();
+    lifeline.locks.clear();
+    lifeline.let_go();
 }
 
 /// Ends every program and tl itself, without giving anybody time.
@@ -155,8 +176,9 @@ impl Lifeline {
             .env_clear()
             .current_dir("/")
             .stdin(reader)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            // It prints nothing: what it would print to are the locks that it holds.
+            .stdout(self.held(0)?)
+            .stderr(self.held(1)?)
             // What ends tl and its group must not end it.
             .process_group(0)
             .spawn()?;
@@ -172,6 +194,10 @@ impl Lifeline {
         drop(kept);
         self.supervisor = Some(Supervisor { id, lifeline, gone });
         Ok(())
+    }
+
+    fn held(&self, place: usize) -> io::Result<Stdio> {
+        self.locks.get(place).map_or_else(|| Ok(Stdio::null()), |file| file.try_clone().map(Stdio::from))
     }
 
     fn let_go(&mut self) {

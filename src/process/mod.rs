@@ -9,6 +9,6 @@ mod process;
 mod supervisor;
 mod table;
 
-pub use lifeline::{Supervised, enable, end_at_once, finish};
+pub use lifeline::{Supervised, enable, end_at_once, finish, hold};
 pub use process::Process;
 pub use supervisor::{COMMAND, GRACE, supervise};

@@ -21,7 +21,7 @@ use super::on_record::{begin, object, sign_end};
 use super::prepare::{Loaded, open_channels, open_places, read_secrets};
 use super::recall::Past;
 use super::recorder::{LogRecorder, audit_error};
-use super::resume::{open_journal, take_work};
+use super::resume::{hold, journal_or_none, open_journal, sweep, take_work};
 use super::teller::{Emit, Teller, end_journal, tell};
 use super::versions;
 use super::work::PipelineWork;
@@ -113,8 +113,7 @@ fn prepare(
     options.state.create().map_err(|error| early(None, state_error(&error)))?;
     let audit = options.state.audit();
     let log = Log::open(&audit).map_err(|error| early(None, audit_error(&error)))?;
-    let name = loaded.pipeline.name.as_str();
-    let folder = take_work(&options.state, run, name, options.resumed.as_ref()).map_err(|error| early(None, error))?;
+    let folder = take_work(&options.state, run, options.resumed.as_ref()).map_err(|error| early(None, error))?;
 
     let (start, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
     let is_over = || limit.is_some_and(|limit| start.elapsed() >= limit);
@@ -126,10 +125,9 @@ fn prepare(
     let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
     let pipeline = loaded.pipeline.name.to_string();
     let mut errors = secrets.missing;
-    let (fixed, journal) = open_journal(&loaded, options, run, &masker);
+    let (fixed, journal) = open_journal(&loaded, options, run, &masker, !errors.is_empty());
     let keeper = Keeper::new(options.state.clone());
-    // A run that cannot be resumed is better than none.
-    let journal = journal.inspect_err(|error| keeper.note(error)).ok();
+    let journal = journal_or_none(journal, options, &keeper).map_err(|error| early(None, error))?;
     teller.lock().unwrap_or_else(PoisonError::into_inner).journal.clone_from(&journal);
     let contexts = Contexts::new(&loaded, secrets.values, fixed);
     // Without a secret that is missing anyway, a place that wants it cannot be opened: that is told once.
@@ -169,7 +167,10 @@ fn prepare(
     let begun = if errors.is_empty() {
         let mut waiting = |warning| tell(teller, What::Problem { error: warning });
         match wait_for_turn(&loaded, &options.state, run, &options.cancel, &mut waiting) {
-            Ok(Turn::Taken(group)) => begin(&loaded, &recorder, options).map(|()| group),
+            Ok(Turn::Taken(group)) => begin(&loaded, &recorder, options)
+                .map(|()| group)
+                .and_then(|group| hold(&folder, group))
+                .inspect(|_| sweep(&loaded, &options.state, run)),
             Ok(Turn::Skip(why)) => {
                 skipped = true;
                 Err(why.as_warning())

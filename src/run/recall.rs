@@ -1,6 +1,6 @@
 //! What earlier sessions of a run did, and whether it still holds: only that is not done again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use sha2::{Digest as _, Sha256};
 use super::chain::Ready;
 use super::work::PipelineWork;
 use crate::engine::{Attempt, Done, Ended, Recalled};
-use crate::pipeline::paths_in;
+use crate::expression::Expression;
+use crate::pipeline::{Stage, expressions_in, paths_in};
 use crate::stages::artifact::Spool;
 use crate::stages::{self, Flow};
 use crate::state::{Effect, Left};
@@ -50,6 +51,7 @@ impl PipelineWork {
                 "stage": planned.name,
                 "kind": planned.stage.uses,
                 "settings": settings,
+                "secrets": names_of_secrets(&planned.stage),
                 "files": kind.map(|kind| digests_of_files(&settings, (kind.schema)())),
                 "store": store,
             }));
@@ -150,6 +152,14 @@ impl PipelineWork {
         });
         Some(Effect { stage: name, instance: done.instance, key, outputs, artifact, warned: done.warned })
     }
+}
+
+/// Which secrets a stage uses. Their values are no part of a key; that it uses others is another setting.
+fn names_of_secrets(stage: &Stage) -> BTreeSet<String> {
+    let with = Json::Object(stage.with.clone());
+    let raw = stage.env.values().chain([&with]).flat_map(expressions_in).collect::<Vec<_>>();
+    let paths = raw.iter().flat_map(Expression::paths);
+    paths.filter(|path| path.first().is_some_and(|root| root == "secrets")).map(|path| path.join(".")).collect()
 }
 
 /// The digests of the files that settings name, such as those of recipients.

@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 use serde_json::{Map, Value as Json};
 
 use super::contexts::run_values;
 use super::execute::{Options, state_error};
-use super::keeper::database_error;
+use super::keeper::{Keeper, database_error};
 use super::on_record::{object, sha256};
 use super::prepare::{Loaded, absolute, check, runnable, settle_with};
 use super::surroundings::Surroundings;
 use crate::diagnostic::{Diagnostic, Kind, Result};
-use crate::state::{DbError, Journal, LastRun, Left, Start, StateDir, WorkDir};
+use crate::process;
+use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, Left, Start, StateDir, WorkDir};
 use crate::value::Masker;
 
 /// A run to be resumed, and its file.
@@ -90,15 +93,28 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>) -> Result<String> {
 }
 
 /// Takes the work folder of a run, new or resumed. Only one process has it.
-pub(super) fn take_work(state: &StateDir, run: &str, pipeline: &str, resumed: Option<&Left>) -> Result<WorkDir> {
-    // Where it cannot be said which runs may be resumed, none is.
-    let runs = state.last_runs().unwrap_or_default();
-    let kept = runs.into_iter().filter(|last| last.pipeline != pipeline).map(|last| last.run).collect();
-    let folder = state.create_work(run, &kept).map_err(|error| state_error(&error))?.ok_or_else(|| {
-        Diagnostic::new("TL0782", Kind::Busy, format!("the run `{run}` is at work in another process"))
-            .help("let it end: `tl status` shows how far it is")
-    })?;
+pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> Result<WorkDir> {
+    let busy = |message: String| {
+        Diagnostic::new("TL0782", Kind::Busy, message).help("let it end: `tl status` shows how far it is")
+    };
+    let begun = Instant::now();
+    let folder = loop {
+        if let Some(folder) = state.create_work(run).map_err(|error| state_error(&error))? {
+            break folder;
+        }
+        // Where tl was killed, its supervisor holds the lock until the programs have ended.
+        let is_ending = matches!(state.find_run(run), Ok(FoundRun::One(known)) if !known.process.is_alive());
+        if !is_ending || begun.elapsed() > process::GRACE * 2 {
+            return Err(busy(format!("the run `{run}` is at work in another process")));
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
     if let Some(left) = resumed {
+        // What was read of it before the folder was held may be old.
+        let now = state.left(run).map_err(|error| database_error(&error))?;
+        if now.is_none_or(|now| now.sessions != left.sessions) {
+            return Err(busy(format!("another process went on with the run `{run}` in this moment")));
+        }
         let cannot = |error: std::io::Error| {
             let message = format!("the work folder `{}` cannot be used", folder.path().display());
             Diagnostic::failure("TL0707", message).cause(&error).help("make sure that the state folder is writable")
@@ -106,6 +122,28 @@ pub(super) fn take_work(state: &StateDir, run: &str, pipeline: &str, resumed: Op
         folder.keep(&artifacts_of(left)).map_err(cannot)?;
     }
     Ok(folder)
+}
+
+/// The supervisor of the programs holds the locks of a run too: while one of them runs, the run is at work.
+pub(super) fn hold(folder: &WorkDir, group: Option<GroupLock>) -> Result<Option<GroupLock>> {
+    let mut locks = std::iter::once(folder.lock()).chain(group.as_ref().map(GroupLock::lock));
+    let shared = locks.try_for_each(|lock| lock.map(process::hold));
+    shared.map(|()| group).map_err(|error| {
+        Diagnostic::failure("TL0707", "the lock of the run cannot be shared")
+            .cause(&error)
+            .help("raise the limit of open files (`ulimit -n`)")
+    })
+}
+
+/// Removes the work folders of runs whose process is gone, but of those that may be resumed: the last run of each other
+/// file. A run that has begun takes the place of the last one of its own.
+pub(super) fn sweep(loaded: &Loaded, state: &StateDir, run: &str) {
+    // Where it cannot be said which may be resumed, all stay.
+    let Ok(runs) = state.last_runs() else { return };
+    let is_other = |last: &LastRun| last.pipeline != loaded.pipeline.name.as_str() || last.file != loaded.path;
+    let kept = runs.into_iter().filter(is_other).map(|last| last.run).chain([run.to_owned()]).collect();
+    // What stays is swept by the next run.
+    let _left = state.sweep_work(&kept);
 }
 
 /// The files in the work folder that a later session of a run may use.
@@ -120,6 +158,7 @@ pub(super) fn open_journal(
     options: &Options,
     run: &str,
     masker: &Masker,
+    lacks_secrets: bool,
 ) -> (Map<String, Json>, Result<Arc<Journal>, DbError>) {
     let digest = sha256(loaded.document.source());
     if let Some(left) = &options.resumed {
@@ -139,8 +178,26 @@ pub(super) fn open_journal(
         pipeline,
         file: loaded.path.clone(),
         sha256: digest,
-        inputs: (shown == inputs).then(|| loaded.inputs.clone()),
+        inputs: (shown == inputs && !lacks_secrets).then(|| loaded.inputs.clone()),
         fixed: kept,
     };
     (fixed, options.state.begin_journal(&start).map(Arc::new))
+}
+
+/// The journal, as far as a run can do without it.
+pub(super) fn journal_or_none(
+    journal: Result<Arc<Journal>, DbError>,
+    options: &Options,
+    keeper: &Keeper,
+) -> Result<Option<Arc<Journal>>> {
+    match journal {
+        Ok(journal) => Ok(Some(journal)),
+        // What it does would be done again by the next one that goes on.
+        Err(error) if options.resumed.is_some() => Err(database_error(&error)),
+        // A run that cannot be resumed is better than none.
+        Err(error) => {
+            keeper.note(&error);
+            Ok(None)
+        }
+    }
 }

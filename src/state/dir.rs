@@ -142,21 +142,27 @@ impl StateDir {
     }
 
     /// Makes a folder for the work of one run, or takes that of a run that is resumed; `None` where the run is at work.
-    /// Removes those of other runs whose process is gone, but for runs of these ids, which may be resumed.
-    pub fn create_work(&self, run: &str, kept: &HashSet<String>) -> Result<Option<WorkDir>, Error> {
+    pub fn create_work(&self, run: &str) -> Result<Option<WorkDir>, Error> {
         let all = self.0.join("work");
         let path = all.join(run);
         let failed = |source| Error::Io { path: path.clone(), source };
         private_dir(&all).map_err(failed)?;
         // Held while folders come and go, so that nobody takes one that is being made for one that was left.
         let _held = locked(&all.join("lock"), FlockOperation::LockExclusive).map_err(failed)?;
-        sweep(&all, |name| name == run || kept.contains(name));
         private_dir(&path).map_err(failed)?;
         match locked(&path.join("lock"), FlockOperation::NonBlockingLockExclusive) {
-            Ok(alive) => Ok(Some(WorkDir { path, _alive: alive })),
+            Ok(alive) => Ok(Some(WorkDir { path, alive })),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Removes the work folders of runs whose process is gone, but for runs of these ids.
+    pub fn sweep_work(&self, kept: &HashSet<String>) -> io::Result<()> {
+        let all = self.0.join("work");
+        let _held = locked(&all.join("lock"), FlockOperation::LockExclusive)?;
+        sweep(&all, |name| kept.contains(name));
+        Ok(())
     }
 }
 
@@ -164,13 +170,18 @@ impl StateDir {
 #[derive(Debug)]
 pub struct WorkDir {
     path: PathBuf,
-    _alive: File,
+    alive: File,
 }
 
 impl WorkDir {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its lock, for who must hold it too.
+    pub fn lock(&self) -> io::Result<File> {
+        self.alive.try_clone()
     }
 
     /// Removes all that is in it, but for files of these names: a later session of the run has a use for them.

@@ -115,7 +115,7 @@ impl Collection {
 
     fn is_done_with(&self, id: &str) -> rusqlite::Result<bool> {
         let sql = format!(
-            "SELECT coalesce(outcome IN ('success', 'warning', 'skipped', 'blocked'), FALSE) OR {SUPERSEDED} FROM runs WHERE id = ?1"
+            "SELECT coalesce(outcome IN ('success', 'warning') OR outcome IN ('skipped', 'blocked') AND session = 1, FALSE) OR {SUPERSEDED} FROM runs WHERE id = ?1"
         );
         let known = self.db.connection.query_row(&sql, [id], |row| row.get(0)).optional()?;
         Ok(known.unwrap_or(true))

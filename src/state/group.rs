@@ -43,6 +43,11 @@ impl GroupLock {
         }
     }
 
+    /// The same lock, for who must hold it too.
+    pub fn lock(&self) -> io::Result<File> {
+        self.0.try_clone()
+    }
+
     /// Releases it.
     pub fn release(self) {
         drop(self.0);

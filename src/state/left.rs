@@ -53,13 +53,15 @@ impl Left {
     }
 }
 
-/// The last run of each pipeline.
+/// The last run of each pipeline file that did something.
 pub(super) fn last_runs(db: &Path) -> Result<Vec<LastRun>, DbError> {
     let Some(db) = Db::peek(db)? else { return Ok(Vec::new()) };
     let read = || {
-        let mut statement = db
-            .connection
-            .prepare("SELECT max(id), pipeline, file, outcome FROM runs GROUP BY pipeline ORDER BY 1 DESC")?;
+        let mut statement = db.connection.prepare(
+            "SELECT max(id), pipeline, file, outcome FROM runs
+             WHERE session > 1 OR outcome IS NULL OR outcome NOT IN ('skipped', 'blocked')
+             GROUP BY pipeline, file ORDER BY 1 DESC",
+        )?;
         let last = |row: &Row<'_>| {
             let (run, pipeline, outcome) = (row.get(0)?, row.get(1)?, row.get(3)?);
             Ok(LastRun { run, pipeline, file: path_of(row.get_ref(2)?), outcome })

@@ -61,6 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "value",
             "diagnostic",
             "event",
+            "process",
             "expression",
             "crypto",
             "storage",

@@ -163,3 +163,56 @@ fn wait_for(what: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+#[test]
+fn nothing_goes_on_beside_a_program_of_a_killed_run() {
+    let tl = Tl::new();
+    // It takes a while to end, and says when it has.
+    let slow = "trap '' TERM; echo > began; sleep 1; echo > ended";
+    tl.pipeline(&format!(
+        "concurrency: {{ group: g, if-busy: fail }}\nstages:\n  slow: {{ shell: sh, run: \"test -e go || ({slow})\" }}\n"
+    ));
+    let mut first = tl.start(&["run", "p.yaml"]);
+    wait_for(|| tl.file("began").exists());
+    kill(&mut first);
+    tl.write("go", "");
+    let other = tl.run(&["run", "p.yaml"]);
+    assert!(other.code == 11 && other.stdout.contains("TL0722"), "{other:?}");
+    assert!(!tl.file("ended").exists());
+    let resumed = tl.run(&["run", "--resume"]);
+    assert_eq!(resumed.code, 0, "{resumed:?}");
+    assert!(tl.file("ended").exists(), "it has waited for the program");
+}
+
+#[test]
+fn another_secret_is_another_setting_and_another_value_is_none() {
+    let tl = Tl::new();
+    tl.pipeline(
+        "secrets:\n  one: { from: file, path: one }\n  two: { from: file, path: two }\nstages:\n  a: { env: { S: '${{ secrets.one }}' }, run: 'echo x \
+         >> ran.txt', shell: sh }\n  b: { needs: a, run: [test, -e, go] }\n",
+    );
+    tl.write("one", "the-first-secret").write("two", "the-second-secret");
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 1);
+    tl.write("one", "the-same-but-rotated");
+    assert_eq!(tl.run(&["run", "--resume"]).code, 1);
+    assert_eq!(tl.read("ran.txt"), "x\n");
+    tl.write("p.yaml", tl.read("p.yaml").replace("secrets.one }}", "secrets.two }}"));
+    assert_eq!(tl.run(&["run", "--resume"]).code, 1);
+    assert_eq!(tl.read("ran.txt"), "x\nx\n");
+}
+
+#[test]
+fn a_run_that_did_nothing_hides_none_that_can_go_on() {
+    let tl = Tl::new();
+    tl.pipeline(
+        "secrets: { s: { from: file, path: s } }\nstages:\n  a: { run: 'echo x >> ran.txt', shell: sh }\n  b: { needs: a, env: { S: '${{ secrets.s \
+         }}' }, run: [test, -e, go] }\n",
+    );
+    tl.write("s", "long-enough-to-hide");
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 1);
+    fs::remove_file(tl.file("s")).unwrap();
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 12);
+    tl.write("s", "long-enough-to-hide").write("go", "");
+    assert_eq!(tl.run(&["run", "--resume"]).code, 0);
+    assert_eq!(tl.read("ran.txt"), "x\n");
+}

@@ -398,6 +398,7 @@ fn a_run_removes_what_killed_runs_left_and_nothing_of_living_ones() {
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert_eq!(folders(), 1);
+    wait_for(|| tl.ok(&["status", "--json"]).stdout.contains("\"interrupted\""));
     let alive = tl.start(&["run", "p.yaml", "--input", "s=2"]);
     wait_for(|| tl.file("began-2").exists());
     assert_eq!(folders(), 1, "the killed one is gone, the living one is there");
