@@ -56,6 +56,12 @@ pub fn settle(
     settle_with(checked, path, given, surroundings?)
 }
 
+/// Inputs that were settled before, as they are given.
+pub(super) fn spelled(inputs: &Map<String, Json>) -> BTreeMap<String, String> {
+    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    inputs.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
 /// The same, in surroundings that are known.
 pub(super) fn settle_with(
     (document, outline): (Document, Outline),

@@ -1,6 +1,6 @@
 //! A run that ended early, made ready to go on.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -13,7 +13,7 @@ use super::contexts::run_values;
 use super::execute::{Options, state_error};
 use super::keeper::{Keeper, database_error};
 use super::on_record::{object, sha256};
-use super::prepare::{Loaded, absolute, check, runnable, settle_with};
+use super::prepare::{Loaded, absolute, check, runnable, settle_with, spelled};
 use super::surroundings::Surroundings;
 use crate::diagnostic::{Diagnostic, Kind, Result};
 use crate::process;
@@ -60,11 +60,6 @@ pub fn resume(state: &StateDir, run: Option<&str>, file: Option<&Path>) -> Resul
         return refuse(message, "name the file of that pipeline, or start a new run");
     }
     Ok(Resumed { loaded, left })
-}
-
-fn spelled(inputs: &Map<String, Json>) -> BTreeMap<String, String> {
-    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    inputs.iter().map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
 fn last_to_resume(state: &StateDir, file: Option<&Path>) -> Result<String> {

@@ -12,7 +12,6 @@ use crate::process::Process;
 /// Writes down what a run does as it does it, on a thread of its own. Whatever waits goes to the disk in one transaction.
 #[derive(Debug)]
 pub struct Journal {
-    run: String,
     session: u32,
     entries: Sender<Entry>,
     thread: Option<JoinHandle<()>>,
@@ -165,18 +164,13 @@ impl Journal {
 
     fn of(db: Db, run: String, session: u32) -> Self {
         let (entries, waiting) = channel();
-        let writer = Writer { db, run: run.clone(), session };
-        Self { run, session, entries, thread: Some(thread::spawn(move || writer.work(&waiting))) }
+        let writer = Writer { db, run, session };
+        Self { session, entries, thread: Some(thread::spawn(move || writer.work(&waiting))) }
     }
 
     /// Which start of the run this is, from 1.
     pub fn session(&self) -> u32 {
         self.session
-    }
-
-    /// The run's id.
-    pub fn run(&self) -> &str {
-        &self.run
     }
 
     /// Writes down something for people, soon.

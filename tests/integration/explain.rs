@@ -162,6 +162,10 @@ fn a_wrong_example_gives_its_code_and_no_other() {
 #[test]
 fn a_right_example_works() {
     let differ = of_each(|explanation| {
+        // Those that need git are run with the tests against other programs: a fresh machine has none.
+        if !cfg!(feature = "peers") && explanation.right.commands.iter().any(|line| line.starts_with("git ")) {
+            return None;
+        }
         let (tl, ended) = run(&explanation.right, "set -e\n");
         tidy(&tl);
         let mut report = format!("{}{}", ended.stdout, ended.stderr);

@@ -1,6 +1,5 @@
 //! A plan in a file.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -125,9 +124,7 @@ impl Kept {
         &self,
         checked: (crate::pipeline::Document, crate::pipeline::Outline),
     ) -> Result<Loaded, Vec<Diagnostic>> {
-        let spelled = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let given: BTreeMap<_, _> = self.inputs.iter().map(|(name, value)| (name.clone(), spelled(value))).collect();
-        prepare::settle(checked, &self.file, &given)
+        prepare::settle(checked, &self.file, &prepare::spelled(&self.inputs))
     }
 
     /// Where a run would not do what the plan says; nowhere, if it may run.
