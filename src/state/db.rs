@@ -159,6 +159,13 @@ CREATE TABLE deliveries (         -- objects on their way: what may be left of t
     coming   TEXT,               -- JSON, once all its bytes are with the store and it is about to appear
     PRIMARY KEY (run, uri)
 ) WITHOUT ROWID;
+", "
+ALTER TABLE runs ADD COLUMN left_out TEXT; -- JSON: the stages that a selection left undone; none where there are none
+ALTER TABLE deliveries ADD COLUMN upload TEXT; -- JSON: an upload in parts that can go on
+CREATE TABLE stale_told (         -- what `tl stale` has told of
+    file NOT NULL PRIMARY KEY,   -- path of the pipeline file; bytes where it is no text
+    due  TEXT NOT NULL           -- the due time that had passed
+) WITHOUT ROWID;
 "];
 
 /// How long another process may hold the database.
