@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use crate::program::{Tl, events, files, outcomes};
 
 /// A diamond of programs that leave a line each time, with a tail and a chain.
-const STAGES: &str = r#"stages:
+const STAGES: &str = r"stages:
   a: { run: [sh, -c, 'echo a >> ran.txt'] }
   b: { needs: a, run: [sh, -c, 'echo b >> ran.txt'] }
   c: { needs: a, run: [sh, -c, 'echo c >> ran.txt'] }
@@ -18,7 +18,7 @@ const STAGES: &str = r#"stages:
   prove: { needs: deliver, uses: verify, with: { object: '${{ needs.deliver.outputs.object }}', level: content } }
 finally:
   always: { run: [sh, -c, 'echo always >> ran.txt'] }
-"#;
+";
 
 fn with_stages(stages: &str) -> Tl {
     let tl = Tl::new();
