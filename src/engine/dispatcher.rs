@@ -60,7 +60,7 @@ impl<W: Work> Engine<W> {
         let (reports, mut incoming) = mpsc::channel(WAITING_REPORTS);
         let count = plan.stages.len();
         let mut engine = Self {
-            machine: Machine::new(&plan, max_parallel),
+            machine: Machine::new(Arc::clone(&plan), max_parallel),
             plan,
             work,
             emit: Box::new(emit),
@@ -313,7 +313,7 @@ impl<W: Work> Engine<W> {
 
     fn end(&mut self, which: Which, end: End) {
         let End { outcome, outputs, reason, error, is_recalled } = end;
-        let seconds = self.begun.get(&which).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+        let seconds = self.begun.remove(&which).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
         let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
         let data = if is_recalled {
             json!({ "outcome": outcome.word(), "detail": detail, "recalled": true })
