@@ -33,6 +33,8 @@ pub struct Engine<W> {
     instances: HashMap<usize, Vec<(Instance, Option<Given>)>>,
     begun: HashMap<Which, Instant>,
     warned: HashSet<Which>,
+    /// What most programs give.
+    nothing: Arc<Json>,
     finished: Vec<Option<Outcome>>,
     errors: Vec<(usize, Diagnostic)>,
     stopped: Option<Stop>,
@@ -71,6 +73,7 @@ impl<W: Work> Engine<W> {
             instances: HashMap::new(),
             begun: HashMap::new(),
             warned: HashSet::new(),
+            nothing: Arc::new(Json::Object(Map::new())),
             finished: vec![None; count],
             errors: Vec::new(),
             stopped: None,
@@ -332,7 +335,8 @@ impl<W: Work> Engine<W> {
             }
         } else {
             debug_assert!(self.finished[which.stage].is_none(), "a stage ends once");
-            let shared = Arc::new(Json::Object(outputs.clone()));
+            let shared =
+                if outputs.is_empty() { Arc::clone(&self.nothing) } else { Arc::new(Json::Object(outputs.clone())) };
             self.results.set(which.stage, StageResult { outcome, outputs: shared });
             self.finished[which.stage] = Some(outcome);
         }
