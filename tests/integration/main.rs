@@ -19,6 +19,7 @@ mod deliveries;
 #[cfg(feature = "peers")]
 mod editor;
 mod explain;
+mod faults;
 mod groups;
 mod history;
 mod init;
