@@ -34,6 +34,7 @@ mod peers;
 mod plan;
 mod program;
 mod quickstart;
+mod races;
 mod reporters;
 mod resume;
 mod runs;

@@ -1,44 +1,14 @@
 //! Each write of a run fails, or is the last thing that it does. What comes of it is told, and mended by the next one.
 
-use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use serde_json::Value as Json;
 use timelocker::audit;
+use timelocker::state::StateDir;
 
-use super::{delivered, lay_out, output_of, preloaded, proven};
+use super::{Case, FAULTS, Fault, delivered, lay_out, output_of, proven};
 use crate::program::{Tl, events};
-
-/// What becomes of a write.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Error { number: u32, forever: bool },
-    Killed(&'static str),
-}
-
-const FAULTS: [Fault; 6] = [
-    Fault::Error { number: EIO, forever: false },
-    Fault::Error { number: EIO, forever: true },
-    Fault::Error { number: ENOSPC, forever: false },
-    Fault::Error { number: ENOSPC, forever: true },
-    Fault::Killed("before"),
-    Fault::Killed("after"),
-];
-const EIO: u32 = 5;
-const ENOSPC: u32 = 28;
-
-/// Where a run fails.
-struct Case {
-    fault: Fault,
-    at: usize,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} at write {}", self.fault, self.at)
-    }
-}
 
 /// What a run said, and how it ended.
 struct Told {
@@ -52,20 +22,8 @@ struct Told {
 
 fn run(tl: &Tl, case: &Case) -> Told {
     let mut command = tl.command(&["run", "p.yaml", "--reporter", "json"]);
-    command
-        .env("LD_PRELOAD", preloaded("disk"))
-        .env("TL_FAULT_BELOW", tl.state())
-        .env("TL_FAULT_LOG", tl.file("calls"));
-    match case.fault {
-        Fault::Error { number, forever } => {
-            command.env("TL_FAULT_ERROR", number.to_string());
-            if forever {
-                command.env("TL_FAULT_FOREVER", "1");
-            }
-        }
-        Fault::Killed(when) => drop(command.env("TL_FAULT_ERROR", when)),
-    }
-    command.env("TL_FAULT_AT", case.at.to_string()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    case.arm(tl, &mut command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = output_of(command.spawn().unwrap());
     let stdout = String::from_utf8(output.stdout).unwrap();
     // What was told when it was killed may end in the middle of a line.
@@ -92,14 +50,20 @@ fn is_helpful(tl: &Tl, told: &Told) -> bool {
 
 /// The outcome of a run in the journal.
 fn outcome(tl: &Tl, run: &str) -> Option<String> {
-    timelocker::state::StateDir::locate(Some(&tl.state())).unwrap().left(run).unwrap()?.outcome
+    StateDir::locate(Some(&tl.state())).unwrap().left(run).unwrap()?.outcome
 }
 
-fn is_on_record(tl: &Tl, run: &str, outcome: &str) -> bool {
-    let filter =
-        audit::Filter { kind: Some("run.finished".to_owned()), run: Some(run.to_owned()), ..audit::Filter::default() };
-    let records = audit::read(&tl.state().join("audit"), filter).unwrap();
-    records.filter_map(Result::ok).last().is_some_and(|record| record.data["outcome"] == outcome)
+/// Whether the journal has every stage of a run, with its end.
+fn is_whole(tl: &Tl, run: &str) -> bool {
+    let runs = StateDir::locate(Some(&tl.state())).unwrap().runs().unwrap().unwrap();
+    let stages = runs.stages(run).unwrap();
+    stages.len() == 10 && stages.iter().all(|stage| stage.outcome.as_deref() == Some("success"))
+}
+
+fn records(tl: &Tl, run: &str, kind: &str) -> Vec<audit::Record> {
+    let (kind, run) = (Some(kind.to_owned()), Some(run.to_owned()));
+    let filter = audit::Filter { kind, run, ..audit::Filter::default() };
+    audit::read(&tl.state().join("audit"), filter).unwrap().map(Result::unwrap).collect()
 }
 
 /// All that is wrong with what came of a fault.
@@ -121,10 +85,11 @@ fn wrong(tl: &Tl, case: &Case) -> Result<(), String> {
             if let Err(found) = delivered(tl, run) {
                 return say(&format!("a success that did not deliver: {found}"));
             }
-            if !is_on_record(tl, run, "success") {
+            if records(tl, run, "run.finished").last().is_none_or(|record| record.data["outcome"] != "success") {
                 return say("a success that is not on record");
             }
-            if outcome(tl, run).as_deref() != Some("success") && !is_helpful(tl, &told) {
+            let is_in_journal = outcome(tl, run).as_deref() == Some("success") && is_whole(tl, run);
+            if !is_in_journal && !is_helpful(tl, &told) {
                 return say("a success that the journal does not have, and nobody was told");
             }
             if !tl.file("log.jsonl").exists() {
@@ -165,8 +130,12 @@ fn wrong(tl: &Tl, case: &Case) -> Result<(), String> {
         return say(&format!("{again:?} was done twice"));
     }
     let verified = audit::verify(&tl.state().join("audit")).unwrap();
-    if !verified.problems.is_empty() || outcome(tl, events[0]["run"].as_str().unwrap()).as_deref() != Some("success") {
+    let run = events[0]["run"].as_str().unwrap();
+    if !verified.problems.is_empty() || outcome(tl, run).as_deref() != Some("success") || !is_whole(tl, run) {
         return say("the log or the journal is not whole");
+    }
+    if records(tl, run, "run.started").len() != 1 {
+        return say("it did not start once");
     }
     Ok(())
 }
@@ -176,7 +145,7 @@ fn wrong(tl: &Tl, case: &Case) -> Result<(), String> {
 fn whatever_write_fails_or_is_the_last_one_the_run_goes_on_from_there() {
     const SEED: u64 = 1;
     let counted = lay_out();
-    let none = Case { fault: Fault::Error { number: EIO, forever: false }, at: 0 };
+    let none = Case { fault: Fault::Error { number: 0, forever: false }, at: 0 };
     let whole = run(&counted, &none);
     assert_eq!(whole.code, Some(0), "{}", whole.text);
     let writes = counted.read("calls").lines().count();

@@ -1,7 +1,11 @@
 //! A disk that fails, and a clock that jumps, below the real program: the first is asked at every write of a run.
 
+mod clock;
 mod disk;
+#[cfg(feature = "peers")]
+mod full;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::LazyLock;
@@ -11,7 +15,7 @@ use timelocker::state::StateDir;
 use crate::program::{Tl, files};
 
 /// A library of this folder, made by the C compiler of the machine, for `LD_PRELOAD`.
-fn preloaded(name: &str) -> PathBuf {
+pub fn preloaded(name: &str) -> PathBuf {
     static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
     let library = FOLDER.path().join(format!("{name}.so"));
     if !library.exists() {
@@ -21,6 +25,58 @@ fn preloaded(name: &str) -> PathBuf {
         assert!(made.status().unwrap().success(), "a C compiler is needed: `cc`");
     }
     library
+}
+
+/// What becomes of a write.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    Error { number: u32, forever: bool },
+    Killed(&'static str),
+}
+
+pub const FAULTS: [Fault; 6] = [
+    Fault::Error { number: EIO, forever: false },
+    Fault::Error { number: EIO, forever: true },
+    Fault::Error { number: ENOSPC, forever: false },
+    Fault::Error { number: ENOSPC, forever: true },
+    Fault::Killed("before"),
+    Fault::Killed("after"),
+];
+const EIO: u32 = 5;
+const ENOSPC: u32 = 28;
+
+/// Where a program fails.
+#[derive(Clone, Copy)]
+pub struct Case {
+    pub fault: Fault,
+    /// The number of the write, counted from 1; none fails for 0.
+    pub at: usize,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at write {}", self.fault, self.at)
+    }
+}
+
+impl Case {
+    /// Lets a program fail in its state folder. Its calls are written to the file `calls`.
+    pub fn arm(&self, tl: &Tl, command: &mut Command) {
+        command
+            .env("LD_PRELOAD", preloaded("disk"))
+            .env("TL_FAULT_BELOW", tl.state())
+            .env("TL_FAULT_LOG", tl.file("calls"));
+        match self.fault {
+            Fault::Error { number, forever } => {
+                command.env("TL_FAULT_ERROR", number.to_string());
+                if forever {
+                    command.env("TL_FAULT_FOREVER", "1");
+                }
+            }
+            Fault::Killed(when) => drop(command.env("TL_FAULT_ERROR", when)),
+        }
+        command.env("TL_FAULT_AT", self.at.to_string());
+    }
 }
 
 /// All that a run puts on the disk: programs that print and give, a chain, a diamond over a file, a proof, messages.
