@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
+use tracing::debug;
 
 use super::keeper::Keeper;
 use super::prepare::{Channels, no_channel};
@@ -116,6 +117,7 @@ impl Sending<'_> {
             // Where this fails, it is sent again, with the same id; the keeper has noted why.
             let _noted = self.keeper.with(|outbox| outbox.settle(entry, &attempt));
         }
+        debug!(channel, when = message.when, attempts, delivered = result.is_ok(), "message");
         self.record(channel, message, attempts, &result, after)?;
         result
     }

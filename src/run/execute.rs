@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
+use tracing::{Instrument as _, info_span};
 
 use super::contexts::Contexts;
 use super::deliveries::OnTheirWay;
@@ -56,6 +57,11 @@ pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> u8 {
     let resumed = options.resumed.as_ref();
     let run = resumed.map_or_else(|| ulid::Ulid::new().to_string(), |left| left.start.run.clone());
     let session = resumed.map_or(1, |left| left.sessions + 1);
+    let span = info_span!("run", %run, pipeline = %loaded.pipeline.name, session);
+    run_in_span(loaded, options, run, session, emit).instrument(span).await
+}
+
+async fn run_in_span(loaded: Loaded, options: Options, run: String, session: u32, emit: Emit) -> u8 {
     let teller = Arc::new(Mutex::new(Teller::new(run.clone(), emit)));
     let plan = Plan::select(&loaded.pipeline, &options.selection);
     teller.lock().unwrap_or_else(PoisonError::into_inner).tell(What::RunStarted {

@@ -14,6 +14,7 @@ use crate::expression::Values;
 use crate::pipeline::{self, Document, Failure, Outline, Pipeline, Place, SecretSource, resolve, resolve_inputs};
 use crate::stages::{Places, Stop};
 use crate::storage::{self, Store};
+use crate::trace;
 use crate::value::{Kind as PlaceKind, Masker, Secret};
 use crate::vault;
 
@@ -122,6 +123,7 @@ pub(super) struct Secrets {
 impl Secrets {
     pub(super) fn new(secrets: &[(String, Secret)], mut missing: Vec<Diagnostic>) -> Self {
         let masker = Masker::new(secrets.iter().map(|(_, secret)| secret));
+        trace::hide(&masker);
         // A program that fails may repeat what another one gave.
         missing.iter_mut().for_each(|error| error.mask(&|text| masker.mask(text)));
         let values = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect();

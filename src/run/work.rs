@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
+use tracing::Span;
 
 use super::chain::{self, Link, Ready};
 use super::contexts::Contexts;
@@ -65,7 +66,8 @@ impl Work for PipelineWork {
 
     fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>> {
         Box::pin(async move {
-            match spawn_blocking(move || self.blocking_attempt(&attempt)).await {
+            let span = Span::current();
+            match spawn_blocking(move || span.in_scope(|| self.blocking_attempt(&attempt))).await {
                 Ok(ended) => ended,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 // The runtime goes only after the engine has ended.

@@ -1,9 +1,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use rusqlite::{Transaction, TransactionBehavior, params};
 use serde_json::{Map, Value as Json};
+use tracing::{Span, debug};
 
 use super::db::{Db, DbError, path_value};
 use super::outbox::stamp;
@@ -167,8 +169,9 @@ impl Journal {
 
     fn of(db: Db, run: String, session: u32) -> Self {
         let (entries, waiting) = channel();
-        let writer = Writer { db, run, session };
-        Self { session, entries, thread: Some(thread::spawn(move || writer.work(&waiting))) }
+        let (writer, span) = (Writer { db, run, session }, Span::current());
+        let thread = thread::spawn(move || span.in_scope(|| writer.work(&waiting)));
+        Self { session, entries, thread: Some(thread) }
     }
 
     /// Which start of the run this is, from 1.
@@ -252,6 +255,7 @@ impl Writer {
 
     fn write(&mut self, batch: &[Entry]) -> rusqlite::Result<()> {
         // What is for people alone is on the disk with the next thing that must be.
+        let begun = Instant::now();
         let must_last = batch.iter().any(|entry| !matches!(entry, Entry::Note(..)));
         let level = if must_last { "FULL" } else { "NORMAL" };
         self.db.connection.pragma_update(None, "synchronous", level)?;
@@ -266,7 +270,9 @@ impl Writer {
                 Entry::Finish(finish, _) => written.finish(finish)?,
             }
         }
-        transaction.commit()
+        transaction.commit()?;
+        debug!(entries = batch.len(), must_last, micros = begun.elapsed().as_micros(), "journal written");
+        Ok(())
     }
 }
 

@@ -42,6 +42,7 @@ mod s3;
 mod secrets;
 mod selection;
 mod supervisor;
+mod trace;
 mod tree;
 mod validate;
 mod verify;

@@ -6,6 +6,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::S3;
 use super::abort::ABORT;
@@ -142,7 +143,9 @@ impl S3 {
                 runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.place.uri))?;
             }
             let number = i32::try_from(number).unwrap_or(i32::MAX);
-            flight.waiting.push_back((number, runtime.spawn(self.part_task(write, open, number, part))));
+            flight
+                .waiting
+                .push_back((number, runtime.spawn(self.part_task(write, open, number, part).in_current_span())));
         }
         while !flight.waiting.is_empty() {
             runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.place.uri))?;

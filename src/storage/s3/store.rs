@@ -2,6 +2,7 @@ use std::fmt;
 use std::io::Read;
 
 use jiff::Timestamp;
+use tracing::debug_span;
 
 use super::S3;
 use super::connection::runtime;
@@ -24,11 +25,13 @@ impl Store for S3 {
     }
 
     fn put(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
+        let _entered = debug_span!("put", uri = self.uri(key)).entered();
         self.upload(key, body, order)
     }
 
     fn stat(&self, key: &ObjectKey, version: Option<&str>, stopped: &Stopped) -> Result<Option<Stat>, Error> {
         let uri = self.uri(key);
+        let _entered = debug_span!("stat", uri).entered();
         let connection = self.connect()?;
         let found = runtime(&uri)?.block_on(async {
             match self.head(&connection, &self.full_key(key), version, stopped).await? {
@@ -46,6 +49,7 @@ impl Store for S3 {
     }
 
     fn get(&self, key: &ObjectKey, version: Option<&str>, stopped: &Stopped) -> Result<Box<dyn Read + Send>, Error> {
+        let _entered = debug_span!("get", uri = self.uri(key)).entered();
         self.download(key, version, stopped)
     }
 
