@@ -133,7 +133,8 @@ impl Plan {
 /// Finds the chains: a source, its filters and its only sink become one stream, without a file between them.
 ///
 /// Two stages are joined when the second takes the artifact of the first and nothing else of it, is the only one that
-/// waits for it, and neither has an `if` or a matrix. So nobody outside waits for the middle of a chain.
+/// waits for it, and neither has an `if` or a matrix. So nobody outside waits for the middle of a chain. An upload that may
+/// go on where it stopped needs its data in a file: it could not be made again as it was.
 fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
     let mut dependants = vec![0_usize; stages.len()];
     for need in stages.iter().flat_map(|stage| &stage.needs) {
@@ -152,7 +153,8 @@ fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
             && stages[producer].stage.strategy.is_none()
             && stages[producer].condition.is_none()
             && planned.is_finally == stages[producer].is_finally
-            && mentions(planned, &stages[producer].name) == 1;
+            && mentions(planned, &stages[producer].name) == 1
+            && !may_resume(planned);
         if joins {
             next[producer] = Some(consumer);
         }
@@ -187,6 +189,11 @@ fn output_names(stage: &Stage) -> Vec<String> {
 
 fn producer(planned: &Planned) -> Option<String> {
     artifact_source(planned.stage.with.get("artifact")?.as_str()?)
+}
+
+/// Whether it is an upload that goes on where it stopped, or that an expression may make one.
+fn may_resume(planned: &Planned) -> bool {
+    planned.stage.with.get("resume").is_some_and(|resume| *resume != false)
 }
 
 /// How often a stage's settings read something of another stage.
@@ -245,6 +252,10 @@ mod tests {
         assert_eq!(chains(&conditional).len(), 2);
         let curious = format!("{COLLECT}{SEAL}{}", deliver("deliver", "", "${{ needs.seal.outputs.recipients[0] }}"));
         assert_eq!(chains(&curious).len(), 2);
+        for (resume, units) in [("false", 1), ("true", 2), ("'${{ env.R }}'", 2)] {
+            let resumable = deliver("deliver", "", "k").replace("key: 'k'", &format!("key: 'k', resume: {resume}"));
+            assert_eq!(chains(&format!("{COLLECT}{SEAL}{resumable}")).len(), units, "{resume}");
+        }
         let waiting = format!("{COLLECT}{SEAL}{}  look: {{ needs: seal, run: [ls] }}\n", deliver("deliver", "", "k"));
         assert_eq!(chains(&waiting).len(), 3);
     }

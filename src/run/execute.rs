@@ -23,6 +23,7 @@ use super::recall::Past;
 use super::recorder::{LogRecorder, audit_error};
 use super::resume::{hold, journal_or_none, open_journal, sweep, take_work};
 use super::teller::{Emit, Teller, end_journal, tell};
+use super::uploads::{take_back_of_others, take_back_of_own};
 use super::versions;
 use super::work::PipelineWork;
 use crate::audit::{Log, Severity};
@@ -272,6 +273,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     let news =
         |result, seconds, stages, audit, error| News { result, seconds, stages, audit, error, document, pipeline };
     tokio::task::block_in_place(|| {
+        take_back_of_others(&work, &options.state, teller);
         drain(&post, &options.cancel, teller);
         notify::tell(&shared, &news(When::Started, 0.0, Vec::new(), None, None), false, &mut |what| tell(teller, what));
     });
@@ -301,6 +303,9 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     let (outcome, exit_code) = exit::verdict(&finished);
 
     tokio::task::block_in_place(|| {
+        if outcome.is_ok() {
+            take_back_of_own(&work, &options.state, teller);
+        }
         // Said once, and at the end: while stages run, the engine alone says what happens.
         work.logs.problem().into_iter().for_each(|error| tell(teller, What::Problem { error }));
         let recovered = matches!(outcome, Outcome::Success | Outcome::Warning)

@@ -33,6 +33,7 @@ mod stats;
 mod status;
 mod surroundings;
 mod teller;
+mod uploads;
 mod validate;
 mod versions;
 mod work;

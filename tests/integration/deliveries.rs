@@ -14,8 +14,8 @@ use timelocker::channels::Message;
 use timelocker::diagnostic::{Diagnostic, Result};
 use timelocker::stages::artifact::{ArtifactRef, ArtifactWriter, Sink, Source, Spool, stream};
 use timelocker::stages::{
-    Cancel, Checkpoint, Context, Deliveries, Ledger, Meter, Places, Post, Recorder, Severity, Shared, Told, Unfinished,
-    find,
+    Cancel, Checkpoint, Context, Deliveries, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared,
+    Told, Unfinished, find,
 };
 use timelocker::storage::{Coming, KINDS, Store};
 use timelocker::value::{Kind, Masker};
@@ -31,23 +31,36 @@ struct Kept {
 }
 
 impl Kept {
-    fn keep(&self, uri: &str, coming: Option<Coming>) -> Result<()> {
+    fn keep(&self, uri: &str, change: impl FnOnce(&mut Unfinished)) -> Result<()> {
         if self.is_full {
             return Err(Diagnostic::failure("TL0707", "the database could not be written: it is full"));
         }
-        let unfinished = Unfinished { since: Timestamp::now(), coming };
-        self.unfinished.lock().unwrap().insert(uri.to_owned(), unfinished);
+        let mut unfinished = self.unfinished.lock().unwrap();
+        let new = || Unfinished { since: Timestamp::now(), coming: Vec::new(), open: None };
+        change(unfinished.entry(uri.to_owned()).or_insert_with(new));
         Ok(())
     }
 }
 
 impl Deliveries for Kept {
     fn begun(&self, uri: &str) -> Result<()> {
-        self.keep(uri, None)
+        self.keep(uri, |known| known.since = Timestamp::now())
+    }
+
+    fn opened(&self, uri: &str, open: &OpenDelivery) -> Result<()> {
+        self.keep(uri, |known| known.open = Some(open.upload.clone()))
+    }
+
+    fn closed(&self, uri: &str) -> Result<()> {
+        self.keep(uri, |known| known.open = None)
+    }
+
+    fn are_kept(&self) -> bool {
+        true
     }
 
     fn coming(&self, uri: &str, coming: &Coming) -> Result<()> {
-        self.keep(uri, Some(coming.clone()))
+        self.keep(uri, |known| known.coming.push(coming.clone()))
     }
 
     fn left(&self, uri: &str) -> Option<Unfinished> {
