@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use super::{Part, Selection};
 use crate::expression::{Expression, uses_status_function};
 use crate::pipeline::{OnWarning, Pipeline, Retry, Stage, artifact_source, expressions_in};
 use crate::stages::{self, Flow};
@@ -39,6 +40,8 @@ pub struct Planned {
     pub outputs: Vec<String>,
     /// The unit it belongs to.
     pub unit: usize,
+    /// Whether the run is about it.
+    pub part: Part,
 }
 
 /// What starts, retries and ends together.
@@ -51,6 +54,11 @@ pub struct Unit {
 impl Plan {
     /// Plans a checked pipeline.
     pub fn new(pipeline: &Pipeline) -> Self {
+        Self::select(pipeline, &Selection::All)
+    }
+
+    /// Plans a run of a checked pipeline that is about some of its stages. What belongs to `finally` is never left out.
+    pub fn select(pipeline: &Pipeline, selection: &Selection) -> Self {
         let all: Vec<(&str, &Stage, bool)> = pipeline
             .stages
             .iter()
@@ -76,9 +84,15 @@ impl Plan {
                     outputs: output_names(stage),
                     stage: (*stage).clone(),
                     unit: 0,
+                    part: Part::Included,
                 }
             })
             .collect();
+        let needs: Vec<Vec<usize>> = stages.iter().map(|stage| stage.needs.clone()).collect();
+        let names: Vec<&str> = all.iter().map(|(name, ..)| *name).collect();
+        for (stage, part) in stages.iter_mut().zip(selection.parts(&names, &needs)) {
+            stage.part = if stage.is_finally && part == Part::LeftOut { Part::Included } else { part };
+        }
         let units = join(&stages, &index);
         for (number, unit) in units.iter().enumerate() {
             for &stage in &unit.stages {
@@ -133,8 +147,9 @@ impl Plan {
 /// Finds the chains: a source, its filters and its only sink become one stream, without a file between them.
 ///
 /// Two stages are joined when the second takes the artifact of the first and nothing else of it, is the only one that
-/// waits for it, and neither has an `if` or a matrix. So nobody outside waits for the middle of a chain. An upload that may
-/// go on where it stopped needs its data in a file: it could not be made again as it was.
+/// waits for it, and neither has an `if` or a matrix. So nobody outside waits for the middle of a chain. What a selection
+/// leaves out ends a chain: nothing of it is done. An upload that may go on where it stopped needs its data in a file: it
+/// could not be made again as it was.
 fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
     let mut dependants = vec![0_usize; stages.len()];
     for need in stages.iter().flat_map(|stage| &stage.needs) {
@@ -153,6 +168,7 @@ fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
             && stages[producer].stage.strategy.is_none()
             && stages[producer].condition.is_none()
             && planned.is_finally == stages[producer].is_finally
+            && (planned.part == Part::LeftOut) == (stages[producer].part == Part::LeftOut)
             && mentions(planned, &stages[producer].name) == 1
             && !may_resume(planned);
         if joins {
