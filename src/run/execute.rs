@@ -315,12 +315,13 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     let (outcome, exit_code) = exit::verdict(&finished);
 
     tokio::task::block_in_place(|| {
-        if outcome.is_ok() {
-            take_back_of_own(&work, &options.state, teller);
-        }
         // Said once, and at the end: while stages run, the engine alone says what happens.
         work.logs.problem().into_iter().for_each(|error| tell(teller, What::Problem { error }));
         let left_out = work.names_left_out(&finished.outcomes);
+        let is_done = left_out.is_empty() && !failed.load(Ordering::Relaxed);
+        if is_done && outcome.is_ok() {
+            take_back_of_own(&work, &options.state, teller);
+        }
         let recovered = outcome.is_ok()
             && pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
             && notify::failed_before(&audit, &shared.pipeline, &shared.run);
@@ -361,7 +362,6 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             Err(problem) => tell(teller, What::Problem { error: problem }),
         }
         let seconds = began.elapsed().as_secs_f64();
-        let is_done = left_out.is_empty() && !failed.load(Ordering::Relaxed);
         let ended = What::RunEnded { outcome, exit_code, seconds, left_out, error };
         end_journal(teller, &ended);
         put_away(folder, is_done && (outcome.is_ok() || outcome == Outcome::Skipped), &work, teller);

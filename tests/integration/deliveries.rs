@@ -21,7 +21,7 @@ use timelocker::storage::{Coming, KINDS, Store};
 use timelocker::value::{Kind, Masker};
 
 use crate::s3::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
-use crate::s3::left::{key, never, s3};
+use crate::s3::left::{digest, key, never, s3};
 
 /// What a journal keeps of deliveries.
 #[derive(Default)]
@@ -230,6 +230,23 @@ fn what_nobody_counts_on_is_not_in_the_way_of_other_bytes() {
         assert_eq!(error.code, "TL0632");
     }
     assert_eq!(versions(&server, VAULT), 4);
+}
+
+/// The second delivery of a run was about to replace its first one when it was killed.
+#[test]
+fn what_was_about_to_replace_an_object_of_its_own_run_still_may() {
+    let (server, root) = (Fault::start(), tempfile::tempdir().unwrap());
+    let stores: [&dyn Fn() -> Box<dyn Store>; 2] = [&|| dir(root.path()), &|| cloud(&server, VAULT)];
+    for store in stores {
+        let kept = Arc::<Kept>::default();
+        let first = Session::new(store(), &kept).file(b"hello", &json!({})).unwrap();
+        let uri = first["object"]["uri"].as_str().unwrap();
+        let coming = kept.left(uri).unwrap().coming.pop().unwrap();
+        let token = coming.token.as_ref().map(|_| "another".to_owned());
+        kept.coming(uri, &Coming { token, digest: digest(b"other"), ..coming }).unwrap();
+        let second = Session::new(store(), &kept).file(b"other", &json!({})).unwrap();
+        assert_ne!(second["object"]["digest"], first["object"]["digest"]);
+    }
 }
 
 #[test]
