@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use timelocker::state::StateDir;
 
-use super::fault::{Action, Fault, Op, Rule, SAFE, Server, VAULT};
+use super::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
 use super::faults::{LIMITS, failure, living, pipeline, whole};
 use super::{KEYS, keyed, noise, with_keys};
 use crate::program::{Ended, Tl, error_of, events};
@@ -312,6 +312,26 @@ fn a_completion_that_nobody_heard_of() {
         let counts = [Op::Create, Op::Complete].map(|op| delivery.count(op));
         assert_eq!(counts, [1, if is_done { 1 } else { 2 }], "{action:?}");
     }
+}
+
+/// Both deliveries of the run were killed: one when its object was there, and one that was about to replace it.
+#[test]
+fn a_second_delivery_that_was_killed_still_replaces_the_first() {
+    let mut delivery = Delivery::with(PLAIN, LIMITS, "", RESUME);
+    for (session, action) in [["p.yaml"], ["--resume"]].iter().zip([Action::LostInSilence, Action::Silence]) {
+        let before = delivery.count(Op::Complete);
+        delivery.server.rule(Rule::once(Op::Complete, action));
+        let mut child = delivery.start(session);
+        wait_for(|| delivery.count(Op::Complete) > before);
+        kill(&mut child);
+        if before == 0 {
+            let run = delivery.tl.last_run();
+            std::fs::remove_file(delivery.tl.file("state/work").join(run).join("collect-1-1.artifact")).unwrap();
+            delivery.content = noise(SIZE, 8);
+            delivery.tl.write("data/a", &delivery.content);
+        }
+    }
+    assert_eq!((delivery.resumed(), delivery.kept().unwrap().0), (Vec::new(), 3));
 }
 
 #[test]
