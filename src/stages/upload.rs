@@ -1,5 +1,5 @@
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -169,6 +169,7 @@ impl Stage for Upload {
         let lock = self.lock(ordered)?;
         // Where later sessions get to know nothing, nothing is left for them.
         let can_resume = self.resume && context.shared.deliveries.are_kept();
+        let is_open = AtomicBool::new(reopened.is_some());
         let resume = digest.filter(|_| can_resume).map(|digest| Resume { digest, left: reopened });
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
         // What an earlier attempt of the same run delivered, and nobody counts on, is not in the way of this one.
@@ -176,7 +177,7 @@ impl Stage for Upload {
         let data = json!({ "uri": uri, "overwrite": overwrite, "lock_until": locked_until(lock) });
         context.record("upload.intent", Severity::Info, data)?;
         let witness =
-            OnRecord { context, uri: &uri, upload: &self, parts: AtomicU64::new(0), bytes: AtomicU64::new(0) };
+            OnRecord { context, uri: &uri, upload: &self, is_open, parts: AtomicU64::new(0), bytes: AtomicU64::new(0) };
         let stopped = context.cancel.as_question();
         let order = Order { overwrite, lock, ordered, resume, scratch: &context.work, stopped, witness: &witness };
         let put = store.put(&key, &mut body, &order);
@@ -185,7 +186,8 @@ impl Stage for Upload {
             Ok(stored) => stored,
             Err(error) => {
                 let is_left_open = matches!(error, Error::LeftOpen { .. });
-                if order.resume.is_some() && !is_left_open {
+                // One that could not be taken back before is not meant.
+                if !is_left_open && witness.is_open.load(Ordering::SeqCst) {
                     context.shared.deliveries.closed(&uri)?;
                 }
                 let error = Diagnostic::from(error);
@@ -303,6 +305,8 @@ struct OnRecord<'a> {
     context: &'a Context,
     uri: &'a str,
     upload: &'a Upload,
+    /// Whether an upload that can go on was opened, or is gone on with.
+    is_open: AtomicBool,
     /// How many parts of an earlier attempt were not sent again.
     parts: AtomicU64,
     /// Their bytes.
@@ -329,7 +333,9 @@ impl Witness for OnRecord<'_> {
     fn opened(&self, upload: &OpenUpload) -> Result<(), Error> {
         let Upload { store, key, .. } = self.upload;
         let open = OpenDelivery { store: store.clone(), key: key.clone(), upload: upload.clone() };
-        self.unless(self.context.shared.deliveries.opened(self.uri, &open))
+        self.unless(self.context.shared.deliveries.opened(self.uri, &open))?;
+        self.is_open.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     fn kept(&self, bytes: u64) {

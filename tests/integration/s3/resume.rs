@@ -296,6 +296,11 @@ fn what_is_refused_for_good_is_taken_back() {
     assert_eq!(delivery.run(&["p.yaml"]).0.code, 12);
     assert_eq!((delivery.server.open_uploads(), delivery.on_record()), (1, 1));
     delivery.server.heal();
+    delivery.server.accept_key("ANOTHER", true);
+    let (ended, events) = delivery.run(&["--resume"]);
+    assert_eq!((ended.code, error_of(&events, "deliver").as_str()), (12, "TL0646"), "{ended:#?}");
+    assert_eq!((delivery.server.open_uploads(), delivery.on_record()), (1, 1));
+    delivery.server.accept_key(KEYS.0, true);
     assert_eq!(delivery.resumed(), [3]);
 }
 
