@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Part, Selection};
 use crate::expression::{Expression, uses_status_function};
@@ -29,7 +30,7 @@ pub struct Planned {
     /// Whether its `if` says itself what its needs must have come to.
     pub judges_needs: bool,
     /// As the file has it.
-    pub stage: Stage,
+    pub stage: Arc<Stage>,
     /// After this an attempt is ended.
     pub timeout: Option<PositiveDuration>,
     /// How often to try.
@@ -59,7 +60,7 @@ impl Plan {
 
     /// Plans a run of a checked pipeline that is about some of its stages. What belongs to `finally` is never left out.
     pub fn select(pipeline: &Pipeline, selection: &Selection) -> Self {
-        let all: Vec<(&str, &Stage, bool)> = pipeline
+        let all: Vec<(&str, &Arc<Stage>, bool)> = pipeline
             .stages
             .iter()
             .map(|(name, stage)| (name.as_str(), stage, false))
@@ -82,7 +83,7 @@ impl Plan {
                     retry: stage.retry.clone().or_else(|| pipeline.defaults.retry.clone()).unwrap_or_default(),
                     on_warning: stage.on_warning.or(pipeline.defaults.on_warning).unwrap_or_default(),
                     outputs: output_names(stage),
-                    stage: (*stage).clone(),
+                    stage: Arc::clone(stage),
                     unit: 0,
                     part: Part::Included,
                 }

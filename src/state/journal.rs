@@ -241,11 +241,17 @@ struct Writer {
 
 impl Writer {
     fn work(mut self, waiting: &Receiver<Entry>) {
+        let mut unwritten = Vec::new();
         while let Ok(first) = waiting.recv() {
-            let batch: Vec<Entry> = std::iter::once(first).chain(waiting.try_iter().take(MOST_AT_ONCE)).collect();
+            let mut batch = std::mem::take(&mut unwritten);
+            batch.extend(std::iter::once(first).chain(waiting.try_iter().take(MOST_AT_ONCE)));
             let result = self.write(&batch).map_err(|error| spoken(&self.db.failed(error)));
             for entry in batch {
                 match entry {
+                    // Nobody waits for it, so nobody would hear that it is missing.
+                    Entry::Note(_, ref note) if result.is_err() && !matches!(note, Note::Progress(_)) => {
+                        unwritten.push(entry);
+                    }
                     Entry::Note(..) => {}
                     Entry::Effects(_, done)
                     | Entry::Forget(_, done)

@@ -19,6 +19,7 @@ mod deliveries;
 #[cfg(feature = "peers")]
 mod editor;
 mod explain;
+mod faults;
 mod groups;
 mod history;
 mod init;
@@ -33,6 +34,7 @@ mod peers;
 mod plan;
 mod program;
 mod quickstart;
+mod races;
 mod reporters;
 mod resume;
 mod runs;

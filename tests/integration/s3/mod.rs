@@ -4,7 +4,7 @@ pub mod fault;
 mod faults;
 pub mod left;
 #[cfg(feature = "peers")]
-mod peers;
+pub mod peers;
 mod resume;
 mod settings;
 
@@ -36,14 +36,14 @@ pub fn archive_of(bytes: &[u8], content: &[u8]) {
     assert!(files.len() == 1 && files[0] == content, "the archive holds something else");
 }
 
-/// Runs the program with this key and nothing else of what the AWS tools would find on the machine, but for a profile
-/// `renewable` with the same key.
+/// Runs the program with this key.
 pub fn with_keys(tl: &Tl, arguments: &[&str], keys: (&str, &str)) -> Ended {
     crate::program::ended(&mut keyed(tl, arguments, keys))
 }
 
-/// The program with this key, not started yet.
-fn keyed(tl: &Tl, arguments: &[&str], (id, secret): (&str, &str)) -> Command {
+/// The program with this key and nothing else of what the AWS tools would find on the machine, but for a profile
+/// `renewable` with the same key.
+pub fn keyed(tl: &Tl, arguments: &[&str], (id, secret): (&str, &str)) -> Command {
     let empty = tl.file("aws-empty");
     let profile = format!("[renewable]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
     tl.write("aws-empty", "").write("aws-credentials", profile);
