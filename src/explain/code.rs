@@ -212,6 +212,7 @@ const TEXTS: &[&str] = &[
     include_str!("codes/TL0656.md"),
     include_str!("codes/TL0657.md"),
     include_str!("codes/TL0658.md"),
+    include_str!("codes/TL0659.md"),
     include_str!("codes/TL0660.md"),
     include_str!("codes/TL0661.md"),
     include_str!("codes/TL0670.md"),

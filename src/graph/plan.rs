@@ -149,7 +149,8 @@ impl Plan {
 ///
 /// Two stages are joined when the second takes the artifact of the first and nothing else of it, is the only one that
 /// waits for it, and neither has an `if` or a matrix. So nobody outside waits for the middle of a chain. What a selection
-/// leaves out ends a chain: nothing of it is done.
+/// leaves out ends a chain: nothing of it is done. An upload that may go on where it stopped needs its data in a file: it
+/// could not be made again as it was.
 fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
     let mut dependants = vec![0_usize; stages.len()];
     for need in stages.iter().flat_map(|stage| &stage.needs) {
@@ -169,7 +170,8 @@ fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
             && stages[producer].condition.is_none()
             && planned.is_finally == stages[producer].is_finally
             && (planned.part == Part::LeftOut) == (stages[producer].part == Part::LeftOut)
-            && mentions(planned, &stages[producer].name) == 1;
+            && mentions(planned, &stages[producer].name) == 1
+            && !may_resume(planned);
         if joins {
             next[producer] = Some(consumer);
         }
@@ -204,6 +206,11 @@ fn output_names(stage: &Stage) -> Vec<String> {
 
 fn producer(planned: &Planned) -> Option<String> {
     artifact_source(planned.stage.with.get("artifact")?.as_str()?)
+}
+
+/// Whether it is an upload that goes on where it stopped, or that an expression may make one.
+fn may_resume(planned: &Planned) -> bool {
+    planned.stage.with.get("resume").is_some_and(|resume| *resume != false)
 }
 
 /// How often a stage's settings read something of another stage.
@@ -262,6 +269,10 @@ mod tests {
         assert_eq!(chains(&conditional).len(), 2);
         let curious = format!("{COLLECT}{SEAL}{}", deliver("deliver", "", "${{ needs.seal.outputs.recipients[0] }}"));
         assert_eq!(chains(&curious).len(), 2);
+        for (resume, units) in [("false", 1), ("true", 2), ("'${{ env.R }}'", 2)] {
+            let resumable = deliver("deliver", "", "k").replace("key: 'k'", &format!("key: 'k', resume: {resume}"));
+            assert_eq!(chains(&format!("{COLLECT}{SEAL}{resumable}")).len(), units, "{resume}");
+        }
         let waiting = format!("{COLLECT}{SEAL}{}  look: {{ needs: seal, run: [ls] }}\n", deliver("deliver", "", "k"));
         assert_eq!(chains(&waiting).len(), 3);
     }

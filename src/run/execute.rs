@@ -24,6 +24,7 @@ use super::recall::Past;
 use super::recorder::{LogRecorder, audit_error};
 use super::resume::{hold, journal_or_none, open_journal, put_away, remove_work, sweep, take_work};
 use super::teller::{Emit, Teller, end_journal, tell};
+use super::uploads::{take_back_of_others, take_back_of_own};
 use super::versions;
 use super::work::PipelineWork;
 use crate::audit::{Log, Severity};
@@ -282,6 +283,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     let news =
         |result, seconds, stages, audit, error| News { result, seconds, stages, audit, error, document, pipeline };
     tokio::task::block_in_place(|| {
+        take_back_of_others(&work, &options.state, teller);
         drain(&post, &options.cancel, teller);
         // Who hears that it started waits to hear that it went well.
         if options.selection == Selection::All {
@@ -322,6 +324,10 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
         // Said once, and at the end: while stages run, the engine alone says what happens.
         work.logs.problem().into_iter().for_each(|error| tell(teller, What::Problem { error }));
         let left_out = work.names_left_out(&finished.outcomes);
+        let is_done = left_out.is_empty() && !failed.load(Ordering::Relaxed);
+        if is_done && outcome.is_ok() {
+            take_back_of_own(&work, &options.state, teller);
+        }
         let recovered = outcome.is_ok()
             && pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
             && notify::failed_before(&audit, &shared.pipeline, &shared.run);
@@ -362,7 +368,6 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             Err(problem) => tell(teller, What::Problem { error: problem }),
         }
         let seconds = began.elapsed().as_secs_f64();
-        let is_done = left_out.is_empty() && !failed.load(Ordering::Relaxed);
         let ended = What::RunEnded { outcome, exit_code, seconds, left_out, error };
         end_journal(teller, &ended);
         put_away(folder, is_done && (outcome.is_ok() || outcome == Outcome::Skipped), &work, teller);

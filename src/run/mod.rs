@@ -35,6 +35,7 @@ mod stats;
 mod status;
 mod surroundings;
 mod teller;
+mod uploads;
 mod validate;
 mod versions;
 mod work;

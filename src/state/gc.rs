@@ -124,7 +124,7 @@ impl Collection {
 
     fn rows(&mut self, removed: &mut Removed) -> rusqlite::Result<()> {
         let before = stamp(self.keep.runs, true);
-        let old = format!("started < ?1 AND NOT {}", last_good());
+        let old = format!("started < ?1 AND NOT {} AND NOT {HAS_OPEN_UPLOAD}", last_good());
         let ids: Vec<String> = {
             let mut statement = self.db.connection.prepare(&format!("SELECT id FROM runs WHERE {old}"))?;
             statement.query_map([&before], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
@@ -194,6 +194,9 @@ fn last_good() -> String {
     )
 }
 
+/// A run that left an upload open: nothing else knows of it, and the next run of its file takes it back.
+const HAS_OPEN_UPLOAD: &str =
+    "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.run = runs.id AND deliveries.upload IS NOT NULL)";
 const DELIVERED: &str = "state = 'delivered' AND delivered_at < ?1";
 const UNREFERENCED: &str = "sha256 NOT IN (SELECT sha256 FROM version_files)";
 

@@ -96,6 +96,19 @@ pub struct Effect {
     pub warned: bool,
 }
 
+/// What becomes of an object on its way.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Something of it may be left from now on.
+    Begun,
+    /// An upload of it is open that can go on: which, and where.
+    Opened(Json),
+    /// No such upload is open any more.
+    Closed,
+    /// It is about to appear: what tells it apart, and earlier ones of the run that may be there in its place.
+    Coming(Json),
+}
+
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub struct Finish {
@@ -117,7 +130,7 @@ enum Entry {
     Note(StageName, Note),
     Effects(Vec<Effect>, Done),
     Forget(Vec<(String, Option<usize>)>, Done),
-    Delivery { uri: String, coming: Option<Json>, done: Done },
+    Delivery { uri: String, step: Step, done: Done },
     Finish(Finish, Done),
 }
 
@@ -195,10 +208,9 @@ impl Journal {
         self.wait(|done| Entry::Forget(stages, done))
     }
 
-    /// Puts on the disk that an object is on its way, before it returns: first that something may be left of it, then, with
-    /// what tells it apart, that it is about to appear.
-    pub fn deliver(&self, uri: &str, coming: Option<Json>) -> Result<(), String> {
-        self.wait(|done| Entry::Delivery { uri: uri.to_owned(), coming, done })
+    /// Puts on the disk what becomes of an object on its way, before it returns.
+    pub fn deliver(&self, uri: &str, step: Step) -> Result<(), String> {
+        self.wait(|done| Entry::Delivery { uri: uri.to_owned(), step, done })
     }
 
     /// Puts the end of the run on the disk before it returns.
@@ -266,7 +278,7 @@ impl Writer {
                 Entry::Note(stage, note) => written.note(stage, note)?,
                 Entry::Effects(effects, _) => effects.iter().try_for_each(|effect| written.effect(effect))?,
                 Entry::Forget(stages, _) => stages.iter().try_for_each(|stage| written.forget(stage))?,
-                Entry::Delivery { uri, coming, .. } => written.delivery(uri, coming.as_ref())?,
+                Entry::Delivery { uri, step, .. } => written.delivery(uri, step)?,
                 Entry::Finish(finish, _) => written.finish(finish)?,
             }
         }
@@ -349,12 +361,17 @@ impl Written<'_> {
         self.run(sql, params![self.run, stage, number(*instance)])
     }
 
-    fn delivery(&self, uri: &str, coming: Option<&Json>) -> rusqlite::Result<()> {
-        self.run(
-            "INSERT INTO deliveries (run, uri, began, coming) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET began = iif(?4 IS NULL, ?3, began), coming = coalesce(?4, coming)",
-            params![self.run, uri, now(), coming.map(Json::to_string)],
-        )
+    fn delivery(&self, uri: &str, step: &Step) -> rusqlite::Result<()> {
+        let (column, value) = match step {
+            Step::Begun => ("began", Some(now())),
+            Step::Opened(upload) => ("upload", Some(upload.to_string())),
+            Step::Closed => ("upload", None),
+            Step::Coming(coming) => ("coming", Some(coming.to_string())),
+        };
+        let insert = "INSERT INTO deliveries (run, uri, began) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        self.run(insert, params![self.run, uri, now()])?;
+        let update = format!("UPDATE deliveries SET {column} = ?3 WHERE run = ?1 AND uri = ?2");
+        self.run(&update, params![self.run, uri, value])
     }
 
     fn finish(&self, finish: &Finish) -> rusqlite::Result<()> {
@@ -393,7 +410,7 @@ fn now() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Left;
+    use super::super::{Delivery, Left};
     use super::*;
     use serde_json::json;
 
@@ -422,12 +439,16 @@ mod tests {
         let effects = vec![effect("a", None), effect("b", Some(2))];
         journal.commit(effects.clone(), move |result| tell.send(result).unwrap());
         told.recv().unwrap().unwrap();
-        journal.deliver("s3://b/k", None).unwrap();
-        journal.deliver("s3://b/k", Some(json!({ "token": "t" }))).unwrap();
+        let steps = [Step::Begun, Step::Opened(json!({ "id": "u" })), Step::Coming(json!([{ "token": "t" }]))];
+        steps.into_iter().for_each(|step| journal.deliver("s3://b/k", step).unwrap());
 
         let left = Left::read(&db, "r").unwrap().unwrap();
         assert_eq!((left.effects, left.end), (effects, None));
-        assert_eq!(left.deliveries[0].coming, Some(json!({ "token": "t" })));
+        let Delivery { coming, upload, .. } = &left.deliveries[0];
+        assert_eq!((coming, upload), (&Some(json!([{ "token": "t" }])), &Some(json!({ "id": "u" }))));
+        journal.deliver("s3://b/k", Step::Closed).unwrap();
+        let left = Left::read(&db, "r").unwrap().unwrap();
+        assert_eq!((left.deliveries[0].coming.is_some(), &left.deliveries[0].upload), (true, &None));
         assert_eq!(left.start.inputs, Some(Map::new()));
         assert!(Left::read(&db, "other").unwrap().is_none());
 

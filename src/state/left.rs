@@ -64,6 +64,8 @@ pub struct Delivery {
     pub began: String,
     /// What tells it apart, if it was about to appear.
     pub coming: Option<Json>,
+    /// An upload of it that can go on.
+    pub upload: Option<Json>,
 }
 
 impl Left {
@@ -122,9 +124,10 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
     let mut effects =
         connection.prepare("SELECT stage, instance, key, outputs, artifact, warned FROM effects WHERE run = ?1")?;
     let delivery = |row: &Row<'_>| {
-        Ok(Delivery { uri: row.get(0)?, began: row.get(1)?, coming: row.get::<_, Option<String>>(2)?.map(json) })
+        let optional = |column| row.get::<_, Option<String>>(column).map(|text| text.map(json));
+        Ok(Delivery { uri: row.get(0)?, began: row.get(1)?, coming: optional(2)?, upload: optional(3)? })
     };
-    let mut deliveries = connection.prepare("SELECT uri, began, coming FROM deliveries WHERE run = ?1")?;
+    let mut deliveries = connection.prepare("SELECT uri, began, coming, upload FROM deliveries WHERE run = ?1")?;
     Ok(Some(Left {
         start,
         end,
@@ -135,6 +138,6 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
 }
 
 /// What a column holds; `null` where somebody else wrote it.
-fn json(text: String) -> Json {
+pub(super) fn json(text: String) -> Json {
     serde_json::from_str(&text).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use super::S3;
 use super::connection::runtime;
 use super::fault::Class;
 use super::stat::stat;
-use crate::storage::{Body, Coming, Error, Order, Stat, Stopped, Store, Stored, Trial};
+use crate::storage::{Body, Coming, Error, OpenUpload, Order, Reopened, Stat, Stopped, Store, Stored, Trial};
 use crate::value::ObjectKey;
 
 impl Store for S3 {
@@ -59,6 +59,14 @@ impl Store for S3 {
 
     fn clear(&self, key: &ObjectKey, since: Timestamp, stopped: &Stopped) -> Result<usize, Error> {
         self.abort_left(key, since, stopped)
+    }
+
+    fn reopen(&self, key: &ObjectKey, upload: &OpenUpload, stopped: &Stopped) -> Result<Option<Reopened>, Error> {
+        self.reopen_upload(key, upload, stopped)
+    }
+
+    fn close(&self, key: &ObjectKey, upload: &OpenUpload) -> Result<(), Error> {
+        self.close_upload(key, &upload.id)
     }
 
     fn probe(&self) -> Vec<Trial> {
