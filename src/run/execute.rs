@@ -249,6 +249,7 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
             stages: Vec::new(),
             audit: None,
             error: Some(lines.join("\n")),
+            stale: None,
             document: &loaded.document,
             pipeline: &loaded.pipeline,
         };
@@ -269,8 +270,16 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
 async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> u8 {
     let Ready { work, recorder, shared, post, audit, folder, group, left } = ready;
     let (document, pipeline) = (&work.loaded.document, &work.loaded.pipeline);
-    let news =
-        |result, seconds, stages, audit, error| News { result, seconds, stages, audit, error, document, pipeline };
+    let news = |result, seconds, stages, audit, error| News {
+        result,
+        seconds,
+        stages,
+        audit,
+        error,
+        stale: None,
+        document,
+        pipeline,
+    };
     tokio::task::block_in_place(|| {
         drain(&post, &options.cancel, teller);
         notify::tell(&shared, &news(When::Started, 0.0, Vec::new(), None, None), false, &mut |what| tell(teller, what));

@@ -38,6 +38,7 @@ mod resume;
 mod runs;
 mod s3;
 mod secrets;
+mod stale;
 mod supervisor;
 mod tree;
 mod validate;
