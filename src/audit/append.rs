@@ -153,13 +153,16 @@ impl State {
 
     /// One `write(2)`, so that a crash leaves a prefix. A short one is undone: the disk is full.
     fn write_once(&mut self, lines: &[u8]) -> Result<(), Error> {
-        let source = match rustix::io::retry_on_intr(|| rustix::io::write(&self.segment.file, lines)) {
-            Ok(written) if written == lines.len() => {
-                self.segment.len += lines.len() as u64;
-                return Ok(());
+        let source = loop {
+            match self.segment.file.write(lines) {
+                Ok(written) if written == lines.len() => {
+                    self.segment.len += lines.len() as u64;
+                    return Ok(());
+                }
+                Ok(_) => break io::Error::from(io::ErrorKind::StorageFull),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break error,
             }
-            Ok(_) => io::Error::from(io::ErrorKind::StorageFull),
-            Err(errno) => errno.into(),
         };
         self.poisoned = self.segment.file.set_len(self.segment.len).is_err();
         Err(Error::Io { action: "append to", path: self.layout.segment(self.segment.first), source })

@@ -33,6 +33,8 @@ pub struct Engine<W> {
     instances: HashMap<usize, Vec<(Instance, Option<Given>)>>,
     begun: HashMap<Which, Instant>,
     warned: HashSet<Which>,
+    /// What most programs give.
+    nothing: Arc<Json>,
     finished: Vec<Option<Outcome>>,
     errors: Vec<(usize, Diagnostic)>,
     stopped: Option<Stop>,
@@ -60,7 +62,7 @@ impl<W: Work> Engine<W> {
         let (reports, mut incoming) = mpsc::channel(WAITING_REPORTS);
         let count = plan.stages.len();
         let mut engine = Self {
-            machine: Machine::new(&plan, max_parallel),
+            machine: Machine::new(Arc::clone(&plan), max_parallel),
             plan,
             work,
             emit: Box::new(emit),
@@ -71,6 +73,7 @@ impl<W: Work> Engine<W> {
             instances: HashMap::new(),
             begun: HashMap::new(),
             warned: HashSet::new(),
+            nothing: Arc::new(Json::Object(Map::new())),
             finished: vec![None; count],
             errors: Vec::new(),
             stopped: None,
@@ -313,7 +316,7 @@ impl<W: Work> Engine<W> {
 
     fn end(&mut self, which: Which, end: End) {
         let End { outcome, outputs, reason, error, is_recalled } = end;
-        let seconds = self.begun.get(&which).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+        let seconds = self.begun.remove(&which).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
         let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
         let data = if is_recalled {
             json!({ "outcome": outcome.word(), "detail": detail, "recalled": true })
@@ -332,7 +335,8 @@ impl<W: Work> Engine<W> {
             }
         } else {
             debug_assert!(self.finished[which.stage].is_none(), "a stage ends once");
-            let shared = Arc::new(Json::Object(outputs.clone()));
+            let shared =
+                if outputs.is_empty() { Arc::clone(&self.nothing) } else { Arc::new(Json::Object(outputs.clone())) };
             self.results.set(which.stage, StageResult { outcome, outputs: shared });
             self.finished[which.stage] = Some(outcome);
         }

@@ -280,6 +280,7 @@ const TEXTS: &[&str] = &[
     include_str!("codes/TL0780.md"),
     include_str!("codes/TL0781.md"),
     include_str!("codes/TL0782.md"),
+    include_str!("codes/TL0783.md"),
     include_str!("codes/TL0801.md"),
     include_str!("codes/TL0802.md"),
     include_str!("codes/TL0803.md"),

@@ -28,6 +28,13 @@ pub(super) struct News<'a> {
     pub(super) pipeline: &'a Pipeline,
 }
 
+impl<'a> News<'a> {
+    /// That it came to this, and nothing more.
+    pub(super) fn of(result: When, document: &'a Document, pipeline: &'a Pipeline) -> Self {
+        Self { result, seconds: 0.0, stages: Vec::new(), audit: None, error: None, stale: None, document, pipeline }
+    }
+}
+
 /// What a message may say of a stage.
 pub(super) fn stage(
     name: &str,

@@ -29,6 +29,8 @@ mod recall;
 mod recorder;
 mod resume;
 mod secrets;
+mod selected;
+mod spools;
 mod stale;
 mod stats;
 mod status;
@@ -50,7 +52,7 @@ pub use plan::{
 };
 pub use prepare::{Loaded, NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET, check, load, runnable, settle};
 pub use recorder::audit_error;
-pub use resume::{Resumed, resume};
+pub use resume::{Resumed, Wish, resume};
 pub use secrets::{SecretFound, check_secrets};
 pub use stale::{Judged, Stale, stale};
 pub use stats::{Measured, Odd, PipelineStats, StageStats, Summary, stats};

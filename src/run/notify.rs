@@ -96,11 +96,17 @@ pub(super) fn failed_before(folder: &Path, pipeline: &str, run: &str) -> bool {
     let last = records
         .filter_map(std::result::Result::ok)
         .filter(|record| record.run.as_deref() != Some(run) && record.data.get("pipeline") == Some(&pipeline.into()))
+        // To do well some of the stages is no success.
+        .filter(|record| !(record.data.contains_key("left_out") && is_well(record)))
         .last();
     last.is_some_and(|record| {
         let outcome = record.data.get("outcome").and_then(Json::as_str);
         matches!(outcome, Some("failure" | "blocked"))
     })
+}
+
+fn is_well(record: &audit::Record) -> bool {
+    matches!(record.data.get("outcome").and_then(Json::as_str), Some("success" | "warning"))
 }
 
 #[cfg(test)]

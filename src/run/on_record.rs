@@ -1,12 +1,14 @@
 //! The start and the end of a run, on record.
 
+use std::path::Path;
+
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use super::execute::Options;
 use super::prepare::Loaded;
 use super::recorder::LogRecorder;
-use crate::audit::Severity;
+use crate::audit::{self, Severity};
 use crate::diagnostic::Result;
 use crate::stages::{Checkpoint, Recorder};
 use crate::value::hex;
@@ -36,10 +38,18 @@ pub(super) fn begin(loaded: &Loaded, recorder: &LogRecorder, options: &Options) 
     match &options.resumed {
         Some(left) => {
             data.insert("session".to_owned(), (left.sessions + 1).into());
-            recorder.record("run.resumed", Severity::Info, data)
+            let kind = if has_started(&options.state.audit(), &left.start.run) { "run.resumed" } else { "run.started" };
+            recorder.record(kind, Severity::Info, data)
         }
         None => recorder.record("run.started", Severity::Info, data),
     }
+}
+
+/// Whether the start of a run is on record: one that is in the journal may have been killed before that.
+fn has_started(log: &Path, run: &str) -> bool {
+    let (kind, run) = (Some("run.started".to_owned()), Some(run.to_owned()));
+    let filter = audit::Filter { kind, run, ..audit::Filter::default() };
+    audit::read(log, filter).is_ok_and(|mut records| records.any(|record| record.is_ok()))
 }
 
 /// SHA-256 of a text, in hexadecimal.

@@ -58,15 +58,15 @@ impl From<DbError> for Untold {
     }
 }
 
-fn put(state: &StateDir, stale: &Stale, now: Timestamp) -> Result<(), Untold> {
-    let file = Path::new(&stale.file);
+fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), Untold> {
+    let file = Path::new(&late.file);
     let checked = pipeline::load(file)?;
     if !checked.1.notify.iter().any(|entry| entry.when.contains(&When::Stale)) {
         return Ok(());
     }
     state.create().map_err(|error| Untold::State(state_error(&error)))?;
     let mut outbox = state.outbox()?;
-    let (place, due) = (place_of(file), stale.due.as_deref().unwrap_or_default());
+    let (place, due) = (place_of(file), late.due.as_deref().unwrap_or_default());
     // Asked before secrets are read, for which programs may run. Who asks at the same time is told apart below.
     if outbox.has_told_late(&place, due)? {
         return Ok(());
@@ -77,7 +77,7 @@ fn put(state: &StateDir, stale: &Stale, now: Timestamp) -> Result<(), Untold> {
     let declared = &checked.1.inputs;
     let inputs = resolve_inputs(declared, &given).or_else(|_| resolve_inputs(declared, &BTreeMap::new()))?;
     let loaded = for_messages(checked, file, inputs)?;
-    let letters = letters(&loaded, stale, last.as_ref().map_or("", |run| &run.id), now).map_err(|error| vec![error])?;
+    let letters = letters(&loaded, late, last.as_ref().map_or("", |run| &run.id), now).map_err(|error| vec![error])?;
     outbox.put_late(&place, due, &letters)?;
     Ok(())
 }
@@ -99,16 +99,7 @@ fn letters(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<
         stale.due.as_deref(),
         due.map(|due| now.duration_since(due).as_secs_f64()),
     );
-    let news = News {
-        result: When::Stale,
-        seconds: 0.0,
-        stages: Vec::new(),
-        audit: None,
-        error: None,
-        stale: Some(late),
-        document,
-        pipeline,
-    };
+    let news = News { stale: Some(late), ..News::of(When::Stale, document, pipeline) };
     let id = format!("{}.{}", pipeline.name, fingerprint(&place_of(&loaded.path), stale.due.as_deref()));
     let origin = Origin { id: &id, run, masker: &masker };
     let mut letters = Vec::new();

@@ -192,11 +192,25 @@ impl Db {
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    /// Opens one that is there, to read it. Changes nothing: `None` where it is missing, or older than this release.
+    /// Opens one that is there, to read it; `None` where it is missing. One that an earlier release left, or a process that
+    /// was killed as it made it, is first brought to the version of this release: it would say nothing otherwise.
     pub(super) fn peek(path: &Path) -> Result<Option<Self>, DbError> {
         if !path.exists() {
             return Ok(None);
         }
+        match Self::look(path) {
+            Ok(Some(db)) => return Ok(Some(db)),
+            // What was half written can be taken back by who may write.
+            Err(DbError::Unusable { source, .. }) if source.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {}
+            Err(error) => return Err(error),
+            Ok(None) => {}
+        }
+        drop(Self::open(path)?);
+        Self::look(path)
+    }
+
+    /// `None` where it is older than this release.
+    fn look(path: &Path) -> Result<Option<Self>, DbError> {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let is_current = check_version(&connection, path)? == MIGRATIONS.len();
         Ok(is_current.then(|| Self { connection, path: path.to_owned() }))

@@ -103,6 +103,8 @@ pub struct Finish {
     pub exit_code: u8,
     /// How long it took.
     pub seconds: f64,
+    /// The stages that a selection left undone.
+    pub left_out: Vec<String>,
     /// Why it was stopped or could not start.
     pub error: Option<Json>,
 }
@@ -112,6 +114,7 @@ type Done = Box<dyn FnOnce(Result<(), String>) + Send>;
 enum Entry {
     Note(StageName, Note),
     Effects(Vec<Effect>, Done),
+    Forget(Vec<(String, Option<usize>)>, Done),
     Delivery { uri: String, coming: Option<Json>, done: Done },
     Finish(Finish, Done),
 }
@@ -153,7 +156,7 @@ impl Journal {
         let update = || {
             db.connection.query_row(
                 "UPDATE runs SET session = session + 1, process = ?2, since = ?3, sha256 = ?4, ended = NULL, outcome = NULL,
-                 exit_code = NULL, error = NULL WHERE id = ?1 RETURNING session",
+                 exit_code = NULL, left_out = NULL, error = NULL WHERE id = ?1 RETURNING session",
                 params![run, id, since.cast_signed(), sha256],
                 |row| row.get(0),
             )
@@ -182,6 +185,11 @@ impl Journal {
     /// Puts effects on the disk, all or none, and then calls `done`.
     pub fn commit(&self, effects: Vec<Effect>, done: impl FnOnce(Result<(), String>) + Send + 'static) {
         let _ended = self.entries.send(Entry::Effects(effects, Box::new(done)));
+    }
+
+    /// Takes back, before it returns, that these stages, or instances of them by number, are done: they are to be done again.
+    pub fn forget(&self, stages: Vec<(String, Option<usize>)>) -> Result<(), String> {
+        self.wait(|done| Entry::Forget(stages, done))
     }
 
     /// Puts on the disk that an object is on its way, before it returns: first that something may be left of it, then, with
@@ -221,15 +229,22 @@ struct Writer {
 
 impl Writer {
     fn work(mut self, waiting: &Receiver<Entry>) {
+        let mut unwritten = Vec::new();
         while let Ok(first) = waiting.recv() {
-            let batch: Vec<Entry> = std::iter::once(first).chain(waiting.try_iter().take(MOST_AT_ONCE)).collect();
+            let mut batch = std::mem::take(&mut unwritten);
+            batch.extend(std::iter::once(first).chain(waiting.try_iter().take(MOST_AT_ONCE)));
             let result = self.write(&batch).map_err(|error| spoken(&self.db.failed(error)));
             for entry in batch {
                 match entry {
-                    Entry::Note(..) => {}
-                    Entry::Effects(_, done) | Entry::Delivery { done, .. } | Entry::Finish(_, done) => {
-                        done(result.clone());
+                    // Nobody waits for it, so nobody would hear that it is missing.
+                    Entry::Note(_, ref note) if result.is_err() && !matches!(note, Note::Progress(_)) => {
+                        unwritten.push(entry);
                     }
+                    Entry::Note(..) => {}
+                    Entry::Effects(_, done)
+                    | Entry::Forget(_, done)
+                    | Entry::Delivery { done, .. }
+                    | Entry::Finish(_, done) => done(result.clone()),
                 }
             }
         }
@@ -246,6 +261,7 @@ impl Writer {
             match entry {
                 Entry::Note(stage, note) => written.note(stage, note)?,
                 Entry::Effects(effects, _) => effects.iter().try_for_each(|effect| written.effect(effect))?,
+                Entry::Forget(stages, _) => stages.iter().try_for_each(|stage| written.forget(stage))?,
                 Entry::Delivery { uri, coming, .. } => written.delivery(uri, coming.as_ref())?,
                 Entry::Finish(finish, _) => written.finish(finish)?,
             }
@@ -322,6 +338,11 @@ impl Written<'_> {
         )
     }
 
+    fn forget(&self, (stage, instance): &(String, Option<usize>)) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM effects WHERE run = ?1 AND stage = ?2 AND instance = ?3";
+        self.run(sql, params![self.run, stage, number(*instance)])
+    }
+
     fn delivery(&self, uri: &str, coming: Option<&Json>) -> rusqlite::Result<()> {
         self.run(
             "INSERT INTO deliveries (run, uri, began, coming) VALUES (?1, ?2, ?3, ?4)
@@ -332,13 +353,15 @@ impl Written<'_> {
 
     fn finish(&self, finish: &Finish) -> rusqlite::Result<()> {
         self.run(
-            "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4, seconds = coalesce(seconds, 0) + ?5, error = ?6 WHERE id = ?1",
+            "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4, seconds = coalesce(seconds, 0) + ?5, left_out = ?6, error = ?7
+             WHERE id = ?1",
             params![
                 self.run,
                 now(),
                 finish.outcome,
                 finish.exit_code,
                 finish.seconds,
+                (!finish.left_out.is_empty()).then(|| Json::from(finish.left_out.clone()).to_string()),
                 finish.error.as_ref().map(Json::to_string)
             ],
         )
@@ -397,7 +420,7 @@ mod tests {
         journal.deliver("s3://b/k", Some(json!({ "token": "t" }))).unwrap();
 
         let left = Left::read(&db, "r").unwrap().unwrap();
-        assert_eq!((left.effects, left.outcome), (effects, None));
+        assert_eq!((left.effects, left.end), (effects, None));
         assert_eq!(left.deliveries[0].coming, Some(json!({ "token": "t" })));
         assert_eq!(left.start.inputs, Some(Map::new()));
         assert!(Left::read(&db, "other").unwrap().is_none());
@@ -408,9 +431,9 @@ mod tests {
         drop(journal);
         let again = Journal::resume(&db, "r", "01").unwrap();
         assert_eq!(again.session(), 2);
-        let finish = Finish { outcome: "success", exit_code: 0, seconds: 1.5, error: None };
+        let finish = Finish { outcome: "success", exit_code: 0, seconds: 1.5, left_out: Vec::new(), error: None };
         again.finish(finish).unwrap();
-        assert_eq!(Left::read(&db, "r").unwrap().unwrap().outcome.as_deref(), Some("success"));
+        assert_eq!(Left::read(&db, "r").unwrap().unwrap().end.map(|end| end.outcome).as_deref(), Some("success"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use gc::{Keep, Removed};
 pub use group::{GroupLock, Holder};
 pub use history::{Filter, Runs};
 pub use journal::{Effect, Finish, Journal, Note, StageName, Start};
-pub use left::{Delivery, LastRun, Left};
+pub use left::{Delivery, LastRun, Left, RunEnd};
 pub use logs::{Log, LogLine, LogReader, LogWriter, Logs};
 pub use outbox::{Attempt, Entry, Letter, LetterState, Outbox};
 pub use record::{Failure, LastGood, Life, Record, Remark, Run, StageRun};

@@ -83,6 +83,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "value",
             "diagnostic",
             "event",
+            "graph",
             "explain",
             "process",
             "expression",

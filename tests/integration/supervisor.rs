@@ -38,7 +38,7 @@ fn processes() -> Vec<Shown> {
 }
 
 /// All that a run started and that is there still: its session, and those that left it but work in its folder.
-fn left(tl: &Tl, run: &Child) -> Vec<i32> {
+pub fn left(tl: &Tl, run: &Child) -> Vec<i32> {
     let session = i32::try_from(run.id()).unwrap();
     let is_left = |shown: &Shown| shown.session == session || shown.folder.as_deref() == Some(tl.path());
     processes().into_iter().filter(is_left).map(|shown| shown.id).collect()
@@ -58,13 +58,17 @@ fn stage(name: &str, script: &str) -> String {
     format!("  {name}:\n    shell: sh\n    run: |\n      {script}\n")
 }
 
-/// Runs it in a session of its own, which has the number of its process.
-fn start(tl: &Tl) -> Child {
-    let run = tl.command(&["run", "p.yaml"]);
+/// The same in a session of its own, which has the number of its process.
+pub fn in_session(tl: &Tl, run: &Command) -> Command {
     let mut command = Command::new("setsid");
     command.arg(run.get_program()).args(run.get_args()).current_dir(tl.path()).env_clear();
     command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn start(tl: &Tl) -> Child {
+    in_session(tl, &tl.command(&["run", "p.yaml"])).spawn().unwrap()
 }
 
 fn end(run: &mut Child) {

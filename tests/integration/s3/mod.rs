@@ -4,10 +4,11 @@ pub mod fault;
 mod faults;
 pub mod left;
 #[cfg(feature = "peers")]
-mod peers;
+pub mod peers;
 mod settings;
 
 use std::io::Read as _;
+use std::process::Command;
 
 use crate::program::{Ended, Tl};
 
@@ -34,18 +35,23 @@ pub fn archive_of(bytes: &[u8], content: &[u8]) {
     assert!(files.len() == 1 && files[0] == content, "the archive holds something else");
 }
 
-/// Runs the program with this key and nothing else of what the AWS tools would find on the machine, but for a profile
+/// Runs the program with this key.
+pub fn with_keys(tl: &Tl, arguments: &[&str], keys: (&str, &str)) -> Ended {
+    crate::program::ended(&mut keyed(tl, arguments, keys))
+}
+
+/// The program with this key and nothing else of what the AWS tools would find on the machine, but for a profile
 /// `renewable` with the same key.
-pub fn with_keys(tl: &Tl, arguments: &[&str], (id, secret): (&str, &str)) -> Ended {
+pub fn keyed(tl: &Tl, arguments: &[&str], (id, secret): (&str, &str)) -> Command {
     let empty = tl.file("aws-empty");
     let profile = format!("[renewable]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
     tl.write("aws-empty", "").write("aws-credentials", profile);
-    crate::program::ended(
-        tl.command(arguments)
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("AWS_CONFIG_FILE", &empty)
-            .env("AWS_SHARED_CREDENTIALS_FILE", tl.file("aws-credentials"))
-            .env("AWS_ACCESS_KEY_ID", id)
-            .env("AWS_SECRET_ACCESS_KEY", secret),
-    )
+    let mut command = tl.command(arguments);
+    command
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_CONFIG_FILE", &empty)
+        .env("AWS_SHARED_CREDENTIALS_FILE", tl.file("aws-credentials"))
+        .env("AWS_ACCESS_KEY_ID", id)
+        .env("AWS_SECRET_ACCESS_KEY", secret);
+    command
 }

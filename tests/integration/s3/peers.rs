@@ -20,15 +20,16 @@ use crate::program::{Ended, Tl, events, outcomes};
 use crate::tree;
 
 /// A server that runs, until it is dropped.
-struct Peer {
+pub struct Peer {
     child: Child,
     ports: Vec<u16>,
-    keys: (&'static str, &'static str),
+    /// A key that is good there.
+    pub keys: (&'static str, &'static str),
     /// Whatever it keeps. Removed after the server has ended.
     _data: tempfile::TempDir,
 }
 
-struct Weed;
+pub struct Weed;
 struct Moto;
 struct S3rver;
 
@@ -80,7 +81,7 @@ impl Peer {
         panic!("{} does not listen", program.display());
     }
 
-    fn endpoint(&self) -> String {
+    pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])
     }
 
@@ -94,7 +95,7 @@ impl Peer {
         Client::from_conf(settings.build())
     }
 
-    fn create_bucket(&self, name: &str, versions: bool, lock: bool) {
+    pub fn create_bucket(&self, name: &str, versions: bool, lock: bool) {
         let client = self.client();
         RUNTIME.block_on(async {
             let create = client.create_bucket().bucket(name);
@@ -113,11 +114,18 @@ impl Peer {
         });
     }
 
-    fn bytes(&self, bucket: &str, key: &str) -> Vec<u8> {
+    pub fn bytes(&self, bucket: &str, key: &str) -> Vec<u8> {
         RUNTIME.block_on(async {
             let answer = self.client().get_object().bucket(bucket).key(key).send().await.unwrap();
             answer.body.collect().await.unwrap().into_bytes().to_vec()
         })
+    }
+
+    /// The keys below a prefix.
+    pub fn keys_below(&self, bucket: &str, prefix: &str) -> Vec<String> {
+        let list = self.client().list_objects_v2().bucket(bucket).prefix(prefix);
+        let found = RUNTIME.block_on(list.send()).unwrap();
+        found.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
     }
 
     /// How many versions there are below a prefix.
@@ -126,7 +134,7 @@ impl Peer {
         RUNTIME.block_on(list.send()).unwrap().versions().len()
     }
 
-    fn open_uploads(&self, bucket: &str) -> usize {
+    pub fn open_uploads(&self, bucket: &str) -> usize {
         let list = self.client().list_multipart_uploads().bucket(bucket);
         RUNTIME.block_on(list.send()).unwrap().uploads().len()
     }
@@ -153,7 +161,7 @@ impl Drop for Peer {
 static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
 
 impl Weed {
-    fn start() -> Peer {
+    pub fn start() -> Peer {
         const PORTS: [&str; 10] = [
             "s3.port",
             "s3.port.grpc",
