@@ -17,7 +17,6 @@ const VALUES: &[(&str, &str)] = &[
     ("secret", "vault"),
     ("secret", "keyring"),
     ("level", "sample"),
-    ("when", "stale"),
 ];
 
 /// What other tools call a key, and what tl calls it.

@@ -254,13 +254,9 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
         let data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "errors": lines });
         let recorded = recorder.record("run.finished", severity, object(data));
         let news = News {
-            result: notify::when(outcome),
             seconds: began.elapsed().as_secs_f64(),
-            stages: Vec::new(),
-            audit: None,
             error: Some(lines.join("\n")),
-            document: &loaded.document,
-            pipeline: &loaded.pipeline,
+            ..News::of(notify::when(outcome), &loaded.document, &loaded.pipeline)
         };
         tokio::task::block_in_place(|| notify::tell(&shared, &news, false, &mut |what| tell(teller, what)));
         outbox_trouble(&post, teller);
@@ -280,14 +276,13 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
 async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> u8 {
     let Ready { work, recorder, shared, post, audit, folder, group, left } = ready;
     let (document, pipeline) = (&work.loaded.document, &work.loaded.pipeline);
-    let news =
-        |result, seconds, stages, audit, error| News { result, seconds, stages, audit, error, document, pipeline };
+    let news = |result| News::of(result, document, pipeline);
     tokio::task::block_in_place(|| {
         take_back_of_others(&work, &options.state, teller);
         drain(&post, &options.cancel, teller);
         // Who hears that it started waits to hear that it went well.
         if options.selection == Selection::All {
-            let started = news(When::Started, 0.0, Vec::new(), None, None);
+            let started = news(When::Started);
             notify::tell(&shared, &started, false, &mut |what| tell(teller, what));
         }
     });
@@ -350,7 +345,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
         let audit = signed.as_ref().map(|signed| json!({ "size": signed.size, "root": signed.root }));
         let stages = std::mem::take(&mut *details.lock().unwrap_or_else(PoisonError::into_inner));
         let text = error.as_ref().map(Diagnostic::one_line);
-        let news = news(notify::when(outcome), seconds, stages, audit, text);
+        let news = News { seconds, stages, audit, error: text, ..news(notify::when(outcome)) };
         let mut told = 0;
         // Nobody hears that a run went well which did not do all of it.
         if left_out.is_empty() || !outcome.is_ok() {

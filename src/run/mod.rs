@@ -22,6 +22,7 @@ mod message;
 mod messages;
 mod notify;
 mod on_record;
+mod overdue;
 mod plan;
 mod prepare;
 mod recall;
@@ -45,6 +46,7 @@ pub use entries::{Entry, entries};
 pub use execute::{Options, execute};
 pub use keeper::database_error;
 pub use messages::{Flushed, Preview, Tested, Tried, flush, list, preview, test};
+pub use overdue::tell_late;
 pub use plan::{
     Difference, Due, Group, Instances, Kept, PlanReport, StageReport, Told, Unknown, Write, is_plan, keep, open_plan,
     plan,
@@ -53,7 +55,7 @@ pub use prepare::{Loaded, NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET, check, load
 pub use recorder::audit_error;
 pub use resume::{Resumed, Wish, resume};
 pub use secrets::{SecretFound, check_secrets};
-pub use stale::{Stale, stale};
+pub use stale::{Judged, Stale, stale};
 pub use stats::{Measured, Odd, PipelineStats, StageStats, Summary, stats};
 pub use status::{Status, Watch, Working};
 pub use validate::{Finding, Thorough, Validation, validate};

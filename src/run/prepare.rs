@@ -108,7 +108,15 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
 
 /// Reads the file of a message that waits, without its templates: the message has its text.
 pub(super) fn load_again(path: &Path, inputs: Map<String, Json>) -> Result<Loaded, Vec<Diagnostic>> {
-    let (document, outline) = pipeline::load(path)?;
+    for_messages(pipeline::load(path)?, path, inputs)
+}
+
+/// A file that was read, for what needs its channels alone.
+pub(super) fn for_messages(
+    (document, outline): (Document, Outline),
+    path: &Path,
+    inputs: Map<String, Json>,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let surroundings = Surroundings::of(&document).map_err(|found| vec![found])?;
     Ok(Loaded { document, pipeline: outline.for_messages(), inputs, path: absolute(path), surroundings })
 }

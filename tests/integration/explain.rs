@@ -54,7 +54,7 @@ const SHOWN_BY_NOTHING: &[(&str, &str)] = &[
 
 /// Codes that come with another one: the messages that wait do so since one before them was not delivered, and a warning
 /// that is a failure stands before it.
-const COMPANIONS: &[(&str, &str)] = &[("TL0609", "TL0613"), ("TL0673", "TL0670")];
+const COMPANIONS: &[(&str, &str)] = &[("TL0609", "TL0613"), ("TL0673", "TL0670"), ("TL0676", "TL0764")];
 
 static GIVEN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?:error|warning)\[(TL\d{4})\]").unwrap());
 static NAMED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#""(TL\d{4})""#).unwrap());

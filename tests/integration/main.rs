@@ -41,6 +41,7 @@ mod runs;
 mod s3;
 mod secrets;
 mod selection;
+mod stale;
 mod supervisor;
 mod trace;
 mod tree;
