@@ -1,7 +1,7 @@
 //! Speed against peers, in one run: `cargo bench --bench speed`.
 //!
-//! Needs stock `age`, `borgmatic`, `check-jsonschema` and GNU `time` in PATH. `cargo bench --bench speed -- validate` runs the
-//! parts whose names are given: seal, validate, audit, engine. Files lie in `/dev/shm` where that is, so that no disk hides
+//! Needs stock `age`, `borgmatic`, `check-jsonschema`, `ninja`, `make`, `timeout` and GNU `time` in PATH. `cargo bench --bench
+//! speed -- validate` runs the parts whose names are given: seal, validate, audit, engine, children, watch. Files lie in `/dev/shm` where that is, so that no disk hides
 //! the answer. Each figure is the median of several rounds in which the programs take turns; a ratio above 1 means that tl is
 //! faster. `engine` has no peer: one round of stages that take no time.
 
@@ -36,8 +36,14 @@ fn main() {
     say(&mut out, &format!("{cores} cores, files in {}", folder.path().display()));
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
-    let parts: [(&str, fn(&mut _, &_)); 4] =
-        [("seal", seal_and_open), ("validate", validate), ("audit", audit), ("engine", engine)];
+    let parts: [(&str, fn(&mut _, &_)); 6] = [
+        ("seal", seal_and_open),
+        ("validate", validate),
+        ("audit", audit),
+        ("engine", engine),
+        ("children", children),
+        ("watch", watch),
+    ];
     for (name, part) in parts {
         if is_wanted(name) {
             part(&mut out, folder.path());
@@ -303,7 +309,8 @@ impl Work for Done {
 /// What a stage needs, by its number.
 type Needs = fn(usize) -> Vec<usize>;
 
-/// Stages that take no time: what planning and deciding cost. The memory is the most that this process held so far.
+/// Stages that take no time: what planning and deciding cost. The memory is the most that this process held from when the file
+/// had been read.
 fn engine(out: &mut io::StdoutLock<'_>, _: &Path) {
     let flat = |_: usize| Vec::new();
     let chain = |number: usize| number.checked_sub(1).into_iter().collect();
@@ -323,6 +330,7 @@ fn engine(out: &mut io::StdoutLock<'_>, _: &Path) {
             let stages: Map<String, Json> = (0..count).map(stage).collect();
             let file = json!({ "version": 1, "name": "many", "stages": stages });
             let pipeline = serde_json::from_value(file).expect("a pipeline");
+            forget_most_memory();
             let start = Instant::now();
             let plan = Arc::new(Plan::new(&pipeline));
             let planned = start.elapsed().as_secs_f64() * 1e3;
@@ -336,6 +344,70 @@ fn engine(out: &mut io::StdoutLock<'_>, _: &Path) {
             say(out, &format!("{count} stages, {name}: {rate:.0} stages/s, planned in {planned:.0} ms, {memory} MiB"));
         }
     }
+}
+
+/// Programs that do nothing, two at a time: what starting one, and putting its end on the disk, costs.
+fn children(out: &mut io::StdoutLock<'_>, folder: &Path) {
+    const COUNT: usize = 5_000;
+    let numbers = || 0..COUNT;
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        fs::write(&path, text).expect("memory");
+        path.display().to_string()
+    };
+    let stages: String = numbers().map(|number| format!("  s{number}: {{ run: [/bin/true] }}\n")).collect();
+    let ours = write("children.yaml", format!("version: 1\nname: children\nmax-parallel: 2\nstages:\n{stages}"));
+    let builds: String = numbers().map(|number| format!("build s{number}: nothing\n")).collect();
+    let ninja = write("children.ninja", format!("rule nothing\n  command = /bin/true\n{builds}"));
+    let names: String = numbers().map(|number| format!(" s{number}")).collect();
+    let make = write("children.mk", format!("all:{names}\n.PHONY: all{names}\n{}:\n\t/bin/true\n", names.trim()));
+    let (state, folder) = (folder.join("children-state").display().to_string(), folder.display().to_string());
+    let times = medians(
+        3,
+        &[],
+        &mut [
+            &mut || run(TL, &["--state", &state, "run", &ours]),
+            &mut || run("ninja", &["-C", &folder, "-j2", "-f", &ninja]),
+            &mut || run("make", &["-j2", "-s", "-f", &make]),
+        ],
+    );
+    let [ours, ninja, make] = [0, 1, 2].map(|number: usize| times[number].as_secs_f64());
+    let rates = [ours, ninja, make].map(|time| format!("{:.0}/s", COUNT as f64 / time)).join(", ");
+    let ratios = format!("ratio to ninja {:.2}, to make {:.2}", ninja / ours, make / ours);
+    say(out, &format!("{COUNT} x /bin/true, tl, ninja -j2, make -j2: {rates}; {ratios}"));
+}
+
+/// What it costs to watch a run whose bytes move and whose programs wait.
+fn watch(out: &mut io::StdoutLock<'_>, folder: &Path) {
+    const SECONDS: u32 = 20;
+    let file = folder.join("watched.yaml");
+    let slow = "i=0; while [ $i -lt 300 ]; do head -c 1048576 /dev/zero; i=$((i + 1)); sleep 0.1; done";
+    let text = format!(
+        "version: 1\nname: watched\nmax-parallel: 8\nstages:\n  prints: {{ run: \"{slow}\", shell: sh }}\n  \
+         waits: {{ strategy: {{ matrix: {{ i: [1, 2, 3, 4] }} }}, run: [sleep, '{}'] }}\n",
+        SECONDS * 2
+    );
+    fs::write(&file, text).expect("memory");
+    let state = folder.join("watch-state").display().to_string();
+    let start = ["--state", &state, "run", &file.display().to_string()].map(str::to_owned);
+    let quiet = || Stdio::null();
+    let mut run = Command::new(TL).args(start).stdout(quiet()).stderr(quiet()).spawn().expect("a run");
+    std::thread::sleep(Duration::from_secs(1));
+    let limit = SECONDS.to_string();
+    let arguments = ["-f", "%U %S", "timeout", "-s", "INT", &limit, TL, "--state", &state, "status", "--watch"];
+    let output = Command::new("time").args(arguments).stdout(Stdio::null()).output().expect("GNU time");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let last = text.lines().last().unwrap_or_default();
+    let used: f64 = last.split(' ').map(|seconds| seconds.parse::<f64>().expect("seconds")).sum();
+    run.kill().expect("it ran");
+    run.wait().expect("it ended");
+    say(out, &format!("status --watch for {SECONDS} s: {:.2} % of a core", used / f64::from(SECONDS) * 100.0));
+}
+
+/// What this process held before counts no more (proc(5), `clear_refs`).
+fn forget_most_memory() {
+    // Where that cannot be, more is counted than should be.
+    let _unsupported = fs::write("/proc/self/clear_refs", "5");
 }
 
 /// The most memory that this process held, in MiB.

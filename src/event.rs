@@ -196,6 +196,9 @@ pub enum What {
         exit_code: u8,
         /// How long it took.
         seconds: f64,
+        /// The stages that were not selected, and that no earlier session has done; left out where there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left_out: Vec<String>,
         /// Why it could not start, or was stopped.
         error: Option<Diagnostic>,
     },

@@ -22,5 +22,6 @@ pub mod stages;
 pub mod state;
 pub mod storage;
 pub mod template;
+pub mod trace;
 pub mod value;
 pub mod vault;

@@ -14,7 +14,7 @@ pub struct Desktop {}
 impl Channel for Desktop {
     fn deliver(&self, message: &Message) -> Result<String, Error> {
         let urgency = match message.when.as_str() {
-            "failure" | "blocked" => notify_rust::Urgency::Critical,
+            "failure" | "blocked" | "stale" => notify_rust::Urgency::Critical,
             _ => notify_rust::Urgency::Normal,
         };
         // Desktops read markup in the body.

@@ -286,6 +286,7 @@ pub(super) enum Occasion {
     Cancelled,
     Blocked,
     Recovered,
+    Stale,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,14 +3,14 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, fchown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Kind};
 use crate::report::{Output, Progress};
 
 /// Where bytes come from: a file, or standard input. Shows progress on a terminal.
@@ -199,14 +199,21 @@ pub(super) fn replace(
 }
 
 /// Opens a file for a report, and empties it. Something that is there and is neither a report nor empty is left as it is.
+/// Nothing runs without its report.
 pub(super) fn report(path: &Path) -> Result<File, Vec<Diagnostic>> {
-    let failed = |error: &io::Error| vec![unwritable(path, error)];
-    if path.metadata().is_ok_and(|about| about.is_file()) {
+    let usage = |error: Diagnostic| vec![Diagnostic { kind: Kind::Usage, ..error }];
+    let failed = |error: &io::Error| usage(unwritable(path, error));
+    let about = path.metadata();
+    if about.as_ref().is_ok_and(|about| about.file_type().is_fifo()) {
+        // To open it would wait for a reader.
+        return Err(usage(exists(path, "it is a pipe; name a file")));
+    }
+    if about.is_ok_and(|about| about.is_file()) {
         let mut head = Vec::new();
         let read = File::open(path).and_then(|file| file.take(REPORT_HEAD).read_to_end(&mut head));
         read.map_err(|error| failed(&error))?;
         if !(head.is_empty() || String::from_utf8_lossy(&head).contains("<testsuite")) {
-            return Err(vec![exists(path, "it is no JUnit report; name another file")]);
+            return Err(usage(exists(path, "it is no JUnit report; name another file")));
         }
     }
     File::create(path).map_err(|error| failed(&error))

@@ -10,11 +10,12 @@ use serde_json::{Value as Json, json};
 use super::Done;
 use super::history_arguments::{Gc, History, Show, Stale, Stats, Status};
 use super::known_run::known_run;
+use super::notify::sent;
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::report::{
     Output, Screen, render_history, render_removed, render_run, render_stale, render_stats, render_status,
 };
-use crate::run::{self, Watch, database_error, place_of};
+use crate::run::{self, Judged, Watch, database_error, place_of};
 use crate::state::{DbError, Failure, Filter, Keep, Run, Runs, StateDir};
 use crate::value::Duration;
 
@@ -196,10 +197,12 @@ pub(super) fn stats(command: &Stats, state: Option<&Path>, output: &mut Output) 
 
 pub(super) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) -> Done {
     let now = Timestamp::now();
-    let found = run::stale(&located(state)?, &command.paths, now)?;
-    if command.json {
-        output.json(&json!({ "pipelines": found }));
-    } else {
+    let state = located(state)?;
+    if command.notify {
+        state.update().map_err(failed)?;
+    }
+    let Judged { pipelines: found, problems: unread } = run::stale(&state, &command.paths, now)?;
+    if !command.json {
         found.iter().filter_map(|stale| stale.problem.as_ref()).for_each(|problem| output.problem(problem));
         let judged: Vec<run::Stale> = found.iter().filter(|stale| stale.pipeline.is_some()).cloned().collect();
         if judged.is_empty() {
@@ -207,15 +210,33 @@ pub(super) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) 
         }
         output.text(&render_stale(&judged, now, Screen::of(output)));
     }
+    let mut problems = Vec::new();
+    // Told after it is shown: a channel may take its time.
+    let told = command.notify.then(|| run::tell_late(&state, &found, now)).transpose();
+    let told = told.unwrap_or_else(|found| {
+        problems = found;
+        None
+    });
+    match &told {
+        Some(told) if command.json => output.json(&json!({ "pipelines": found, "messages": told })),
+        None if command.json => output.json(&json!({ "pipelines": found })),
+        Some(told) => sent(told, output),
+        None => {}
+    }
+    problems.extend(unread);
     let name = |stale: &run::Stale| format!("`{}`", stale.pipeline.as_ref().unwrap_or(&stale.file));
     let names: Vec<String> = found.iter().filter(|stale| stale.is_stale).map(name).collect();
-    if names.is_empty() {
-        return Ok(0);
+    if !names.is_empty() {
+        let verb = if names.len() == 1 { "has" } else { "have" };
+        let message = format!("{} {verb} not succeeded in time", names.join(", "));
+        let help = "`tl history` says what became of the last runs; what starts them may have stopped";
+        problems.push(Diagnostic::new("TL0764", Kind::Failure, message).help(help));
     }
-    let verb = if names.len() == 1 { "has" } else { "have" };
-    let message = format!("{} {verb} not succeeded in time", names.join(", "));
-    let help = "`tl history` says what became of the last runs; what starts them may have stopped";
-    Err(vec![Diagnostic::new("TL0764", Kind::Failure, message).help(help)])
+    match told {
+        _ if !problems.is_empty() => Err(problems),
+        Some(told) => Ok(u8::from(told.is_lacking())),
+        None => Ok(0),
+    }
 }
 
 pub(super) fn gc(command: &Gc, state: Option<&Path>, output: &mut Output) -> Done {

@@ -93,6 +93,10 @@ pub(super) struct Stale {
     /// Pipeline files, or folders of them; else those that ever ran.
     #[arg(value_name = "FILE|DIR")]
     pub(super) paths: Vec<PathBuf>,
+    /// Tell the channels of each late pipeline whose `notify` asks for `stale`, once for each due time that passed, and send
+    /// what waits. For cron or a timer.
+    #[arg(long)]
+    pub(super) notify: bool,
     /// Print it as JSON.
     #[arg(long)]
     pub(super) json: bool,

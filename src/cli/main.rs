@@ -12,6 +12,7 @@ use super::{
 use crate::diagnostic::Diagnostic;
 use crate::process;
 use crate::report::{Output, on_panic};
+use crate::trace;
 
 /// What a command ends with: an exit code, or why it could not be done.
 pub(super) type Done = Result<u8, Vec<Diagnostic>>;
@@ -47,6 +48,9 @@ fn command(arguments: Vec<OsString>) -> u8 {
             return ended(Ok(0), &mut output);
         }
     };
+    if let Err(error) = trace::start() {
+        return ended(Err(vec![error]), &mut output);
+    }
     let state = arguments.state.as_deref();
     let done = match arguments.command {
         Command::Init(command) => init::init(&command, &mut output),

@@ -8,7 +8,7 @@ use super::pipeline::given;
 use crate::diagnostic::Diagnostic;
 use crate::pipeline::When;
 use crate::report::{Output, render_outbox, render_preview};
-use crate::run;
+use crate::run::{self, Flushed};
 use crate::state::StateDir;
 
 pub(super) fn notify(command: &Notify, state: Option<&Path>, output: &mut Output) -> Done {
@@ -61,12 +61,19 @@ fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output:
 
 fn flush(state: &StateDir, all: bool, json: bool, output: &mut Output) -> Done {
     let flushed = run::flush(state, all)?;
-    let failed =
-        flushed.left > 0 || !flushed.problems.is_empty() || flushed.tried.iter().any(|tried| tried.error.is_some());
     if json {
         output.json(&serde_json::to_value(&flushed).unwrap_or(Json::Null));
-        return Ok(u8::from(failed));
+        return Ok(u8::from(flushed.is_lacking()));
     }
+    sent(&flushed, output);
+    if flushed.tried.is_empty() && flushed.problems.is_empty() {
+        output.hint("nothing is due");
+    }
+    Ok(u8::from(flushed.is_lacking()))
+}
+
+/// Shows what came of messages.
+pub(super) fn sent(flushed: &Flushed, output: &mut Output) {
     for tried in &flushed.tried {
         match &tried.error {
             Some(error) => output.problem(error),
@@ -79,10 +86,6 @@ fn flush(state: &StateDir, all: bool, json: bool, output: &mut Output) -> Done {
         }
     }
     flushed.problems.iter().for_each(|problem| output.problem(problem));
-    if flushed.tried.is_empty() && flushed.problems.is_empty() {
-        output.hint("nothing is due");
-    }
-    Ok(u8::from(failed))
 }
 
 fn list(state: &StateDir, json: bool, output: &mut Output) -> Done {
@@ -108,6 +111,7 @@ impl From<Occasion> for When {
             Occasion::Cancelled => Self::Cancelled,
             Occasion::Blocked => Self::Blocked,
             Occasion::Recovered => Self::Recovered,
+            Occasion::Stale => Self::Stale,
         }
     }
 }

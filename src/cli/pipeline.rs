@@ -10,13 +10,14 @@ use super::{Done, file};
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::expression::did_you_mean;
+use crate::graph::Selection;
 use crate::pipeline::{pipeline_schema, stage_schema};
 use crate::process;
 use crate::report::{
     Actions, Human, JsonLines, Junit, Lines, Output, Queue, Reporter, differing, graph as graph_of, render_dot,
     render_examined, render_mermaid, render_plan, render_svg,
 };
-use crate::run::{self, Examined, Kept, Loaded, Options, Resumed};
+use crate::run::{self, Examined, Kept, Loaded, Options, Resumed, Wish};
 use crate::stages::{self, Cancel, Stop};
 use crate::state::StateDir;
 use crate::value::schema_of;
@@ -78,10 +79,10 @@ pub(super) fn graph(command: &Graph, output: &mut Output) -> Done {
 }
 
 /// The run that goes on: named by its file or by its id, or the only one there is.
-fn to_resume(named: Option<&Path>, state: &StateDir) -> Result<Resumed, Vec<Diagnostic>> {
+fn to_resume(named: Option<&Path>, state: &StateDir, wish: Wish) -> Result<Resumed, Vec<Diagnostic>> {
     match named.filter(|named| !named.exists()).and_then(Path::to_str) {
-        Some(word) => run::resume(state, Some(&known_run(state, word)?.run), None),
-        None => run::resume(state, None, named),
+        Some(word) => run::resume(state, Some(&known_run(state, word)?.run), None, wish),
+        None => run::resume(state, None, named, wish),
     }
 }
 
@@ -124,17 +125,26 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     let junit = command.junit.as_deref().map(|path| file::report(path).map(|file| Junit::new(path.to_owned(), file)));
     let junit = junit.transpose()?;
     let located = || StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())]);
-    let (loaded, plan, resumed) = match &command.file {
-        Some(file) if !command.resume => {
-            let (loaded, plan) = to_run(file, &command.inputs, state)?;
-            run::runnable(&loaded)?;
-            (loaded, plan, None)
-        }
-        named => {
-            let Resumed { loaded, left } = to_resume(named.as_deref(), &located()?)?;
+    let selection = command.selection();
+    let (loaded, plan, resumed) = match (&command.file, command.wish()) {
+        (named, Some(wish)) => {
+            let Resumed { loaded, left } = to_resume(named.as_deref(), &located()?, wish)?;
             (loaded, None, Some(left))
         }
+        (file, None) => {
+            // The command line has one where no run goes on.
+            let (loaded, plan) = to_run(file.as_deref().unwrap_or(Path::new("")), &command.inputs, state)?;
+            run::runnable(&loaded)?;
+            if plan.is_some() && selection != Selection::All {
+                let message = "a plan runs as it was planned, and not in part";
+                return Err(vec![
+                    Diagnostic::usage("TL0773", message).help("name the pipeline file instead of the plan"),
+                ]);
+            }
+            (loaded, plan, None)
+        }
     };
+    selection.check(&loaded.pipeline).map_err(|error| vec![error])?;
     let failed = |error: &dyn std::error::Error| vec![Diagnostic::failure("TL0721", "tl could not start").cause(error)];
     let state = located()?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
@@ -150,7 +160,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
         if let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) {
             tokio::spawn(stop_at_signals([interrupt, terminate, hangup], cancel.clone()));
         }
-        let options = Options { state, cancel, program, plan, resumed };
+        let options = Options { state, cancel, program, plan, resumed, selection };
         // A task of its own: blocking steps of it may move the runtime's other work to another thread.
         let run = tokio::spawn(run::execute(loaded, options, sink));
         // Its message, which may hold data, is withheld.

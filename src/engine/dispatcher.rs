@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{Instrument as _, info};
 
 use super::end::{End, Finished, Which, end_together};
 use super::worker::{Ended, Instance, Policy, Report, Results, StageResult, Work, work};
@@ -33,6 +34,8 @@ pub struct Engine<W> {
     instances: HashMap<usize, Vec<(Instance, Option<Given>)>>,
     begun: HashMap<Which, Instant>,
     warned: HashSet<Which>,
+    /// What most programs give.
+    nothing: Arc<Json>,
     finished: Vec<Option<Outcome>>,
     errors: Vec<(usize, Diagnostic)>,
     stopped: Option<Stop>,
@@ -60,7 +63,7 @@ impl<W: Work> Engine<W> {
         let (reports, mut incoming) = mpsc::channel(WAITING_REPORTS);
         let count = plan.stages.len();
         let mut engine = Self {
-            machine: Machine::new(&plan, max_parallel),
+            machine: Machine::new(Arc::clone(&plan), max_parallel),
             plan,
             work,
             emit: Box::new(emit),
@@ -71,6 +74,7 @@ impl<W: Work> Engine<W> {
             instances: HashMap::new(),
             begun: HashMap::new(),
             warned: HashSet::new(),
+            nothing: Arc::new(Json::Object(Map::new())),
             finished: vec![None; count],
             errors: Vec::new(),
             stopped: None,
@@ -203,7 +207,7 @@ impl<W: Work> Engine<W> {
         };
         let instance =
             stages.first().and_then(|&stage| self.instance(Which { stage, instance: job.instance })).cloned();
-        tokio::spawn(work(
+        let worker = work(
             Arc::clone(&self.work),
             job,
             instance,
@@ -211,7 +215,8 @@ impl<W: Work> Engine<W> {
             cancel,
             Arc::clone(&self.results),
             self.reports.clone(),
-        ));
+        );
+        tokio::spawn(worker.in_current_span());
     }
 
     fn instance(&self, which: Which) -> Option<&Instance> {
@@ -254,6 +259,7 @@ impl<W: Work> Engine<W> {
                 let data = json!({ "attempt": number, "delay_ms": delay_ms, "error": error.one_line() });
                 self.note("stage.retrying", which, data.as_object().cloned().unwrap_or_default());
                 let (stage, instance) = self.called(which);
+                info!(stage, instance, attempt = number, delay_ms, "tried again later");
                 (self.emit)(What::StageRetrying { stage, instance, attempt: number, delay_ms, error });
             }
             // What was left alone may go on to speak after its end.
@@ -313,18 +319,18 @@ impl<W: Work> Engine<W> {
 
     fn end(&mut self, which: Which, end: End) {
         let End { outcome, outputs, reason, error, is_recalled } = end;
-        let seconds = self.begun.get(&which).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+        let seconds = self.begun.remove(&which).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
         let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
-        let data = if is_recalled {
-            json!({ "outcome": outcome.word(), "detail": detail, "recalled": true })
-        } else {
-            json!({ "outcome": outcome.word(), "detail": detail })
-        };
+        let mut data = json!({ "outcome": outcome.word(), "detail": detail });
+        if is_recalled {
+            data["recalled"] = true.into();
+        }
         self.note("stage.ended", which, data.as_object().cloned().unwrap_or_default());
         if let (Some(error), Outcome::Failure) = (&error, outcome) {
             self.errors.push((which.stage, error.clone()));
         }
         let (stage, instance) = self.called(which);
+        info!(stage, instance, outcome = outcome.word(), recalled = is_recalled, "ended");
         if let Some(number) = which.instance {
             if let Some((_, given)) = self.instances.get_mut(&which.stage).and_then(|all| all.get_mut(number)) {
                 debug_assert!(given.is_none(), "an instance ends once");
@@ -332,7 +338,8 @@ impl<W: Work> Engine<W> {
             }
         } else {
             debug_assert!(self.finished[which.stage].is_none(), "a stage ends once");
-            let shared = Arc::new(Json::Object(outputs.clone()));
+            let shared =
+                if outputs.is_empty() { Arc::clone(&self.nothing) } else { Arc::new(Json::Object(outputs.clone())) };
             self.results.set(which.stage, StageResult { outcome, outputs: shared });
             self.finished[which.stage] = Some(outcome);
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument as _;
 
 use super::retry::{LONGEST_RETRYING, delay};
 use crate::diagnostic::{Diagnostic, Kind, Result};
@@ -251,7 +252,7 @@ async fn one_attempt<W: Work>(
 ) -> Vec<Ended> {
     // The call itself is within the task, too: a panic of it must not end the worker, for which the dispatcher waits.
     let work = Arc::clone(work);
-    let mut task = tokio::spawn(async move { work.attempt(attempt).await });
+    let mut task = tokio::spawn(async move { work.attempt(attempt).await }.in_current_span());
     let limit = async {
         match policy.timeout {
             Some(limit) => sleep(limit).await,

@@ -69,7 +69,7 @@ impl Machine {
 
     /// Ends the instances that have not started.
     pub(super) fn end_waiting(&mut self, stage: usize, reason: &str) {
-        let unit = self.unit_of[stage];
+        let unit = self.plan.stages[stage].unit;
         let queued: Vec<usize> =
             self.ready.iter().filter(|job| job.unit == unit).filter_map(|job| job.instance).collect();
         self.ready.retain(|job| job.unit != unit || job.instance.is_none());
@@ -96,7 +96,7 @@ impl Machine {
 
     /// Makes as many instances ready as may run, or ends the stage with its last one.
     pub(super) fn go_on(&mut self, stage: usize) {
-        let unit = self.unit_of[stage];
+        let unit = self.plan.stages[stage].unit;
         let Some(group) = self.groups.get_mut(&stage) else { return };
         while group.running < group.most
             && let Some(instance) = group.waiting.pop_front()

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use super::Plan;
 use super::instances::Group;
+use super::{Plan, Planned, Unit};
 use crate::event::Outcome;
 use crate::expression::Status;
 
@@ -62,20 +63,16 @@ pub(super) enum State {
 /// Decides what may start. Pure: told what happened, it says what follows.
 #[derive(Debug)]
 pub struct Machine {
-    pub(super) needs: Vec<Vec<usize>>,
+    pub(super) plan: Arc<Plan>,
     pub(super) dependants: Vec<Vec<usize>>,
-    pub(super) names: Vec<String>,
-    pub(super) conditional: Vec<bool>,
-    pub(super) judges_needs: Vec<bool>,
-    pub(super) is_finally: Vec<bool>,
-    pub(super) unit_of: Vec<usize>,
-    pub(super) units: Vec<Vec<usize>>,
-    pub(super) has_matrix: Vec<bool>,
     pub(super) groups: BTreeMap<usize, Group>,
 
     pub(super) state: Vec<State>,
     /// A failure among what a stage waited for, however far back.
     pub(super) tainted: Vec<bool>,
+    /// The same for the main part, and whether a stage of it ended in anything but well or skipped.
+    pub(super) main_tainted: bool,
+    pub(super) main_ended_badly: bool,
     /// Needs outside the unit that have not ended.
     pub(super) open: Vec<usize>,
     /// Stages of the main part that have not ended.
@@ -94,21 +91,15 @@ pub struct Machine {
 
 impl Machine {
     /// A machine for a plan, of which at most so many units run at once.
-    pub fn new(plan: &Plan, max_parallel: usize) -> Self {
+    pub fn new(plan: Arc<Plan>, max_parallel: usize) -> Self {
         let count = plan.stages.len();
         let mut machine = Self {
-            needs: plan.stages.iter().map(|stage| stage.needs.clone()).collect(),
             dependants: vec![Vec::new(); count],
-            names: plan.stages.iter().map(|stage| stage.name.clone()).collect(),
-            conditional: plan.stages.iter().map(|stage| stage.condition.is_some()).collect(),
-            judges_needs: plan.stages.iter().map(|stage| stage.judges_needs).collect(),
-            is_finally: plan.stages.iter().map(|stage| stage.is_finally).collect(),
-            unit_of: plan.stages.iter().map(|stage| stage.unit).collect(),
-            units: plan.units.iter().map(|unit| unit.stages.clone()).collect(),
-            has_matrix: plan.stages.iter().map(|stage| stage.stage.strategy.is_some()).collect(),
             groups: BTreeMap::new(),
             state: vec![State::Waiting; count],
             tainted: vec![false; count],
+            main_tainted: false,
+            main_ended_badly: false,
             open: vec![0; plan.units.len()],
             main_left: plan.stages.iter().filter(|stage| !stage.is_finally).count(),
             left: count,
@@ -119,17 +110,18 @@ impl Machine {
             decisions: VecDeque::new(),
             ended: VecDeque::new(),
             finished: false,
+            plan: Arc::clone(&plan),
         };
-        for stage in 0..count {
-            for &need in &plan.stages[stage].needs {
-                machine.dependants[need].push(stage);
-                if machine.unit_of[need] != machine.unit_of[stage] {
-                    machine.open[machine.unit_of[stage]] += 1;
+        for (number, stage) in plan.stages.iter().enumerate() {
+            for &need in &stage.needs {
+                machine.dependants[need].push(number);
+                if plan.stages[need].unit != stage.unit {
+                    machine.open[stage.unit] += 1;
                 }
             }
         }
-        for unit in 0..machine.units.len() {
-            if machine.open[unit] == 0 && !machine.is_finally[machine.units[unit][0]] {
+        for (unit, Unit { stages }) in plan.units.iter().enumerate() {
+            if machine.open[unit] == 0 && !plan.stages[stages[0]].is_finally {
                 machine.consider(unit);
             }
         }
@@ -154,7 +146,7 @@ impl Machine {
             && let Some(job) = self.ready.pop_front()
         {
             self.running += 1;
-            for &stage in &self.units[job.unit] {
+            for &stage in &self.plan.units[job.unit].stages {
                 self.state[stage] = State::Running;
             }
             return Some(Decision::Start(job));
@@ -169,7 +161,11 @@ impl Machine {
     /// What was started ended: each of its stages with its outcome.
     pub fn ended(&mut self, job: Job, outcomes: &[(usize, Outcome)]) {
         self.running -= 1;
-        debug_assert_eq!(outcomes.len(), self.units[job.unit].len(), "each stage of a unit has one outcome");
+        debug_assert_eq!(
+            outcomes.len(),
+            self.plan.units[job.unit].stages.len(),
+            "each stage of a unit has one outcome"
+        );
         for &(stage, outcome) in outcomes {
             match job.instance {
                 None => self.end(stage, outcome),
@@ -185,7 +181,7 @@ impl Machine {
             return;
         }
         if holds {
-            self.make_ready(self.unit_of[stage]);
+            self.make_ready(self.plan.stages[stage].unit);
         } else {
             self.end_without_run(stage, Outcome::Skipped, "its `if` is false".to_owned());
             self.draw_consequences();
@@ -206,16 +202,17 @@ impl Machine {
         for stage in 0..self.state.len() {
             let not_begun =
                 matches!(self.state[stage], State::Waiting | State::Ready | State::Judging | State::Expanding);
-            if not_begun && !self.is_finally[stage] && !self.judges_needs[stage] {
+            if not_begun && !self.plan.stages[stage].is_finally && !self.plan.stages[stage].judges_needs {
                 self.end_without_run(stage, Outcome::Cancelled, "the run was stopped before it began".to_owned());
             }
         }
         let state = &self.state;
-        let units = &self.units;
-        let is_due =
-            |job: &Job| job.instance.is_some() || units[job.unit].iter().all(|&stage| state[stage] == State::Ready);
+        let units = &self.plan.units;
+        let is_due = |job: &Job| {
+            job.instance.is_some() || units[job.unit].stages.iter().all(|&stage| state[stage] == State::Ready)
+        };
         self.ready.retain(is_due);
-        let ends = |stage: &usize| !self.is_finally[*stage] && !self.judges_needs[*stage];
+        let ends = |stage: &usize| !self.plan.stages[*stage].is_finally && !self.plan.stages[*stage].judges_needs;
         for stage in self.groups.keys().copied().filter(ends).collect::<Vec<_>>() {
             self.end_waiting(stage, "the run was stopped before it began");
             self.go_on(stage);
@@ -230,44 +227,45 @@ impl Machine {
 
     /// What the status functions of a stage's `if` answer.
     pub fn status(&self, stage: usize) -> Status {
-        let watched: Vec<usize> = if self.is_finally[stage] && self.needs[stage].is_empty() {
-            (0..self.state.len()).filter(|&other| !self.is_finally[other]).collect()
+        let Planned { needs, is_finally, .. } = &self.plan.stages[stage];
+        // What has no needs in `finally` looks at the whole main part, which has ended.
+        let (success, failure) = if *is_finally && needs.is_empty() {
+            (!self.main_ended_badly, self.main_tainted)
         } else {
-            self.needs[stage].clone()
+            let is_ok = |need: &usize| match self.state[*need] {
+                State::Ended(outcome) => outcome.is_ok() || (*is_finally && outcome == Outcome::Skipped),
+                _ => false,
+            };
+            (needs.iter().all(is_ok), needs.iter().any(|&need| self.tainted[need]))
         };
-        let failure = watched.iter().any(|&need| self.tainted[need]);
-        let is_ok = |need: &usize| match self.state[*need] {
-            State::Ended(outcome) => outcome.is_ok() || (self.is_finally[stage] && outcome == Outcome::Skipped),
-            _ => false,
-        };
-        Status { success: watched.iter().all(is_ok) && !self.stopping, failure, cancelled: self.stopping }
+        Status { success: success && !self.stopping, failure, cancelled: self.stopping }
     }
 
     /// All that a unit waited for has ended.
     fn consider(&mut self, unit: usize) {
-        let Some(&first) = self.units[unit].first() else { return };
+        let Some(&first) = self.plan.units[unit].stages.first() else { return };
         if self.state[first] != State::Waiting {
             return;
         }
-        if self.stopping && !self.is_finally[first] && !self.judges_needs[first] {
-            for stage in self.units[unit].clone() {
+        if self.stopping && !self.plan.stages[first].is_finally && !self.plan.stages[first].judges_needs {
+            for stage in self.plan.units[unit].stages.clone() {
                 self.end_without_run(stage, Outcome::Cancelled, "the run was stopped before it began".to_owned());
             }
             return;
         }
-        let outside = self.units[unit].iter().flat_map(|&stage| &self.needs[stage]);
+        let outside = self.plan.units[unit].stages.iter().flat_map(|&stage| &self.plan.stages[stage].needs);
         let failed = outside.copied().find(|&need| {
-            self.unit_of[need] != unit && !matches!(self.state[need], State::Ended(outcome) if outcome.is_ok())
+            self.plan.stages[need].unit != unit && !matches!(self.state[need], State::Ended(outcome) if outcome.is_ok())
         });
         match failed {
-            Some(need) if !self.judges_needs[first] => {
+            Some(need) if !self.plan.stages[first].judges_needs => {
                 let reason = self.reason(need);
-                for stage in self.units[unit].clone() {
+                for stage in self.plan.units[unit].stages.clone() {
                     self.end_without_run(stage, Outcome::Skipped, reason.clone());
                 }
             }
             // A stage with an `if` is alone in its unit.
-            _ if self.conditional[first] => {
+            _ if self.plan.stages[first].condition.is_some() => {
                 self.state[first] = State::Judging;
                 self.decisions.push_back(Decision::Evaluate(first));
             }
@@ -281,19 +279,19 @@ impl Machine {
             State::Ended(Outcome::Skipped) => "was skipped",
             _ => "was cancelled",
         };
-        format!("`{}` {outcome}", self.names[need])
+        format!("`{}` {outcome}", self.plan.stages[need].name)
     }
 
     fn make_ready(&mut self, unit: usize) {
         // A stage with a matrix is alone in its unit.
-        if let &[stage] = self.units[unit].as_slice()
-            && self.has_matrix[stage]
+        if let &[stage] = self.plan.units[unit].stages.as_slice()
+            && self.plan.stages[stage].stage.strategy.is_some()
         {
             self.state[stage] = State::Expanding;
             self.decisions.push_back(Decision::Expand(stage));
             return;
         }
-        for &stage in &self.units[unit] {
+        for &stage in &self.plan.units[unit].stages {
             self.state[stage] = State::Ready;
         }
         self.ready.push_back(Job { unit, instance: None });
@@ -306,7 +304,12 @@ impl Machine {
 
     pub(super) fn end(&mut self, stage: usize, outcome: Outcome) {
         self.state[stage] = State::Ended(outcome);
-        self.tainted[stage] = outcome == Outcome::Failure || self.needs[stage].iter().any(|&need| self.tainted[need]);
+        let planned = &self.plan.stages[stage];
+        self.tainted[stage] = outcome == Outcome::Failure || planned.needs.iter().any(|&need| self.tainted[need]);
+        if !planned.is_finally {
+            self.main_tainted |= self.tainted[stage];
+            self.main_ended_badly |= !outcome.is_ok() && outcome != Outcome::Skipped;
+        }
         self.left -= 1;
         self.ended.push_back(stage);
     }
@@ -314,20 +317,20 @@ impl Machine {
     pub(super) fn draw_consequences(&mut self) {
         while let Some(stage) = self.ended.pop_front() {
             for dependant in self.dependants[stage].clone() {
-                let unit = self.unit_of[dependant];
-                if unit != self.unit_of[stage] {
+                let unit = self.plan.stages[dependant].unit;
+                if unit != self.plan.stages[stage].unit {
                     self.open[unit] -= 1;
                     // Stages of `finally` wait for all others, whatever they need.
-                    if self.open[unit] == 0 && (self.main_left == 0 || !self.is_finally[dependant]) {
+                    if self.open[unit] == 0 && (self.main_left == 0 || !self.plan.stages[dependant].is_finally) {
                         self.consider(unit);
                     }
                 }
             }
-            if !self.is_finally[stage] {
+            if !self.plan.stages[stage].is_finally {
                 self.main_left -= 1;
                 if self.main_left == 0 {
-                    for unit in 0..self.units.len() {
-                        if self.is_finally[self.units[unit][0]] && self.open[unit] == 0 {
+                    for unit in 0..self.plan.units.len() {
+                        if self.plan.stages[self.plan.units[unit].stages[0]].is_finally && self.open[unit] == 0 {
                             self.consider(unit);
                         }
                     }
@@ -349,7 +352,8 @@ mod tests {
         let text = format!("version: 1\nname: t\nstages:\n{stages}");
         let document = Document::parse("t".to_owned(), PathBuf::new(), text).unwrap();
         let plan = Plan::new(&serde_json::from_value(document.value().clone()).unwrap());
-        (Machine::new(&plan, max_parallel), plan.stages.iter().map(|stage| stage.name.clone()).collect())
+        let names = plan.stages.iter().map(|stage| stage.name.clone()).collect();
+        (Machine::new(Arc::new(plan), max_parallel), names)
     }
 
     fn job(unit: usize) -> Job {
@@ -500,9 +504,9 @@ mod tests {
                             machine.expanded(stage, count, one_at_a_time.then_some(1), fail_fast, skipped);
                         }
                         Decision::Start(job) => {
-                            let needs_ended = machine.needs[job.unit].iter().all(|need| ended.contains_key(need));
+                            let needs_ended = machine.plan.stages[job.unit].needs.iter().all(|need| ended.contains_key(need));
                             prop_assert!(needs_ended, "{job:?} started early");
-                            let is_finally = machine.is_finally[job.unit];
+                            let is_finally = machine.plan.stages[job.unit].is_finally;
                             prop_assert!(!is_finally || (0..main.min(needs.len())).all(|s| ended.contains_key(&s)));
                             let one_at_a_time = matrices[job.unit].is_some_and(|(_, one, _)| one);
                             prop_assert!(!one_at_a_time || running.iter().all(|other| other.unit != job.unit));

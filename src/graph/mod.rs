@@ -7,7 +7,9 @@ mod instances;
 mod machine;
 mod matrix;
 mod plan;
+mod selection;
 
 pub use machine::{Decision, Job, Machine};
 pub use matrix::combinations;
 pub use plan::{Plan, Planned, Unit};
+pub use selection::{Part, Selection};

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::{Part, Selection};
 use crate::expression::{Expression, uses_status_function};
 use crate::pipeline::{OnWarning, Pipeline, Retry, Stage, artifact_source, expressions_in};
 use crate::stages::{self, Flow};
@@ -28,7 +30,7 @@ pub struct Planned {
     /// Whether its `if` says itself what its needs must have come to.
     pub judges_needs: bool,
     /// As the file has it.
-    pub stage: Stage,
+    pub stage: Arc<Stage>,
     /// After this an attempt is ended.
     pub timeout: Option<PositiveDuration>,
     /// How often to try.
@@ -39,6 +41,8 @@ pub struct Planned {
     pub outputs: Vec<String>,
     /// The unit it belongs to.
     pub unit: usize,
+    /// Whether the run is about it.
+    pub part: Part,
 }
 
 /// What starts, retries and ends together.
@@ -51,7 +55,12 @@ pub struct Unit {
 impl Plan {
     /// Plans a checked pipeline.
     pub fn new(pipeline: &Pipeline) -> Self {
-        let all: Vec<(&str, &Stage, bool)> = pipeline
+        Self::select(pipeline, &Selection::All)
+    }
+
+    /// Plans a run of a checked pipeline that is about some of its stages. What belongs to `finally` is never left out.
+    pub fn select(pipeline: &Pipeline, selection: &Selection) -> Self {
+        let all: Vec<(&str, &Arc<Stage>, bool)> = pipeline
             .stages
             .iter()
             .map(|(name, stage)| (name.as_str(), stage, false))
@@ -74,11 +83,17 @@ impl Plan {
                     retry: stage.retry.clone().or_else(|| pipeline.defaults.retry.clone()).unwrap_or_default(),
                     on_warning: stage.on_warning.or(pipeline.defaults.on_warning).unwrap_or_default(),
                     outputs: output_names(stage),
-                    stage: (*stage).clone(),
+                    stage: Arc::clone(stage),
                     unit: 0,
+                    part: Part::Included,
                 }
             })
             .collect();
+        let needs: Vec<Vec<usize>> = stages.iter().map(|stage| stage.needs.clone()).collect();
+        let names: Vec<&str> = all.iter().map(|(name, ..)| *name).collect();
+        for (stage, part) in stages.iter_mut().zip(selection.parts(&names, &needs)) {
+            stage.part = if stage.is_finally && part == Part::LeftOut { Part::Included } else { part };
+        }
         let units = join(&stages, &index);
         for (number, unit) in units.iter().enumerate() {
             for &stage in &unit.stages {
@@ -133,7 +148,9 @@ impl Plan {
 /// Finds the chains: a source, its filters and its only sink become one stream, without a file between them.
 ///
 /// Two stages are joined when the second takes the artifact of the first and nothing else of it, is the only one that
-/// waits for it, and neither has an `if` or a matrix. So nobody outside waits for the middle of a chain.
+/// waits for it, and neither has an `if` or a matrix. So nobody outside waits for the middle of a chain. What a selection
+/// leaves out ends a chain: nothing of it is done. An upload that may go on where it stopped needs its data in a file: it
+/// could not be made again as it was.
 fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
     let mut dependants = vec![0_usize; stages.len()];
     for need in stages.iter().flat_map(|stage| &stage.needs) {
@@ -152,7 +169,9 @@ fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
             && stages[producer].stage.strategy.is_none()
             && stages[producer].condition.is_none()
             && planned.is_finally == stages[producer].is_finally
-            && mentions(planned, &stages[producer].name) == 1;
+            && (planned.part == Part::LeftOut) == (stages[producer].part == Part::LeftOut)
+            && mentions(planned, &stages[producer].name) == 1
+            && !may_resume(planned);
         if joins {
             next[producer] = Some(consumer);
         }
@@ -187,6 +206,11 @@ fn output_names(stage: &Stage) -> Vec<String> {
 
 fn producer(planned: &Planned) -> Option<String> {
     artifact_source(planned.stage.with.get("artifact")?.as_str()?)
+}
+
+/// Whether it is an upload that goes on where it stopped, or that an expression may make one.
+fn may_resume(planned: &Planned) -> bool {
+    planned.stage.with.get("resume").is_some_and(|resume| *resume != false)
 }
 
 /// How often a stage's settings read something of another stage.
@@ -245,6 +269,10 @@ mod tests {
         assert_eq!(chains(&conditional).len(), 2);
         let curious = format!("{COLLECT}{SEAL}{}", deliver("deliver", "", "${{ needs.seal.outputs.recipients[0] }}"));
         assert_eq!(chains(&curious).len(), 2);
+        for (resume, units) in [("false", 1), ("true", 2), ("'${{ env.R }}'", 2)] {
+            let resumable = deliver("deliver", "", "k").replace("key: 'k'", &format!("key: 'k', resume: {resume}"));
+            assert_eq!(chains(&format!("{COLLECT}{SEAL}{resumable}")).len(), units, "{resume}");
+        }
         let waiting = format!("{COLLECT}{SEAL}{}  look: {{ needs: seal, run: [ls] }}\n", deliver("deliver", "", "k"));
         assert_eq!(chains(&waiting).len(), 3);
     }

@@ -322,7 +322,15 @@ impl<'a> Checker<'a> {
     }
 
     fn notifications(&mut self) {
+        let expects = self.file.get("expect").is_some() || self.scopes.is_misspelt("expect");
         for (index, notification) in self.file["notify"].as_array().into_iter().flatten().enumerate() {
+            let occasions = notification["when"].as_array().into_iter().flatten();
+            for (place, _) in occasions.enumerate().filter(|(_, when)| *when == "stale" && !expects) {
+                let at = self.document.at_value(&format!("/notify/{index}/when/{place}"));
+                let found =
+                    Diagnostic::usage("TL0414", "`stale` can never happen: nothing says how often a success is due");
+                self.find(found.at(at).help("say it: `expect: { success-every: 1d }`"));
+            }
             for (place, channel) in notification["to"].as_array().into_iter().flatten().enumerate() {
                 if let Some(name) = channel.as_str() {
                     self.known("channels", "channel", &format!("/notify/{index}/to/{place}"), name);

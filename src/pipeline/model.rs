@@ -1,6 +1,7 @@
 //! A pipeline as a file spells it, typed. Expressions are still texts; where they stand nothing else is typed.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -84,10 +85,10 @@ pub struct Pipeline {
     pub timeout: Option<PositiveDuration>,
     /// What is done.
     #[schemars(length(min = 1))]
-    pub stages: IndexMap<Name, Stage>,
+    pub stages: IndexMap<Name, Arc<Stage>>,
     /// What is done last, whatever happened.
     #[serde(default)]
-    pub finally: IndexMap<Name, Stage>,
+    pub finally: IndexMap<Name, Arc<Stage>>,
     /// Whom to tell of what.
     #[serde(default)]
     pub notify: Vec<Notification>,
@@ -219,7 +220,7 @@ pub struct Stage {
     /// What a warning of it comes to.
     pub on_warning: Option<OnWarning>,
     /// Several instances of it, each with values of its own.
-    pub strategy: Option<Strategy>,
+    pub strategy: Option<Box<Strategy>>,
     /// The label of the hosts that may run it.
     pub runs_on: Option<Name>,
     /// Count a failure as a warning: what needs the stage runs.

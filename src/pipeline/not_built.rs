@@ -4,7 +4,7 @@
 use crate::expression::did_you_mean;
 
 /// Keys that later versions have, by where they stand.
-const KEYS: &[(&str, &str)] = &[("upload", "resume"), ("audit", "anchor")];
+const KEYS: &[(&str, &str)] = &[("audit", "anchor")];
 
 /// Values that later versions have, by the key they stand behind.
 const VALUES: &[(&str, &str)] = &[
@@ -17,7 +17,6 @@ const VALUES: &[(&str, &str)] = &[
     ("secret", "vault"),
     ("secret", "keyring"),
     ("level", "sample"),
-    ("when", "stale"),
 ];
 
 /// What other tools call a key, and what tl calls it.

@@ -41,6 +41,8 @@ pub enum When {
     Blocked,
     /// It succeeded after it had failed the time before.
     Recovered,
+    /// It did not succeed in time, as `expect` says: told by `tl stale --notify`.
+    Stale,
 }
 
 impl When {
@@ -55,6 +57,7 @@ impl When {
             Self::Cancelled => "cancelled",
             Self::Blocked => "blocked",
             Self::Recovered => "recovered",
+            Self::Stale => "stale",
         }
     }
 }

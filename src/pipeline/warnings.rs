@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -84,7 +85,7 @@ impl<'a> Mentions<'a> {
 
 /// Stages of both sections: section, name, stage.
 fn stages_of(pipeline: &Pipeline) -> impl Iterator<Item = (&'static str, &str, &Stage)> {
-    let in_section = |section: &'static str| move |(name, stage)| (section, Name::as_str(name), stage);
+    let in_section = |section: &'static str| move |(name, stage)| (section, Name::as_str(name), Arc::as_ref(stage));
     let stages = pipeline.stages.iter().map(in_section("stages"));
     stages.chain(pipeline.finally.iter().map(in_section("finally")))
 }

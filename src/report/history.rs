@@ -37,7 +37,8 @@ fn remark(run: &Run, failure: Option<&Failure>) -> String {
     });
     let own = || run.error.as_ref().and_then(|error| error["code"].as_str()).map(str::to_owned);
     let resumed = (run.sessions > 1).then(|| format!("resumed {}", times(run.sessions - 1)));
-    failed.or_else(own).into_iter().chain(resumed).collect::<Vec<_>>().join(", ")
+    let left_out = (!run.left_out.is_empty()).then(|| format!("left out {}", run.left_out.join(", ")));
+    failed.or_else(own).into_iter().chain(left_out).chain(resumed).collect::<Vec<_>>().join(", ")
 }
 
 /// How often.

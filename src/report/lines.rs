@@ -98,9 +98,12 @@ fn said(event: &Event) -> String {
             };
             format!("message {channel}: {when}: {subject}: {became}")
         }
-        What::RunEnded { outcome, exit_code, seconds, error } => {
+        What::RunEnded { outcome, exit_code, seconds, left_out, error } => {
             let error = error.as_ref().map(|error| format!(": {}", full(error))).unwrap_or_default();
-            format!("run-ended {} in {}, exit code {exit_code}{error}", outcome.word(), human_duration(*seconds))
+            let (outcome, took) = (outcome.word(), human_duration(*seconds));
+            let undone =
+                if left_out.is_empty() { String::new() } else { format!(", left out {}", left_out.join(", ")) };
+            format!("run-ended {outcome} in {took}, exit code {exit_code}{undone}{error}")
         }
     }
 }

@@ -7,6 +7,7 @@ use super::Style;
 use super::tree::Tree;
 use super::width::size_of;
 use crate::event::{Event, What};
+use crate::trace;
 
 /// What runs now, below what was printed, on the terminal of standard error.
 pub(super) struct Live {
@@ -17,8 +18,11 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Nothing where standard error is no terminal, or one on which nothing can be replaced.
+    /// Nothing where standard error is no terminal, or one on which nothing can be replaced, or where the log goes.
     pub(super) fn new(style: Style) -> Option<Self> {
+        if trace::is_on_terminal() {
+            return None;
+        }
         size_of(io::stderr())?;
         let bar = ProgressBar::new_spinner();
         if bar.is_hidden() {

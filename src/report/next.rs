@@ -51,7 +51,14 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
         (Outcome::Blocked, _) => {
             steps("mend what is named above, try it, then run it again", [explain, about_file("doctor")])
         }
+        (Outcome::Success | Outcome::Warning, _) if !verdict.left_out.is_empty() => {
+            steps("what was left out is not done yet; do it when it may be", [resume, record])
+        }
         (Outcome::Success, _) => steps("nothing has to be done; what was done is on record", [record, None]),
+        (Outcome::Warning, _) if tally.remarkable().iter().any(|ended| ended.error.is_some()) => {
+            let again = tally.is_recorded.then(|| format!("tl run --rerun-failed {}", tally.run));
+            steps("see whether the failures above may stay, or mend their cause and do them again", [explain, again])
+        }
         (Outcome::Warning, _) => steps("see whether the warnings above may stay", [explain, record]),
         (Outcome::Failure | Outcome::Cancelled, _) => steps("mend the cause, then let it go on", [explain, resume]),
     }

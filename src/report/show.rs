@@ -41,6 +41,9 @@ fn head(run: &Run, screen: Screen) -> String {
     if let Some(code @ 1..) = run.exit_code {
         line("exit", &code.to_string());
     }
+    if !run.left_out.is_empty() {
+        line("left out", &run.left_out.join(", "));
+    }
     line("file", &run.file.display().to_string());
     line("sha256", &run.sha256);
     match &run.inputs {
@@ -162,6 +165,13 @@ fn next_steps(record: &Record) -> Vec<String> {
         "interrupted" => vec![format!("its process ended without a word. {resume}")],
         "failure" | "cancelled" => explain.into_iter().chain([resume]).collect(),
         "blocked" => explain.into_iter().chain(["then run the file again".to_owned()]).collect(),
+        "success" | "warning" if !run.left_out.is_empty() => {
+            vec![format!("next: `tl run --resume {id}` does what was left out")]
+        }
+        "warning" if record.stages.iter().any(|stage| stage.error.is_some()) => {
+            let again = format!("next: `tl run --rerun-failed {id}` tries again what failed");
+            explain.into_iter().chain([again]).collect()
+        }
         "warning" => explain.into_iter().chain([audit]).collect(),
         _ => vec![audit],
     }

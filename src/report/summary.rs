@@ -30,6 +30,10 @@ pub(super) fn render_summary(tally: &Tally, verdict: Verdict, style: Style, colu
     if verdict.exit_code != 0 {
         text.push_str(&format!("exit code {}\n", verdict.exit_code));
     }
+    if !verdict.left_out.is_empty() {
+        let undone = format!("left out: {}", verdict.left_out.join(", "));
+        text.push_str(&format!("{}\n", cut(&undone, columns, style.signs().dots)));
+    }
     let next = next(tally, verdict);
     text.push_str(&format!("next: {}\n", fill(&next.advice, 6, 6, columns)));
     // A command stays on one line, so that it can be copied.

@@ -52,13 +52,16 @@ pub(super) struct Verdict<'a> {
     pub(super) exit_code: u8,
     pub(super) seconds: f64,
     pub(super) error: Option<&'a Diagnostic>,
+    /// The stages that were not selected and are not done.
+    pub(super) left_out: &'a [String],
 }
 
 impl<'a> Verdict<'a> {
     pub(super) fn of(what: &'a What) -> Option<Self> {
         match what {
-            What::RunEnded { outcome, exit_code, seconds, error } => {
-                Some(Self { outcome: *outcome, exit_code: *exit_code, seconds: *seconds, error: error.as_ref() })
+            What::RunEnded { outcome, exit_code, seconds, left_out, error } => {
+                let (outcome, exit_code, seconds) = (*outcome, *exit_code, *seconds);
+                Some(Self { outcome, exit_code, seconds, error: error.as_ref(), left_out })
             }
             _ => None,
         }

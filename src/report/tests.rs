@@ -109,7 +109,7 @@ fn sheet() -> Vec<What> {
             error: Some(Diagnostic::failure("TL0670", "the message to `ops` was not delivered")),
         },
         What::Checkpoint { size: 12, root: "cm9vdA==".to_owned() },
-        What::RunEnded { outcome: Outcome::Failure, exit_code: 1, seconds: 61.0, error: None },
+        What::RunEnded { outcome: Outcome::Failure, exit_code: 1, seconds: 61.0, left_out: Vec::new(), error: None },
     ]
 }
 
@@ -276,7 +276,8 @@ fn progress_is_told_once_in_ten_seconds() {
 /// How runs end, and with which code.
 fn ends() -> BTreeMap<&'static str, Vec<What>> {
     use crate::diagnostic::Kind;
-    let run = |outcome, exit_code, error| What::RunEnded { outcome, exit_code, seconds: 61.0, error };
+    let run =
+        |outcome, exit_code, error| What::RunEnded { outcome, exit_code, seconds: 61.0, left_out: Vec::new(), error };
     let begun = || What::RunStarted {
         pipeline: "orders".to_owned(),
         file: "my orders.yaml".to_owned(),
@@ -347,7 +348,13 @@ fn a_summary_fits_a_screen() {
     let end = || End { error: Some(Diagnostic::failure("TL0651", "no ".repeat(500))), ..End::of(Outcome::Failure) };
     events.extend(stages.iter().map(|stage| end().event(stage, None)));
     events.push(What::Checkpoint { size: 1, root: "last".to_owned() });
-    events.push(What::RunEnded { outcome: Outcome::Failure, exit_code: 1, seconds: 1.0, error: None });
+    events.push(What::RunEnded {
+        outcome: Outcome::Failure,
+        exit_code: 1,
+        seconds: 1.0,
+        left_out: Vec::new(),
+        error: None,
+    });
     let text = human(events.clone(), 40, Style { unicode: true, ..Style::default() });
     let summary: Vec<&str> = text.split("root last\n").nth(1).unwrap().lines().collect();
     assert!(summary.len() <= 23, "{summary:#?}");

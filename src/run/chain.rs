@@ -4,8 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Instant;
 
 use serde_json::{Map, Value as Json};
+use tracing::{Span, debug, info, info_span, warn};
 
 use crate::diagnostic::{Diagnostic, Result};
 use crate::engine::Ended;
@@ -34,10 +36,14 @@ pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) ->
     let results: Vec<Result<Map<String, Json>>> = if links.len() == 1 {
         links.into_iter().map(one).collect()
     } else {
+        let span = Span::current();
         thread::scope(|scope| {
             // A link that gets no thread is dropped, and its ends of the streams with it: the others end too.
-            let start =
-                |link| thread::Builder::new().spawn_scoped(scope, || one(link)).map_err(|error| no_thread(&error));
+            let start = |link| {
+                let span = span.clone();
+                let thread = thread::Builder::new().spawn_scoped(scope, move || span.in_scope(|| one(link)));
+                thread.map_err(|error| no_thread(&error))
+            };
             let threads: Vec<_> = links.into_iter().map(start).collect();
             threads.into_iter().map(|thread| thread?.join().unwrap_or_else(|_| Err(panicked()))).collect()
         })
@@ -86,6 +92,22 @@ fn victim(place: usize, streams: &[Arc<Broken>], names: &[(usize, String)]) -> O
 }
 
 fn one(link: Link) -> Result<Map<String, Json>> {
+    let Context { stage, instance, attempt, .. } = &link.context;
+    let span = info_span!("stage", %stage, instance = instance.as_deref(), attempt);
+    span.in_scope(|| {
+        let begun = Instant::now();
+        debug!("begun");
+        let outputs = caught(link);
+        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match &outputs {
+            Ok(_) => info!(millis, "done"),
+            Err(error) => warn!(millis, error = error.one_line(), "failed"),
+        }
+        outputs
+    })
+}
+
+fn caught(link: Link) -> Result<Map<String, Json>> {
     // Everything the stage holds is dropped with it: its ends of the streams tell the neighbours.
     let outputs = catch_unwind(AssertUnwindSafe(move || {
         let Link { ready, context, .. } = link;

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 
 use super::work::unwritten;
 use crate::diagnostic::Result;
-use crate::stages::{Deliveries, Unfinished};
-use crate::state::{Journal, Left};
+use crate::stages::{Deliveries, OpenDelivery, Unfinished};
+use crate::state::{Journal, Left, Step};
 use crate::storage::Coming;
 
 /// What is known of objects on their way: from earlier sessions of the run, and from earlier attempts of this one.
@@ -22,39 +25,76 @@ impl OnTheirWay {
         let deliveries = left.into_iter().flat_map(|left| &left.deliveries);
         let unfinished = deliveries.filter_map(|delivery| {
             let since = delivery.began.parse().ok()?;
-            let coming = delivery.coming.as_ref().and_then(|coming| serde_json::from_value(coming.clone()).ok());
-            Some((delivery.uri.clone(), Unfinished { since, coming }))
+            let coming = read(delivery.coming.as_ref()).unwrap_or_default();
+            let open = read::<OpenDelivery>(delivery.upload.as_ref()).map(|open| open.upload);
+            Some((delivery.uri.clone(), Unfinished { since, coming, open }))
         });
         Self { journal, left: Mutex::new(unfinished.collect()) }
     }
 
-    fn put_down(&self, uri: &str, coming: Option<&Coming>) -> Result<()> {
-        if let Some(journal) = &self.journal {
-            let coming = coming.map(|coming| serde_json::to_value(coming).unwrap_or_default());
-            journal.deliver(uri, coming).map_err(|error| unwritten(&error))?;
-        }
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Puts down what changes of an object: first in the journal, then for the next attempt of this session.
+    fn put_down(&self, uri: &str, change: impl FnOnce(&mut Unfinished) -> Step) -> Result<()> {
         let now = Timestamp::now();
-        let known = left.entry(uri.to_owned()).or_insert(Unfinished { since: now, coming: None });
-        match coming {
-            // An object of an earlier attempt may still be there.
-            None => known.since = now,
-            Some(coming) => known.coming = Some(coming.clone()),
+        let new = || Unfinished { since: now, coming: Vec::new(), open: None };
+        let mut known = self.left(uri).unwrap_or_else(new);
+        let step = change(&mut known);
+        if let Some(journal) = &self.journal {
+            journal.deliver(uri, step).map_err(|error| unwritten(&error))?;
         }
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(uri.to_owned(), known);
         Ok(())
     }
 }
 
 impl Deliveries for OnTheirWay {
     fn begun(&self, uri: &str) -> Result<()> {
-        self.put_down(uri, None)
+        self.put_down(uri, |known| {
+            // An object of an earlier attempt may still be there.
+            known.since = Timestamp::now();
+            Step::Begun
+        })
+    }
+
+    fn opened(&self, uri: &str, open: &OpenDelivery) -> Result<()> {
+        self.put_down(uri, |known| {
+            known.open = Some(open.upload.clone());
+            Step::Opened(json(open))
+        })
+    }
+
+    fn closed(&self, uri: &str) -> Result<()> {
+        if self.left(uri).is_none_or(|known| known.open.is_none()) {
+            return Ok(());
+        }
+        self.put_down(uri, |known| {
+            known.open = None;
+            Step::Closed
+        })
+    }
+
+    fn are_kept(&self) -> bool {
+        self.journal.is_some()
     }
 
     fn coming(&self, uri: &str, coming: &Coming) -> Result<()> {
-        self.put_down(uri, Some(coming))
+        self.put_down(uri, |known| {
+            // Until this one appears, that of an earlier attempt is still there.
+            known.coming.retain(|earlier| (&earlier.token, earlier.digest) != (&coming.token, coming.digest));
+            known.coming.push(coming.clone());
+            Step::Coming(json(&known.coming))
+        })
     }
 
     fn left(&self, uri: &str) -> Option<Unfinished> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).get(uri).cloned()
     }
+}
+
+fn json(value: &impl Serialize) -> Json {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// What a column holds, if it is what this release writes.
+fn read<T: DeserializeOwned>(column: Option<&Json>) -> Option<T> {
+    column.and_then(|value| serde_json::from_value(value.clone()).ok())
 }

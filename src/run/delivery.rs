@@ -1,8 +1,9 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
+use tracing::debug;
 
 use super::keeper::Keeper;
 use super::prepare::{Channels, no_channel};
@@ -34,14 +35,13 @@ enum Put {
 impl Post for RunPost {
     fn deliver(&self, channel: &str, message: &Message) -> Result<String> {
         let target = self.channels.get(channel).ok_or_else(|| no_channel(channel))?;
-        let put = self.letter(channel, message).and_then(|letter| {
-            self.keeper.with(|outbox| {
-                let entry = outbox.put(&letter)?;
-                if entry.state == LetterState::Delivered {
-                    return Ok(Put::Delivered(entry.answer.unwrap_or_default()));
-                }
-                Ok(outbox.claim(&entry)?.map_or(Put::Taken, |entry| Put::Claimed(Box::new(entry))))
-            })
+        let letter = letter(channel, message, &self.file, &self.inputs, &self.masker);
+        let put = self.keeper.with(|outbox| {
+            let entry = outbox.put(&letter)?;
+            if entry.state == LetterState::Delivered {
+                return Ok(Put::Delivered(entry.answer.unwrap_or_default()));
+            }
+            Ok(outbox.claim(&entry)?.map_or(Put::Taken, |entry| Put::Claimed(Box::new(entry))))
         });
         let sending = |entry| Sending { keeper: &self.keeper, recorder: &*self.recorder, masker: &self.masker, entry };
         let target = target.as_ref().map(Box::as_ref);
@@ -58,18 +58,23 @@ impl Post for RunPost {
     }
 }
 
-impl RunPost {
-    fn letter(&self, channel: &str, message: &Message) -> Option<Letter> {
-        let mut inputs = Json::Object(self.inputs.clone());
-        self.masker.mask_json(&mut inputs);
-        Some(Letter {
-            id: message.id.clone(),
-            channel: channel.to_owned(),
-            pipeline: message.pipeline.clone(),
-            file: self.file.clone(),
-            inputs: inputs.to_string(),
-            message: serde_json::to_string(message).ok()?,
-        })
+/// A message as the outbox keeps it.
+pub(super) fn letter(
+    channel: &str,
+    message: &Message,
+    file: &Path,
+    inputs: &Map<String, Json>,
+    masker: &Masker,
+) -> Letter {
+    let mut inputs = Json::Object(inputs.clone());
+    masker.mask_json(&mut inputs);
+    Letter {
+        id: message.id.clone(),
+        channel: channel.to_owned(),
+        pipeline: message.pipeline.clone(),
+        file: file.to_owned(),
+        inputs: inputs.to_string(),
+        message: serde_json::to_string(message).expect("texts are written as JSON"),
     }
 }
 
@@ -116,6 +121,7 @@ impl Sending<'_> {
             // Where this fails, it is sent again, with the same id; the keeper has noted why.
             let _noted = self.keeper.with(|outbox| outbox.settle(entry, &attempt));
         }
+        debug!(channel, when = message.when, attempts, delivered = result.is_ok(), "message");
         self.record(channel, message, attempts, &result, after)?;
         result
     }

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::diagnostic::Diagnostic;
-use crate::event::{Outcome, What};
+use crate::event::What;
 use crate::state::{Finish, Note, StageName};
 
 /// The note of an event, where it is of a stage and worth keeping. Its texts have their secrets masked already.
@@ -35,9 +35,16 @@ pub(super) fn note_of(what: &What) -> Option<(StageName, Note)> {
     })
 }
 
-/// The end of a run.
-pub(super) fn finish(outcome: Outcome, exit_code: u8, seconds: f64, error: Option<&Diagnostic>) -> Finish {
-    Finish { outcome: outcome.word(), exit_code, seconds, error: error.map(json) }
+/// The end of a run, from the event that tells of it.
+pub(super) fn finish(ended: &What) -> Option<Finish> {
+    let What::RunEnded { outcome, exit_code, seconds, left_out, error } = ended else { return None };
+    Some(Finish {
+        outcome: outcome.word(),
+        exit_code: *exit_code,
+        seconds: *seconds,
+        left_out: left_out.clone(),
+        error: error.as_ref().map(json),
+    })
 }
 
 fn json(problem: &Diagnostic) -> Json {

@@ -1,15 +1,16 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
+use tracing::{Instrument as _, info_span};
 
 use super::contexts::Contexts;
 use super::deliveries::OnTheirWay;
 use super::delivery::RunPost;
-use super::diary::finish;
 use super::drain::Drain;
 use super::exit::{self, SKIPPED};
 use super::group::{Turn, wait_for_turn};
@@ -21,15 +22,16 @@ use super::on_record::{begin, object, sign_end};
 use super::prepare::{Loaded, open_channels, open_places, read_secrets};
 use super::recall::Past;
 use super::recorder::{LogRecorder, audit_error};
-use super::resume::{hold, journal_or_none, open_journal, sweep, take_work};
+use super::resume::{hold, journal_or_none, open_journal, put_away, remove_work, sweep, take_work};
 use super::teller::{Emit, Teller, end_journal, tell};
+use super::uploads::{take_back_of_others, take_back_of_own};
 use super::versions;
 use super::work::PipelineWork;
 use crate::audit::{Log, Severity};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::engine::Engine;
 use crate::event::{Outcome, What, called};
-use crate::graph::Plan;
+use crate::graph::{Plan, Selection};
 use crate::pipeline::When;
 use crate::stages::{Cancel, Ledger, Places, Recorder, Shared, Stop};
 use crate::state::{self, GroupLock, Left, StateDir, WorkDir};
@@ -47,6 +49,8 @@ pub struct Options {
     pub plan: Option<String>,
     /// The run that goes on, if one does.
     pub resumed: Option<Left>,
+    /// Which of its stages it is about; checked.
+    pub selection: Selection,
 }
 
 /// Runs a loaded pipeline to its end; returns the exit code. Everything that happens goes to `emit`.
@@ -54,8 +58,13 @@ pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> u8 {
     let resumed = options.resumed.as_ref();
     let run = resumed.map_or_else(|| ulid::Ulid::new().to_string(), |left| left.start.run.clone());
     let session = resumed.map_or(1, |left| left.sessions + 1);
+    let span = info_span!("run", %run, pipeline = %loaded.pipeline.name, session);
+    run_in_span(loaded, options, run, session, emit).instrument(span).await
+}
+
+async fn run_in_span(loaded: Loaded, options: Options, run: String, session: u32, emit: Emit) -> u8 {
     let teller = Arc::new(Mutex::new(Teller::new(run.clone(), emit)));
-    let plan = Plan::new(&loaded.pipeline);
+    let plan = Plan::select(&loaded.pipeline, &options.selection);
     teller.lock().unwrap_or_else(PoisonError::into_inner).tell(What::RunStarted {
         pipeline: loaded.pipeline.name.to_string(),
         file: loaded.document.name().to_owned(),
@@ -192,6 +201,7 @@ fn prepare(
         Ok(group) => {
             post.keeper.keep_text(loaded.pipeline.name.as_str(), &versions::text_of(&loaded));
             let work = Arc::new(PipelineWork {
+                past: options.resumed.as_ref().map(|left| Past::of(left, &plan)).unwrap_or_default(),
                 loaded,
                 plan: Arc::new(plan),
                 contexts,
@@ -203,8 +213,8 @@ fn prepare(
                     journal.as_ref().map_or(1, |journal| journal.session()),
                 )),
                 journal,
-                past: options.resumed.as_ref().map(Past::of).unwrap_or_default(),
                 fresh: Mutex::default(),
+                left_out: Mutex::default(),
                 keys: Mutex::default(),
                 spools: Mutex::default(),
             });
@@ -244,13 +254,9 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
         let data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "errors": lines });
         let recorded = recorder.record("run.finished", severity, object(data));
         let news = News {
-            result: notify::when(outcome),
             seconds: began.elapsed().as_secs_f64(),
-            stages: Vec::new(),
-            audit: None,
             error: Some(lines.join("\n")),
-            document: &loaded.document,
-            pipeline: &loaded.pipeline,
+            ..News::of(notify::when(outcome), &loaded.document, &loaded.pipeline)
         };
         tokio::task::block_in_place(|| notify::tell(&shared, &news, false, &mut |what| tell(teller, what)));
         outbox_trouble(&post, teller);
@@ -260,29 +266,38 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    end_journal(teller, finish(outcome, exit_code, seconds, last.as_ref()));
+    let ended = What::RunEnded { outcome, exit_code, seconds, left_out: Vec::new(), error: last };
+    end_journal(teller, &ended);
     folder.into_iter().for_each(|folder| remove_work(folder, teller));
-    tell(teller, What::RunEnded { outcome, exit_code, seconds, error: last });
+    tell(teller, ended);
     exit_code
 }
 
 async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> u8 {
     let Ready { work, recorder, shared, post, audit, folder, group, left } = ready;
     let (document, pipeline) = (&work.loaded.document, &work.loaded.pipeline);
-    let news =
-        |result, seconds, stages, audit, error| News { result, seconds, stages, audit, error, document, pipeline };
+    let news = |result| News::of(result, document, pipeline);
     tokio::task::block_in_place(|| {
+        take_back_of_others(&work, &options.state, teller);
         drain(&post, &options.cancel, teller);
-        notify::tell(&shared, &news(When::Started, 0.0, Vec::new(), None, None), false, &mut |what| tell(teller, what));
+        // Who hears that it started waits to hear that it went well.
+        if options.selection == Selection::All {
+            let started = news(When::Started);
+            notify::tell(&shared, &started, false, &mut |what| tell(teller, what));
+        }
     });
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     let max_parallel = pipeline.max_parallel.map_or(cores, |most| usize::from(most.get()));
     let details: Arc<Mutex<Vec<Json>>> = Arc::default();
+    // Also where the run forgives it.
+    let failed: Arc<AtomicBool> = Arc::default();
     let emit = {
         let (teller, details) = (Arc::clone(teller), Arc::clone(&details));
+        let failed = Arc::clone(&failed);
         let mut in_instances = HashSet::new();
         move |what: What| {
             if let What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, .. } = &what {
+                failed.fetch_or(error.is_some(), Ordering::Relaxed);
                 let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
                 let line = message::stage(&called(stage, instance.as_deref()), *outcome, *seconds, outputs, detail);
                 // A stage with instances is told of by these.
@@ -303,11 +318,19 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     tokio::task::block_in_place(|| {
         // Said once, and at the end: while stages run, the engine alone says what happens.
         work.logs.problem().into_iter().for_each(|error| tell(teller, What::Problem { error }));
-        let recovered = matches!(outcome, Outcome::Success | Outcome::Warning)
+        let left_out = work.names_left_out(&finished.outcomes);
+        let is_done = left_out.is_empty() && !failed.load(Ordering::Relaxed);
+        if is_done && outcome.is_ok() {
+            take_back_of_own(&work, &options.state, teller);
+        }
+        let recovered = outcome.is_ok()
             && pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
             && notify::failed_before(&audit, &shared.pipeline, &shared.run);
         let seconds = began.elapsed().as_secs_f64();
-        let data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "exit_code": exit_code });
+        let mut data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "exit_code": exit_code });
+        if !left_out.is_empty() {
+            data["left_out"] = json!(left_out);
+        }
         let severity = if outcome == Outcome::Failure { Severity::Error } else { Severity::Info };
         let mut error = finished.record_error.or_else(|| finished.stopped.map(Stop::diagnostic));
         let (signed, outcome, exit_code) = match sign_end(&recorder, severity, data) {
@@ -322,12 +345,15 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
         let audit = signed.as_ref().map(|signed| json!({ "size": signed.size, "root": signed.root }));
         let stages = std::mem::take(&mut *details.lock().unwrap_or_else(PoisonError::into_inner));
         let text = error.as_ref().map(Diagnostic::one_line);
-        let news = news(notify::when(outcome), seconds, stages, audit, text);
+        let news = News { seconds, stages, audit, error: text, ..news(notify::when(outcome)) };
         let mut told = 0;
-        notify::tell(&shared, &news, recovered && outcome.is_ok(), &mut |what| {
-            told += 1;
-            tell(teller, what);
-        });
+        // Nobody hears that a run went well which did not do all of it.
+        if left_out.is_empty() || !outcome.is_ok() {
+            notify::tell(&shared, &news, recovered && outcome.is_ok(), &mut |what| {
+                told += 1;
+                tell(teller, what);
+            });
+        }
         outbox_trouble(&post, teller);
         // What was told is on record too, under a signature of its own.
         let last = if told > 0 && signed.is_some() { recorder.checkpoint().map(Some) } else { Ok(signed) };
@@ -337,11 +363,12 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             Err(problem) => tell(teller, What::Problem { error: problem }),
         }
         let seconds = began.elapsed().as_secs_f64();
-        end_journal(teller, finish(outcome, exit_code, seconds, error.as_ref()));
-        put_away(folder, outcome, &work, teller);
+        let ended = What::RunEnded { outcome, exit_code, seconds, left_out, error };
+        end_journal(teller, &ended);
+        put_away(folder, is_done && (outcome.is_ok() || outcome == Outcome::Skipped), &work, teller);
         // The next run of the group may begin: all of this one is on record and told.
         group.into_iter().for_each(GroupLock::release);
-        tell(teller, What::RunEnded { outcome, exit_code, seconds, error });
+        tell(teller, ended);
         exit_code
     })
 }
@@ -369,24 +396,5 @@ fn drain(post: &RunPost, cancel: &Cancel, teller: &Mutex<Teller>) {
 fn outbox_trouble(post: &RunPost, teller: &Mutex<Teller>) {
     if let Some(error) = post.keeper.problem() {
         tell(teller, What::Problem { error });
-    }
-}
-
-/// Removes the work of a run that ended well; of another one, what it has no use for when it is resumed.
-fn put_away(folder: WorkDir, outcome: Outcome, work: &PipelineWork, teller: &Mutex<Teller>) {
-    let kept = if outcome.is_ok() || outcome == Outcome::Skipped { HashSet::new() } else { work.kept_files() };
-    if kept.is_empty() {
-        remove_work(folder, teller);
-    } else if let Err(error) = folder.keep(&kept) {
-        let message = format!("the work folder `{}` could not be tidied", folder.path().display());
-        tell(teller, What::Problem { error: Diagnostic::warning("TL0708", message).cause(&error) });
-    }
-}
-
-fn remove_work(folder: WorkDir, teller: &Mutex<Teller>) {
-    let path = folder.path().display().to_string();
-    if let Err(error) = folder.remove() {
-        let message = format!("the work folder `{path}` could not be removed");
-        tell(teller, What::Problem { error: Diagnostic::warning("TL0708", message).cause(&error) });
     }
 }

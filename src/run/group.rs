@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tracing::debug;
+
 use super::execute::state_error;
 use super::prepare::Loaded;
 use crate::diagnostic::{Diagnostic, Kind};
@@ -38,7 +40,10 @@ pub(super) fn wait_for_turn(
     loop {
         let taken = state.take_group(&concurrency.group, &holder).map_err(|error| state_error(&error))?;
         let other = match taken {
-            Ok(lock) => return Ok(Turn::Taken(Some(lock))),
+            Ok(lock) => {
+                debug!(millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "group taken");
+                return Ok(Turn::Taken(Some(lock)));
+            }
             Err(other) => other,
         };
         let message = format!("another run of the group `{}` is at work", concurrency.group);

@@ -8,7 +8,6 @@ use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::Outcome;
 use crate::pipeline::{Document, Notification, Pipeline, When};
-use crate::stages::Shared;
 use crate::template::{self, Form, Template};
 use crate::value::Masker;
 
@@ -23,8 +22,17 @@ pub(super) struct News<'a> {
     pub(super) audit: Option<Json>,
     /// Why the run could not start or was stopped.
     pub(super) error: Option<String>,
+    /// How late the pipeline is, as [`lateness`] gives it.
+    pub(super) stale: Option<Json>,
     pub(super) document: &'a Document,
     pub(super) pipeline: &'a Pipeline,
+}
+
+impl<'a> News<'a> {
+    /// That it came to this, and nothing more.
+    pub(super) fn of(result: When, document: &'a Document, pipeline: &'a Pipeline) -> Self {
+        Self { result, seconds: 0.0, stages: Vec::new(), audit: None, error: None, stale: None, document, pipeline }
+    }
 }
 
 /// What a message may say of a stage.
@@ -48,6 +56,20 @@ pub(super) fn stage(
     })
 }
 
+/// What a message may say of a pipeline that has not succeeded in time. Times are RFC 3339; none where they are not known.
+pub(super) fn lateness(every: &str, last_success: Option<&str>, due: Option<&str>, seconds: Option<f64>) -> Json {
+    json!({ "every": every, "last_success": last_success, "due": due, "seconds": seconds })
+}
+
+/// Where a message comes from.
+pub(super) struct Origin<'a> {
+    /// What the id of the message begins with. The same message has the same one, whoever makes it.
+    pub(super) id: &'a str,
+    /// The run that it is about; empty where there was none.
+    pub(super) run: &'a str,
+    pub(super) masker: &'a Masker,
+}
+
 /// The parts of a text.
 #[derive(Debug)]
 pub(super) struct Rendered {
@@ -56,27 +78,23 @@ pub(super) struct Rendered {
     pub(super) html: Option<String>,
 }
 
-/// The message for one entry of `notify`.
-pub(super) fn message(
-    shared: &Shared,
-    news: &News<'_>,
-    about: &Notification,
-    when: When,
-    number: usize,
-) -> Result<Message> {
-    let values = values(news, &shared.run, when, &shared.masker);
+/// The message for the entry of `notify` with this number.
+pub(super) fn message(origin: &Origin<'_>, news: &News<'_>, number: usize, when: When) -> Result<Message> {
+    let Origin { id, run, masker } = origin;
+    let about = &news.pipeline.notify[number];
+    let values = values(news, run, when, masker);
     let rendered = render(news.document, number, about, &values).or_else(|error| plainly(&values, &error))?;
-    let mask = |text: &str| shared.masker.mask(text);
+    let mask = |text: &str| masker.mask(text);
     Ok(Message {
-        id: format!("{}.{}.{number}", shared.run, when.word()),
+        id: format!("{id}.{}.{number}", when.word()),
         time: jiff::Timestamp::now().to_string(),
         when: when.word().to_owned(),
-        pipeline: shared.pipeline.clone(),
-        run: shared.run.clone(),
+        pipeline: news.pipeline.name.to_string(),
+        run: (*run).to_owned(),
         subject: mask(&rendered.subject),
         body: mask(&rendered.body),
         html: rendered.html.as_deref().map(mask),
-        folder: shared.base.clone(),
+        folder: news.document.folder().to_owned(),
     })
 }
 
@@ -132,7 +150,7 @@ fn fill(base: &Path, path: Option<&str>, form: Form, values: &Json) -> Result<St
 }
 
 const VALUES: &str = "it may use pipeline, description, file, run, when, result, at, seconds, host, stages, counts, summary, \
-                      files, bytes, audit, error";
+                      files, bytes, audit, error, stale";
 
 /// What a template may use.
 pub(super) fn values(news: &News<'_>, run: &str, when: When, masker: &Masker) -> Json {
@@ -159,6 +177,7 @@ pub(super) fn values(news: &News<'_>, run: &str, when: When, masker: &Masker) ->
         "bytes": sum("delivered"),
         "audit": news.audit,
         "error": news.error,
+        "stale": news.stale,
     });
     masker.mask_json(&mut values);
     values
@@ -169,12 +188,12 @@ fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-/// What a run might have to say.
+/// What there might be to say.
 pub(super) fn sample<'a>(when: When, document: &'a Document, pipeline: &'a Pipeline) -> News<'a> {
-    let ran = !matches!(when, When::Started | When::Blocked);
+    let ran = !matches!(when, When::Started | When::Blocked | When::Stale);
     let outputs = |value: Json| value.as_object().cloned().unwrap_or_default();
     let second = match when {
-        When::Success | When::Recovered | When::Started | When::Blocked => (Outcome::Success, None),
+        When::Success | When::Recovered | When::Started | When::Blocked | When::Stale => (Outcome::Success, None),
         When::Warning => (Outcome::Warning, Some("why")),
         When::Failure => (Outcome::Failure, Some("why")),
         When::Skipped => (Outcome::Skipped, Some("why")),
@@ -199,10 +218,13 @@ pub(super) fn sample<'a>(when: When, document: &'a Document, pipeline: &'a Pipel
     ];
     News {
         result: if when == When::Recovered { When::Success } else { when },
-        seconds: if when == When::Started { 0.0 } else { 4.0 },
+        seconds: if matches!(when, When::Started | When::Stale) { 0.0 } else { 4.0 },
         stages: if ran { stages } else { Vec::new() },
         audit: ran.then(|| json!({ "size": 12, "root": "root" })),
         error: (when == When::Blocked).then(|| "why".to_owned()),
+        stale: (when == When::Stale).then(|| {
+            lateness("1d", Some("2026-01-01T02:00:00.000Z"), Some("2026-01-02T02:00:00.000Z"), Some(93_600.0))
+        }),
         document,
         pipeline,
     }
@@ -216,8 +238,13 @@ pub(super) fn check_templates(document: &Document, pipeline: &Pipeline) -> Vec<D
         for (key, path, form) in templates {
             let Some(path) = path else { continue };
             let pointer = pointer(number, key);
-            let failed = about.when.iter().find_map(|&when| {
-                let values = values(&sample(when, document, pipeline), "run", when, &Masker::default());
+            let never =
+                News { stale: Some(lateness("1d", None, None, None)), ..sample(When::Stale, document, pipeline) };
+            let samples = about.when.iter().map(|&when| (when, sample(when, document, pipeline)));
+            // One that never succeeded has no times.
+            let samples = samples.chain(about.when.contains(&When::Stale).then_some((When::Stale, never)));
+            let failed = samples.into_iter().find_map(|(when, news)| {
+                let values = values(&news, "run", when, &Masker::default());
                 fill(document.folder_of(&pointer), Some(path), form, &values).err().map(|error| (when, error))
             });
             if let Some((when, error)) = failed {

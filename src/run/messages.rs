@@ -145,6 +145,13 @@ pub struct Flushed {
     pub problems: Vec<Diagnostic>,
 }
 
+impl Flushed {
+    /// Whether something was not delivered, or is wrong.
+    pub fn is_lacking(&self) -> bool {
+        self.left > 0 || !self.problems.is_empty() || self.tried.iter().any(|tried| tried.error.is_some())
+    }
+}
+
 /// Sends what waits in the outbox and is due; with `all`, also what is to wait longer and what was given up.
 pub fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
     let mut flushed = Flushed::default();

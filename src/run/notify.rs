@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::drain::{Drained, Tried};
-use super::message::{News, message};
+use super::message::{News, Origin, message};
 use crate::audit;
 use crate::channels::Message;
 use crate::diagnostic::Result;
@@ -38,9 +38,10 @@ fn occasion(wanted: &[When], result: When, recovered: bool) -> Option<When> {
 
 /// Tells everybody who wants to know. A message that is not delivered changes nothing of the run.
 pub(super) fn tell(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut dyn FnMut(What)) {
+    let origin = Origin { id: &shared.run, run: &shared.run, masker: &shared.masker };
     for (number, notification) in news.pipeline.notify.iter().enumerate() {
         let Some(when) = occasion(&notification.when, news.result, recovered) else { continue };
-        match message(shared, news, notification, when, number) {
+        match message(&origin, news, number, when) {
             Ok(message) => {
                 for channel in &notification.to {
                     let result = shared.post.deliver(channel, &message);
@@ -78,7 +79,10 @@ pub(super) fn told_late(drained: Drained) -> What {
         Drained::Problem(error) => What::Problem { error },
         Drained::Tried(tried) => {
             let Tried { message, channel, attempts, result } = *tried;
-            let of = format!("attempt {attempts}, run {} of {}", message.run, message.pipeline);
+            let of = match message.run.as_str() {
+                "" => format!("attempt {attempts}, of {}", message.pipeline),
+                run => format!("attempt {attempts}, run {run} of {}", message.pipeline),
+            };
             let result = result.map(|how| format!("{how} ({of})")).map_err(|error| error.label(of));
             told(&channel, &message, result)
         }
@@ -92,6 +96,8 @@ pub(super) fn failed_before(folder: &Path, pipeline: &str, run: &str) -> bool {
     let last = records
         .filter_map(std::result::Result::ok)
         .filter(|record| record.run.as_deref() != Some(run) && record.data.get("pipeline") == Some(&pipeline.into()))
+        // To do well some of the stages is no success.
+        .filter(|record| !(record.data.contains_key("left_out") && is_well(record)))
         .last();
     last.is_some_and(|record| {
         let outcome = record.data.get("outcome").and_then(Json::as_str);
@@ -99,11 +105,15 @@ pub(super) fn failed_before(folder: &Path, pipeline: &str, run: &str) -> bool {
     })
 }
 
+fn is_well(record: &audit::Record) -> bool {
+    matches!(record.data.get("outcome").and_then(Json::as_str), Some("success" | "warning"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [When; 8] = [
+    const ALL: [When; 9] = [
         When::Started,
         When::Success,
         When::Warning,
@@ -112,16 +122,18 @@ mod tests {
         When::Cancelled,
         When::Blocked,
         When::Recovered,
+        When::Stale,
     ];
 
     /// Every set of flags, every result, recovered or not.
     #[test]
     fn who_is_told_of_what() {
         let mut told = 0;
-        for flags in 0_u32..256 {
+        for flags in 0_u32..512 {
             let wanted: Vec<When> =
                 ALL.iter().enumerate().filter(|(bit, _)| flags >> bit & 1 == 1).map(|(_, when)| *when).collect();
-            for result in ALL.into_iter().filter(|when| *when != When::Recovered) {
+            // What is late has no result.
+            for result in ALL.into_iter().filter(|when| !matches!(when, When::Recovered | When::Stale)) {
                 for recovered in [false, true] {
                     let got = occasion(&wanted, result, recovered);
                     let is_well = matches!(result, When::Success | When::Warning);

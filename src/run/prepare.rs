@@ -14,6 +14,7 @@ use crate::expression::Values;
 use crate::pipeline::{self, Document, Failure, Outline, Pipeline, Place, SecretSource, resolve, resolve_inputs};
 use crate::stages::{Places, Stop};
 use crate::storage::{self, Store};
+use crate::trace;
 use crate::value::{Kind as PlaceKind, Masker, Secret};
 use crate::vault;
 
@@ -107,7 +108,15 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
 
 /// Reads the file of a message that waits, without its templates: the message has its text.
 pub(super) fn load_again(path: &Path, inputs: Map<String, Json>) -> Result<Loaded, Vec<Diagnostic>> {
-    let (document, outline) = pipeline::load(path)?;
+    for_messages(pipeline::load(path)?, path, inputs)
+}
+
+/// A file that was read, for what needs its channels alone.
+pub(super) fn for_messages(
+    (document, outline): (Document, Outline),
+    path: &Path,
+    inputs: Map<String, Json>,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let surroundings = Surroundings::of(&document).map_err(|found| vec![found])?;
     Ok(Loaded { document, pipeline: outline.for_messages(), inputs, path: absolute(path), surroundings })
 }
@@ -122,6 +131,7 @@ pub(super) struct Secrets {
 impl Secrets {
     pub(super) fn new(secrets: &[(String, Secret)], mut missing: Vec<Diagnostic>) -> Self {
         let masker = Masker::new(secrets.iter().map(|(_, secret)| secret));
+        trace::hide(&masker);
         // A program that fails may repeat what another one gave.
         missing.iter_mut().for_each(|error| error.mask(&|text| masker.mask(text)));
         let values = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect();

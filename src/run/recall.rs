@@ -1,6 +1,6 @@
 //! What earlier sessions of a run did, and whether it still holds: only that is not done again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,9 +10,11 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use super::chain::Ready;
-use super::work::PipelineWork;
+use super::work::{PipelineWork, unwritten};
+use crate::diagnostic::Result;
 use crate::engine::{Attempt, Done, Ended, Recalled};
 use crate::expression::Expression;
+use crate::graph::Plan;
 use crate::pipeline::{Stage, expressions_in, paths_in};
 use crate::stages::artifact::Spool;
 use crate::stages::{self, Flow};
@@ -21,12 +23,38 @@ use crate::value::{Digest, hex};
 
 /// What the journal says is done.
 #[derive(Debug, Default)]
-pub(super) struct Past(HashMap<(String, Option<usize>), Effect>);
+pub(super) struct Past {
+    /// By stage and number of instance.
+    effects: HashMap<usize, BTreeMap<Option<usize>, Effect>>,
+    /// The stages that wait for each one.
+    dependants: Vec<Vec<usize>>,
+}
 
 impl Past {
-    pub(super) fn of(left: &Left) -> Self {
-        let named = |effect: &Effect| ((effect.stage.clone(), effect.instance), effect.clone());
-        Self(left.effects.iter().map(named).collect())
+    pub(super) fn of(left: &Left, plan: &Plan) -> Self {
+        let stages = || plan.stages.iter().enumerate();
+        let numbers: HashMap<&str, usize> = stages().map(|(number, stage)| (stage.name.as_str(), number)).collect();
+        let mut effects: HashMap<usize, BTreeMap<_, _>> = HashMap::new();
+        for effect in &left.effects {
+            if let Some(&stage) = numbers.get(effect.stage.as_str()) {
+                effects.entry(stage).or_default().insert(effect.instance, effect.clone());
+            }
+        }
+        let mut dependants = vec![Vec::new(); plan.stages.len()];
+        for (number, stage) in stages() {
+            stage.needs.iter().for_each(|&need| dependants[need].push(number));
+        }
+        Self { effects, dependants }
+    }
+
+    fn effect(&self, stage: usize, instance: Option<usize>) -> Option<&Effect> {
+        self.effects.get(&stage)?.get(&instance)
+    }
+
+    /// The effects of what waits for a stage.
+    fn of_dependants(&self, stage: usize) -> impl Iterator<Item = &Effect> {
+        let dependants = self.dependants.get(stage).into_iter().flatten();
+        dependants.filter_map(|dependant| self.effects.get(dependant)).flat_map(BTreeMap::values)
     }
 }
 
@@ -79,10 +107,8 @@ impl PipelineWork {
             return None;
         }
         let instance = attempt.instance.as_ref().map(|instance| instance.number);
-        let effects: Vec<&Effect> = stages
-            .iter()
-            .map(|&stage| self.past.0.get(&(self.plan.stages[stage].name.clone(), instance)))
-            .collect::<Option<_>>()?;
+        let effects: Vec<&Effect> =
+            stages.iter().map(|&stage| self.past.effect(stage, instance)).collect::<Option<_>>()?;
         let holds = |(&stage, effect): (&usize, &&Effect)| effect.key == key && self.is_there(stage, attempt, effect);
         if !stages.iter().zip(&effects).all(holds) {
             return None;
@@ -94,14 +120,25 @@ impl PipelineWork {
         Some(stages.iter().zip(effects).map(ended).collect())
     }
 
-    /// A unit is done in this session, and so is what waits for it.
-    pub(super) fn begin_anew(&self, attempt: &Attempt) {
+    /// A unit is done in this session, and so is what waits for it. What an earlier session did of them counts no more, also
+    /// not for a later one.
+    pub(super) fn begin_anew(&self, attempt: &Attempt) -> Result<()> {
         let stages = &self.plan.units[attempt.unit].stages;
         // Whether an artifact became another one, the keys of those that take it tell.
         let gives_artifact =
             stages.last().is_some_and(|&stage| matches!(self.flow(stage), Flow::Source | Flow::Filter));
         if !gives_artifact {
             self.fresh.lock().unwrap_or_else(PoisonError::into_inner).extend(stages);
+        }
+        let instance = attempt.instance.as_ref().map(|instance| instance.number);
+        let own = stages.iter().filter_map(|&stage| self.past.effect(stage, instance));
+        let waiting = stages.iter().filter(|_| !gives_artifact).flat_map(|&stage| self.past.of_dependants(stage));
+        let forgotten: Vec<_> = own.chain(waiting).map(|effect| (effect.stage.clone(), effect.instance)).collect();
+        match &self.journal {
+            Some(journal) if !forgotten.is_empty() && attempt.number == 1 => {
+                journal.forget(forgotten).map_err(|error| unwritten(&error))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,15 @@ use super::contexts::run_values;
 use super::execute::{Options, state_error};
 use super::keeper::{Keeper, database_error};
 use super::on_record::{object, sha256};
-use super::prepare::{Loaded, absolute, check, runnable, settle_with, spelled};
+use super::prepare::{Loaded, check, runnable, settle_with, spelled};
 use super::surroundings::Surroundings;
+use super::teller::{Teller, tell};
+use super::versions::place_of;
+use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::event::What;
 use crate::process;
-use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, Left, Start, StateDir, WorkDir};
+use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, Left, RunEnd, Start, StateDir, WorkDir};
 use crate::value::Masker;
 
 /// A run to be resumed, and its file.
@@ -29,12 +33,48 @@ pub struct Resumed {
     pub left: Left,
 }
 
+/// Why somebody goes on with a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// What is not done is to be done.
+    Finish,
+    /// What failed is to be tried again, also where the run ended well in spite of it.
+    RerunFailed,
+    /// Stages that are named are to be done again, however the run ended.
+    Stages,
+}
+
+impl Wish {
+    /// Why a run that ended so has nothing to go on with.
+    fn refusal(self, end: Option<&RunEnd>) -> Option<(String, &'static str)> {
+        match (self, end) {
+            (Self::Finish, Some(end)) if end.is_good => {
+                let help = "leave out `--resume` to start a new run, or name stages that are to be done again: `--from`, `--only`";
+                Some((format!("ended in {}: nothing of it is left to do", end.outcome), help))
+            }
+            (Self::RerunFailed, None) => {
+                Some(("has no end: it was interrupted".to_owned(), "`--resume` does what is left of it"))
+            }
+            (Self::RerunFailed, Some(end)) if !end.has_failed => {
+                let help = "`--resume` does what is left of a run; `--from STAGE` does a stage again";
+                Some((format!("ended in {}, and no stage of it failed", end.outcome), help))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Finds the run of this id, or the last one of a file, or the only one that can be resumed, and reads its file. Fails with
 /// all that keeps it from going on.
-pub fn resume(state: &StateDir, run: Option<&str>, file: Option<&Path>) -> Result<Resumed, Vec<Diagnostic>> {
+pub fn resume(
+    state: &StateDir,
+    run: Option<&str>,
+    file: Option<&Path>,
+    wish: Wish,
+) -> Result<Resumed, Vec<Diagnostic>> {
     let run = match run {
         Some(run) => run.to_owned(),
-        None => last_to_resume(state, file).map_err(|error| vec![error])?,
+        None => last_to_resume(state, file, wish).map_err(|error| vec![error])?,
     };
     let left = state.left(&run).map_err(|error| vec![database_error(&error)])?;
     let left = left.ok_or_else(|| {
@@ -42,9 +82,8 @@ pub fn resume(state: &StateDir, run: Option<&str>, file: Option<&Path>) -> Resul
         vec![Diagnostic::usage("TL0780", message).help("`tl history` lists the runs that are known here")]
     })?;
     let refuse = |message: String, help: &str| Err(vec![Diagnostic::usage("TL0781", message).help(help)]);
-    if let Some(outcome @ ("success" | "warning")) = left.outcome.as_deref() {
-        let message = format!("the run `{run}` ended in {outcome}: nothing of it is left to do");
-        return refuse(message, "leave out `--resume` to start a new run");
+    if let Some((why, help)) = wish.refusal(left.end.as_ref()) {
+        return refuse(format!("the run `{run}` {why}"), help);
     }
     let Some(inputs) = left.start.inputs.clone() else {
         let message = format!("the inputs of the run `{run}` hold a secret, and so were not kept");
@@ -62,17 +101,16 @@ pub fn resume(state: &StateDir, run: Option<&str>, file: Option<&Path>) -> Resul
     Ok(Resumed { loaded, left })
 }
 
-fn last_to_resume(state: &StateDir, file: Option<&Path>) -> Result<String> {
+fn last_to_resume(state: &StateDir, file: Option<&Path>, wish: Wish) -> Result<String> {
     let mut runs = state.last_runs().map_err(|error| database_error(&error))?;
-    if let Some(file) = file.map(absolute) {
-        runs.retain(|last| last.file == file);
+    if let Some(place) = file.map(place_of) {
+        runs.retain(|last| place_of(&last.file) == place);
     }
     let none = |message: &str| {
         Diagnostic::usage("TL0780", message)
             .help("leave out `--resume` to start a new run; `tl history` lists what ran")
     };
-    let is_open = |last: &&LastRun| !matches!(last.outcome.as_deref(), Some("success" | "warning"));
-    let mut open = runs.iter().filter(is_open);
+    let mut open = runs.iter().filter(|last| wish.refusal(last.end.as_ref()).is_none());
     match (open.next(), open.next()) {
         (Some(only), None) => Ok(only.run.clone()),
         (Some(one), Some(other)) => {
@@ -83,6 +121,7 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>) -> Result<String> {
             Err(Diagnostic::usage("TL0780", message).help("name the run, or its file"))
         }
         (None, _) if runs.is_empty() => Err(none("no run is known here that could be resumed")),
+        (None, _) if wish == Wish::RerunFailed => Err(none("no stage of the last run failed")),
         (None, _) => Err(none("the last run ended well: there is nothing to resume")),
     }
 }
@@ -194,5 +233,24 @@ pub(super) fn journal_or_none(
             keeper.note(&error);
             Ok(None)
         }
+    }
+}
+
+/// Removes the work of a run that is done; of another one, what it has no use for when it is resumed.
+pub(super) fn put_away(folder: WorkDir, is_done: bool, work: &PipelineWork, teller: &Mutex<Teller>) {
+    let kept = if is_done { HashSet::new() } else { work.kept_files() };
+    if kept.is_empty() {
+        remove_work(folder, teller);
+    } else if let Err(error) = folder.keep(&kept) {
+        let message = format!("the work folder `{}` could not be tidied", folder.path().display());
+        tell(teller, What::Problem { error: Diagnostic::warning("TL0708", message).cause(&error) });
+    }
+}
+
+pub(super) fn remove_work(folder: WorkDir, teller: &Mutex<Teller>) {
+    let path = folder.path().display().to_string();
+    if let Err(error) = folder.remove() {
+        let message = format!("the work folder `{path}` could not be removed");
+        tell(teller, What::Problem { error: Diagnostic::warning("TL0708", message).cause(&error) });
     }
 }

@@ -34,6 +34,15 @@ pub struct Stale {
     pub problem: Option<Diagnostic>,
 }
 
+/// What was found of pipelines that expect a success.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// Each that could be judged.
+    pub pipelines: Vec<Stale>,
+    /// Why others could not.
+    pub problems: Vec<Diagnostic>,
+}
+
 /// What a file expects.
 struct Expected {
     pipeline: Option<String>,
@@ -42,21 +51,21 @@ struct Expected {
 }
 
 /// Judges these files and the pipelines below these folders; without any, all files that ran and expect something. Each
-/// is judged once.
-pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Vec<Stale>, Vec<Diagnostic>> {
+/// is judged once. One that cannot be read keeps nobody from judging the others.
+pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Judged, Vec<Diagnostic>> {
     let failed = |error| vec![database_error(&error)];
     let runs = state.runs().map_err(failed)?;
     let (good, kept) = match &runs {
         Some(runs) => (runs.last_good().map_err(failed)?, runs.kept_files().map_err(failed)?),
         None => Default::default(),
     };
-    let mut judged = Vec::new();
+    let mut judged = Judged::default();
     let mut judge = |file: &Path, expected: Expected, used: Option<&str>| {
         let place = place_of(file);
         let own: Vec<&LastGood> = good.iter().filter(|good| place_of(&good.file) == place).collect();
         let last = own.iter().filter_map(|good| good.good.as_deref()).max();
         let first = own.iter().map(|good| good.first.as_str()).chain(used).min();
-        judged.push(judgement(file, expected, last, first, now));
+        judged.pipelines.push(judgement(file, expected, last, first, now));
     };
     if paths.is_empty() {
         for (file, number, used) in &kept {
@@ -68,15 +77,22 @@ pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Vec<
         return Ok(judged);
     }
     let mut seen = BTreeSet::new();
-    for file in files(paths)? {
+    let mut problems = Vec::new();
+    for file in files(paths, &mut problems) {
         let place = place_of(&file);
-        if seen.insert(place.clone()) {
-            let used = kept.iter().find(|(path, ..)| *path == place).map(|(.., used)| used.as_str());
-            let (_, outline) = pipeline::load(&file)?;
-            let every = outline.expect.as_ref().map(|expect| expect.success_every);
-            judge(&file, Expected { pipeline: Some(outline.name.to_string()), every, problem: None }, used);
+        if !seen.insert(place.clone()) {
+            continue;
+        }
+        let used = kept.iter().find(|(path, ..)| *path == place).map(|(.., used)| used.as_str());
+        match pipeline::load(&file) {
+            Ok((_, outline)) => {
+                let every = outline.expect.as_ref().map(|expect| expect.success_every);
+                judge(&file, Expected { pipeline: Some(outline.name.to_string()), every, problem: None }, used);
+            }
+            Err(found) => problems.extend(found),
         }
     }
+    judged.problems = problems;
     Ok(judged)
 }
 
@@ -100,28 +116,26 @@ fn judgement(file: &Path, expected: Expected, last: Option<&str>, first: Option<
 }
 
 /// The files themselves, and the pipelines below the folders.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Vec<Diagnostic>> {
+fn files(paths: &[PathBuf], problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in paths {
         if !path.is_dir() {
             found.push(path.clone());
             continue;
         }
-        let mut unreadable = Vec::new();
         let below = yaml_files_below(path, &mut |path, error| {
             let message = format!("`{}` cannot be looked through", path.display());
-            unreadable.push(Diagnostic::usage("TL0726", message).cause(&error));
+            problems.push(Diagnostic::usage("TL0726", message).cause(&error));
         });
-        if !unreadable.is_empty() {
-            return Err(unreadable);
-        }
         for file in below {
-            if is_pipeline(&file).map_err(|problem| vec![problem])? {
-                found.push(file);
+            match is_pipeline(&file) {
+                Ok(true) => found.push(file),
+                Ok(false) => {}
+                Err(problem) => problems.push(problem),
             }
         }
     }
-    Ok(found)
+    found
 }
 
 /// What a file that ran expects: as it is now, else as its last good text said.

@@ -130,7 +130,8 @@ impl Point {
 
 /// Runs stand oldest first.
 fn of_pipeline(pipeline: String, runs: &[(Run, Vec<StageRun>)], last: usize) -> PipelineStats {
-    let ended: Vec<&(Run, Vec<StageRun>)> = runs.iter().filter(|(run, _)| run.life == Life::Ended).collect();
+    let ended: Vec<&(Run, Vec<StageRun>)> =
+        runs.iter().filter(|(run, _)| run.life == Life::Ended && run.left_out.is_empty()).collect();
     let newest = ended.len().saturating_sub(1);
     let point = |(number, (run, stages)): (usize, &&(Run, Vec<StageRun>))| Point {
         outcome: run.outcome.clone().unwrap_or_default(),

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::diary::note_of;
+use super::diary::{finish, note_of};
 use super::work::unwritten;
 use crate::event::{Event, What};
-use crate::state::{Finish, Journal};
+use crate::state::Journal;
 use crate::value::Masker;
 
 /// Takes events, in order.
@@ -38,10 +38,10 @@ pub(super) fn tell(teller: &Mutex<Teller>, what: What) {
     teller.lock().unwrap_or_else(PoisonError::into_inner).tell(what);
 }
 
-/// Puts the end of a run into its journal, which ends with it.
-pub(super) fn end_journal(teller: &Mutex<Teller>, finish: Finish) {
+/// Puts the end of a run into its journal, which ends with it, before it is told.
+pub(super) fn end_journal(teller: &Mutex<Teller>, ended: &What) {
     let journal = teller.lock().unwrap_or_else(PoisonError::into_inner).journal.take();
-    if let Some(Err(error)) = journal.map(|journal| journal.finish(finish)) {
+    if let Some(Err(error)) = journal.zip(finish(ended)).map(|(journal, finish)| journal.finish(finish)) {
         tell(teller, What::Problem { error: unwritten(&error).as_warning() });
     }
 }

@@ -1,12 +1,13 @@
 //! The engine's work: attempts at the stages of a pipeline.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
+use tracing::Span;
 
 use super::chain::{self, Link, Ready};
 use super::contexts::Contexts;
@@ -19,9 +20,9 @@ use crate::diagnostic::{Diagnostic, Result};
 use crate::engine::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
 use crate::expression::{Mistake, Status, Template, Values, evaluate, resolve as resolve_text};
-use crate::graph::{Plan, Planned};
+use crate::graph::{Part, Plan, Planned};
 use crate::pipeline::{Failure, OnWarning, Run, resolve};
-use crate::stages::artifact::{ArtifactRef, Sink, Source, Spool, stream};
+use crate::stages::artifact::{ArtifactRef, Spool, stream};
 use crate::stages::{self, Command, Context, Flow, Shared, Told};
 use crate::state::{Effect, Journal};
 use crate::value::Secret;
@@ -40,6 +41,8 @@ pub(super) struct PipelineWork {
     pub(super) past: Past,
     /// Stages that were done in this session: what waits for them is done again.
     pub(super) fresh: Mutex<HashSet<usize>>,
+    /// Stages that the selection left undone.
+    pub(super) left_out: Mutex<BTreeSet<usize>>,
     /// What each unit, or instance of one, depends on.
     pub(super) keys: Mutex<HashMap<(usize, Option<usize>), String>>,
     /// What programs print.
@@ -52,16 +55,19 @@ impl Work for PipelineWork {
     fn condition(&self, stage: usize, results: &Results, status: Status) -> Result<bool> {
         let planned = &self.plan.stages[stage];
         let Some(condition) = &planned.condition else { return Ok(true) };
-        let values =
-            self.values(planned, &Moment { attempt: 1, results, before: None, instance: None })?.with_status(status);
-        evaluate(condition, &values)
-            .map(|value| value == Json::Bool(true))
-            .map_err(|mistake| self.unresolved(planned, "if", failure(mistake)))
+        let moment = Moment { attempt: 1, results, before: None, instance: None };
+        let answer = self.values(planned, &moment).and_then(|values| {
+            evaluate(condition, &values.with_status(status))
+                .map(|value| value == Json::Bool(true))
+                .map_err(|mistake| self.unresolved(planned, "if", failure(mistake)))
+        });
+        self.unless_left_out(stage, answer, true)
     }
 
     fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>> {
         Box::pin(async move {
-            match spawn_blocking(move || self.blocking_attempt(&attempt)).await {
+            let span = Span::current();
+            match spawn_blocking(move || span.in_scope(|| self.blocking_attempt(&attempt))).await {
                 Ok(ended) => ended,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 // The runtime goes only after the engine has ended.
@@ -73,7 +79,8 @@ impl Work for PipelineWork {
     fn expand(&self, stage: usize, results: &Results) -> Result<Expansion> {
         let planned = &self.plan.stages[stage];
         let values = self.needed(planned, &Moment { attempt: 1, results, before: None, instance: None });
-        instances::expand(&self.loaded.document, planned, &values)
+        let none = Expansion { instances: Vec::new(), skipped: Vec::new() };
+        self.unless_left_out(stage, instances::expand(&self.loaded.document, planned, &values), none)
     }
 
     fn commit(&self, done: Vec<Done>) -> BoxFuture<Result<()>> {
@@ -97,6 +104,7 @@ impl Work for PipelineWork {
 impl PipelineWork {
     fn blocking_attempt(&self, attempt: &Attempt) -> Vec<Ended> {
         let stages = &self.plan.units[attempt.unit].stages;
+        let part = self.part(attempt.unit);
         let mut ready = Vec::new();
         for (place, &stage) in stages.iter().enumerate() {
             let moment = Moment {
@@ -107,18 +115,26 @@ impl PipelineWork {
             };
             match self.ready(stage, &moment) {
                 Ok(one) => ready.push(one),
+                Err(_) if part == Part::LeftOut => return self.leave_out(stages),
                 // Nothing has begun yet, so a chain that cannot begin ends as a whole.
                 Err(error) => return self.none_began(stages, stage, &error),
             }
         }
         if let Some(key) = self.unit_key(attempt, &ready) {
-            if let Some(ended) = self.recall(attempt, &key) {
+            if part != Part::Asked
+                && let Some(ended) = self.recall(attempt, &key)
+            {
                 return ended;
             }
             let instance = attempt.instance.as_ref().map(|instance| instance.number);
             self.keys().insert((attempt.unit, instance), key);
         }
-        self.begin_anew(attempt);
+        if part == Part::LeftOut {
+            return self.leave_out(stages);
+        }
+        if let Err(error) = self.begin_anew(attempt) {
+            return self.none_began(stages, stages[0], &error);
+        }
         let (mut links, mut streams, mut incoming) = (Vec::new(), Vec::new(), None);
         for (place, ready) in ready.into_iter().enumerate() {
             let stage = stages[place];
@@ -256,46 +272,12 @@ impl PipelineWork {
         values.with("stages", Json::Object(all))
     }
 
-    /// The artifacts in files that a stage may open.
-    fn spooled_needs(&self, stage: usize) -> HashMap<ArtifactRef, Source> {
-        let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
-        let needs = &self.plan.stages[stage].needs;
-        spools
-            .iter()
-            .filter(|((need, _), _)| needs.contains(need))
-            .map(|(&(need, instance), spool)| (ArtifactRef::of(&self.key(need, instance)), Source::File(spool.clone())))
-            .collect()
-    }
-
-    /// What the artifacts in files are that a stage may open.
-    pub(super) fn digests_of_needs(&self, stage: usize) -> Vec<String> {
-        let needs = &self.plan.stages[stage].needs;
-        let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
-        let needed = spools.iter().filter(|((need, _), _)| needs.contains(need));
-        needed
-            .map(|(&(need, instance), spool)| {
-                let digest = spool.digest().map(|digest| digest.to_string()).unwrap_or_default();
-                format!("{}: {digest}", self.key(need, instance))
-            })
-            .collect()
-    }
-
-    /// The artifact of a stage, where it lies in a file.
-    pub(super) fn spool_of(&self, stage: usize, instance: Option<usize>) -> Option<Spool> {
-        self.spools.lock().unwrap_or_else(PoisonError::into_inner).get(&(stage, instance)).cloned()
-    }
-
-    /// Takes an artifact of an earlier session for that of a stage.
-    pub(super) fn keep_spool(&self, stage: usize, instance: Option<usize>, spool: Spool) {
-        self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert((stage, instance), spool);
-    }
-
     pub(super) fn keys(&self) -> MutexGuard<'_, HashMap<(usize, Option<usize>), String>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which session of the run this is.
-    fn session(&self) -> u32 {
+    pub(super) fn session(&self) -> u32 {
         self.journal.as_ref().map_or(1, |journal| journal.session())
     }
 
@@ -307,18 +289,6 @@ impl PipelineWork {
 
     pub(super) fn flow(&self, stage: usize) -> Flow {
         self.plan.stages[stage].stage.uses.as_deref().and_then(stages::find).map_or(Flow::None, |kind| kind.flow)
-    }
-
-    /// A file for the artifact of a stage that gives one, at the end of its chain.
-    fn spool(&self, stage: usize, attempt: &Attempt) -> Option<Sink> {
-        if !matches!(self.flow(stage), Flow::Source | Flow::Filter) {
-            return None;
-        }
-        let instance = attempt.instance.as_ref().map(|instance| instance.number);
-        let name = format!("{}-{}-{}.artifact", self.key(stage, instance), self.session(), attempt.number);
-        let spool = Spool::new(self.folder.join(name));
-        self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert((stage, instance), spool.clone());
-        Some(Sink::File(spool))
     }
 
     fn unresolved(&self, planned: &Planned, below: &str, failure: Failure) -> Diagnostic {

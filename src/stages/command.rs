@@ -16,6 +16,7 @@ use serde_json::{Map, Value as Json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::assert::SKIP;
 use super::{Context, Told};
@@ -153,11 +154,13 @@ impl Command {
             .kill_on_drop(true);
         let child = command.spawn().map_err(failed)?;
         child.id().into_iter().for_each(|id| supervised.began(id));
+        debug!(program, id = child.id(), "program started");
         Ok((child, supervised))
     }
 
     fn judge(&self, status: ExitStatus) -> Result<()> {
         let program = self.argv.first().map_or("", String::as_str);
+        debug!(program, %status, "program ended");
         match status.code() {
             Some(0) => Ok(()),
             Some(EXIT_SKIPPED) => Err(Diagnostic::failure(SKIP, format!("`{program}` had nothing to do"))),

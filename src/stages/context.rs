@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use tokio::runtime::Handle;
 
@@ -12,7 +13,7 @@ use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Doom, Sink, S
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::Stream;
-use crate::storage::{Checksums, Coming, Store};
+use crate::storage::{Checksums, Coming, OpenUpload, Store};
 use crate::value::{Digest, Masker};
 
 /// How far an attempt is. Read by the dispatcher, written by the stage.
@@ -107,6 +108,15 @@ pub trait Deliveries: Send + Sync {
     /// From now on something of the object may be left behind.
     fn begun(&self, uri: &str) -> Result<()>;
 
+    /// An upload of the object is open, and a later session can go on with it.
+    fn opened(&self, uri: &str, open: &OpenDelivery) -> Result<()>;
+
+    /// No such upload of the object is open any more.
+    fn closed(&self, uri: &str) -> Result<()>;
+
+    /// Whether later sessions get to know any of it.
+    fn are_kept(&self) -> bool;
+
     /// The object is about to appear.
     fn coming(&self, uri: &str, coming: &Coming) -> Result<()>;
 
@@ -119,8 +129,21 @@ pub trait Deliveries: Send + Sync {
 pub struct Unfinished {
     /// Since when something of it may be left.
     pub since: Timestamp,
-    /// What tells it apart, if it was about to appear.
-    pub coming: Option<Coming>,
+    /// What tells it apart, if it was about to appear; of several attempts, the last one's at the end.
+    pub coming: Vec<Coming>,
+    /// An upload of it that can go on.
+    pub open: Option<OpenUpload>,
+}
+
+/// An upload that can go on, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct OpenDelivery {
+    /// The store, by the name it has in `stores`.
+    pub store: String,
+    /// The name of the object in the store.
+    pub key: String,
+    /// Which.
+    pub upload: OpenUpload,
 }
 
 /// Delivers messages, and keeps those that were not delivered.

@@ -25,8 +25,8 @@ pub(crate) use assert::SKIP;
 pub use cancel::{Cancel, Stop};
 pub use command::{Command, OutputType};
 pub use context::{
-    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, Places, Post, Recorder, Severity, Shared, Told,
-    Unfinished,
+    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared,
+    Told, Unfinished,
 };
 pub use error::fails_for_warning;
 pub use kind::{Flow, Stage, StageKind};

@@ -1,4 +1,5 @@
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -7,9 +8,12 @@ use serde_json::{Value as Json, json};
 
 use super::artifact::ArtifactRef;
 use super::reading::Metered;
-use super::{Context, Expected, Flow, Severity, Shared, Stage};
+use super::{Context, Expected, Flow, OpenDelivery, Severity, Shared, Stage};
 use crate::diagnostic::{Diagnostic, Result};
-use crate::storage::{Body, Checksums, Coming, Error, Lock, LockMode, Order, Stopped, Store, Stored, Witness};
+use crate::storage::{
+    Body, Checksums, Coming, Error, Lock, LockMode, OpenUpload, Order, Reopened, Resume, Stopped, Store, Stored,
+    Witness,
+};
 use crate::value::{Digest, ObjectKey, PositiveDuration, parse_sha256};
 
 /// Settings of `upload`.
@@ -27,6 +31,11 @@ pub(super) struct Upload {
     /// Replace an object that is there already.
     #[serde(default)]
     overwrite: bool,
+    /// Go on where an attempt stopped, also after kill -9 (`tl run --resume`): what the store has and confirms is not sent
+    /// again. The artifact then waits in a file of the state folder. A store that takes a large object in one piece, such as
+    /// a directory, starts over. The time of `object-lock` counts from the first attempt.
+    #[serde(default)]
+    resume: bool,
     /// Protect it from removal; where the store cannot, nothing is delivered.
     object_lock: Option<ObjectLock>,
 }
@@ -145,26 +154,42 @@ impl Stage for Upload {
             let message = format!("`{first}` of this run delivers to `{uri}` already, and one would replace the other");
             return Err(Diagnostic::failure("TL0675", message).help("give each its own `key`"));
         }
-        let own = left(context, store, &key)?;
+        let Left { own, reopened } = self.left(context, store, &key)?;
+        let digest = context.digest(&self.artifact);
         if let Some((own, ordered)) = &own
-            && context.digest(&self.artifact) == Some(own.digest)
+            && digest == Some(own.digest)
             && self.is_locked_as_asked(own.lock, *ordered)?
         {
+            if let Some(Err(error)) = reopened.map(|reopened| store.close(&key, &reopened.upload)) {
+                context.warn(Diagnostic::from(error).as_warning());
+            }
             return self.delivered(context, uri, own, own.digest);
         }
-        let lock = self.object_lock.as_ref().map(|lock| lock.lock(Timestamp::now())).transpose()?;
+        let ordered = Timestamp::now();
+        let lock = self.lock(ordered)?;
+        // Where later sessions get to know nothing, nothing is left for them.
+        let can_resume = self.resume && context.shared.deliveries.are_kept();
+        let is_open = AtomicBool::new(reopened.is_some());
+        let resume = digest.filter(|_| can_resume).map(|digest| Resume { digest, left: reopened });
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
         // What an earlier attempt of the same run delivered, and nobody counts on, is not in the way of this one.
         let overwrite = self.overwrite || own.is_some();
         let data = json!({ "uri": uri, "overwrite": overwrite, "lock_until": locked_until(lock) });
         context.record("upload.intent", Severity::Info, data)?;
-        let witness = OnRecord { context, uri: &uri };
+        let witness =
+            OnRecord { context, uri: &uri, upload: &self, is_open, parts: AtomicU64::new(0), bytes: AtomicU64::new(0) };
         let stopped = context.cancel.as_question();
-        let order = Order { overwrite, lock, scratch: &context.work, stopped, witness: &witness };
-        let stored = match store.put(&key, &mut body, &order) {
+        let order = Order { overwrite, lock, ordered, resume, scratch: &context.work, stopped, witness: &witness };
+        let put = store.put(&key, &mut body, &order);
+        witness.say_what_was_kept()?;
+        let stored = match put {
             Ok(stored) => stored,
             Err(error) => {
                 let is_left_open = matches!(error, Error::LeftOpen { .. });
+                // One that could not be taken back before is not meant.
+                if !is_left_open && witness.is_open.load(Ordering::SeqCst) {
+                    context.shared.deliveries.closed(&uri)?;
+                }
                 let error = Diagnostic::from(error);
                 context.record("upload.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
                 let Err(stopped) = context.cancel.check() else { return Err(error) };
@@ -193,12 +218,60 @@ impl Stage for Upload {
     }
 }
 
+/// What an earlier attempt of the same run left of an object.
+#[derive(Default)]
+struct Left {
+    /// What it delivered, and when that was ordered.
+    own: Option<(Stored, Timestamp)>,
+    /// What can go on.
+    reopened: Option<Reopened>,
+}
+
 impl Upload {
+    fn lock(&self, now: Timestamp) -> Result<Option<Lock>> {
+        self.object_lock.as_ref().map(|lock| lock.lock(now)).transpose()
+    }
+
+    /// Finds what an earlier attempt of the same run left of the object, and takes back what cannot go on.
+    fn left(&self, context: &Context, store: &dyn Store, key: &ObjectKey) -> Result<Left> {
+        let uri = store.uri(key);
+        let Some(left) = context.shared.deliveries.left(&uri) else { return Ok(Left::default()) };
+        let stopped = context.cancel.as_question();
+        let or_stopped = |error: Error| context.cancel.check().err().unwrap_or_else(|| error.into());
+        let reopened = match &left.open {
+            Some(open) if self.goes_on(context, open)? => store.reopen(key, open, &stopped).map_err(or_stopped)?,
+            _ => None,
+        };
+        // First: what is taken back, or was complete when it was asked for its parts, cannot appear later.
+        if reopened.is_none() {
+            let closed = left.open.as_ref().map_or(Ok(()), |open| store.close(key, open));
+            if let Err(error) = closed.and_then(|()| store.clear(key, left.since, &stopped)) {
+                context.cancel.check()?;
+                context.warn(Diagnostic::from(error).as_warning());
+            } else if left.open.is_some() {
+                context.shared.deliveries.closed(&uri)?;
+            }
+        }
+        for coming in left.coming.iter().rev() {
+            if let Some(own) = store.own(key, coming, &stopped).map_err(or_stopped)? {
+                return Ok(Left { own: Some((own, coming.ordered)), reopened });
+            }
+        }
+        Ok(Left { own: None, reopened })
+    }
+
+    /// Whether an open upload is of the same artifact, and the object will be locked as the stage asks for.
+    fn goes_on(&self, context: &Context, open: &OpenUpload) -> Result<bool> {
+        let is_over = |lock: Lock| lock.retention.is_some_and(|(_, until)| until <= Timestamp::now());
+        Ok(self.resume
+            && context.digest(&self.artifact) == Some(open.digest)
+            && self.lock(open.ordered)? == open.lock
+            && !open.lock.is_some_and(is_over))
+    }
+
     /// Whether an object is locked as the stage asks for: the file may ask for more than when it was ordered.
     fn is_locked_as_asked(&self, found: Option<Lock>, ordered: Timestamp) -> Result<bool> {
-        let Some(asked) = self.object_lock.as_ref().map(|lock| lock.lock(ordered)).transpose()? else {
-            return Ok(true);
-        };
+        let Some(asked) = self.lock(ordered)? else { return Ok(true) };
         let found = found.unwrap_or(Lock { retention: None, legal_hold: false });
         let is_kept = match (asked.retention, found.retention) {
             (None, _) => true,
@@ -220,24 +293,10 @@ impl Upload {
             "lock_until": locked_until(stored.lock),
         });
         context.record("upload.done", Severity::Info, data)?;
+        if self.resume {
+            context.shared.deliveries.closed(&uri)?;
+        }
         Ok(Outputs { object: ObjectRef::new(&self.store, &self.key, uri, stored) })
-    }
-}
-
-/// Takes back what an earlier attempt of the same run left of the object, and finds what it delivered, and when that
-/// was ordered.
-fn left(context: &Context, store: &dyn Store, key: &ObjectKey) -> Result<Option<(Stored, Timestamp)>> {
-    let Some(left) = context.shared.deliveries.left(&store.uri(key)) else { return Ok(None) };
-    let stopped = context.cancel.as_question();
-    // First: what is taken back cannot appear later.
-    if let Err(error) = store.clear(key, left.since, &stopped) {
-        context.cancel.check()?;
-        context.warn(Diagnostic::from(error).as_warning());
-    }
-    let Some(coming) = left.coming else { return Ok(None) };
-    match store.own(key, &coming, &stopped) {
-        Ok(own) => Ok(own.map(|own| (own, coming.ordered))),
-        Err(error) => context.cancel.check().and(Err(error.into())),
     }
 }
 
@@ -245,9 +304,22 @@ fn left(context: &Context, store: &dyn Store, key: &ObjectKey) -> Result<Option<
 struct OnRecord<'a> {
     context: &'a Context,
     uri: &'a str,
+    upload: &'a Upload,
+    /// Whether an upload that can go on was opened, or is gone on with.
+    is_open: AtomicBool,
+    /// How many parts of an earlier attempt were not sent again.
+    parts: AtomicU64,
+    /// Their bytes.
+    bytes: AtomicU64,
 }
 
 impl OnRecord<'_> {
+    fn say_what_was_kept(&self) -> Result<()> {
+        let (parts, bytes) = (self.parts.load(Ordering::SeqCst), self.bytes.load(Ordering::SeqCst));
+        let data = json!({ "uri": self.uri, "parts": parts, "bytes": bytes });
+        if parts == 0 { Ok(()) } else { self.context.record("upload.resumed", Severity::Info, data) }
+    }
+
     fn unless(&self, recorded: Result<()>) -> Result<(), Error> {
         recorded.map_err(|error| Error::Unrecorded { uri: self.uri.to_owned(), source: error.one_line().into() })
     }
@@ -256,6 +328,19 @@ impl OnRecord<'_> {
 impl Witness for OnRecord<'_> {
     fn begun(&self) -> Result<(), Error> {
         self.unless(self.context.shared.deliveries.begun(self.uri))
+    }
+
+    fn opened(&self, upload: &OpenUpload) -> Result<(), Error> {
+        let Upload { store, key, .. } = self.upload;
+        let open = OpenDelivery { store: store.clone(), key: key.clone(), upload: upload.clone() };
+        self.unless(self.context.shared.deliveries.opened(self.uri, &open))?;
+        self.is_open.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn kept(&self, bytes: u64) {
+        self.parts.fetch_add(1, Ordering::SeqCst);
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
     }
 
     fn coming(&self, coming: &Coming) -> Result<(), Error> {

@@ -101,7 +101,9 @@ mod tests {
 
         let FoundRun::One(known) = find_run(&db, "BBBB").unwrap() else { panic!("there is one") };
         assert!(known.process.is_alive() && known.outcome.is_none(), "{known:?}");
-        first.finish(Finish { outcome: "success", exit_code: 3, seconds: 1.0, error: None }).unwrap();
+        first
+            .finish(Finish { outcome: "success", exit_code: 3, seconds: 1.0, left_out: Vec::new(), error: None })
+            .unwrap();
         let FoundRun::One(known) = find_run(&db, "BBBB").unwrap() else { panic!("there is one") };
         assert_eq!((known.outcome.as_deref(), known.exit_code), (Some("success"), Some(3)));
     }

@@ -14,7 +14,7 @@ use ulid::Ulid;
 
 use super::db::{Db, DbError};
 use super::dir::{DATABASE, StateDir};
-use super::history::SUPERSEDED;
+use super::history::{FAILED, GOOD, SUPERSEDED};
 use super::outbox::{KEPT, stamp};
 
 /// What is kept.
@@ -115,7 +115,8 @@ impl Collection {
 
     fn is_done_with(&self, id: &str) -> rusqlite::Result<bool> {
         let sql = format!(
-            "SELECT coalesce(outcome IN ('success', 'warning') OR outcome IN ('skipped', 'blocked') AND session = 1, FALSE) OR {SUPERSEDED} FROM runs WHERE id = ?1"
+            "SELECT {GOOD} AND NOT {FAILED} OR coalesce(outcome, '') IN ('skipped', 'blocked') AND session = 1 OR {SUPERSEDED}
+             FROM runs WHERE id = ?1"
         );
         let known = self.db.connection.query_row(&sql, [id], |row| row.get(0)).optional()?;
         Ok(known.unwrap_or(true))
@@ -123,7 +124,7 @@ impl Collection {
 
     fn rows(&mut self, removed: &mut Removed) -> rusqlite::Result<()> {
         let before = stamp(self.keep.runs, true);
-        let old = format!("started < ?1 AND NOT {LAST_GOOD}");
+        let old = format!("started < ?1 AND NOT {} AND NOT {HAS_OPEN_UPLOAD}", last_good());
         let ids: Vec<String> = {
             let mut statement = self.db.connection.prepare(&format!("SELECT id FROM runs WHERE {old}"))?;
             statement.query_map([&before], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
@@ -185,10 +186,17 @@ impl Collection {
 }
 
 /// The last run of a file that did what it should: `stale` asks for it, however long ago it was.
-const LAST_GOOD: &str =
-    "(coalesce(runs.outcome, '') IN ('success', 'warning') AND NOT EXISTS (SELECT 1 FROM runs AS later
-    WHERE later.pipeline = runs.pipeline AND later.file = runs.file AND later.id > runs.id
-    AND later.outcome IN ('success', 'warning')))";
+fn last_good() -> String {
+    let later = GOOD.replace("runs.", "later.");
+    format!(
+        "({GOOD} AND NOT EXISTS (SELECT 1 FROM runs AS later WHERE later.pipeline = runs.pipeline
+         AND later.file = runs.file AND later.id > runs.id AND {later}))"
+    )
+}
+
+/// A run that left an upload open: nothing else knows of it, and the next run of its file takes it back.
+const HAS_OPEN_UPLOAD: &str =
+    "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.run = runs.id AND deliveries.upload IS NOT NULL)";
 const DELIVERED: &str = "state = 'delivered' AND delivered_at < ?1";
 const UNREFERENCED: &str = "sha256 NOT IN (SELECT sha256 FROM version_files)";
 

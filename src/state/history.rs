@@ -172,11 +172,12 @@ impl Runs {
 
     /// When each pipeline file last did what it should.
     pub fn last_good(&self) -> Result<Vec<LastGood>, DbError> {
-        let sql = "SELECT file, min(started), max(CASE WHEN outcome IN ('success', 'warning') THEN ended END)
-                   FROM runs GROUP BY file ORDER BY file";
+        let sql = format!(
+            "SELECT file, min(started), max(CASE WHEN {GOOD} THEN ended END) FROM runs GROUP BY file ORDER BY file"
+        );
         let good =
             |row: &Row<'_>| Ok(LastGood { file: path_of(row.get_ref(0)?), first: row.get(1)?, good: row.get(2)? });
-        self.rows(sql, &[], good)
+        self.rows(&sql, &[], good)
     }
 
     /// Changes whenever another connection changed something. Costs a look at shared memory.
@@ -201,7 +202,7 @@ impl Runs {
         let quiet = Quiet::of(&self.work);
         let read = || {
             let mut statement = self.db.connection.prepare_cached(&format!(
-                "SELECT id, pipeline, file, sha256, inputs, session, process, started, ended, outcome, exit_code, seconds, error
+                "SELECT id, pipeline, file, sha256, inputs, session, process, started, ended, outcome, exit_code, seconds, left_out, error
                  FROM runs WHERE {clause} ORDER BY id DESC"
             ))?;
             let mut rows = statement.query(params_from_iter(values))?;
@@ -243,6 +244,12 @@ impl Runs {
     }
 }
 
+/// That a run did all that it should.
+pub(super) const GOOD: &str = "(coalesce(runs.outcome, '') IN ('success', 'warning') AND runs.left_out IS NULL)";
+
+/// That a stage of a run failed, also where the run forgives it.
+pub(super) const FAILED: &str = "EXISTS (SELECT 1 FROM stages WHERE stages.run = runs.id AND stages.error IS NOT NULL)";
+
 /// That another run took the place of the one of this row: later, of the same file with the same inputs, and one that did
 /// something.
 pub(super) const SUPERSEDED: &str = "EXISTS (SELECT 1 FROM runs AS later WHERE later.pipeline = runs.pipeline
@@ -270,7 +277,8 @@ fn run(row: &Row<'_>, work: &Path) -> rusqlite::Result<Run> {
         outcome: row.get(9)?,
         exit_code: row.get(10)?,
         seconds: row.get(11)?,
-        error: json(row.get(12)?),
+        left_out: json(row.get(12)?).and_then(|names| serde_json::from_value(names).ok()).unwrap_or_default(),
+        error: json(row.get(13)?),
         id,
     })
 }

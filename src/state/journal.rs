@@ -1,9 +1,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use rusqlite::{Transaction, TransactionBehavior, params};
 use serde_json::{Map, Value as Json};
+use tracing::{Span, debug};
 
 use super::db::{Db, DbError, path_value};
 use super::outbox::stamp;
@@ -94,6 +96,19 @@ pub struct Effect {
     pub warned: bool,
 }
 
+/// What becomes of an object on its way.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Something of it may be left from now on.
+    Begun,
+    /// An upload of it is open that can go on: which, and where.
+    Opened(Json),
+    /// No such upload is open any more.
+    Closed,
+    /// It is about to appear: what tells it apart, and earlier ones of the run that may be there in its place.
+    Coming(Json),
+}
+
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub struct Finish {
@@ -103,6 +118,8 @@ pub struct Finish {
     pub exit_code: u8,
     /// How long it took.
     pub seconds: f64,
+    /// The stages that a selection left undone.
+    pub left_out: Vec<String>,
     /// Why it was stopped or could not start.
     pub error: Option<Json>,
 }
@@ -112,7 +129,8 @@ type Done = Box<dyn FnOnce(Result<(), String>) + Send>;
 enum Entry {
     Note(StageName, Note),
     Effects(Vec<Effect>, Done),
-    Delivery { uri: String, coming: Option<Json>, done: Done },
+    Forget(Vec<(String, Option<usize>)>, Done),
+    Delivery { uri: String, step: Step, done: Done },
     Finish(Finish, Done),
 }
 
@@ -153,7 +171,7 @@ impl Journal {
         let update = || {
             db.connection.query_row(
                 "UPDATE runs SET session = session + 1, process = ?2, since = ?3, sha256 = ?4, ended = NULL, outcome = NULL,
-                 exit_code = NULL, error = NULL WHERE id = ?1 RETURNING session",
+                 exit_code = NULL, left_out = NULL, error = NULL WHERE id = ?1 RETURNING session",
                 params![run, id, since.cast_signed(), sha256],
                 |row| row.get(0),
             )
@@ -164,8 +182,9 @@ impl Journal {
 
     fn of(db: Db, run: String, session: u32) -> Self {
         let (entries, waiting) = channel();
-        let writer = Writer { db, run, session };
-        Self { session, entries, thread: Some(thread::spawn(move || writer.work(&waiting))) }
+        let (writer, span) = (Writer { db, run, session }, Span::current());
+        let thread = thread::spawn(move || span.in_scope(|| writer.work(&waiting)));
+        Self { session, entries, thread: Some(thread) }
     }
 
     /// Which start of the run this is, from 1.
@@ -184,10 +203,14 @@ impl Journal {
         let _ended = self.entries.send(Entry::Effects(effects, Box::new(done)));
     }
 
-    /// Puts on the disk that an object is on its way, before it returns: first that something may be left of it, then, with
-    /// what tells it apart, that it is about to appear.
-    pub fn deliver(&self, uri: &str, coming: Option<Json>) -> Result<(), String> {
-        self.wait(|done| Entry::Delivery { uri: uri.to_owned(), coming, done })
+    /// Takes back, before it returns, that these stages, or instances of them by number, are done: they are to be done again.
+    pub fn forget(&self, stages: Vec<(String, Option<usize>)>) -> Result<(), String> {
+        self.wait(|done| Entry::Forget(stages, done))
+    }
+
+    /// Puts on the disk what becomes of an object on its way, before it returns.
+    pub fn deliver(&self, uri: &str, step: Step) -> Result<(), String> {
+        self.wait(|done| Entry::Delivery { uri: uri.to_owned(), step, done })
     }
 
     /// Puts the end of the run on the disk before it returns.
@@ -233,9 +256,10 @@ impl Writer {
                         unwritten.push(entry);
                     }
                     Entry::Note(..) => {}
-                    Entry::Effects(_, done) | Entry::Delivery { done, .. } | Entry::Finish(_, done) => {
-                        done(result.clone());
-                    }
+                    Entry::Effects(_, done)
+                    | Entry::Forget(_, done)
+                    | Entry::Delivery { done, .. }
+                    | Entry::Finish(_, done) => done(result.clone()),
                 }
             }
         }
@@ -243,6 +267,7 @@ impl Writer {
 
     fn write(&mut self, batch: &[Entry]) -> rusqlite::Result<()> {
         // What is for people alone is on the disk with the next thing that must be.
+        let begun = Instant::now();
         let must_last = batch.iter().any(|entry| !matches!(entry, Entry::Note(..)));
         let level = if must_last { "FULL" } else { "NORMAL" };
         self.db.connection.pragma_update(None, "synchronous", level)?;
@@ -252,11 +277,14 @@ impl Writer {
             match entry {
                 Entry::Note(stage, note) => written.note(stage, note)?,
                 Entry::Effects(effects, _) => effects.iter().try_for_each(|effect| written.effect(effect))?,
-                Entry::Delivery { uri, coming, .. } => written.delivery(uri, coming.as_ref())?,
+                Entry::Forget(stages, _) => stages.iter().try_for_each(|stage| written.forget(stage))?,
+                Entry::Delivery { uri, step, .. } => written.delivery(uri, step)?,
                 Entry::Finish(finish, _) => written.finish(finish)?,
             }
         }
-        transaction.commit()
+        transaction.commit()?;
+        debug!(entries = batch.len(), must_last, micros = begun.elapsed().as_micros(), "journal written");
+        Ok(())
     }
 }
 
@@ -328,23 +356,35 @@ impl Written<'_> {
         )
     }
 
-    fn delivery(&self, uri: &str, coming: Option<&Json>) -> rusqlite::Result<()> {
-        self.run(
-            "INSERT INTO deliveries (run, uri, began, coming) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET began = iif(?4 IS NULL, ?3, began), coming = coalesce(?4, coming)",
-            params![self.run, uri, now(), coming.map(Json::to_string)],
-        )
+    fn forget(&self, (stage, instance): &(String, Option<usize>)) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM effects WHERE run = ?1 AND stage = ?2 AND instance = ?3";
+        self.run(sql, params![self.run, stage, number(*instance)])
+    }
+
+    fn delivery(&self, uri: &str, step: &Step) -> rusqlite::Result<()> {
+        let (column, value) = match step {
+            Step::Begun => ("began", Some(now())),
+            Step::Opened(upload) => ("upload", Some(upload.to_string())),
+            Step::Closed => ("upload", None),
+            Step::Coming(coming) => ("coming", Some(coming.to_string())),
+        };
+        let insert = "INSERT INTO deliveries (run, uri, began) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        self.run(insert, params![self.run, uri, now()])?;
+        let update = format!("UPDATE deliveries SET {column} = ?3 WHERE run = ?1 AND uri = ?2");
+        self.run(&update, params![self.run, uri, value])
     }
 
     fn finish(&self, finish: &Finish) -> rusqlite::Result<()> {
         self.run(
-            "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4, seconds = coalesce(seconds, 0) + ?5, error = ?6 WHERE id = ?1",
+            "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4, seconds = coalesce(seconds, 0) + ?5, left_out = ?6, error = ?7
+             WHERE id = ?1",
             params![
                 self.run,
                 now(),
                 finish.outcome,
                 finish.exit_code,
                 finish.seconds,
+                (!finish.left_out.is_empty()).then(|| Json::from(finish.left_out.clone()).to_string()),
                 finish.error.as_ref().map(Json::to_string)
             ],
         )
@@ -370,7 +410,7 @@ fn now() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Left;
+    use super::super::{Delivery, Left};
     use super::*;
     use serde_json::json;
 
@@ -399,12 +439,16 @@ mod tests {
         let effects = vec![effect("a", None), effect("b", Some(2))];
         journal.commit(effects.clone(), move |result| tell.send(result).unwrap());
         told.recv().unwrap().unwrap();
-        journal.deliver("s3://b/k", None).unwrap();
-        journal.deliver("s3://b/k", Some(json!({ "token": "t" }))).unwrap();
+        let steps = [Step::Begun, Step::Opened(json!({ "id": "u" })), Step::Coming(json!([{ "token": "t" }]))];
+        steps.into_iter().for_each(|step| journal.deliver("s3://b/k", step).unwrap());
 
         let left = Left::read(&db, "r").unwrap().unwrap();
-        assert_eq!((left.effects, left.outcome), (effects, None));
-        assert_eq!(left.deliveries[0].coming, Some(json!({ "token": "t" })));
+        assert_eq!((left.effects, left.end), (effects, None));
+        let Delivery { coming, upload, .. } = &left.deliveries[0];
+        assert_eq!((coming, upload), (&Some(json!([{ "token": "t" }])), &Some(json!({ "id": "u" }))));
+        journal.deliver("s3://b/k", Step::Closed).unwrap();
+        let left = Left::read(&db, "r").unwrap().unwrap();
+        assert_eq!((left.deliveries[0].coming.is_some(), &left.deliveries[0].upload), (true, &None));
         assert_eq!(left.start.inputs, Some(Map::new()));
         assert!(Left::read(&db, "other").unwrap().is_none());
 
@@ -414,9 +458,9 @@ mod tests {
         drop(journal);
         let again = Journal::resume(&db, "r", "01").unwrap();
         assert_eq!(again.session(), 2);
-        let finish = Finish { outcome: "success", exit_code: 0, seconds: 1.5, error: None };
+        let finish = Finish { outcome: "success", exit_code: 0, seconds: 1.5, left_out: Vec::new(), error: None };
         again.finish(finish).unwrap();
-        assert_eq!(Left::read(&db, "r").unwrap().unwrap().outcome.as_deref(), Some("success"));
+        assert_eq!(Left::read(&db, "r").unwrap().unwrap().end.map(|end| end.outcome).as_deref(), Some("success"));
     }
 
     #[test]

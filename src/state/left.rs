@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::Value as Json;
 
 use super::db::{Db, DbError, path_of};
+use super::history::{FAILED, GOOD};
 use super::journal::{Effect, Start};
 
 /// What the journal of a run that ended early says.
@@ -12,7 +13,7 @@ pub struct Left {
     /// How it started.
     pub start: Start,
     /// How it ended, if it did.
-    pub outcome: Option<String>,
+    pub end: Option<RunEnd>,
     /// How often it was started or resumed.
     pub sessions: u32,
     /// What is proven done.
@@ -31,7 +32,27 @@ pub struct LastRun {
     /// The pipeline file.
     pub file: PathBuf,
     /// How it ended, if it did.
-    pub outcome: Option<String>,
+    pub end: Option<RunEnd>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunEnd {
+    /// In a word.
+    pub outcome: String,
+    /// All that it should do was done.
+    pub is_good: bool,
+    /// A stage failed, also where that was forgiven.
+    pub has_failed: bool,
+}
+
+impl RunEnd {
+    /// From three columns: the outcome, [`GOOD`] and [`FAILED`].
+    fn of(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Self>> {
+        let outcome: Option<String> = row.get(first)?;
+        let (is_good, has_failed) = (row.get(first + 1)?, row.get(first + 2)?);
+        Ok(outcome.map(|outcome| Self { outcome, is_good, has_failed }))
+    }
 }
 
 /// An object on its way when a run ended.
@@ -43,6 +64,8 @@ pub struct Delivery {
     pub began: String,
     /// What tells it apart, if it was about to appear.
     pub coming: Option<Json>,
+    /// An upload of it that can go on.
+    pub upload: Option<Json>,
 }
 
 impl Left {
@@ -57,14 +80,14 @@ impl Left {
 pub(super) fn last_runs(db: &Path) -> Result<Vec<LastRun>, DbError> {
     let Some(db) = Db::peek(db)? else { return Ok(Vec::new()) };
     let read = || {
-        let mut statement = db.connection.prepare(
-            "SELECT max(id), pipeline, file, outcome FROM runs
-             WHERE session > 1 OR outcome IS NULL OR outcome NOT IN ('skipped', 'blocked')
-             GROUP BY pipeline, file ORDER BY 1 DESC",
-        )?;
+        let mut statement = db.connection.prepare(&format!(
+            "SELECT id, pipeline, file, outcome, {GOOD}, {FAILED} FROM runs WHERE id IN
+             (SELECT max(id) FROM runs WHERE session > 1 OR outcome IS NULL OR outcome NOT IN ('skipped', 'blocked')
+              GROUP BY pipeline, file) ORDER BY id DESC",
+        ))?;
         let last = |row: &Row<'_>| {
-            let (run, pipeline, outcome) = (row.get(0)?, row.get(1)?, row.get(3)?);
-            Ok(LastRun { run, pipeline, file: path_of(row.get_ref(2)?), outcome })
+            let (run, pipeline) = (row.get(0)?, row.get(1)?);
+            Ok(LastRun { run, pipeline, file: path_of(row.get_ref(2)?), end: RunEnd::of(row, 3)? })
         };
         statement.query_map([], last)?.collect::<rusqlite::Result<_>>()
     };
@@ -82,10 +105,12 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
             inputs: inputs.and_then(|text| serde_json::from_str(&text).ok()),
             fixed: json(row.get(4)?),
         };
-        Ok((start, row.get(5)?, row.get(6)?))
+        Ok((start, row.get(5)?, RunEnd::of(row, 6)?))
     };
-    let sql = "SELECT pipeline, file, sha256, inputs, fixed, outcome, session FROM runs WHERE id = ?1";
-    let Some((start, outcome, sessions)) = connection.query_row(sql, [run], start).optional()? else { return Ok(None) };
+    let sql = format!(
+        "SELECT pipeline, file, sha256, inputs, fixed, session, outcome, {GOOD}, {FAILED} FROM runs WHERE id = ?1"
+    );
+    let Some((start, sessions, end)) = connection.query_row(&sql, [run], start).optional()? else { return Ok(None) };
     let effect = |row: &Row<'_>| {
         Ok(Effect {
             stage: row.get(0)?,
@@ -99,12 +124,13 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
     let mut effects =
         connection.prepare("SELECT stage, instance, key, outputs, artifact, warned FROM effects WHERE run = ?1")?;
     let delivery = |row: &Row<'_>| {
-        Ok(Delivery { uri: row.get(0)?, began: row.get(1)?, coming: row.get::<_, Option<String>>(2)?.map(json) })
+        let optional = |column| row.get::<_, Option<String>>(column).map(|text| text.map(json));
+        Ok(Delivery { uri: row.get(0)?, began: row.get(1)?, coming: optional(2)?, upload: optional(3)? })
     };
-    let mut deliveries = connection.prepare("SELECT uri, began, coming FROM deliveries WHERE run = ?1")?;
+    let mut deliveries = connection.prepare("SELECT uri, began, coming, upload FROM deliveries WHERE run = ?1")?;
     Ok(Some(Left {
         start,
-        outcome,
+        end,
         sessions,
         effects: effects.query_map([run], effect)?.collect::<rusqlite::Result<_>>()?,
         deliveries: deliveries.query_map([run], delivery)?.collect::<rusqlite::Result<_>>()?,
@@ -112,6 +138,6 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
 }
 
 /// What a column holds; `null` where somebody else wrote it.
-fn json(text: String) -> Json {
+pub(super) fn json(text: String) -> Json {
     serde_json::from_str(&text).unwrap_or_default()
 }

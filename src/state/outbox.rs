@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, Row, ToSql, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior, named_params, params};
 
 use super::db::{Db, DbError, path_of, path_value};
 use super::owner::Owner;
@@ -118,18 +118,35 @@ impl Outbox {
 
     /// Puts a message in, durably, where it is not in yet; returns what is in now.
     pub fn put(&self, letter: &Letter) -> Result<Entry, DbError> {
-        let file = path_value(&letter.file);
-        let now = stamp(Duration::ZERO, false);
-        let Letter { id, channel, pipeline, inputs, message, .. } = letter;
-        self.db
-            .connection
-            .execute(
-                "INSERT INTO outbox (id, channel, pipeline, file, inputs, message, created, next_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT DO NOTHING",
-                params![id, channel, pipeline, file, inputs, message, now],
-            )
-            .and_then(|_| self.get(id, channel))
+        insert(&self.db.connection, letter)
+            .and_then(|()| self.get(&letter.id, &letter.channel))
             .map_err(|error| self.db.failed(error))
+    }
+
+    /// Whether messages were put in that this due time of a pipeline file has passed.
+    pub fn has_told_late(&self, file: &Path, due: &str) -> Result<bool, DbError> {
+        let query = "SELECT EXISTS (SELECT 1 FROM stale_told WHERE file = ?1 AND due = ?2)";
+        let read = self.db.connection.query_row(query, params![path_value(file), due], |row| row.get(0));
+        read.map_err(|error| self.db.failed(error))
+    }
+
+    /// Puts messages in that this due time of a pipeline file has passed, and notes that it did: durably, all or nothing,
+    /// and only once for each due time, whoever comes first. Says whether it did.
+    pub fn put_late(&mut self, file: &Path, due: &str, letters: &[Letter]) -> Result<bool, DbError> {
+        let put = |db: &mut Db| {
+            let transaction = db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let noted = transaction.execute(
+                "INSERT INTO stale_told (file, due) VALUES (?1, ?2)
+                 ON CONFLICT (file) DO UPDATE SET due = excluded.due WHERE due <> excluded.due",
+                params![path_value(file), due],
+            )?;
+            if noted > 0 {
+                letters.iter().try_for_each(|letter| insert(&transaction, letter))?;
+            }
+            transaction.commit()?;
+            Ok(noted > 0)
+        };
+        put(&mut self.db).map_err(|error| self.db.failed(error))
     }
 
     fn get(&self, id: &str, channel: &str) -> rusqlite::Result<Entry> {
@@ -231,6 +248,14 @@ impl Outbox {
         };
         read().map_err(|error| self.db.failed(error))
     }
+}
+
+fn insert(connection: &Connection, letter: &Letter) -> rusqlite::Result<()> {
+    let Letter { id, channel, pipeline, file, inputs, message } = letter;
+    let (file, now) = (path_value(file), stamp(Duration::ZERO, false));
+    let query = "INSERT INTO outbox (id, channel, pipeline, file, inputs, message, created, next_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT DO NOTHING";
+    connection.execute(query, params![id, channel, pipeline, file, inputs, message, now]).map(drop)
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {

@@ -46,6 +46,8 @@ pub struct Run {
     pub exit_code: Option<u8>,
     /// How long it was at work, all sessions together.
     pub seconds: Option<f64>,
+    /// The stages that were not selected and are not done.
+    pub left_out: Vec<String>,
     /// Why it was stopped or could not start.
     pub error: Option<Json>,
 }

@@ -42,7 +42,7 @@ impl Store for Dir {
     }
 
     fn put(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
-        let (uri, overwrite, ordered) = (self.uri(key), order.overwrite, Timestamp::now());
+        let (uri, overwrite, ordered) = (self.uri(key), order.overwrite, order.ordered);
         if order.lock.is_some() {
             return Err(Error::NoLock { uri, why: "a directory has no object lock".to_owned() });
         }
@@ -355,6 +355,7 @@ fn remove_abandoned(folder: &OwnedFd) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::OpenUpload;
     use crate::storage::Witness;
 
     struct Bytes<'a>(&'a [u8], Option<Digest>);
@@ -376,7 +377,8 @@ mod tests {
     }
 
     fn watched(overwrite: bool, witness: &dyn Witness) -> Order<'_> {
-        Order { overwrite, lock: None, scratch: Path::new("/"), stopped: never(), witness }
+        let (ordered, scratch) = (Timestamp::now(), Path::new("/"));
+        Order { overwrite, lock: None, ordered, resume: None, scratch, stopped: never(), witness }
     }
 
     struct Nobody;
@@ -385,6 +387,12 @@ mod tests {
         fn begun(&self) -> Result<(), Error> {
             Ok(())
         }
+
+        fn opened(&self, _upload: &OpenUpload) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn kept(&self, _bytes: u64) {}
 
         fn coming(&self, _coming: &Coming) -> Result<(), Error> {
             Ok(())
@@ -526,6 +534,12 @@ mod tests {
             Ok(())
         }
 
+        fn opened(&self, _upload: &OpenUpload) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn kept(&self, _bytes: u64) {}
+
         fn coming(&self, coming: &Coming) -> Result<(), Error> {
             std::fs::write(std::env::var("TL_TEST_COMING").unwrap(), serde_json::to_vec(coming).unwrap()).unwrap();
             self.at("coming");
@@ -650,6 +664,12 @@ mod tests {
         fn begun(&self) -> Result<(), Error> {
             self.at("begun")
         }
+
+        fn opened(&self, _upload: &OpenUpload) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn kept(&self, _bytes: u64) {}
 
         fn coming(&self, _coming: &Coming) -> Result<(), Error> {
             self.at("coming")

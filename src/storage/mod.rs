@@ -12,5 +12,6 @@ pub use dir::Dir;
 pub use error::{BoxedError, Error};
 pub use s3::S3;
 pub use store::{
-    Body, Checksums, Coming, KINDS, Lock, LockMode, Order, Stat, Stopped, Store, Stored, Trial, TrialResult, Witness,
+    Body, Checksums, Coming, KINDS, Lock, LockMode, OpenUpload, Order, Reopened, Resume, SentPart, Stat, Stopped,
+    Store, Stored, Trial, TrialResult, Witness,
 };

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use super::{Dir, Error, S3};
 use crate::value::{Digest, Kind, ObjectKey, kept_schema_of};
@@ -51,6 +52,12 @@ pub trait Witness: Send + Sync {
     /// From now on something of the object may be left behind: parts, or a file that is not whole.
     fn begun(&self) -> Result<(), Error>;
 
+    /// This upload is open, and no part of it is sent yet. Of orders alone that may go on.
+    fn opened(&self, upload: &OpenUpload) -> Result<(), Error>;
+
+    /// The store has a part of so many bytes from an earlier attempt, and it is what would be sent now.
+    fn kept(&self, bytes: u64);
+
     /// All bytes are where the object will be, and it is about to appear.
     fn coming(&self, coming: &Coming) -> Result<(), Error>;
 }
@@ -76,12 +83,69 @@ pub struct Order<'a> {
     pub overwrite: bool,
     /// Protect it from removal.
     pub lock: Option<Lock>,
+    /// When it was ordered.
+    pub ordered: Timestamp,
+    /// For an order that may be given again: what was sent then stays when this attempt fails, and is not sent again.
+    pub resume: Option<Resume>,
     /// A folder for what is too large for memory.
     pub scratch: &'a Path,
     /// Whether to stop.
     pub stopped: Stopped,
     /// Is told what becomes of it.
     pub witness: &'a dyn Witness,
+}
+
+/// An order that goes on where an earlier attempt stopped, and that a later one can go on with. A store that sends nothing
+/// in parts knows no such thing, and starts over.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// What will be stored.
+    pub digest: Digest,
+    /// What an earlier attempt left.
+    pub left: Option<Reopened>,
+}
+
+/// An upload in parts that is open at a store: all that it takes to go on with it in another process.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct OpenUpload {
+    /// What the store calls it.
+    pub id: String,
+    /// What will be in the properties of the object.
+    pub token: String,
+    /// Which checksum goes with each part.
+    pub algorithm: String,
+    /// Whether nothing but that checksum says what a part holds.
+    pub opaque: bool,
+    /// The size of its parts, from which they grow.
+    pub part_size: u64,
+    /// What the store was set to, as far as its begin has fixed that.
+    pub settings: Json,
+    /// What it will hold.
+    pub digest: Digest,
+    /// How the object will be protected from removal.
+    pub lock: Option<Lock>,
+    /// When it was ordered.
+    pub ordered: Timestamp,
+}
+
+/// An upload that is still open, and the parts that its store says it has, by their numbers.
+#[derive(Clone, Debug)]
+pub struct Reopened {
+    /// Which.
+    pub upload: OpenUpload,
+    /// None of them counts before it was compared.
+    pub parts: BTreeMap<i32, SentPart>,
+}
+
+/// What a store says of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentPart {
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its `ETag`.
+    pub etag: Option<String>,
+    /// Its checksum, where the store keeps it.
+    pub checksum: Option<String>,
 }
 
 /// How an object is protected from removal.
@@ -184,6 +248,17 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// cannot tell who is gone, that is all that began at `since` or later, so no other may be writing this key. After
     /// it, no object appears that was not asked for anew. Returns how many there were; an error costs space, but no data.
     fn clear(&self, key: &ObjectKey, since: Timestamp, stopped: &Stopped) -> Result<usize, Error>;
+
+    /// Asks for the parts of an upload that an earlier attempt left open. `None` where it cannot go on: it is gone, the store
+    /// is set otherwise by now, or does not tell. An error where it may be told a little later.
+    fn reopen(&self, _key: &ObjectKey, _upload: &OpenUpload, _stopped: &Stopped) -> Result<Option<Reopened>, Error> {
+        Ok(None)
+    }
+
+    /// Takes an open upload back, with all its parts. One that is gone is no error.
+    fn close(&self, _key: &ObjectKey, _upload: &OpenUpload) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// What is wrong with the settings, beyond their schema. The answer holds no secret.
     fn check(&self) -> Result<(), String> {

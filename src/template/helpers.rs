@@ -113,6 +113,7 @@ fn emoji(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
         "cancelled" => "\u{1f6d1}",
         "blocked" => "\u{26d4}",
         "recovered" => "\u{1f49a}",
+        "stale" => "\u{23f0}",
         _ => "\u{1f514}",
     };
     Ok(sign.to_owned())
@@ -166,7 +167,7 @@ fn colour_of(result: &str) -> &'static str {
     match result {
         "success" | "recovered" => "#1a7f37",
         "warning" => "#9a6700",
-        "failure" | "blocked" => "#cf222e",
+        "failure" | "blocked" | "stale" => "#cf222e",
         _ => "#57606a",
     }
 }

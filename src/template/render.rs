@@ -75,7 +75,7 @@ mod tests {
         json!({
             "pipeline": "orders", "description": null, "file": "orders.yaml", "when": "failure", "result": "failure",
             "seconds": 83.2, "host": "h1", "run": "01J", "at": "2026-11-24T03:04:05Z",
-            "audit": { "size": 12, "root": "abc" }, "error": null, "summary": "1 success, 1 failure", "files": 3,
+            "audit": { "size": 12, "root": "abc" }, "error": null, "stale": null, "summary": "1 success, 1 failure", "files": 3,
             "bytes": 4096,
             "stages": [
                 { "name": "collect", "result": "success", "seconds": 1.0, "bytes": 4096, "detail": null },

@@ -74,15 +74,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "graph",
             "state",
             "engine",
+            "trace",
         ],
     ),
-    ("report", &["value", "diagnostic", "event", "explain", "storage", "graph", "state", "run", "audit"]),
+    ("trace", &["value", "diagnostic"]),
+    ("report", &["value", "diagnostic", "event", "explain", "storage", "graph", "state", "run", "audit", "trace"]),
     (
         "cli",
         &[
             "value",
             "diagnostic",
             "event",
+            "graph",
             "explain",
             "process",
             "expression",
@@ -94,6 +97,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "state",
             "run",
             "report",
+            "trace",
         ],
     ),
 ];
@@ -123,6 +127,7 @@ const HOMES: &[(&str, &str)] = &[
     ("indicatif", "report"),
     ("similar", "report"),
     ("layout", "report"),
+    ("tracing_subscriber", "trace"),
 ];
 
 /// Modules that may hold `unsafe`, each with its argument beside it.

@@ -14,14 +14,14 @@ use timelocker::channels::Message;
 use timelocker::diagnostic::{Diagnostic, Result};
 use timelocker::stages::artifact::{ArtifactRef, ArtifactWriter, Sink, Source, Spool, stream};
 use timelocker::stages::{
-    Cancel, Checkpoint, Context, Deliveries, Ledger, Meter, Places, Post, Recorder, Severity, Shared, Told, Unfinished,
-    find,
+    Cancel, Checkpoint, Context, Deliveries, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared,
+    Told, Unfinished, find,
 };
 use timelocker::storage::{Coming, KINDS, Store};
 use timelocker::value::{Kind, Masker};
 
 use crate::s3::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
-use crate::s3::left::{key, never, s3};
+use crate::s3::left::{digest, key, never, s3};
 
 /// What a journal keeps of deliveries.
 #[derive(Default)]
@@ -31,23 +31,36 @@ struct Kept {
 }
 
 impl Kept {
-    fn keep(&self, uri: &str, coming: Option<Coming>) -> Result<()> {
+    fn keep(&self, uri: &str, change: impl FnOnce(&mut Unfinished)) -> Result<()> {
         if self.is_full {
             return Err(Diagnostic::failure("TL0707", "the database could not be written: it is full"));
         }
-        let unfinished = Unfinished { since: Timestamp::now(), coming };
-        self.unfinished.lock().unwrap().insert(uri.to_owned(), unfinished);
+        let mut unfinished = self.unfinished.lock().unwrap();
+        let new = || Unfinished { since: Timestamp::now(), coming: Vec::new(), open: None };
+        change(unfinished.entry(uri.to_owned()).or_insert_with(new));
         Ok(())
     }
 }
 
 impl Deliveries for Kept {
     fn begun(&self, uri: &str) -> Result<()> {
-        self.keep(uri, None)
+        self.keep(uri, |known| known.since = Timestamp::now())
+    }
+
+    fn opened(&self, uri: &str, open: &OpenDelivery) -> Result<()> {
+        self.keep(uri, |known| known.open = Some(open.upload.clone()))
+    }
+
+    fn closed(&self, uri: &str) -> Result<()> {
+        self.keep(uri, |known| known.open = None)
+    }
+
+    fn are_kept(&self) -> bool {
+        true
     }
 
     fn coming(&self, uri: &str, coming: &Coming) -> Result<()> {
-        self.keep(uri, Some(coming.clone()))
+        self.keep(uri, |known| known.coming.push(coming.clone()))
     }
 
     fn left(&self, uri: &str) -> Option<Unfinished> {
@@ -217,6 +230,23 @@ fn what_nobody_counts_on_is_not_in_the_way_of_other_bytes() {
         assert_eq!(error.code, "TL0632");
     }
     assert_eq!(versions(&server, VAULT), 4);
+}
+
+/// The second delivery of a run was about to replace its first one when it was killed.
+#[test]
+fn what_was_about_to_replace_an_object_of_its_own_run_still_may() {
+    let (server, root) = (Fault::start(), tempfile::tempdir().unwrap());
+    let stores: [&dyn Fn() -> Box<dyn Store>; 2] = [&|| dir(root.path()), &|| cloud(&server, VAULT)];
+    for store in stores {
+        let kept = Arc::<Kept>::default();
+        let first = Session::new(store(), &kept).file(b"hello", &json!({})).unwrap();
+        let uri = first["object"]["uri"].as_str().unwrap();
+        let coming = kept.left(uri).unwrap().coming.pop().unwrap();
+        let token = coming.token.as_ref().map(|_| "another".to_owned());
+        kept.coming(uri, &Coming { token, digest: digest(b"other"), ..coming }).unwrap();
+        let second = Session::new(store(), &kept).file(b"other", &json!({})).unwrap();
+        assert_ne!(second["object"]["digest"], first["object"]["digest"]);
+    }
 }
 
 #[test]

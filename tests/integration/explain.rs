@@ -28,6 +28,7 @@ const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
     ("TL0646", "tests/integration/s3/faults.rs", "put_access_denied"),
     ("TL0647", "tests/integration/s3/faults.rs", "put_bad_digest"),
     ("TL0658", "tests/integration/s3/faults.rs", "bucket_is_missing"),
+    ("TL0659", "tests/integration/s3/resume.rs", "what_cannot_be_taken_back_is_told_and_not_forgotten"),
     // A report shows the reason of a skipped stage, and not this code.
     ("TL0661", "tests/integration/runs.rs", "outcomes_have_their_exit_codes"),
     ("TL0736", "tests/integration/secrets.rs", "a_terminal_is_asked_twice_and_shows_nothing"),
@@ -53,7 +54,7 @@ const SHOWN_BY_NOTHING: &[(&str, &str)] = &[
 
 /// Codes that come with another one: the messages that wait do so since one before them was not delivered, and a warning
 /// that is a failure stands before it.
-const COMPANIONS: &[(&str, &str)] = &[("TL0609", "TL0613"), ("TL0673", "TL0670")];
+const COMPANIONS: &[(&str, &str)] = &[("TL0609", "TL0613"), ("TL0673", "TL0670"), ("TL0676", "TL0764")];
 
 static GIVEN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?:error|warning)\[(TL\d{4})\]").unwrap());
 static NAMED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#""(TL\d{4})""#).unwrap());

@@ -54,7 +54,7 @@ impl<'t> Kept<'t> {
         let outputs = json!({ "bytes": bytes, "object": { "uri": format!("file:///shelf/{id}"), "size": bytes } });
         stage(&journal, "deliver", None, outcome, seconds, if outcome == "success" { outputs } else { json!({}) });
         let exit_code = u8::from(outcome == "failure");
-        journal.finish(Finish { outcome, exit_code, seconds, error: None }).unwrap();
+        journal.finish(Finish { outcome, exit_code, seconds, left_out: Vec::new(), error: None }).unwrap();
         drop(journal);
         self.date(id, days);
     }
@@ -208,7 +208,9 @@ fn eventful(kept: &Kept<'_>, id: &str) {
         error: None,
     };
     journal.note(name("prove", None), skipped);
-    journal.finish(Finish { outcome: "failure", exit_code: 1, seconds: 61.0, error: None }).unwrap();
+    journal
+        .finish(Finish { outcome: "failure", exit_code: 1, seconds: 61.0, left_out: Vec::new(), error: None })
+        .unwrap();
 }
 
 #[test]
@@ -320,7 +322,9 @@ fn each_change_is_a_line_of_json() {
     // Nothing is written to the database when a process dies.
     drop(work);
     until(&|runs| runs[0]["life"] == "interrupted");
-    journal.finish(Finish { outcome: "success", exit_code: 0, seconds: 1.0, error: None }).unwrap();
+    journal
+        .finish(Finish { outcome: "success", exit_code: 0, seconds: 1.0, left_out: Vec::new(), error: None })
+        .unwrap();
     until(&|runs| *runs == json!([]));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -468,7 +472,7 @@ fn a_collection_that_is_killed_is_taken_up_by_the_next() {
     for number in 1..runs {
         let id = id(number);
         let copy = "INSERT INTO runs SELECT ?1, pipeline, file, sha256, inputs, fixed, session, process, since, '2020-01-01', '2020-01-02',
-                    'failure', 1, 1.0, NULL FROM runs WHERE id = ?2";
+                    'failure', 1, 1.0, NULL, NULL FROM runs WHERE id = ?2";
         fill.execute(copy, params![id, self::id(0)]).unwrap();
         for stage in 0..20 {
             let row = "INSERT INTO stages (run, stage, instance, position, session) VALUES (?1, ?2, '', ?3, 1)";

@@ -370,8 +370,8 @@ fn told_in_log(tl: &Tl) -> Vec<String> {
     tl.read("log.jsonl").lines().map(when).collect()
 }
 
-const OCCASIONS: [&str; 8] =
-    ["started", "success", "warning", "failure", "skipped", "cancelled", "blocked", "recovered"];
+const OCCASIONS: [&str; 9] =
+    ["started", "success", "warning", "failure", "skipped", "cancelled", "blocked", "recovered", "stale"];
 
 #[test]
 fn a_preview_shows_every_occasion() {

@@ -119,9 +119,12 @@ fn junit_is_a_file_beside_the_report_and_well_formed_whatever_a_child_writes() {
     tl.ok(&["run", "good.yaml", "--junit", "report.xml"]);
     assert!(tl.read("report.xml").contains("failures=\"0\""));
     let refused = tl.run(&["run", "good.yaml", "--junit", "p.yaml"]);
-    assert!(refused.code == 1 && refused.stderr.contains("TL0711") && refused.stdout.is_empty(), "{refused:?}");
+    assert!(refused.code == 2 && refused.stderr.contains("TL0711") && refused.stdout.is_empty(), "{refused:?}");
     let nowhere = tl.run(&["run", "good.yaml", "--junit", "nowhere/report.xml"]);
-    assert!(nowhere.code == 1 && nowhere.stderr.contains("TL0712") && nowhere.stdout.is_empty(), "{nowhere:?}");
+    assert!(nowhere.code == 2 && nowhere.stderr.contains("TL0712") && nowhere.stdout.is_empty(), "{nowhere:?}");
+    let status = std::process::Command::new("mkfifo").arg(tl.file("pipe")).status().unwrap();
+    let pipe = tl.run(&["run", "good.yaml", "--junit", "pipe"]);
+    assert!(status.success() && pipe.code == 2 && pipe.stderr.contains("it is a pipe"), "{pipe:?}");
     let full = tl.run(&["run", "good.yaml", "--junit", "/dev/full"]);
     assert!(full.code == 1 && full.stderr.contains("TL0712") && full.stdout.contains("success in"), "{full:?}");
     // A report of an older run is not taken for that of one that could not begin.

@@ -81,7 +81,7 @@ fn what_is_gone_or_changed_is_done_again_with_all_that_waits_for_it() {
         assert_eq!(code, 1);
         what(&tl, first[0]["run"].as_str().unwrap());
         tl.write("go", "");
-        let (ended, events) = resumed(&tl, &["p.yaml"]);
+        let (ended, events) = resumed(&tl, &["data/../p.yaml"]);
         assert_eq!(ended.code, 0, "{ended:?}");
         done(&events)
     };

@@ -80,7 +80,7 @@ service! {
         let url = match message.when.as_str() {
             "started" => below(base.expose(), "start"),
             "success" | "recovered" => base.clone(),
-            "failure" | "blocked" | "cancelled" => below(base.expose(), "fail"),
+            "failure" | "blocked" | "cancelled" | "stale" => below(base.expose(), "fail"),
             _ => below(base.expose(), "log"),
         };
         let said = format!("{}\n\n{}", text::one_line(&message.subject), text::lines(&message.body));

@@ -16,7 +16,7 @@ const PUSHOVER: usize = 1_024;
 /// From 1, which makes no sound, to 5.
 fn priority(when: &str) -> u8 {
     match when {
-        "failure" | "blocked" => 4,
+        "failure" | "blocked" | "stale" => 4,
         "success" | "skipped" | "started" => 2,
         _ => 3,
     }
@@ -52,7 +52,7 @@ service! {
     }
     fn request(&self, message: &Message, _: i64) -> Result<Request, Error> {
         let icon = match message.when.as_str() {
-            "failure" | "blocked" => "rotating_light",
+            "failure" | "blocked" | "stale" => "rotating_light",
             "warning" | "cancelled" => "warning",
             _ => "white_check_mark",
         };

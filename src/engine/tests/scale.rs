@@ -94,7 +94,7 @@ fn an_instance_takes_three_steps_however_many_there_are() {
 fn each_stage_is_decided_once_whatever_the_shape() {
     let every = |number: usize| (number.saturating_sub(4)..number).collect();
     for count in [10_000, 100_000] {
-        let mut machine = Machine::new(&plan(count, every), 4);
+        let mut machine = Machine::new(Arc::new(plan(count, every)), 4);
         let mut decisions = 0;
         while let Some(decision) = machine.next_decision() {
             decisions += 1;

@@ -48,17 +48,29 @@ impl S3 {
         let begun = same_key.filter(|upload| upload.initiated().map(DateTime::secs).is_some_and(|time| time >= since));
         let (mut aborted, mut failed) = (0, None);
         for id in begun.filter_map(|upload| upload.upload_id()).filter(|id| Some(*id) != except) {
-            match tokio::time::timeout(ABORT, self.abort(place, id)).await {
-                Ok(Ok(())) => aborted += 1,
-                Ok(Err(fault)) => failed = Some(fault),
-                Err(_) => failed = Some(Fault::new(Class::Transient, "no answer")),
+            match self.abort(place, id).await {
+                Ok(()) => aborted += 1,
+                Err(fault) => failed = Some(fault),
             }
         }
         failed.map_or(Ok(aborted), Err)
     }
 
+    /// Takes back an upload of which the id is known.
+    pub(super) fn close_upload(&self, key: &ObjectKey, id: &str) -> Result<(), Error> {
+        // Also when the run was stopped.
+        let place = self.place_of(key, &(Arc::new(|| false) as Stopped))?;
+        let aborted = runtime(&place.uri)?.block_on(self.abort(&place, id));
+        aborted.map_err(|fault| fault.into_error(&format!("taking back the multipart upload {id}"), &place.uri))
+    }
+
     /// Takes an upload back, with all parts that the server has.
     pub(super) async fn abort(&self, place: &Place, id: &str) -> Result<(), Fault> {
+        let aborted = tokio::time::timeout(ABORT, self.abort_patiently(place, id)).await;
+        aborted.unwrap_or_else(|_| Err(Fault::new(Class::Transient, "no answer")))
+    }
+
+    async fn abort_patiently(&self, place: &Place, id: &str) -> Result<(), Fault> {
         let Place { connection, key, .. } = place;
         // Also when the run was stopped.
         let never: Stopped = Arc::new(|| false);

@@ -51,6 +51,11 @@ impl Algorithm {
         }
     }
 
+    /// That of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Crc64Nvme, Self::Crc32c, Self::Sha256, Self::Md5].into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
     pub(super) fn start(self) -> Running {
         match self.crc() {
             Some(crc) => Running::Crc(self, crc_fast::Digest::new(crc)),

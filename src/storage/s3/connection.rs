@@ -134,6 +134,11 @@ impl Connection {
         }
     }
 
+    /// Whether this checksum goes with the bytes, or may.
+    pub(super) fn takes(&self, algorithm: Algorithm) -> bool {
+        algorithm == self.algorithm() || self.choice == Choice::Auto && algorithm == Algorithm::Md5
+    }
+
     /// Goes on with MD5, if the file leaves the choice. Returns whether that changes anything.
     pub(super) fn fall_back(&self) -> bool {
         self.choice == Choice::Auto && self.fallback.set(Algorithm::Md5).is_ok()

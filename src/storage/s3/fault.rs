@@ -89,6 +89,14 @@ impl Fault {
         matches!(self.class, Class::Transient | Class::Unclear | Class::Conflict)
     }
 
+    /// Whether what was to be done can be done later, by another attempt: nothing speaks against what was sent so far.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(
+            self.class,
+            Class::Throttled | Class::Transient | Class::Unreachable | Class::Expired | Class::Skewed | Class::Stopped
+        )
+    }
+
     /// As the error of a call for an object or a bucket.
     pub(super) fn into_error(self, what: &str, uri: &str) -> Error {
         let (what, uri) = (what.to_owned(), uri.to_owned());

@@ -13,6 +13,7 @@ mod own;
 mod part;
 mod probe;
 mod put;
+mod resume;
 mod retry;
 mod settings;
 mod stat;

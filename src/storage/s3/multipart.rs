@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -6,6 +6,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::S3;
 use super::abort::ABORT;
@@ -15,6 +16,7 @@ use super::fault::{Class, Fault};
 use super::own::Taken;
 use super::part::{Part, Parts, part_size};
 use super::put::{Write, echoed, judge, note, with_checksum, with_properties};
+use super::resume::{WAITS, is_kept, may_go_on};
 use super::retry::Pace;
 use super::settings::Sse;
 use super::stat::{is_opaque, version};
@@ -26,15 +28,16 @@ const IN_FLIGHT: usize = 2;
 const COMPLETION: u32 = 20;
 
 /// A multipart upload that is open.
-struct Open {
-    id: String,
-    algorithm: Algorithm,
+#[derive(Clone)]
+pub(super) struct Open {
+    pub(super) id: String,
+    pub(super) algorithm: Algorithm,
     /// The `ETag`s of the server say nothing about the bytes.
-    opaque: bool,
+    pub(super) opaque: bool,
 }
 
 /// A part that the server has.
-struct Sent {
+pub(super) struct Sent {
     completed: CompletedPart,
     sum: Sum,
     md5: Option<Sum>,
@@ -47,35 +50,48 @@ impl S3 {
         write: &Write<'_>,
         first: Part,
         mut parts: Parts<'_>,
+        flight: &mut Flight,
     ) -> Result<(Coming, Taken), Error> {
-        let runtime = runtime(&write.place.uri)?;
-        let failed = |what: &str| {
-            let what = what.to_owned();
-            move |fault: Fault| fault.into_error(&what, &write.place.uri)
+        let uri = &write.place.uri;
+        let runtime = runtime(uri)?;
+        let open = if let Some(open) = flight.open.clone() {
+            open
+        } else {
+            write.order.witness.begun()?;
+            let created = runtime.block_on(self.create(write));
+            let open = created.map_err(|fault| fault.into_error("the begin of the multipart upload", uri))?;
+            // From here on it is taken back where something fails.
+            flight.open = Some(open.clone());
+            if let Some(resume) = &write.order.resume {
+                write.order.witness.opened(&self.record_of(write, &open, resume.digest))?;
+            }
+            open
         };
-        write.order.witness.begun()?;
-        let open = runtime.block_on(self.create(write)).map_err(failed("the begin of the multipart upload"))?;
-        let mut flight = Flight { waiting: VecDeque::new(), sent: Vec::new() };
-        let done = self.send_parts(write, &open, first, &mut parts, &mut flight).and_then(|()| {
-            // Not completed unless it is all that the source gave.
-            let digest = parts.finish()?;
-            let coming = write.coming(digest, checksums(&open, &flight.sent));
-            write.order.witness.coming(&coming)?;
-            let completed = runtime.block_on(self.complete(write, &open, &flight.sent, digest.size));
-            Ok((coming, completed.map_err(failed("the completion of the multipart upload"))?))
-        });
-        done.map_err(|error| {
-            let aborted = runtime.block_on(async {
-                flight.end().await;
-                tokio::time::timeout(ABORT, self.abort(&write.place, &open.id)).await
-            });
-            let left = match aborted {
-                Ok(Ok(())) => return error,
-                Ok(Err(fault)) => fault.to_string(),
-                Err(_) => "no answer".to_owned(),
-            };
-            Error::LeftOpen { error: Box::new(error), upload: open.id.clone(), why: left }
-        })
+        self.send_parts(write, &open, first, &mut parts, flight)?;
+        // Not completed unless it is all that the source gave.
+        let digest = parts.finish()?;
+        let coming = write.coming(digest, checksums(&open, &flight.sent));
+        write.order.witness.coming(&coming)?;
+        let completed = runtime.block_on(self.complete(write, &open, &flight.sent, digest.size));
+        Ok((coming, completed.map_err(|fault| fault.into_error("the completion of the multipart upload", uri))?))
+    }
+
+    /// Takes back what was sent, or leaves it to the next attempt; the error, with what is left.
+    pub(super) async fn give_up(&self, write: &Write<'_>, mut flight: Flight, error: Error) -> Error {
+        flight.end().await;
+        let Some(open) = flight.open else { return error };
+        // Whatever somebody who is stopped fails with.
+        let is_stopped = write.order.resume.is_some() && (write.order.stopped)();
+        let error = if is_stopped { Error::Stopped { uri: write.place.uri.clone() } } else { error };
+        let why = if write.order.resume.is_some() && may_go_on(&error) {
+            WAITS.to_owned()
+        } else {
+            match self.abort(&write.place, &open.id).await {
+                Ok(()) => return error,
+                Err(fault) => fault.to_string(),
+            }
+        };
+        Error::LeftOpen { error: Box::new(error), upload: open.id, why }
     }
 
     async fn create(&self, write: &Write<'_>) -> Result<Open, Fault> {
@@ -138,11 +154,16 @@ impl S3 {
                 None if parts.at_end()? => break,
                 None => parts.next(part_size(number, total, target), open.algorithm)?,
             };
+            let number = i32::try_from(number).unwrap_or(i32::MAX);
+            if let Some(kept) = kept(write, open, number, &part)? {
+                flight.sent.insert(number, kept);
+                continue;
+            }
             if flight.waiting.len() == IN_FLIGHT {
                 runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.place.uri))?;
             }
-            let number = i32::try_from(number).unwrap_or(i32::MAX);
-            flight.waiting.push_back((number, runtime.spawn(self.part_task(write, open, number, part))));
+            let task = self.part_task(write, open, number, part).in_current_span();
+            flight.waiting.push_back((number, runtime.spawn(task)));
         }
         while !flight.waiting.is_empty() {
             runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.place.uri))?;
@@ -174,15 +195,7 @@ impl S3 {
                 let fault = match connection.once(part.size, &stopped, send).await {
                     Ok(answer) => match judge(&part, &sum, echoed!(answer, algorithm), answer.e_tag(), opaque) {
                         Ok(_) => {
-                            let completed = CompletedPart::builder().part_number(number).set_e_tag(answer.e_tag);
-                            let completed = match algorithm {
-                                Algorithm::Crc64Nvme => completed.checksum_crc64_nvme(sum.base64()),
-                                Algorithm::Crc32c => completed.checksum_crc32_c(sum.base64()),
-                                Algorithm::Sha256 => completed.checksum_sha256(sum.base64()),
-                                Algorithm::Md5 => completed,
-                            };
-                            let md5 = part.known_md5().cloned();
-                            return Ok(Sent { completed: completed.build(), sum, md5 });
+                            return Ok(Sent::new(number, answer.e_tag, sum, &part));
                         }
                         Err(fault) => fault,
                     },
@@ -193,9 +206,9 @@ impl S3 {
         }
     }
 
-    async fn complete(&self, write: &Write<'_>, open: &Open, arrived: &[Sent], size: u64) -> Result<Taken, Fault> {
+    async fn complete(&self, write: &Write<'_>, open: &Open, arrived: &Arrived, size: u64) -> Result<Taken, Fault> {
         let whole = whole(open, arrived);
-        let list: Vec<CompletedPart> = arrived.iter().map(|part| part.completed.clone()).collect();
+        let list: Vec<CompletedPart> = arrived.values().map(|part| part.completed.clone()).collect();
         let list = CompletedMultipartUpload::builder().set_parts(Some(list)).build();
         let stopped = &write.place.stopped;
         let mut pace = Pace::new(&write.place.connection, stopped);
@@ -234,23 +247,49 @@ impl S3 {
     }
 }
 
+impl Sent {
+    fn new(number: i32, etag: Option<String>, sum: Sum, part: &Part) -> Self {
+        let completed = CompletedPart::builder().part_number(number).set_e_tag(etag);
+        let completed = match sum.algorithm {
+            Algorithm::Crc64Nvme => completed.checksum_crc64_nvme(sum.base64()),
+            Algorithm::Crc32c => completed.checksum_crc32_c(sum.base64()),
+            Algorithm::Sha256 => completed.checksum_sha256(sum.base64()),
+            Algorithm::Md5 => completed,
+        };
+        Self { completed: completed.build(), sum, md5: part.known_md5().cloned() }
+    }
+}
+
+/// The part, if the server has it from an earlier attempt: as it is read now.
+fn kept(write: &Write<'_>, open: &Open, number: i32, part: &Part) -> Result<Option<Sent>, Error> {
+    let left = write.order.resume.as_ref().and_then(|resume| resume.left.as_ref());
+    let Some(sent) = left.and_then(|left| left.parts.get(&number)) else { return Ok(None) };
+    let failed = |fault: Fault| fault.into_error(&format!("part {number} of the upload"), &write.place.uri);
+    if !is_kept(open, sent, part).map_err(failed)? {
+        return Ok(None);
+    }
+    write.order.witness.kept(part.size);
+    let sum = part.sum(open.algorithm).map_err(failed)?;
+    Ok(Some(Sent::new(number, sent.etag.clone(), sum, part)))
+}
+
 /// The checksum of the whole, where the algorithm can put it together from those of the parts.
-fn whole(open: &Open, arrived: &[Sent]) -> Option<Sum> {
-    arrived.iter().try_fold(open.algorithm.of_nothing(), |whole, part| whole.followed_by(&part.sum))
+fn whole(open: &Open, arrived: &Arrived) -> Option<Sum> {
+    arrived.values().try_fold(open.algorithm.of_nothing(), |whole, part| whole.followed_by(&part.sum))
 }
 
 /// What the server must say of the object once it is complete.
-fn checksums(open: &Open, arrived: &[Sent]) -> Checksums {
+fn checksums(open: &Open, arrived: &Arrived) -> Checksums {
     let mut checksums = Checksums::new();
     match whole(open, arrived) {
         Some(whole) => note(&mut checksums, &whole),
         None => {
-            let sums: Vec<Sum> = arrived.iter().map(|part| part.sum.clone()).collect();
+            let sums: Vec<Sum> = arrived.values().map(|part| part.sum.clone()).collect();
             let name = format!("{}-parts", open.algorithm.name());
             checksums.extend(Sum::of_parts(&sums).map(|value| (name, value)));
         }
     }
-    let md5s: Option<Vec<Sum>> = arrived.iter().map(|part| part.md5.clone()).collect();
+    let md5s: Option<Vec<Sum>> = arrived.values().map(|part| part.md5.clone()).collect();
     checksums.extend(md5s.and_then(|md5s| Sum::of_parts(&md5s)).map(|value| ("md5-parts".to_owned(), value)));
     checksums
 }
@@ -265,22 +304,32 @@ fn patient(stopped: &Stopped) -> Stopped {
     })
 }
 
-/// Parts on their way, in order.
-struct Flight {
+/// Parts that the server has, by their numbers.
+type Arrived = BTreeMap<i32, Sent>;
+
+/// An upload in parts, from when it is open.
+pub(super) struct Flight {
+    pub(super) open: Option<Open>,
+    /// Parts on their way, in order.
     waiting: VecDeque<(i32, JoinHandle<Result<Sent, Fault>>)>,
-    sent: Vec<Sent>,
+    sent: Arrived,
 }
 
 impl Flight {
+    /// Nothing is on its way; `open` is what an earlier attempt left.
+    pub(super) fn new(open: Option<Open>) -> Self {
+        Self { open, waiting: VecDeque::new(), sent: Arrived::new() }
+    }
+
     /// Waits for the first of them.
     async fn land(&mut self) -> Result<(), (String, Fault)> {
         let Some((number, task)) = self.waiting.front_mut() else { return Ok(()) };
-        let what = format!("part {number} of the upload");
+        let (number, what) = (*number, format!("part {number} of the upload"));
         let ended = task.await;
         self.waiting.pop_front();
         match ended {
             Ok(Ok(sent)) => {
-                self.sent.push(sent);
+                self.sent.insert(number, sent);
                 Ok(())
             }
             Ok(Err(fault)) => Err((what, fault)),

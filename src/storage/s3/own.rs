@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::S3;
 use super::connection::{Connection, runtime};
 use super::fault::{Class, Fault};
-use super::stat::{TOKEN, bare, stat};
+use super::stat::{TOKEN, bare, is_of, stat};
 use crate::storage::{Coming, Error, Lock, Stat, Stopped, Store as _, Stored};
 use crate::value::ObjectKey;
 
@@ -54,11 +54,7 @@ impl S3 {
     /// The object, if it is the one with this token: an answer may be lost after the work was done.
     pub(super) async fn find_own(&self, place: &Place, token: &str) -> Result<Option<Stat>, Fault> {
         match self.head(&place.connection, &place.key, None, &place.stopped).await {
-            Ok(Some(head)) => {
-                let is_own = head.metadata().and_then(|metadata| metadata.get(TOKEN)).is_some_and(|own| own == token);
-                Ok(is_own.then(|| stat(&head)))
-            }
-            Ok(None) => Ok(None),
+            Ok(head) => Ok(head.filter(|head| is_of(head, token)).as_ref().map(stat)),
             // Who may not look cannot know.
             Err(fault) if fault.class == Class::Denied => Ok(None),
             Err(fault) => Err(fault),

@@ -9,11 +9,12 @@ use super::S3;
 use super::checksum::{Algorithm, Sum};
 use super::connection::runtime;
 use super::fault::{Class, Fault};
+use super::multipart::{Flight, Open};
 use super::own::{Place, Taken};
 use super::part::{Part, Parts, part_size};
 use super::retry::Pace;
 use super::settings::Sse;
-use super::stat::{TOKEN, is_opaque, md5_of, version};
+use super::stat::{TOKEN, is_of, is_opaque, md5_of, version};
 use crate::storage::{Body, Checksums, Coming, Error, Lock, LockMode, Order, Stored};
 use crate::value::{Digest, ObjectKey};
 
@@ -69,7 +70,8 @@ pub(super) struct Write<'a> {
     /// In the metadata of the object: tells ours from one of the same name.
     pub(super) token: String,
     pub(super) properties: Properties,
-    ordered: Timestamp,
+    pub(super) lock: Option<Lock>,
+    pub(super) ordered: Timestamp,
     pub(super) order: &'a Order<'a>,
 }
 
@@ -90,7 +92,7 @@ impl Write<'_> {
     /// What tells the object from any other, once it is known what it holds.
     pub(super) fn coming(&self, digest: Digest, mut checksums: Checksums) -> Coming {
         checksums.insert("sha256".to_owned(), digest.hex());
-        Coming { token: Some(self.token.clone()), digest, checksums, lock: self.order.lock, ordered: self.ordered }
+        Coming { token: Some(self.token.clone()), digest, checksums, lock: self.lock, ordered: self.ordered }
     }
 }
 
@@ -121,40 +123,60 @@ impl Properties {
 impl S3 {
     pub(super) fn upload(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
         let place = self.place_of(key, &order.stopped)?;
-        let (uri, connection) = (place.uri.clone(), place.connection.clone());
-        let target = self.part_size.get();
-        let token = ulid::Ulid::new().to_string();
+        let runtime = runtime(&place.uri)?;
+        let left = order.resume.as_ref().and_then(|resume| resume.left.as_ref()).map(|left| &left.upload);
+        let token = left.map_or_else(|| ulid::Ulid::new().to_string(), |left| left.token.clone());
+        let (lock, ordered) = left.map_or((order.lock, order.ordered), |left| (left.lock, left.ordered));
         let write = Write {
             place,
             bucket: self.bucket.clone(),
-            properties: Properties::new(self, &token, order.lock),
+            properties: Properties::new(self, &token, lock),
             token,
-            ordered: Timestamp::now(),
+            lock,
+            ordered,
             order,
         };
-        let runtime = runtime(&uri)?;
-        if !order.overwrite {
-            // Not every server knows `If-None-Match`. Whoever may not look may still write.
-            let there = runtime.block_on(self.head(&connection, &write.place.key, None, &order.stopped));
-            match there {
-                Ok(Some(_)) => return Err(Error::Exists { uri }),
-                Ok(None) => {}
-                Err(fault) if fault.class == Class::Denied => {}
-                Err(fault) => return Err(fault.into_error("a look at the properties", &uri)),
-            }
-        }
-        if order.lock.is_some() {
-            runtime.block_on(self.check_lock(&write))?;
-        }
-        let mut parts = Parts::new(body, order.scratch, &uri);
-        let first = parts.next(part_size(1, parts.total(), target), connection.algorithm())?;
-        let (coming, accepted) = if parts.at_end()? {
-            let digest = parts.finish()?;
-            self.put_whole(&write, &first, digest)?
-        } else {
-            self.put_parts(&write, first, parts)?
+        let mut flight = Flight::new(left.and_then(Open::of));
+        let (coming, accepted) = match self.send(&write, body, &mut flight) {
+            Ok(sent) => sent,
+            Err(error) => return Err(runtime.block_on(self.give_up(&write, flight, error))),
         };
         runtime.block_on(self.confirm(&write.place, &coming, accepted))
+    }
+
+    /// Sends all of a body, in one request or in parts.
+    fn send(&self, write: &Write<'_>, body: &mut dyn Body, flight: &mut Flight) -> Result<(Coming, Taken), Error> {
+        let Place { uri, connection, .. } = &write.place;
+        let runtime = runtime(uri)?;
+        if !write.order.overwrite {
+            runtime.block_on(self.check_absence(write))?;
+        }
+        if write.lock.is_some() {
+            runtime.block_on(self.check_lock(write))?;
+        }
+        let mut parts = Parts::new(body, write.order.scratch, uri);
+        let algorithm = flight.open.as_ref().map_or_else(|| connection.algorithm(), |open| open.algorithm);
+        let first = parts.next(part_size(1, parts.total(), self.part_size.get()), algorithm)?;
+        if parts.at_end()? {
+            let digest = parts.finish()?;
+            self.put_whole(write, &first, digest)
+        } else {
+            self.put_parts(write, first, parts, flight)
+        }
+    }
+
+    /// Refuses to replace an object before anything is sent: not every server knows `If-None-Match`.
+    async fn check_absence(&self, write: &Write<'_>) -> Result<(), Error> {
+        let Place { uri, connection, key, stopped } = &write.place;
+        match self.head(connection, key, None, stopped).await {
+            // A completion of an earlier attempt was still on its way.
+            Ok(Some(head)) if is_of(&head, &write.token) => Ok(()),
+            Ok(Some(_)) => Err(Error::Exists { uri: uri.clone() }),
+            Ok(None) => Ok(()),
+            // Whoever may not look may still write.
+            Err(fault) if fault.class == Class::Denied => Ok(()),
+            Err(fault) => Err(fault.into_error("a look at the properties", uri)),
+        }
     }
 
     /// Refuses a lock before anything is sent, where the bucket cannot have any.

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
+use tracing::debug;
 
 use super::connection::Connection;
 use super::fault::{Class, Fault};
@@ -81,12 +82,19 @@ impl Connection {
         F: Future<Output = Result<T, E>>,
         Fault: From<E>,
     {
+        let begun = Instant::now();
         // Boxed: the future of a request is large, and futures hold futures.
         let answer = until_stopped(tokio::time::timeout(limit, Box::pin(send(self.client()))), stopped).await?;
-        match answer {
+        let answer = match answer {
             Ok(answer) => answer.map_err(Fault::from),
             Err(_) => Err(Fault::new(Class::Transient, format!("no answer within {} s", limit.as_secs()))),
+        };
+        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match &answer {
+            Ok(_) => debug!(millis, "request answered"),
+            Err(fault) => debug!(millis, fault = %fault, "request failed"),
         }
+        answer
     }
 
     /// Makes a request until it succeeds, or another attempt makes no sense.

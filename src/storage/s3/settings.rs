@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration as Std;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::connection::Connection;
 use crate::value::{Duration, FilePath, Secret, Size};
@@ -71,7 +71,7 @@ pub struct S3 {
 }
 
 /// Encryption by the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Sse {
     /// With keys of S3.

@@ -45,6 +45,11 @@ impl S3 {
     }
 }
 
+/// Whether an object is the one with this token.
+pub(super) fn is_of(head: &HeadObjectOutput, token: &str) -> bool {
+    head.metadata().and_then(|metadata| metadata.get(TOKEN)).is_some_and(|own| own == token)
+}
+
 /// Whether an `ETag` says nothing about the bytes.
 pub(super) fn is_opaque(sse: Option<&ServerSideEncryption>) -> bool {
     !matches!(sse, None | Some(ServerSideEncryption::Aes256))

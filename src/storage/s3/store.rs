@@ -2,12 +2,13 @@ use std::fmt;
 use std::io::Read;
 
 use jiff::Timestamp;
+use tracing::debug_span;
 
 use super::S3;
 use super::connection::runtime;
 use super::fault::Class;
 use super::stat::stat;
-use crate::storage::{Body, Coming, Error, Order, Stat, Stopped, Store, Stored, Trial};
+use crate::storage::{Body, Coming, Error, OpenUpload, Order, Reopened, Stat, Stopped, Store, Stored, Trial};
 use crate::value::ObjectKey;
 
 impl Store for S3 {
@@ -24,11 +25,13 @@ impl Store for S3 {
     }
 
     fn put(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
+        let _entered = debug_span!("put", uri = self.uri(key)).entered();
         self.upload(key, body, order)
     }
 
     fn stat(&self, key: &ObjectKey, version: Option<&str>, stopped: &Stopped) -> Result<Option<Stat>, Error> {
         let uri = self.uri(key);
+        let _entered = debug_span!("stat", uri).entered();
         let connection = self.connect()?;
         let found = runtime(&uri)?.block_on(async {
             match self.head(&connection, &self.full_key(key), version, stopped).await? {
@@ -46,6 +49,7 @@ impl Store for S3 {
     }
 
     fn get(&self, key: &ObjectKey, version: Option<&str>, stopped: &Stopped) -> Result<Box<dyn Read + Send>, Error> {
+        let _entered = debug_span!("get", uri = self.uri(key)).entered();
         self.download(key, version, stopped)
     }
 
@@ -55,6 +59,14 @@ impl Store for S3 {
 
     fn clear(&self, key: &ObjectKey, since: Timestamp, stopped: &Stopped) -> Result<usize, Error> {
         self.abort_left(key, since, stopped)
+    }
+
+    fn reopen(&self, key: &ObjectKey, upload: &OpenUpload, stopped: &Stopped) -> Result<Option<Reopened>, Error> {
+        self.reopen_upload(key, upload, stopped)
+    }
+
+    fn close(&self, key: &ObjectKey, upload: &OpenUpload) -> Result<(), Error> {
+        self.close_upload(key, &upload.id)
     }
 
     fn probe(&self) -> Vec<Trial> {

@@ -50,7 +50,7 @@ fn is_helpful(tl: &Tl, told: &Told) -> bool {
 
 /// The outcome of a run in the journal.
 fn outcome(tl: &Tl, run: &str) -> Option<String> {
-    StateDir::locate(Some(&tl.state())).unwrap().left(run).unwrap()?.outcome
+    StateDir::locate(Some(&tl.state())).unwrap().left(run).unwrap()?.end.map(|end| end.outcome)
 }
 
 /// Whether the journal has every stage of a run, with its end.

@@ -149,6 +149,27 @@ impl Server {
         self.shared.state().buckets[bucket].open_ids()
     }
 
+    /// From now on nothing goes wrong.
+    pub fn heal(&self) -> &Self {
+        self.shared.state().script = rules::Script::default();
+        self
+    }
+
+    /// So many parts are told of at once.
+    pub fn set_page(&self, parts: usize) {
+        self.shared.state().buckets.values_mut().for_each(|bucket| bucket.page = parts);
+    }
+
+    /// Changes a part of the oldest upload of a bucket, as another upload of the part would; an empty one is gone.
+    pub fn change_part(&self, bucket: &str, number: u32, change: impl Fn(&mut Vec<u8>)) {
+        self.shared.state().buckets.get_mut(bucket).unwrap().change_part(number, change);
+    }
+
+    /// Somebody else takes back all uploads.
+    pub fn abort_all(&self) {
+        self.shared.state().buckets.values_mut().for_each(Bucket::abort_all);
+    }
+
     pub fn requests(&self) -> Vec<Seen> {
         self.shared.state().seen.clone()
     }

@@ -60,9 +60,9 @@ const CASE: Case<'static> = Case {
 };
 
 /// Nothing waits long where everything answers; a loaded machine is no fault.
-const LIMITS: &str = "request-timeout: 20s, minimum-speed: 1MiB, retry-for: 4s";
+pub(super) const LIMITS: &str = "request-timeout: 20s, minimum-speed: 1MiB, retry-for: 4s";
 
-fn pipeline(bucket: &str, endpoint: &str, limits: &str, store: &str, upload: &str) -> String {
+pub(super) fn pipeline(bucket: &str, endpoint: &str, limits: &str, store: &str, upload: &str) -> String {
     format!(
         "version: 1\nname: test\nstores:\n  cloud: {{ uses: s3, with: {{ bucket: {bucket}, endpoint: '{endpoint}', region: \
          us-east-1, path-style: true, allow-private: true, part-size: 5MiB, {limits}{store} }} }}\nstages:\n  collect: {{ \
@@ -117,7 +117,7 @@ impl Case<'_> {
 }
 
 /// Code and text of the error of the first stage that failed.
-fn failure(events: &[Json]) -> (String, String) {
+pub(super) fn failure(events: &[Json]) -> (String, String) {
     let ended = events.iter().find(|event| event["event"] == "stage-ended" && event["outcome"] == "failure");
     ended.map_or_else(Default::default, |ended| {
         (ended["error"]["code"].as_str().unwrap_or_default().to_owned(), ended["error"].to_string())
@@ -125,13 +125,13 @@ fn failure(events: &[Json]) -> (String, String) {
 }
 
 /// All versions of objects that are not delete markers.
-fn living(server: &Server, bucket: &str) -> Vec<Version> {
+pub(super) fn living(server: &Server, bucket: &str) -> Vec<Version> {
     let versions = server.objects(bucket).into_iter().flat_map(|(_, versions)| versions);
     versions.filter(|version| !version.is_marker).collect()
 }
 
 /// The object is there once, and is the archive of what was collected; nothing is left beside it.
-fn whole(server: &Server, bucket: &str, content: &[u8], events: &[Json]) {
+pub(super) fn whole(server: &Server, bucket: &str, content: &[u8], events: &[Json]) {
     let versions = living(server, bucket);
     assert_eq!(versions.len(), 1, "{:?}", server.faults());
     assert_eq!(server.open_uploads(), 0, "{:?}", server.faults());

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use timelocker::storage::{Body, Coming, Error, KINDS, Lock, LockMode, Order, Stopped, Store, Stored, Witness};
+use timelocker::storage::{
+    Body, Coming, Error, KINDS, Lock, LockMode, OpenUpload, Order, Stopped, Store, Stored, Witness,
+};
 use timelocker::value::{Digest, Kind, ObjectKey};
 
 use super::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
@@ -52,6 +54,13 @@ impl Witness for Said<'_> {
         Ok(())
     }
 
+    fn opened(&self, _upload: &OpenUpload) -> Result<(), Error> {
+        self.at("opened");
+        Ok(())
+    }
+
+    fn kept(&self, _bytes: u64) {}
+
     fn coming(&self, coming: &Coming) -> Result<(), Error> {
         *self.coming.lock().unwrap() = Some(coming.clone());
         self.at("coming");
@@ -72,6 +81,12 @@ impl Witness for Refuses {
     fn begun(&self) -> Result<(), Error> {
         self.at("begun")
     }
+
+    fn opened(&self, _upload: &OpenUpload) -> Result<(), Error> {
+        self.at("opened")
+    }
+
+    fn kept(&self, _bytes: u64) {}
 
     fn coming(&self, _coming: &Coming) -> Result<(), Error> {
         self.at("coming")
@@ -104,8 +119,13 @@ pub fn key() -> ObjectKey {
     "object".parse().unwrap()
 }
 
+fn order(overwrite: bool, stopped: Stopped, witness: &dyn Witness) -> Order<'_> {
+    let (ordered, scratch) = (Timestamp::now(), Path::new("/nowhere"));
+    Order { overwrite, lock: None, ordered, resume: None, scratch, stopped, witness }
+}
+
 pub fn put(store: &dyn Store, bytes: &[u8], witness: &dyn Witness) -> Result<Stored, Error> {
-    let order = Order { overwrite: true, lock: None, scratch: Path::new("/nowhere"), stopped: never(), witness };
+    let order = order(true, never(), witness);
     store.put(&key(), &mut Bytes(bytes, digest(bytes)), &order)
 }
 
@@ -258,7 +278,7 @@ fn a_completion_without_an_answer() {
         Arc::new(move || sent.load(Ordering::SeqCst))
     };
     let bytes = noise(LARGE, 1);
-    let order = Order { overwrite: false, lock: None, scratch: Path::new("/nowhere"), stopped, witness: &said };
+    let order = order(false, stopped, &said);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while server.count(Op::Complete) == 0 {

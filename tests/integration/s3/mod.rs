@@ -5,6 +5,7 @@ mod faults;
 pub mod left;
 #[cfg(feature = "peers")]
 pub mod peers;
+mod resume;
 mod settings;
 
 use std::io::Read as _;

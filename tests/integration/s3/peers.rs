@@ -134,6 +134,16 @@ impl Peer {
         RUNTIME.block_on(list.send()).unwrap().versions().len()
     }
 
+    /// How many parts of an object on its way there are.
+    fn parts(&self, bucket: &str, key: &str) -> usize {
+        RUNTIME.block_on(async {
+            let uploads = self.client().list_multipart_uploads().bucket(bucket).send().await.unwrap();
+            let Some(id) = uploads.uploads().iter().find_map(|upload| upload.upload_id()) else { return 0 };
+            let parts = self.client().list_parts().bucket(bucket).key(key).upload_id(id).send().await;
+            parts.map_or(0, |parts| parts.parts().len())
+        })
+    }
+
     pub fn open_uploads(&self, bucket: &str) -> usize {
         let list = self.client().list_multipart_uploads().bucket(bucket);
         RUNTIME.block_on(list.send()).unwrap().uploads().len()
@@ -329,6 +339,34 @@ fn seaweedfs() {
     let wrong = Order { keys: Some((KEYS.0, "another")), ..ORDER };
     assert_eq!(code(&deliver(&tl, &weed, "plain", &wrong)), (12, "TL0646".to_owned()));
     assert_eq!(code(&deliver(&tl, &weed, "missing", &ORDER)), (10, "TL0658".to_owned()));
+}
+
+/// It is killed with some of its parts on the server, which keeps no checksums of parts: their `ETag`s tell.
+#[test]
+fn an_upload_goes_on_in_seaweedfs() {
+    let weed = Weed::start();
+    weed.create_bucket("vault", true, false);
+    let tl = Tl::new();
+    let content = noise(100 << 20, 5);
+    tl.write("data/a", &content).write(
+        "p.yaml",
+        super::faults::pipeline("vault", &weed.endpoint(), super::faults::LIMITS, "", ", resume: true"),
+    );
+    let mut child = super::keyed(&tl, &["run", "p.yaml"], weed.keys).stdout(Stdio::null()).spawn().unwrap();
+    while weed.parts("vault", "object") < 3 {
+        assert_eq!(child.try_wait().unwrap(), None, "it is over too early");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = weed.parts("vault", "object");
+    let ended = with_keys(&tl, &["run", "--resume"], weed.keys);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    archive_of(&weed.bytes("vault", "object"), &content);
+    assert_eq!((weed.versions("vault", "object"), weed.open_uploads("vault")), (1, 0));
+    let log = tl.ok(&["audit", "show", "--type", "upload.resumed", "--json"]).stdout;
+    let record: serde_json::Value = serde_json::from_str(&log).unwrap();
+    assert!(record["data"]["parts"].as_u64().unwrap() >= left as u64, "{left}: {log}");
 }
 
 /// Sealed and sent, fetched again, and opened: nothing of the tree is lost on the way.

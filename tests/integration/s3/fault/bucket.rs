@@ -69,6 +69,8 @@ pub struct Bucket {
     pub versions: Vec<Version>,
     uploads: Vec<Upload>,
     counter: u32,
+    /// So many parts are told of at once.
+    pub page: usize,
     /// How far the server's clock is ahead.
     pub ahead: jiff::SignedDuration,
 }
@@ -76,11 +78,10 @@ pub struct Bucket {
 type Answered = Result<Answer, Answer>;
 
 const SMALLEST_PART: usize = 5 << 20;
-const PAGE: usize = 1000;
 
 impl Bucket {
     pub fn new(is_versioned: bool, locks: bool) -> Self {
-        Self { is_versioned, locks, ..Self::default() }
+        Self { is_versioned, locks, page: 1000, ..Self::default() }
     }
 
     pub fn open_uploads(&self) -> usize {
@@ -100,6 +101,22 @@ impl Bucket {
             Upload { id: id.clone(), version, algorithm: None, is_full: false, parts: BTreeMap::new(), initiated };
         self.uploads.push(upload);
         id
+    }
+
+    pub fn change_part(&mut self, number: u32, change: impl Fn(&mut Vec<u8>)) {
+        let upload = self.uploads.first_mut().unwrap();
+        let part = upload.parts.get_mut(&number).unwrap();
+        change(&mut part.bytes);
+        part.etag = etag(&part.bytes, upload.version.sse.as_deref());
+        let algorithm = part.checksum.as_ref().map(|(algorithm, _)| *algorithm);
+        part.checksum = algorithm.map(|algorithm| (algorithm, algorithm.of(&part.bytes)));
+        if part.bytes.is_empty() {
+            upload.parts.remove(&number);
+        }
+    }
+
+    pub fn abort_all(&mut self) {
+        self.uploads.clear();
     }
 
     pub fn open_ids(&self) -> Vec<String> {
@@ -430,7 +447,7 @@ impl Bucket {
 
     fn list_parts(&mut self, key: &str, head: &Head) -> Answered {
         let after: u32 = head.query("part-number-marker").and_then(|marker| marker.parse().ok()).unwrap_or(0);
-        let most = head.query("max-parts").and_then(|most| most.parse().ok()).unwrap_or(PAGE).min(PAGE);
+        let most = head.query("max-parts").and_then(|most| most.parse().ok()).unwrap_or(self.page).min(self.page);
         let upload = self.upload(head)?;
         let rest: Vec<_> = upload.parts.range(after + 1..).collect();
         let parts: String = rest

@@ -1,0 +1,60 @@
+//! What a run does of the stages that its selection leaves out: nothing.
+
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
+use super::work::PipelineWork;
+use crate::diagnostic::{Diagnostic, Result};
+use crate::engine::Ended;
+use crate::event::Outcome;
+use crate::graph::{Part, Plan};
+
+impl PipelineWork {
+    /// What the selection has to do with a unit; the same for all stages of it, but that one alone may be asked for.
+    pub(super) fn part(&self, unit: usize) -> Part {
+        let parts = || self.plan.units[unit].stages.iter().map(|&stage| self.plan.stages[stage].part);
+        if parts().any(|part| part == Part::Asked) { Part::Asked } else { parts().next().unwrap_or_default() }
+    }
+
+    /// These stages of a unit are not done.
+    pub(super) fn leave_out(&self, stages: &[usize]) -> Vec<Ended> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).extend(stages);
+        let ended = |&stage: &usize| {
+            let nothing = Err(Diagnostic::failure("TL0604", "this stage was not begun"));
+            Ended { victim: Some((Outcome::Skipped, "not selected".to_owned())), ..Ended::new(stage, nothing) }
+        };
+        stages.iter().map(ended).collect()
+    }
+
+    /// An answer about a stage before it starts. Where it is left out, nothing about it can fail.
+    pub(super) fn unless_left_out<T>(&self, stage: usize, answer: Result<T>, otherwise: T) -> Result<T> {
+        match answer {
+            Err(_) if self.plan.stages[stage].part == Part::LeftOut => {
+                self.left_out.lock().unwrap_or_else(PoisonError::into_inner).insert(stage);
+                Ok(otherwise)
+            }
+            answer => answer,
+        }
+    }
+
+    /// The names of the stages that the selection left undone, or that wait for such a stage.
+    pub(super) fn names_left_out(&self, outcomes: &[Outcome]) -> Vec<String> {
+        let mut left_out: BTreeSet<usize> = self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        while let Some(more) = waiting_for(&self.plan, &left_out, outcomes) {
+            left_out.insert(more);
+        }
+        left_out.into_iter().map(|stage| self.plan.stages[stage].name.clone()).collect()
+    }
+}
+
+/// A stage that was skipped because it waits for one of these.
+fn waiting_for(plan: &Plan, these: &BTreeSet<usize>, outcomes: &[Outcome]) -> Option<usize> {
+    let waits = |stage: &usize| {
+        let planned = &plan.stages[*stage];
+        planned.part == Part::LeftOut
+            && !these.contains(stage)
+            && outcomes[*stage] == Outcome::Skipped
+            && planned.needs.iter().any(|need| these.contains(need))
+    };
+    (0..plan.stages.len()).find(waits)
+}
