@@ -29,6 +29,7 @@ mod logs;
 mod manual;
 mod messages;
 mod migrate;
+mod migrations;
 #[cfg(feature = "peers")]
 mod peers;
 mod plan;

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use timelocker::audit;
 use timelocker::state::StateDir;
 
-use super::{Case, FAULTS, Fault, delivered, lay_out, output_of, proven};
+use super::{Case, FAULTS, Fault, delivered, lay_out, most, output_of, proven};
 use crate::program::{Tl, events};
 
 /// What a run said, and how it ended.
@@ -140,7 +140,6 @@ fn wrong(tl: &Tl, case: &Case) -> Result<(), String> {
     Ok(())
 }
 
-/// `TL_FAULTS` says how many of all cases, or `all`.
 #[test]
 fn whatever_write_fails_or_is_the_last_one_the_run_goes_on_from_there() {
     const SEED: u64 = 1;
@@ -152,8 +151,7 @@ fn whatever_write_fails_or_is_the_last_one_the_run_goes_on_from_there() {
     assert!(writes > 100, "{writes}");
     let mut cases: Vec<Case> = (1..=writes).flat_map(|at| FAULTS.map(|fault| Case { fault, at })).collect();
     fastrand::Rng::with_seed(SEED).shuffle(&mut cases);
-    let most = std::env::var("TL_FAULTS").unwrap_or_else(|_| "48".to_owned());
-    cases.truncate(most.parse().unwrap_or(usize::MAX));
+    cases.truncate(most());
     let found: Vec<String> = cases.iter().filter_map(|case| wrong(&lay_out(), case).err()).collect();
     println!("seed {SEED}: {} of {} cases, {writes} writes", cases.len(), writes * FAULTS.len());
     for one in &found {

@@ -53,6 +53,11 @@ pub struct Case {
     pub at: usize,
 }
 
+/// How many cases are tried: as `TL_FAULTS` says, or all.
+pub fn most() -> usize {
+    std::env::var("TL_FAULTS").map_or(36, |most| most.parse().unwrap_or(usize::MAX))
+}
+
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} at write {}", self.fault, self.at)
