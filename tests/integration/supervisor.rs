@@ -148,6 +148,14 @@ fn two_signals_end_all_of_it_at_once() {
     assert_eq!(tl.ok(&["audit", "show", "--type", "run.finished"]).stdout, "", "it was not waited for");
 }
 
+/// Whether a process catches or ignores HUP, INT and TERM (proc(5): bits 0, 1 and 14).
+fn is_deaf(process: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let masks = status.lines().filter_map(|line| line.strip_prefix("SigCgt:").or(line.strip_prefix("SigIgn:")));
+    let deaf = masks.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok()).fold(0, |all, mask| all | mask);
+    deaf & 0x4003 == 0x4003
+}
+
 #[test]
 fn a_supervisor_that_is_killed_is_replaced() {
     let tl = Tl::new();
@@ -157,7 +165,8 @@ fn a_supervisor_that_is_killed_is_replaced() {
     for _ in 0..3 {
         let before = supervisors(&run);
         assert_eq!(before.len(), 1);
-        // It does not hear what stops others.
+        // It does not hear what stops others, from when it has begun.
+        wait_for(|| is_deaf(before[0]));
         for deaf in [Signal::TERM, Signal::INT, Signal::HUP] {
             kill_process(Pid::from_raw(before[0]).unwrap(), deaf).unwrap();
         }
