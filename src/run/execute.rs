@@ -267,8 +267,7 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
     }
     let seconds = began.elapsed().as_secs_f64();
     let ended = What::RunEnded { outcome, exit_code, seconds, left_out: Vec::new(), error: last };
-    // It has told of it, and there is nothing that this one did.
-    let _told = end_journal(teller, &ended);
+    end_journal(teller, &ended);
     folder.into_iter().for_each(|folder| remove_work(folder, teller));
     tell(teller, ended);
     exit_code
@@ -365,8 +364,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
         }
         let seconds = began.elapsed().as_secs_f64();
         let ended = What::RunEnded { outcome, exit_code, seconds, left_out, error };
-        // What a run can be resumed with stays as long as the journal says that it can.
-        let is_done = end_journal(teller, &ended).is_ok() && is_done;
+        let is_done = end_journal(teller, &ended) && is_done;
         put_away(folder, is_done && (outcome.is_ok() || outcome == Outcome::Skipped), &work, teller);
         // The next run of the group may begin: all of this one is on record and told.
         group.into_iter().for_each(GroupLock::release);

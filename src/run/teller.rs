@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::diary::{finish, note_of};
 use super::work::unwritten;
-use crate::diagnostic::Result;
 use crate::event::{Event, What};
 use crate::state::Journal;
 use crate::value::Masker;
@@ -39,12 +38,10 @@ pub(super) fn tell(teller: &Mutex<Teller>, what: What) {
     teller.lock().unwrap_or_else(PoisonError::into_inner).tell(what);
 }
 
-/// Puts the end of a run into its journal, which ends with it, before it is told. Fails where the journal goes on to say
-/// that the run may be resumed.
-pub(super) fn end_journal(teller: &Mutex<Teller>, ended: &What) -> Result<()> {
+/// Puts the end of a run into its journal, which ends with it, before it is told. Whether it is there: else the journal
+/// goes on to say that the run may be resumed.
+pub(super) fn end_journal(teller: &Mutex<Teller>, ended: &What) -> bool {
     let journal = teller.lock().unwrap_or_else(PoisonError::into_inner).journal.take();
     let written = journal.zip(finish(ended)).map_or(Ok(()), |(journal, finish)| journal.finish(finish));
-    written
-        .map_err(|error| unwritten(&error))
-        .inspect_err(|error| tell(teller, What::Problem { error: error.clone().as_warning() }))
+    written.map_err(|error| tell(teller, What::Problem { error: unwritten(&error).as_warning() })).is_ok()
 }
