@@ -26,8 +26,8 @@ pub enum Error {
     #[error("the audit log is damaged: {0}")]
     Damaged(Box<Problem>),
     /// A write could not be made durable, or could not be undone; what is on the disk is unknown. Open the log again.
-    #[error("the audit log cannot be trusted to be on the disk since an earlier failure")]
-    Poisoned,
+    #[error("the audit log in `{}` cannot be trusted to be on the disk since an earlier failure", _0.display())]
+    Poisoned(PathBuf),
     /// The signing key can be read by others.
     #[error("others can read the signing key `{}` (mode {mode:04o}, must be 0600)", path.display())]
     ExposedKey {

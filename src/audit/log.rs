@@ -81,12 +81,16 @@ impl Log {
         self.locked(|state| Ok(state.newest.clone()))
     }
 
+    fn poisoned(&self) -> Error {
+        Error::Poisoned(self.layout.dir().to_owned())
+    }
+
     /// Does something alone: among the threads by the mutex, among the processes by the lock.
     fn locked<T>(&self, work: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
         // A thread that panicked may have left a half-made state: its successors must not sign it.
-        let mut slot = self.slot.lock().map_err(|_: PoisonError<_>| Error::Poisoned)?;
+        let mut slot = self.slot.lock().map_err(|_: PoisonError<_>| self.poisoned())?;
         if slot.poisoned {
-            return Err(Error::Poisoned);
+            return Err(self.poisoned());
         }
         let _held = self.lock.exclusive(TIMEOUT)?;
         let current = match slot.state.take() {

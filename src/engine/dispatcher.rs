@@ -524,6 +524,27 @@ mod tests {
         assert_eq!([retries("a"), retries("b"), retries("c")], [2, 0, 2]);
     }
 
+    /// Attempts of a second, a wait of half a minute to a minute behind each.
+    #[tokio::test(start_paused = true)]
+    async fn attempts_and_waits_together_end_after_half_an_hour() {
+        let stages = "  a: { retry: { attempts: 100, delay: 1m, factor: 1, max-delay: 1m }, run: [x] }\n";
+        for seed in 0..20 {
+            fastrand::seed(seed);
+            let start = Instant::now();
+            let acts = [Act::FailTransient(1_000)];
+            let (finished, events, _) = run(stages, &acts, 1, Cancel::default(), None).await;
+            assert_eq!(finished.outcomes, [Outcome::Failure]);
+            let (minutes, retries) = (
+                start.elapsed().as_secs_f64() / 60.0,
+                events.iter().filter(|event| *event == "stage-retrying a").count(),
+            );
+            assert!(
+                (28.9..=30.1).contains(&minutes) && (29..60).contains(&retries),
+                "seed {seed}: {retries} in {minutes} min"
+            );
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_panic_is_one_failed_stage() {
         let stages = "  a: { run: [x] }\n  b: { run: [x] }\n  c: { needs: a, run: [x] }\n";

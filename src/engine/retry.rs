@@ -31,5 +31,11 @@ mod tests {
         let seconds: Vec<u64> = [1, 2, 3, 4, 1_000].map(|n| delay(&retry, n, 1.0).as_secs()).to_vec();
         assert_eq!(seconds, [5, 10, 20, 30, 30]);
         assert_eq!(delay(&retry, 1, 0.0), Duration::from_millis(2_500));
+        let mut random = fastrand::Rng::with_seed(1);
+        for attempt in 1..1_000 {
+            let (least, most) = (delay(&retry, attempt, 0.0), delay(&retry, attempt, 1.0));
+            let one = delay(&retry, attempt, random.f64());
+            assert!(least * 2 == most && (least..=most).contains(&one), "attempt {attempt}: {one:?}");
+        }
     }
 }

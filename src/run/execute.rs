@@ -364,7 +364,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
         }
         let seconds = began.elapsed().as_secs_f64();
         let ended = What::RunEnded { outcome, exit_code, seconds, left_out, error };
-        end_journal(teller, &ended);
+        let is_done = end_journal(teller, &ended) && is_done;
         put_away(folder, is_done && (outcome.is_ok() || outcome == Outcome::Skipped), &work, teller);
         // The next run of the group may begin: all of this one is on record and told.
         group.into_iter().for_each(GroupLock::release);

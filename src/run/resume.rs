@@ -236,7 +236,8 @@ pub(super) fn journal_or_none(
     }
 }
 
-/// Removes the work of a run that is done; of another one, what it has no use for when it is resumed.
+/// Removes the work of a run that is done, and of which the journal says so; of another one, what it has no use for when it
+/// is resumed.
 pub(super) fn put_away(folder: WorkDir, is_done: bool, work: &PipelineWork, teller: &Mutex<Teller>) {
     let kept = if is_done { HashSet::new() } else { work.kept_files() };
     if kept.is_empty() {

@@ -38,10 +38,10 @@ pub(super) fn tell(teller: &Mutex<Teller>, what: What) {
     teller.lock().unwrap_or_else(PoisonError::into_inner).tell(what);
 }
 
-/// Puts the end of a run into its journal, which ends with it, before it is told.
-pub(super) fn end_journal(teller: &Mutex<Teller>, ended: &What) {
+/// Puts the end of a run into its journal, which ends with it, before it is told. Whether it is there: else the journal
+/// goes on to say that the run may be resumed.
+pub(super) fn end_journal(teller: &Mutex<Teller>, ended: &What) -> bool {
     let journal = teller.lock().unwrap_or_else(PoisonError::into_inner).journal.take();
-    if let Some(Err(error)) = journal.zip(finish(ended)).map(|(journal, finish)| journal.finish(finish)) {
-        tell(teller, What::Problem { error: unwritten(&error).as_warning() });
-    }
+    let written = journal.zip(finish(ended)).map_or(Ok(()), |(journal, finish)| journal.finish(finish));
+    written.map_err(|error| tell(teller, What::Problem { error: unwritten(&error).as_warning() })).is_ok()
 }

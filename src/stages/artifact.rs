@@ -179,7 +179,7 @@ impl ArtifactWriter {
         };
         let to = match sink {
             Sink::Stream(sink) => WriteTo::Stream { sink, block: Vec::with_capacity(BLOCK), finished: false },
-            Sink::File(spool) => WriteTo::File(create_private(&spool.path)?, spool),
+            Sink::File(spool) => WriteTo::File(create_private(&spool.path).map_err(at(&spool.path))?, spool),
         };
         Ok(Self { to, cancel, doom: Arc::default(), hash: hashed.then(Sha256::new), size: 0 })
     }
@@ -240,7 +240,7 @@ impl Write for ArtifactWriter {
                 }
                 taken
             }
-            WriteTo::File(file, _) => file.write(bytes)?,
+            WriteTo::File(file, spool) => file.write(bytes).map_err(at(&spool.path))?,
         };
         if let Some(hash) = &mut self.hash {
             hash.update(&bytes[..taken]);
@@ -375,6 +375,11 @@ fn stopped(cancel: &Cancel) -> io::Result<()> {
 }
 
 /// A new file that only its owner may read.
+/// The error of a file, with its path: which disk is meant does not stand in what the system says.
+fn at(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
+    move |error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
+}
+
 fn create_private(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options().write(true).create_new(true).mode(0o600).open(path)

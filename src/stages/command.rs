@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::assert::SKIP;
+use super::context::MAKE_ROOM;
 use super::{Context, Told};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::Stream;
@@ -78,9 +79,10 @@ impl Command {
     /// Runs it to its end. Blocks.
     pub fn run(self, context: &Context) -> Result<Json> {
         let output = context.work.join("output");
-        fs::create_dir_all(&context.work)
-            .and_then(|()| private_file(&output))
-            .map_err(|error| Diagnostic::failure("TL0607", "the output file could not be made").cause(&error))?;
+        fs::create_dir_all(&context.work).and_then(|()| private_file(&output)).map_err(|error| {
+            let message = format!("the output file `{}` could not be made", output.display());
+            Diagnostic::failure("TL0607", message).cause(&error).help(MAKE_ROOM)
+        })?;
         let status = context.shared.runtime.block_on(self.wait(context, &output))?;
         self.judge(status)?;
         self.read_outputs(context, &output)

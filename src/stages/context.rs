@@ -219,6 +219,10 @@ pub struct Context {
     pub sink: Mutex<Option<Sink>>,
 }
 
+/// What to do where the work folder takes nothing more.
+pub(super) const MAKE_ROOM: &str =
+    "make sure that the state folder is on a disk with room, and writable; then `tl run --resume`";
+
 impl Context {
     /// Opens an artifact. A stream can be opened once.
     pub fn open(&self, artifact: &ArtifactRef) -> Result<ArtifactReader> {
@@ -245,8 +249,9 @@ impl Context {
     pub fn create(&self) -> Result<(ArtifactRef, ArtifactWriter)> {
         let sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
         let sink = sink.ok_or_else(|| Diagnostic::failure("TL0605", "the artifact was opened for writing already"))?;
-        let writer = ArtifactWriter::new(sink, self.cancel.clone())
-            .map_err(|error| Diagnostic::failure("TL0605", "the artifact could not be made").cause(&error))?;
+        let writer = ArtifactWriter::new(sink, self.cancel.clone()).map_err(|error| {
+            Diagnostic::failure("TL0605", "the artifact could not be made").cause(&error).help(MAKE_ROOM)
+        })?;
         Ok((ArtifactRef::of(&self.key), writer.unless(Arc::clone(&self.doom))))
     }
 

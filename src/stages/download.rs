@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifact::ArtifactRef;
+use super::context::MAKE_ROOM;
 use super::reading::read_object;
 use super::upload::parse_key;
 use super::{Context, Flow, Stage};
@@ -65,8 +66,6 @@ impl Stage for Download {
 /// The artifact could not be written: the run was stopped, the consumer went, or the disk is full.
 pub(super) fn write_failed(context: &Context, error: &std::io::Error) -> Diagnostic {
     context.cancel.check().err().unwrap_or_else(|| {
-        Diagnostic::failure("TL0607", "the artifact could not be written")
-            .cause(error)
-            .help("make room, then run again")
+        Diagnostic::failure("TL0607", "the artifact could not be written").cause(error).help(MAKE_ROOM)
     })
 }

@@ -9,6 +9,7 @@ use tracing::{Span, debug};
 
 use super::db::{Db, DbError, path_value};
 use super::deliveries::Step;
+use super::left::Effect;
 use super::outbox::stamp;
 use crate::process::Process;
 
@@ -78,23 +79,6 @@ pub enum Note {
         /// Why it failed.
         error: Option<Json>,
     },
-}
-
-/// What is proven done: a resumed run does not do it again while nothing that it depends on changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effect {
-    /// The stage.
-    pub stage: String,
-    /// The number of its instance.
-    pub instance: Option<usize>,
-    /// Names all that it depends on.
-    pub key: String,
-    /// What it gave.
-    pub outputs: Json,
-    /// Its artifact, where that lies in the work folder.
-    pub artifact: Option<Json>,
-    /// Whether there was something worth knowing.
-    pub warned: bool,
 }
 
 /// How a run ended.

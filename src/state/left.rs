@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::db::{Db, DbError, path_of};
 use super::history::{FAILED, GOOD};
-use super::journal::{Effect, Start};
+use super::journal::Start;
 
 /// What the journal of a run that ended early says.
 #[derive(Clone, Debug)]
@@ -20,6 +20,23 @@ pub struct Left {
     pub effects: Vec<Effect>,
     /// Objects on their way.
     pub deliveries: Vec<Delivery>,
+}
+
+/// What is proven done: a resumed run does not do it again while nothing that it depends on changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// The stage.
+    pub stage: String,
+    /// The number of its instance.
+    pub instance: Option<usize>,
+    /// Names all that it depends on.
+    pub key: String,
+    /// What it gave.
+    pub outputs: Json,
+    /// Its artifact, where that lies in the work folder.
+    pub artifact: Option<Json>,
+    /// Whether there was something worth knowing.
+    pub warned: bool,
 }
 
 /// The last run of a pipeline.

@@ -61,13 +61,15 @@ enum Phase {
     Between,
 }
 
+type Objects = BTreeMap<String, Vec<u8>>;
+
 /// A bucket that is delivered to as well, where there is a server for it.
 struct Cloud {
     store: String,
     stages: &'static str,
     keys: (&'static str, &'static str),
     /// The objects of a run, by their names.
-    objects: Box<dyn Fn(&str) -> BTreeMap<String, Vec<u8>>>,
+    objects: Box<dyn Fn(&str) -> Objects>,
     open_uploads: Box<dyn Fn() -> usize>,
 }
 
@@ -217,7 +219,7 @@ impl Graph {
         let ends = arguments.get(1).map_or(0, |run| count(&records(tl, run), "run.finished"));
         let mut child = in_session(tl, &self.command(tl, arguments)).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut seen = self.aim(tl, &mut lines, target, &there, random);
+        let mut seen = Self::aim(tl, &mut lines, target, &there, random);
         child.kill().unwrap();
         let status = child.wait().unwrap();
         seen.extend(lines.map_while(Result::ok).filter_map(|line| serde_json::from_str::<Json>(&line).ok()));
@@ -239,7 +241,6 @@ impl Graph {
 
     /// Waits until something is going on, and then a little; the events until then.
     fn aim(
-        &self,
         tl: &Tl,
         lines: &mut std::io::Lines<BufReader<ChildStdout>>,
         target: Phase,
@@ -310,7 +311,8 @@ impl Graph {
         let objects = self.objects_of(tl, run);
         assert_eq!(objects.keys().collect::<Vec<_>>(), self.objects.keys().collect::<Vec<_>>(), "of {run}");
         let others = objects.iter().filter(|(name, bytes)| self.objects[*name] != **bytes).map(|(name, _)| name);
-        assert_eq!(others.collect::<Vec<_>>(), [&String::new(); 0], "other bytes");
+        let others: Vec<_> = others.collect();
+        assert!(others.is_empty(), "other bytes: {others:?}");
         tl.ok(&["audit", "verify"]);
         let shown = shown(tl, run);
         assert_eq!((&shown["life"], &shown["outcome"]), (&"ended".into(), &"success".into()), "{shown:#}");
@@ -426,7 +428,7 @@ fn a_killed_run_that_is_resumed_leaves_what_an_undisturbed_one_does() {
     let graph = Graph::new();
     let mut kills = 0;
     let mut phases: BTreeMap<Phase, usize> = graph.targets().into_iter().map(|phase| (phase, 0)).collect();
-    for seed in 0.. {
+    'runs: for seed in 0.. {
         if kills >= most {
             break;
         }
@@ -439,6 +441,10 @@ fn a_killed_run_that_is_resumed_leaves_what_an_undisturbed_one_does() {
             let given: Vec<&str> = arguments.iter().map(String::as_str).collect();
             let target = phases.iter().filter(|(phase, _)| **phase != Phase::Between).min_by_key(|(_, count)| **count);
             let Some(killed) = graph.killed(&tl, &given, *target.unwrap().0, &mut random) else {
+                // It was too quick for the kill. One that was to go on has done so.
+                if given[0] == "p.yaml" {
+                    continue 'runs;
+                }
                 sessions += 1;
                 break;
             };

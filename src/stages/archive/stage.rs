@@ -10,6 +10,7 @@ use super::survey::survey;
 use super::{Error, Observer, Options, Summary, Survey};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::stages::artifact::{ArtifactRef, ArtifactWriter};
+use crate::stages::context::MAKE_ROOM;
 use crate::stages::{Context, Flow, Stage};
 
 /// Settings of `archive`.
@@ -152,6 +153,7 @@ fn failed(error: Error) -> Diagnostic {
         Error::Write(_) => "TL0607",
     };
     let diagnostic = Diagnostic::failure(code, error.to_string());
+    let diagnostic = if code == "TL0607" { diagnostic.help(MAKE_ROOM) } else { diagnostic };
     match std::error::Error::source(&error) {
         Some(source) => diagnostic.cause(source),
         None => diagnostic,
