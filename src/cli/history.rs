@@ -198,9 +198,6 @@ pub(super) fn stats(command: &Stats, state: Option<&Path>, output: &mut Output) 
 pub(super) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) -> Done {
     let now = Timestamp::now();
     let state = located(state)?;
-    if command.notify {
-        state.update().map_err(failed)?;
-    }
     let Judged { pipelines: found, problems: unread } = run::stale(&state, &command.paths, now)?;
     if !command.json {
         found.iter().filter_map(|stale| stale.problem.as_ref()).for_each(|problem| output.problem(problem));

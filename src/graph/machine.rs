@@ -60,6 +60,17 @@ pub(super) enum State {
     Ended(Outcome),
 }
 
+/// What is not in `finally`.
+#[derive(Debug)]
+pub(super) struct MainPart {
+    /// Stages that have not ended.
+    pub(super) left: usize,
+    /// A stage failed.
+    pub(super) tainted: bool,
+    /// A stage ended neither well nor skipped.
+    pub(super) ended_badly: bool,
+}
+
 /// Decides what may start. Pure: told what happened, it says what follows.
 #[derive(Debug)]
 pub struct Machine {
@@ -70,13 +81,9 @@ pub struct Machine {
     pub(super) state: Vec<State>,
     /// A failure among what a stage waited for, however far back.
     pub(super) tainted: Vec<bool>,
-    /// The same for the main part, and whether a stage of it ended in anything but well or skipped.
-    pub(super) main_tainted: bool,
-    pub(super) main_ended_badly: bool,
     /// Needs outside the unit that have not ended.
     pub(super) open: Vec<usize>,
-    /// Stages of the main part that have not ended.
-    pub(super) main_left: usize,
+    pub(super) main: MainPart,
     pub(super) left: usize,
     pub(super) ready: VecDeque<Job>,
     pub(super) running: usize,
@@ -98,10 +105,12 @@ impl Machine {
             groups: BTreeMap::new(),
             state: vec![State::Waiting; count],
             tainted: vec![false; count],
-            main_tainted: false,
-            main_ended_badly: false,
             open: vec![0; plan.units.len()],
-            main_left: plan.stages.iter().filter(|stage| !stage.is_finally).count(),
+            main: MainPart {
+                left: plan.stages.iter().filter(|stage| !stage.is_finally).count(),
+                tainted: false,
+                ended_badly: false,
+            },
             left: count,
             ready: VecDeque::new(),
             running: 0,
@@ -222,7 +231,7 @@ impl Machine {
 
     /// Whether only stages of `finally` are left.
     pub fn is_in_finally(&self) -> bool {
-        self.main_left == 0
+        self.main.left == 0
     }
 
     /// What the status functions of a stage's `if` answer.
@@ -230,7 +239,7 @@ impl Machine {
         let Planned { needs, is_finally, .. } = &self.plan.stages[stage];
         // What has no needs in `finally` looks at the whole main part, which has ended.
         let (success, failure) = if *is_finally && needs.is_empty() {
-            (!self.main_ended_badly, self.main_tainted)
+            (!self.main.ended_badly, self.main.tainted)
         } else {
             let is_ok = |need: &usize| match self.state[*need] {
                 State::Ended(outcome) => outcome.is_ok() || (*is_finally && outcome == Outcome::Skipped),
@@ -307,8 +316,8 @@ impl Machine {
         let planned = &self.plan.stages[stage];
         self.tainted[stage] = outcome == Outcome::Failure || planned.needs.iter().any(|&need| self.tainted[need]);
         if !planned.is_finally {
-            self.main_tainted |= self.tainted[stage];
-            self.main_ended_badly |= !outcome.is_ok() && outcome != Outcome::Skipped;
+            self.main.tainted |= self.tainted[stage];
+            self.main.ended_badly |= !outcome.is_ok() && outcome != Outcome::Skipped;
         }
         self.left -= 1;
         self.ended.push_back(stage);
@@ -321,14 +330,14 @@ impl Machine {
                 if unit != self.plan.stages[stage].unit {
                     self.open[unit] -= 1;
                     // Stages of `finally` wait for all others, whatever they need.
-                    if self.open[unit] == 0 && (self.main_left == 0 || !self.plan.stages[dependant].is_finally) {
+                    if self.open[unit] == 0 && (self.main.left == 0 || !self.plan.stages[dependant].is_finally) {
                         self.consider(unit);
                     }
                 }
             }
             if !self.plan.stages[stage].is_finally {
-                self.main_left -= 1;
-                if self.main_left == 0 {
+                self.main.left -= 1;
+                if self.main.left == 0 {
                     for unit in 0..self.plan.units.len() {
                         if self.plan.stages[self.plan.units[unit].stages[0]].is_finally && self.open[unit] == 0 {
                             self.consider(unit);

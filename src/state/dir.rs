@@ -9,7 +9,6 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::geteuid;
 use ulid::Ulid;
 
-use super::db::Db;
 use super::find::find_run;
 use super::left::last_runs;
 use super::{DbError, FoundRun, GroupLock, Holder, Journal, LastRun, Left, Logs, Outbox, Start, Versions};
@@ -94,12 +93,6 @@ impl StateDir {
     /// Opens the outbox; makes it where it is missing. The folder must be there.
     pub fn outbox(&self) -> Result<Outbox, DbError> {
         Outbox::open(&self.0.join(DATABASE), &self.0.join(SENDERS))
-    }
-
-    /// Brings the database to the version of this release, where there is one: what reads it sees nothing in an older one.
-    pub fn update(&self) -> Result<(), DbError> {
-        let path = self.0.join(DATABASE);
-        if path.exists() { Db::open(&path).map(drop) } else { Ok(()) }
     }
 
     /// Opens the texts of pipelines; makes their place where it is missing. The folder must be there.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use tracing::{Span, debug};
 
 use super::db::{Db, DbError, path_value};
+use super::deliveries::Step;
 use super::left::Effect;
 use super::outbox::stamp;
 use crate::process::Process;
@@ -78,19 +79,6 @@ pub enum Note {
         /// Why it failed.
         error: Option<Json>,
     },
-}
-
-/// What becomes of an object on its way.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// Something of it may be left from now on.
-    Begun,
-    /// An upload of it is open that can go on: which, and where.
-    Opened(Json),
-    /// No such upload is open any more.
-    Closed,
-    /// It is about to appear: what tells it apart, and earlier ones of the run that may be there in its place.
-    Coming(Json),
 }
 
 /// How a run ended.
@@ -346,12 +334,7 @@ impl Written<'_> {
     }
 
     fn delivery(&self, uri: &str, step: &Step) -> rusqlite::Result<()> {
-        let (column, value) = match step {
-            Step::Begun => ("began", Some(now())),
-            Step::Opened(upload) => ("upload", Some(upload.to_string())),
-            Step::Closed => ("upload", None),
-            Step::Coming(coming) => ("coming", Some(coming.to_string())),
-        };
+        let (column, value) = step.column(&now());
         let insert = "INSERT INTO deliveries (run, uri, began) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         self.run(insert, params![self.run, uri, now()])?;
         let update = format!("UPDATE deliveries SET {column} = ?3 WHERE run = ?1 AND uri = ?2");

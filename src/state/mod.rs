@@ -6,6 +6,7 @@
 
 mod backoff;
 mod db;
+mod deliveries;
 mod dir;
 mod find;
 mod gc;
@@ -17,21 +18,20 @@ mod logs;
 mod outbox;
 mod owner;
 mod record;
-mod uploads;
 mod versions;
 
 pub use crate::process::Process;
 pub use backoff::backoff;
 pub use db::DbError;
+pub use deliveries::{Step, UploadLeft};
 pub use dir::{Error, StateDir, WorkDir};
 pub use find::{FoundRun, KnownRun};
 pub use gc::{Keep, Removed};
 pub use group::{GroupLock, Holder};
 pub use history::{Filter, Runs};
-pub use journal::{Finish, Journal, Note, StageName, Start, Step};
+pub use journal::{Finish, Journal, Note, StageName, Start};
 pub use left::{Delivery, Effect, LastRun, Left, RunEnd};
 pub use logs::{Log, LogLine, LogReader, LogWriter, Logs};
 pub use outbox::{Attempt, Entry, Letter, LetterState, Outbox};
 pub use record::{Failure, LastGood, Life, Record, Remark, Run, StageRun};
-pub use uploads::UploadLeft;
 pub use versions::{Text, Version, Versions};

@@ -292,3 +292,33 @@ fn validate_reports_all_files_at_once() {
     assert!(places.contains(&("a.yaml", 3)) && places.contains(&("c.yaml", 2)), "{places:?}");
     assert_eq!(tl.ok(&["validate", "b.yaml"]).stdout, "b.yaml: fine\n");
 }
+
+#[test]
+fn doctor_names_what_does_not_work() {
+    let tl = Tl::unprivileged();
+    tl.write(
+        "p.yaml",
+        "version: 1\nname: test\nstores:\n  good: { uses: dir, with: { path: good } }\n  closed: { uses: dir, with: { path: closed } }\n  \
+         gone: { uses: dir, with: { path: gone } }\nstages: { a: { run: ['true'] } }\n",
+    );
+    for (name, mode) in [("good", 0o777), ("closed", 0o555)] {
+        fs::create_dir(tl.file(name)).unwrap();
+        fs::set_permissions(tl.file(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let found = tl.run(&["doctor", "p.yaml", "--json"]);
+    let examined: serde_json::Value = serde_json::from_str(&found.stdout).unwrap();
+    let result = |name: &str, trial: &str| {
+        let stores = examined["examined"].as_array().unwrap();
+        let store = stores.iter().find(|store| store["name"] == name).unwrap();
+        let trials = store["trials"].as_array().unwrap();
+        trials.iter().find(|found| found["what"] == trial).map(|found| found["result"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(found.code, 1, "{found:?}");
+    assert_eq!((result("good", "reach").as_deref(), result("good", "write").as_deref()), (Some("yes"), Some("yes")));
+    assert_eq!(
+        (result("closed", "reach").as_deref(), result("closed", "write").as_deref()),
+        (Some("yes"), Some("failed"))
+    );
+    assert_eq!((result("gone", "reach").as_deref(), result("gone", "write")), (Some("failed"), None));
+    assert!(fs::read_dir(tl.file("good")).unwrap().next().is_none(), "it leaves nothing");
+}

@@ -9,13 +9,13 @@ use crate::program::{Ended, Tl, ended};
 use crate::s3::fault::{Fault, PLAIN};
 
 /// A chain, a stage with instances, and one that is tried twice.
-const STAGES: &str = r#"stages:
+const STAGES: &str = r"stages:
   collect: { uses: archive, with: { sources: [data] } }
   seal: { needs: collect, uses: encrypt, with: { artifact: '${{ needs.collect.outputs.artifact }}', recipients-file: recipients.txt } }
   deliver: { needs: seal, uses: upload, with: { artifact: '${{ needs.seal.outputs.artifact }}', store: shelf, key: '${{ run.id }}' } }
   many: { strategy: { matrix: { i: [7, 8] } }, run: [echo, '${{ matrix.i }}'] }
   twice: { retry: { attempts: 2, delay: 1ms, exit-codes: [9] }, run: 'test -e tried || { touch tried; exit 9; }', shell: sh }
-"#;
+";
 
 fn logged(tl: &Tl, environment: &[(&str, &str)]) -> Ended {
     ended(tl.command(&["run", "p.yaml"]).envs(environment.iter().copied()))

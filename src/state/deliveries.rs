@@ -8,6 +8,31 @@ use super::dir::{DATABASE, StateDir};
 use super::history::is_held;
 use super::left::json;
 
+/// What becomes of an object on its way.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Something of it may be left from now on.
+    Begun,
+    /// An upload of it is open that can go on: which, and where.
+    Opened(Json),
+    /// No such upload is open any more.
+    Closed,
+    /// It is about to appear: what tells it apart, and earlier ones of the run that may be there in its place.
+    Coming(Json),
+}
+
+impl Step {
+    /// The column that changes, and what stands in it from then on.
+    pub(super) fn column(&self, now: &str) -> (&'static str, Option<String>) {
+        match self {
+            Self::Begun => ("began", Some(now.to_owned())),
+            Self::Opened(upload) => ("upload", Some(upload.to_string())),
+            Self::Closed => ("upload", None),
+            Self::Coming(coming) => ("coming", Some(coming.to_string())),
+        }
+    }
+}
+
 /// An upload that a run left open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadLeft {
