@@ -340,6 +340,29 @@ fn retries_happen_where_the_file_asks_for_them() {
 }
 
 #[test]
+fn what_is_tried_again_is_the_same_command_and_each_attempt_is_on_record() {
+    let tl = Tl::new();
+    tl.write("try.sh", "{ pwd; printf '%s\\n' \"$0\" \"$@\"; env | grep -v '^TL_OUTPUT=\\|^TL_SUPERVISED=' | sort; echo; } >> tried\ntest \"$(grep -c '^$' tried)\" -ge 3 || exit 9\n");
+    tl.pipeline(
+        "inputs: { what: { type: string, default: 'a b' } }\nstages:\n  a:\n    env: { MINE: '${{ run.id }} ${{ inputs.what }}' }\n    \
+         retry: { attempts: 3, delay: 100ms, factor: 2, exit-codes: [9] }\n    run: [sh, try.sh, '${{ inputs.what }}', '${{ run.time }}']\n",
+    );
+    let (code, events) = tl.events(&[]);
+    assert_eq!(code, 0, "{events:#?}");
+    let tried = tl.read("tried");
+    let tried: Vec<&str> = tried.split_terminator("\n\n").collect();
+    assert!(tried.len() == 3 && tried.iter().all(|attempt| *attempt == tried[0]), "{tried:#?}");
+    // Each wait is longer than the one before, give or take the spread.
+    let delays: Vec<u64> = events.iter().filter_map(|event| event["delay_ms"].as_u64()).collect();
+    assert!(matches!(delays[..], [first @ 50..=150, second @ 100..=300] if second > first / 2), "{delays:?}");
+    let record = tl.ok(&["audit", "show", "--type", "stage.retrying", "--json"]).stdout;
+    assert!(
+        record.lines().count() == 2 && record.contains(r#""attempt":1"#) && record.contains(r#""attempt":2"#),
+        "{record}"
+    );
+}
+
+#[test]
 fn secrets_are_seen_nowhere() {
     let tl = Tl::new();
     let secret = "s3cr3t-v4lue/+with=odd&chars";
