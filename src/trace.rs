@@ -11,7 +11,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use rustix::fs::OFlags;
 use tracing_subscriber::Layer;
@@ -26,6 +26,8 @@ use crate::value::Masker;
 /// One for each run, and for each pipeline that messages are sent for.
 static MASKERS: RwLock<Vec<Masker>> = RwLock::new(Vec::new());
 static IS_ON_TERMINAL: AtomicBool = AtomicBool::new(false);
+/// Why the first line that is missing could not be written.
+static LOST: OnceLock<String> = OnceLock::new();
 
 /// Logs from now on as the environment asks, if it does. Fails where what it asks for makes no sense.
 pub fn start() -> Result<()> {
@@ -58,6 +60,13 @@ pub fn hide(masker: &Masker) {
     MASKERS.write().unwrap_or_else(PoisonError::into_inner).push(masker.clone());
 }
 
+/// That lines are missing from the log, if some are.
+pub fn lost() -> Option<Diagnostic> {
+    let mut lost = Diagnostic::warning("TL0790", "the log that `TL_LOG` asks for has not all lines");
+    lost.causes.push(LOST.get()?.clone());
+    Some(lost.help("make room, or name another file by `TL_LOG_FILE`"))
+}
+
 /// Whether lines go to a terminal, where nothing else may be drawn in place then.
 pub fn is_on_terminal() -> bool {
     IS_ON_TERMINAL.load(Ordering::Relaxed)
@@ -77,7 +86,11 @@ fn targets(filter: &str) -> Result<Targets> {
         return Ok(Targets::new().with_target(env!("CARGO_PKG_NAME"), level));
     }
     // The library takes a word that is no level for a target, and so would log nothing.
-    let is_clear = filter.split(',').all(|part| part.contains('=') || part.parse::<LevelFilter>().is_ok());
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    let is_clear = filter.split(',').all(|part| match part.split_once('=') {
+        Some((target, level)) => !target.is_empty() && !target.contains('[') && is_level(level),
+        None => is_level(part),
+    });
     filter.parse().ok().filter(|_| is_clear).ok_or_else(|| {
         Diagnostic::usage("TL0790", format!("`TL_LOG` is `{}`", filter.escape_debug()))
             .help("write a level, such as `debug`, or filters, such as `timelocker=debug,aws_sdk_s3=info`")
@@ -120,8 +133,11 @@ impl Write for Lines {
         for masker in MASKERS.read().unwrap_or_else(PoisonError::into_inner).iter() {
             text = masker.mask(&text);
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes())?;
-        Ok(line.len())
+        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes());
+        if let Err(error) = &written {
+            LOST.get_or_init(|| error.to_string());
+        }
+        written.map(|()| line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -83,7 +83,10 @@ fn command(arguments: Vec<OsString>) -> u8 {
         }
         Command::Man { dir } => manual::man(dir.as_deref(), &mut output),
     };
-    ended(done, &mut output)
+    let code = ended(done, &mut output);
+    // What was asked for was done; what is missing is for who looks for a mistake.
+    trace::lost().iter().for_each(|lost| output.problem(lost));
+    code
 }
 
 /// Tells what is wrong; returns the exit code.

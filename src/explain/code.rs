@@ -194,6 +194,7 @@ const TEXTS: &[&str] = &[
     include_str!("codes/TL0636.md"),
     include_str!("codes/TL0637.md"),
     include_str!("codes/TL0638.md"),
+    include_str!("codes/TL0639.md"),
     include_str!("codes/TL0640.md"),
     include_str!("codes/TL0641.md"),
     include_str!("codes/TL0642.md"),

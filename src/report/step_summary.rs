@@ -31,6 +31,9 @@ pub(super) fn render_step_summary(tally: &Tally, verdict: Verdict, entries: &[En
         escaped(&tally.file),
     );
     text.push_str(&table(tally));
+    if !verdict.left_out.is_empty() {
+        text.push_str(&format!("Left out: {}\n\n", verdict.left_out.join(", ")));
+    }
     text.push_str(&errors(tally, verdict));
     let next = next(tally, verdict);
     text.push_str(&format!("**Next:** {}\n\n", escaped(&next.advice)));

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
@@ -7,12 +8,15 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value as Json};
 
 use super::contexts::{Contexts, run_values};
-use super::delivery::Sending;
+use super::delivery::{RunPost, Sending};
 use super::keeper::Keeper;
+use super::notify::told_late;
 use super::prepare::{load_again, open_channel, read_secrets};
+use super::teller::{Teller, tell};
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result};
-use crate::stages::Recorder;
+use crate::event::What;
+use crate::stages::{Cancel, Recorder};
 use crate::state::Entry;
 use crate::value::Masker;
 
@@ -141,4 +145,30 @@ fn reopen(entry: &Entry) -> Result<Reopened> {
         failed
     })?;
     Ok(Reopened { channel, masker: secrets.masker, message })
+}
+
+/// What waits from earlier runs holds up this one no longer than this, and one message.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Sends what waits in the outbox, of whatever pipeline.
+pub(super) fn drain(post: &RunPost, cancel: &Cancel, teller: &Mutex<Teller>) {
+    if post.keeper.is_in_use() {
+        let stopped = || cancel.reason().is_some();
+        let drain = Drain {
+            keeper: &post.keeper,
+            recorder: &*post.recorder,
+            all: false,
+            limit: Some(DRAIN),
+            stopped: &stopped,
+        };
+        drain.run(&mut |drained| tell(teller, told_late(drained)));
+    }
+    outbox_trouble(post, teller);
+}
+
+/// That the outbox does not work is no reason to fail, but one to say so.
+pub(super) fn outbox_trouble(post: &RunPost, teller: &Mutex<Teller>) {
+    if let Some(error) = post.keeper.problem() {
+        tell(teller, What::Problem { error });
+    }
 }

@@ -11,7 +11,7 @@ use tracing::{Instrument as _, info_span};
 use super::contexts::Contexts;
 use super::deliveries::OnTheirWay;
 use super::delivery::RunPost;
-use super::drain::Drain;
+use super::drain::{drain, outbox_trouble};
 use super::exit::{self, SKIPPED};
 use super::group::{Turn, wait_for_turn};
 use super::keeper::Keeper;
@@ -63,8 +63,8 @@ pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> u8 {
 }
 
 async fn run_in_span(loaded: Loaded, options: Options, run: String, session: u32, emit: Emit) -> u8 {
-    let teller = Arc::new(Mutex::new(Teller::new(run.clone(), emit)));
     let plan = Plan::select(&loaded.pipeline, &options.selection);
+    let teller = Arc::new(Mutex::new(Teller::new(run.clone(), &plan, emit)));
     teller.lock().unwrap_or_else(PoisonError::into_inner).tell(What::RunStarted {
         pipeline: loaded.pipeline.name.to_string(),
         file: loaded.document.name().to_owned(),
@@ -132,8 +132,7 @@ fn prepare(
     let masker = secrets.masker;
     teller.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
     let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
-    let pipeline = loaded.pipeline.name.to_string();
-    let mut errors = secrets.missing;
+    let (pipeline, mut errors) = (loaded.pipeline.name.to_string(), secrets.missing);
     let (fixed, journal) = open_journal(&loaded, options, run, &masker, !errors.is_empty());
     let keeper = Keeper::new(options.state.clone());
     let journal = journal_or_none(journal, options, &keeper).map_err(|error| early(None, error))?;
@@ -160,6 +159,7 @@ fn prepare(
     });
     let shared = Arc::new(Shared {
         run: run.to_owned(),
+        session: options.resumed.as_ref().map_or(1, |left| left.sessions + 1),
         pipeline,
         base: loaded.document.folder().to_owned(),
         state: options.state.path().to_owned(),
@@ -214,6 +214,7 @@ fn prepare(
                 )),
                 journal,
                 fresh: Mutex::default(),
+                gone: Mutex::default(),
                 left_out: Mutex::default(),
                 keys: Mutex::default(),
                 spools: Mutex::default(),
@@ -371,30 +372,4 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
         tell(teller, ended);
         exit_code
     })
-}
-
-/// What waits from earlier runs holds up this one no longer than this, and one message.
-const DRAIN: Duration = Duration::from_secs(30);
-
-/// Sends what waits in the outbox, of whatever pipeline.
-fn drain(post: &RunPost, cancel: &Cancel, teller: &Mutex<Teller>) {
-    if post.keeper.is_in_use() {
-        let stopped = || cancel.reason().is_some();
-        let drain = Drain {
-            keeper: &post.keeper,
-            recorder: &*post.recorder,
-            all: false,
-            limit: Some(DRAIN),
-            stopped: &stopped,
-        };
-        drain.run(&mut |drained| tell(teller, notify::told_late(drained)));
-    }
-    outbox_trouble(post, teller);
-}
-
-/// That the outbox does not work is no reason to fail, but one to say so.
-fn outbox_trouble(post: &RunPost, teller: &Mutex<Teller>) {
-    if let Some(error) = post.keeper.problem() {
-        tell(teller, What::Problem { error });
-    }
 }

@@ -38,7 +38,12 @@ fn occasion(wanted: &[When], result: When, recovered: bool) -> Option<When> {
 
 /// Tells everybody who wants to know. A message that is not delivered changes nothing of the run.
 pub(super) fn tell(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut dyn FnMut(What)) {
-    let origin = Origin { id: &shared.run, run: &shared.run, masker: &shared.masker };
+    // A run that goes on starts and ends once more, and that is news.
+    let id = match shared.session {
+        1 => shared.run.clone(),
+        session => format!("{}.{session}", shared.run),
+    };
+    let origin = Origin { id: &id, run: &shared.run, masker: &shared.masker };
     for (number, notification) in news.pipeline.notify.iter().enumerate() {
         let Some(when) = occasion(&notification.when, news.result, recovered) else { continue };
         match message(&origin, news, number, when) {

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::chain::Ready;
 use super::work::{PipelineWork, unwritten};
-use crate::diagnostic::Result;
+use crate::diagnostic::{Diagnostic, Result};
 use crate::engine::{Attempt, Done, Ended, Recalled};
 use crate::expression::Expression;
 use crate::graph::Plan;
@@ -19,7 +19,7 @@ use crate::pipeline::{Stage, expressions_in, paths_in};
 use crate::stages::artifact::Spool;
 use crate::stages::{self, Flow};
 use crate::state::{Effect, Left};
-use crate::value::{Digest, hex};
+use crate::value::{Digest, hex, parse_sha256};
 
 /// What the journal says is done.
 #[derive(Debug, Default)]
@@ -120,6 +120,11 @@ impl PipelineWork {
         Some(stages.iter().zip(effects).map(ended).collect())
     }
 
+    /// Whether an earlier session did a stage, to its end.
+    pub(super) fn was_done(&self, stage: usize, attempt: &Attempt) -> bool {
+        self.past.effect(stage, attempt.instance.as_ref().map(|instance| instance.number)).is_some()
+    }
+
     /// A unit is done in this session, and so is what waits for it. What an earlier session did of them counts no more, also
     /// not for a later one.
     pub(super) fn begin_anew(&self, attempt: &Attempt) -> Result<()> {
@@ -147,12 +152,47 @@ impl PipelineWork {
     fn is_there(&self, stage: usize, attempt: &Attempt, effect: &Effect) -> bool {
         let instance = effect.instance;
         if let Some(artifact) = &effect.artifact {
-            let Some(spool) = self.kept_spool(artifact) else { return false };
-            self.keep_spool(stage, instance, spool);
+            match self.kept_spool(artifact) {
+                Some(spool) => self.keep_spool(stage, instance, spool),
+                // What was delivered is not collected anew because nobody keeps it any more: it would be something else.
+                None if self.was_delivered(stage) => {
+                    let Some(digest) = digest_in(artifact) else { return false };
+                    self.keep_spool(stage, instance, Spool::kept(self.folder.join("gone"), digest));
+                    self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(stage);
+                }
+                None => return false,
+            }
         }
         let kind = self.plan.stages[stage].stage.uses.as_deref().and_then(stages::find);
         let (key, stopped) = (self.key(stage, instance), attempt.cancel.as_question());
         kind.is_none_or(|kind| (kind.take_up)(&effect.outputs, &key, &self.shared, &stopped).is_ok_and(|holds| holds))
+    }
+
+    /// Whether an earlier session delivered what a stage gives, through whatever filters.
+    fn was_delivered(&self, stage: usize) -> bool {
+        self.past.dependants.get(stage).into_iter().flatten().any(|&taker| match self.flow(taker) {
+            Flow::Sink => self.past.effects.contains_key(&taker),
+            Flow::Filter => self.was_delivered(taker),
+            Flow::Source | Flow::None => false,
+        })
+    }
+
+    /// Why a unit cannot be done: the bytes that it takes were delivered, and are kept no more.
+    pub(super) fn lacks_bytes(&self, unit: usize) -> Option<(usize, Diagnostic)> {
+        let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = |&stage: &usize| {
+            let takes = matches!(self.flow(stage), Flow::Filter | Flow::Sink);
+            let need = self.plan.stages[stage].needs.iter().find(|need| takes && gone.contains(need))?;
+            Some((stage, &self.plan.stages[*need].name))
+        };
+        let (stage, source) = self.plan.units[unit].stages.iter().find_map(taken)?;
+        let message =
+            format!("what `{source}` gave is not kept any more, and to collect it anew would deliver something else");
+        let help = format!(
+            "start a new run; or let `tl run --resume {} --from {source}` collect it anew, which replaces what this run has delivered",
+            self.shared.run
+        );
+        Some((stage, Diagnostic::failure("TL0639", message).help(help)))
     }
 
     /// An artifact of an earlier session, if its bytes are what they were: the power may have failed since.
@@ -189,6 +229,11 @@ impl PipelineWork {
         });
         Some(Effect { stage: name, instance: done.instance, key, outputs, artifact, warned: done.warned })
     }
+}
+
+/// What the journal says that an artifact was.
+fn digest_in(artifact: &Json) -> Option<Digest> {
+    Some(Digest { sha256: parse_sha256(artifact["digest"].as_str()?)?, size: artifact["size"].as_u64()? })
 }
 
 /// Which secrets a stage uses. Their values are no part of a key; that it uses others is another setting.

@@ -56,7 +56,7 @@ pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Judg
     let failed = |error| vec![database_error(&error)];
     let runs = state.runs().map_err(failed)?;
     let (good, kept) = match &runs {
-        Some(runs) => (runs.last_good().map_err(failed)?, runs.kept_files().map_err(failed)?),
+        Some(runs) => (runs.last_good(&moment(now)).map_err(failed)?, runs.kept_files().map_err(failed)?),
         None => Default::default(),
     };
     let mut judged = Judged::default();
@@ -98,9 +98,9 @@ pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Judg
 
 fn judgement(file: &Path, expected: Expected, last: Option<&str>, first: Option<&str>, now: Timestamp) -> Stale {
     let Expected { pipeline, every, problem } = expected;
-    let moment = |text: &str| text.parse::<Timestamp>().ok();
+    let parsed = |text: &str| text.parse::<Timestamp>().ok();
     // Before its first success, it has as long from its first use.
-    let base = last.or(first).and_then(moment);
+    let base = last.or(first).and_then(parsed);
     let due = base.zip(every).and_then(|(base, every)| base.checked_add(every.get()).ok());
     // One that never ran here has no success either.
     let is_stale = every.is_some() && due.is_none_or(|due| due < now);
@@ -109,10 +109,15 @@ fn judgement(file: &Path, expected: Expected, last: Option<&str>, first: Option<
         pipeline,
         success_every: every,
         last_success: last.map(str::to_owned),
-        due: due.map(|due| due.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()),
+        due: due.map(moment),
         is_stale,
         problem,
     }
+}
+
+/// As state spells it.
+fn moment(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 /// The files themselves, and the pipelines below the folders.

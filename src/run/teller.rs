@@ -1,11 +1,13 @@
 //! The way of events from a run to whoever shows or keeps them.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::diary::{finish, note_of};
 use super::work::unwritten;
 use crate::event::{Event, What};
-use crate::state::Journal;
+use crate::graph::{Part, Plan};
+use crate::state::{Journal, Note};
 use crate::value::Masker;
 
 /// Takes events, in order.
@@ -16,18 +18,25 @@ pub(super) struct Teller {
     run: String,
     pub(super) masker: Masker,
     pub(super) journal: Option<Arc<Journal>>,
+    /// The stages that are not selected.
+    left_out: HashSet<String>,
     emit: Emit,
 }
 
 impl Teller {
-    pub(super) fn new(run: String, emit: Emit) -> Self {
-        Self { run, masker: Masker::default(), journal: None, emit }
+    pub(super) fn new(run: String, plan: &Plan, emit: Emit) -> Self {
+        let left_out = plan.stages.iter().filter(|stage| stage.part == Part::LeftOut).map(|stage| stage.name.clone());
+        Self { run, masker: Masker::default(), journal: None, left_out: left_out.collect(), emit }
     }
 
     pub(super) fn tell(&mut self, mut what: What) {
         what.mask(&|text| self.masker.mask(text));
         if let (Some(journal), Some((stage, note))) = (&self.journal, note_of(&what)) {
-            journal.note(stage, note);
+            match note {
+                note if !self.left_out.contains(&stage.stage) => journal.note(stage, note),
+                Note::Ended { reason, .. } => journal.note(stage, Note::LeftOut { reason }),
+                _ => {}
+            }
         }
         let ts = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
         (self.emit)(&Event { ts, run: self.run.clone(), what });

@@ -46,7 +46,12 @@ fn take_back(work: &PipelineWork, state: &StateDir, teller: &Mutex<Teller>, is_m
                 told("is of a store that this file does not name any more")
                     .help("abort it with the tools of the store: it costs what it holds, and tl forgets it now"),
             );
-            forget(state, left, teller);
+            // On record: who reads this run's report may be nobody.
+            let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
+            match work.recorder.record("upload.abandoned", Severity::Warning, object(data)) {
+                Ok(()) => forget(state, left, teller),
+                Err(error) => warn(error.as_warning()),
+            }
             continue;
         };
         // Each call waits: a store that does not answer holds up a run once.

@@ -41,6 +41,8 @@ pub(super) struct PipelineWork {
     pub(super) past: Past,
     /// Stages that were done in this session: what waits for them is done again.
     pub(super) fresh: Mutex<HashSet<usize>>,
+    /// Stages whose artifacts were delivered and are kept no more.
+    pub(super) gone: Mutex<HashSet<usize>>,
     /// Stages that the selection left undone.
     pub(super) left_out: Mutex<BTreeSet<usize>>,
     /// What each unit, or instance of one, depends on.
@@ -132,6 +134,9 @@ impl PipelineWork {
         if part == Part::LeftOut {
             return self.leave_out(stages);
         }
+        if let Some((culprit, error)) = self.lacks_bytes(attempt.unit) {
+            return self.none_began(stages, culprit, &error);
+        }
         if let Err(error) = self.begin_anew(attempt) {
             return self.none_began(stages, stages[0], &error);
         }
@@ -159,6 +164,7 @@ impl PipelineWork {
                 shared: Arc::clone(&self.shared),
                 base: self.loaded.document.folder_of(&format!("{}/with/sources", pointer(planned))).to_owned(),
                 work: self.folder.join(format!("{key}-{}-{}", self.session(), attempt.number)),
+                message: if self.was_done(stage, attempt) { format!("{key}.{}", self.session()) } else { key.clone() },
                 key,
                 cancel: attempt.cancel.clone(),
                 meter: Arc::clone(&attempt.meters[place]),

@@ -163,6 +163,8 @@ pub struct Places {
 pub struct Shared {
     /// The run's id.
     pub run: String,
+    /// How often it was started or resumed.
+    pub session: u32,
     /// The pipeline's name.
     pub pipeline: String,
     /// The folder of the pipeline file.
@@ -195,6 +197,9 @@ pub struct Context {
     pub instance: Option<String>,
     /// Names the stage, or its instance, among all of the run.
     pub key: String,
+    /// Names a message of it among all of the run: the same for each attempt, and for a later session that does what another
+    /// one did not end. What is done again says something new.
+    pub message: String,
     /// Counted from 1.
     pub attempt: u32,
     /// What all stages share.

@@ -36,7 +36,7 @@ impl Stage for Notify {
         let shared = &context.shared;
         let message = Message {
             // The same for each attempt, so that a receiver can tell a repetition.
-            id: format!("{}.{}", shared.run, context.key),
+            id: format!("{}.{}", shared.run, context.message),
             time: jiff::Timestamp::now().to_string(),
             when: "stage".to_owned(),
             pipeline: shared.pipeline.clone(),

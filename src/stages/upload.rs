@@ -190,7 +190,11 @@ impl Stage for Upload {
                 if !is_left_open && witness.is_open.load(Ordering::SeqCst) {
                     context.shared.deliveries.closed(&uri)?;
                 }
-                let error = Diagnostic::from(error);
+                let mut error = Diagnostic::from(error);
+                if is_left_open && order.resume.is_some() {
+                    // A new run would take the parts back.
+                    error = error.help(format!("`tl run --resume {}` goes on with its parts", context.shared.run));
+                }
                 context.record("upload.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
                 let Err(stopped) = context.cancel.check() else { return Err(error) };
                 if is_left_open {

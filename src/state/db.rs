@@ -161,6 +161,8 @@ CREATE TABLE deliveries (         -- objects on their way: what may be left of t
 ) WITHOUT ROWID;
 ", "
 ALTER TABLE runs ADD COLUMN left_out TEXT; -- JSON: the stages that a selection left undone; none where there are none
+ALTER TABLE runs ADD COLUMN good TEXT;     -- when all of it last ended well; a later session does not take that back
+UPDATE runs SET good = ended WHERE outcome IN ('success', 'warning');
 ALTER TABLE deliveries ADD COLUMN upload TEXT; -- JSON: an upload in parts that can go on
 CREATE TABLE stale_told (         -- what `tl stale` has told of
     file NOT NULL PRIMARY KEY,   -- path of the pipeline file; bytes where it is no text

@@ -124,7 +124,7 @@ impl Collection {
 
     fn rows(&mut self, removed: &mut Removed) -> rusqlite::Result<()> {
         let before = stamp(self.keep.runs, true);
-        let old = format!("started < ?1 AND NOT {} AND NOT {HAS_OPEN_UPLOAD}", last_good());
+        let old = format!("started < ?1 AND NOT {LAST_GOOD} AND NOT {HAS_OPEN_UPLOAD}");
         let ids: Vec<String> = {
             let mut statement = self.db.connection.prepare(&format!("SELECT id FROM runs WHERE {old}"))?;
             statement.query_map([&before], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
@@ -186,14 +186,9 @@ impl Collection {
 }
 
 /// The last run of a file that did what it should: `stale` asks for it, however long ago it was.
-fn last_good() -> String {
-    let later = GOOD.replace("runs.", "later.");
-    format!(
-        "({GOOD} AND NOT EXISTS (SELECT 1 FROM runs AS later WHERE later.pipeline = runs.pipeline
-         AND later.file = runs.file AND later.id > runs.id AND {later}))"
-    )
-}
-
+const LAST_GOOD: &str =
+    "(good IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs AS later WHERE later.pipeline = runs.pipeline
+    AND later.file = runs.file AND later.id > runs.id AND later.good IS NOT NULL))";
 /// A run that left an upload open: nothing else knows of it, and the next run of its file takes it back.
 const HAS_OPEN_UPLOAD: &str =
     "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.run = runs.id AND deliveries.upload IS NOT NULL)";

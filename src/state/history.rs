@@ -170,14 +170,14 @@ impl Runs {
         self.rows(sql, &[], |row| Ok((path_of(row.get_ref(0)?), row.get(1)?, row.get(2)?)))
     }
 
-    /// When each pipeline file last did what it should.
-    pub fn last_good(&self) -> Result<Vec<LastGood>, DbError> {
-        let sql = format!(
-            "SELECT file, min(started), max(CASE WHEN {GOOD} THEN ended END) FROM runs GROUP BY file ORDER BY file"
-        );
+    /// When each pipeline file last did what it should, as far as that was before `now` (RFC 3339, UTC, milliseconds): what a
+    /// clock that was ahead left behind would silence `stale` for as long.
+    pub fn last_good(&self, now: &str) -> Result<Vec<LastGood>, DbError> {
+        let sql =
+            "SELECT file, min(started), max(CASE WHEN good <= ?1 THEN good END) FROM runs GROUP BY file ORDER BY file";
         let good =
             |row: &Row<'_>| Ok(LastGood { file: path_of(row.get_ref(0)?), first: row.get(1)?, good: row.get(2)? });
-        self.rows(&sql, &[], good)
+        self.rows(sql, &[now.to_owned().into()], good)
     }
 
     /// Changes whenever another connection changed something. Costs a look at shared memory.

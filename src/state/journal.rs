@@ -66,6 +66,11 @@ pub enum Note {
         /// What it is.
         problem: Json,
     },
+    /// It was not selected: what an earlier session says of its end stays.
+    LeftOut {
+        /// Why it was skipped.
+        reason: Option<String>,
+    },
     /// It ended.
     Ended {
         /// How.
@@ -292,6 +297,12 @@ impl Written<'_> {
                  ?5, ?6, ?7)",
                 params![run, stage, instance, session, now(), is_retry, problem.to_string()],
             ),
+            Note::LeftOut { reason } => self.run(
+                "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, reason)
+                 VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, 'skipped', ?6)
+                 ON CONFLICT DO UPDATE SET session = ?4, ended = ?5, outcome = 'skipped', reason = ?6 WHERE stages.ended IS NULL",
+                params![run, stage, instance, session, now(), reason],
+            ),
             Note::Ended { outcome, seconds, outputs, reason, error } => self.run(
                 "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, seconds, outputs, reason, error)
                  VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, ?6, ?7, ?8, ?9, ?10)
@@ -343,8 +354,8 @@ impl Written<'_> {
 
     fn finish(&self, finish: &Finish) -> rusqlite::Result<()> {
         self.run(
-            "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4, seconds = coalesce(seconds, 0) + ?5, left_out = ?6, error = ?7
-             WHERE id = ?1",
+            "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4, seconds = coalesce(seconds, 0) + ?5, left_out = ?6, error = ?7,
+             good = iif(?3 IN ('success', 'warning') AND ?6 IS NULL, ?2, good) WHERE id = ?1",
             params![
                 self.run,
                 now(),

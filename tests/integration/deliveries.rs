@@ -104,6 +104,7 @@ impl Session {
         let (work, records) = (tempfile::tempdir().unwrap(), Arc::<Records>::default());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let shared = Shared {
+            session: 1,
             run: "run".to_owned(),
             pipeline: "test".to_owned(),
             base: work.path().to_owned(),
@@ -124,6 +125,7 @@ impl Session {
         let artifact = ArtifactRef::of("collect");
         let warnings = Arc::clone(&self.warnings);
         let context = Context {
+            message: "message".to_owned(),
             stage: "deliver".to_owned(),
             instance: None,
             key: "deliver".to_owned(),

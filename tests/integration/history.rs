@@ -63,7 +63,7 @@ impl<'t> Kept<'t> {
     fn date(&self, id: &str, days: u32) {
         let time = jiff::Timestamp::now() - DAY * days;
         let time = time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-        let sql = "UPDATE runs SET started = ?2, ended = iif(ended IS NULL, NULL, ?2) WHERE id = ?1";
+        let sql = "UPDATE runs SET started = ?2, ended = iif(ended IS NULL, NULL, ?2), good = iif(good IS NULL, NULL, ?2) WHERE id = ?1";
         self.sql().execute(sql, params![id, time]).unwrap();
     }
 
@@ -472,7 +472,7 @@ fn a_collection_that_is_killed_is_taken_up_by_the_next() {
     for number in 1..runs {
         let id = id(number);
         let copy = "INSERT INTO runs SELECT ?1, pipeline, file, sha256, inputs, fixed, session, process, since, '2020-01-01', '2020-01-02',
-                    'failure', 1, 1.0, NULL, NULL FROM runs WHERE id = ?2";
+                    'failure', 1, 1.0, NULL, NULL, NULL FROM runs WHERE id = ?2";
         fill.execute(copy, params![id, self::id(0)]).unwrap();
         for stage in 0..20 {
             let row = "INSERT INTO stages (run, stage, instance, position, session) VALUES (?1, ?2, '', ?3, 1)";

@@ -108,6 +108,8 @@ impl Tl {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.path())
+            // Where a measured program says what of it was used.
+            .envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)))
             .env("TL_STATE", self.state())
             .current_dir(self.path())
             .stdin(Stdio::null());

@@ -232,3 +232,102 @@ fn what_cannot_be_selected_is_said() {
     let interrupted = tl.run(&["run", "--rerun-failed", &id]);
     assert!(interrupted.code == 2 && interrupted.stderr.contains("interrupted"), "{interrupted:?}");
 }
+
+/// An archive in a file, delivered twice, with a proof and a program beside.
+const SPOOLED: &str = "stages:\n  collect: { uses: archive, with: { sources: [data] } }\n  \
+    a: { needs: collect, uses: upload, with: { artifact: '${{ needs.collect.outputs.artifact }}', store: shelf, key: 'a-${{ run.id }}' } }\n  \
+    b: { needs: collect, uses: upload, with: { artifact: '${{ needs.collect.outputs.artifact }}', store: shelf, key: 'b-${{ run.id }}' } }\n  \
+    prove: { needs: a, uses: verify, with: { object: '${{ needs.a.outputs.object }}', level: content } }\n  \
+    report: { needs: collect, continue-on-error: true, run: [test, -e, good] }\n";
+
+#[test]
+fn what_was_delivered_is_not_collected_anew_unless_that_is_asked_for() {
+    let tl = with_stages(SPOOLED);
+    let (code, first) = run(&tl, &["p.yaml"]);
+    assert_eq!(code, 3);
+    let id = first[0]["run"].as_str().unwrap();
+    let object = |name: &str| std::fs::read(tl.file("shelf").join(format!("{name}-{id}"))).unwrap();
+    let old = object("a");
+    // The next run takes the place of its work, and of what it collected.
+    tl.write("data/a.txt", "changed").write("good", "");
+    assert_eq!(run(&tl, &["p.yaml"]).0, 0);
+
+    let (code, events) = run(&tl, &["--rerun-failed", id]);
+    assert_eq!((code, done(&events)), (0, vec!["report"]), "{events:#?}");
+    let (code, events) = run(&tl, &["--resume", id, "--only", "prove"]);
+    assert_eq!((code, done(&events)), (0, vec!["prove"]));
+    let (code, events) = run(&tl, &["--resume", id, "--only", "report"]);
+    assert_eq!((code, done(&events), left_out(&events)), (0, vec!["report"], vec![]));
+    assert!(object("a") == old && object("b") == old);
+
+    // What is lost is not replaced by something else in silence.
+    std::fs::remove_file(tl.file("shelf").join(format!("a-{id}"))).unwrap();
+    let refused = tl.run(&["run", "--resume", id, "--only", "prove"]);
+    assert!(
+        refused.code == 1 && refused.stdout.contains("TL0639") && refused.stdout.contains("--from collect"),
+        "{refused:?}"
+    );
+    assert!(!tl.file("shelf").join(format!("a-{id}")).exists() && object("b") == old);
+    let (code, events) = run(&tl, &["--resume", id, "--from", "collect"]);
+    assert_eq!((code, done(&events)), (0, vec!["a", "b", "collect", "prove", "report"]));
+    assert!(object("a") == object("b") && object("b") != old);
+}
+
+#[test]
+fn what_an_earlier_session_came_to_stays_known() {
+    let tl = with_stages(SPOOLED);
+    tl.write("good", "");
+    let (_, first) = run(&tl, &["p.yaml"]);
+    let id = first[0]["run"].as_str().unwrap();
+    let stale = || {
+        tl.run(&["stale", "p.yaml", "--json"]).stdout.parse::<Json>().unwrap()["pipelines"][0]["last_success"].clone()
+    };
+    let success = stale();
+    assert!(success.is_string());
+    // Something that another stage waits for is done again: that one is open, and all the rest as it was.
+    let (code, events) = run(&tl, &["--resume", id, "--only", "a"]);
+    assert_eq!((code, done(&events), left_out(&events)), (1, vec!["a"], vec![]), "{events:#?}");
+    assert_eq!(stale(), success);
+    let shown: Json = tl.ok(&["show", id, "--json"]).stdout.parse().unwrap();
+    let named =
+        |name: &str| shown["stages"].as_array().unwrap().iter().find(|stage| stage["stage"] == name).unwrap().clone();
+    assert_eq!(
+        (&named("b")["outcome"], &named("b")["outputs"]["object"]["key"]),
+        (&"success".into(), &format!("b-{id}").into())
+    );
+
+    // A failure that was not tried again is none the less one.
+    std::fs::remove_file(tl.file("good")).unwrap();
+    tl.pipeline("stages: { a: { run: ['true'] }, b: { run: [test, -e, good] } }\n");
+    assert_eq!(run(&tl, &["p.yaml"]).0, 1);
+    let (code, events) = run(&tl, &["--resume", "p.yaml", "--only", "a"]);
+    assert_eq!((code, left_out(&events)), (0, vec!["b"]));
+    assert!(tl.ok(&["show"]).stdout.contains("TL0651"), "the failure is still there");
+    tl.write("good", "");
+    let (code, events) = run(&tl, &["--rerun-failed", "p.yaml"]);
+    assert_eq!((code, done(&events)), (0, vec!["b"]));
+}
+
+#[test]
+fn a_session_tells_what_became_of_it_whatever_another_one_told() {
+    let tl = Tl::new();
+    tl.write(
+        "p.yaml",
+        "version: 1\nname: test\nchannels: { log: { uses: file, with: { path: told.jsonl } } }\nstages:\n  \
+         a: { run: [test, -e, good] }\n  tell: { uses: notify, with: { to: [log], subject: hello, body: hello } }\nnotify:\n  \
+         - { when: [success, failure], to: [log] }\n",
+    );
+    let told = |tl: &Tl| -> Vec<String> {
+        let when = |line: &str| serde_json::from_str::<Json>(line).unwrap()["when"].as_str().unwrap().to_owned();
+        tl.read("told.jsonl").lines().map(when).collect()
+    };
+    assert_eq!(run(&tl, &["p.yaml"]).0, 1);
+    tl.write("good", "");
+    assert_eq!(run(&tl, &["--resume"]).0, 0);
+    std::fs::remove_file(tl.file("good")).unwrap();
+    assert_eq!(run(&tl, &["--resume", "p.yaml", "--from", "a"]).0, 1);
+    assert_eq!(told(&tl), ["stage", "failure", "success", "failure"]);
+    // A message that is named is sent once more.
+    assert_eq!(run(&tl, &["--resume", "p.yaml", "--only", "tell"]).0, 0);
+    assert_eq!(told(&tl), ["stage", "failure", "success", "failure", "stage"]);
+}

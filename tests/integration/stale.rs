@@ -43,7 +43,7 @@ fn sql(tl: &Tl, sql: &str) {
 /// As if all runs had been so many hours earlier.
 fn hours_pass(tl: &Tl, hours: u32) {
     let earlier = |column: &str| format!("{column} = strftime('%Y-%m-%dT%H:%M:%fZ', {column}, '-{hours} hours')");
-    sql(tl, &format!("UPDATE runs SET {}, {}", earlier("started"), earlier("ended")));
+    sql(tl, &format!("UPDATE runs SET {}, {}, {}", earlier("started"), earlier("ended"), earlier("good")));
     sql(tl, &format!("UPDATE versions SET {}", earlier("first_used")));
 }
 
@@ -310,7 +310,7 @@ fn a_state_of_an_older_release_raises_no_alarm() {
     let tl = Tl::new();
     belled(&tl);
     tl.ok(&["run", "p.yaml"]);
-    let older = "DROP TABLE stale_told; ALTER TABLE runs DROP COLUMN left_out; ALTER TABLE deliveries DROP COLUMN upload; PRAGMA \
+    let older = "DROP TABLE stale_told; ALTER TABLE runs DROP COLUMN left_out; ALTER TABLE runs DROP COLUMN good; ALTER TABLE deliveries DROP COLUMN upload; PRAGMA \
                  user_version = 3";
     sql(&tl, older);
     tl.ok(&["stale", "--notify", "p.yaml"]);

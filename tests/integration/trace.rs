@@ -94,6 +94,9 @@ fn a_wish_that_makes_no_sense_is_refused_before_anything_runs() {
     for environment in [
         [("TL_LOG", "loud"), ("TL_LOG_FORMAT", "")],
         [("TL_LOG", "a=b=c"), ("TL_LOG_FORMAT", "")],
+        [("TL_LOG", "="), ("TL_LOG_FORMAT", "")],
+        [("TL_LOG", "info,"), ("TL_LOG_FORMAT", "")],
+        [("TL_LOG", "timelocker[span]=debug"), ("TL_LOG_FORMAT", "")],
         [("TL_LOG", "info"), ("TL_LOG_FORMAT", "xml")],
         [("TL_LOG", "info"), ("TL_LOG_FILE", "nowhere/tl.log")],
         [("TL_LOG", "info"), ("TL_LOG_FILE", pipe.to_str().unwrap())],
@@ -102,6 +105,9 @@ fn a_wish_that_makes_no_sense_is_refused_before_anything_runs() {
         assert!(refused.code == 2 && refused.stderr.contains("TL0790"), "{environment:?}: {refused:?}");
     }
     assert!(!tl.file("ran").exists());
+    // What is lost on the way is said.
+    let full = logged(&tl, &[("TL_LOG", "info"), ("TL_LOG_FILE", "/dev/full")]);
+    assert!(full.code == 0 && full.stderr.contains("TL0790") && full.stderr.contains("No space"), "{full:?}");
 }
 
 #[test]
