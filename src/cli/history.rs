@@ -17,7 +17,7 @@ use crate::report::{
 };
 use crate::run::{self, Judged, Watch, database_error, place_of};
 use crate::state::{DbError, Failure, Filter, Keep, Run, Runs, StateDir};
-use crate::value::Duration;
+use crate::value::{Duration, utc};
 
 fn located(state: Option<&Path>) -> Result<StateDir, Vec<Diagnostic>> {
     StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])
@@ -155,7 +155,7 @@ fn since(text: &str) -> Result<String, Vec<Diagnostic>> {
         let message = format!("`{text}` is no age and no time");
         vec![Diagnostic::usage("TL0762", message).help("write `7d`, `2026-11-24` or `2026-11-24T02:00:00Z`")]
     })?;
-    Ok(time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+    Ok(utc(time))
 }
 
 pub(super) fn show(command: &Show, state: Option<&Path>, output: &mut Output) -> Done {
@@ -209,11 +209,13 @@ pub(super) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) 
     }
     let mut problems = Vec::new();
     // Told after it is shown: a channel may take its time.
-    let told = command.notify.then(|| run::tell_late(&state, &found, now)).transpose();
-    let told = told.unwrap_or_else(|found| {
-        problems = found;
-        None
-    });
+    let told = match command.notify.then(|| run::tell_late(&state, &found, now)) {
+        Some(Err(untold)) => {
+            problems = untold;
+            None
+        }
+        told => told.and_then(Result::ok),
+    };
     match &told {
         Some(told) if command.json => output.json(&json!({ "pipelines": found, "messages": told })),
         None if command.json => output.json(&json!({ "pipelines": found })),

@@ -200,11 +200,8 @@ impl<W: Work> Engine<W> {
             self.note("stage.started", which, Map::new());
         }
         let last = self.plan.policy(job.unit);
-        let policy = Policy {
-            retry: last.retry.clone(),
-            timeout: last.timeout.map(crate::value::PositiveDuration::get),
-            stages: stages.clone(),
-        };
+        let timeout = last.timeout.map(crate::value::PositiveDuration::get);
+        let policy = Policy { retry: last.retry.clone(), timeout, stages: stages.clone() };
         let instance =
             stages.first().and_then(|&stage| self.instance(Which { stage, instance: job.instance })).cloned();
         let worker = work(

@@ -299,6 +299,10 @@ fn ends() -> BTreeMap<&'static str, Vec<What>> {
         warning: Diagnostic::warning("TL0613", "it shrank"),
     };
     let ended = |outcome| End::of(outcome).event("deliver", None);
+    let left_out = vec!["prove".to_owned()];
+    let in_part = What::RunEnded { outcome: Outcome::Success, exit_code: 0, seconds: 61.0, left_out, error: None };
+    let error = Some(Diagnostic::new("TL0651", Kind::Failure, "why"));
+    let forgiven = End { error, ..End::of(Outcome::Warning) }.event("deliver", None);
     BTreeMap::from([
         ("success", vec![begun(), ended(Outcome::Success), recorded(), run(Outcome::Success, 0, None)]),
         ("warning", vec![begun(), warning, ended(Outcome::Warning), recorded(), run(Outcome::Warning, 3, None)]),
@@ -310,6 +314,8 @@ fn ends() -> BTreeMap<&'static str, Vec<What>> {
         ("audit", whole(Outcome::Failure, "TL0701", Kind::Audit, 20)),
         ("timed out", whole(Outcome::Failure, "TL0607", Kind::TimedOut, 124)),
         ("cancelled", whole(Outcome::Cancelled, "TL0606", Kind::Cancelled, 130)),
+        ("in part", vec![begun(), ended(Outcome::Success), recorded(), in_part]),
+        ("forgiven", vec![begun(), forgiven, recorded(), run(Outcome::Warning, 3, None)]),
         ("skipped", vec![begun(), ended(Outcome::Skipped), recorded(), run(Outcome::Skipped, 75, None)]),
         ("busy and skipped", whole(Outcome::Skipped, "TL0771", Kind::Busy, 75)),
         ("blocked", whole(Outcome::Blocked, "TL0510", Kind::Key, 12)),
@@ -352,12 +358,13 @@ fn a_summary_fits_a_screen() {
         outcome: Outcome::Failure,
         exit_code: 1,
         seconds: 1.0,
-        left_out: Vec::new(),
+        left_out: stages.clone(),
         error: None,
     });
     let text = human(events.clone(), 40, Style { unicode: true, ..Style::default() });
     let summary: Vec<&str> = text.split("root last\n").nth(1).unwrap().lines().collect();
     assert!(summary.len() <= 23, "{summary:#?}");
+    assert!(summary.iter().any(|line| line.starts_with("left out: stage_0")), "{summary:#?}");
     assert!(summary.iter().all(|line| line.width() <= 40), "{summary:#?}");
     // And what GitHub is given stays below its limit.
     let file = tempfile::NamedTempFile::new().unwrap();

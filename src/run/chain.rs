@@ -98,7 +98,7 @@ fn one(link: Link) -> Result<Map<String, Json>> {
         let begun = Instant::now();
         debug!("begun");
         let outputs = caught(link);
-        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let millis = begun.elapsed().as_millis();
         match &outputs {
             Ok(_) => info!(millis, "done"),
             Err(error) => warn!(millis, error = error.one_line(), "failed"),

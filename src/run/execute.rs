@@ -53,23 +53,29 @@ pub struct Options {
     pub selection: Selection,
 }
 
+impl Options {
+    /// How often the run was started or resumed, this time included.
+    pub(super) fn session(&self) -> u32 {
+        self.resumed.as_ref().map_or(1, |left| left.sessions + 1)
+    }
+}
+
 /// Runs a loaded pipeline to its end; returns the exit code. Everything that happens goes to `emit`.
 pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> u8 {
     let resumed = options.resumed.as_ref();
     let run = resumed.map_or_else(|| ulid::Ulid::new().to_string(), |left| left.start.run.clone());
-    let session = resumed.map_or(1, |left| left.sessions + 1);
-    let span = info_span!("run", %run, pipeline = %loaded.pipeline.name, session);
-    run_in_span(loaded, options, run, session, emit).instrument(span).await
+    let span = info_span!("run", %run, pipeline = %loaded.pipeline.name, session = options.session());
+    run_in_span(loaded, options, run, emit).instrument(span).await
 }
 
-async fn run_in_span(loaded: Loaded, options: Options, run: String, session: u32, emit: Emit) -> u8 {
+async fn run_in_span(loaded: Loaded, options: Options, run: String, emit: Emit) -> u8 {
     let plan = Plan::select(&loaded.pipeline, &options.selection);
     let teller = Arc::new(Mutex::new(Teller::new(run.clone(), &plan, emit)));
     teller.lock().unwrap_or_else(PoisonError::into_inner).tell(What::RunStarted {
         pipeline: loaded.pipeline.name.to_string(),
         file: loaded.document.name().to_owned(),
         stages: plan.stages.iter().map(|stage| stage.name.clone()).collect(),
-        session,
+        session: options.session(),
     });
     let began = Instant::now();
     let result = tokio::task::block_in_place(|| prepare(loaded, &options, plan, &run, &teller));
@@ -159,7 +165,7 @@ fn prepare(
     });
     let shared = Arc::new(Shared {
         run: run.to_owned(),
-        session: options.resumed.as_ref().map_or(1, |left| left.sessions + 1),
+        session: options.session(),
         pipeline,
         base: loaded.document.folder().to_owned(),
         state: options.state.path().to_owned(),
@@ -320,8 +326,8 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
         // Said once, and at the end: while stages run, the engine alone says what happens.
         work.logs.problem().into_iter().for_each(|error| tell(teller, What::Problem { error }));
         let left_out = work.names_left_out(&finished.outcomes);
-        let is_done = left_out.is_empty() && !failed.load(Ordering::Relaxed);
-        if is_done && outcome.is_ok() {
+        let is_whole = left_out.is_empty() && !failed.load(Ordering::Relaxed);
+        if is_whole && outcome.is_ok() {
             take_back_of_own(&work, &options.state, teller);
         }
         let recovered = outcome.is_ok()
@@ -365,8 +371,8 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
         }
         let seconds = began.elapsed().as_secs_f64();
         let ended = What::RunEnded { outcome, exit_code, seconds, left_out, error };
-        let is_done = end_journal(teller, &ended) && is_done;
-        put_away(folder, is_done && (outcome.is_ok() || outcome == Outcome::Skipped), &work, teller);
+        let is_written = end_journal(teller, &ended);
+        put_away(folder, is_written && is_whole && (outcome.is_ok() || outcome == Outcome::Skipped), &work, teller);
         // The next run of the group may begin: all of this one is on record and told.
         group.into_iter().for_each(GroupLock::release);
         tell(teller, ended);

@@ -41,7 +41,7 @@ pub(super) fn wait_for_turn(
         let taken = state.take_group(&concurrency.group, &holder).map_err(|error| state_error(&error))?;
         let other = match taken {
             Ok(lock) => {
-                debug!(millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "group taken");
+                debug!(millis = started.elapsed().as_millis(), "group taken");
                 return Ok(Turn::Taken(Some(lock)));
             }
             Err(other) => other,

@@ -37,7 +37,7 @@ pub(super) fn begin(loaded: &Loaded, recorder: &LogRecorder, options: &Options) 
     }
     match &options.resumed {
         Some(left) => {
-            data.insert("session".to_owned(), (left.sessions + 1).into());
+            data.insert("session".to_owned(), options.session().into());
             let kind = if has_started(&options.state.audit(), &left.start.run) { "run.resumed" } else { "run.started" };
             recorder.record(kind, Severity::Info, data)
         }

@@ -78,8 +78,7 @@ fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), Untold> {
     let inputs = resolve_inputs(declared, &given).or_else(|_| resolve_inputs(declared, &BTreeMap::new()))?;
     let loaded = for_messages(checked, file, inputs)?;
     let letters = letters(&loaded, late, last.as_ref().map_or("", |run| &run.id), now).map_err(|error| vec![error])?;
-    outbox.put_late(&place, due, &letters)?;
-    Ok(())
+    Ok(outbox.put_late(&place, due, &letters)?)
 }
 
 fn last_run(state: &StateDir, file: &Path) -> Result<Option<Run>, DbError> {

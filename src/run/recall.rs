@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
+use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
@@ -16,7 +17,7 @@ use crate::engine::{Attempt, Done, Ended, Recalled};
 use crate::expression::Expression;
 use crate::graph::Plan;
 use crate::pipeline::{Stage, expressions_in, paths_in};
-use crate::stages::artifact::Spool;
+use crate::stages::artifact::{ArtifactRef, Spool};
 use crate::stages::{self, Flow};
 use crate::state::{Effect, Left};
 use crate::value::{Digest, hex, parse_sha256};
@@ -95,8 +96,13 @@ impl PipelineWork {
     }
 
     /// What an earlier session did of a unit, if all of it was done with the same key and is still there, and nothing that
-    /// it waits for was done again.
-    pub(super) fn recall(&self, attempt: &Attempt, key: &str) -> Option<Vec<Ended>> {
+    /// it waits for was done again. Fails, with the stage, where that cannot be found out now: what is proven done is not done
+    /// again for a store that does not answer, or for a stop.
+    pub(super) fn recall(
+        &self,
+        attempt: &Attempt,
+        key: &str,
+    ) -> std::result::Result<Option<Vec<Ended>>, (usize, Diagnostic)> {
         let stages = &self.plan.units[attempt.unit].stages;
         let mut needs = stages.iter().flat_map(|&stage| &self.plan.stages[stage].needs);
         let is_fresh = {
@@ -104,20 +110,21 @@ impl PipelineWork {
             needs.any(|need| fresh.contains(need))
         };
         if is_fresh {
-            return None;
+            return Ok(None);
         }
         let instance = attempt.instance.as_ref().map(|instance| instance.number);
-        let effects: Vec<&Effect> =
-            stages.iter().map(|&stage| self.past.effect(stage, instance)).collect::<Option<_>>()?;
-        let holds = |(&stage, effect): (&usize, &&Effect)| effect.key == key && self.is_there(stage, attempt, effect);
-        if !stages.iter().zip(&effects).all(holds) {
-            return None;
+        let effects = stages.iter().map(|&stage| self.past.effect(stage, instance)).collect::<Option<Vec<&Effect>>>();
+        let Some(effects) = effects else { return Ok(None) };
+        for (&stage, effect) in stages.iter().zip(&effects) {
+            if effect.key != key || !self.is_there(stage, attempt, effect).map_err(|error| (stage, error))? {
+                return Ok(None);
+            }
         }
         let ended = |(&stage, effect): (&usize, &Effect)| {
             let outputs = effect.outputs.as_object().cloned().unwrap_or_default();
             Ended { recalled: Some(Recalled { warned: effect.warned }), ..Ended::new(stage, Ok(outputs)) }
         };
-        Some(stages.iter().zip(effects).map(ended).collect())
+        Ok(Some(stages.iter().zip(effects).map(ended).collect()))
     }
 
     /// Whether an earlier session did a stage, to its end.
@@ -132,6 +139,7 @@ impl PipelineWork {
         // Whether an artifact became another one, the keys of those that take it tell.
         let gives_artifact =
             stages.last().is_some_and(|&stage| matches!(self.flow(stage), Flow::Source | Flow::Filter));
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, source| !stages.contains(source));
         if !gives_artifact {
             self.fresh.lock().unwrap_or_else(PoisonError::into_inner).extend(stages);
         }
@@ -147,25 +155,33 @@ impl PipelineWork {
         }
     }
 
-    /// Whether what a stage left is as it left it: its artifact in the work folder, and what its kind looks at. What cannot
-    /// be found out is done again.
-    fn is_there(&self, stage: usize, attempt: &Attempt, effect: &Effect) -> bool {
+    /// Whether what a stage left is as it left it: its artifact in the work folder, and what its kind looks at. What nobody
+    /// may look at is done again.
+    fn is_there(&self, stage: usize, attempt: &Attempt, effect: &Effect) -> Result<bool> {
         let instance = effect.instance;
         if let Some(artifact) = &effect.artifact {
-            match self.kept_spool(artifact) {
+            let spool = self.kept_spool(artifact, &|| attempt.cancel.reason().is_some());
+            attempt.cancel.check()?;
+            match spool {
                 Some(spool) => self.keep_spool(stage, instance, spool),
                 // What was delivered is not collected anew because nobody keeps it any more: it would be something else.
                 None if self.was_delivered(stage) => {
-                    let Some(digest) = digest_in(artifact) else { return false };
+                    let Some(digest) = digest_in(artifact) else { return Ok(false) };
                     self.keep_spool(stage, instance, Spool::kept(self.folder.join("gone"), digest));
-                    self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(stage);
+                    let lost = ArtifactRef::of(&self.key(stage, instance));
+                    self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(lost, stage);
                 }
-                None => return false,
+                None => return Ok(false),
             }
         }
         let kind = self.plan.stages[stage].stage.uses.as_deref().and_then(stages::find);
         let (key, stopped) = (self.key(stage, instance), attempt.cancel.as_question());
-        kind.is_none_or(|kind| (kind.take_up)(&effect.outputs, &key, &self.shared, &stopped).is_ok_and(|holds| holds))
+        let holds = kind.map_or(Ok(true), |kind| (kind.take_up)(&effect.outputs, &key, &self.shared, &stopped));
+        attempt.cancel.check()?;
+        match holds {
+            Err(error) if error.transient => Err(error),
+            holds => Ok(holds.is_ok_and(|holds| holds)),
+        }
     }
 
     /// Whether an earlier session delivered what a stage gives, through whatever filters.
@@ -178,14 +194,14 @@ impl PipelineWork {
     }
 
     /// Why a unit cannot be done: the bytes that it takes were delivered, and are kept no more.
-    pub(super) fn lacks_bytes(&self, unit: usize) -> Option<(usize, Diagnostic)> {
+    pub(super) fn lacks_bytes(&self, stages: &[usize], ready: &[Ready]) -> Option<(usize, Diagnostic)> {
         let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = |&stage: &usize| {
-            let takes = matches!(self.flow(stage), Flow::Filter | Flow::Sink);
-            let need = self.plan.stages[stage].needs.iter().find(|need| takes && gone.contains(need))?;
-            Some((stage, &self.plan.stages[*need].name))
+        let lacking = |(&stage, ready): (&usize, &Ready)| {
+            let Ready::Kind(_, settings) = ready else { return None };
+            let source = gone.get(&ArtifactRef::deserialize(&settings["artifact"]).ok()?)?;
+            Some((stage, &self.plan.stages[*source].name))
         };
-        let (stage, source) = self.plan.units[unit].stages.iter().find_map(taken)?;
+        let (stage, source) = stages.iter().zip(ready).find_map(lacking)?;
         let message =
             format!("what `{source}` gave is not kept any more, and to collect it anew would deliver something else");
         let help = format!(
@@ -196,9 +212,9 @@ impl PipelineWork {
     }
 
     /// An artifact of an earlier session, if its bytes are what they were: the power may have failed since.
-    fn kept_spool(&self, artifact: &Json) -> Option<Spool> {
+    fn kept_spool(&self, artifact: &Json, stopped: &dyn Fn() -> bool) -> Option<Spool> {
         let path = self.folder.join(artifact["file"].as_str()?);
-        let digest = digest_of(&path).ok()?;
+        let digest = digest_of(&path, stopped).ok()??;
         (artifact["digest"] == digest.to_string() && artifact["size"] == digest.size).then(|| Spool::kept(path, digest))
     }
 
@@ -246,23 +262,18 @@ fn names_of_secrets(stage: &Stage) -> BTreeSet<String> {
 
 /// The digests of the files that settings name, such as those of recipients.
 fn digests_of_files(settings: &Json, schema: &Json) -> Vec<Json> {
-    let digest = |path: &PathBuf| digest_of(path).map_or(Json::Null, |digest| digest.to_string().into());
+    let digest = |path: &PathBuf| {
+        let digest = digest_of(path, &|| false).ok().flatten();
+        digest.map_or(Json::Null, |digest| digest.to_string().into())
+    };
     paths_in(settings, schema).iter().map(digest).collect()
 }
 
-fn digest_of(path: &Path) -> io::Result<Digest> {
+/// What a file holds; nothing where `stopped` says so first.
+fn digest_of(path: &Path, stopped: &dyn Fn() -> bool) -> io::Result<Option<Digest>> {
     let mut file = File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("no file"));
     }
-    let (mut hash, mut size, mut block) = (Sha256::new(), 0, vec![0; 256 * 1024]);
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(Digest { sha256: hash.finalize().into(), size }),
-            read => {
-                hash.update(&block[..read]);
-                size += read as u64;
-            }
-        }
-    }
+    Digest::of(&mut file, stopped)
 }

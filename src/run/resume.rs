@@ -146,7 +146,7 @@ pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> 
     if let Some(left) = resumed {
         // What was read of it before the folder was held may be old.
         let now = state.left(run).map_err(|error| database_error(&error))?;
-        if now.is_none_or(|now| now.sessions != left.sessions) {
+        if now.is_none_or(|now| (now.sessions, &now.end) != (left.sessions, &left.end)) {
             return Err(busy(format!("another process went on with the run `{run}` in this moment")));
         }
         let cannot = |error: std::io::Error| {

@@ -7,7 +7,7 @@ use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::engine::Ended;
 use crate::event::Outcome;
-use crate::graph::{Part, Plan};
+use crate::graph::Part;
 
 impl PipelineWork {
     /// What the selection has to do with a unit; the same for all stages of it, but that one alone may be asked for.
@@ -40,21 +40,19 @@ impl PipelineWork {
     /// The names of the stages that the selection left undone, or that wait for such a stage.
     pub(super) fn names_left_out(&self, outcomes: &[Outcome]) -> Vec<String> {
         let mut left_out: BTreeSet<usize> = self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        while let Some(more) = waiting_for(&self.plan, &left_out, outcomes) {
-            left_out.insert(more);
+        loop {
+            let known = left_out.len();
+            for (stage, planned) in self.plan.stages.iter().enumerate() {
+                let is_skipped = planned.part == Part::LeftOut && outcomes[stage] == Outcome::Skipped;
+                if is_skipped && planned.needs.iter().any(|need| left_out.contains(need)) {
+                    left_out.insert(stage);
+                }
+            }
+            // A file may name what waits before what it waits for.
+            if left_out.len() == known {
+                break;
+            }
         }
         left_out.into_iter().map(|stage| self.plan.stages[stage].name.clone()).collect()
     }
-}
-
-/// A stage that was skipped because it waits for one of these.
-fn waiting_for(plan: &Plan, these: &BTreeSet<usize>, outcomes: &[Outcome]) -> Option<usize> {
-    let waits = |stage: &usize| {
-        let planned = &plan.stages[*stage];
-        planned.part == Part::LeftOut
-            && !these.contains(stage)
-            && outcomes[*stage] == Outcome::Skipped
-            && planned.needs.iter().any(|need| these.contains(need))
-    };
-    (0..plan.stages.len()).find(waits)
 }

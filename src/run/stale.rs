@@ -13,7 +13,7 @@ use super::versions::place_of;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::pipeline::{self, Document, is_pipeline};
 use crate::state::{LastGood, Runs, StateDir};
-use crate::value::PositiveDuration;
+use crate::value::{PositiveDuration, utc};
 
 /// A pipeline file that expects a success now and then.
 #[derive(Clone, Debug, Serialize)]
@@ -56,7 +56,7 @@ pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Judg
     let failed = |error| vec![database_error(&error)];
     let runs = state.runs().map_err(failed)?;
     let (good, kept) = match &runs {
-        Some(runs) => (runs.last_good(&moment(now)).map_err(failed)?, runs.kept_files().map_err(failed)?),
+        Some(runs) => (runs.last_good(&utc(now)).map_err(failed)?, runs.kept_files().map_err(failed)?),
         None => Default::default(),
     };
     let mut judged = Judged::default();
@@ -109,15 +109,10 @@ fn judgement(file: &Path, expected: Expected, last: Option<&str>, first: Option<
         pipeline,
         success_every: every,
         last_success: last.map(str::to_owned),
-        due: due.map(moment),
+        due: due.map(utc),
         is_stale,
         problem,
     }
-}
-
-/// As state spells it.
-fn moment(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 /// The files themselves, and the pipelines below the folders.

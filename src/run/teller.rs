@@ -8,7 +8,7 @@ use super::work::unwritten;
 use crate::event::{Event, What};
 use crate::graph::{Part, Plan};
 use crate::state::{Journal, Note};
-use crate::value::Masker;
+use crate::value::{Masker, utc};
 
 /// Takes events, in order.
 pub(super) type Emit = Box<dyn FnMut(&Event) + Send>;
@@ -38,7 +38,7 @@ impl Teller {
                 _ => {}
             }
         }
-        let ts = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+        let ts = utc(jiff::Timestamp::now());
         (self.emit)(&Event { ts, run: self.run.clone(), what });
     }
 }

@@ -16,7 +16,7 @@ use super::logs::RunLogs;
 use super::prepare::{Loaded, unresolved};
 use super::recall::Past;
 use super::recorder::LogRecorder;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Kind, Result};
 use crate::engine::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
 use crate::expression::{Mistake, Status, Template, Values, evaluate, resolve as resolve_text};
@@ -41,8 +41,8 @@ pub(super) struct PipelineWork {
     pub(super) past: Past,
     /// Stages that were done in this session: what waits for them is done again.
     pub(super) fresh: Mutex<HashSet<usize>>,
-    /// Stages whose artifacts were delivered and are kept no more.
-    pub(super) gone: Mutex<HashSet<usize>>,
+    /// Artifacts that were delivered and are kept no more, and whose they are.
+    pub(super) gone: Mutex<HashMap<ArtifactRef, usize>>,
     /// Stages that the selection left undone.
     pub(super) left_out: Mutex<BTreeSet<usize>>,
     /// What each unit, or instance of one, depends on.
@@ -123,10 +123,12 @@ impl PipelineWork {
             }
         }
         if let Some(key) = self.unit_key(attempt, &ready) {
-            if part != Part::Asked
-                && let Some(ended) = self.recall(attempt, &key)
-            {
-                return ended;
+            let recalled = if part == Part::Asked { Ok(None) } else { self.recall(attempt, &key) };
+            match recalled {
+                Ok(Some(ended)) => return ended,
+                Ok(None) => {}
+                Err(_) if part == Part::LeftOut => return self.leave_out(stages),
+                Err((culprit, error)) => return self.none_began(stages, culprit, &error),
             }
             let instance = attempt.instance.as_ref().map(|instance| instance.number);
             self.keys().insert((attempt.unit, instance), key);
@@ -134,7 +136,7 @@ impl PipelineWork {
         if part == Part::LeftOut {
             return self.leave_out(stages);
         }
-        if let Some((culprit, error)) = self.lacks_bytes(attempt.unit) {
+        if let Some((culprit, error)) = self.lacks_bytes(stages, &ready) {
             return self.none_began(stages, culprit, &error);
         }
         if let Err(error) = self.begin_anew(attempt) {
@@ -188,7 +190,9 @@ impl PipelineWork {
         let name = &self.plan.stages[culprit].name;
         let victim = |stage: usize| {
             let outcome = if stage < culprit { Outcome::Cancelled } else { Outcome::Skipped };
-            (stage != culprit).then(|| (outcome, format!("`{name}` failed")))
+            // Who stops a run stops all of a chain.
+            let is_stopped = error.kind == Kind::Cancelled;
+            (stage != culprit && !is_stopped).then(|| (outcome, format!("`{name}` failed")))
         };
         stages.iter().map(|&stage| Ended { victim: victim(stage), ..Ended::new(stage, Err(error.clone())) }).collect()
     }

@@ -374,12 +374,12 @@ fn stopped(cancel: &Cancel) -> io::Result<()> {
     }
 }
 
-/// A new file that only its owner may read.
 /// The error of a file, with its path: which disk is meant does not stand in what the system says.
 fn at(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
     move |error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
 }
 
+/// A new file that only its owner may read.
 fn create_private(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options().write(true).create_new(true).mode(0o600).open(path)

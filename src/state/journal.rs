@@ -243,8 +243,8 @@ impl Writer {
     }
 
     fn write(&mut self, batch: &[Entry]) -> rusqlite::Result<()> {
-        // What is for people alone is on the disk with the next thing that must be.
         let begun = Instant::now();
+        // What is for people alone is on the disk with the next thing that must be.
         let must_last = batch.iter().any(|entry| !matches!(entry, Entry::Note(..)));
         let level = if must_last { "FULL" } else { "NORMAL" };
         self.db.connection.pragma_update(None, "synchronous", level)?;

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior, n
 
 use super::db::{Db, DbError, path_of, path_value};
 use super::owner::Owner;
+use crate::value::utc;
 
 /// Messages, each until its channel has taken it.
 #[derive(Debug)]
@@ -131,8 +132,8 @@ impl Outbox {
     }
 
     /// Puts messages in that this due time of a pipeline file has passed, and notes that it did: durably, all or nothing,
-    /// and only once for each due time, whoever comes first. Says whether it did.
-    pub fn put_late(&mut self, file: &Path, due: &str, letters: &[Letter]) -> Result<bool, DbError> {
+    /// and only once for each due time, whoever comes first.
+    pub fn put_late(&mut self, file: &Path, due: &str, letters: &[Letter]) -> Result<(), DbError> {
         let put = |db: &mut Db| {
             let transaction = db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let noted = transaction.execute(
@@ -143,8 +144,7 @@ impl Outbox {
             if noted > 0 {
                 letters.iter().try_for_each(|letter| insert(&transaction, letter))?;
             }
-            transaction.commit()?;
-            Ok(noted > 0)
+            transaction.commit()
         };
         put(&mut self.db).map_err(|error| self.db.failed(error))
     }
@@ -280,11 +280,11 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     })
 }
 
-/// The time after, or before, a while: RFC 3339, UTC, milliseconds. Texts of this form are ordered as times are.
+/// The time after, or before, a while, as [`utc`] spells it.
 pub(super) fn stamp(away: Duration, back: bool) -> String {
     let now = jiff::Timestamp::now();
     let then = if back { now.checked_sub(away) } else { now.checked_add(away) };
-    then.unwrap_or(now).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    utc(then.unwrap_or(now))
 }
 
 #[cfg(test)]

@@ -253,22 +253,8 @@ fn copy(body: &mut dyn Body, file: &mut File, uri: &str) -> Result<Digest, Error
 
 /// What an object holds.
 fn digest_of(file: &mut File, uri: &str, stopped: &Stopped) -> Result<Digest, Error> {
-    let mut block = vec![0; BLOCK];
-    let (mut hash, mut size) = (Sha256::new(), 0);
-    loop {
-        if stopped() {
-            return Err(Error::Stopped { uri: uri.to_owned() });
-        }
-        match file.read(&mut block) {
-            Ok(0) => return Ok(Digest { sha256: hash.finalize().into(), size }),
-            Ok(read) => {
-                hash.update(&block[..read]);
-                size += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::from_io(uri, error)),
-        }
-    }
+    let digest = Digest::of(file, &**stopped).map_err(|error| Error::from_io(uri, error))?;
+    digest.ok_or_else(|| Error::Stopped { uri: uri.to_owned() })
 }
 
 /// The file that will stand beside an object, synced.

@@ -1,7 +1,12 @@
 use std::fmt::{self, Write as _};
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+/// So much is read at once.
+const BLOCK: usize = 256 * 1024;
 
 /// The SHA-256 of some bytes and how many they are: what is computed where data begins, and compared where it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -14,6 +19,23 @@ pub struct Digest {
 }
 
 impl Digest {
+    /// Of all that there is to read; `None` where `stopped` says so first.
+    pub fn of(from: &mut dyn Read, stopped: &dyn Fn() -> bool) -> io::Result<Option<Self>> {
+        let (mut hash, mut size, mut block) = (Sha256::new(), 0, vec![0; BLOCK]);
+        while !stopped() {
+            match from.read(&mut block) {
+                Ok(0) => return Ok(Some(Self { sha256: hash.finalize().into(), size })),
+                Ok(read) => {
+                    hash.update(&block[..read]);
+                    size += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
     /// The hash in lower-case hexadecimal.
     pub fn hex(&self) -> String {
         hex(&self.sha256)

@@ -14,6 +14,7 @@ mod schedule;
 mod secret;
 mod size;
 mod steering;
+mod utc;
 
 pub use address::is_public;
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
@@ -28,3 +29,4 @@ pub use schedule::{Schedule, ScheduleError};
 pub use secret::Secret;
 pub use size::{ParseSizeError, Size};
 pub use steering::is_steering;
+pub use utc::utc;

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use crate::program::{Ended, Tl, ended, files};
 
 /// What the channel `bell` does: it writes down the id of each message, and ends itself or `tl` where a file says so.
-const BELL: &str = r#"
+pub const BELL: &str = r#"
 if [ -e kill-before ]; then rm kill-before; kill -9 $PPID; exit 1; fi
 if [ -e refuse ]; then exit 1; fi
 echo "$TL_MESSAGE_ID" >> told

@@ -1,12 +1,11 @@
 //! Runs that ended early, and go on.
 
 use std::fs;
-use std::process::Child;
-use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
 use crate::program::{Ended, Tl, events, files, outcomes};
+use crate::runs::{kill, wait_for};
 
 /// A chain, a diamond over a spooled artifact, a matrix, a program with an output, a last stage that fails without `go`.
 const STAGES: &str = r#"stages:
@@ -150,19 +149,6 @@ fn a_database_that_is_damaged_stops_no_run() {
     let (code, events) = tl.events(&[]);
     assert_eq!(code, 0, "{events:?}");
     assert!(events.iter().any(|event| event["event"] == "problem" && event["error"]["code"] == "TL0718"), "{events:?}");
-}
-
-fn kill(child: &mut Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-fn wait_for(what: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !what() {
-        assert!(start.elapsed() < Duration::from_secs(30), "nothing happened");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

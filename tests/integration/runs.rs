@@ -573,6 +573,11 @@ pub fn wait_for(what: impl Fn() -> bool) {
     }
 }
 
+pub fn kill(run: &mut std::process::Child) {
+    run.kill().unwrap();
+    run.wait().unwrap();
+}
+
 pub fn collected(run: std::process::Child) -> Ended {
     let output = run.wait_with_output().unwrap();
     Ended {

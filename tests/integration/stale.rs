@@ -6,16 +6,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
+use crate::messages::BELL;
 use crate::program::{Ended, Tl, ended, files};
-
-/// What the channel `bell` does: it writes down the id of each message, and ends itself or `tl` where a file says so.
-const BELL: &str = r#"
-if [ -e kill-before ]; then rm kill-before; kill -9 $PPID; exit 1; fi
-if [ -e refuse ]; then exit 1; fi
-echo "$TL_MESSAGE_ID" >> told
-if [ -e kill-after ]; then rm kill-after; kill -9 $PPID; fi
-exit 0
-"#;
 
 /// A pipeline that is to succeed each day and tells `bell` and `log` where it does not.
 fn belled(tl: &Tl) -> &Tl {
@@ -353,4 +345,16 @@ fn its_template_is_proven_with_and_without_a_success() {
         assert_eq!(ended.code, if is_right { 0 } else { 2 }, "{template}: {ended:?}");
         assert!(is_right || ended.stderr.contains("for `stale`"), "{ended:?}");
     }
+}
+
+#[test]
+fn a_success_of_a_clock_that_was_ahead_silences_nothing() {
+    let tl = Tl::new();
+    belled(&tl);
+    tl.ok(&["run", "p.yaml"]);
+    hours_pass(&tl, 50);
+    tl.ok(&["run", "p.yaml"]);
+    sql(&tl, "UPDATE runs SET good = '2036-01-01T00:00:00.000Z' WHERE id = (SELECT max(id) FROM runs)");
+    late(&tl, &["p.yaml"]);
+    assert_eq!(told(&tl).len(), 1);
 }

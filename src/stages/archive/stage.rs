@@ -152,8 +152,10 @@ fn failed(error: Error) -> Diagnostic {
         Error::Cancelled => "TL0601",
         Error::Write(_) => "TL0607",
     };
-    let diagnostic = Diagnostic::failure(code, error.to_string());
-    let diagnostic = if code == "TL0607" { diagnostic.help(MAKE_ROOM) } else { diagnostic };
+    let mut diagnostic = Diagnostic::failure(code, error.to_string());
+    if matches!(error, Error::Write(_)) {
+        diagnostic = diagnostic.help(MAKE_ROOM);
+    }
     match std::error::Error::source(&error) {
         Some(source) => diagnostic.cause(source),
         None => diagnostic,

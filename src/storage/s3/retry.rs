@@ -89,7 +89,7 @@ impl Connection {
             Ok(answer) => answer.map_err(Fault::from),
             Err(_) => Err(Fault::new(Class::Transient, format!("no answer within {} s", limit.as_secs()))),
         };
-        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let millis = begun.elapsed().as_millis();
         match &answer {
             Ok(_) => debug!(millis, "request answered"),
             Err(fault) => debug!(millis, fault = %fault, "request failed"),

@@ -16,4 +16,6 @@ pub use error::ScheduleError;
 pub use recurrence::Schedule;
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
@@ -12,6 +12,7 @@ use super::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
 use super::faults::{LIMITS, failure, living, pipeline, whole};
 use super::{KEYS, keyed, noise, with_keys};
 use crate::program::{Ended, Tl, error_of, events};
+use crate::runs::{kill, wait_for};
 
 /// Three parts of 5 MiB, the last one shorter.
 const SIZE: usize = 12 << 20;
@@ -122,19 +123,6 @@ impl Delivery {
 
     fn count(&self, op: Op) -> usize {
         self.server.count(op)
-    }
-}
-
-fn kill(child: &mut Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-fn wait_for(what: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !what() {
-        assert!(start.elapsed() < Duration::from_mins(1), "it does not happen");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -269,6 +257,8 @@ fn what_is_stopped_is_left_and_says_so() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!((output.status.code(), delivery.server.open_uploads()), (Some(130), 1), "{said}");
     assert!(said.contains("its parts wait for the next attempt"), "{said}");
+    let run = delivery.tl.last_run();
+    assert!(said.contains(&format!("`tl run --resume {run}` goes on with its parts")), "{said}");
     assert_eq!(delivery.resumed(), [3]);
 }
 
@@ -399,6 +389,8 @@ fn what_cannot_be_taken_back_is_told_and_not_forgotten() {
     assert_eq!((ended.code, problems(&events)), (0, vec!["TL0659"]), "{ended:#?}");
     assert!(ended.stdout.contains("upload-") && ended.stdout.contains("vault/object"), "{ended:#?}");
     assert_eq!((delivery.server.open_uploads(), delivery.on_record()), (1, 0));
+    let abandoned = delivery.tl.ok(&["audit", "show", "--type", "upload.abandoned", "--json"]).stdout;
+    assert!(abandoned.contains("upload-") && abandoned.contains("vault/object"), "{abandoned}");
 }
 
 #[test]
@@ -420,6 +412,23 @@ fn a_stage_of_another_name_goes_on_and_of_one_that_is_gone_nothing_stays() {
     let (ended, _) = delivery.run(&["--resume"]);
     let left = (delivery.server.open_uploads(), delivery.on_record());
     assert_eq!((ended.code, left), (0, (0, 0)), "{ended:#?}");
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_no_reason_to_deliver_again() {
+    for upload in ["", RESUME] {
+        let delivery = Delivery::with(VAULT, AT_ONCE, "", upload);
+        delivery.tl.write("p.yaml", delivery.tl.read("p.yaml") + "  last: { needs: deliver, run: [test, -e, go] }\n");
+        assert_eq!(delivery.run(&["p.yaml"]).0.code, 1);
+        let sent = delivery.count(Op::Part);
+        delivery.tl.write("go", "");
+        delivery.fails(Rule::always(Op::Head, BUSY));
+        let (ended, events) = delivery.run(&["--resume"]);
+        assert_eq!((ended.code, failure(&events).0.as_str()), (1, "TL0647"), "{ended:#?}");
+        delivery.server.heal();
+        let (ended, _) = delivery.run(&["--resume"]);
+        assert_eq!((ended.code, delivery.count(Op::Part)), (0, sent), "{ended:#?}");
+    }
 }
 
 #[test]
