@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value as Json;
 
 use crate::program::{Ended, Tl, ended};
-use crate::s3::fault::{Fault, PLAIN};
+use crate::s3::fault::{Action, Fault, Op, PLAIN, Rule};
 
 /// A chain, a stage with instances, and one that is tried twice.
 const STAGES: &str = r"stages:
@@ -123,7 +123,8 @@ fn no_line_holds_a_secret() {
              cloud: {{ uses: s3, with: {{ bucket: {PLAIN}, endpoint: '{}', allow-private: true, path-style: true, region: x-1, \
              access-key-id: AKIATESTTESTTESTTEST, secret-access-key: '${{{{ secrets.s3 }}}}' }} }}\nstages:\n  \
              collect: {{ uses: archive, with: {{ sources: [data] }} }}\n  deliver: {{ needs: collect, uses: upload, with: {{ \
-             artifact: '${{{{ needs.collect.outputs.artifact }}}}', store: cloud, key: a }} }}\n  says: {{ env: {{ W: '${{{{ \
+             artifact: '${{{{ needs.collect.outputs.artifact }}}}', store: cloud, key: a, overwrite: true }} }}\n  other: {{ uses: archive, with: {{ sources: [data] }} }}\n  send: {{ needs: other, uses: upload, with: {{ \
+             artifact: '${{{{ needs.other.outputs.artifact }}}}', store: cloud, key: b, overwrite: true }} }}\n  says: {{ env: {{ W: '${{{{ \
              secrets.word }}}}' }}, run: 'echo \"$W\"; exit 1', shell: sh }}\n",
             server.endpoint()
         ),
@@ -146,8 +147,11 @@ fn no_line_holds_a_secret() {
             ("S3", "not/a/secret".to_owned()),
             ("WORD", SECRET.to_owned()),
         ];
+        // What a server says may repeat what it was told.
+        server.rule(Rule::once(Op::Put, Action::Error(400, "not/a/secret", &[])));
         let ran = ended(tl.command(&["run", "p.yaml"]).envs(environment));
         assert!(ran.code == 1 && ran.stderr.contains("request answered") && ran.stderr.contains("aws_"), "{ran:?}");
+        assert!(ran.stderr.contains("400 ***"), "{format}: {ran:?}");
         for secret in [SECRET, "not/a/secret", "hunter2-hunter2"] {
             assert!(!ran.stderr.contains(secret) && !ran.stdout.contains(secret), "{format}: {secret}: {ran:?}");
         }
