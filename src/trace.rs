@@ -20,7 +20,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::value::Masker;
 
 /// One for each run, and for each pipeline that messages are sent for.
@@ -38,7 +38,7 @@ pub fn start() -> Result<()> {
         Some("json") => true,
         Some(other) => {
             let message = format!("`TL_LOG_FORMAT` is `{}`", other.escape_debug());
-            return Err(Diagnostic::usage("TL0790", message).help("write `human` or `json`"));
+            return Err(Diagnostic::usage(codes::TL0790, message).help("write `human` or `json`"));
         }
     };
     let to = match env::var_os("TL_LOG_FILE").filter(|path| !path.is_empty()) {
@@ -62,7 +62,7 @@ pub fn hide(masker: &Masker) {
 
 /// That lines are missing from the log, if some are.
 pub fn lost() -> Option<Diagnostic> {
-    let mut lost = Diagnostic::warning("TL0790", "the log that `TL_LOG` asks for has not all lines");
+    let mut lost = Diagnostic::warning(codes::TL0790, "the log that `TL_LOG` asks for has not all lines");
     lost.causes.push(LOST.get()?.clone());
     Some(lost.help("make room, or name another file by `TL_LOG_FILE`"))
 }
@@ -76,7 +76,7 @@ fn asked(name: &str) -> Result<Option<String>> {
     match env::var(name) {
         Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
         Err(env::VarError::NotPresent) => Ok(None),
-        Err(env::VarError::NotUnicode(_)) => Err(Diagnostic::usage("TL0790", format!("`{name}` is no text"))),
+        Err(env::VarError::NotUnicode(_)) => Err(Diagnostic::usage(codes::TL0790, format!("`{name}` is no text"))),
     }
 }
 
@@ -92,7 +92,7 @@ fn targets(filter: &str) -> Result<Targets> {
         None => is_level(part),
     });
     filter.parse().ok().filter(|_| is_clear).ok_or_else(|| {
-        Diagnostic::usage("TL0790", format!("`TL_LOG` is `{}`", filter.escape_debug()))
+        Diagnostic::usage(codes::TL0790, format!("`TL_LOG` is `{}`", filter.escape_debug()))
             .help("write a level, such as `debug`, or filters, such as `timelocker=debug,aws_sdk_s3=info`")
     })
 }
@@ -102,7 +102,7 @@ fn open(path: &Path) -> Result<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
     file.map_err(|error| {
-        Diagnostic::usage("TL0790", format!("the log `{}` cannot be written", path.display()))
+        Diagnostic::usage(codes::TL0790, format!("the log `{}` cannot be written", path.display()))
             .cause(&error)
             .help("name a file in a folder that is there, by `TL_LOG_FILE`")
     })

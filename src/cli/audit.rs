@@ -6,13 +6,13 @@ use serde_json::Value as Json;
 use super::Done;
 use super::arguments::Audit;
 use crate::audit::{self, Filter, Record};
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::report::{Output, render_record, render_report};
 use crate::run::audit_error;
 use crate::state::StateDir;
 
 pub(super) fn audit(command: &Audit, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
+    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())])?;
     let folder = state.audit();
     match command {
         Audit::Verify { json } => verify(&folder, *json, output),
@@ -69,7 +69,7 @@ fn print(record: &Record, json: bool, output: &mut Output) {
 fn accept(folder: &Path, reason: &str, yes: bool, output: &mut Output) -> Done {
     if !yes {
         return Err(vec![
-            Diagnostic::usage("TL0714", "this puts the whole log aside and begins a new one")
+            Diagnostic::usage(codes::TL0714, "this puts the whole log aside and begins a new one")
                 .help("look at `tl audit verify` first; then add `--yes`"),
         ]);
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Done;
 use super::known_run::known_run;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::report::Output;
 use crate::state::{KnownRun, StateDir};
 use crate::value::Duration;
@@ -32,9 +32,9 @@ pub(super) struct Cancel {
 
 /// Asks the process of a run to end it in order, as Ctrl-C does.
 pub(super) fn cancel(command: &Cancel, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
+    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())])?;
     let run = known_run(&state, &command.run)?;
-    let not_running = |message: String| Diagnostic::failure("TL0752", message);
+    let not_running = |message: String| Diagnostic::failure(codes::TL0752, message);
     if let Some(outcome) = &run.outcome {
         return Err(vec![not_running(format!("the run {} has ended already: {outcome}", run.run))]);
     }
@@ -57,7 +57,8 @@ pub(super) fn cancel(command: &Cancel, state: Option<&Path>, output: &mut Output
         Ended::NotYet(run) if !command.no_wait => {
             let message = format!("the run {} has not ended yet; it was asked to", run.run);
             Err(vec![
-                Diagnostic::failure("TL0754", message).help("its programs have 10 seconds, and `finally` still runs"),
+                Diagnostic::failure(codes::TL0754, message)
+                    .help("its programs have 10 seconds, and `finally` still runs"),
             ])
         }
         _ => Ok(0),

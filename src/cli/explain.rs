@@ -2,7 +2,7 @@ use serde_json::{Value as Json, json};
 
 use super::Done;
 use super::arguments::Explain;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::explain::{all, find, spelled};
 use crate::expression::did_you_mean;
 use crate::report::{Output, render_explanation};
@@ -32,9 +32,10 @@ fn list(json: bool, output: &mut Output) {
 
 fn unknown(word: &str) -> Diagnostic {
     let meant = spelled(word).unwrap_or_else(|| word.to_owned());
-    let help = match did_you_mean(&meant, all().iter().map(|explanation| explanation.code)) {
+    let known: Vec<String> = all().iter().map(|explanation| explanation.code.to_string()).collect();
+    let help = match did_you_mean(&meant, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`? `tl explain --list` lists every code"),
         None => "`tl explain --list` lists every code".to_owned(),
     };
-    Diagnostic::usage("TL0720", format!("there is no code `{meant}`")).help(help)
+    Diagnostic::usage(codes::TL0720, format!("there is no code `{meant}`")).help(help)
 }

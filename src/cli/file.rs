@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::report::{Output, Progress};
 
 /// Where bytes come from: a file, or standard input. Shows progress on a terminal.
@@ -24,7 +24,7 @@ pub(super) fn input(path: Option<&Path>) -> Result<Progress<Box<dyn Read + Send>
             }
             Err(error) => {
                 let message = format!("the file `{}` cannot be read", path.display());
-                Err(vec![Diagnostic::failure("TL0710", message).cause(&error)])
+                Err(vec![Diagnostic::failure(codes::TL0710, message).cause(&error)])
             }
         },
     }
@@ -148,7 +148,7 @@ pub(super) fn has_one_name(file: &Path) -> Result<(), Vec<Diagnostic>> {
             let names = about.nlink();
             let message = format!("`{}` has {names} names (hard links), and was left as it is", file.display());
             let help = "make it a file of its own: copy it and move the copy over it, then try again";
-            Err(vec![Diagnostic::failure("TL0748", message).help(help)])
+            Err(vec![Diagnostic::failure(codes::TL0748, message).help(help)])
         }
         _ => Ok(()),
     }
@@ -169,7 +169,7 @@ pub(super) fn rewrite(rewrite: &Rewrite<'_>) -> Result<(), Vec<Diagnostic>> {
     // As late as can be: somebody may have saved it while the question stood there.
     if held(&path).as_deref() != rewrite.from {
         let message = format!("`{}` changed in the meantime and was left as it is", rewrite.file.display());
-        return Err(vec![Diagnostic::failure("TL0744", message).help("look at it, then try again")]);
+        return Err(vec![Diagnostic::failure(codes::TL0744, message).help("look at it, then try again")]);
     }
     target.finish()?;
     // Else the old name might come back after a loss of power.
@@ -190,7 +190,7 @@ pub(super) fn replace(
         Ok(about) if about.is_file() && is_same_kind(&fs::read(path).map_err(|error| failed(&error))?) => true,
         Ok(_) => {
             let message = format!("`{}` is there, and is no older plan: it was left as it is", path.display());
-            return Err(vec![Diagnostic::usage("TL0775", message).help("name another file")]);
+            return Err(vec![Diagnostic::usage(codes::TL0775, message).help("name another file")]);
         }
     };
     let mut target = Target::new(Some(path), is_there)?;
@@ -229,7 +229,9 @@ pub(super) fn confirm(question: &str, yes: bool, output: &mut Output) -> Result<
     }
     if !output.asks() {
         let message = "a file would be rewritten, and there is no terminal to ask on";
-        return Err(vec![Diagnostic::usage("TL0742", message).help("look at what would change, then add `--yes`")]);
+        return Err(vec![
+            Diagnostic::usage(codes::TL0742, message).help("look at what would change, then add `--yes`"),
+        ]);
     }
     let answer = output.ask(&format!("{question} [y/N]")).unwrap_or_default();
     Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
@@ -257,11 +259,11 @@ fn folder(path: &Path) -> &Path {
 }
 
 pub(super) fn exists(path: &Path, help: &str) -> Diagnostic {
-    Diagnostic::failure("TL0711", format!("`{}` exists already and was left as it is", path.display())).help(help)
+    Diagnostic::failure(codes::TL0711, format!("`{}` exists already and was left as it is", path.display())).help(help)
 }
 
 const FORCE: &str = "name another file, or add `--force`";
 
 pub(super) fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
-    Diagnostic::failure("TL0712", format!("the file `{}` cannot be written", path.display())).cause(error)
+    Diagnostic::failure(codes::TL0712, format!("the file `{}` cannot be written", path.display())).cause(error)
 }

@@ -11,7 +11,7 @@ use super::Done;
 use super::history_arguments::{Gc, History, Show, Stale, Stats, Status};
 use super::known_run::known_run;
 use super::notify::sent;
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::report::{
     Output, Screen, render_history, render_removed, render_run, render_stale, render_stats, render_status,
 };
@@ -20,7 +20,7 @@ use crate::state::{DbError, Failure, Filter, Keep, Run, Runs, StateDir};
 use crate::value::{Duration, utc};
 
 fn located(state: Option<&Path>) -> Result<StateDir, Vec<Diagnostic>> {
-    StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])
+    StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())])
 }
 
 fn failed(error: DbError) -> Vec<Diagnostic> {
@@ -153,7 +153,7 @@ fn since(text: &str) -> Result<String, Vec<Diagnostic>> {
     };
     let time = time.ok_or_else(|| {
         let message = format!("`{text}` is no age and no time");
-        vec![Diagnostic::usage("TL0762", message).help("write `7d`, `2026-11-24` or `2026-11-24T02:00:00Z`")]
+        vec![Diagnostic::usage(codes::TL0762, message).help("write `7d`, `2026-11-24` or `2026-11-24T02:00:00Z`")]
     })?;
     Ok(utc(time))
 }
@@ -229,7 +229,7 @@ pub(super) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) 
         let verb = if names.len() == 1 { "has" } else { "have" };
         let message = format!("{} {verb} not succeeded in time", names.join(", "));
         let help = "`tl history` says what became of the last runs; what starts them may have stopped";
-        problems.push(Diagnostic::new("TL0764", Kind::Failure, message).help(help));
+        problems.push(Diagnostic::new(codes::TL0764, Kind::Failure, message).help(help));
     }
     match told {
         _ if !problems.is_empty() => Err(problems),

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Done;
 use super::arguments::Init;
 use super::file::{exists, unwritable};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::did_you_mean;
 use crate::init::{TEMPLATES, Template, find};
 use crate::report::Output;
@@ -57,14 +57,14 @@ fn named(name: &str) -> Result<&'static Template, Vec<Diagnostic>> {
             || "`tl init --list` prints the names".to_owned(),
             |near| format!("did you mean `{near}`? `tl init --list` prints all"),
         );
-        vec![Diagnostic::usage("TL0740", format!("there is no template `{}`", name.escape_debug())).help(help)]
+        vec![Diagnostic::usage(codes::TL0740, format!("there is no template `{}`", name.escape_debug())).help(help)]
     })
 }
 
 fn ask(output: &mut Output) -> Result<&'static Template, Vec<Diagnostic>> {
     let unnamed = || {
         let help = format!("add `--template NAME`, one of:\n{}", lines().join("\n"));
-        vec![Diagnostic::usage("TL0741", "no template is named").help(help)]
+        vec![Diagnostic::usage(codes::TL0741, "no template is named").help(help)]
     };
     if !output.asks() {
         return Err(unnamed());

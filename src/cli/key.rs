@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Done;
 use super::arguments::Key;
 use crate::crypto::{IdentityFileError, create_identity, read_identities};
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::report::Output;
 
 pub(super) fn key(command: &Key, output: &mut Output) -> Done {
@@ -27,7 +27,7 @@ fn new(path: &Path, recipients: Option<&Path>, if_missing: bool, output: &mut Ou
         // Before the identity is made: nothing that is there is overwritten, a file of colleagues' recipients least of all.
         if let Some(taken) = recipients.filter(|recipients| recipients.symlink_metadata().is_ok()) {
             let message = format!("`{}` exists already and was left as it is", taken.display());
-            return Err(vec![Diagnostic::failure("TL0711", message).help("name another file for the recipient")]);
+            return Err(vec![Diagnostic::failure(codes::TL0711, message).help("name another file for the recipient")]);
         }
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         create_identity(path, &now).map_err(|error| vec![identity_problem(&error)])?;
@@ -45,7 +45,7 @@ fn new(path: &Path, recipients: Option<&Path>, if_missing: bool, output: &mut Ou
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && if_missing => {}
             Err(error) => {
                 let message = format!("the recipient could not be written to `{}`", file.display());
-                return Err(vec![Diagnostic::failure("TL0712", message).cause(&error)]);
+                return Err(vec![Diagnostic::failure(codes::TL0712, message).cause(&error)]);
             }
             Ok(()) => {}
         }
@@ -73,14 +73,16 @@ fn show(path: &Path, as_json: bool, output: &mut Output) -> Done {
 pub(super) fn identity_problem(error: &IdentityFileError) -> Diagnostic {
     let (code, kind, help) = match error {
         IdentityFileError::Exists(_) => {
-            ("TL0711", Kind::Failure, "name another file; an identity is never overwritten")
+            (codes::TL0711, Kind::Failure, "name another file; an identity is never overwritten")
         }
-        IdentityFileError::Unmade { .. } => ("TL0712", Kind::Failure, "check the path, owner and mode of its folder"),
-        IdentityFileError::Exposed { .. } => ("TL0621", Kind::Key, "an identity is for its owner's eyes only"),
+        IdentityFileError::Unmade { .. } => {
+            (codes::TL0712, Kind::Failure, "check the path, owner and mode of its folder")
+        }
+        IdentityFileError::Exposed { .. } => (codes::TL0621, Kind::Key, "an identity is for its owner's eyes only"),
         IdentityFileError::Content { .. } => {
-            ("TL0621", Kind::Key, "a file of identities has `AGE-SECRET-KEY-1…` lines")
+            (codes::TL0621, Kind::Key, "a file of identities has `AGE-SECRET-KEY-1…` lines")
         }
-        IdentityFileError::Io { .. } => ("TL0621", Kind::Key, "check the path, owner and mode"),
+        IdentityFileError::Io { .. } => (codes::TL0621, Kind::Key, "check the path, owner and mode"),
     };
     let diagnostic = Diagnostic::new(code, kind, error.to_string()).help(help);
     match std::error::Error::source(error) {

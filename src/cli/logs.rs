@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::Done;
 use super::known_run::known_run;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::event::Stream;
 use crate::report::{Output, render_log_line};
 use crate::state::{Log, LogLine, LogReader, StateDir};
@@ -33,12 +33,12 @@ pub(super) struct Logs {
 
 /// Shows what the programs of a run printed.
 pub(super) fn logs(command: &Logs, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
+    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())])?;
     let run = known_run(&state, &command.run)?.run;
     let logs = state.logs(&run);
     let unreadable = |error: io::Error| {
         let message = format!("the logs in `{}` cannot be read", logs.folder().display());
-        vec![Diagnostic::failure("TL0755", message).cause(&error).help("let this user read them")]
+        vec![Diagnostic::failure(codes::TL0755, message).cause(&error).help("let this user read them")]
     };
     let mut readers: BTreeMap<PathBuf, LogReader> = BTreeMap::new();
     let mut shown = false;

@@ -68,9 +68,10 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::diagnostic::{Code, codes};
     use crate::pipeline::{MADE_UP, NEW, OLD};
 
-    fn run(files: &[PathBuf], check: bool, yes: bool) -> Result<u8, &'static str> {
+    fn run(files: &[PathBuf], check: bool, yes: bool) -> Result<u8, Code> {
         let command = Migrate { files: files.to_vec(), to: None, check, yes };
         migrate_by(MADE_UP, &command, &mut Output::nowhere()).map_err(|found| found[0].code)
     }
@@ -100,18 +101,18 @@ mod tests {
         }
         let before = [OLD, NEW, wrong].map(str::to_owned);
         // One that cannot be migrated keeps the others as they are.
-        assert_eq!(run(&files, false, true), Err("TL0747"));
+        assert_eq!(run(&files, false, true), Err(codes::TL0747));
         assert_eq!(texts(), before);
         // A look changes nothing, and nobody is there to ask.
         assert_eq!(run(&files[..2], true, false), Ok(2));
-        assert_eq!(run(&files[..2], false, false), Err("TL0742"));
+        assert_eq!(run(&files[..2], false, false), Err(codes::TL0742));
         assert_eq!(texts(), before);
         assert_eq!(run(&files[..2], false, true), Ok(0));
         assert_eq!(texts()[..2], [NEW, NEW]);
         // A file of two names would lose one of them.
         fs::write(&files[0], OLD).unwrap();
         fs::hard_link(&files[0], folder.path().join("second")).unwrap();
-        assert_eq!(run(&files[..2], false, true), Err("TL0748"));
+        assert_eq!(run(&files[..2], false, true), Err(codes::TL0748));
         assert_eq!(texts()[0], OLD);
         fs::remove_file(folder.path().join("second")).unwrap();
         assert_eq!(run(&files[..2], false, true), Ok(0));

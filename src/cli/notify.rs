@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::Done;
 use super::arguments::{Inputs, Notify, Occasion};
 use super::pipeline::given;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::pipeline::When;
 use crate::report::{Output, render_outbox, render_preview};
 use crate::run::{self, Flushed};
@@ -21,7 +21,7 @@ pub(super) fn notify(command: &Notify, state: Option<&Path>, output: &mut Output
 }
 
 fn located(state: Option<&Path>) -> Result<StateDir, Vec<Diagnostic>> {
-    StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])
+    StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())])
 }
 
 fn preview(file: &Path, when: Occasion, html: bool, json: bool, output: &mut Output) -> Done {

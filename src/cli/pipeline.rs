@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::arguments::{Doctor, Drawing, Graph, Inputs, Plan, ReporterKind, Run, Schema};
 use super::known_run::known_run;
 use super::{Done, file};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::graph::Selection;
@@ -35,7 +35,7 @@ pub(super) fn schema(command: &Schema, output: &mut Output) -> Done {
                     |near| format!("did you mean `{near}`?"),
                 );
                 return Err(vec![
-                    Diagnostic::usage("TL0208", format!("there is no kind `{name}` of stage")).help(help),
+                    Diagnostic::usage(codes::TL0208, format!("there is no kind `{name}` of stage")).help(help),
                 ]);
             }
         },
@@ -96,7 +96,7 @@ fn to_run(file: &Path, inputs: &Inputs, state: Option<&Path>) -> Result<(Loaded,
     if !inputs.inputs.is_empty() {
         let message = "a plan has its inputs, and `--input` cannot change them";
         return Err(vec![
-            Diagnostic::usage("TL0773", message).help("make a plan with these inputs, or leave them out"),
+            Diagnostic::usage(codes::TL0773, message).help("make a plan with these inputs, or leave them out"),
         ]);
     }
     let loaded = plan.settle(read(&plan.file)?)?;
@@ -124,7 +124,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     // Before anything is read: an older report must not be taken for that of this run.
     let junit = command.junit.as_deref().map(|path| file::report(path).map(|file| Junit::new(path.to_owned(), file)));
     let junit = junit.transpose()?;
-    let located = || StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())]);
+    let located = || StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())]);
     let selection = command.selection();
     let (loaded, plan, resumed) = match (&command.file, command.wish()) {
         (named, Some(wish)) => {
@@ -138,14 +138,15 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
             if plan.is_some() && selection != Selection::All {
                 let message = "a plan runs as it was planned, and not in part";
                 return Err(vec![
-                    Diagnostic::usage("TL0773", message).help("name the pipeline file instead of the plan"),
+                    Diagnostic::usage(codes::TL0773, message).help("name the pipeline file instead of the plan"),
                 ]);
             }
             (loaded, plan, None)
         }
     };
     selection.check(&loaded.pipeline).map_err(|error| vec![error])?;
-    let failed = |error: &dyn std::error::Error| vec![Diagnostic::failure("TL0721", "tl could not start").cause(error)];
+    let failed =
+        |error: &dyn std::error::Error| vec![Diagnostic::failure(codes::TL0721, "tl could not start").cause(error)];
     let state = located()?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
@@ -166,7 +167,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
         // Its message, which may hold data, is withheld.
         run.await.map_err(|_| {
             vec![
-                Diagnostic::failure("TL0903", "tl made a mistake in this run (panic)")
+                Diagnostic::failure(codes::TL0903, "tl made a mistake in this run (panic)")
                     .help("please report this with the output above"),
             ]
         })
@@ -220,7 +221,7 @@ pub(super) fn given(inputs: &Inputs) -> Result<BTreeMap<String, String>, Vec<Dia
     let mut given = BTreeMap::new();
     for (name, value) in &inputs.inputs {
         if given.insert(name.clone(), value.clone()).is_some() {
-            return Err(vec![Diagnostic::usage("TL0504", format!("the input `{name}` is given twice"))]);
+            return Err(vec![Diagnostic::usage(codes::TL0504, format!("the input `{name}` is given twice"))]);
         }
     }
     Ok(given)

@@ -8,7 +8,7 @@ use super::arguments::{Open, Recipients, Seal};
 use super::file::{Target, input};
 use super::key::identity_problem;
 use crate::crypto::{self, Key, Recipient, read_identities};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::report::Output;
 
 pub(super) fn seal(command: &Seal, _: &mut Output) -> Done {
@@ -17,7 +17,7 @@ pub(super) fn seal(command: &Seal, _: &mut Output) -> Done {
     let to_standard = files.output.as_deref().is_none_or(|path| path == "-");
     if to_standard && io::stdout().is_terminal() {
         return Err(vec![
-            Diagnostic::usage("TL0713", "a sealed file is not for a terminal")
+            Diagnostic::usage(codes::TL0713, "a sealed file is not for a terminal")
                 .help("name a file with `-o`, or use a pipe"),
         ]);
     }
@@ -51,13 +51,13 @@ pub(super) fn recipients(command: &Recipients) -> Result<Vec<Recipient>, Vec<Dia
     for text in &command.recipient {
         let parsed = text.parse::<Recipient>();
         recipients.push(parsed.map_err(|error| {
-            vec![Diagnostic::usage("TL0620", "what stands after `-r` is no recipient").cause(&error)]
+            vec![Diagnostic::usage(codes::TL0620, "what stands after `-r` is no recipient").cause(&error)]
         })?);
     }
     for path in &command.recipients_file {
         let failed = |error: &dyn std::error::Error| {
             let message = format!("the recipients in `{}` cannot be used", path.display());
-            vec![Diagnostic::usage("TL0620", message).cause(error)]
+            vec![Diagnostic::usage(codes::TL0620, message).cause(error)]
         };
         let mut text = String::new();
         let read = File::open(path).and_then(|file| file.take(LARGEST_RECIPIENTS).read_to_string(&mut text));
@@ -66,7 +66,7 @@ pub(super) fn recipients(command: &Recipients) -> Result<Vec<Recipient>, Vec<Dia
     }
     if recipients.is_empty() {
         return Err(vec![
-            Diagnostic::usage("TL0620", "nobody could open it: no recipient is named")
+            Diagnostic::usage(codes::TL0620, "nobody could open it: no recipient is named")
                 .help("add `-r RECIPIENT` or `-R FILE`"),
         ]);
     }

@@ -10,7 +10,7 @@ use super::key::identity_problem;
 use super::seal::recipients;
 use super::terminal::{ask, read_piped};
 use crate::crypto;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::report::{Output, render_secrets};
 use crate::run::{self, NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
 use crate::value;
@@ -59,15 +59,15 @@ fn recipients_for(command: &SecretSeal) -> Result<Vec<crypto::Recipient>, Vec<Di
 fn judge(value: &value::Secret) -> Result<(), Vec<Diagnostic>> {
     match value.expose().len() {
         0 => Err(vec![
-            Diagnostic::usage("TL0735", "there is nothing to seal: the value is empty")
+            Diagnostic::usage(codes::TL0735, "there is nothing to seal: the value is empty")
                 .help("give it on standard input, or type it"),
         ]),
         length if length < SHORTEST_SECRET => {
             let message = format!("the value is shorter than {SHORTEST_SECRET} bytes");
-            Err(vec![Diagnostic::usage("TL0511", message).help(SHORT_SECRET)])
+            Err(vec![Diagnostic::usage(codes::TL0511, message).help(SHORT_SECRET)])
         }
         _ if value.expose().contains('\0') => {
-            Err(vec![Diagnostic::usage("TL0516", "the value holds a NUL byte").help(NUL_SECRET)])
+            Err(vec![Diagnostic::usage(codes::TL0516, "the value holds a NUL byte").help(NUL_SECRET)])
         }
         _ => Ok(()),
     }
@@ -80,7 +80,7 @@ fn ask_twice(output: &mut Output) -> Result<value::Secret, Vec<Diagnostic>> {
     if ask("again: ", output)? == value {
         return Ok(value);
     }
-    Err(vec![Diagnostic::usage("TL0736", "the two values differ").help("start again")])
+    Err(vec![Diagnostic::usage(codes::TL0736, "the two values differ").help("start again")])
 }
 
 fn check(file: &Path, as_json: bool, output: &mut Output) -> Done {

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::report::Output;
 use crate::value::Secret;
 
@@ -26,7 +26,7 @@ fn standard_input() -> Result<File, Vec<Diagnostic>> {
 }
 
 fn unreadable(error: &io::Error) -> Vec<Diagnostic> {
-    vec![Diagnostic::failure("TL0737", "the value cannot be read from standard input").cause(error)]
+    vec![Diagnostic::failure(codes::TL0737, "the value cannot be read from standard input").cause(error)]
 }
 
 /// All of standard input, without one line end behind it.
@@ -37,7 +37,7 @@ pub(super) fn read_piped() -> Result<Secret, Vec<Diagnostic>> {
     read.map_err(|error| unreadable(&error))?;
     if bytes.len() > LARGEST {
         let help = "a secret is a key or a password; `tl seal` is for files";
-        return Err(vec![Diagnostic::usage("TL0738", "the value is longer than 64 KiB").help(help)]);
+        return Err(vec![Diagnostic::usage(codes::TL0738, "the value is longer than 64 KiB").help(help)]);
     }
     let value = text(&bytes)?;
     let line = value.strip_suffix('\n').unwrap_or(value);
@@ -47,7 +47,7 @@ pub(super) fn read_piped() -> Result<Secret, Vec<Diagnostic>> {
 fn text(bytes: &[u8]) -> Result<&str, Vec<Diagnostic>> {
     std::str::from_utf8(bytes).map_err(|_| {
         let help = "write a key of bytes as text, such as base64";
-        vec![Diagnostic::usage("TL0738", "the value is not a text").help(help)]
+        vec![Diagnostic::usage(codes::TL0738, "the value is not a text").help(help)]
     })
 }
 
@@ -60,7 +60,7 @@ pub(super) fn ask(prompt: &str, output: &mut Output) -> Result<Secret, Vec<Diagn
     output.hint("");
     match line? {
         Some(line) => text(&line).map(|line| Secret::new(line.to_owned())),
-        None => Err(vec![Diagnostic::new("TL0739", Kind::Cancelled, "nothing was sealed: you ended it")]),
+        None => Err(vec![Diagnostic::new(codes::TL0739, Kind::Cancelled, "nothing was sealed: you ended it")]),
     }
 }
 

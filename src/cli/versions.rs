@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::Done;
 use super::arguments::{Versions, VersionsCommand};
 use super::file::{Rewrite, confirm, has_one_name, rewrite};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::pipeline::read_regular;
 use crate::report::{Output, Style, render_diff, render_versions};
 use crate::run::{History, place_of};
@@ -16,7 +16,7 @@ use crate::state::{StateDir, Version};
 use crate::value::hex;
 
 pub(super) fn versions(command: &Versions, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage("TL0707", error.to_string())])?;
+    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())])?;
     let history = |file: &Path| History::read(state, file).map_err(|error| vec![error]);
     match (&command.command, &command.file) {
         (Some(VersionsCommand::Diff { file, from, to, json }), _) => {
@@ -105,6 +105,6 @@ fn present(file: &Path) -> Result<Option<Vec<u8>>, Vec<Diagnostic>> {
 }
 
 fn gone(file: &Path) -> Diagnostic {
-    Diagnostic::failure("TL0710", format!("there is no file `{}` to compare with", file.display()))
+    Diagnostic::failure(codes::TL0710, format!("there is no file `{}` to compare with", file.display()))
         .help("name a second version")
 }

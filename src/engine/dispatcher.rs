@@ -401,6 +401,7 @@ mod tests {
     use super::super::worker::{Attempt, BoxFuture, Expansion};
     use super::*;
     use crate::diagnostic::Result;
+    use crate::diagnostic::codes;
     use crate::expression::Status;
     use crate::pipeline::Document;
     use std::path::PathBuf;
@@ -434,7 +435,7 @@ mod tests {
             Box::pin(async move {
                 let stage = attempt.unit;
                 self.most.fetch_max(self.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                let fail = |transient| Err(Diagnostic::failure("TL0651", "no").transient(transient));
+                let fail = |transient| Err(Diagnostic::failure(codes::TL0651, "no").transient(transient));
                 let act = match (self.acts[stage], &attempt.instance) {
                     (Act::Instances(acts), Some(instance)) => acts[instance.number],
                     (act, _) => act,
@@ -445,7 +446,7 @@ mod tests {
                     Act::FailTransient(until) if attempt.number < until => fail(true),
                     Act::Succeed | Act::FailTransient(_) => Ok(Map::new()),
                     Act::Warn => {
-                        (attempt.tell)(stage, Told::Warning(Diagnostic::warning("TL0613", "hm")));
+                        (attempt.tell)(stage, Told::Warning(Diagnostic::warning(codes::TL0613, "hm")));
                         Ok(Map::new())
                     }
                     Act::Panic => {
@@ -547,7 +548,7 @@ mod tests {
         let stages = "  a: { run: [x] }\n  b: { run: [x] }\n  c: { needs: a, run: [x] }\n";
         let (finished, ..) = run(stages, &[Act::Panic, Act::Succeed, Act::Succeed], 8, Cancel::default(), None).await;
         assert_eq!(finished.outcomes, [Outcome::Failure, Outcome::Success, Outcome::Skipped]);
-        assert_eq!(finished.errors[0].1.code, "TL0903");
+        assert_eq!(finished.errors[0].1.code, codes::TL0903);
     }
 
     #[tokio::test(start_paused = true)]

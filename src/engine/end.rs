@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::worker::{Done, Ended};
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::event::Outcome;
 use crate::graph::Plan;
 use crate::pipeline::OnWarning;
@@ -93,7 +93,7 @@ pub(super) fn end_together(plan: &Plan, warned: &dyn Fn(usize) -> bool, ended: &
     let reason = format!("`{}` failed", plan.stages[ended[culprit].stage].name);
     for (place, one) in ended.iter_mut().enumerate().filter(|(place, _)| *place != culprit) {
         let outcome = if place < culprit { Outcome::Cancelled } else { Outcome::Skipped };
-        one.result = Err(Diagnostic::failure("TL0604", "what this stage gave was not kept"));
+        one.result = Err(Diagnostic::failure(codes::TL0604, "what this stage gave was not kept"));
         one.victim = Some((outcome, reason.clone()));
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 
 use super::retry::{LONGEST_RETRYING, delay};
-use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::event::Outcome;
 use crate::expression::Status;
 use crate::graph::Job;
@@ -296,5 +296,5 @@ fn internal(error: Option<&tokio::task::JoinError>) -> Diagnostic {
         Some(error) if error.is_panic() => "tl made a mistake in this stage (panic); the rest of the run goes on",
         _ => "the stage gave no result",
     };
-    Diagnostic::new("TL0903", Kind::Failure, message).help("please report this with the output above")
+    Diagnostic::new(codes::TL0903, Kind::Failure, message).help("please report this with the output above")
 }

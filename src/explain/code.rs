@@ -2,11 +2,13 @@ use std::sync::LazyLock;
 
 use serde::Serialize;
 
+use crate::diagnostic::{Code, codes, with_every_code};
+
 /// What one code means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// Such as `TL0207`.
-    pub code: &'static str,
+    pub code: Code,
     /// What happened, in a few words.
     pub title: &'static str,
     /// Why, in one or two paragraphs.
@@ -36,7 +38,7 @@ pub struct File {
 }
 
 static ALL: LazyLock<Vec<Explanation>> =
-    LazyLock::new(|| TEXTS.iter().map(|text| read(text).expect("a test reads every text")).collect());
+    LazyLock::new(|| TEXTS.iter().map(|(_, text)| read(text).expect("a test reads every text")).collect());
 
 /// Every code, in order.
 pub fn all() -> &'static [Explanation] {
@@ -45,7 +47,7 @@ pub fn all() -> &'static [Explanation] {
 
 /// The explanation of a code, however it is spelled.
 pub fn find(word: &str) -> Option<&'static Explanation> {
-    let code = spelled(word)?;
+    let code: Code = spelled(word)?.parse().ok()?;
     all().iter().find(|explanation| explanation.code == code)
 }
 
@@ -63,6 +65,7 @@ fn read(text: &'static str) -> Result<Explanation, &'static str> {
     let text = text.strip_prefix("# ").ok_or("it begins with no heading")?;
     let (heading, text) = text.split_once("\n\n").ok_or("nothing follows the heading")?;
     let (code, title) = heading.split_once(": ").ok_or("the heading is no code and title")?;
+    let code = code.parse().map_err(|_| "the heading is no code and title")?;
     let (cause, text) = text.split_once("\n\n## Wrong\n\n").ok_or("`## Wrong` is missing")?;
     let (wrong, right) = text.split_once("\n\n## Right\n\n").ok_or("`## Right` is missing")?;
     Ok(Explanation { code, title, cause, wrong: read_example(wrong)?, right: read_example(right)? })
@@ -93,208 +96,13 @@ fn read_example(text: &'static str) -> Result<Example, &'static str> {
     Ok(example)
 }
 
-/// One line a code.
-const TEXTS: &[&str] = &[
-    include_str!("codes/TL0001.md"),
-    include_str!("codes/TL0002.md"),
-    include_str!("codes/TL0003.md"),
-    include_str!("codes/TL0004.md"),
-    include_str!("codes/TL0005.md"),
-    include_str!("codes/TL0006.md"),
-    include_str!("codes/TL0007.md"),
-    include_str!("codes/TL0008.md"),
-    include_str!("codes/TL0009.md"),
-    include_str!("codes/TL0010.md"),
-    include_str!("codes/TL0011.md"),
-    include_str!("codes/TL0012.md"),
-    include_str!("codes/TL0101.md"),
-    include_str!("codes/TL0102.md"),
-    include_str!("codes/TL0103.md"),
-    include_str!("codes/TL0104.md"),
-    include_str!("codes/TL0105.md"),
-    include_str!("codes/TL0201.md"),
-    include_str!("codes/TL0202.md"),
-    include_str!("codes/TL0203.md"),
-    include_str!("codes/TL0204.md"),
-    include_str!("codes/TL0205.md"),
-    include_str!("codes/TL0206.md"),
-    include_str!("codes/TL0207.md"),
-    include_str!("codes/TL0208.md"),
-    include_str!("codes/TL0209.md"),
-    include_str!("codes/TL0210.md"),
-    include_str!("codes/TL0211.md"),
-    include_str!("codes/TL0301.md"),
-    include_str!("codes/TL0302.md"),
-    include_str!("codes/TL0303.md"),
-    include_str!("codes/TL0304.md"),
-    include_str!("codes/TL0305.md"),
-    include_str!("codes/TL0306.md"),
-    include_str!("codes/TL0307.md"),
-    include_str!("codes/TL0308.md"),
-    include_str!("codes/TL0309.md"),
-    include_str!("codes/TL0310.md"),
-    include_str!("codes/TL0311.md"),
-    include_str!("codes/TL0312.md"),
-    include_str!("codes/TL0313.md"),
-    include_str!("codes/TL0314.md"),
-    include_str!("codes/TL0315.md"),
-    include_str!("codes/TL0317.md"),
-    include_str!("codes/TL0318.md"),
-    include_str!("codes/TL0319.md"),
-    include_str!("codes/TL0401.md"),
-    include_str!("codes/TL0402.md"),
-    include_str!("codes/TL0403.md"),
-    include_str!("codes/TL0404.md"),
-    include_str!("codes/TL0405.md"),
-    include_str!("codes/TL0406.md"),
-    include_str!("codes/TL0407.md"),
-    include_str!("codes/TL0408.md"),
-    include_str!("codes/TL0409.md"),
-    include_str!("codes/TL0410.md"),
-    include_str!("codes/TL0411.md"),
-    include_str!("codes/TL0412.md"),
-    include_str!("codes/TL0413.md"),
-    include_str!("codes/TL0414.md"),
-    include_str!("codes/TL0501.md"),
-    include_str!("codes/TL0502.md"),
-    include_str!("codes/TL0503.md"),
-    include_str!("codes/TL0504.md"),
-    include_str!("codes/TL0510.md"),
-    include_str!("codes/TL0511.md"),
-    include_str!("codes/TL0512.md"),
-    include_str!("codes/TL0513.md"),
-    include_str!("codes/TL0514.md"),
-    include_str!("codes/TL0515.md"),
-    include_str!("codes/TL0516.md"),
-    include_str!("codes/TL0601.md"),
-    include_str!("codes/TL0602.md"),
-    include_str!("codes/TL0603.md"),
-    include_str!("codes/TL0604.md"),
-    include_str!("codes/TL0605.md"),
-    include_str!("codes/TL0606.md"),
-    include_str!("codes/TL0607.md"),
-    include_str!("codes/TL0608.md"),
-    include_str!("codes/TL0609.md"),
-    include_str!("codes/TL0610.md"),
-    include_str!("codes/TL0611.md"),
-    include_str!("codes/TL0612.md"),
-    include_str!("codes/TL0613.md"),
-    include_str!("codes/TL0614.md"),
-    include_str!("codes/TL0620.md"),
-    include_str!("codes/TL0621.md"),
-    include_str!("codes/TL0622.md"),
-    include_str!("codes/TL0623.md"),
-    include_str!("codes/TL0624.md"),
-    include_str!("codes/TL0630.md"),
-    include_str!("codes/TL0631.md"),
-    include_str!("codes/TL0632.md"),
-    include_str!("codes/TL0633.md"),
-    include_str!("codes/TL0634.md"),
-    include_str!("codes/TL0635.md"),
-    include_str!("codes/TL0636.md"),
-    include_str!("codes/TL0637.md"),
-    include_str!("codes/TL0638.md"),
-    include_str!("codes/TL0639.md"),
-    include_str!("codes/TL0640.md"),
-    include_str!("codes/TL0641.md"),
-    include_str!("codes/TL0642.md"),
-    include_str!("codes/TL0643.md"),
-    include_str!("codes/TL0644.md"),
-    include_str!("codes/TL0645.md"),
-    include_str!("codes/TL0646.md"),
-    include_str!("codes/TL0647.md"),
-    include_str!("codes/TL0648.md"),
-    include_str!("codes/TL0649.md"),
-    include_str!("codes/TL0650.md"),
-    include_str!("codes/TL0651.md"),
-    include_str!("codes/TL0652.md"),
-    include_str!("codes/TL0653.md"),
-    include_str!("codes/TL0654.md"),
-    include_str!("codes/TL0655.md"),
-    include_str!("codes/TL0656.md"),
-    include_str!("codes/TL0657.md"),
-    include_str!("codes/TL0658.md"),
-    include_str!("codes/TL0659.md"),
-    include_str!("codes/TL0660.md"),
-    include_str!("codes/TL0661.md"),
-    include_str!("codes/TL0670.md"),
-    include_str!("codes/TL0671.md"),
-    include_str!("codes/TL0672.md"),
-    include_str!("codes/TL0673.md"),
-    include_str!("codes/TL0674.md"),
-    include_str!("codes/TL0675.md"),
-    include_str!("codes/TL0676.md"),
-    include_str!("codes/TL0701.md"),
-    include_str!("codes/TL0702.md"),
-    include_str!("codes/TL0703.md"),
-    include_str!("codes/TL0704.md"),
-    include_str!("codes/TL0705.md"),
-    include_str!("codes/TL0706.md"),
-    include_str!("codes/TL0707.md"),
-    include_str!("codes/TL0708.md"),
-    include_str!("codes/TL0709.md"),
-    include_str!("codes/TL0710.md"),
-    include_str!("codes/TL0711.md"),
-    include_str!("codes/TL0712.md"),
-    include_str!("codes/TL0713.md"),
-    include_str!("codes/TL0714.md"),
-    include_str!("codes/TL0716.md"),
-    include_str!("codes/TL0717.md"),
-    include_str!("codes/TL0718.md"),
-    include_str!("codes/TL0719.md"),
-    include_str!("codes/TL0720.md"),
-    include_str!("codes/TL0721.md"),
-    include_str!("codes/TL0722.md"),
-    include_str!("codes/TL0725.md"),
-    include_str!("codes/TL0726.md"),
-    include_str!("codes/TL0728.md"),
-    include_str!("codes/TL0735.md"),
-    include_str!("codes/TL0736.md"),
-    include_str!("codes/TL0737.md"),
-    include_str!("codes/TL0738.md"),
-    include_str!("codes/TL0739.md"),
-    include_str!("codes/TL0740.md"),
-    include_str!("codes/TL0741.md"),
-    include_str!("codes/TL0742.md"),
-    include_str!("codes/TL0743.md"),
-    include_str!("codes/TL0744.md"),
-    include_str!("codes/TL0745.md"),
-    include_str!("codes/TL0746.md"),
-    include_str!("codes/TL0747.md"),
-    include_str!("codes/TL0748.md"),
-    include_str!("codes/TL0752.md"),
-    include_str!("codes/TL0753.md"),
-    include_str!("codes/TL0754.md"),
-    include_str!("codes/TL0755.md"),
-    include_str!("codes/TL0760.md"),
-    include_str!("codes/TL0761.md"),
-    include_str!("codes/TL0762.md"),
-    include_str!("codes/TL0763.md"),
-    include_str!("codes/TL0764.md"),
-    include_str!("codes/TL0770.md"),
-    include_str!("codes/TL0771.md"),
-    include_str!("codes/TL0772.md"),
-    include_str!("codes/TL0773.md"),
-    include_str!("codes/TL0774.md"),
-    include_str!("codes/TL0775.md"),
-    include_str!("codes/TL0776.md"),
-    include_str!("codes/TL0777.md"),
-    include_str!("codes/TL0780.md"),
-    include_str!("codes/TL0781.md"),
-    include_str!("codes/TL0782.md"),
-    include_str!("codes/TL0783.md"),
-    include_str!("codes/TL0790.md"),
-    include_str!("codes/TL0801.md"),
-    include_str!("codes/TL0802.md"),
-    include_str!("codes/TL0803.md"),
-    include_str!("codes/TL0804.md"),
-    include_str!("codes/TL0805.md"),
-    include_str!("codes/TL0806.md"),
-    include_str!("codes/TL0807.md"),
-    include_str!("codes/TL0901.md"),
-    include_str!("codes/TL0902.md"),
-    include_str!("codes/TL0903.md"),
-];
+macro_rules! texts {
+    ($($code:ident)*) => {
+        /// The page of each code, in order.
+        const TEXTS: &[(Code, &str)] = &[$((codes::$code, include_str!(concat!("codes/", stringify!($code), ".md")))),*];
+    };
+}
+with_every_code!(texts);
 
 #[cfg(test)]
 mod tests {
@@ -305,8 +113,9 @@ mod tests {
 
     #[test]
     fn every_text_is_read_and_in_order() {
-        for text in TEXTS {
+        for (code, text) in TEXTS {
             let read = read(text).unwrap_or_else(|lack| panic!("{lack}:\n{text}"));
+            assert_eq!(read.code, *code);
             assert!(!read.cause.is_empty() && !read.cause.contains("\n#"), "{text}");
         }
         assert!(all().is_sorted_by(|a, b| a.code < b.code));
@@ -315,7 +124,7 @@ mod tests {
     #[test]
     fn a_text_has_parts() {
         let read = read(TEXT).unwrap();
-        assert_eq!((read.code, read.title, read.cause), ("TL0001", "a title", "Why.\n\nMore."));
+        assert_eq!((read.code, read.title, read.cause), (codes::TL0001, "a title", "Why.\n\nMore."));
         assert_eq!(read.wrong.files, [File { name: "pipeline.yaml", text: "a: 1\n" }]);
         assert_eq!(read.wrong.commands, ["tl run pipeline.yaml", "true"]);
         assert_eq!(read.right.files, [File { name: "message.hbs", text: "x\n\ny\n" }]);

@@ -1,3 +1,4 @@
+use crate::diagnostic::{Code, codes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -86,7 +87,7 @@ pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, Mistak
         let kind = check(expression, scope)?;
         if !kind.is_scalar() {
             let message = format!("inside a longer text an expression must be a scalar, not {}", article(&kind));
-            let mistake = Mistake::new("TL0303", expression.place(), message);
+            let mistake = Mistake::new(codes::TL0303, expression.place(), message);
             return Err(match kind {
                 Type::Nullable(inner) if inner.is_scalar() => {
                     let what =
@@ -134,19 +135,19 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn mistake(&self, id: u64, code: &'static str, message: impl Into<String>) -> Mistake {
+    fn mistake(&self, id: u64, code: Code, message: impl Into<String>) -> Mistake {
         Mistake::new(code, self.expression.span(id), message)
     }
 
     fn infer(&mut self, node: &IdedExpr) -> Result<Type, Mistake> {
         match &node.expr {
             Expr::Literal(LiteralValue::Bytes(_)) => {
-                Err(self.mistake(node.id, "TL0303", "there are no bytes here").help("write a text, without `b`"))
+                Err(self.mistake(node.id, codes::TL0303, "there are no bytes here").help("write a text, without `b`"))
             }
             // It would meet an int in the first operator, and CEL does not mix the two.
-            Expr::Literal(LiteralValue::UInt(_)) => {
-                Err(self.mistake(node.id, "TL0303", "there are no unsigned numbers here").help("leave out the `u`"))
-            }
+            Expr::Literal(LiteralValue::UInt(_)) => Err(self
+                .mistake(node.id, codes::TL0303, "there are no unsigned numbers here")
+                .help("leave out the `u`")),
             Expr::Literal(literal) => Ok(literal_type(literal)),
             Expr::Ident(name) => self.name(node.id, name),
             Expr::Select(select) => {
@@ -176,7 +177,7 @@ impl Checker<'_> {
                 Ok(Type::Map(Box::new(values.into_iter().reduce(Type::join).unwrap_or(Type::Any))))
             }
             Expr::Struct(_) | Expr::Unspecified => {
-                Err(self.mistake(node.id, "TL0301", "messages with fields do not exist here"))
+                Err(self.mistake(node.id, codes::TL0301, "messages with fields do not exist here"))
             }
         }
     }
@@ -197,7 +198,7 @@ impl Checker<'_> {
         match items.find(|(_, kind)| matches!(kind, Type::Secret | Type::Artifact)) {
             Some((node, kind)) => {
                 let message = format!("{} cannot be put into {place}", article(kind));
-                Err(Mistake::new("TL0304", self.expression.extent(node), message))
+                Err(Mistake::new(codes::TL0304, self.expression.extent(node), message))
             }
             None => Ok(()),
         }
@@ -211,12 +212,12 @@ impl Checker<'_> {
             return Ok(kind.clone());
         }
         if let Some(reason) = self.scope.absent.get(name) {
-            return Err(self.mistake(id, "TL0302", format!("`{name}` is not known here: {reason}")));
+            return Err(self.mistake(id, codes::TL0302, format!("`{name}` is not known here: {reason}")));
         }
         let known: Vec<&str> = self.scope.names.keys().map(String::as_str).collect();
         let help = did_you_mean(name, known.iter().copied())
             .map_or_else(|| format!("known here: {}", list(&known)), |near| format!("did you mean `{near}`?"));
-        Err(self.mistake(id, "TL0302", format!("unknown name `{name}`")).help(help))
+        Err(self.mistake(id, codes::TL0302, format!("unknown name `{name}`")).help(help))
     }
 
     fn select(&mut self, id: u64, select: &SelectExpr) -> Result<Type, Mistake> {
@@ -237,7 +238,7 @@ impl Checker<'_> {
             }),
             other => {
                 let message = format!("{} has no fields, so no `{field}`", article(other));
-                Err(Mistake::new("TL0303", self.expression.field_span(id, field), message))
+                Err(Mistake::new(codes::TL0303, self.expression.field_span(id, field), message))
             }
         }
     }
@@ -245,7 +246,8 @@ impl Checker<'_> {
     fn unknown_field(&self, at: (usize, usize), of: &IdedExpr, record: &str, field: &str, known: &[&str]) -> Mistake {
         // `needs.X` for a stage that exists, but that this one does not name in its `needs`.
         if matches!(&of.expr, Expr::Ident(root) if root == "needs") {
-            let mistake = Mistake::new("TL0306", at, format!("`needs.{field}` is outside the `needs` of this stage"));
+            let mistake =
+                Mistake::new(codes::TL0306, at, format!("`needs.{field}` is outside the `needs` of this stage"));
             if self.scope.outside.contains(field) {
                 return mistake.help(format!("add `{field}` to its `needs`"));
             }
@@ -253,7 +255,7 @@ impl Checker<'_> {
                 return mistake.help(instead.replace("{}", field));
             }
         }
-        let mistake = Mistake::new("TL0302", at, format!("`{record}` has no `{field}`"));
+        let mistake = Mistake::new(codes::TL0302, at, format!("`{record}` has no `{field}`"));
         match did_you_mean(field, known.iter().copied()) {
             Some(near) => mistake.help(format!("did you mean `{near}`?")),
             None if known.is_empty() && matches!(record, "inputs" | "secrets") => {
@@ -273,13 +275,13 @@ impl Checker<'_> {
                 (true, false) => format!("`{name}()` takes nothing between its parentheses"),
                 (false, _) => format!("`{name}()` can stand only in an `if`"),
             };
-            return Err(Mistake::new("TL0308", place, problem));
+            return Err(Mistake::new(codes::TL0308, place, problem));
         }
         if let ("matches", [IdedExpr { id, expr: Expr::Literal(LiteralValue::String(pattern)) }]) =
             (name, call.args.as_slice())
             && !is_pattern(pattern.inner())
         {
-            return Err(self.mistake(*id, "TL0303", "this is not a regular expression"));
+            return Err(self.mistake(*id, codes::TL0303, "this is not a regular expression"));
         }
         let mut kinds = Vec::new();
         for argument in call.target.as_deref().into_iter().chain(&call.args) {
@@ -302,7 +304,7 @@ impl Checker<'_> {
             && !matches!(condition, Type::Bool | Type::Any)
         {
             let message = format!("what stands before `?` must be true or false; this is {}", article(condition));
-            return Err(Mistake::new("TL0303", self.expression.extent(node), message));
+            return Err(Mistake::new(codes::TL0303, self.expression.extent(node), message));
         }
         let help = |mistake: Mistake, help: String| if help.is_empty() { mistake } else { mistake.help(help) };
         if let Some(result) = operator(name, &kinds) {
@@ -316,7 +318,7 @@ impl Checker<'_> {
     fn literal_field(&self, record: &Record, of: &IdedExpr, index: &IdedExpr) -> Result<Type, Mistake> {
         let Expr::Literal(LiteralValue::String(field)) = &index.expr else {
             let message = format!("a field of `{}` is named, not computed", record.name);
-            return Err(Mistake::new("TL0303", self.expression.extent(index), message));
+            return Err(Mistake::new(codes::TL0303, self.expression.extent(index), message));
         };
         record.fields.get(field.inner()).cloned().ok_or_else(|| {
             let known: Vec<&str> = record.fields.keys().map(String::as_str).collect();
@@ -332,14 +334,14 @@ impl Checker<'_> {
             Type::Any => Type::Any,
             other => {
                 let message = format!("only a list or a map can be walked through, not {}", article(&other));
-                return Err(Mistake::new("TL0303", self.expression.extent(&it.iter_range), message));
+                return Err(Mistake::new(codes::TL0303, self.expression.extent(&it.iter_range), message));
             }
         };
         let accumulator = self.infer(&it.accu_init)?;
         let depth = self.locals.len();
         self.locals.push((it.iter_var.clone(), item));
         if it.iter_var2.is_some() {
-            return Err(self.mistake(id, "TL0308", "macros with two variables do not exist here"));
+            return Err(self.mistake(id, codes::TL0308, "macros with two variables do not exist here"));
         }
         self.locals.push((it.accu_var.clone(), accumulator.clone()));
         self.infer(&it.loop_cond)?;
@@ -431,27 +433,27 @@ mod tests {
     #[test]
     fn mistakes_have_code_and_place() {
         for (text, code, marked) in [
-            ("${{ inpts.environment }}", "TL0302", "inpts"),
-            ("${{ inputs.enviroment }}", "TL0302", "enviroment"),
-            ("${{ needs.collect.outputs }}", "TL0306", "collect"),
-            ("${{ needs['collect'].outputs }}", "TL0306", "'collect'"),
-            ("${{ needs.seal.outputs.file }}", "TL0302", "file"),
-            ("${{ inputs.environment + 1 }}", "TL0303", "+"),
-            ("${{ 1 + 1.5 }}", "TL0303", "+"),
-            ("${{ secrets.key == 'a' }}", "TL0304", "=="),
-            ("${{ [secrets.key] }}", "TL0304", "secrets.key"),
-            ("${{ secrets.key.startsWith('a') }}", "TL0304", "startsWith"),
-            ("a ${{ needs.seal.outputs.names }}", "TL0303", "needs.seal.outputs.names"),
-            ("a ${{ needs.seal.outputs.artifact }}", "TL0303", "needs.seal.outputs.artifact"),
-            ("${{ lower(inputs.environment) }}", "TL0308", "lower"),
-            ("${{ inputs.environment.startWith('a') }}", "TL0308", "startWith"),
-            ("${{ inputs.environment.matches('(') }}", "TL0303", "'('"),
-            ("${{ 'a' ? 1 : 2 }}", "TL0303", "'a'"),
-            ("${{ inputs.environment[0] }}", "TL0303", "["),
-            ("${{ always(1) }}", "TL0308", "always"),
-            ("${{ inputs.environment.map(x, x) }}", "TL0303", "inputs.environment"),
-            ("${{ inputs.environment.x }}", "TL0303", "x"),
-            ("${{ needs[inputs.environment].result }}", "TL0303", "inputs.environment"),
+            ("${{ inpts.environment }}", codes::TL0302, "inpts"),
+            ("${{ inputs.enviroment }}", codes::TL0302, "enviroment"),
+            ("${{ needs.collect.outputs }}", codes::TL0306, "collect"),
+            ("${{ needs['collect'].outputs }}", codes::TL0306, "'collect'"),
+            ("${{ needs.seal.outputs.file }}", codes::TL0302, "file"),
+            ("${{ inputs.environment + 1 }}", codes::TL0303, "+"),
+            ("${{ 1 + 1.5 }}", codes::TL0303, "+"),
+            ("${{ secrets.key == 'a' }}", codes::TL0304, "=="),
+            ("${{ [secrets.key] }}", codes::TL0304, "secrets.key"),
+            ("${{ secrets.key.startsWith('a') }}", codes::TL0304, "startsWith"),
+            ("a ${{ needs.seal.outputs.names }}", codes::TL0303, "needs.seal.outputs.names"),
+            ("a ${{ needs.seal.outputs.artifact }}", codes::TL0303, "needs.seal.outputs.artifact"),
+            ("${{ lower(inputs.environment) }}", codes::TL0308, "lower"),
+            ("${{ inputs.environment.startWith('a') }}", codes::TL0308, "startWith"),
+            ("${{ inputs.environment.matches('(') }}", codes::TL0303, "'('"),
+            ("${{ 'a' ? 1 : 2 }}", codes::TL0303, "'a'"),
+            ("${{ inputs.environment[0] }}", codes::TL0303, "["),
+            ("${{ always(1) }}", codes::TL0308, "always"),
+            ("${{ inputs.environment.map(x, x) }}", codes::TL0303, "inputs.environment"),
+            ("${{ inputs.environment.x }}", codes::TL0303, "x"),
+            ("${{ needs[inputs.environment].result }}", codes::TL0303, "inputs.environment"),
         ] {
             let mistake = infer(text).expect_err(text);
             let at: String = text.chars().skip(mistake.offset).take(mistake.length).collect();
@@ -494,7 +496,7 @@ mod tests {
             format!("{id} == null && inputs.environment == 'x' ? 'none' : {id}"),
             format!("({id} != null ? 'a' : 'b') == 'a' ? {id} : 'none'"),
         ] {
-            assert_eq!(infer(&format!("${{{{ {text} }}}}")).unwrap_err().code, "TL0303", "{text}");
+            assert_eq!(infer(&format!("${{{{ {text} }}}}")).unwrap_err().code, codes::TL0303, "{text}");
         }
     }
 
@@ -502,6 +504,6 @@ mod tests {
     fn a_long_chain_is_read_once() {
         // Each index would double the work if its operand were looked at twice.
         let text = format!("${{{{ needs.seal.outputs.names{} }}}}", "[0]".repeat(30));
-        assert_eq!(infer(&text).unwrap_err().code, "TL0303");
+        assert_eq!(infer(&text).unwrap_err().code, codes::TL0303);
     }
 }

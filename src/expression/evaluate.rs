@@ -1,3 +1,4 @@
+use crate::diagnostic::codes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
@@ -94,7 +95,7 @@ pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, Mistak
     // before the first one.
     let longest = elements as f64 + steps(&expression.ast, 1.0);
     if steps(&expression.ast, longest) > MOST_STEPS {
-        return Err(mistake("TL0309", "this expression would take too many steps".to_owned())
+        return Err(mistake(codes::TL0309, "this expression would take too many steps".to_owned())
             .help("compute it in a `run` stage and use its output"));
     }
     let Status { success, failure, cancelled } = values.status;
@@ -104,10 +105,11 @@ pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, Mistak
             .expect("no status function shares its name with one of the standard library");
     }
     let value = Value::resolve(&expression.ast, &context)
-        .map_err(|error| mistake("TL0310", format!("this expression has no value: {error}")))?;
-    let value = to_json(&value).ok_or_else(|| mistake("TL0310", "the value is not one that JSON knows".to_owned()))?;
+        .map_err(|error| mistake(codes::TL0310, format!("this expression has no value: {error}")))?;
+    let value =
+        to_json(&value).ok_or_else(|| mistake(codes::TL0310, "the value is not one that JSON knows".to_owned()))?;
     if weight(&value) > MOST_BYTES {
-        return Err(mistake("TL0309", format!("the value is larger than {MOST_BYTES} bytes")));
+        return Err(mistake(codes::TL0309, format!("the value is larger than {MOST_BYTES} bytes")));
     }
     Ok(value)
 }
@@ -232,15 +234,15 @@ mod tests {
     #[test]
     fn data_that_does_not_fit_is_a_mistake() {
         for text in ["${{ inputs.list[7] }}", "${{ inputs.n / 0 }}", "${{ int(inputs.name) }}"] {
-            assert_eq!(value(text).unwrap_err().code, "TL0310", "{text}");
+            assert_eq!(value(text).unwrap_err().code, codes::TL0310, "{text}");
         }
     }
 
     #[test]
     fn the_deepest_expression_fits_a_thread() {
         let chain = |operands| format!("${{{{ {} }}}}", vec!["inputs.n"; operands].join(" + "));
-        assert_eq!(value(&chain(60)).unwrap_err().code, "TL0309");
-        assert_eq!(value(&chain(2_000)).unwrap_err().code, "TL0309");
+        assert_eq!(value(&chain(60)).unwrap_err().code, codes::TL0309);
+        assert_eq!(value(&chain(2_000)).unwrap_err().code, codes::TL0309);
         // As much as the threads of tokio have; an overflow would end the whole process.
         let small = std::thread::Builder::new().stack_size(2 << 20);
         let found =
@@ -251,7 +253,7 @@ mod tests {
     #[test]
     fn the_budget_ends_what_would_not_end() {
         let nested = "${{ big.map(a, big.map(b, big.map(c, a + b + c))) }}";
-        assert_eq!(value(nested).unwrap_err().code, "TL0309");
+        assert_eq!(value(nested).unwrap_err().code, codes::TL0309);
         assert!(value("${{ big.filter(a, a == 'z').size() }}").is_ok());
     }
 }

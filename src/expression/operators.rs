@@ -2,7 +2,7 @@ use cel::common::ast::operators as op;
 
 use super::check::article;
 use super::{Type, did_you_mean};
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, codes};
 
 /// Why operands do not fit.
 pub(super) struct Problem {
@@ -14,7 +14,7 @@ pub(super) struct Problem {
 type Checked = Result<Type, Problem>;
 
 fn mismatch(message: String) -> Problem {
-    Problem { code: "TL0303", message, help: String::new() }
+    Problem { code: codes::TL0303, message, help: String::new() }
 }
 
 /// The functions that exist, as receiver or plain, with their parameter types (the receiver first) and their result.
@@ -61,7 +61,7 @@ pub(super) fn operator(name: &str, kinds: &[Type]) -> Option<Checked> {
         && let Some(kind) = kinds.iter().find(|kind| matches!(kind, Type::Secret | Type::Artifact))
     {
         let message = format!("{} can only be passed on, not used with `{symbol}`", article(kind));
-        return Some(Err(Problem { code: "TL0304", message, help: String::new() }));
+        return Some(Err(Problem { code: codes::TL0304, message, help: String::new() }));
     }
     Some(match kinds {
         [only] => unary(name, symbol, only),
@@ -170,17 +170,17 @@ pub(super) fn function(name: &str, receiver: bool, kinds: &[Type]) -> Checked {
             },
             |near| format!("did you mean `{near}`?"),
         );
-        return Err(Problem { code: "TL0308", message: format!("unknown function `{name}`"), help });
+        return Err(Problem { code: codes::TL0308, message: format!("unknown function `{name}`"), help });
     }
     if let Some(kind) = kinds.iter().find(|kind| matches!(kind, Type::Secret | Type::Artifact)) {
         let message = format!("{} can only be passed on, not given to `{name}`", article(kind));
-        return Err(Problem { code: "TL0304", message, help: String::new() });
+        return Err(Problem { code: codes::TL0304, message, help: String::new() });
     }
     let Some((_, _, parameters, result)) = named.iter().find(|(_, as_receiver, ..)| *as_receiver == receiver) else {
         let (has, form) =
             if receiver { ("nothing", format!("{name}(x)")) } else { ("a value", format!("x.{name}(…)")) };
         let message = format!("`{name}` has {has} before it");
-        return Err(Problem { code: "TL0308", message, help: format!("write `{form}`") });
+        return Err(Problem { code: codes::TL0308, message, help: format!("write `{form}`") });
     };
     let fits = parameters.len() == kinds.len() && parameters.iter().zip(kinds).all(|(p, kind)| p.accepts(kind));
     if !fits {

@@ -1,3 +1,4 @@
+use crate::diagnostic::codes;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -61,15 +62,17 @@ impl Expression {
         let whole = (offset + blanks, source.trim().chars().count());
         if source.len() > LONGEST {
             let message = format!("this expression is longer than {LONGEST} bytes");
-            return Err(Mistake::new("TL0309", whole, message).help("compute it in a `run` stage and use its output"));
+            return Err(
+                Mistake::new(codes::TL0309, whole, message).help("compute it in a `run` stage and use its output")
+            );
         }
         if source.trim().is_empty() {
-            return Err(Mistake::new("TL0301", whole, "this expression is empty"));
+            return Err(Mistake::new(codes::TL0301, whole, "this expression is empty"));
         }
         let too_deep = || {
             let message = "this expression is nested too deep, or has too many operators in a row";
             let help = "join texts by writing them around `${{ }}`, or compute it in a `run` stage and use its output";
-            Mistake::new("TL0309", whole, message).help(help)
+            Mistake::new(codes::TL0309, whole, message).help(help)
         };
         if source.matches(|c| "+-*/%.[?".contains(c)).count() > MOST_OPERATORS {
             return Err(too_deep());
@@ -99,7 +102,7 @@ impl Expression {
                 let (message, (line, column)) =
                     first.map_or_else(|| ("syntax error".to_owned(), (0, 0)), |e| (e.msg.clone(), e.pos));
                 let (place, message, help) = syntax::explain(source, position(source, line, column), &message);
-                let mistake = Mistake::new("TL0301", (offset + place.0, place.1), message);
+                let mistake = Mistake::new(codes::TL0301, (offset + place.0, place.1), message);
                 Err(match help {
                     Some(help) => mistake.help(help),
                     None => mistake,
@@ -197,14 +200,14 @@ impl Template {
             let end = closing(body).map_err(|quote| match quote {
                 Some(quote) if body.contains("}}") => {
                     let at = opening + 3 + body[..quote].chars().count();
-                    Mistake::new("TL0301", (at, 1), "this quote is not closed")
+                    Mistake::new(codes::TL0301, (at, 1), "this quote is not closed")
                 }
-                _ => Mistake::new("TL0301", (opening, 3), "this `${{` has no `}}`")
+                _ => Mistake::new(codes::TL0301, (opening, 3), "this `${{` has no `}}`")
                     .help("close it: `${{ inputs.name }}`"),
             })?;
             if body[..end].trim().is_empty() {
                 let whole = body[..end].chars().count() + 5;
-                return Err(Mistake::new("TL0301", (opening, whole), "this expression is empty"));
+                return Err(Mistake::new(codes::TL0301, (opening, whole), "this expression is empty"));
             }
             parts.push(Part::Expression(Expression::parse(&body[..end], opening + 3)?));
             rest = &body[end + 2..];
@@ -352,12 +355,12 @@ mod tests {
         let open = Template::parse("ä ${{ inputs.x").unwrap_err();
         assert_eq!((open.offset, open.length), (2, 3));
         let syntax = Template::parse("ab ${{ inputs. }}").unwrap_err();
-        assert_eq!(syntax.code, "TL0301");
+        assert_eq!(syntax.code, codes::TL0301);
         assert!((6..=14).contains(&syntax.offset), "{syntax:?}");
         let empty = Template::parse("a ${{ }}").unwrap_err();
-        assert_eq!((empty.code, empty.offset, empty.length), ("TL0301", 2, 6));
+        assert_eq!((empty.code, empty.offset, empty.length), (codes::TL0301, 2, 6));
         let quote = Template::parse("${{ 'a }}").unwrap_err();
-        assert_eq!((quote.code, quote.offset, quote.length), ("TL0301", 4, 1));
-        assert_eq!(Template::parse(&format!("${{{{ {} }}}}", "1+".repeat(3_000))).unwrap_err().code, "TL0309");
+        assert_eq!((quote.code, quote.offset, quote.length), (codes::TL0301, 4, 1));
+        assert_eq!(Template::parse(&format!("${{{{ {} }}}}", "1+".repeat(3_000))).unwrap_err().code, codes::TL0309);
     }
 }

@@ -1,4 +1,4 @@
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::expression::did_you_mean;
 use crate::pipeline::Pipeline;
 use crate::value::Name;
@@ -38,7 +38,7 @@ impl Selection {
             || format!("there are {}", known().collect::<Vec<_>>().join(", ")),
             |near| format!("did you mean `{near}`?"),
         );
-        Err(Diagnostic::usage("TL0783", format!("`{}` has no stage `{unknown}`", pipeline.name)).help(help))
+        Err(Diagnostic::usage(codes::TL0783, format!("`{}` has no stage `{unknown}`", pipeline.name)).help(help))
     }
 
     /// The stages that are named.

@@ -7,11 +7,12 @@ use super::events::escape;
 use super::inputs;
 use super::load::MOST_FINDINGS;
 use super::scope::{Scopes, entries};
+use super::secret::secret_code;
 use super::stray::first_expression;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::{Expression, Mistake, Scope, Template, Type, article, check, check_template, did_you_mean};
-use crate::value::Schedule;
 use crate::value::{Kind, MASK};
+use crate::value::{Schedule, ScheduleErrorKind};
 use crate::vault::{self, Unfit};
 use crate::{channels, stages, storage};
 
@@ -111,14 +112,14 @@ impl<'a> Checker<'a> {
         for (index, choice) in choices.iter().enumerate().filter(|(_, choice)| is_literal(choice)) {
             if !inputs::fits(kind, choice) {
                 let at = self.document.at_value(&format!("{pointer}/enum/{index}"));
-                self.find(Diagnostic::usage("TL0503", format!("`{choice}` is not of type {kind}")).at(at));
+                self.find(Diagnostic::usage(codes::TL0503, format!("`{choice}` is not of type {kind}")).at(at));
             }
         }
         if let Some(default) = input.get("default").filter(|default| is_literal(default)) {
             let at = self.document.at_value(&format!("{pointer}/default"));
             if !inputs::fits(kind, default) {
                 let found =
-                    Diagnostic::usage("TL0503", format!("the default `{default}` is not of type {kind}")).at(at);
+                    Diagnostic::usage(codes::TL0503, format!("the default `{default}` is not of type {kind}")).at(at);
                 self.find(match (default, kind) {
                     (Json::Null, _) => found.help("leave it out: then the input must be given"),
                     (Json::String(text), "int" | "number" | "bool")
@@ -132,7 +133,7 @@ impl<'a> Checker<'a> {
             } else if !choices.is_empty() && !choices.contains(&default) {
                 let known: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
                 let message = format!("the default `{default}` is not one of `enum`");
-                let found = Diagnostic::usage("TL0503", message).at(at);
+                let found = Diagnostic::usage(codes::TL0503, message).at(at);
                 self.find(found.help(format!("it may be {}", known.join(", "))));
             }
         }
@@ -148,7 +149,7 @@ impl<'a> Checker<'a> {
         if let Err(Unfit { setting, error }) = source.check() {
             let at = self.document.at_key(&format!("/secrets/{}/{setting}", escape(name)));
             let message = format!("`{setting}` of the secret `{name}` cannot be used");
-            let mut found = Diagnostic::usage(error.code(), message).at(at).cause(&error);
+            let mut found = Diagnostic::usage(secret_code(&error), message).at(at).cause(&error);
             // What stands there may be the secret itself, by mistake: the line is shown without it.
             if let Some(text) = secret[setting].as_str().filter(|text| !text.is_empty()) {
                 found.mask(&|shown| shown.replace(text, MASK));
@@ -166,7 +167,7 @@ impl<'a> Checker<'a> {
         if is_finally && self.file["stages"].get(name).is_some() {
             let message = format!("a stage `{name}` stands in `stages` already");
             self.find(
-                Diagnostic::usage("TL0405", message)
+                Diagnostic::usage(codes::TL0405, message)
                     .at(self.document.at_key(&pointer))
                     .help("give one of them another name"),
             );
@@ -202,7 +203,9 @@ impl<'a> Checker<'a> {
         if let Some((offset, length)) = first_expression(text) {
             let at = self.document.inside(pointer, offset, length);
             self.find(
-                Diagnostic::usage("TL0301", "an `if` is an expression already").at(at).help("leave out `${{` and `}}`"),
+                Diagnostic::usage(codes::TL0301, "an `if` is an expression already")
+                    .at(at)
+                    .help("leave out `${{` and `}}`"),
             );
             return;
         }
@@ -214,7 +217,7 @@ impl<'a> Checker<'a> {
                 Ok(other) => {
                     let message = format!("an `if` must be true or false; this is {}", article(&other));
                     let place = expression.place();
-                    self.mistake(pointer, Mistake::new("TL0303", place, message));
+                    self.mistake(pointer, Mistake::new(codes::TL0303, place, message));
                 }
                 Err(mistake) => self.mistake(pointer, mistake),
             },
@@ -263,7 +266,7 @@ impl<'a> Checker<'a> {
             let place = secret_in(&template, site.scope);
             let message = format!("a secret must not flow into `{field}`");
             let help = "secrets may flow into `env` and into settings that are marked secret, such as `identity`";
-            self.flow(pointer, "TL0304", place, message, Some(help));
+            self.flow(pointer, codes::TL0304, place, message, Some(help));
         } else {
             let message = format!("`{field}` wants {}; this is {}", article(wanted), article(&given));
             let unless_null = template.expressions().next().map(|expression| expression.unless_null("'…'"));
@@ -273,7 +276,7 @@ impl<'a> Checker<'a> {
                 (Type::String, Type::List(_)) => Some("write a list: `[\"${{ … }}\"]`"),
                 _ => None,
             };
-            self.flow(pointer, "TL0303", first_place(&template), message, help);
+            self.flow(pointer, codes::TL0303, first_place(&template), message, help);
         }
     }
 
@@ -281,7 +284,7 @@ impl<'a> Checker<'a> {
     pub(super) fn flow(
         &mut self,
         pointer: &str,
-        code: &'static str,
+        code: Code,
         place: (usize, usize),
         message: impl Into<String>,
         help: Option<&str>,
@@ -298,7 +301,7 @@ impl<'a> Checker<'a> {
             return;
         }
         let message = format!("there is no {what} `{}`", name.escape_debug());
-        let diagnostic = Diagnostic::usage("TL0403", message).at(self.document.at_value(pointer));
+        let diagnostic = Diagnostic::usage(codes::TL0403, message).at(self.document.at_value(pointer));
         let known: Vec<&str> = entries(self.file, section).map(|(name, _)| name.as_str()).collect();
         self.find(match did_you_mean(name, known.iter().copied()) {
             Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
@@ -316,7 +319,13 @@ impl<'a> Checker<'a> {
             let Some(text) = text.as_str().filter(|text| !Template::is_in(text)) else { continue };
             if let Err(error) = text.parse::<Schedule>() {
                 let at = self.document.inside(&pointer, error.offset, error.length);
-                self.find(Diagnostic::usage(error.code, error.message).at(at).help(error.help));
+                let code = match error.kind {
+                    ScheduleErrorKind::Malformed => codes::TL0312,
+                    ScheduleErrorKind::Unsupported => codes::TL0313,
+                    ScheduleErrorKind::Never => codes::TL0314,
+                    ScheduleErrorKind::UnknownZone => codes::TL0315,
+                };
+                self.find(Diagnostic::usage(code, error.message).at(at).help(error.help));
             }
         }
     }
@@ -327,8 +336,10 @@ impl<'a> Checker<'a> {
             let occasions = notification["when"].as_array().into_iter().flatten();
             for (place, _) in occasions.enumerate().filter(|(_, when)| *when == "stale" && !expects) {
                 let at = self.document.at_value(&format!("/notify/{index}/when/{place}"));
-                let found =
-                    Diagnostic::usage("TL0414", "`stale` can never happen: nothing says how often a success is due");
+                let found = Diagnostic::usage(
+                    codes::TL0414,
+                    "`stale` can never happen: nothing says how often a success is due",
+                );
                 self.find(found.at(at).help("say it: `expect: { success-every: 1d }`"));
             }
             for (place, channel) in notification["to"].as_array().into_iter().flatten().enumerate() {

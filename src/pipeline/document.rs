@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value as Json};
 use super::align::{Quotes, align};
 use super::events::{self, escape};
 use super::source::{MARK_OF_ORDER, Mark, Source};
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, Place, codes};
 
 /// Where a value stands, and its key if it has one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,7 +63,7 @@ impl Document {
             .collect();
         if findings.is_empty() && !index.found {
             findings.push(
-                Diagnostic::usage("TL0003", format!("`{}` is empty", source.name))
+                Diagnostic::usage(codes::TL0003, format!("`{}` is empty", source.name))
                     .help("start with `version: 1` and a `name`; the folder `pipelines/` has examples"),
             );
         }
@@ -75,7 +75,7 @@ impl Document {
             let byte = error.location().map_or(0, |at| at.index());
             let start = source.text.char_indices().take_while(|(at, _)| *at < byte).count();
             let place = source.place(Mark { start, end: start + 1 });
-            vec![Diagnostic::usage("TL0005", format!("this is not YAML: {error}")).at(place)]
+            vec![Diagnostic::usage(codes::TL0005, format!("this is not YAML: {error}")).at(place)]
         })?;
         let mut document = Self { sources: vec![source], value: Json::Null, spots, aliases };
         let value = document.to_json(yaml, "")?;
@@ -107,7 +107,7 @@ impl Document {
 
     fn to_json(&self, value: serde_yaml::Value, pointer: &str) -> Result<Json, Vec<Diagnostic>> {
         use serde_yaml::Value as Yaml;
-        let refuse = |message: String| vec![Diagnostic::usage("TL0010", message).at(self.at_value(pointer))];
+        let refuse = |message: String| vec![Diagnostic::usage(codes::TL0010, message).at(self.at_value(pointer))];
         Ok(match value {
             Yaml::Null => Json::Null,
             Yaml::Bool(bool) => Json::Bool(bool),
@@ -138,7 +138,9 @@ impl Document {
                             let text = text.trim();
                             let at = self.at_key(&format!("{pointer}/{}", escape(text)));
                             let message = format!("the key `{text}` is not a text");
-                            return Err(vec![Diagnostic::usage("TL0010", message).at(at).help("put it in quotes")]);
+                            return Err(vec![
+                                Diagnostic::usage(codes::TL0010, message).at(at).help("put it in quotes"),
+                            ]);
                         }
                     };
                     let item = self.to_json(item, &format!("{pointer}/{}", escape(&key)))?;
@@ -279,12 +281,13 @@ fn without_extensions(value: Json, key: &str) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Code;
 
     fn document(text: &str) -> Document {
         Document::parse("t.yaml".to_owned(), PathBuf::new(), text.to_owned()).unwrap()
     }
 
-    fn refused(text: &str) -> Vec<(&'static str, usize, usize)> {
+    fn refused(text: &str) -> Vec<(Code, usize, usize)> {
         let findings = Document::parse("t.yaml".to_owned(), PathBuf::new(), text.to_owned()).unwrap_err();
         findings
             .iter()
@@ -338,21 +341,21 @@ mod tests {
 
     #[test]
     fn what_the_language_forbids() {
-        assert_eq!(refused("a: 1\nb: 2\na: 3\n"), [("TL0006", 3, 1)]);
-        assert_eq!(refused("a:\n\tb: 1\n"), [("TL0007", 2, 1)]);
-        assert_eq!(refused("a: !x 1\n"), [("TL0008", 1, 4)]);
-        assert_eq!(refused("a: 1\n---\nb: 2\n"), [("TL0009", 2, 1)]);
-        assert_eq!(refused("# nothing\n"), [("TL0003", 0, 0)]);
-        assert_eq!(refused("a: [1\n")[0].0, "TL0005");
-        assert_eq!(refused("1: a\n"), [("TL0010", 1, 1)]);
-        assert_eq!(refused("? [a]\n: b\n")[0].0, "TL0010");
-        assert_eq!(refused("a: .inf\n")[0].0, "TL0010");
-        assert_eq!(refused("a: 1\n<<: 2\n"), [("TL0010", 2, 5)]);
-        assert_eq!(refused("\"<<\": {a: 1}\n"), [("TL0010", 1, 1)]);
-        assert_eq!(refused("a: &a [*a]\n")[0].0, "TL0005");
-        assert_eq!(refused("a: b\rc: d\n"), [("TL0005", 1, 5)]);
-        assert_eq!(refused("a: b\r\nc: d\u{2028}\n"), [("TL0005", 2, 5)]);
-        assert_eq!(refused(&format!("a: {}{}", "[".repeat(40), "]".repeat(40)))[0].0, "TL0004");
+        assert_eq!(refused("a: 1\nb: 2\na: 3\n"), [(codes::TL0006, 3, 1)]);
+        assert_eq!(refused("a:\n\tb: 1\n"), [(codes::TL0007, 2, 1)]);
+        assert_eq!(refused("a: !x 1\n"), [(codes::TL0008, 1, 4)]);
+        assert_eq!(refused("a: 1\n---\nb: 2\n"), [(codes::TL0009, 2, 1)]);
+        assert_eq!(refused("# nothing\n"), [(codes::TL0003, 0, 0)]);
+        assert_eq!(refused("a: [1\n")[0].0, codes::TL0005);
+        assert_eq!(refused("1: a\n"), [(codes::TL0010, 1, 1)]);
+        assert_eq!(refused("? [a]\n: b\n")[0].0, codes::TL0010);
+        assert_eq!(refused("a: .inf\n")[0].0, codes::TL0010);
+        assert_eq!(refused("a: 1\n<<: 2\n"), [(codes::TL0010, 2, 5)]);
+        assert_eq!(refused("\"<<\": {a: 1}\n"), [(codes::TL0010, 1, 1)]);
+        assert_eq!(refused("a: &a [*a]\n")[0].0, codes::TL0005);
+        assert_eq!(refused("a: b\rc: d\n"), [(codes::TL0005, 1, 5)]);
+        assert_eq!(refused("a: b\r\nc: d\u{2028}\n"), [(codes::TL0005, 2, 5)]);
+        assert_eq!(refused(&format!("a: {}{}", "[".repeat(40), "]".repeat(40)))[0].0, codes::TL0004);
     }
 
     #[test]
@@ -362,6 +365,6 @@ mod tests {
             let refs = vec![format!("*a{}", i - 1); 10].join(",");
             bomb.push_str(&format!("a{i}: &a{i} [{refs}]\n"));
         }
-        assert_eq!(refused(&bomb)[0].0, "TL0004");
+        assert_eq!(refused(&bomb)[0].0, codes::TL0004);
     }
 }

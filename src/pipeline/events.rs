@@ -9,7 +9,7 @@ use super::document::Spot;
 use super::load::MOST_FINDINGS;
 use super::source::Mark;
 use super::syntax;
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, codes};
 
 /// Limits of DESIGN.md section 2: far above any pipeline, far below what hurts.
 const DEEPEST: usize = 32;
@@ -113,7 +113,7 @@ impl Walk<'_> {
             let code = u32::from(self.text[at]);
             let message = format!("the character U+{code:04X} ends a line for some programs and for others does not");
             let help = format!("remove it; in double quotes it may be written `\\u{code:04X}`");
-            self.forbid("TL0005", Mark { start: at, end: at + 1 }, message, Some(&help), true);
+            self.forbid(codes::TL0005, Mark { start: at, end: at + 1 }, message, Some(&help), true);
         }
     }
 
@@ -121,7 +121,7 @@ impl Walk<'_> {
         // The parser reads ahead in brackets, and meets its own limit before we count to ours.
         if error.info() == "recursion limit exceeded" {
             let start = error.marker().index();
-            return self.forbid("TL0004", Mark { start, end: start + 1 }, too_deep(), None, true);
+            return self.forbid(codes::TL0004, Mark { start, end: start + 1 }, too_deep(), None, true);
         }
         let found = syntax::explain(self.text, error.marker().index(), error.info());
         self.index.forbidden.push(found);
@@ -132,7 +132,13 @@ impl Walk<'_> {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    self.forbid("TL0009", mark, "a second document in one file", Some("one file, one pipeline"), true);
+                    self.forbid(
+                        codes::TL0009,
+                        mark,
+                        "a second document in one file",
+                        Some("one file, one pipeline"),
+                        true,
+                    );
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -180,7 +186,13 @@ impl Walk<'_> {
         if tagged {
             let tag = self.text.iter().skip(mark.start).take_while(|c| !c.is_whitespace()).count();
             let mark = Mark { start: mark.start, end: mark.start + tag };
-            self.forbid("TL0008", mark, "tags such as `!this` have no meaning here", Some("remove the tag"), false);
+            self.forbid(
+                codes::TL0008,
+                mark,
+                "tags such as `!this` have no meaning here",
+                Some("remove the tag"),
+                false,
+            );
         }
     }
 
@@ -235,31 +247,37 @@ impl Walk<'_> {
         if let Some(first) = first {
             let line = 1 + self.text[..first.start].iter().filter(|c| **c == '\n').count();
             let message = format!("the key `{}` stands here twice, first on line {line}", text.escape_debug());
-            self.forbid("TL0006", mark, message, Some("remove one of them"), false);
+            self.forbid(codes::TL0006, mark, message, Some("remove one of them"), false);
         }
         if style != ScalarStyle::Plain {
             if text == "<<" {
                 let help = "write `<<` without quotes to merge; no key of a pipeline is called so";
-                self.forbid("TL0010", mark, "a merge key has no quotes", Some(help), false);
+                self.forbid(codes::TL0010, mark, "a merge key has no quotes", Some(help), false);
             }
             return;
         }
         if mark.start == mark.end {
-            self.forbid("TL0010", mark, "a key is missing", None, false);
+            self.forbid(codes::TL0010, mark, "a key is missing", None, false);
         } else if !syntax::is_text(text) {
-            self.forbid("TL0010", mark, format!("the key `{text}` is not a text"), Some("put it in quotes"), false);
+            self.forbid(
+                codes::TL0010,
+                mark,
+                format!("the key `{text}` is not a text"),
+                Some("put it in quotes"),
+                false,
+            );
         }
     }
 
     /// A map or a list begins: its pointer, unless it stands where a key belongs.
     fn enter(&mut self, mark: Mark) -> Option<String> {
         if let Some(Frame::Map { key: None, .. }) = self.frames.last() {
-            self.forbid("TL0010", mark, "a key must be a plain text", Some("write its name"), true);
+            self.forbid(codes::TL0010, mark, "a key must be a plain text", Some("write its name"), true);
             return None;
         }
         self.size.nodes += 1;
         if self.frames.len() >= DEEPEST {
-            self.forbid("TL0004", mark, too_deep(), None, true);
+            self.forbid(codes::TL0004, mark, too_deep(), None, true);
             return None;
         }
         let pointer = self.value(mark);
@@ -269,26 +287,26 @@ impl Walk<'_> {
 
     fn limit(&mut self, mark: Mark) {
         if self.size.nodes > MOST_NODES {
-            self.forbid("TL0004", mark, format!("more than {MOST_NODES} values, aliases unfolded"), None, true);
+            self.forbid(codes::TL0004, mark, format!("more than {MOST_NODES} values, aliases unfolded"), None, true);
         } else if self.size.bytes > MOST_BYTES {
             let message = format!("more than {} MiB of names and texts, aliases unfolded", MOST_BYTES >> 20);
-            self.forbid("TL0004", mark, message, Some("repeat less, or use shorter names"), true);
+            self.forbid(codes::TL0004, mark, message, Some("repeat less, or use shorter names"), true);
         }
     }
 
     fn alias(&mut self, anchor: usize, mark: Mark) {
         self.aliases += 1;
         if self.aliases > MOST_ALIASES {
-            self.forbid("TL0004", mark, format!("more than {MOST_ALIASES} aliases"), None, true);
+            self.forbid(codes::TL0004, mark, format!("more than {MOST_ALIASES} aliases"), None, true);
             return;
         }
         if let Some(Frame::Map { key: None, .. }) = self.frames.last() {
-            self.forbid("TL0010", mark, "a key must be a plain text, not an alias", Some("write its name"), true);
+            self.forbid(codes::TL0010, mark, "a key must be a plain text, not an alias", Some("write its name"), true);
             return;
         }
         let Some((target, size)) = self.anchors.get(&anchor).cloned() else {
             // The anchor of a value that is still open: it would contain itself.
-            self.forbid("TL0005", mark, "this alias stands inside what it names", None, true);
+            self.forbid(codes::TL0005, mark, "this alias stands inside what it names", None, true);
             return;
         };
         self.size.nodes = self.size.nodes.saturating_add(size.nodes);

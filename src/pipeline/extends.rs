@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::document::{Document, Spot};
 use super::events::escape;
 use super::source::Source;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
 
 /// Files that extend each other.
@@ -28,11 +28,11 @@ impl Document {
             path.canonicalize().is_ok_and(|path| other.canonicalize().is_ok_and(|other| other == path))
         };
         if chain.iter().any(same) {
-            let found = Diagnostic::usage("TL0011", format!("`{name}` extends itself, through this file"));
+            let found = Diagnostic::usage(codes::TL0011, format!("`{name}` extends itself, through this file"));
             return Err(vec![found.at(at).help("remove one of the `extends`")]);
         }
         if chain.len() >= LONGEST_CHAIN {
-            let found = Diagnostic::usage("TL0012", format!("more than {LONGEST_CHAIN} files extend each other"));
+            let found = Diagnostic::usage(codes::TL0012, format!("more than {LONGEST_CHAIN} files extend each other"));
             return Err(vec![found.at(at).help("join some of them")]);
         }
         let source = Source::read_regular(&path, name).map_err(|found| match found.place {
@@ -58,14 +58,14 @@ impl Document {
             if !theirs.is_null() && theirs != own {
                 let message = format!("`{key}` of `policy` stands in `{}`, and cannot be changed here", base.name());
                 let at = self.at_key(&format!("/policy/{}", escape(key)));
-                found.push(Diagnostic::usage("TL0407", message).at(at).help("remove it, or change it there"));
+                found.push(Diagnostic::usage(codes::TL0407, message).at(at).help("remove it, or change it there"));
             }
         }
         for name in base.value["policy"]["allow-stores"].as_array().into_iter().flatten().filter_map(Json::as_str) {
             if base.value["stores"].get(name).is_some() && self.value["stores"].get(name).is_some() {
                 let message = format!("the store `{name}` is allowed by `{}`, and cannot be changed here", base.name());
                 let at = self.at_key(&format!("/stores/{}", escape(name)));
-                found.push(Diagnostic::usage("TL0407", message).at(at).help("remove it, or change it there"));
+                found.push(Diagnostic::usage(codes::TL0407, message).at(at).help("remove it, or change it there"));
             }
         }
         if !found.is_empty() {

@@ -15,7 +15,7 @@ use super::not_built::{elsewhere, is_key_to_come, is_value_to_come, meant, own_v
 use super::schema::pipeline_schema;
 use super::stray::is_stray;
 use super::wording::{Expected, bad_form, bad_name, called, short, suggested_name, wrong_type};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::did_you_mean;
 use crate::value::Kind;
 use crate::{channels, stages, storage};
@@ -97,11 +97,11 @@ impl Reader<'_> {
             Wrong::Enum { options } => not_one_of(at, value, options),
             Wrong::Pattern { .. } | Wrong::MaxLength { .. } | Wrong::Not { .. } => bad_form(at, value, expected),
             Wrong::MinItems { .. } | Wrong::MinLength { .. } | Wrong::MinProperties { .. } => {
-                Diagnostic::usage("TL0206", format!("{called} must not be empty"))
+                Diagnostic::usage(codes::TL0206, format!("{called} must not be empty"))
             }
-            Wrong::Minimum { limit } => Diagnostic::usage("TL0206", format!("{called} must be at least {limit}")),
-            Wrong::Maximum { limit } => Diagnostic::usage("TL0206", format!("{called} must be at most {limit}")),
-            _ => Diagnostic::usage("TL0203", format!("{called} does not fit: {}", error.masked())),
+            Wrong::Minimum { limit } => Diagnostic::usage(codes::TL0206, format!("{called} must be at least {limit}")),
+            Wrong::Maximum { limit } => Diagnostic::usage(codes::TL0206, format!("{called} must be at most {limit}")),
+            _ => Diagnostic::usage(codes::TL0203, format!("{called} does not fit: {}", error.masked())),
         };
         vec![if diagnostic.place.is_some() { diagnostic } else { diagnostic.at(self.document.at_value(at)) }]
     }
@@ -133,12 +133,12 @@ impl Reader<'_> {
         let pointer = format!("{at}/{}", escape(key));
         let place = self.document.at_key(&pointer);
         if is_key_to_come(&word, key) {
-            return Diagnostic::usage("TL0103", format!("`{key}` is not built yet"))
+            return Diagnostic::usage(codes::TL0103, format!("`{key}` is not built yet"))
                 .at(place)
                 .help("remove it: this version would not do what it says");
         }
         let message = format!("unknown key `{}` for {whose}", key.escape_debug());
-        let diagnostic = Diagnostic::usage("TL0207", message).at(place);
+        let diagnostic = Diagnostic::usage(codes::TL0207, message).at(place);
         if let Some(instead) = elsewhere(&word, key) {
             return diagnostic.help(instead);
         }
@@ -180,7 +180,7 @@ impl Reader<'_> {
             let is_name = upper.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
                 && upper.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
             let message = format!("`{}` cannot name a variable", name.escape_debug());
-            let diagnostic = Diagnostic::usage("TL0204", message);
+            let diagnostic = Diagnostic::usage(codes::TL0204, message);
             (diagnostic.help("names of variables are capital letters, digits and `_`"), is_name.then_some(upper))
         } else {
             (bad_name(name), suggested_name(name).map(String::from))
@@ -204,7 +204,7 @@ impl Reader<'_> {
             _ => format!("`{key}` goes with `run`, not with `uses`"),
         };
         let help = "a stage either uses a kind (`uses`, `with`) or runs a program (`run`)";
-        Some(Diagnostic::usage("TL0209", message).at(self.document.at_key(at)).help(help))
+        Some(Diagnostic::usage(codes::TL0209, message).at(self.document.at_key(at)).help(help))
     }
 
     fn missing(&self, at: &str, key: &str) -> Option<Diagnostic> {
@@ -216,7 +216,7 @@ impl Reader<'_> {
             if is_meant("run") || is_meant("uses") || has_steps {
                 return None;
             }
-            let found = Diagnostic::usage("TL0202", "a stage needs `uses` or `run`").at(place);
+            let found = Diagnostic::usage(codes::TL0202, "a stage needs `uses` or `run`").at(place);
             return Some(found.help("`uses` names a kind of stage, `run` a program and its arguments"));
         }
         if is_meant(key) {
@@ -225,7 +225,7 @@ impl Reader<'_> {
         if key == "with" {
             let uses = self.document.value().pointer(&format!("{at}/uses")).and_then(Json::as_str).unwrap_or_default();
             let found =
-                Diagnostic::usage("TL0202", format!("`{uses}` needs its settings: `with` is missing")).at(place);
+                Diagnostic::usage(codes::TL0202, format!("`{uses}` needs its settings: `with` is missing")).at(place);
             let is_stage = word == "stage";
             return Some(if is_stage {
                 found.help(format!("`tl schema --stage {uses}` lists every key"))
@@ -233,7 +233,7 @@ impl Reader<'_> {
                 found
             });
         }
-        let diagnostic = Diagnostic::usage("TL0202", format!("{whose} needs `{key}`")).at(place);
+        let diagnostic = Diagnostic::usage(codes::TL0202, format!("{whose} needs `{key}`")).at(place);
         Some(match (word.as_str(), key, stage_kind) {
             (.., Some(kind)) => diagnostic.help(format!("`tl schema --stage {kind}` lists every key")),
             ("pipeline", "name", _) => diagnostic.help("a name such as `orders_nightly`, for history and messages"),
@@ -260,15 +260,15 @@ fn not_one_of(at: &str, value: &Json, options: &Json) -> Diagnostic {
         [] => ("", false),
     };
     if is_value_to_come(what, word) {
-        return Diagnostic::usage("TL0104", format!("`{word}` is not built yet"))
+        return Diagnostic::usage(codes::TL0104, format!("`{word}` is not built yet"))
             .help(format!("this version has {}", listed(&options)));
     }
     let diagnostic = if is_kind {
-        Diagnostic::usage("TL0208", format!("there is no kind {} of {what}", short(value)))
+        Diagnostic::usage(codes::TL0208, format!("there is no kind {} of {what}", short(value)))
     } else {
         match what {
-            "type" => Diagnostic::usage("TL0203", format!("{} is not a type", short(value))),
-            _ => Diagnostic::usage("TL0203", format!("{} is not a value of `{what}`", short(value))),
+            "type" => Diagnostic::usage(codes::TL0203, format!("{} is not a type", short(value))),
+            _ => Diagnostic::usage(codes::TL0203, format!("{} is not a value of `{what}`", short(value))),
         }
     };
     let diagnostic = match options.as_slice() {

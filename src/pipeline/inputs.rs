@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
 use super::model::Input;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::did_you_mean;
 use crate::stages::OutputType;
 use crate::value::Name;
@@ -18,7 +18,7 @@ pub fn resolve_inputs(
 ) -> Result<Map<String, Json>, Vec<Diagnostic>> {
     let mut found = Vec::new();
     for name in given.keys().filter(|name| !declared.contains_key(name.as_str())) {
-        let diagnostic = Diagnostic::usage("TL0501", format!("this pipeline has no input `{name}`"));
+        let diagnostic = Diagnostic::usage(codes::TL0501, format!("this pipeline has no input `{name}`"));
         let known: Vec<&str> = declared.keys().map(Name::as_str).collect();
         found.push(match did_you_mean(name, known.iter().copied()) {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
@@ -31,7 +31,7 @@ pub fn resolve_inputs(
         let value = match (given.get(name.as_str()), &input.default) {
             (Some(text), _) => parse(name, input, text),
             (None, Some(default)) => Ok(of_kind(input.kind, default)),
-            (None, None) => Err(Diagnostic::usage("TL0502", format!("the input `{name}` is missing"))
+            (None, None) => Err(Diagnostic::usage(codes::TL0502, format!("the input `{name}` is missing"))
                 .help(format!("give it: `--input {name}=…`"))),
         };
         match value {
@@ -55,14 +55,14 @@ fn parse(name: &Name, input: &Input, text: &str) -> Result<Json, Diagnostic> {
     let kind = kind.as_str().unwrap_or_default();
     let value = value.ok_or_else(|| {
         Diagnostic::usage(
-            "TL0503",
+            codes::TL0503,
             format!("the input `{name}` is of type {kind}, and `{}` is not", text.escape_debug()),
         )
     })?;
     match &input.choices {
         Some(choices) if !choices.iter().any(|choice| of_kind(input.kind, choice) == value) => {
             let known: Vec<String> = choices.iter().map(ToString::to_string).collect();
-            Err(Diagnostic::usage("TL0503", format!("the input `{name}` cannot be {value}"))
+            Err(Diagnostic::usage(codes::TL0503, format!("the input `{name}` cannot be {value}"))
                 .help(format!("it may be {}", known.join(", "))))
         }
         _ => Ok(value),

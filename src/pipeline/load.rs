@@ -5,7 +5,7 @@ use super::document::Document;
 use super::findings::findings;
 use super::migrate::NEWEST;
 use super::start::{Outline, without_start_expressions};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 
 /// More are not told: each holds its line, and who has mended so many validates again.
 pub(super) const MOST_FINDINGS: usize = 1_000;
@@ -29,7 +29,7 @@ pub(super) fn judge(document: Document) -> Result<(Document, Outline), Vec<Diagn
         found.truncate(MOST_FINDINGS);
         let message = format!("more than {MOST_FINDINGS} findings in one file: the rest is not told");
         let help = "mend the others first, and validate again";
-        found.push(Diagnostic::usage("TL0004", message).at(document.at_value("")).help(help));
+        found.push(Diagnostic::usage(codes::TL0004, message).at(document.at_value("")).help(help));
     }
     if !found.is_empty() {
         return Err(found);
@@ -42,7 +42,7 @@ pub(super) fn judge(document: Document) -> Result<(Document, Outline), Vec<Diagn
 
 /// Schema and structs are one; a difference between them is a mistake in tl, and is told as one.
 pub(super) fn difference(document: &Document, error: &serde_json::Error) -> Diagnostic {
-    Diagnostic::usage("TL0902", "the schema accepts this file and the program does not: please report it")
+    Diagnostic::usage(codes::TL0902, "the schema accepts this file and the program does not: please report it")
         .cause(error)
         .at(document.at_value(""))
 }
@@ -60,11 +60,13 @@ pub(super) fn version_number(document: &Document) -> Result<i64, Diagnostic> {
     let file = document.value();
     if !file.is_object() {
         let message = "a pipeline is a map of keys and values";
-        return Err(Diagnostic::usage("TL0201", message).at(document.at_value("")).help("start with `version: 1`"));
+        return Err(Diagnostic::usage(codes::TL0201, message)
+            .at(document.at_value(""))
+            .help("start with `version: 1`"));
     }
     match file.get("version") {
         Some(version) => version.as_i64().ok_or_else(|| no_version(document)),
-        None => Err(Diagnostic::usage("TL0101", "`version` is missing")
+        None => Err(Diagnostic::usage(codes::TL0101, "`version` is missing")
             .at(document.at_value(""))
             .help("write `version: 1` as the first line")),
     }
@@ -75,13 +77,13 @@ pub(super) fn unknown_version(document: &Document, version: i64) -> Diagnostic {
     if version <= NEWEST {
         return no_version(document);
     }
-    Diagnostic::usage("TL0102", format!("this file has version {version}"))
+    Diagnostic::usage(codes::TL0102, format!("this file has version {version}"))
         .at(document.at_value("/version"))
         .help(format!("tl {} knows version {NEWEST}: install a later release", env!("CARGO_PKG_VERSION")))
 }
 
 fn no_version(document: &Document) -> Diagnostic {
-    Diagnostic::usage("TL0101", "`version` must be the number 1")
+    Diagnostic::usage(codes::TL0101, "`version` must be the number 1")
         .at(document.at_value("/version"))
         .help("write `version: 1`")
 }

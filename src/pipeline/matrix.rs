@@ -9,7 +9,7 @@ use super::events::escape;
 use super::resolve::whole_path;
 use super::strategy::{EXCLUDE, INCLUDE};
 use super::wording::short;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Scope, Template, Type, article, check_template, did_you_mean};
 
 /// A matrix of more instances is a mistake.
@@ -119,7 +119,7 @@ impl Checker<'_> {
             && axes(stage).next().is_none()
             && combinations(stage, INCLUDE).next().is_none()
         {
-            let found = Diagnostic::usage("TL0202", "a matrix needs a list of values, or `include`");
+            let found = Diagnostic::usage(codes::TL0202, "a matrix needs a list of values, or `include`");
             self.find(found.at(self.document.at_key(&pointer)).help("such as `matrix: { store: [one, two] }`"));
         }
         let scope = self.scopes.before_instances(stage, is_finally);
@@ -141,7 +141,7 @@ impl Checker<'_> {
         let count = of_lists.max(combinations(stage, INCLUDE).count());
         if count > MOST_INSTANCES {
             let message = format!("this matrix has {count} instances; at most {MOST_INSTANCES} are allowed");
-            let found = Diagnostic::usage("TL0410", message).at(self.document.at_key(&pointer));
+            let found = Diagnostic::usage(codes::TL0410, message).at(self.document.at_key(&pointer));
             self.find(found.help("let one stage do several of these things"));
         } else if of_lists > 1 {
             self.one_object_of_many(stage_at, stage);
@@ -154,7 +154,8 @@ impl Checker<'_> {
                 for (index, item) in items.iter().enumerate() {
                     let at = format!("{pointer}/{index}");
                     if items[..index.min(MOST_INSTANCES)].contains(item) {
-                        let found = Diagnostic::usage("TL0409", format!("{} stands in this list twice", short(item)));
+                        let found =
+                            Diagnostic::usage(codes::TL0409, format!("{} stands in this list twice", short(item)));
                         self.find(found.at(self.document.at_value(&at)).help("once is enough: it would be done twice"));
                     }
                     self.matrix_value(&at, item, site);
@@ -168,7 +169,7 @@ impl Checker<'_> {
                         Type::Secret => None,
                         _ => Some("write a list: `[\"${{ … }}\"]`"),
                     };
-                    self.flow(pointer, "TL0303", first_place(&template), message, help);
+                    self.flow(pointer, codes::TL0303, first_place(&template), message, help);
                 }
             }
             // The schema's to report.
@@ -182,7 +183,7 @@ impl Checker<'_> {
                 let Some((kind, template)) = self.typed(pointer, text, site) else { return };
                 if kind == Type::Secret {
                     let message = "a secret cannot be a value of a matrix: these are shown";
-                    self.flow(pointer, "TL0304", first_place(&template), message, None);
+                    self.flow(pointer, codes::TL0304, first_place(&template), message, None);
                 }
             }
             Json::Array(items) => {
@@ -208,7 +209,7 @@ impl Checker<'_> {
                 match axes(stage).find(|(axis, _)| *axis == name) {
                     None => {
                         let message = format!("this matrix has no list `{}`", name.escape_debug());
-                        let found = Diagnostic::usage("TL0408", message).at(self.document.at_key(&at));
+                        let found = Diagnostic::usage(codes::TL0408, message).at(self.document.at_key(&at));
                         self.find(match did_you_mean(name, names.iter().copied()) {
                             Some(near) => found.label(format!("did you mean `{near}`?")),
                             None => found.help(format!("it has {}", listed(&names))),
@@ -216,7 +217,7 @@ impl Checker<'_> {
                     }
                     Some((_, Json::Array(items))) if !items.contains(value) && is_literal(items, value) => {
                         let message = format!("the list `{name}` has no {}, so nothing is excluded", short(value));
-                        let found = Diagnostic::usage("TL0408", message).at(self.document.at_value(&at));
+                        let found = Diagnostic::usage(codes::TL0408, message).at(self.document.at_value(&at));
                         self.find(found.help("name a value of the list, or remove it"));
                     }
                     Some(_) => {}
@@ -243,7 +244,7 @@ impl Checker<'_> {
             );
             let at = self.document.at_value(&format!("{pointer}/{INCLUDE}/{index}/{}", escape(name)));
             let help = format!("give it a value of {}, or name a value that `{name}` has", listed(&lacks));
-            self.find(Diagnostic::usage("TL0413", message).at(at).help(help));
+            self.find(Diagnostic::usage(codes::TL0413, message).at(at).help(help));
         }
     }
 
@@ -252,7 +253,7 @@ impl Checker<'_> {
         let is_fixed = |key: &str| stage["with"][key].as_str().is_some_and(|text| !text.contains("matrix."));
         if stage["uses"] == "upload" && is_fixed("store") && is_fixed("key") {
             let at = self.document.at_value(&format!("{stage_at}/with/key"));
-            let found = Diagnostic::usage("TL0412", "all instances of this matrix would write the same object");
+            let found = Diagnostic::usage(codes::TL0412, "all instances of this matrix would write the same object");
             self.find(found.at(at).help("put a value of `matrix` into `key`, or let it choose the `store`"));
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::document::Document;
 use super::events::escape;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 
 impl Document {
     /// A value with every merge key applied. What is merged stands where `<<` stood; the map's own keys win over it, and
@@ -51,9 +51,12 @@ impl Document {
     fn merge_sources(&self, value: Json, pointer: &str) -> Result<Merged, Diagnostic> {
         let one = |value: Json, pointer: String| match value {
             Json::Object(map) => Ok((pointer, map)),
-            _ => Err(Diagnostic::usage("TL0010", "a merge key takes maps, such as `<<: *base` or `<<: [*one, *two]`")
-                .at(self.at_value(&pointer))
-                .help("put the anchor on a map")),
+            _ => Err(Diagnostic::usage(
+                codes::TL0010,
+                "a merge key takes maps, such as `<<: *base` or `<<: [*one, *two]`",
+            )
+            .at(self.at_value(&pointer))
+            .help("put the anchor on a map")),
         };
         match value {
             Json::Array(items) => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::document::Document;
 use super::load::{judge, unknown_version, version_number};
 use super::source::Mark;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 
 /// The newest version of the language.
 pub const NEWEST: i64 = 1;
@@ -59,7 +59,9 @@ impl<'a> Edits<'a> {
             if mark.start < done {
                 let message = "this cannot be migrated: it stands for several things, which change in different ways";
                 let place = self.document.place(0, *mark);
-                return Err(Diagnostic::usage("TL0747", message).at(place).help("write it out instead of an alias"));
+                return Err(Diagnostic::usage(codes::TL0747, message)
+                    .at(place)
+                    .help("write it out instead of an alias"));
             }
             text.extend(&characters[done..mark.start]);
             text.push_str(new);
@@ -91,7 +93,8 @@ pub fn migrate(document: Document, to: Option<i64>, steps: &[Step]) -> Result<Op
     let to = to.unwrap_or(NEWEST);
     if to > NEWEST || to < from {
         let place = document.at_value("/version");
-        let unreachable = Diagnostic::usage("TL0746", format!("version {from} cannot be migrated to version {to}"));
+        let unreachable =
+            Diagnostic::usage(codes::TL0746, format!("version {from} cannot be migrated to version {to}"));
         let help = format!("there is a way forward, to version {NEWEST}; an older text is in `tl versions` or in git");
         return Err(vec![unreachable.at(place).help(help)]);
     }
@@ -125,6 +128,7 @@ pub(crate) mod tests {
     use serde_json::Value as Json;
 
     use super::*;
+    use crate::diagnostic::Code;
 
     /// Versions that there never were. The second step knows `after` no more.
     pub(crate) const MADE_UP: &[Step] = &[Step { from: 0, edit: from_zero }, Step { from: -1, edit: from_before }];
@@ -138,7 +142,7 @@ pub(crate) mod tests {
         for (at, job) in stages(edits.document()) {
             let at = format!("{at}/after");
             if job.get("after").is_some_and(Json::is_number) {
-                let refused = Diagnostic::usage("TL0747", "`after` names no job");
+                let refused = Diagnostic::usage(codes::TL0747, "`after` names no job");
                 return Err(refused.at(edits.document().at_value(&at)));
             }
             edits.rename(&at, "needs");
@@ -155,7 +159,7 @@ pub(crate) mod tests {
                     edits.replace(&at, &format!("{seconds}s"));
                 }
                 Some(None) => {
-                    let refused = Diagnostic::usage("TL0747", "`timeout_sec` is no whole number of seconds");
+                    let refused = Diagnostic::usage(codes::TL0747, "`timeout_sec` is no whole number of seconds");
                     return Err(refused.at(edits.document().at_value(&at)));
                 }
                 None => {}
@@ -174,7 +178,7 @@ pub(crate) mod tests {
         Document::parse("t.yaml".to_owned(), PathBuf::new(), text.to_owned()).unwrap()
     }
 
-    fn refused(text: &str, to: Option<i64>) -> (&'static str, usize, usize) {
+    fn refused(text: &str, to: Option<i64>) -> (Code, usize, usize) {
         let found = migrate(read(text), to, MADE_UP).unwrap_err();
         let place = found[0].place.as_ref().unwrap();
         (found[0].code, place.line, place.column)
@@ -202,17 +206,17 @@ pub(crate) mod tests {
     #[test]
     fn what_cannot_be_brought_over_is_refused_where_it_stands() {
         let old = |job: &str| format!("version: 0\nname: t\njobs:\n  a:\n    run: ['true']\n{job}");
-        assert_eq!(refused(&old("    timeout_sec: 1.5\n"), None), ("TL0747", 6, 18));
-        assert_eq!(refused(&old("    after: 7\n").replace("version: 0", "version: -1"), None), ("TL0747", 6, 12));
+        assert_eq!(refused(&old("    timeout_sec: 1.5\n"), None), (codes::TL0747, 6, 18));
+        assert_eq!(refused(&old("    after: 7\n").replace("version: 0", "version: -1"), None), (codes::TL0747, 6, 12));
         // What comes out must be a pipeline.
-        assert_eq!(refused(&old("    timeout_sec: 7\n    wrong: 1\n"), None), ("TL0207", 7, 5));
-        assert_eq!(refused(NEW, Some(2)), ("TL0746", 2, 12));
-        assert_eq!(refused(NEW, Some(0)), ("TL0746", 2, 12));
-        assert_eq!(refused("name: t\nversion: 2\n", None), ("TL0102", 2, 10));
-        assert_eq!(refused("name: t\nversion: -2\n", None), ("TL0101", 2, 10));
-        assert_eq!(refused("name: t\nversion: '1'\n", None), ("TL0101", 2, 10));
-        assert_eq!(refused("name: t\n", None).0, "TL0101");
-        assert_eq!(refused("[1]\n", None).0, "TL0201");
+        assert_eq!(refused(&old("    timeout_sec: 7\n    wrong: 1\n"), None), (codes::TL0207, 7, 5));
+        assert_eq!(refused(NEW, Some(2)), (codes::TL0746, 2, 12));
+        assert_eq!(refused(NEW, Some(0)), (codes::TL0746, 2, 12));
+        assert_eq!(refused("name: t\nversion: 2\n", None), (codes::TL0102, 2, 10));
+        assert_eq!(refused("name: t\nversion: -2\n", None), (codes::TL0101, 2, 10));
+        assert_eq!(refused("name: t\nversion: '1'\n", None), (codes::TL0101, 2, 10));
+        assert_eq!(refused("name: t\n", None).0, codes::TL0101);
+        assert_eq!(refused("[1]\n", None).0, codes::TL0201);
     }
 
     #[test]
@@ -226,6 +230,6 @@ pub(crate) mod tests {
             },
         }];
         let found = migrate(read("version: 0\na: &x 0\nb: *x\n"), None, &torn).unwrap_err();
-        assert_eq!((found[0].code, found[0].place.as_ref().unwrap().line), ("TL0747", 2));
+        assert_eq!((found[0].code, found[0].place.as_ref().unwrap().line), (codes::TL0747, 2));
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::check::{Checker, listed};
 use super::events::escape;
 use super::scope::{entries, needs_of};
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, Place, codes};
 use crate::expression::{Template, did_you_mean};
 
 impl Checker<'_> {
@@ -17,12 +17,12 @@ impl Checker<'_> {
             let at = self.need(section, name, stage, index);
             if !seen.insert(need) {
                 self.find(
-                    Diagnostic::usage("TL0406", format!("`{need}` stands in `needs` twice"))
+                    Diagnostic::usage(codes::TL0406, format!("`{need}` stands in `needs` twice"))
                         .at(at)
                         .help("once is enough"),
                 );
             } else if need == name {
-                self.find(Diagnostic::usage("TL0402", format!("`{name}` needs itself")).at(at).help("remove it"));
+                self.find(Diagnostic::usage(codes::TL0402, format!("`{name}` needs itself")).at(at).help("remove it"));
             } else if self.file[section].get(need).is_none() {
                 let found = self.missing_need(section, name, need).at(at);
                 self.find(found);
@@ -38,9 +38,9 @@ impl Checker<'_> {
                 ("finally", "no stage can wait for `finally`, which runs last".to_owned())
             };
             let message = format!("`{need}` is a stage of `{other}`, not of `{section}`");
-            return Diagnostic::usage("TL0404", message).help(help);
+            return Diagnostic::usage(codes::TL0404, message).help(help);
         }
-        let diagnostic = Diagnostic::usage("TL0401", format!("there is no stage `{}`", need.escape_debug()));
+        let diagnostic = Diagnostic::usage(codes::TL0401, format!("there is no stage `{}`", need.escape_debug()));
         let others = || entries(self.file, section).map(|(other, _)| other.as_str()).filter(|other| *other != name);
         let others_listed: Vec<&str> = others().collect();
         match did_you_mean(need, others()) {
@@ -80,7 +80,7 @@ impl Checker<'_> {
                         circle.push(need);
                         let at = self.need(section, stage, &self.file[section][stage], index);
                         let message = format!("these stages wait for each other: {}", shortened(&circle).join(" → "));
-                        self.find(Diagnostic::usage("TL0402", message).at(at).help("remove one of these needs"));
+                        self.find(Diagnostic::usage(codes::TL0402, message).at(at).help("remove one of these needs"));
                     }
                     Some(need) => {
                         path.push((need, 0));

@@ -9,7 +9,7 @@ use super::events::escape;
 use super::matrix::choices;
 use super::resolve::{artifact_source, expressions_in, whole_path};
 use super::scope::entries;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
 use crate::stages;
 
@@ -44,7 +44,7 @@ impl Checker<'_> {
         let at = self.document.at_value(pointer);
         let policy = self.document.at_key(&format!("/policy/{key}"));
         let rule = format!("`{key}` of `policy`, {}:{}", policy.file, policy.line);
-        self.find(Diagnostic::usage("TL0411", message).at(at).label(rule).help(help));
+        self.find(Diagnostic::usage(codes::TL0411, message).at(at).label(rule).help(help));
     }
 
     fn require_encryption(&mut self) {

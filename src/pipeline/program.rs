@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::check::{Checker, Site, first_place, secret_in};
 use super::stray::first_expression;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Template, Type, article};
 
 const ARTIFACTS: &str = "an artifact is no file: it flows from stage to stage, such as `encrypt` and `upload`";
@@ -24,7 +24,9 @@ impl Checker<'_> {
             if stage["retry"].get("exit-codes").is_some() {
                 let at = self.document.at_key(&format!("{pointer}/retry/exit-codes"));
                 let message = "`exit-codes` goes with `run`, not with `uses`";
-                self.find(Diagnostic::usage("TL0209", message).at(at).help("a kind knows itself what to try again"));
+                self.find(
+                    Diagnostic::usage(codes::TL0209, message).at(at).help("a kind knows itself what to try again"),
+                );
             }
             // Both is one mistake, and reported.
             return;
@@ -34,10 +36,10 @@ impl Checker<'_> {
             Json::String(script) => {
                 let at = self.document.at_value(&run);
                 if script.trim().is_empty() {
-                    self.find(Diagnostic::usage("TL0206", "`run` must not be empty").at(at));
+                    self.find(Diagnostic::usage(codes::TL0206, "`run` must not be empty").at(at));
                 } else if stage.get("shell").is_none() {
                     self.find(
-                        Diagnostic::usage("TL0211", "a script needs its `shell`")
+                        Diagnostic::usage(codes::TL0211, "a script needs its `shell`")
                             .at(at)
                             .help("add `shell: sh`, or write a list without a shell: `run: [program, argument]`"),
                     );
@@ -48,7 +50,7 @@ impl Checker<'_> {
                 if stage.get("shell").is_some() {
                     let at = self.document.at_key(&format!("{pointer}/shell"));
                     self.find(
-                        Diagnostic::usage("TL0211", "a list runs without a shell")
+                        Diagnostic::usage(codes::TL0211, "a list runs without a shell")
                             .at(at)
                             .help("remove `shell`, or write `run` as one text"),
                     );
@@ -69,7 +71,7 @@ impl Checker<'_> {
             let before = script.chars().count() - rest.chars().count();
             let expression: String = rest.chars().skip(offset).take(length).collect();
             self.find(
-                Diagnostic::usage("TL0305", "an expression in a script would become part of the program")
+                Diagnostic::usage(codes::TL0305, "an expression in a script would become part of the program")
                     .at(self.document.inside(run, before + offset, length))
                     .help(format!("add `env: {{ VALUE: \"{expression}\" }}` and write \"$VALUE\" here")),
             );
@@ -81,13 +83,13 @@ impl Checker<'_> {
     fn argument(&mut self, pointer: &str, index: usize, text: &str, site: Site<'_>) {
         if index == 0 && text.is_empty() {
             let at = self.document.at_value(pointer);
-            self.find(Diagnostic::usage("TL0206", "the program to run has no name").at(at));
+            self.find(Diagnostic::usage(codes::TL0206, "the program to run has no name").at(at));
             return;
         }
         let Some((offset, length)) = first_expression(text) else { return };
         if index == 0 {
             self.find(
-                Diagnostic::usage("TL0307", "the program itself cannot be an expression")
+                Diagnostic::usage(codes::TL0307, "the program itself cannot be an expression")
                     .at(self.document.inside(pointer, offset, length))
                     .help("name the program; what comes after it may be expressions"),
             );
@@ -97,10 +99,10 @@ impl Checker<'_> {
         if kind == Type::Secret {
             let message = "a secret must not be an argument: every user of this machine can read it there";
             let help = "put it into `env` and let the program read it there";
-            self.flow(pointer, "TL0304", secret_in(&template, site.scope), message, Some(help));
+            self.flow(pointer, codes::TL0304, secret_in(&template, site.scope), message, Some(help));
         } else if !kind.is_scalar() {
             let message = format!("an argument is a text; this is {}", article(&kind));
-            self.flow(pointer, "TL0303", first_place(&template), message, instead(&kind, &template).as_deref());
+            self.flow(pointer, codes::TL0303, first_place(&template), message, instead(&kind, &template).as_deref());
         }
     }
 
@@ -112,7 +114,7 @@ impl Checker<'_> {
             } else {
                 ("it changes what a program or a shell is", "let a script set it that is reviewed as a program is")
             };
-            let found = Diagnostic::usage("TL0210", format!("`{name}` cannot be set: {why}"));
+            let found = Diagnostic::usage(codes::TL0210, format!("`{name}` cannot be set: {why}"));
             self.find(found.at(self.document.at_key(pointer)).help(help));
         }
         let Some(text) = value.as_str().filter(|text| Template::is_in(text)) else { return };
@@ -120,7 +122,7 @@ impl Checker<'_> {
         // A number or a truth value has one spelling, so the environment takes it.
         if !kind.is_scalar() {
             let message = format!("a variable holds a text; this is {}", article(&kind));
-            self.flow(pointer, "TL0303", first_place(&template), message, instead(&kind, &template).as_deref());
+            self.flow(pointer, codes::TL0303, first_place(&template), message, instead(&kind, &template).as_deref());
         }
     }
 }

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use super::document::Document;
 use super::source::LARGEST;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 
 /// Whether a file is meant as a pipeline: it has `version` on its top level. A text that is no YAML is meant as one where a
 /// line begins so: what is wrong with it must not hide it. Fails where it cannot be read.
 pub fn is_pipeline(path: &Path) -> Result<bool, Diagnostic> {
     match Document::read(path) {
         Ok(document) => Ok(document.value().get("version").is_some()),
-        Err(found) => match found.into_iter().find(|found| found.code == "TL0001") {
+        Err(found) => match found.into_iter().find(|found| found.code == codes::TL0001) {
             Some(unreadable) => Err(unreadable),
             None => Ok(begins_a_line(path)),
         },
@@ -60,6 +60,6 @@ mod tests {
         ] {
             assert!(!is(text), "{text}");
         }
-        assert_eq!(is_pipeline(&folder.path().join("none")).unwrap_err().code, "TL0001");
+        assert_eq!(is_pipeline(&folder.path().join("none")).unwrap_err().code, codes::TL0001);
     }
 }

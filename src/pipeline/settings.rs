@@ -12,7 +12,7 @@ use super::start::is_start;
 use super::stray::first_expression;
 use super::wording::short;
 use crate::crypto::Recipient;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Part, Template, Type, did_you_mean};
 use crate::stages;
 use crate::value::{Duration, ObjectKey};
@@ -74,7 +74,7 @@ impl Checker<'_> {
         let Some(choices) = choices(self.file, site.stage, pointer, text) else {
             let (offset, length) = first_expression(text).unwrap_or_default();
             let at = self.document.inside(pointer, offset, length);
-            let found = Diagnostic::usage("TL0307", format!("a {what} is named, not computed")).at(at);
+            let found = Diagnostic::usage(codes::TL0307, format!("a {what} is named, not computed")).at(at);
             let help = format!(
                 "write the name that a {what} has in `{what}s`, or let a `matrix` or the `enum` of an input list the names"
             );
@@ -95,7 +95,7 @@ impl Checker<'_> {
         }
         let message = "an expression cannot be the scheme, the host or the port of a URL";
         let help = "write them out, or let the whole URL be one secret";
-        self.flow(pointer, "TL0311", first_place(&template), message, Some(help));
+        self.flow(pointer, codes::TL0311, first_place(&template), message, Some(help));
     }
 
     /// Where a kind asks for one setting more than those it requires: one of the others must be there.
@@ -116,7 +116,7 @@ impl Checker<'_> {
         if is_asked && !others.iter().any(|other| given.contains(&other.as_str())) {
             let names: Vec<String> = others.iter().map(|other| format!("`{other}`")).collect();
             let message = format!("`{kind}` needs {}", names.join(" or "));
-            self.find(Diagnostic::usage("TL0202", message).at(self.document.at_key(pointer)));
+            self.find(Diagnostic::usage(codes::TL0202, message).at(self.document.at_key(pointer)));
         }
     }
 
@@ -158,7 +158,7 @@ impl Checker<'_> {
             Json::Number(number) if number.is_f64() && schema["type"] == "integer" => {
                 let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0) else { return };
                 let message = format!("`{}` must be a whole number, not `{number}`", field_of(pointer));
-                let found = Diagnostic::usage("TL0201", message).at(self.document.at_value(pointer));
+                let found = Diagnostic::usage(codes::TL0201, message).at(self.document.at_value(pointer));
                 self.find(found.help(format!("write `{float:.0}`")));
             }
             Json::String(text) if [DURATION, POSITIVE].iter().any(|form| pattern.starts_with(form)) => {
@@ -167,7 +167,7 @@ impl Checker<'_> {
                 let has_form = !digits.is_empty() && matches!(unit, "ms" | "s" | "m" | "h" | "d");
                 if has_form && text.parse::<Duration>().is_err() {
                     let message = format!("{} is longer than ten years", short(value));
-                    let found = Diagnostic::usage("TL0205", message).at(self.document.at_value(pointer));
+                    let found = Diagnostic::usage(codes::TL0205, message).at(self.document.at_value(pointer));
                     self.find(found.help("the longest is `3650d`"));
                 }
             }
@@ -175,12 +175,12 @@ impl Checker<'_> {
                 if let Err(error) = text.parse::<Recipient>() {
                     let at = self.document.at_value(pointer);
                     self.find(if without_identities(text) == *text {
-                        Diagnostic::usage("TL0205", format!("{} is not a recipient", short(value)))
+                        Diagnostic::usage(codes::TL0205, format!("{} is not a recipient", short(value)))
                             .at(at)
                             .cause(&error)
                             .help("`tl key show IDENTITY-FILE` prints the recipient of an identity")
                     } else {
-                        Diagnostic::usage("TL0205", error.to_string())
+                        Diagnostic::usage(codes::TL0205, error.to_string())
                             .at(at)
                             .help("whoever can read this file can now open what is sealed for it: make a new identity")
                     });
@@ -204,7 +204,7 @@ impl Checker<'_> {
             && let Err(error) = key.parse::<ObjectKey>()
         {
             let at = self.document.at_value(&format!("{pointer}/key"));
-            self.find(Diagnostic::usage("TL0205", error.to_string()).at(at));
+            self.find(Diagnostic::usage(codes::TL0205, error.to_string()).at(at));
         }
     }
 
@@ -219,7 +219,7 @@ impl Checker<'_> {
             && let Some(problem) = stages::lock_problem(is_there("mode"), is_there("retain-for"), may_hold)
         {
             let at = self.document.at_key(pointer);
-            self.find(Diagnostic::usage("TL0656", problem).at(at).help(stages::LOCK_HELP));
+            self.find(Diagnostic::usage(codes::TL0656, problem).at(at).help(stages::LOCK_HELP));
         }
     }
 
@@ -229,7 +229,7 @@ impl Checker<'_> {
             let pattern = pattern.as_str().unwrap_or_default().to_owned();
             if let Err((_, reason)) = stages::archive::validate_excludes(&[pattern]) {
                 let at = self.document.at_value(&format!("{with}/exclude/{index}"));
-                self.find(Diagnostic::usage("TL0205", format!("this pattern {reason}")).at(at));
+                self.find(Diagnostic::usage(codes::TL0205, format!("this pattern {reason}")).at(at));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, Place, codes};
 
 /// A pipeline file is written by people.
 pub(super) const LARGEST: u64 = 4 << 20;
@@ -107,7 +107,7 @@ pub fn read_regular(path: &Path, name: &str) -> Result<Vec<u8>, Diagnostic> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = File::options().read(true).custom_flags(flags).open(path);
     if file.as_ref().is_ok_and(|file| file.metadata().is_ok_and(|about| !about.is_file())) {
-        return Err(Diagnostic::usage("TL0001", format!("`{name}` is no regular file")));
+        return Err(Diagnostic::usage(codes::TL0001, format!("`{name}` is no regular file")));
     }
     bytes_of(file, name)
 }
@@ -119,10 +119,10 @@ fn bytes_of(file: io::Result<File>, name: &str) -> Result<Vec<u8>, Diagnostic> {
             io::ErrorKind::NotFound => format!("there is no file `{name}`"),
             _ => format!("the file `{name}` cannot be read"),
         };
-        return Err(Diagnostic::usage("TL0001", message).cause(&error));
+        return Err(Diagnostic::usage(codes::TL0001, message).cause(&error));
     }
     if bytes.len() as u64 > LARGEST {
-        return Err(Diagnostic::usage("TL0004", format!("`{name}` is larger than {} MiB", LARGEST >> 20)));
+        return Err(Diagnostic::usage(codes::TL0004, format!("`{name}` is larger than {} MiB", LARGEST >> 20)));
     }
     Ok(bytes)
 }
@@ -147,7 +147,7 @@ fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
         text: without_identities(&format!("{begun}{}", rest.replace('\0', "\u{fffd}"))),
         file,
     };
-    Diagnostic::usage("TL0002", format!("the byte 0x{:02x} is not text in UTF-8", bytes[at]))
+    Diagnostic::usage(codes::TL0002, format!("the byte 0x{:02x} is not text in UTF-8", bytes[at]))
         .at(place)
         .help("save the file as UTF-8")
 }

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::check::{Checker, field_of};
 use super::events::escape;
 use super::start::is_start;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
 
 impl Checker<'_> {
@@ -15,7 +15,7 @@ impl Checker<'_> {
             Json::String(text) if !Template::is_in(text) && foreign_expression(text).is_some() => {
                 let (offset, length) = foreign_expression(text).unwrap_or_default();
                 self.find(
-                    Diagnostic::usage("TL0317", "this is a text: an expression begins with `${{`")
+                    Diagnostic::usage(codes::TL0317, "this is a text: an expression begins with `${{`")
                         .at(self.document.inside(pointer, offset, length))
                         .help("write `${{ … }}`"),
                 );
@@ -23,7 +23,7 @@ impl Checker<'_> {
             Json::String(text) if is_stray(pointer, text) => {
                 let (offset, length) = first_expression(text).unwrap_or_default();
                 self.find(
-                    Diagnostic::usage("TL0307", format!("an expression cannot stand in `{}`", field_of(pointer)))
+                    Diagnostic::usage(codes::TL0307, format!("an expression cannot stand in `{}`", field_of(pointer)))
                         .at(self.document.inside(pointer, offset, length))
                         .help("expressions stand in `with`, `env`, `if`, `matrix`, the arguments of `run`, times, counts and groups"),
                 );

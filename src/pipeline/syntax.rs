@@ -2,13 +2,14 @@
 
 use super::events::Forbidden;
 use super::source::Mark;
+use crate::diagnostic::{Code, codes};
 
 /// Explains an error of the parser, which stopped at a character.
 pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {
     let at = at.min(text.len());
     if let Some(tab) = tab(text, at) {
         let mark = Mark { start: tab, end: tab + 1 };
-        return forbidden("TL0007", mark, "a tab in the indentation", Some("indent with spaces"));
+        return forbidden(codes::TL0007, mark, "a tab in the indentation", Some("indent with spaces"));
     }
     // An expression is where it ends up most often: `{ key: ${{ … }} }`, whose braces are YAML's own.
     let rest = &text[at..];
@@ -16,14 +17,14 @@ pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {
         let length = rest.windows(2).take_while(|pair| pair[0] != '\n').position(|pair| pair == ['}', '}']);
         let mark = Mark { start: at - 1, end: at + length.map_or(2, |length| length + 2) };
         let message = "an expression between `{ }` or `[ ]` needs quotes";
-        return forbidden("TL0005", mark, message, Some("write it as \"${{ … }}\""));
+        return forbidden(codes::TL0005, mark, message, Some("write it as \"${{ … }}\""));
     }
     let mark = Mark { start: at, end: at + word(rest).max(1) };
     let (message, help) = match info {
         "while parsing node, found unknown anchor" => {
             let alias: String = text[mark.start..mark.end.min(text.len())].iter().collect();
             let help = format!("an anchor `{}` must stand before it", alias.replace('*', "&"));
-            return Forbidden { help: Some(help), ..forbidden("TL0005", mark, &unknown_alias(&alias), None) };
+            return Forbidden { help: Some(help), ..forbidden(codes::TL0005, mark, &unknown_alias(&alias), None) };
         }
         "mapping values are not allowed in this context" if in_expression(&text[..at]) => {
             ("an expression with a `: ` in it needs quotes", Some("write it as \"${{ … }}\""))
@@ -49,16 +50,16 @@ pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {
         "while parsing a quoted scalar, found unknown escape character" => {
             ("this is not an escape", Some("write a backslash twice, or use single quotes"))
         }
-        other => return forbidden("TL0005", mark, &format!("this is not YAML: {other}"), None),
+        other => return forbidden(codes::TL0005, mark, &format!("this is not YAML: {other}"), None),
     };
-    forbidden("TL0005", mark, message, help)
+    forbidden(codes::TL0005, mark, message, help)
 }
 
 fn unknown_alias(alias: &str) -> String {
     format!("the alias `{alias}` stands for nothing")
 }
 
-fn forbidden(code: &'static str, mark: Mark, message: &str, help: Option<&str>) -> Forbidden {
+fn forbidden(code: Code, mark: Mark, message: &str, help: Option<&str>) -> Forbidden {
     Forbidden { code, mark, message: message.to_owned(), help: help.map(str::to_owned), fatal: true }
 }
 

@@ -14,7 +14,7 @@ use super::events::escape;
 use super::model::{Pipeline, Stage};
 use super::notification::When;
 use super::resolve::artifact_source;
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::{Expression, Template};
 use crate::stages::{self, Flow};
 use crate::value::Name;
@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
         for name in secrets.keys().map(Name::as_str).filter(|name| !self.mentions.read(&["secrets", name])) {
             let help = "remove it: where it is missing, a run is blocked for nothing";
             let message = format!("nothing uses the secret `{name}`");
-            found.push(self.at_key("TL0801", &format!("/secrets/{name}"), message, help));
+            found.push(self.at_key(codes::TL0801, &format!("/secrets/{name}"), message, help));
         }
         let inputs = inputs.keys().filter(|name| !self.mentions.read(&["inputs", name.as_str()]));
         let stores = stores.keys().filter(|name| !self.mentions.name(name.as_str()));
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
         for (section, what, name) in named.chain(channels.map(|name| ("channels", "channel", name))) {
             let message = format!("nothing uses the {what} `{name}`");
             let help = "use it, or remove it";
-            found.push(self.at_key("TL0807", &format!("/{section}/{name}"), message, help));
+            found.push(self.at_key(codes::TL0807, &format!("/{section}/{name}"), message, help));
         }
         found
     }
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
                 let at = pointer(section, name);
                 let message = format!("nothing reads the output `{output}` of `{name}`");
                 let help = "remove it from `outputs`: the stage fails where it does not write it";
-                self.at_key("TL0802", &format!("{at}/outputs/{output}"), message, help)
+                self.at_key(codes::TL0802, &format!("{at}/outputs/{output}"), message, help)
             })
             .collect()
     }
@@ -157,11 +157,11 @@ impl<'a> Reader<'a> {
                     "add a stage: `{{ needs: {name}, uses: verify, with: {{ object: \"${{{{ needs.{name}.outputs.object }}}}\" }} }}`"
                 );
                 let message = format!("nothing verifies what `{name}` delivers");
-                found.push(self.at_key("TL0803", &at, message, &help));
+                found.push(self.at_key(codes::TL0803, &at, message, &help));
             }
             if let Some((source, kind)) = self.plaintext(upload) {
                 let message = format!("`{name}` delivers what `{source}` ({kind}) gives, which is not encrypted");
-                let warning = Diagnostic::warning("TL0805", message)
+                let warning = Diagnostic::warning(codes::TL0805, message)
                     .at(self.document.at_value(&format!("{at}/with/artifact")))
                     .help("put a stage `uses: encrypt` between them: whoever can read the store can read this");
                 found.push(warning);
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
             });
             if let Some((source, ..)) = near {
                 let message = format!("the store `{name}` is on the same disk as `{source}`, which it keeps");
-                let warning = Diagnostic::warning("TL0804", message)
+                let warning = Diagnostic::warning(codes::TL0804, message)
                     .at(self.document.at_value(&at))
                     .help("who loses the disk loses both: deliver to another disk or machine, too");
                 found.push(warning);
@@ -265,7 +265,7 @@ impl<'a> Reader<'a> {
         let channel = channels.keys().next().map_or("CHANNEL", Name::as_str);
         let entry = format!("- {{ when: [failure, blocked], to: [{channel}] }}");
         Some(
-            Diagnostic::warning("TL0806", "this pipeline protects data, and nobody is told when it fails")
+            Diagnostic::warning(codes::TL0806, "this pipeline protects data, and nobody is told when it fails")
                 .at(at)
                 .help(format!("add `{entry}` to `notify`")),
         )

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::check::field_of;
 use super::settings::{DURATION, POSITIVE, RECIPIENT};
 use super::source::without_identities;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::stages;
 use crate::value::{Duration, Name};
 
@@ -60,7 +60,7 @@ pub(super) fn wrong_type(kind: &TypeKind, at: &str, value: &Json, expected: Expe
     let parts: Vec<&str> = at.split('/').skip(1).collect();
     let words = match (expected, parts.as_slice()) {
         (Expected::Duration | Expected::Positive, _) if !value.is_null() => {
-            let diagnostic = Diagnostic::usage("TL0205", format!("{} is not a duration", short(value)));
+            let diagnostic = Diagnostic::usage(codes::TL0205, format!("{} is not a duration", short(value)));
             return match value.as_u64() {
                 Some(number) => diagnostic.help(format!("say the unit: `{number}s`, `{number}m`, `{number}h`")),
                 None => diagnostic.help(DURATIONS),
@@ -81,7 +81,7 @@ pub(super) fn wrong_type(kind: &TypeKind, at: &str, value: &Json, expected: Expe
         _ if wants("number") => "a number",
         _ => "true or false",
     };
-    let diagnostic = Diagnostic::usage("TL0201", format!("{} must be {words}, not {}", called(at), short(value)));
+    let diagnostic = Diagnostic::usage(codes::TL0201, format!("{} must be {words}, not {}", called(at), short(value)));
     match (value, expected) {
         (Json::Null, _) => diagnostic.help("give it a value, or leave it out"),
         (_, Expected::Artifact) => diagnostic.help(ARTIFACTS),
@@ -128,7 +128,7 @@ fn way_out(wants: &dyn Fn(&str) -> bool, parts: &[&str], value: &Json) -> Option
 }
 
 fn not_a_size(value: &Json) -> Diagnostic {
-    Diagnostic::usage("TL0205", format!("{} is not a size", short(value)))
+    Diagnostic::usage(codes::TL0205, format!("{} is not a size", short(value)))
         .help("a whole number and one of B, KB, KiB, MB, MiB, GB, GiB, TB, TiB, such as `64MiB`")
 }
 
@@ -138,18 +138,18 @@ pub(super) fn bad_form(at: &str, value: &Json, expected: Expected) -> Diagnostic
         Expected::Positive if value.as_str().is_some_and(|text| text.parse::<Duration>().is_ok()) => {
             let message = format!("{} must be longer than zero, not {}", called(at), short(value));
             let more = if field_of(at) == "timeout" { ", or leave it out" } else { "" };
-            Diagnostic::usage("TL0206", message).help(format!("say how long, such as `30m`{more}"))
+            Diagnostic::usage(codes::TL0206, message).help(format!("say how long, such as `30m`{more}"))
         }
         Expected::Duration | Expected::Positive => {
-            Diagnostic::usage("TL0205", format!("{} is not a duration", short(value))).help(DURATIONS)
+            Diagnostic::usage(codes::TL0205, format!("{} is not a duration", short(value))).help(DURATIONS)
         }
         Expected::Words => {
             let what = if value == "" { "empty" } else { "blank" };
-            Diagnostic::usage("TL0206", format!("{} must not be {what}", called(at)))
+            Diagnostic::usage(codes::TL0206, format!("{} must not be {what}", called(at)))
         }
         Expected::Size => not_a_size(value),
         Expected::Artifact => {
-            Diagnostic::usage("TL0303", format!("{} must be an artifact, not {}", called(at), short(value)))
+            Diagnostic::usage(codes::TL0303, format!("{} must be an artifact, not {}", called(at), short(value)))
                 .help(ARTIFACTS)
         }
         Expected::Name => {
@@ -159,10 +159,10 @@ pub(super) fn bad_form(at: &str, value: &Json, expected: Expected) -> Diagnostic
                 None => bad_name(name),
             }
         }
-        Expected::Shell => Diagnostic::usage("TL0205", format!("{} does not name a shell", short(value)))
+        Expected::Shell => Diagnostic::usage(codes::TL0205, format!("{} does not name a shell", short(value)))
             .help("a program such as `sh` or `/bin/bash`, without arguments; `set -e` is for the script"),
         Expected::Recipient | Expected::Other => {
-            Diagnostic::usage("TL0205", format!("{} is not what {} can be", short(value), called(at)))
+            Diagnostic::usage(codes::TL0205, format!("{} is not what {} can be", short(value), called(at)))
         }
     }
 }
@@ -175,7 +175,7 @@ pub(super) fn bad_name(name: &str) -> Diagnostic {
         Ok(_) => format!("`{name}` cannot be a name here"),
     };
     let message = if name.is_empty() { "a name must not be empty".to_owned() } else { message };
-    Diagnostic::usage("TL0204", message)
+    Diagnostic::usage(codes::TL0204, message)
 }
 
 /// The nearest name to a text that is none.

@@ -59,7 +59,7 @@ impl<W: Write + Send> Actions<W> {
         let place = problem.place.as_ref().or(entry.map(|entry| &entry.place));
         let title = match stage {
             Some((_, name)) => format!("{} in {}", problem.code, plain(name)),
-            None => problem.code.to_owned(),
+            None => problem.code.to_string(),
         };
         let file = place.map(|place| place.file.as_str());
         let text = Annotation { severity, file, place, title: &title, problem }.command();

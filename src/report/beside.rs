@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 
 /// Writes a text behind what a file holds.
 pub(super) fn append(path: &Path, text: &str) -> Result<()> {
@@ -16,7 +16,7 @@ pub(super) fn append(path: &Path, text: &str) -> Result<()> {
 /// That a report is not there.
 pub(super) fn unwritten(path: &Path, error: &io::Error) -> Diagnostic {
     let message = format!("the report `{}` cannot be written", path.display());
-    Diagnostic::failure("TL0712", message)
+    Diagnostic::failure(codes::TL0712, message)
         .cause(error)
         .help("the run went to its end; only this report of it is missing")
 }

@@ -79,10 +79,11 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::codes;
 
     fn marked(text: &str, column: usize, length: usize) -> String {
         let place = Place { file: "a.yaml".to_owned(), line: 7, column, length, text: text.to_owned() };
-        let problem = Diagnostic::usage("TL0000", "wrong").at(place).label("here");
+        let problem = Diagnostic::usage(codes::TL0207, "wrong").at(place).label("here");
         let text = render_diagnostic(&problem, Style { unicode: true, ..Style::default() });
         text.lines().skip(3).map(|line| line.split_once("| ").unwrap().1).collect::<Vec<_>>().join("\n")
     }

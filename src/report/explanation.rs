@@ -6,7 +6,7 @@ pub fn render_explanation(explanation: &Explanation, style: Style) -> String {
     let Explanation { code, title, cause, wrong, right } = explanation;
     format!(
         "{}: {title}\n\n{cause}\n\n{}\n{}\n{}\n{}",
-        style.blue(code),
+        style.blue(&code.to_string()),
         style.red("Wrong"),
         render_example(wrong, style),
         style.green("Right"),

@@ -13,7 +13,7 @@ fn command(finding: &Finding) -> String {
         severity: problem.severity,
         file: finding.file(),
         place: problem.place.as_ref(),
-        title: problem.code,
+        title: &problem.code.to_string(),
         problem,
     };
     annotation.command()
@@ -60,6 +60,7 @@ fn property(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::codes;
     use crate::diagnostic::{Diagnostic, Place};
 
     fn shown(problem: Diagnostic) -> String {
@@ -69,7 +70,7 @@ mod tests {
     #[test]
     fn what_would_end_a_command_is_escaped() {
         let place = Place { file: "a,b:c%.yaml".to_owned(), line: 3, column: 5, length: 2, text: String::new() };
-        let problem = Diagnostic::usage("TL0207", "100% wrong,\r\nor: so").at(place).label("x").help("do\nthis");
+        let problem = Diagnostic::usage(codes::TL0207, "100% wrong,\r\nor: so").at(place).label("x").help("do\nthis");
         assert_eq!(
             shown(problem),
             "::error file=a%2Cb%3Ac%25.yaml,line=3,endLine=3,col=5,endColumn=7,title=TL0207::100%25 wrong,\u{fffd}%0Aor: \
@@ -79,8 +80,8 @@ mod tests {
 
     #[test]
     fn what_has_no_place_has_its_file() {
-        assert_eq!(shown(Diagnostic::usage("TL0001", "gone")), "::error file=a.yaml,title=TL0001::gone\n");
-        let nowhere = Finding { file: None, problem: Diagnostic::warning("TL0806", "why") };
+        assert_eq!(shown(Diagnostic::usage(codes::TL0001, "gone")), "::error file=a.yaml,title=TL0001::gone\n");
+        let nowhere = Finding { file: None, problem: Diagnostic::warning(codes::TL0806, "why") };
         assert_eq!(render_github(&[nowhere]), "::warning title=TL0806::why\n");
     }
 }

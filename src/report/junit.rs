@@ -151,10 +151,10 @@ impl Cases {
         match (ended.outcome, &ended.error) {
             (Outcome::Failure, error) => {
                 self.failures += 1;
-                let code = error.as_ref().map_or("failure", |error| error.code);
+                let code = error.as_ref().map_or_else(|| "failure".to_owned(), |error| error.code.to_string());
                 let full =
                     error.as_ref().map_or_else(|| ended.why(), |error| render_diagnostic(error, Style::default()));
-                inside.push_str(&problem("failure", code, &ended.why(), &full));
+                inside.push_str(&problem("failure", &code, &ended.why(), &full));
             }
             (Outcome::Skipped | Outcome::Cancelled | Outcome::Blocked, _) => {
                 self.skipped += 1;
@@ -180,7 +180,7 @@ impl Cases {
             format!("      <skipped message=\"{}\"/>\n", attribute(&error.one_line()))
         } else {
             self.errors += 1;
-            problem("error", error.code, &error.one_line(), &render_diagnostic(error, Style::default()))
+            problem("error", &error.code.to_string(), &error.one_line(), &render_diagnostic(error, Style::default()))
         };
         self.case(pipeline, "(run)", verdict.seconds, &inside);
     }

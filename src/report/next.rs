@@ -1,5 +1,6 @@
 use super::plain;
 use super::tally::{Tally, Verdict};
+use crate::diagnostic::Code;
 use crate::event::Outcome;
 
 /// What somebody is to do after a run.
@@ -65,7 +66,7 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
 }
 
 /// The code of what decided how the run ended.
-fn deciding_code<'t>(tally: &'t Tally, verdict: Verdict<'t>) -> Option<&'t str> {
+fn deciding_code(tally: &Tally, verdict: Verdict<'_>) -> Option<Code> {
     let remarkable = tally.remarkable();
     let errors = || remarkable.iter().filter_map(|ended| ended.error.as_ref());
     let deciding = errors().find(|error| error.kind.exit_code() == verdict.exit_code);

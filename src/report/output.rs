@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value as Json;
 
 use super::{Signs, Terminal, plain, render_diagnostic};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 
 /// How text may look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Output {
     pub fn lost(&self) -> Option<Diagnostic> {
         let lost = self.out.lost.lock().unwrap_or_else(PoisonError::into_inner);
         lost.as_ref()
-            .map(|error| Diagnostic::failure("TL0716", "what was to be printed could not be written").cause(error))
+            .map(|error| Diagnostic::failure(codes::TL0716, "what was to be printed could not be written").cause(error))
     }
 
     /// Writes a value to standard output, readable and with a line end.

@@ -2,15 +2,15 @@ use serde_json::{Value as Json, json};
 
 use super::findings::{relative, sentences};
 use super::plain_lines;
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Code, Severity};
 use crate::run::Finding;
 
 /// Findings as a log of the Static Analysis Results Interchange Format, version 2.1.0.
 pub fn render_sarif(findings: &[Finding]) -> Json {
-    let mut codes: Vec<&str> = findings.iter().map(|finding| finding.problem.code).collect();
+    let mut codes: Vec<Code> = findings.iter().map(|finding| finding.problem.code).collect();
     codes.sort_unstable();
     codes.dedup();
-    let rules: Json = codes.iter().map(|code| rule(code, findings)).collect();
+    let rules: Json = codes.iter().map(|&code| rule(code, findings)).collect();
     let results: Json = findings.iter().map(|finding| result(finding, &codes)).collect();
     json!({
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
@@ -30,7 +30,7 @@ pub fn render_sarif(findings: &[Finding]) -> Json {
 }
 
 /// A code, with all that is to be done about it in these findings.
-fn rule(code: &str, findings: &[Finding]) -> Json {
+fn rule(code: Code, findings: &[Finding]) -> Json {
     let of_code = || findings.iter().map(|finding| &finding.problem).filter(|problem| problem.code == code);
     let mut help: Vec<&str> = Vec::new();
     for text in of_code().filter_map(|problem| problem.help.as_deref().or(problem.label.as_deref())) {
@@ -45,7 +45,7 @@ fn rule(code: &str, findings: &[Finding]) -> Json {
     rule
 }
 
-fn result(finding: &Finding, codes: &[&str]) -> Json {
+fn result(finding: &Finding, codes: &[Code]) -> Json {
     let problem = &finding.problem;
     let level = match problem.severity {
         Severity::Error => "error",

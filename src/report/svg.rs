@@ -2,7 +2,7 @@ use layout::backends::svg::SVGWriter;
 use layout::gv::{DotParser, GraphBuilder};
 
 use super::{GraphReport, render_dot};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 
 /// A graph as a picture.
 pub fn render_svg(graph: &GraphReport) -> Result<String> {
@@ -10,7 +10,7 @@ pub fn render_svg(graph: &GraphReport) -> Result<String> {
     let parsed = DotParser::new(&dot).process().map_err(|error| {
         let message = "this graph cannot be drawn: please report it";
         let mut found =
-            Diagnostic::failure("TL0777", message).help("`--format dot` and `--format mermaid` need no drawing");
+            Diagnostic::failure(codes::TL0777, message).help("`--format dot` and `--format mermaid` need no drawing");
         found.causes.push(error);
         found
     })?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::*;
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, Place, codes};
 use crate::event::{Event, Outcome, Stream, What};
 use crate::run::Entry;
 
@@ -27,7 +27,7 @@ fn started(stage: &str, instance: Option<String>, kind: &str, attempt: u32) -> W
 }
 
 fn no_space() -> Diagnostic {
-    Diagnostic::failure("TL0634", "no space is left").at(place(12)).label("here").help("make room")
+    Diagnostic::failure(codes::TL0634, "no space is left").at(place(12)).label("here").help("make room")
 }
 
 struct End<'a> {
@@ -60,7 +60,7 @@ impl End<'_> {
 fn sheet() -> Vec<What> {
     let instance = |name: &str| Some(name.to_owned());
     let nas = || instance("nas");
-    let warning = || Diagnostic::warning("TL0613", "`a`: it shrank");
+    let warning = || Diagnostic::warning(codes::TL0613, "`a`: it shrank");
     let stages = ["collect", "deliver", "copy", "prove"].map(str::to_owned).to_vec();
     let collected = json!({ "files": 3, "bytes": 4096, "skipped": 1 });
     let object = json!({ "object": { "uri": "/srv/backups/a folder/2026-11-24/01RUN.tar.zst.age" } });
@@ -87,11 +87,11 @@ fn sheet() -> Vec<What> {
         started("copy", instance("a|b\n::c"), "upload", 1),
         output("copy", nas(), Stream::Stdout, "copied"),
         End { outputs: object, ..End::of(Outcome::Success) }.event("copy", nas()),
-        End { error: Some(Diagnostic::failure("TL0651", "it ended with 3 | `x`")), ..End::of(Outcome::Failure) }
+        End { error: Some(Diagnostic::failure(codes::TL0651, "it ended with 3 | `x`")), ..End::of(Outcome::Failure) }
             .event("copy", instance("a|b\n::c")),
         End { reason: Some("1 of 2 instances: failure"), ..End::of(Outcome::Failure) }.event("copy", None),
         End { reason: Some("`deliver` failed"), ..End::of(Outcome::Skipped) }.event("prove", None),
-        What::Problem { error: Diagnostic::warning("TL0708", "the work folder could not be removed") },
+        What::Problem { error: Diagnostic::warning(codes::TL0708, "the work folder could not be removed") },
         What::Message {
             channel: "log".to_owned(),
             when: "failure".to_owned(),
@@ -106,7 +106,7 @@ fn sheet() -> Vec<What> {
             subject: "orders: failure".to_owned(),
             body: String::new(),
             delivered: None,
-            error: Some(Diagnostic::failure("TL0670", "the message to `ops` was not delivered")),
+            error: Some(Diagnostic::failure(codes::TL0670, "the message to `ops` was not delivered")),
         },
         What::Checkpoint { size: 12, root: "cm9vdA==".to_owned() },
         What::RunEnded { outcome: Outcome::Failure, exit_code: 1, seconds: 61.0, left_out: Vec::new(), error: None },
@@ -296,30 +296,30 @@ fn ends() -> BTreeMap<&'static str, Vec<What>> {
     let warning = What::StageWarning {
         stage: "deliver".to_owned(),
         instance: None,
-        warning: Diagnostic::warning("TL0613", "it shrank"),
+        warning: Diagnostic::warning(codes::TL0613, "it shrank"),
     };
     let ended = |outcome| End::of(outcome).event("deliver", None);
     let left_out = vec!["prove".to_owned()];
     let in_part = What::RunEnded { outcome: Outcome::Success, exit_code: 0, seconds: 61.0, left_out, error: None };
-    let error = Some(Diagnostic::new("TL0651", Kind::Failure, "why"));
+    let error = Some(Diagnostic::new(codes::TL0651, Kind::Failure, "why"));
     let forgiven = End { error, ..End::of(Outcome::Warning) }.event("deliver", None);
     BTreeMap::from([
         ("success", vec![begun(), ended(Outcome::Success), recorded(), run(Outcome::Success, 0, None)]),
         ("warning", vec![begun(), warning, ended(Outcome::Warning), recorded(), run(Outcome::Warning, 3, None)]),
-        ("failure", failed("TL0651", Kind::Failure)),
-        ("not proven", failed("TL0640", Kind::Verification)),
-        ("destination", failed("TL0630", Kind::Destination)),
-        ("busy", failed("TL0771", Kind::Busy)),
-        ("key", failed("TL0638", Kind::Key)),
-        ("audit", whole(Outcome::Failure, "TL0701", Kind::Audit, 20)),
-        ("timed out", whole(Outcome::Failure, "TL0607", Kind::TimedOut, 124)),
-        ("cancelled", whole(Outcome::Cancelled, "TL0606", Kind::Cancelled, 130)),
+        ("failure", failed(codes::TL0651, Kind::Failure)),
+        ("not proven", failed(codes::TL0640, Kind::Verification)),
+        ("destination", failed(codes::TL0630, Kind::Destination)),
+        ("busy", failed(codes::TL0771, Kind::Busy)),
+        ("key", failed(codes::TL0638, Kind::Key)),
+        ("audit", whole(Outcome::Failure, codes::TL0701, Kind::Audit, 20)),
+        ("timed out", whole(Outcome::Failure, codes::TL0607, Kind::TimedOut, 124)),
+        ("cancelled", whole(Outcome::Cancelled, codes::TL0606, Kind::Cancelled, 130)),
         ("in part", vec![begun(), ended(Outcome::Success), recorded(), in_part]),
         ("forgiven", vec![begun(), forgiven, recorded(), run(Outcome::Warning, 3, None)]),
         ("skipped", vec![begun(), ended(Outcome::Skipped), recorded(), run(Outcome::Skipped, 75, None)]),
-        ("busy and skipped", whole(Outcome::Skipped, "TL0771", Kind::Busy, 75)),
-        ("blocked", whole(Outcome::Blocked, "TL0510", Kind::Key, 12)),
-        ("blocked by its file", whole(Outcome::Blocked, "TL0404", Kind::Usage, 2)),
+        ("busy and skipped", whole(Outcome::Skipped, codes::TL0771, Kind::Busy, 75)),
+        ("blocked", whole(Outcome::Blocked, codes::TL0510, Kind::Key, 12)),
+        ("blocked by its file", whole(Outcome::Blocked, codes::TL0404, Kind::Usage, 2)),
     ])
 }
 
@@ -339,7 +339,7 @@ fn a_run_that_came_to_nothing_is_no_test_that_passed() {
     let events = ends().remove("blocked").unwrap();
     let text = junit(events);
     assert!(text.contains(r#"tests="1" failures="0" errors="1" time="61.000" skipped="0""#), "{text}");
-    assert!(text.contains(r#"<error message="TL0510: why" type="TL0510">"#), "{text}");
+    assert!(text.contains(r#"<error message="TL0510: why" type=codes::TL0510>"#), "{text}");
 }
 
 #[test]
@@ -351,7 +351,8 @@ fn a_summary_fits_a_screen() {
         stages: stages.clone(),
         session: 1,
     }];
-    let end = || End { error: Some(Diagnostic::failure("TL0651", "no ".repeat(500))), ..End::of(Outcome::Failure) };
+    let end =
+        || End { error: Some(Diagnostic::failure(codes::TL0651, "no ".repeat(500))), ..End::of(Outcome::Failure) };
     events.extend(stages.iter().map(|stage| end().event(stage, None)));
     events.push(What::Checkpoint { size: 1, root: "last".to_owned() });
     events.push(What::RunEnded {
@@ -381,5 +382,5 @@ fn a_report_that_cannot_be_written_is_told() {
         junit.event(&event(what.clone()));
         log.event(&event(what));
     }
-    assert_eq!([junit.lost(), log.lost()].map(|lost| lost.unwrap().code), ["TL0712", "TL0712"]);
+    assert_eq!([junit.lost(), log.lost()].map(|lost| lost.unwrap().code), [codes::TL0712, codes::TL0712]);
 }

@@ -185,6 +185,7 @@ impl Running {
 mod tests {
     use super::*;
     use crate::diagnostic::Diagnostic;
+    use crate::diagnostic::codes;
     use crate::event::Outcome;
     use proptest::prelude::*;
     use serde_json::Map;
@@ -210,7 +211,7 @@ mod tests {
             instance: instance.map(str::to_owned),
             attempt: 1,
             delay_ms: 8_000,
-            error: Diagnostic::failure("TL0634", "no space is left"),
+            error: Diagnostic::failure(codes::TL0634, "no space is left"),
         }
     }
 

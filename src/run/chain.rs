@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::{Map, Value as Json};
 use tracing::{Span, debug, info, info_span, warn};
 
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::Ended;
 use crate::event::Outcome;
 use crate::stages::artifact::Broken;
@@ -71,14 +71,14 @@ pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) ->
 }
 
 fn no_thread(error: &std::io::Error) -> Diagnostic {
-    Diagnostic::failure("TL0608", "the system gives no thread for this stage")
+    Diagnostic::failure(codes::TL0608, "the system gives no thread for this stage")
         .cause(error)
         .help("raise the limit of processes (`ulimit -u`), or run fewer things at the same time")
         .transient(true)
 }
 
 fn lost() -> Diagnostic {
-    Diagnostic::failure("TL0604", "what this stage gave was not kept")
+    Diagnostic::failure(codes::TL0604, "what this stage gave was not kept")
 }
 
 /// Whether a stage failed only because a neighbour did.
@@ -125,6 +125,6 @@ fn caught(link: Link) -> Result<Map<String, Json>> {
 }
 
 fn panicked() -> Diagnostic {
-    Diagnostic::failure("TL0903", "tl made a mistake in this stage (panic); the rest of the run goes on")
+    Diagnostic::failure(codes::TL0903, "tl made a mistake in this stage (panic); the rest of the run goes on")
         .help("please report this with the output above")
 }

@@ -8,7 +8,7 @@ use tracing::debug;
 use super::keeper::Keeper;
 use super::prepare::{Channels, no_channel};
 use crate::channels::{Channel, Message};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::stages::{Post, Recorder, Severity};
 use crate::state::{Attempt, Entry, Letter, LetterState, backoff};
 use crate::value::{Masker, human_duration};
@@ -47,10 +47,11 @@ impl Post for RunPost {
         let target = target.as_ref().map(Box::as_ref);
         match put {
             Some(Put::Delivered(answer)) => Ok(answer),
-            Some(Put::Taken) => {
-                Err(Diagnostic::failure("TL0672", format!("another process is sending this message to `{channel}`"))
-                    .transient(true))
-            }
+            Some(Put::Taken) => Err(Diagnostic::failure(
+                codes::TL0672,
+                format!("another process is sending this message to `{channel}`"),
+            )
+            .transient(true)),
             Some(Put::Claimed(entry)) => sending(Some(&entry)).attempt(target, channel, message),
             // Better told without a memory of it than not told.
             None => sending(None).attempt(target, channel, message),
@@ -95,7 +96,7 @@ impl Sending<'_> {
         channel: &str,
         message: &Message,
     ) -> Result<String> {
-        let failed = || Diagnostic::failure("TL0670", format!("the message to `{channel}` was not delivered"));
+        let failed = || Diagnostic::failure(codes::TL0670, format!("the message to `{channel}` was not delivered"));
         let attempts = self.entry.map_or(1, |entry| entry.attempts);
         let (result, after) = match target.map(|target| target.deliver(message)) {
             Ok(Ok(answer)) => (Ok(self.masker.mask(&answer)), None),

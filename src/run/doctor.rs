@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::contexts::{Contexts, run_values};
 use super::prepare::{Loaded, Secrets, open_channel, open_store, read_secret};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::storage::{Trial, TrialResult};
 
 /// What was tried with one secret, store or channel.
@@ -52,7 +52,7 @@ pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
         let trial = match open_channel(loaded, &contexts, name.as_str()) {
             Ok(channel) => tried(
                 "reach",
-                channel.probe().map_err(|error| Diagnostic::failure("TL0670", "it cannot be used").cause(&error)),
+                channel.probe().map_err(|error| Diagnostic::failure(codes::TL0670, "it cannot be used").cause(&error)),
             ),
             Err(error) => tried("settings", Err(error)),
         };

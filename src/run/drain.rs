@@ -14,7 +14,7 @@ use super::notify::told_late;
 use super::prepare::{load_again, open_channel, read_secrets};
 use super::teller::{Teller, tell};
 use crate::channels::{Channel, Message};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
 use crate::stages::{Cancel, Recorder};
 use crate::state::Entry;
@@ -110,7 +110,7 @@ impl Drain<'_> {
 
 fn waiting(channel: &str, count: usize) -> Diagnostic {
     let messages = if count == 1 { "1 message".to_owned() } else { format!("{count} messages") };
-    Diagnostic::warning("TL0673", format!("{messages} for `{channel}` still wait"))
+    Diagnostic::warning(codes::TL0673, format!("{messages} for `{channel}` still wait"))
         .help("the next run tries again, and so does `tl notify flush`; `tl notify list` shows them")
 }
 
@@ -119,7 +119,7 @@ fn reopen(entry: &Entry) -> Result<Reopened> {
     let letter = &entry.letter;
     let failed = || {
         let message = format!("the channel `{}` of `{}` cannot be opened again", letter.channel, letter.file.display());
-        Diagnostic::warning("TL0674", message).help(
+        Diagnostic::warning(codes::TL0674, message).help(
             "messages for it are kept for 7 days: bring back what is missing, or look at them with `tl notify list`",
         )
     };

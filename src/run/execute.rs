@@ -28,7 +28,7 @@ use super::uploads::{take_back_of_others, take_back_of_own};
 use super::versions;
 use super::work::PipelineWork;
 use crate::audit::{Log, Severity};
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::engine::Engine;
 use crate::event::{Outcome, What, called};
 use crate::graph::{Plan, Selection};
@@ -231,7 +231,7 @@ fn prepare(
 }
 
 pub(super) fn state_error(error: &state::Error) -> Diagnostic {
-    let diagnostic = Diagnostic::failure("TL0707", error.to_string());
+    let diagnostic = Diagnostic::failure(codes::TL0707, error.to_string());
     let diagnostic = diagnostic.help("make room in the state folder, or name another one with `--state` or `TL_STATE`");
     match std::error::Error::source(error) {
         Some(source) => diagnostic.cause(source),

@@ -50,11 +50,12 @@ fn code(error: &Diagnostic) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::codes;
 
     fn finished(outcomes: &[Outcome], kinds: &[Kind], stopped: Option<Stop>) -> Finished {
         Finished {
             outcomes: outcomes.to_vec(),
-            errors: kinds.iter().map(|kind| (0, Diagnostic::new("TL0651", *kind, "no"))).collect(),
+            errors: kinds.iter().map(|kind| (0, Diagnostic::new(codes::TL0651, *kind, "no"))).collect(),
             stopped,
             record_error: None,
         }

@@ -16,7 +16,7 @@ use std::{env, io};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value as Json, json};
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 
 /// One answer takes no longer; a large tree on a slow disk takes some time.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -82,7 +82,7 @@ impl Git<'_> {
                 let limit = LIMIT.as_secs();
                 let message =
                     format!("git did not answer within {limit}s in `{}` and was killed", self.folder.display());
-                Err(Diagnostic::usage("TL0319", message)
+                Err(Diagnostic::usage(codes::TL0319, message)
                     .help(format!("try `git {}` there, or leave out `git`", arguments.join(" "))))
             }
             Err(error) => Err(self.refused(format!("git cannot be run: {error}"))),
@@ -91,7 +91,7 @@ impl Git<'_> {
 
     fn refused(&self, cause: String) -> Diagnostic {
         let message = format!("this file uses `git`, and `{}` is in no git repository", self.folder.display());
-        let mut found = Diagnostic::usage("TL0318", message);
+        let mut found = Diagnostic::usage(codes::TL0318, message);
         found.causes.push(cause);
         found.help("commit the file to a repository, or leave out `git`")
     }

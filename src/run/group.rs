@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::execute::state_error;
 use super::prepare::Loaded;
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::pipeline::IfBusy;
 use crate::stages::{Cancel, Stop};
 use crate::state::{GroupLock, StateDir};
@@ -48,7 +48,7 @@ pub(super) fn wait_for_turn(
         };
         let message = format!("another run of the group `{}` is at work", concurrency.group);
         let busy = |message: String| {
-            let found = Diagnostic::new("TL0722", Kind::Busy, message).at(at()).transient(true);
+            let found = Diagnostic::new(codes::TL0722, Kind::Busy, message).at(at()).transient(true);
             if other.is_empty() { found } else { found.label(&other) }
         };
         match concurrency.if_busy {

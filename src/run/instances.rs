@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::prepare::unresolved;
 use super::work::pointer;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::{Expansion, Instance};
 use crate::expression::Values;
 use crate::graph::{Planned, combinations};
@@ -30,7 +30,7 @@ pub(super) fn expand(document: &Document, planned: &Planned, values: &Values) ->
     if too_many || all.len() > MOST_INSTANCES || count > MOST_INSTANCES * MOST_INSTANCES {
         let message = format!("this matrix has more than {MOST_INSTANCES} instances");
         let help = "let one stage do several of these things";
-        return Err(Diagnostic::failure("TL0410", message).at(document.at_key(&at)).help(help));
+        return Err(Diagnostic::failure(codes::TL0410, message).at(document.at_key(&at)).help(help));
     }
     let is_null = |one: &Map<String, Json>| lists.iter().any(|(name, _)| one.get(name).is_none_or(Json::is_null));
     let skipped = all.iter().enumerate().filter(|(_, one)| is_null(one)).map(|(number, _)| number).collect();
@@ -56,7 +56,7 @@ fn lists(document: &Document, matrix: &Matrix, at: &str, values: &Values) -> Res
             other => {
                 let message = format!("the list `{name}` of this matrix came to {}", kind(&other));
                 let at = document.at_value(&format!("{at}/{name}"));
-                return Err(Diagnostic::failure("TL0310", message).at(at).help("a matrix takes lists"));
+                return Err(Diagnostic::failure(codes::TL0310, message).at(at).help("a matrix takes lists"));
             }
         }
     }

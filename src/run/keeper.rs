@@ -1,6 +1,6 @@
 use std::sync::{Mutex, PoisonError};
 
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::state::{DbError, Outbox, StateDir, Text};
 
 /// The outbox of a state folder, opened when it is first needed. Where it does not work, messages are sent all the same,
@@ -90,15 +90,15 @@ impl Keeper {
 pub fn database_error(error: &DbError) -> Diagnostic {
     let (code, help) = match error {
         DbError::Newer { .. } => {
-            ("TL0717", "use the release that wrote it, or name another state folder with `--state` or `TL_STATE`")
+            (codes::TL0717, "use the release that wrote it, or name another state folder with `--state` or `TL_STATE`")
         }
         DbError::Damaged { .. } => (
-            "TL0718",
+            codes::TL0718,
             "move it away with its `-wal` and `-shm`: the next run begins a new one; messages that waited in it and old texts of \
              pipelines are lost",
         ),
         DbError::Io { .. } | DbError::Unusable { .. } => {
-            ("TL0719", "make sure that the state folder is on a disk with room, and writable")
+            (codes::TL0719, "make sure that the state folder is on a disk with room, and writable")
         }
     };
     let diagnostic = Diagnostic::new(code, Kind::Failure, error.to_string()).help(help);

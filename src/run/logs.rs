@@ -1,6 +1,6 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::event::Stream;
 use crate::state::{LogWriter, Logs};
 
@@ -31,7 +31,7 @@ impl RunLogs {
         let Some(writer) = log.as_mut() else { return };
         if let Err(error) = writer.write(stream, text) {
             let message = format!("what a program printed could not be kept in `{}`", writer.path().display());
-            self.trouble.get_or_init(|| Diagnostic::warning("TL0753", message).cause(&error));
+            self.trouble.get_or_init(|| Diagnostic::warning(codes::TL0753, message).cause(&error));
             *log = None;
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value as Json, json};
 
 use crate::channels::Message;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Outcome;
 use crate::pipeline::{Document, Notification, Pipeline, When};
 use crate::template::{self, Form, Template};
@@ -135,10 +135,13 @@ fn fill(base: &Path, path: Option<&str>, form: Form, values: &Json) -> Result<St
     let unfilled = |error: template::Error| {
         let diagnostic = match &error {
             template::Error::Read { .. } => {
-                Diagnostic::usage("TL0671", format!("the template `{}` cannot be read", path.unwrap_or("shipped")))
+                Diagnostic::usage(codes::TL0671, format!("the template `{}` cannot be read", path.unwrap_or("shipped")))
             }
-            _ => Diagnostic::usage("TL0671", format!("the template `{}` cannot be filled", path.unwrap_or("shipped")))
-                .help(VALUES),
+            _ => Diagnostic::usage(
+                codes::TL0671,
+                format!("the template `{}` cannot be filled", path.unwrap_or("shipped")),
+            )
+            .help(VALUES),
         };
         diagnostic.cause(&error)
     };

@@ -16,7 +16,7 @@ use super::prepare::{check, load, no_channel, open_channel, read_secrets};
 use super::recorder::{LogRecorder, audit_error};
 use crate::audit::Log;
 use crate::channels::Message;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::pipeline::{Notification, When};
 use crate::stages::Recorder as _;
 use crate::state::{Entry, StateDir};
@@ -93,7 +93,7 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
     };
     let names = loaded.pipeline.channels.keys().map(Name::as_str);
     let send = |name: &str| {
-        let failed = || Diagnostic::failure("TL0670", format!("the message to `{name}` was not delivered"));
+        let failed = || Diagnostic::failure(codes::TL0670, format!("the message to `{name}` was not delivered"));
         let result = match open_channel(&loaded, &contexts, name) {
             Ok(channel) => channel.deliver(&message).map_err(|error| failed().cause(&error)),
             Err(error) => {

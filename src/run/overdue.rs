@@ -14,7 +14,7 @@ use super::messages::{Flushed, flush};
 use super::prepare::{Loaded, absolute, for_messages, read_secrets, spelled};
 use super::stale::Stale;
 use super::versions::place_of;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::pipeline::{self, When, resolve_inputs};
 use crate::state::{DbError, Filter, Letter, Run, StateDir};
 use crate::value::hex;
@@ -126,8 +126,9 @@ fn fingerprint(place: &Path, due: Option<&str>) -> String {
 
 fn untold(stale: &Stale, found: &[Diagnostic]) -> Diagnostic {
     let name = stale.pipeline.as_ref().unwrap_or(&stale.file);
-    let mut told = Diagnostic::warning("TL0676", format!("nobody is told that `{name}` has not succeeded in time"))
-        .help("mend it: the next `tl stale --notify` tells of it");
+    let mut told =
+        Diagnostic::warning(codes::TL0676, format!("nobody is told that `{name}` has not succeeded in time"))
+            .help("mend it: the next `tl stale --notify` tells of it");
     told.causes.extend(found.iter().map(Diagnostic::one_line));
     told
 }

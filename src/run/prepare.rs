@@ -9,9 +9,11 @@ use super::contexts::Contexts;
 use super::message;
 use super::surroundings::{Surroundings, start_values};
 use crate::channels::{self, Channel};
-use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::expression::Values;
-use crate::pipeline::{self, Document, Failure, Outline, Pipeline, Place, SecretSource, resolve, resolve_inputs};
+use crate::pipeline::{
+    self, Document, Failure, Outline, Pipeline, Place, SecretSource, resolve, resolve_inputs, secret_code,
+};
 use crate::stages::{Places, Stop};
 use crate::storage::{self, Store};
 use crate::trace;
@@ -85,7 +87,7 @@ pub fn runnable(loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
             .map(move |(name, _)| format!("/{section}/{name}/runs-on"))
     });
     let refuse = |pointer: String| {
-        Diagnostic::usage("TL0105", "`runs-on` chooses among several hosts, which are not built yet")
+        Diagnostic::usage(codes::TL0105, "`runs-on` chooses among several hosts, which are not built yet")
             .at(loaded.document.at_key(&pointer))
             .help("remove it, and run the file on the host that has the data")
     };
@@ -170,14 +172,14 @@ pub(super) fn read_secret(
     match source.read(document.folder(), &|| stopped().is_some()) {
         Ok(secret) if secret.expose().len() < SHORTEST_SECRET => {
             let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
-            Err(Diagnostic::new("TL0511", Kind::Key, message).at(at).help(SHORT_SECRET))
+            Err(Diagnostic::new(codes::TL0511, Kind::Key, message).at(at).help(SHORT_SECRET))
         }
         Ok(secret) => Ok(secret),
         Err(vault::Error::Stopped { .. }) => Err(stopped().unwrap_or(Stop::Cancelled).diagnostic()),
         Err(error) => {
-            let word = if error.code() == "TL0510" { "is missing" } else { "cannot be had" };
+            let word = if secret_code(&error) == codes::TL0510 { "is missing" } else { "cannot be had" };
             let message = format!("the secret `{name}` {word}");
-            let diagnostic = Diagnostic::new(error.code(), Kind::Key, message).at(at).cause(&error);
+            let diagnostic = Diagnostic::new(secret_code(&error), Kind::Key, message).at(at).cause(&error);
             Err(match error.help() {
                 Some(help) => diagnostic.help(help),
                 None => diagnostic,
@@ -190,7 +192,7 @@ pub(super) fn read_secret(
 pub(super) fn open_source(document: &Document, name: &str, declared: &SecretSource) -> Result<Box<dyn vault::Source>> {
     let unfit = || {
         let message = "the settings of this secret do not fit: please report it";
-        Diagnostic::usage("TL0902", message).at(document.at_key(&format!("/secrets/{name}")))
+        Diagnostic::usage(codes::TL0902, message).at(document.at_key(&format!("/secrets/{name}")))
     };
     let kind = PlaceKind::find(vault::SOURCES, &declared.from).ok_or_else(unfit)?;
     let settings = Json::Object(declared.settings.clone());
@@ -230,7 +232,7 @@ pub(super) fn open_channel(loaded: &Loaded, contexts: &Contexts, name: &str) -> 
 }
 
 pub(super) fn no_channel(name: &str) -> Diagnostic {
-    Diagnostic::usage("TL0403", format!("there is no channel `{name}`"))
+    Diagnostic::usage(codes::TL0403, format!("there is no channel `{name}`"))
 }
 
 fn open<T: ?Sized>(
@@ -243,8 +245,9 @@ fn open<T: ?Sized>(
 ) -> Result<Box<T>> {
     let pointer = format!("/{section}/{name}/with");
     let document = &loaded.document;
-    let unfit =
-        || Diagnostic::usage("TL0606", format!("the settings of `{name}` do not fit")).at(document.at_value(&pointer));
+    let unfit = || {
+        Diagnostic::usage(codes::TL0606, format!("the settings of `{name}` do not fit")).at(document.at_value(&pointer))
+    };
     let kind = PlaceKind::find(kinds, &place.uses).ok_or_else(unfit)?;
     let settings = Json::Object(place.with.clone());
     let settings = resolve(&settings, (kind.schema)(), &contexts.values(1), document, &pointer)

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::chain::Ready;
 use super::work::{PipelineWork, unwritten};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::{Attempt, Done, Ended, Recalled};
 use crate::expression::Expression;
 use crate::graph::Plan;
@@ -208,7 +208,7 @@ impl PipelineWork {
             "start a new run; or let `tl run --resume {} --from {source}` collect it anew, which replaces what this run has delivered",
             self.shared.run
         );
-        Some((stage, Diagnostic::failure("TL0639", message).help(help)))
+        Some((stage, Diagnostic::failure(codes::TL0639, message).help(help)))
     }
 
     /// An artifact of an earlier session, if its bytes are what they were: the power may have failed since.

@@ -3,7 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 
 use crate::audit::{self, Durability, Entry, Log, Severity};
-use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::stages::{Checkpoint, Recorder};
 use crate::value::Masker;
 
@@ -70,19 +70,19 @@ pub fn audit_error(error: &audit::Error) -> Diagnostic {
     use audit::Error;
     let (code, kind, help) = match error {
         Error::Damaged(_) => (
-            "TL0701",
+            codes::TL0701,
             Kind::Audit,
             "nothing is written until somebody decides: `tl audit verify` shows all of it, `tl audit accept --reason …` puts \
              the log aside and begins a new one",
         ),
-        Error::Busy { .. } => ("TL0702", Kind::Busy, "another process holds the log; try again"),
-        Error::ExposedKey { .. } => ("TL0703", Kind::Key, "`chmod 600` it, and ask who may have read it"),
-        Error::Missing(_) => ("TL0704", Kind::Failure, "the first `tl run` begins a log"),
+        Error::Busy { .. } => (codes::TL0702, Kind::Busy, "another process holds the log; try again"),
+        Error::ExposedKey { .. } => (codes::TL0703, Kind::Key, "`chmod 600` it, and ask who may have read it"),
+        Error::Missing(_) => (codes::TL0704, Kind::Failure, "the first `tl run` begins a log"),
         Error::TooLong { .. } | Error::Data { .. } => {
-            ("TL0709", Kind::Failure, "shorten the inputs or the names in the file")
+            (codes::TL0709, Kind::Failure, "shorten the inputs or the names in the file")
         }
-        Error::NotDamaged => ("TL0705", Kind::Usage, "there is nothing to do"),
-        _ => ("TL0706", Kind::Failure, "make sure that the state folder is on a disk with room, and writable"),
+        Error::NotDamaged => (codes::TL0705, Kind::Usage, "there is nothing to do"),
+        _ => (codes::TL0706, Kind::Failure, "make sure that the state folder is on a disk with room, and writable"),
     };
     let diagnostic = Diagnostic::new(code, kind, error.to_string()).help(help);
     match std::error::Error::source(error) {

@@ -18,7 +18,7 @@ use super::surroundings::Surroundings;
 use super::teller::{Teller, tell};
 use super::versions::place_of;
 use super::work::PipelineWork;
-use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::event::What;
 use crate::process;
 use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, Left, RunEnd, Start, StateDir, WorkDir};
@@ -79,9 +79,9 @@ pub fn resume(
     let left = state.left(&run).map_err(|error| vec![database_error(&error)])?;
     let left = left.ok_or_else(|| {
         let message = format!("there is no run `{run}` here any more");
-        vec![Diagnostic::usage("TL0780", message).help("`tl history` lists the runs that are known here")]
+        vec![Diagnostic::usage(codes::TL0780, message).help("`tl history` lists the runs that are known here")]
     })?;
-    let refuse = |message: String, help: &str| Err(vec![Diagnostic::usage("TL0781", message).help(help)]);
+    let refuse = |message: String, help: &str| Err(vec![Diagnostic::usage(codes::TL0781, message).help(help)]);
     if let Some((why, help)) = wish.refusal(left.end.as_ref()) {
         return refuse(format!("the run `{run}` {why}"), help);
     }
@@ -107,7 +107,7 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>, wish: Wish) -> Result<S
         runs.retain(|last| place_of(&last.file) == place);
     }
     let none = |message: &str| {
-        Diagnostic::usage("TL0780", message)
+        Diagnostic::usage(codes::TL0780, message)
             .help("leave out `--resume` to start a new run; `tl history` lists what ran")
     };
     let mut open = runs.iter().filter(|last| wish.refusal(last.end.as_ref()).is_none());
@@ -118,7 +118,7 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>, wish: Wish) -> Result<S
                 "several runs can be resumed: `{}` of `{}`, `{}` of `{}`",
                 one.run, one.pipeline, other.run, other.pipeline
             );
-            Err(Diagnostic::usage("TL0780", message).help("name the run, or its file"))
+            Err(Diagnostic::usage(codes::TL0780, message).help("name the run, or its file"))
         }
         (None, _) if runs.is_empty() => Err(none("no run is known here that could be resumed")),
         (None, _) if wish == Wish::RerunFailed => Err(none("no stage of the last run failed")),
@@ -129,7 +129,7 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>, wish: Wish) -> Result<S
 /// Takes the work folder of a run, new or resumed. Only one process has it.
 pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> Result<WorkDir> {
     let busy = |message: String| {
-        Diagnostic::new("TL0782", Kind::Busy, message).help("let it end: `tl status` shows how far it is")
+        Diagnostic::new(codes::TL0782, Kind::Busy, message).help("let it end: `tl status` shows how far it is")
     };
     let begun = Instant::now();
     let folder = loop {
@@ -151,7 +151,9 @@ pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> 
         }
         let cannot = |error: std::io::Error| {
             let message = format!("the work folder `{}` cannot be used", folder.path().display());
-            Diagnostic::failure("TL0707", message).cause(&error).help("make sure that the state folder is writable")
+            Diagnostic::failure(codes::TL0707, message)
+                .cause(&error)
+                .help("make sure that the state folder is writable")
         };
         folder.keep(&artifacts_of(left)).map_err(cannot)?;
     }
@@ -163,7 +165,7 @@ pub(super) fn hold(folder: &WorkDir, group: Option<GroupLock>) -> Result<Option<
     let mut locks = std::iter::once(folder.lock()).chain(group.as_ref().map(GroupLock::lock));
     let shared = locks.try_for_each(|lock| lock.map(process::hold));
     shared.map(|()| group).map_err(|error| {
-        Diagnostic::failure("TL0707", "the lock of the run cannot be shared")
+        Diagnostic::failure(codes::TL0707, "the lock of the run cannot be shared")
             .cause(&error)
             .help("raise the limit of open files (`ulimit -n`)")
     })
@@ -244,7 +246,7 @@ pub(super) fn put_away(folder: WorkDir, is_done: bool, work: &PipelineWork, tell
         remove_work(folder, teller);
     } else if let Err(error) = folder.keep(&kept) {
         let message = format!("the work folder `{}` could not be tidied", folder.path().display());
-        tell(teller, What::Problem { error: Diagnostic::warning("TL0708", message).cause(&error) });
+        tell(teller, What::Problem { error: Diagnostic::warning(codes::TL0708, message).cause(&error) });
     }
 }
 
@@ -252,6 +254,6 @@ pub(super) fn remove_work(folder: WorkDir, teller: &Mutex<Teller>) {
     let path = folder.path().display().to_string();
     if let Err(error) = folder.remove() {
         let message = format!("the work folder `{path}` could not be removed");
-        tell(teller, What::Problem { error: Diagnostic::warning("TL0708", message).cause(&error) });
+        tell(teller, What::Problem { error: Diagnostic::warning(codes::TL0708, message).cause(&error) });
     }
 }

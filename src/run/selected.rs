@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use super::work::PipelineWork;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::Ended;
 use crate::event::Outcome;
 use crate::graph::Part;
@@ -20,7 +20,7 @@ impl PipelineWork {
     pub(super) fn leave_out(&self, stages: &[usize]) -> Vec<Ended> {
         self.left_out.lock().unwrap_or_else(PoisonError::into_inner).extend(stages);
         let ended = |&stage: &usize| {
-            let nothing = Err(Diagnostic::failure("TL0604", "this stage was not begun"));
+            let nothing = Err(Diagnostic::failure(codes::TL0604, "this stage was not begun"));
             Ended { victim: Some((Outcome::Skipped, "not selected".to_owned())), ..Ended::new(stage, nothing) }
         };
         stages.iter().map(ended).collect()

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::keeper::database_error;
 use super::validate::yaml_files_below;
 use super::versions::place_of;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::pipeline::{self, Document, is_pipeline};
 use crate::state::{LastGood, Runs, StateDir};
 use crate::value::{PositiveDuration, utc};
@@ -125,7 +125,7 @@ fn files(paths: &[PathBuf], problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
         }
         let below = yaml_files_below(path, &mut |path, error| {
             let message = format!("`{}` cannot be looked through", path.display());
-            problems.push(Diagnostic::usage("TL0726", message).cause(&error));
+            problems.push(Diagnostic::usage(codes::TL0726, message).cause(&error));
         });
         for file in below {
             match is_pipeline(&file) {
@@ -171,7 +171,7 @@ fn expected_of_known(
 
 fn said(file: &Path, what: &str) -> Diagnostic {
     let help = format!("`tl versions {}` has the texts that it ran with", file.display());
-    Diagnostic::warning("TL0763", format!("`{}` {what}", file.display())).help(help)
+    Diagnostic::warning(codes::TL0763, format!("`{}` {what}", file.display())).help(help)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::on_record::object;
 use super::teller::{Teller, tell};
 use super::work::PipelineWork;
 use crate::audit::Severity;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
 use crate::stages::{OpenDelivery, Recorder as _};
 use crate::state::{StateDir, UploadLeft};
@@ -39,7 +39,7 @@ fn take_back(work: &PipelineWork, state: &StateDir, teller: &Mutex<Teller>, is_m
             let UploadLeft { run, uri, .. } = left;
             let message =
                 format!("the multipart upload {} of `{uri}`, which the run `{run}` left open, {why}", open.upload.id);
-            Diagnostic::warning("TL0659", message)
+            Diagnostic::warning(codes::TL0659, message)
         };
         let Some(store) = place_of(work, left, &open) else {
             warn(
@@ -81,7 +81,7 @@ fn place_of<'a>(work: &'a PipelineWork, left: &UploadLeft, open: &OpenDelivery) 
 }
 
 fn closed(work: &PipelineWork, store: &dyn Store, left: &UploadLeft, open: &OpenDelivery) -> Result<()> {
-    let key = open.key.parse().map_err(|_| Diagnostic::failure("TL0637", "the key is none"))?;
+    let key = open.key.parse().map_err(|_| Diagnostic::failure(codes::TL0637, "the key is none"))?;
     store.close(&key, &open.upload)?;
     let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
     work.recorder.record("upload.aborted", Severity::Info, object(data))

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::message::check_templates;
 use super::prepare::{read_secrets, settle};
 use super::versions::with_last_good;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, codes};
 use crate::pipeline::{self, Document, Pipeline, is_pipeline, warnings};
 
 /// How thorough a validation is.
@@ -87,7 +87,7 @@ impl Validation {
             let message = format!("there is no pipeline below `{}`", folder.display());
             let help = "a pipeline is a `.yaml` or `.yml` file with `version:` at its top; hidden folders and symbolic links \
                         are not looked at";
-            self.find(folder, [Diagnostic::usage("TL0725", message).help(help)]);
+            self.find(folder, [Diagnostic::usage(codes::TL0725, message).help(help)]);
         }
         self.passed_over += others;
         found
@@ -170,7 +170,7 @@ pub(super) fn yaml_files_below(folder: &Path, failed: &mut dyn FnMut(&Path, io::
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
-    Diagnostic::usage("TL0726", format!("`{}` cannot be looked through", path.display()))
+    Diagnostic::usage(codes::TL0726, format!("`{}` cannot be looked through", path.display()))
         .cause(error)
         .help("let this user read it, or name the files instead of their folder")
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::keeper::database_error;
 use super::prepare::Loaded;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::pipeline::without_identities;
 use crate::state::{StateDir, Text, Version};
 
@@ -42,7 +42,7 @@ impl History {
                 Some(last) => format!("there are 1 to {}: `tl versions FILE` lists them", last.number),
                 None => "no run of this file has kept its text in this state folder: see `--state`".to_owned(),
             };
-            Diagnostic::usage("TL0743", message).help(help)
+            Diagnostic::usage(codes::TL0743, message).help(help)
         })
     }
 
@@ -51,7 +51,9 @@ impl History {
     pub fn keep_present(&self, content: &[u8]) -> Result<u32> {
         if storable(content) != content {
             let message = format!("`{}` holds an age identity, which is never kept", self.path.display());
-            return Err(Diagnostic::failure("TL0745", message).help("move the identity to a file of its own first"));
+            return Err(
+                Diagnostic::failure(codes::TL0745, message).help("move the identity to a file of its own first")
+            );
         }
         let pipeline = self.versions.last().map_or("", |last| &last.pipeline);
         let text = Text { path: self.path.clone(), content: content.to_vec() };

@@ -16,7 +16,7 @@ use super::logs::RunLogs;
 use super::prepare::{Loaded, unresolved};
 use super::recall::Past;
 use super::recorder::LogRecorder;
-use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::engine::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
 use crate::expression::{Mistake, Status, Template, Values, evaluate, resolve as resolve_text};
@@ -308,7 +308,7 @@ impl PipelineWork {
 
 /// What was done cannot be put on the disk.
 pub(super) fn unwritten(error: &str) -> Diagnostic {
-    let mut found = Diagnostic::failure("TL0728", "the journal of the run could not be written");
+    let mut found = Diagnostic::failure(codes::TL0728, "the journal of the run could not be written");
     found.causes.push(error.to_owned());
     found.help("make room in the state folder; then `tl run --resume` goes on where this run stopped")
 }
@@ -348,10 +348,10 @@ fn argument(text: &str, values: &Values) -> std::result::Result<String, Mistake>
     if value.starts_with('-') && !text.starts_with('-') {
         let message =
             "this expression gives an argument that begins with `-`, which the program would take for an option";
-        return Err(Mistake::new("TL0653", place, message));
+        return Err(Mistake::new(codes::TL0653, place, message));
     }
     if value.contains('\0') {
-        return Err(Mistake::new("TL0653", place, "this expression gives an argument with a NUL in it"));
+        return Err(Mistake::new(codes::TL0653, place, "this expression gives an argument with a NUL in it"));
     }
     Ok(value)
 }

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Flow, Stage};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Code, Diagnostic, Result, codes};
 
 /// Settings of `assert`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -35,7 +35,7 @@ enum Otherwise {
 pub(super) struct Outputs {}
 
 /// The code of an error that means: this stage has nothing to do.
-pub(crate) const SKIP: &str = "TL0661";
+pub(crate) const SKIP: Code = codes::TL0661;
 
 impl Stage for Assert {
     const NAME: &'static str = "assert";
@@ -49,9 +49,9 @@ impl Stage for Assert {
         }
         let message = self.message.unwrap_or_else(|| "the assertion is not true".to_owned());
         match self.otherwise {
-            Otherwise::Fail => Err(Diagnostic::failure("TL0660", message)),
+            Otherwise::Fail => Err(Diagnostic::failure(codes::TL0660, message)),
             Otherwise::Warn => {
-                context.warn(Diagnostic::warning("TL0660", message));
+                context.warn(Diagnostic::warning(codes::TL0660, message));
                 Ok(Outputs {})
             }
             Otherwise::Skip => Err(Diagnostic::failure(SKIP, message)),

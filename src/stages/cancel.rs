@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::storage::Stopped;
 
 /// Why work is to stop.
@@ -22,10 +22,14 @@ impl Stop {
     /// The error that a stopped stage ends with.
     pub fn diagnostic(self) -> Diagnostic {
         match self {
-            Self::Cancelled => Diagnostic::new("TL0601", Kind::Cancelled, "cancelled"),
-            Self::Sibling => Diagnostic::new("TL0603", Kind::Cancelled, "another instance of this stage failed"),
-            Self::StageTimeout => Diagnostic::new("TL0602", Kind::TimedOut, "the stage ran longer than its `timeout`"),
-            Self::RunTimeout => Diagnostic::new("TL0602", Kind::TimedOut, "the run took longer than its `timeout`"),
+            Self::Cancelled => Diagnostic::new(codes::TL0601, Kind::Cancelled, "cancelled"),
+            Self::Sibling => Diagnostic::new(codes::TL0603, Kind::Cancelled, "another instance of this stage failed"),
+            Self::StageTimeout => {
+                Diagnostic::new(codes::TL0602, Kind::TimedOut, "the stage ran longer than its `timeout`")
+            }
+            Self::RunTimeout => {
+                Diagnostic::new(codes::TL0602, Kind::TimedOut, "the run took longer than its `timeout`")
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use tracing::debug;
 use super::assert::SKIP;
 use super::context::MAKE_ROOM;
 use super::{Context, Told};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Stream;
 use crate::process::{GRACE, Supervised};
 use crate::value::{INHERITED, Secret};
@@ -81,7 +81,7 @@ impl Command {
         let output = context.work.join("output");
         fs::create_dir_all(&context.work).and_then(|()| private_file(&output)).map_err(|error| {
             let message = format!("the output file `{}` could not be made", output.display());
-            Diagnostic::failure("TL0607", message).cause(&error).help(MAKE_ROOM)
+            Diagnostic::failure(codes::TL0607, message).cause(&error).help(MAKE_ROOM)
         })?;
         let status = context.shared.runtime.block_on(self.wait(context, &output))?;
         self.judge(status)?;
@@ -121,14 +121,14 @@ impl Command {
             // What the child said last is worth waiting for; what its own children say is not.
             let _late = timeout(DRAIN, lines).await;
         }
-        status.map_err(|error| Diagnostic::failure("TL0650", "the child could not be waited for").cause(&error))
+        status.map_err(|error| Diagnostic::failure(codes::TL0650, "the child could not be waited for").cause(&error))
     }
 
     fn spawn(&self, context: &Context, output: &Path) -> Result<(Child, Supervised)> {
         let (program, arguments) =
-            self.argv.split_first().ok_or_else(|| Diagnostic::usage("TL0650", "no program is named"))?;
+            self.argv.split_first().ok_or_else(|| Diagnostic::usage(codes::TL0650, "no program is named"))?;
         let failed = |error: io::Error| {
-            Diagnostic::failure("TL0650", format!("`{program}` could not be started"))
+            Diagnostic::failure(codes::TL0650, format!("`{program}` could not be started"))
                 .cause(&error)
                 .help("is it installed, in PATH, and executable for the user that tl runs as?")
         };
@@ -168,17 +168,17 @@ impl Command {
             Some(EXIT_SKIPPED) => Err(Diagnostic::failure(SKIP, format!("`{program}` had nothing to do"))),
             Some(code) => {
                 let again = u8::try_from(code).is_ok_and(|code| self.retry_exit_codes.contains(&code));
-                Err(Diagnostic::failure("TL0651", format!("`{program}` ended with exit code {code}"))
+                Err(Diagnostic::failure(codes::TL0651, format!("`{program}` ended with exit code {code}"))
                     .help("its last lines are above")
                     .transient(again))
             }
-            None => Err(Diagnostic::failure("TL0651", format!("`{program}` was ended: {status}"))),
+            None => Err(Diagnostic::failure(codes::TL0651, format!("`{program}` was ended: {status}"))),
         }
     }
 
     fn read_outputs(&self, context: &Context, path: &Path) -> Result<Json> {
         let bad = |message: String| {
-            Diagnostic::failure("TL0652", message).help("write `name=value` lines to the file named by $TL_OUTPUT")
+            Diagnostic::failure(codes::TL0652, message).help("write `name=value` lines to the file named by $TL_OUTPUT")
         };
         let text = read_output(path).map_err(|error| bad("the outputs cannot be read".to_owned()).cause(&error))?;
         if text.len() as u64 > LARGEST_OUTPUT {

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::Cancel;
 use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Doom, Sink, Source};
 use crate::channels::Message;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Stream;
 use crate::storage::{Checksums, Coming, OpenUpload, Store};
 use crate::value::{Digest, Masker};
@@ -237,9 +237,10 @@ impl Context {
             Some(Source::Stream(_)) => sources.remove(artifact),
             None => None,
         };
-        let source = source.ok_or_else(|| Diagnostic::failure("TL0605", "the artifact is not there to be read"))?;
+        let source =
+            source.ok_or_else(|| Diagnostic::failure(codes::TL0605, "the artifact is not there to be read"))?;
         ArtifactReader::new(source, self.cancel.clone())
-            .map_err(|error| Diagnostic::failure("TL0605", "the artifact could not be opened").cause(&error))
+            .map_err(|error| Diagnostic::failure(codes::TL0605, "the artifact could not be opened").cause(&error))
     }
 
     /// What an artifact is, where that is known before it is read: not of a stream.
@@ -253,9 +254,10 @@ impl Context {
     /// Opens the stage's own artifact for writing, once.
     pub fn create(&self) -> Result<(ArtifactRef, ArtifactWriter)> {
         let sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let sink = sink.ok_or_else(|| Diagnostic::failure("TL0605", "the artifact was opened for writing already"))?;
+        let sink =
+            sink.ok_or_else(|| Diagnostic::failure(codes::TL0605, "the artifact was opened for writing already"))?;
         let writer = ArtifactWriter::new(sink, self.cancel.clone()).map_err(|error| {
-            Diagnostic::failure("TL0605", "the artifact could not be made").cause(&error).help(MAKE_ROOM)
+            Diagnostic::failure(codes::TL0605, "the artifact could not be made").cause(&error).help(MAKE_ROOM)
         })?;
         Ok((ArtifactRef::of(&self.key), writer.unless(Arc::clone(&self.doom))))
     }
@@ -287,7 +289,7 @@ impl Context {
             .stores
             .get(name)
             .map(Box::as_ref)
-            .ok_or_else(|| Diagnostic::usage("TL0403", format!("there is no store `{name}`")))
+            .ok_or_else(|| Diagnostic::usage(codes::TL0403, format!("there is no store `{name}`")))
     }
 
     /// Delivers a message to one channel, and puts on record what came of it.

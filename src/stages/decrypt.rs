@@ -7,7 +7,7 @@ use super::encrypt::threads;
 use super::reading::Metered;
 use super::{Context, Flow, Severity, Stage};
 use crate::crypto::{self, Key};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::value::{FilePath, Secret};
 
 /// Settings of `decrypt`.
@@ -43,13 +43,13 @@ impl Stage for Decrypt {
         if let Some(secret) = &self.identity {
             let parsed = crypto::parse_identities(secret.expose());
             identities.extend(parsed.map_err(|error| {
-                Diagnostic::failure("TL0621", "the secret `identity` holds no identity").cause(&error)
+                Diagnostic::failure(codes::TL0621, "the secret `identity` holds no identity").cause(&error)
             })?);
         }
         if let Some(path) = &self.identity_file {
             identities.extend(crypto::read_identities(path.as_path()).map_err(|error| {
                 let message = format!("the identities in `{}` cannot be used", path.as_path().display());
-                Diagnostic::failure("TL0621", message).cause(&error)
+                Diagnostic::failure(codes::TL0621, message).cause(&error)
             })?);
         }
         let recipients: Vec<String> = identities.iter().map(|identity| identity.recipient().to_string()).collect();

@@ -8,7 +8,7 @@ use super::context::MAKE_ROOM;
 use super::reading::read_object;
 use super::upload::parse_key;
 use super::{Context, Flow, Stage};
-use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::storage::Error;
 
 /// Settings of `download`.
@@ -55,7 +55,7 @@ impl Stage for Download {
         })?;
         if found.size != kept.size || kept.checksums.get("sha256").is_some_and(|kept| *kept != found.hex()) {
             let message = format!("`{uri}` is not what its store keeps the digest of");
-            return Err(Diagnostic::new("TL0642", Kind::Verification, message)
+            return Err(Diagnostic::new(codes::TL0642, Kind::Verification, message)
                 .help("the object was changed after it was delivered: take another copy"));
         }
         writer.finish().map_err(|error| write_failed(context, &error))?;
@@ -66,6 +66,6 @@ impl Stage for Download {
 /// The artifact could not be written: the run was stopped, the consumer went, or the disk is full.
 pub(super) fn write_failed(context: &Context, error: &std::io::Error) -> Diagnostic {
     context.cancel.check().err().unwrap_or_else(|| {
-        Diagnostic::failure("TL0607", "the artifact could not be written").cause(error).help(MAKE_ROOM)
+        Diagnostic::failure(codes::TL0607, "the artifact could not be written").cause(error).help(MAKE_ROOM)
     })
 }

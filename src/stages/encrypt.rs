@@ -10,7 +10,7 @@ use super::artifact::ArtifactRef;
 use super::reading::Metered;
 use super::{Context, Flow, Severity, Stage};
 use crate::crypto::{self, Recipient};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::value::FilePath;
 
 /// Settings of `encrypt`.
@@ -65,16 +65,14 @@ impl Encrypt {
     fn recipients(&self) -> Result<Vec<Recipient>> {
         let mut recipients = Vec::new();
         for text in &self.recipients {
-            recipients.push(
-                text.parse().map_err(|error| {
-                    Diagnostic::failure("TL0620", format!("`{text}` is no recipient")).cause(&error)
-                })?,
-            );
+            recipients.push(text.parse().map_err(|error| {
+                Diagnostic::failure(codes::TL0620, format!("`{text}` is no recipient")).cause(&error)
+            })?);
         }
         if let Some(path) = &self.recipients_file {
             let path = path.as_path();
             let failed = |error: &dyn std::error::Error| {
-                Diagnostic::failure("TL0620", format!("the recipients in `{}` cannot be used", path.display()))
+                Diagnostic::failure(codes::TL0620, format!("the recipients in `{}` cannot be used", path.display()))
                     .cause(error)
                     .help("one recipient a line, as `tl key show IDENTITY-FILE` prints them")
             };

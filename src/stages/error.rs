@@ -1,6 +1,6 @@
 //! The errors of the layers below, with their codes.
 
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Code, Diagnostic, Kind, codes};
 use crate::{crypto, storage};
 
 impl From<storage::Error> for Diagnostic {
@@ -16,76 +16,78 @@ impl From<storage::Error> for Diagnostic {
 
 /// A stage that fails for what it warned of.
 pub fn fails_for_warning() -> Diagnostic {
-    Diagnostic::failure("TL0609", "this stage warned, and its `on-warning` says that it fails then")
+    Diagnostic::failure(codes::TL0609, "this stage warned, and its `on-warning` says that it fails then")
 }
 
 /// The code of an error of a store, what follows from it, and what to do.
-fn about(error: &storage::Error) -> (&'static str, Kind, &'static str) {
+fn about(error: &storage::Error) -> (Code, Kind, &'static str) {
     use storage::Error;
     match error {
         Error::LeftOpen { error, .. } => about(error),
         Error::Missing { .. } => {
-            ("TL0630", Kind::Destination, "mount it, make the directory, or say `create: true` in the store")
+            (codes::TL0630, Kind::Destination, "mount it, make the directory, or say `create: true` in the store")
         }
-        Error::NoBucket { .. } => {
-            ("TL0658", Kind::Destination, "make the bucket, or correct `bucket`, `region` and `endpoint` of the store")
-        }
-        Error::NoObject { .. } => ("TL0631", Kind::Destination, "look for its key in `tl audit show`"),
-        Error::Foreign { .. } => ("TL0638", Kind::Failure, "find out who put it there"),
+        Error::NoBucket { .. } => (
+            codes::TL0658,
+            Kind::Destination,
+            "make the bucket, or correct `bucket`, `region` and `endpoint` of the store",
+        ),
+        Error::NoObject { .. } => (codes::TL0631, Kind::Destination, "look for its key in `tl audit show`"),
+        Error::Foreign { .. } => (codes::TL0638, Kind::Failure, "find out who put it there"),
         Error::Exists { .. } => (
-            "TL0632",
+            codes::TL0632,
             Kind::Failure,
             "give the key a part that is new each time, such as ${{ run.id }}, or `overwrite: true`",
         ),
-        Error::Denied { .. } => ("TL0633", Kind::Key, "check owner and mode, and as whom tl runs"),
-        Error::Full { .. } => ("TL0634", Kind::Failure, "make room, then run again"),
-        Error::Altered { .. } => ("TL0635", Kind::Failure, "check memory and disk of this machine"),
-        Error::Source { .. } => ("TL0604", Kind::Failure, "see the stage that gives the data"),
+        Error::Denied { .. } => (codes::TL0633, Kind::Key, "check owner and mode, and as whom tl runs"),
+        Error::Full { .. } => (codes::TL0634, Kind::Failure, "make room, then run again"),
+        Error::Altered { .. } => (codes::TL0635, Kind::Failure, "check memory and disk of this machine"),
+        Error::Source { .. } => (codes::TL0604, Kind::Failure, "see the stage that gives the data"),
         Error::Unreachable { .. } => {
-            ("TL0645", Kind::Destination, "check `endpoint`, name service and network; `tl doctor FILE` tries it")
+            (codes::TL0645, Kind::Destination, "check `endpoint`, name service and network; `tl doctor FILE` tries it")
         }
         Error::Refused { .. } => {
-            ("TL0646", Kind::Key, "check the credentials and what they may do; `tl doctor FILE` tries it")
+            (codes::TL0646, Kind::Key, "check the credentials and what they may do; `tl doctor FILE` tries it")
         }
-        Error::Answer { .. } => ("TL0647", Kind::Failure, "see what the store says above"),
-        Error::Settings { help, .. } => ("TL0648", Kind::Failure, *help),
+        Error::Answer { .. } => (codes::TL0647, Kind::Failure, "see what the store says above"),
+        Error::Settings { help, .. } => (codes::TL0648, Kind::Failure, *help),
         Error::NoCredentials { .. } => {
-            ("TL0654", Kind::Key, "give both in the store, or a `profile`, or neither and both in the environment")
+            (codes::TL0654, Kind::Key, "give both in the store, or a `profile`, or neither and both in the environment")
         }
         Error::NoLock { .. } => {
-            ("TL0649", Kind::Failure, "use a bucket that was made with object lock, or leave `object-lock` out")
+            (codes::TL0649, Kind::Failure, "use a bucket that was made with object lock, or leave `object-lock` out")
         }
         Error::Unproven { .. } => {
-            ("TL0655", Kind::Verification, "do not count on this object as it is: see what the store says of it")
+            (codes::TL0655, Kind::Verification, "do not count on this object as it is: see what the store says of it")
         }
         Error::Corrupt { .. } => (
-            "TL0642",
+            codes::TL0642,
             Kind::Verification,
             "the object, or its way here, is damaged: read it again, then take another copy",
         ),
         Error::Unrecorded { .. } => {
-            ("TL0707", Kind::Failure, "make sure that the state folder is on a disk with room, and writable")
+            (codes::TL0707, Kind::Failure, "make sure that the state folder is on a disk with room, and writable")
         }
-        Error::Stopped { .. } => ("TL0601", Kind::Cancelled, "run it again"),
-        Error::Io { .. } => ("TL0636", Kind::Failure, "see what the system says above"),
+        Error::Stopped { .. } => (codes::TL0601, Kind::Cancelled, "run it again"),
+        Error::Io { .. } => (codes::TL0636, Kind::Failure, "see what the system says above"),
     }
 }
 
 impl From<crypto::Error> for Diagnostic {
     fn from(error: crypto::Error) -> Self {
         if error.is_wrong_key() {
-            return Self::new("TL0622", Kind::Key, "none of the identities opens this file")
+            return Self::new(codes::TL0622, Kind::Key, "none of the identities opens this file")
                 .help("use an identity whose recipient it was sealed for; `tl key show FILE` prints the recipient");
         }
         match &error {
             crypto::Error::NoRecipients | crypto::Error::TooManyRecipients(_) => {
-                Self::failure("TL0620", error.to_string())
+                Self::failure(codes::TL0620, error.to_string())
             }
-            crypto::Error::OutOfMemory => Self::failure("TL0624", error.to_string()),
+            crypto::Error::OutOfMemory => Self::failure(codes::TL0624, error.to_string()),
             crypto::Error::Io(io) => {
-                Self::failure("TL0624", "the data could not be read or written to its end").cause(io)
+                Self::failure(codes::TL0624, "the data could not be read or written to its end").cause(io)
             }
-            _ => Self::failure("TL0623", error.to_string()),
+            _ => Self::failure(codes::TL0623, error.to_string()),
         }
     }
 }

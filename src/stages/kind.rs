@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::{Context, Shared};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::storage::Stopped;
 use crate::value::kept_schema_of;
 
@@ -72,11 +72,11 @@ pub(super) const fn kind<S: Stage>() -> StageKind {
         run: |with, context| {
             let stage: S = serde_json::from_value(with).map_err(|error| {
                 let message = format!("the values of this `{}` do not fit", S::NAME);
-                Diagnostic::failure("TL0606", message).cause(&error)
+                Diagnostic::failure(codes::TL0606, message).cause(&error)
             })?;
             let outputs = stage.run(context)?;
             serde_json::to_value(outputs)
-                .map_err(|error| Diagnostic::failure("TL0901", "the outputs cannot be kept").cause(&error))
+                .map_err(|error| Diagnostic::failure(codes::TL0901, "the outputs cannot be kept").cause(&error))
         },
         take_up: S::take_up,
     }

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::artifact::ArtifactRef;
 use super::reading::Metered;
 use super::{Context, Expected, Flow, OpenDelivery, Severity, Shared, Stage};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::storage::{
     Body, Checksums, Coming, Error, Lock, LockMode, OpenUpload, Order, Reopened, Resume, Stopped, Store, Stored,
     Witness,
@@ -55,7 +55,7 @@ struct ObjectLock {
 
 impl ObjectLock {
     fn lock(&self, now: Timestamp) -> Result<Lock> {
-        let wrong = |message: &str| Diagnostic::usage("TL0656", message).help(LOCK_HELP);
+        let wrong = |message: &str| Diagnostic::usage(codes::TL0656, message).help(LOCK_HELP);
         if let Some(problem) = lock_problem(self.mode.is_some(), self.retain_for.is_some(), self.legal_hold) {
             return Err(wrong(problem));
         }
@@ -152,7 +152,7 @@ impl Stage for Upload {
         let first = context.shared.ledger.claim(&uri, &context.key);
         if first != context.key {
             let message = format!("`{first}` of this run delivers to `{uri}` already, and one would replace the other");
-            return Err(Diagnostic::failure("TL0675", message).help("give each its own `key`"));
+            return Err(Diagnostic::failure(codes::TL0675, message).help("give each its own `key`"));
         }
         let Left { own, reopened } = self.left(context, store, &key)?;
         let digest = context.digest(&self.artifact);
@@ -378,5 +378,5 @@ fn locked_until(lock: Option<Lock>) -> Option<String> {
 
 /// The key, or what is wrong with it: it may come from an expression, so only the run can tell.
 pub(super) fn parse_key(key: &str) -> Result<ObjectKey> {
-    ObjectKey::from_str(key).map_err(|error| Diagnostic::failure("TL0637", error.to_string()))
+    ObjectKey::from_str(key).map_err(|error| Diagnostic::failure(codes::TL0637, error.to_string()))
 }

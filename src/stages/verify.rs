@@ -6,7 +6,7 @@ use serde_json::json;
 use super::reading::read_object;
 use super::upload::{ObjectRef, parse_key};
 use super::{Context, Expected, Flow, Severity, Stage};
-use crate::diagnostic::{Diagnostic, Kind, Result};
+use crate::diagnostic::{Code, Diagnostic, Kind, Result, codes};
 use crate::storage::{Error, Stat};
 
 /// Settings of `verify`.
@@ -74,12 +74,12 @@ impl Verify {
         let stopped = context.cancel.as_question();
         let version = self.object.version_id.as_deref();
         let stat = match store.stat(&key, version, &stopped) {
-            Err(error @ Error::Foreign { .. }) => return Err(unproven("TL0640", error.to_string())),
-            other => other?.ok_or_else(|| unproven("TL0640", format!("`{uri}` is gone")))?,
+            Err(error @ Error::Foreign { .. }) => return Err(unproven(codes::TL0640, error.to_string())),
+            other => other?.ok_or_else(|| unproven(codes::TL0640, format!("`{uri}` is gone")))?,
         };
         if stat.size != expected.digest.size {
             let message = format!("`{uri}` has {} bytes where the source gave {}", stat.size, expected.digest.size);
-            return Err(unproven("TL0641", message));
+            return Err(unproven(codes::TL0641, message));
         }
         self.check_lock(&stat, &uri)?;
         if self.level >= Level::Checksum {
@@ -89,13 +89,16 @@ impl Verify {
                 .filter_map(|(name, kept)| Some((name, expected.checksums.get(name)? == kept)))
                 .collect();
             if let Some((name, _)) = kept.iter().find(|(_, same)| !same) {
-                return Err(unproven("TL0642", format!("the {name} that is kept for `{uri}` is not the source's")));
+                return Err(unproven(
+                    codes::TL0642,
+                    format!("the {name} that is kept for `{uri}` is not the source's"),
+                ));
             }
             // Reading every byte proves more than a kept checksum would have.
             if kept.is_empty() && self.level == Level::Checksum {
                 let message =
                     format!("level `presence` was reached: the store keeps no checksum to compare of `{uri}`");
-                return Err(unproven("TL0643", message));
+                return Err(unproven(codes::TL0643, message));
             }
         }
         if self.level < Level::Content {
@@ -103,7 +106,7 @@ impl Verify {
         }
         let object = match store.get(&key, version, &stopped) {
             Err(error @ (Error::NoObject { .. } | Error::Foreign { .. })) => {
-                return Err(unproven("TL0640", error.to_string()));
+                return Err(unproven(codes::TL0640, error.to_string()));
             }
             other => other.map_err(Diagnostic::from),
         };
@@ -111,11 +114,11 @@ impl Verify {
             Ok(found) if found == expected.digest => Ok(Outputs { level: self.level, checked_bytes: found.size }),
             Ok(found) => {
                 let message = format!("`{uri}` reads back as {found} where the source gave {}", expected.digest);
-                Err(unproven("TL0642", message))
+                Err(unproven(codes::TL0642, message))
             }
             Err(refused) if refused.kind == Kind::Key => {
                 let message = format!("level `checksum` was reached at most: {}", refused.one_line());
-                Err(unproven("TL0643", message))
+                Err(unproven(codes::TL0643, message))
             }
             Err(error) => Err(error),
         }
@@ -124,12 +127,14 @@ impl Verify {
     fn check_lock(&self, stat: &Stat, uri: &str) -> Result<()> {
         let Some(until) = self.object.lock_until.as_deref() else { return Ok(()) };
         let asked: Timestamp = until.parse().map_err(|error| {
-            Diagnostic::failure("TL0644", "the `lock_until` of the object is not a time").cause(&error)
+            Diagnostic::failure(codes::TL0644, "the `lock_until` of the object is not a time").cause(&error)
         })?;
         match stat.lock.and_then(|lock| lock.retention) {
             Some((_, found)) if found >= asked => Ok(()),
-            Some((_, found)) => Err(unproven("TL0657", format!("`{uri}` is locked until {found}, not until {asked}"))),
-            None => Err(unproven("TL0657", format!("`{uri}` is not locked, but must be until {asked}"))),
+            Some((_, found)) => {
+                Err(unproven(codes::TL0657, format!("`{uri}` is locked until {found}, not until {asked}")))
+            }
+            None => Err(unproven(codes::TL0657, format!("`{uri}` is not locked, but must be until {asked}"))),
         }
     }
 
@@ -137,17 +142,17 @@ impl Verify {
     fn expected(&self, context: &Context, uri: &str) -> Result<Expected> {
         match (context.shared.ledger.expected(uri), self.object.expected()) {
             (Some(source), Some(stated)) if source.digest != stated.digest => {
-                Err(unproven("TL0642", format!("what was delivered to `{uri}` is not what its source gave")))
+                Err(unproven(codes::TL0642, format!("what was delivered to `{uri}` is not what its source gave")))
             }
             (Some(known), _) | (None, Some(known)) => Ok(known),
             (None, None) => {
-                Err(Diagnostic::failure("TL0644", "the `digest` of the object is not `sha256:` and 64 digits"))
+                Err(Diagnostic::failure(codes::TL0644, "the `digest` of the object is not `sha256:` and 64 digits"))
             }
         }
     }
 }
 
-fn unproven(code: &'static str, message: String) -> Diagnostic {
+fn unproven(code: Code, message: String) -> Diagnostic {
     Diagnostic::new(code, Kind::Verification, message)
         .help("do not count on this object: find out what changed it, then deliver it again")
 }

@@ -25,7 +25,7 @@ pub use kind::{Kind, kept_schema_of, schema_of};
 pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};
 pub use path::FilePath;
-pub use schedule::{Schedule, ScheduleError};
+pub use schedule::{Schedule, ScheduleError, ScheduleErrorKind};
 pub use secret::Secret;
 pub use size::{ParseSizeError, Size};
 pub use steering::is_steering;

@@ -104,20 +104,6 @@ pub enum Error {
 pub const WITHOUT_NUL: &str = "write a key of bytes as text, such as base64";
 
 impl Error {
-    /// Its stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Missing { .. } | Self::NotText { .. } | Self::Empty { .. } | Self::Io { .. } => "TL0510",
-            Self::Start { .. } | Self::Ended { .. } | Self::Late { .. } | Self::TooMuch { .. } => "TL0512",
-            Self::Stopped { .. } => "TL0601",
-            Self::Damaged(_) => "TL0513",
-            Self::WrongIdentity { .. } => "TL0514",
-            Self::NoCredentials { .. } => "TL0515",
-            Self::Nul { .. } => "TL0516",
-            Self::Identity(_) => "TL0621",
-        }
-    }
-
     /// What to do about it.
     pub fn help(&self) -> Option<&'static str> {
         match self {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 use timelocker::channels::Message;
-use timelocker::diagnostic::{Diagnostic, Result};
+use timelocker::diagnostic::{Diagnostic, Result, codes};
 use timelocker::stages::artifact::{ArtifactRef, ArtifactWriter, Sink, Source, Spool, stream};
 use timelocker::stages::{
     Cancel, Checkpoint, Context, Deliveries, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared,
@@ -33,7 +33,7 @@ struct Kept {
 impl Kept {
     fn keep(&self, uri: &str, change: impl FnOnce(&mut Unfinished)) -> Result<()> {
         if self.is_full {
-            return Err(Diagnostic::failure("TL0707", "the database could not be written: it is full"));
+            return Err(Diagnostic::failure(codes::TL0707, "the database could not be written: it is full"));
         }
         let mut unfinished = self.unfinished.lock().unwrap();
         let new = || Unfinished { since: Timestamp::now(), coming: Vec::new(), open: None };
@@ -72,7 +72,7 @@ struct Nowhere;
 
 impl Post for Nowhere {
     fn deliver(&self, _channel: &str, _message: &Message) -> Result<String> {
-        Err(Diagnostic::failure("TL0661", "there are no channels"))
+        Err(Diagnostic::failure(codes::TL0661, "there are no channels"))
     }
 }
 
@@ -86,7 +86,7 @@ impl Recorder for Records {
     }
 
     fn checkpoint(&self) -> Result<Checkpoint> {
-        Err(Diagnostic::failure("TL0706", "nothing is signed"))
+        Err(Diagnostic::failure(codes::TL0706, "nothing is signed"))
     }
 }
 
@@ -229,7 +229,7 @@ fn what_nobody_counts_on_is_not_in_the_way_of_other_bytes() {
         }
         // Of another run, it stays.
         let error = Session::new(store(), &Arc::default()).file(b"hello", &json!({})).unwrap_err();
-        assert_eq!(error.code, "TL0632");
+        assert_eq!(error.code, codes::TL0632);
     }
     assert_eq!(versions(&server, VAULT), 4);
 }
@@ -286,7 +286,7 @@ fn what_cannot_be_put_on_record_is_not_delivered() {
     let (server, root) = (Fault::start(), tempfile::tempdir().unwrap());
     for store in [dir(root.path()), cloud(&server, VAULT)] {
         let error = Session::new(store, &full).file(b"hello", &json!({})).unwrap_err();
-        assert_eq!(error.code, "TL0707");
+        assert_eq!(error.code, codes::TL0707);
         assert!(error.one_line().contains("it is full"), "{error:?}");
     }
     assert_eq!((versions(&server, VAULT), fs::read_dir(root.path()).unwrap().count()), (0, 0));

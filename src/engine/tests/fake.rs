@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::graphs::{Act, End, Graph};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::{Attempt, BoxFuture, Ended, Engine, Expansion, Finished, Instance, Results, Work};
 use crate::event::{Outcome, Stream, What};
 use crate::expression::Status;
@@ -97,7 +97,7 @@ impl Work for Fake {
         let stage = self.number(stage);
         self.lines.push(Entry::Judged(stage));
         let value = self.graph.stages[stage].condition.value(status);
-        value.ok_or_else(|| Diagnostic::failure("TL0301", "no value"))
+        value.ok_or_else(|| Diagnostic::failure(codes::TL0301, "no value"))
     }
 
     fn expand(&self, stage: usize, _: &Results) -> Result<Expansion> {
@@ -105,7 +105,7 @@ impl Work for Fake {
         self.lines.push(Entry::Expanded(stage));
         let matrix = self.graph.stages[stage].matrix.as_ref().unwrap();
         if matrix.is_broken {
-            return Err(Diagnostic::failure("TL0301", "no value"));
+            return Err(Diagnostic::failure(codes::TL0301, "no value"));
         }
         let instance = |number: usize| Instance { number, label: number.to_string(), matrix: Arc::default() };
         Ok(Expansion { instances: (0..matrix.count).map(instance).collect(), skipped: matrix.skipped.clone() })
@@ -125,7 +125,7 @@ impl Work for Fake {
             let place = act.place % stages.len();
             (attempt.tell)(stages[place], Told::Line(Stream::Stdout, "here".to_owned()));
             if act.warns {
-                (attempt.tell)(stages[place], Told::Warning(Diagnostic::warning("TL0613", "hm")));
+                (attempt.tell)(stages[place], Told::Warning(Diagnostic::warning(codes::TL0613, "hm")));
             }
             let waits = async {
                 sleep(Duration::from_millis(act.millis)).await;
@@ -140,7 +140,7 @@ impl Work for Fake {
             if act.end == End::Deaf {
                 sleep(Duration::from_secs(45)).await;
                 (attempt.tell)(stages[place], Told::Line(Stream::Stdout, "too late".to_owned()));
-                (attempt.tell)(stages[place], Told::Warning(Diagnostic::warning("TL0613", "too late")));
+                (attempt.tell)(stages[place], Told::Warning(Diagnostic::warning(codes::TL0613, "too late")));
             }
             if stopped.is_some() {
                 sleep(Duration::from_millis(act.stopping)).await;
@@ -160,7 +160,7 @@ impl Work for Fake {
             if self.graph.records == Some(before) {
                 self.lines.push(Entry::Stopped);
             }
-            return Err(Diagnostic::failure("TL0707", "the disk is full"));
+            return Err(Diagnostic::failure(codes::TL0707, "the disk is full"));
         }
         if kind == "stage.started" {
             self.lines.push(Entry::Noted(number(data["stage"].as_str().unwrap())));
@@ -204,8 +204,8 @@ pub(super) fn run(graph: &Arc<Graph>) -> std::result::Result<Trace, String> {
 /// As a chain of real stages ends: who gave to the one that failed is cancelled, who waited for it is skipped.
 fn ends(act: Act, stages: &[usize], place: usize) -> Vec<Ended> {
     let error = match act.end {
-        End::Failure => Diagnostic::failure("TL0651", "no"),
-        End::Transient => Diagnostic::failure("TL0651", "not yet").transient(true),
+        End::Failure => Diagnostic::failure(codes::TL0651, "no"),
+        End::Transient => Diagnostic::failure(codes::TL0651, "not yet").transient(true),
         End::Skip => Diagnostic::failure(SKIP, "nothing to do"),
         _ => return stages.iter().map(|&stage| Ended::new(stage, Ok(Map::new()))).collect(),
     };

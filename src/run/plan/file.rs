@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::super::prepare::{self, Loaded, absolute};
 use super::compare::{Difference, compare};
 use super::contract::contract;
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::value::hex;
 
 /// The key that a plan is known by; its value is the version of the format.
@@ -65,7 +65,7 @@ pub fn keep(loaded: &Loaded) -> Result<String> {
     };
     let text = serde_json::to_string_pretty(&plan).map_err(|error| {
         let message = format!("no plan can be kept of `{}`", loaded.document.name());
-        Diagnostic::usage("TL0776", message).cause(&error).help("give the files names in UTF-8")
+        Diagnostic::usage(codes::TL0776, message).cause(&error).help("give the files names in UTF-8")
     })?;
     Ok(text + "\n")
 }
@@ -94,7 +94,7 @@ impl Kept {
         let name = path.display();
         let damaged = |error: &serde_json::Error| {
             let help = "make it again: `tl plan FILE --out plan.json`";
-            Diagnostic::usage("TL0770", format!("the plan `{name}` is damaged")).cause(error).help(help)
+            Diagnostic::usage(codes::TL0770, format!("the plan `{name}` is damaged")).cause(error).help(help)
         };
         let value: Json = serde_json::from_slice(content).map_err(|error| damaged(&error))?;
         if let Some(later) = value[MARK].as_u64().filter(|version| *version > NEWEST) {
@@ -103,7 +103,7 @@ impl Kept {
                 "tl {} knows version {NEWEST}: install a later release, or make the plan again",
                 env!("CARGO_PKG_VERSION")
             );
-            return Err(Diagnostic::usage("TL0771", message).help(help));
+            return Err(Diagnostic::usage(codes::TL0771, message).help(help));
         }
         let mut plan: Self = serde_json::from_value(value).map_err(|error| damaged(&error))?;
         if plan.tl_plan != NEWEST {
@@ -111,9 +111,8 @@ impl Kept {
         }
         if !plan.file.exists() {
             let message = format!("the pipeline file `{}` of the plan `{name}` is gone", plan.file.display());
-            return Err(
-                Diagnostic::usage("TL0772", message).help("bring it back, or make a plan of the file as it is now")
-            );
+            return Err(Diagnostic::usage(codes::TL0772, message)
+                .help("bring it back, or make a plan of the file as it is now"));
         }
         plan.sha256 = hex(&Sha256::digest(content));
         Ok(plan)

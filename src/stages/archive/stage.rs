@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::exclude::{Candidate, Excludes};
 use super::survey::survey;
 use super::{Error, Observer, Options, Summary, Survey};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::stages::artifact::{ArtifactRef, ArtifactWriter};
 use crate::stages::context::MAKE_ROOM;
 use crate::stages::{Context, Flow, Stage};
@@ -124,7 +124,7 @@ fn warn_of_stores_inside(context: &Context, options: &Options) -> Result<()> {
             };
             if folder.starts_with(&source) && !inside.into_iter().any(is_left_out) {
                 let message = format!("the store `{name}` lies inside the source `{}`", source.display());
-                let warning = Diagnostic::warning("TL0614", message);
+                let warning = Diagnostic::warning(codes::TL0614, message);
                 context.warn(warning.help("leave it out by `exclude`, or each archive holds all the ones before"));
             }
         }
@@ -146,11 +146,11 @@ fn collect<W: Write>(
 
 fn failed(error: Error) -> Diagnostic {
     let code = match error {
-        Error::MissingSource(_) => "TL0610",
-        Error::BadSource { .. } | Error::Pattern { .. } => "TL0611",
-        Error::UnreadableSource { .. } => "TL0612",
-        Error::Cancelled => "TL0601",
-        Error::Write(_) => "TL0607",
+        Error::MissingSource(_) => codes::TL0610,
+        Error::BadSource { .. } | Error::Pattern { .. } => codes::TL0611,
+        Error::UnreadableSource { .. } => codes::TL0612,
+        Error::Cancelled => codes::TL0601,
+        Error::Write(_) => codes::TL0607,
     };
     let mut diagnostic = Diagnostic::failure(code, error.to_string());
     if matches!(error, Error::Write(_)) {
@@ -173,7 +173,7 @@ const MOST_WARNINGS: u64 = 100;
 impl Watcher<'_> {
     fn say_what_was_not_told(&self) {
         if let more @ 1.. = self.told.get().saturating_sub(MOST_WARNINGS) {
-            self.context.warn(Diagnostic::warning("TL0613", format!("and {more} more files like these")));
+            self.context.warn(Diagnostic::warning(codes::TL0613, format!("and {more} more files like these")));
         }
     }
 }
@@ -187,7 +187,7 @@ impl Observer for Watcher<'_> {
         self.told.set(self.told.get() + 1);
         if self.told.get() <= MOST_WARNINGS {
             let message = format!("`{}`: {reason}", path.display());
-            self.context.warn(Diagnostic::warning("TL0613", message));
+            self.context.warn(Diagnostic::warning(codes::TL0613, message));
         }
     }
 

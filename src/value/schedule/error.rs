@@ -2,8 +2,8 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ScheduleError {
-    /// The code of this kind of mistake.
-    pub code: &'static str,
+    /// The kind of mistake.
+    pub kind: ScheduleErrorKind,
     /// What is wrong.
     pub message: String,
     /// What to write instead.
@@ -16,11 +16,15 @@ pub struct ScheduleError {
     pub length: usize,
 }
 
-/// It cannot be read as a schedule.
-pub(super) const MALFORMED: &str = "TL0312";
-/// It can be read, and says something that tl does not do.
-pub(super) const NOT_HERE: &str = "TL0313";
-/// There is no such day.
-pub(super) const NEVER: &str = "TL0314";
-/// The time zone is not known.
-pub(super) const ZONE: &str = "TL0315";
+/// What kind of mistake a text that is not a schedule holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScheduleErrorKind {
+    /// It cannot be read as a schedule.
+    Malformed,
+    /// It can be read, but `tl` does not support what it says.
+    Unsupported,
+    /// There is no such day.
+    Never,
+    /// The time zone is unknown.
+    UnknownZone,
+}

@@ -12,7 +12,7 @@ mod set;
 mod systemd;
 mod words;
 
-pub use error::ScheduleError;
+pub use error::{ScheduleError, ScheduleErrorKind};
 pub use recurrence::Schedule;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::error::{MALFORMED, NOT_HERE, ScheduleError};
+use super::error::{ScheduleError, ScheduleErrorKind};
 use super::set::Set;
 
 /// A part of a text, and where it begins.
@@ -37,11 +37,18 @@ impl<'t> Part<'t> {
     }
 
     pub(super) fn wrong(self, field: &'static str, message: String, help: &'static str) -> ScheduleError {
-        ScheduleError { code: MALFORMED, message, help, field, offset: self.offset, length: self.text.len() }
+        ScheduleError {
+            kind: ScheduleErrorKind::Malformed,
+            message,
+            help,
+            field,
+            offset: self.offset,
+            length: self.text.len(),
+        }
     }
 
     pub(super) fn not_here(self, field: &'static str, message: String, help: &'static str) -> ScheduleError {
-        ScheduleError { code: NOT_HERE, ..self.wrong(field, message, help) }
+        ScheduleError { kind: ScheduleErrorKind::Unsupported, ..self.wrong(field, message, help) }
     }
 }
 

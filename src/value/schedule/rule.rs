@@ -1,6 +1,6 @@
 use jiff::tz::TimeZone;
 
-use super::error::{NEVER, ScheduleError};
+use super::error::{ScheduleError, ScheduleErrorKind};
 use super::parse::Part;
 use super::set::{Run, Set};
 
@@ -56,7 +56,7 @@ impl Part<'_> {
     pub(super) fn never(self, end: usize) -> ScheduleError {
         let message = "this day is in no calendar: the schedule would never come".to_owned();
         let help = "February has 29 days at most; April, June, September and November have 30";
-        ScheduleError { code: NEVER, length: end - self.offset, ..self.wrong("date", message, help) }
+        ScheduleError { kind: ScheduleErrorKind::Never, length: end - self.offset, ..self.wrong("date", message, help) }
     }
 }
 

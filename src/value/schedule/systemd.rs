@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::error::{ScheduleError, ZONE};
+use super::error::{ScheduleError, ScheduleErrorKind};
 use super::parse::{Field, Grammar, Part, WEEKDAY, list, shown};
 use super::rule::{Days, Rule};
 use super::set::Set;
@@ -178,6 +178,6 @@ fn time_zone(part: Part<'_>) -> Result<TimeZone, ScheduleError> {
     TimeZone::get(part.text).map_err(|_| {
         let message = format!("there is no time zone `{}` on this machine", shown(part.text));
         let help = "a name such as `Europe/Berlin` or `UTC`; the system's package `tzdata` has them";
-        ScheduleError { code: ZONE, ..part.wrong("time zone", message, help) }
+        ScheduleError { kind: ScheduleErrorKind::UnknownZone, ..part.wrong("time zone", message, help) }
     })
 }

@@ -2,6 +2,7 @@
 
 use jiff::{ToSpan, Zoned};
 
+use super::ScheduleErrorKind::{self, Malformed, Never, UnknownZone, Unsupported};
 use super::{Schedule, ScheduleError};
 
 /// A text, its normal spelling, its words, and its first time after Tuesday, 2026-11-24 13:45 UTC.
@@ -177,62 +178,62 @@ const FORMS: &[(&str, &str, &str, &str)] = &[
     ("0 0-22/2 * * *", "0 */2 * * *", "every 2 hours", "2026-11-24 14:00"),
 ];
 
-/// A text that is refused: the code, and which part of it is marked.
-const REFUSED: &[(&str, &str, &str, usize, usize)] = &[
-    ("", "TL0312", "schedule", 0, 0),
-    ("*-*-13 Fri", "TL0312", "weekday", 7, 3),
-    ("61 * * * *", "TL0312", "minute", 0, 2),
-    ("@reboot", "TL0313", "nickname", 0, 7),
-    ("0 24 * * *", "TL0312", "hour", 2, 2),
-    ("0 0 0 * *", "TL0312", "day of the month", 4, 1),
-    ("0 0 * 13 *", "TL0312", "month", 6, 2),
-    ("0 0 * * 8", "TL0312", "weekday", 8, 1),
-    ("0 0 30 2 *", "TL0314", "date", 4, 4),
-    ("*-02-30", "TL0314", "date", 0, 7),
-    ("0 0 31 4,6 *", "TL0314", "date", 4, 6),
-    ("0 2 * *", "TL0312", "fields", 0, 7),
-    ("5", "TL0312", "fields", 0, 1),
-    ("*/15", "TL0312", "fields", 0, 4),
-    ("0 0 2 * * *", "TL0312", "fields", 0, 11),
-    ("0 0 * * MON#1", "TL0313", "weekday", 8, 5),
-    ("0 0 L * *", "TL0313", "day of the month", 4, 1),
-    ("0 0 15W * *", "TL0313", "day of the month", 4, 3),
-    ("0 0 ? * 1", "TL0313", "day of the month", 4, 1),
-    ("H 2 * * *", "TL0313", "minute", 0, 1),
-    ("5/15 * * * *", "TL0312", "minute", 0, 4),
-    ("*/0 * * * *", "TL0312", "minute", 2, 1),
-    ("*/90 * * * *", "TL0312", "minute", 2, 2),
-    ("30-10 * * * *", "TL0312", "minute", 0, 5),
-    ("0 0 * * FRI-MON", "TL0312", "weekday", 8, 7),
-    ("1,,2 * * * *", "TL0312", "minute", 2, 0),
-    ("a * * * *", "TL0312", "minute", 0, 1),
-    ("@every 5m", "TL0312", "nickname", 0, 6),
-    ("@1395716396", "TL0313", "nickname", 0, 11),
-    ("@daily 02:00", "TL0312", "nickname", 7, 5),
-    ("fortnightly", "TL0312", "schedule", 0, 11),
-    ("2027-01-01", "TL0313", "year", 0, 4),
-    ("*-*~02", "TL0313", "day of the month", 4, 2),
-    ("*-*~07/1", "TL0313", "day of the month", 4, 4),
-    ("*/2:00", "TL0312", "hour", 0, 3),
-    ("02:00:00.5", "TL0313", "second", 6, 4),
-    ("24:00", "TL0312", "hour", 0, 2),
-    ("02:00 Europe/Atlantis", "TL0315", "time zone", 6, 15),
-    ("02:00 UTC x", "TL0312", "time zone", 10, 1),
-    ("02:00 04:00", "TL0312", "time zone", 6, 5),
-    ("Mon 02:00 03:00", "TL0312", "time zone", 10, 5),
-    ("Fri..Mon 02:00", "TL0312", "weekday", 0, 8),
-    ("Mon,3 02:00", "TL0312", "weekday", 4, 1),
-    ("Funday 02:00", "TL0312", "weekday", 0, 6),
-    ("1:2:3:4", "TL0312", "time", 0, 7),
-    ("*-*-*-*", "TL0312", "date", 0, 7),
-    ("*-13-01", "TL0312", "month", 2, 2),
-    ("*-*-32", "TL0312", "day of the month", 4, 2),
-    ("morgens früh", "TL0312", "schedule", 0, 7),
-    ("0 2 * * ü", "TL0312", "weekday", 8, 2),
-    ("*-*-01 04", "TL0312", "fields", 0, 9),
-    ("0 0 * * 1-", "TL0312", "weekday", 10, 0),
-    ("Mon *-*~1..3", "TL0313", "day of the month", 8, 4),
-    ("*-01-1.5", "TL0312", "day of the month", 5, 3),
+/// A text that is refused: the kind of mistake, and which part of it is marked.
+const REFUSED: &[(&str, ScheduleErrorKind, &str, usize, usize)] = &[
+    ("", Malformed, "schedule", 0, 0),
+    ("*-*-13 Fri", Malformed, "weekday", 7, 3),
+    ("61 * * * *", Malformed, "minute", 0, 2),
+    ("@reboot", Unsupported, "nickname", 0, 7),
+    ("0 24 * * *", Malformed, "hour", 2, 2),
+    ("0 0 0 * *", Malformed, "day of the month", 4, 1),
+    ("0 0 * 13 *", Malformed, "month", 6, 2),
+    ("0 0 * * 8", Malformed, "weekday", 8, 1),
+    ("0 0 30 2 *", Never, "date", 4, 4),
+    ("*-02-30", Never, "date", 0, 7),
+    ("0 0 31 4,6 *", Never, "date", 4, 6),
+    ("0 2 * *", Malformed, "fields", 0, 7),
+    ("5", Malformed, "fields", 0, 1),
+    ("*/15", Malformed, "fields", 0, 4),
+    ("0 0 2 * * *", Malformed, "fields", 0, 11),
+    ("0 0 * * MON#1", Unsupported, "weekday", 8, 5),
+    ("0 0 L * *", Unsupported, "day of the month", 4, 1),
+    ("0 0 15W * *", Unsupported, "day of the month", 4, 3),
+    ("0 0 ? * 1", Unsupported, "day of the month", 4, 1),
+    ("H 2 * * *", Unsupported, "minute", 0, 1),
+    ("5/15 * * * *", Malformed, "minute", 0, 4),
+    ("*/0 * * * *", Malformed, "minute", 2, 1),
+    ("*/90 * * * *", Malformed, "minute", 2, 2),
+    ("30-10 * * * *", Malformed, "minute", 0, 5),
+    ("0 0 * * FRI-MON", Malformed, "weekday", 8, 7),
+    ("1,,2 * * * *", Malformed, "minute", 2, 0),
+    ("a * * * *", Malformed, "minute", 0, 1),
+    ("@every 5m", Malformed, "nickname", 0, 6),
+    ("@1395716396", Unsupported, "nickname", 0, 11),
+    ("@daily 02:00", Malformed, "nickname", 7, 5),
+    ("fortnightly", Malformed, "schedule", 0, 11),
+    ("2027-01-01", Unsupported, "year", 0, 4),
+    ("*-*~02", Unsupported, "day of the month", 4, 2),
+    ("*-*~07/1", Unsupported, "day of the month", 4, 4),
+    ("*/2:00", Malformed, "hour", 0, 3),
+    ("02:00:00.5", Unsupported, "second", 6, 4),
+    ("24:00", Malformed, "hour", 0, 2),
+    ("02:00 Europe/Atlantis", UnknownZone, "time zone", 6, 15),
+    ("02:00 UTC x", Malformed, "time zone", 10, 1),
+    ("02:00 04:00", Malformed, "time zone", 6, 5),
+    ("Mon 02:00 03:00", Malformed, "time zone", 10, 5),
+    ("Fri..Mon 02:00", Malformed, "weekday", 0, 8),
+    ("Mon,3 02:00", Malformed, "weekday", 4, 1),
+    ("Funday 02:00", Malformed, "weekday", 0, 6),
+    ("1:2:3:4", Malformed, "time", 0, 7),
+    ("*-*-*-*", Malformed, "date", 0, 7),
+    ("*-13-01", Malformed, "month", 2, 2),
+    ("*-*-32", Malformed, "day of the month", 4, 2),
+    ("morgens früh", Malformed, "schedule", 0, 7),
+    ("0 2 * * ü", Malformed, "weekday", 8, 2),
+    ("*-*-01 04", Malformed, "fields", 0, 9),
+    ("0 0 * * 1-", Malformed, "weekday", 10, 0),
+    ("Mon *-*~1..3", Unsupported, "day of the month", 8, 4),
+    ("*-01-1.5", Malformed, "day of the month", 5, 3),
 ];
 
 fn at(text: &str) -> Zoned {
@@ -259,14 +260,14 @@ fn each_form_has_its_meaning() {
 
 #[test]
 fn what_is_wrong_is_marked() {
-    for (text, code, field, offset, length) in REFUSED {
+    for (text, kind, field, offset, length) in REFUSED {
         let error: ScheduleError = text.parse::<Schedule>().unwrap_err();
-        assert_eq!((error.code, error.field, error.offset, error.length), (*code, *field, *offset, *length), "{text}");
+        assert_eq!((error.kind, error.field, error.offset, error.length), (*kind, *field, *offset, *length), "{text}");
         assert!(text.is_char_boundary(error.offset) && text.is_char_boundary(error.offset + error.length), "{text}");
         assert!(!error.help.is_empty() && error.message.len() < 120, "{error:?}");
     }
     let long = format!("0{} 2 * * *", ",0".repeat(200));
-    assert_eq!(long.parse::<Schedule>().unwrap_err().code, "TL0312");
+    assert_eq!(long.parse::<Schedule>().unwrap_err().kind, Malformed);
 }
 
 #[test]

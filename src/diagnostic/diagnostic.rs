@@ -1,15 +1,9 @@
-//! One problem, as data: what is wrong, where, why, and what to do about it.
-//!
-//! Everything that tl refuses or fails at ends as a [`Diagnostic`]. It is rendered in one place (`report/`); its
-//! [`Kind`] decides the exit code, its [`Code`] names it for ever.
-
 use std::error::Error as StdError;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A stable name such as `TL0207`: never reused for another meaning.
-pub type Code = &'static str;
+use super::Code;
 
 /// What went wrong, coarsely; decides the exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
