@@ -21,7 +21,7 @@ use timelocker::diagnostic::Result as Judged;
 use timelocker::engine::{Attempt, BoxFuture, Ended, Engine, Expansion, Results, Work};
 use timelocker::expression::Status;
 use timelocker::graph::Plan;
-use timelocker::stages::Cancel;
+use timelocker::value::Cancel;
 
 const TL: &str = env!("CARGO_BIN_EXE_tl");
 const ROUNDS: usize = 7;

@@ -18,9 +18,9 @@ use crate::report::{
     render_examined, render_mermaid, render_plan, render_svg,
 };
 use crate::run::{self, Examined, Kept, Loaded, Options, Resumed, Wish};
-use crate::stages::{self, Cancel, Stop};
+use crate::stages;
 use crate::state::StateDir;
-use crate::value::schema_of;
+use crate::value::{Cancel, CancelReason, schema_of};
 
 pub(super) fn schema(command: &Schema, output: &mut Output) -> Done {
     let schema = match &command.stage {
@@ -210,7 +210,7 @@ async fn stop_at_signals([mut interrupt, mut terminate, mut hangup]: [Signal; 3]
             _ = hangup.recv() => {}
         }
         if round == 0 {
-            cancel.stop(Stop::Cancelled);
+            cancel.cancel(CancelReason::Requested);
         } else {
             process::end_at_once(130);
         }

@@ -12,7 +12,8 @@ use super::worker::{Ended, Instance, Policy, Report, Results, StageResult, Work,
 use crate::diagnostic::Diagnostic;
 use crate::event::{Outcome, What};
 use crate::graph::{Decision, Job, Machine, Plan};
-use crate::stages::{Cancel, Meter, Stop, Told};
+use crate::stages::{Meter, Told};
+use crate::value::{Cancel, CancelReason};
 
 /// Progress is told this often.
 const TICK: Duration = Duration::from_millis(200);
@@ -38,7 +39,7 @@ pub struct Engine<W> {
     nothing: Arc<Json>,
     finished: Vec<Option<Outcome>>,
     errors: Vec<(usize, Diagnostic)>,
-    stopped: Option<Stop>,
+    stopped: Option<CancelReason>,
     record_error: Option<Diagnostic>,
 }
 
@@ -93,9 +94,9 @@ impl<W: Work> Engine<W> {
             tokio::select! {
                 // In this order: a child that prints without end must not drown out a stop.
                 biased;
-                reason = cancel.stopped(), if engine.stopped.is_none() => engine.stop(reason),
+                reason = cancel.cancelled(), if engine.stopped.is_none() => engine.stop(reason),
                 // The time of a run is that of its main part: `finally` happens whatever the time.
-                () = over, if engine.stopped.is_none() && !engine.machine.is_in_finally() => engine.stop(Stop::RunTimeout),
+                () = over, if engine.stopped.is_none() && !engine.machine.is_in_finally() => engine.stop(CancelReason::RunTimeout),
                 report = incoming.recv() => match report {
                     Some(report) => engine.report(report),
                     None => unreachable!("the engine itself holds a sender"),
@@ -128,7 +129,7 @@ impl<W: Work> Engine<W> {
                 Decision::Expand(stage) => self.expand(stage),
                 Decision::Stop(job) => {
                     if let Some(active) = self.active.get(&job) {
-                        active.cancel.stop(Stop::Sibling);
+                        active.cancel.cancel(CancelReason::Sibling);
                     }
                 }
                 Decision::End { stage, instance, outcome, reason } => {
@@ -226,10 +227,10 @@ impl<W: Work> Engine<W> {
         (self.plan.stages[which.stage].name.clone(), instance)
     }
 
-    fn stop(&mut self, reason: Stop) {
+    fn stop(&mut self, reason: CancelReason) {
         self.stopped = Some(reason);
         for active in self.active.values() {
-            active.cancel.stop(reason);
+            active.cancel.cancel(reason);
         }
         self.machine.stop();
     }
@@ -367,7 +368,7 @@ impl<W: Work> Engine<W> {
         if self.record_error.is_none() {
             self.record_error = Some(error);
             if self.stopped.is_none() {
-                self.stop(Stop::Cancelled);
+                self.stop(CancelReason::Requested);
             }
         }
     }
@@ -453,7 +454,7 @@ mod tests {
                         self.running.fetch_sub(1, Ordering::SeqCst);
                         panic!("as asked")
                     }
-                    Act::Hang => Err(attempt.cancel.stopped().await.diagnostic()),
+                    Act::Hang => Err(attempt.cancel.cancelled().await.into()),
                 };
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 self.running.fetch_sub(1, Ordering::SeqCst);
@@ -562,7 +563,7 @@ mod tests {
         let limit = Some(Duration::from_mins(1));
         let (finished, ..) = run(stages, &[Act::Hang, Act::Succeed, Act::Succeed], 8, Cancel::default(), limit).await;
         assert_eq!(finished.outcomes, [Outcome::Failure, Outcome::Cancelled, Outcome::Success]);
-        assert_eq!(finished.stopped, Some(Stop::RunTimeout));
+        assert_eq!(finished.stopped, Some(CancelReason::RunTimeout));
     }
 
     #[tokio::test(start_paused = true)]
@@ -571,7 +572,7 @@ mod tests {
         let later = cancel.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(3)).await;
-            later.stop(Stop::Cancelled);
+            later.cancel(CancelReason::Requested);
         });
         let stages = "  a: { run: [x] }\n  b: { run: [x] }\n  c: { needs: b, run: [x] }\nfinally:\n  f: { run: [x] }\n";
         let acts = [Act::Succeed, Act::Hang, Act::Succeed, Act::Warn];

@@ -7,7 +7,8 @@ use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::event::Outcome;
 use crate::graph::Plan;
 use crate::pipeline::OnWarning;
-use crate::stages::{SKIP, Stop, fails_for_warning};
+use crate::stages::{SKIP, fails_for_warning};
+use crate::value::CancelReason;
 
 /// What became of a run's stages.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub struct Finished {
     /// Why each failed stage failed, in the order in which they ended.
     pub errors: Vec<(usize, Diagnostic)>,
     /// Why the run was stopped, if it was.
-    pub stopped: Option<Stop>,
+    pub stopped: Option<CancelReason>,
     /// What could not be put on record; the run was stopped for it.
     pub record_error: Option<Diagnostic>,
 }

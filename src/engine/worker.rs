@@ -17,7 +17,8 @@ use crate::event::Outcome;
 use crate::expression::Status;
 use crate::graph::Job;
 use crate::pipeline::Retry;
-use crate::stages::{Cancel, Meter, Stop, Told};
+use crate::stages::{Meter, Told};
+use crate::value::{Cancel, CancelReason};
 
 /// A future that can be handed to another thread.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -179,7 +180,7 @@ pub(super) async fn work<W: Work>(
 ) {
     let start = Instant::now();
     let mut number = 1;
-    let not_begun = |&stage: &usize| Ended::new(stage, Err(Stop::Cancelled.diagnostic()));
+    let not_begun = |&stage: &usize| Ended::new(stage, Err(CancelReason::Requested.into()));
     let mut ended: Vec<Ended> = policy.stages.iter().map(not_begun).collect();
     // A stop may come between the decision to start and now, and as the wait for the next attempt ends.
     while cancel.reason().is_none() {
@@ -210,7 +211,7 @@ pub(super) async fn work<W: Work>(
         }
         tokio::select! {
             () = sleep(delay) => {}
-            _ = cancel.stopped() => {}
+            _ = cancel.cancelled() => {}
         }
         number += 1;
     }
@@ -233,7 +234,7 @@ fn tell(job: Job, reports: &mpsc::Sender<Report>) -> Tell {
 }
 
 fn again(ended: &[Ended], policy: &Policy, number: u32, cancel: &Cancel) -> Option<(usize, Diagnostic)> {
-    if number >= policy.retry.attempts || cancel.reason().is_some() {
+    if number >= policy.retry.attempts || cancel.is_cancelled() {
         return None;
     }
     let culprits = || ended.iter().filter(|ended| ended.victim.is_none());
@@ -261,15 +262,15 @@ async fn one_attempt<W: Work>(
     };
     let stop = tokio::select! {
         joined = &mut task => return settle(joined, policy),
-        () = limit => Stop::StageTimeout,
-        stop = cancel.stopped() => stop,
+        () = limit => CancelReason::StageTimeout,
+        stop = cancel.cancelled() => stop,
     };
-    attempt_cancel.stop(stop);
+    attempt_cancel.cancel(stop);
     match timeout(GRACE, &mut task).await {
         Ok(joined) => settle(joined, policy),
         Err(_) => {
             let message = "the stage did not end when it was stopped, and was left alone";
-            let error = || Diagnostic { message: message.to_owned(), ..stop.diagnostic() };
+            let error = || Diagnostic { message: message.to_owned(), ..Diagnostic::from(stop) };
             policy.stages.iter().map(|&stage| Ended::new(stage, Err(error()))).collect()
         }
     }

@@ -13,7 +13,8 @@ use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::Ended;
 use crate::event::Outcome;
 use crate::stages::artifact::Broken;
-use crate::stages::{self, Cancel, Command, Context, StageKind};
+use crate::stages::{self, Command, Context, StageKind};
+use crate::value::Cancel;
 
 /// A stage with every expression resolved.
 pub(super) enum Ready {
@@ -48,7 +49,7 @@ pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) ->
             threads.into_iter().map(|thread| thread?.join().unwrap_or_else(|_| Err(panicked()))).collect()
         })
     };
-    let stopped = cancel.reason().is_some();
+    let stopped = cancel.is_cancelled();
     let victims: Vec<Option<(Outcome, String)>> = results
         .iter()
         .enumerate()

@@ -16,9 +16,9 @@ use super::teller::{Teller, tell};
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
-use crate::stages::{Cancel, Recorder};
+use crate::stages::Recorder;
 use crate::state::Entry;
-use crate::value::Masker;
+use crate::value::{Cancel, Masker};
 
 /// How to go about the messages that wait.
 pub(super) struct Drain<'a> {
@@ -153,7 +153,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// Sends what waits in the outbox, of whatever pipeline.
 pub(super) fn drain(post: &RunPost, cancel: &Cancel, teller: &Mutex<Teller>) {
     if post.keeper.is_in_use() {
-        let stopped = || cancel.reason().is_some();
+        let stopped = || cancel.is_cancelled();
         let drain = Drain {
             keeper: &post.keeper,
             recorder: &*post.recorder,

@@ -33,9 +33,9 @@ use crate::engine::Engine;
 use crate::event::{Outcome, What, called};
 use crate::graph::{Plan, Selection};
 use crate::pipeline::When;
-use crate::stages::{Cancel, Ledger, Places, Recorder, Shared, Stop};
+use crate::stages::{Ledger, Places, Recorder, Shared};
 use crate::state::{self, GroupLock, Left, StateDir, WorkDir};
-use crate::value::PositiveDuration;
+use crate::value::{Cancel, CancelReason, PositiveDuration};
 
 /// How to run a pipeline.
 pub struct Options {
@@ -132,7 +132,7 @@ fn prepare(
 
     let (start, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
     let is_over = || limit.is_some_and(|limit| start.elapsed() >= limit);
-    let stopped = || options.cancel.reason().or_else(|| is_over().then_some(Stop::RunTimeout));
+    let stopped = || options.cancel.reason().or_else(|| is_over().then_some(CancelReason::RunTimeout));
     let secrets = read_secrets(&loaded.document, &loaded.pipeline, &stopped);
     let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
     let masker = secrets.masker;
@@ -339,7 +339,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             data["left_out"] = json!(left_out);
         }
         let severity = if outcome == Outcome::Failure { Severity::Error } else { Severity::Info };
-        let mut error = finished.record_error.or_else(|| finished.stopped.map(Stop::diagnostic));
+        let mut error = finished.record_error.or_else(|| finished.stopped.map(Diagnostic::from));
         let (signed, outcome, exit_code) = match sign_end(&recorder, severity, data) {
             Ok(signed) => (Some(signed), outcome, exit_code),
             // A run whose end is not on record, or not signed, has not ended well, and nobody may hear that it did.

@@ -1,7 +1,7 @@
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::engine::Finished;
 use crate::event::Outcome;
-use crate::stages::Stop;
+use crate::value::CancelReason;
 
 /// What a process exits with when it had nothing to do.
 pub(super) const SKIPPED: u8 = 75;
@@ -17,10 +17,12 @@ pub(super) fn verdict(finished: &Finished) -> (Outcome, u8) {
         return (Outcome::Failure, Kind::Audit.exit_code());
     }
     match finished.stopped {
-        Some(Stop::Cancelled) => return (Outcome::Cancelled, Kind::Cancelled.exit_code()),
-        Some(Stop::RunTimeout | Stop::StageTimeout) => return (Outcome::Failure, Kind::TimedOut.exit_code()),
+        Some(CancelReason::Requested) => return (Outcome::Cancelled, Kind::Cancelled.exit_code()),
+        Some(CancelReason::RunTimeout | CancelReason::StageTimeout) => {
+            return (Outcome::Failure, Kind::TimedOut.exit_code());
+        }
         // A sibling ends instances, never a run.
-        Some(Stop::Sibling) | None => {}
+        Some(CancelReason::Sibling) | None => {}
     }
     // A verification that failed is the last of causes: only where nothing else failed does it name the run.
     let first = finished.errors.iter().map(|(_, error)| error).find(|error| error.kind != Kind::Verification);
@@ -52,7 +54,7 @@ mod tests {
     use super::*;
     use crate::diagnostic::codes;
 
-    fn finished(outcomes: &[Outcome], kinds: &[Kind], stopped: Option<Stop>) -> Finished {
+    fn finished(outcomes: &[Outcome], kinds: &[Kind], stopped: Option<CancelReason>) -> Finished {
         Finished {
             outcomes: outcomes.to_vec(),
             errors: kinds.iter().map(|kind| (0, Diagnostic::new(codes::TL0651, *kind, "no"))).collect(),
@@ -74,9 +76,9 @@ mod tests {
             (&[Failure], &[Kind::Verification], None, 4),
             (&[Failure], &[Kind::Verification, Kind::Failure], None, 1),
             (&[Failure], &[Kind::TimedOut], None, 1),
-            (&[Failure], &[Kind::Failure], Some(Stop::RunTimeout), 124),
-            (&[Failure], &[Kind::Failure], Some(Stop::Cancelled), 130),
-            (&[Failure], &[Kind::Audit], Some(Stop::Cancelled), 20),
+            (&[Failure], &[Kind::Failure], Some(CancelReason::RunTimeout), 124),
+            (&[Failure], &[Kind::Failure], Some(CancelReason::Requested), 130),
+            (&[Failure], &[Kind::Audit], Some(CancelReason::Requested), 20),
         ] {
             assert_eq!(verdict(&finished(outcomes, kinds, stopped)).1, code, "{outcomes:?} {kinds:?} {stopped:?}");
         }

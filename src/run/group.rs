@@ -9,8 +9,9 @@ use super::execute::state_error;
 use super::prepare::Loaded;
 use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::pipeline::IfBusy;
-use crate::stages::{Cancel, Stop};
+
 use crate::state::{GroupLock, StateDir};
+use crate::value::{Cancel, CancelReason};
 
 /// How often a run that waits looks again.
 const LOOK: Duration = Duration::from_millis(100);
@@ -64,8 +65,8 @@ pub(super) fn wait_for_turn(
             let help = "let it end, or give more time: `wait` of `concurrency`";
             return Err(busy(format!("{message}, still after {}s", started.elapsed().as_secs())).help(help));
         }
-        if cancel.reason().is_some() {
-            return Err(Stop::Cancelled.diagnostic());
+        if cancel.is_cancelled() {
+            return Err(CancelReason::Requested.into());
         }
         if !told {
             told = true;

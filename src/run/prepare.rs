@@ -14,10 +14,10 @@ use crate::expression::Values;
 use crate::pipeline::{
     self, Document, Failure, Outline, Pipeline, Place, SecretSource, resolve, resolve_inputs, secret_code,
 };
-use crate::stages::{Places, Stop};
+use crate::stages::Places;
 use crate::storage::{self, Store};
 use crate::trace;
-use crate::value::{Kind as PlaceKind, Masker, Secret};
+use crate::value::{CancelReason, Kind as PlaceKind, Masker, Secret};
 use crate::vault;
 
 /// A file that was read and proven, with its inputs.
@@ -143,7 +143,11 @@ impl Secrets {
 
 /// Reads every secret that is there.
 /// `stopped` says why to stop, once there is a reason.
-pub(super) fn read_secrets(document: &Document, pipeline: &Pipeline, stopped: &dyn Fn() -> Option<Stop>) -> Secrets {
+pub(super) fn read_secrets(
+    document: &Document,
+    pipeline: &Pipeline,
+    stopped: &dyn Fn() -> Option<CancelReason>,
+) -> Secrets {
     let mut secrets = Vec::new();
     let mut found = Vec::new();
     for (name, declared) in &pipeline.secrets {
@@ -165,7 +169,7 @@ pub(super) fn read_secret(
     document: &Document,
     name: &str,
     declared: &SecretSource,
-    stopped: &dyn Fn() -> Option<Stop>,
+    stopped: &dyn Fn() -> Option<CancelReason>,
 ) -> Result<Secret> {
     let source = open_source(document, name, declared)?;
     let at = document.at_key(&format!("/secrets/{name}"));
@@ -175,7 +179,7 @@ pub(super) fn read_secret(
             Err(Diagnostic::new(codes::TL0511, Kind::Key, message).at(at).help(SHORT_SECRET))
         }
         Ok(secret) => Ok(secret),
-        Err(vault::Error::Stopped { .. }) => Err(stopped().unwrap_or(Stop::Cancelled).diagnostic()),
+        Err(vault::Error::Stopped { .. }) => Err(stopped().unwrap_or(CancelReason::Requested).into()),
         Err(error) => {
             let word = if secret_code(&error) == codes::TL0510 { "is missing" } else { "cannot be had" };
             let message = format!("the secret `{name}` {word}");

@@ -160,7 +160,7 @@ impl PipelineWork {
     fn is_there(&self, stage: usize, attempt: &Attempt, effect: &Effect) -> Result<bool> {
         let instance = effect.instance;
         if let Some(artifact) = &effect.artifact {
-            let spool = self.kept_spool(artifact, &|| attempt.cancel.reason().is_some());
+            let spool = self.kept_spool(artifact, &|| attempt.cancel.is_cancelled());
             attempt.cancel.check()?;
             match spool {
                 Some(spool) => self.keep_spool(stage, instance, spool),

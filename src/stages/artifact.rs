@@ -12,9 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::Cancel;
 use crate::storage::Body;
-use crate::value::Digest;
+use crate::value::{Cancel, Digest};
 
 /// Names the artifact of one stage; only ever passed on whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -369,7 +368,7 @@ impl Drop for ArtifactReader {
 
 fn stopped(cancel: &Cancel) -> io::Result<()> {
     match cancel.reason() {
-        Some(reason) => Err(io::Error::other(reason.diagnostic().message)),
+        Some(reason) => Err(io::Error::other(crate::diagnostic::Diagnostic::from(reason).message)),
         None => Ok(()),
     }
 }

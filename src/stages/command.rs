@@ -100,7 +100,7 @@ impl Command {
             tokio::select! {
                 status = child.wait() => break status,
                 _ = &mut lines, if !silent => silent = true,
-                stop = context.cancel.stopped() => {
+                stop = context.cancel.cancelled() => {
                     // Its last words count: it may say why it did not end sooner.
                     let last_words = async {
                         if !silent {
@@ -112,7 +112,7 @@ impl Command {
                         drop(supervised);
                     };
                     tokio::join!(end, last_words);
-                    return Err(stop.diagnostic());
+                    return Err(Diagnostic::from(stop));
                 }
             }
         };

@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use tokio::runtime::Handle;
 
-use super::Cancel;
 use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Doom, Sink, Source};
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Stream;
 use crate::storage::{Checksums, Coming, OpenUpload, Store};
-use crate::value::{Digest, Masker};
+use crate::value::{Cancel, Digest, Masker};
 
 /// How far an attempt is. Read by the dispatcher, written by the stage.
 #[derive(Debug, Default)]
@@ -260,6 +259,11 @@ impl Context {
             Diagnostic::failure(codes::TL0605, "the artifact could not be made").cause(&error).help(MAKE_ROOM)
         })?;
         Ok((ArtifactRef::of(&self.key), writer.unless(Arc::clone(&self.doom))))
+    }
+
+    /// The error of a stage that was cancelled, if it was.
+    pub fn cancelled(&self) -> Option<Diagnostic> {
+        self.cancel.reason().map(Diagnostic::from)
     }
 
     /// Says something worth knowing; the stage will end as a warning.

@@ -58,7 +58,7 @@ impl Stage for Decrypt {
         let mut input = Metered { reader: context.open(&self.artifact)?, context };
         let (artifact, mut output) = context.create()?;
         crypto::open(&keys, &mut input, &mut output, threads())
-            .map_err(|error| context.cancel.check().err().unwrap_or_else(|| error.into()))?;
+            .map_err(|error| context.cancelled().unwrap_or_else(|| error.into()))?;
         output.finish().map_err(|error| super::download::write_failed(context, &error))?;
         Ok(Outputs { artifact, recipients })
     }

@@ -65,7 +65,7 @@ impl Stage for Download {
 
 /// The artifact could not be written: the run was stopped, the consumer went, or the disk is full.
 pub(super) fn write_failed(context: &Context, error: &std::io::Error) -> Diagnostic {
-    context.cancel.check().err().unwrap_or_else(|| {
+    context.cancelled().unwrap_or_else(|| {
         Diagnostic::failure(codes::TL0607, "the artifact could not be written").cause(error).help(MAKE_ROOM)
     })
 }

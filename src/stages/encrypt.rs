@@ -50,7 +50,7 @@ impl Stage for Encrypt {
         let mut input = Metered { reader: context.open(&self.artifact)?, context };
         let (artifact, mut output) = context.create()?;
         let sealed = crypto::seal(&recipients, &mut input, &mut output, threads())
-            .map_err(|error| context.cancel.check().err().unwrap_or_else(|| error.into()))?;
+            .map_err(|error| context.cancelled().unwrap_or_else(|| error.into()))?;
         output.finish().map_err(|error| super::download::write_failed(context, &error))?;
         let data = json!({
             "size": sealed.sealed_bytes, "plaintext_size": sealed.plaintext_bytes,

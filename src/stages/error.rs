@@ -1,6 +1,7 @@
 //! The errors of the layers below, with their codes.
 
 use crate::diagnostic::{Code, Diagnostic, Kind, codes};
+use crate::value::CancelReason;
 use crate::{crypto, storage};
 
 impl From<storage::Error> for Diagnostic {
@@ -10,6 +11,21 @@ impl From<storage::Error> for Diagnostic {
         match &error {
             storage::Error::LeftOpen { error, .. } => diagnostic.cause_of(error.as_ref()),
             error => diagnostic.cause_of(error),
+        }
+    }
+}
+
+impl From<CancelReason> for Diagnostic {
+    fn from(reason: CancelReason) -> Self {
+        match reason {
+            CancelReason::Requested => Self::new(codes::TL0601, Kind::Cancelled, "cancelled"),
+            CancelReason::Sibling => Self::new(codes::TL0603, Kind::Cancelled, "another instance of this stage failed"),
+            CancelReason::StageTimeout => {
+                Self::new(codes::TL0602, Kind::TimedOut, "the stage ran longer than its `timeout`")
+            }
+            CancelReason::RunTimeout => {
+                Self::new(codes::TL0602, Kind::TimedOut, "the run took longer than its `timeout`")
+            }
         }
     }
 }

@@ -7,7 +7,6 @@ pub mod archive;
 pub mod artifact;
 mod assert;
 mod audit;
-mod cancel;
 mod command;
 mod context;
 mod decrypt;
@@ -22,7 +21,6 @@ mod upload;
 mod verify;
 
 pub(crate) use assert::SKIP;
-pub use cancel::{Cancel, Stop};
 pub use command::{Command, OutputType};
 pub use context::{
     Checkpoint, Context, Deliveries, Expected, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared,

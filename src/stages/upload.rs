@@ -200,7 +200,7 @@ impl Stage for Upload {
                 if is_left_open {
                     context.warn(error);
                 }
-                return Err(stopped);
+                return Err(stopped.into());
             }
         };
         // What verification compares with is the source's own digest, not what the store says it wrote.
@@ -241,7 +241,7 @@ impl Upload {
         let uri = store.uri(key);
         let Some(left) = context.shared.deliveries.left(&uri) else { return Ok(Left::default()) };
         let stopped = context.cancel.as_question();
-        let or_stopped = |error: Error| context.cancel.check().err().unwrap_or_else(|| error.into());
+        let or_stopped = |error: Error| context.cancelled().unwrap_or_else(|| error.into());
         let reopened = match &left.open {
             Some(open) if self.goes_on(context, open)? => store.reopen(key, open, &stopped).map_err(or_stopped)?,
             _ => None,

@@ -2,6 +2,7 @@
 //! registry of kinds is made of. They parse, print and describe themselves, and know nothing of the rest of the program.
 
 mod address;
+mod cancel;
 mod digest;
 mod duration;
 mod human;
@@ -17,6 +18,7 @@ mod steering;
 mod utc;
 
 pub use address::is_public;
+pub use cancel::{Cancel, CancelReason};
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
 pub use duration::{Duration, ParseDurationError, ParsePositiveDurationError, PositiveDuration};
 pub use human::{human_bytes, human_duration};

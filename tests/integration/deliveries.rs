@@ -14,11 +14,11 @@ use timelocker::channels::Message;
 use timelocker::diagnostic::{Diagnostic, Result, codes};
 use timelocker::stages::artifact::{ArtifactRef, ArtifactWriter, Sink, Source, Spool, stream};
 use timelocker::stages::{
-    Cancel, Checkpoint, Context, Deliveries, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared,
-    Told, Unfinished, find,
+    Checkpoint, Context, Deliveries, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared, Told,
+    Unfinished, find,
 };
 use timelocker::storage::{Coming, KINDS, Store};
-use timelocker::value::{Kind, Masker};
+use timelocker::value::{Cancel, Kind, Masker};
 
 use crate::s3::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
 use crate::s3::left::{digest, key, never, s3};

@@ -13,7 +13,8 @@ use crate::engine::{Attempt, BoxFuture, Ended, Engine, Expansion, Finished, Inst
 use crate::event::{Outcome, Stream, What};
 use crate::expression::Status;
 use crate::graph::Plan;
-use crate::stages::{Cancel, SKIP, Stop, Told};
+use crate::stages::{SKIP, Told};
+use crate::value::{Cancel, CancelReason};
 
 /// No run takes this long; one that does hangs.
 const FOREVER: Duration = Duration::from_hours(12);
@@ -135,7 +136,7 @@ impl Work for Fake {
             };
             let stopped = tokio::select! {
                 () = waits => None,
-                stop = attempt.cancel.stopped(), if act.end != End::Stubborn => Some(stop),
+                stop = attempt.cancel.cancelled(), if act.end != End::Stubborn => Some(stop),
             };
             if act.end == End::Deaf {
                 sleep(Duration::from_secs(45)).await;
@@ -146,7 +147,7 @@ impl Work for Fake {
                 sleep(Duration::from_millis(act.stopping)).await;
             }
             match (stopped, act.end) {
-                (Some(stop), _) => stages.iter().map(|&stage| Ended::new(stage, Err(stop.diagnostic()))).collect(),
+                (Some(stop), _) => stages.iter().map(|&stage| Ended::new(stage, Err(Diagnostic::from(stop)))).collect(),
                 (None, End::Panic) => std::panic::resume_unwind(Box::new("as asked")),
                 (None, End::Nothing) => Vec::new(),
                 (None, _) => ends(act, &stages, place),
@@ -182,7 +183,7 @@ pub(super) fn run(graph: &Arc<Graph>) -> std::result::Result<Trace, String> {
             tokio::spawn(async move {
                 sleep(Duration::from_millis(at)).await;
                 lines.push(Entry::Stopped);
-                cancel.stop(Stop::Cancelled);
+                cancel.cancel(CancelReason::Requested);
             });
         }
         let work = Arc::new(Fake {

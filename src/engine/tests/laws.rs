@@ -8,7 +8,7 @@ use super::fake::{Entry, Line, Trace, number, run};
 use super::graphs::{Condition, Graph, Stage, name};
 use super::reference::{expected, worst};
 use crate::event::{Outcome, What};
-use crate::stages::Stop;
+use crate::value::CancelReason;
 
 type Law = fn(&Seen<'_>) -> Result<(), String>;
 
@@ -91,7 +91,7 @@ impl<'a> Seen<'a> {
     /// Where in the trace the run was stopped, and when.
     fn stopped(&self) -> Option<(usize, u64)> {
         let at = self.trace.lines.iter().position(|line| match self.trace.finished.stopped {
-            Some(Stop::RunTimeout) => line.at >= self.graph.timeout.unwrap_or_default(),
+            Some(CancelReason::RunTimeout) => line.at >= self.graph.timeout.unwrap_or_default(),
             Some(_) => matches!(line.what, Entry::Stopped),
             None => false,
         })?;

@@ -10,7 +10,7 @@ use crate::engine::{Attempt, BoxFuture, Ended, Engine, Expansion, Instance, Resu
 use crate::event::Outcome;
 use crate::expression::Status;
 use crate::graph::{Decision, Machine, Plan};
-use crate::stages::Cancel;
+use crate::value::Cancel;
 
 /// Work that is done at once, and counts how often it is asked for something.
 struct Instant {

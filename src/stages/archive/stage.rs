@@ -102,7 +102,7 @@ impl Stage for Archive {
                 collect(&options, encoder, &observer, zstd::Encoder::finish)
             }
         };
-        let summary = summary.map_err(|error| context.cancel.check().err().unwrap_or_else(|| failed(error)))?;
+        let summary = summary.map_err(|error| context.cancelled().unwrap_or_else(|| failed(error)))?;
         observer.say_what_was_not_told();
         Ok(Outputs { artifact, files: summary.files, bytes: summary.bytes, skipped: summary.skipped })
     }
@@ -192,6 +192,6 @@ impl Observer for Watcher<'_> {
     }
 
     fn cancelled(&self) -> bool {
-        self.context.cancel.reason().is_some()
+        self.context.cancel.is_cancelled()
     }
 }

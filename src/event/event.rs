@@ -1,6 +1,3 @@
-//! What the engine says happened: for display, history and machines. One variant for each thing that can happen to a
-//! run, none for a kind of stage.
-
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// Why a task is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelReason {
+    /// A person or a signal asked for it.
+    Requested,
+    /// The stage's `timeout` passed.
+    StageTimeout,
+    /// The run's `timeout` passed.
+    RunTimeout,
+    /// Another instance of the stage failed, and the stage says `fail-fast`.
+    Sibling,
+}
+
+/// Asks a task to stop. Blocking code checks it at every block, async code awaits it. The first reason stays.
+///
+/// Clones share one state: cancelling one cancels all.
+#[derive(Clone, Debug)]
+pub struct Cancel(Arc<watch::Sender<Option<CancelReason>>>);
+
+impl Default for Cancel {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(None)))
+    }
+}
+
+impl Cancel {
+    /// Cancels, unless it is cancelled already.
+    pub fn cancel(&self, reason: CancelReason) {
+        self.0.send_if_modified(|current| {
+            let first = current.is_none();
+            current.get_or_insert(reason);
+            first
+        });
+    }
+
+    /// Why it was cancelled; `None` while it is not.
+    pub fn reason(&self) -> Option<CancelReason> {
+        *self.0.borrow()
+    }
+
+    /// Whether it is cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.reason().is_some()
+    }
+
+    /// As a function that says whether it is cancelled.
+    pub fn as_question(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        let cancel = self.clone();
+        Arc::new(move || cancel.is_cancelled())
+    }
+
+    /// Fails if it is cancelled.
+    pub fn check(&self) -> Result<(), CancelReason> {
+        self.reason().map_or(Ok(()), Err)
+    }
+
+    /// Waits until it is cancelled; returns the reason.
+    pub async fn cancelled(&self) -> CancelReason {
+        let mut receiver = self.0.subscribe();
+        loop {
+            if let Some(reason) = *receiver.borrow_and_update() {
+                return reason;
+            }
+            if receiver.changed().await.is_err() {
+                // `self` holds the sender, so it is never dropped while somebody waits here.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
