@@ -7,8 +7,8 @@ use super::Done;
 use super::arguments::Audit;
 use crate::audit::{self, Filter, Record};
 use crate::diagnostic::{Diagnostic, Kind, codes};
+use crate::open::audit_error;
 use crate::report::{Output, render_record, render_report};
-use crate::run::audit_error;
 use crate::state::StateDir;
 
 pub(super) fn audit(command: &Audit, state: Option<&Path>, output: &mut Output) -> Done {

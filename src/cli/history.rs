@@ -12,10 +12,12 @@ use super::history_arguments::{Gc, History, Show, Stale, Stats, Status};
 use super::known_run::known_run;
 use super::notify::sent;
 use crate::diagnostic::{Diagnostic, Kind, codes};
+use crate::inspect::{self, Judged, Watch};
+use crate::notify;
+use crate::open::{database_error, place_of};
 use crate::report::{
     Output, Screen, render_history, render_removed, render_run, render_stale, render_stats, render_status,
 };
-use crate::run::{self, Judged, Watch, database_error, place_of};
 use crate::state::{DbError, Failure, Filter, Keep, Run, Runs, StateDir};
 use crate::value::{Duration, utc};
 
@@ -182,7 +184,7 @@ pub(super) fn show(command: &Show, state: Option<&Path>, output: &mut Output) ->
 
 pub(super) fn stats(command: &Stats, state: Option<&Path>, output: &mut Output) -> Done {
     let found = match runs(state)? {
-        Some(runs) => run::stats(&runs, command.pipeline.as_deref(), command.last).map_err(failed)?,
+        Some(runs) => inspect::stats(&runs, command.pipeline.as_deref(), command.last).map_err(failed)?,
         None => Vec::new(),
     };
     if command.json {
@@ -198,10 +200,10 @@ pub(super) fn stats(command: &Stats, state: Option<&Path>, output: &mut Output) 
 pub(super) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) -> Done {
     let now = Timestamp::now();
     let state = located(state)?;
-    let Judged { pipelines: found, problems: unread } = run::stale(&state, &command.paths, now)?;
+    let Judged { pipelines: found, problems: unread } = inspect::stale(&state, &command.paths, now)?;
     if !command.json {
         found.iter().filter_map(|stale| stale.problem.as_ref()).for_each(|problem| output.problem(problem));
-        let judged: Vec<run::Stale> = found.iter().filter(|stale| stale.pipeline.is_some()).cloned().collect();
+        let judged: Vec<inspect::Stale> = found.iter().filter(|stale| stale.pipeline.is_some()).cloned().collect();
         if judged.is_empty() {
             output.hint("no pipeline here says how often it is to succeed: see `expect`");
         }
@@ -209,7 +211,7 @@ pub(super) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) 
     }
     let mut problems = Vec::new();
     // Told after it is shown: a channel may take its time.
-    let told = match command.notify.then(|| run::tell_late(&state, &found, now)) {
+    let told = match command.notify.then(|| notify::tell_late(&state, &found, now)) {
         Some(Err(untold)) => {
             problems = untold;
             None
@@ -223,7 +225,7 @@ pub(super) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) 
         None => {}
     }
     problems.extend(unread);
-    let name = |stale: &run::Stale| format!("`{}`", stale.pipeline.as_ref().unwrap_or(&stale.file));
+    let name = |stale: &inspect::Stale| format!("`{}`", stale.pipeline.as_ref().unwrap_or(&stale.file));
     let names: Vec<String> = found.iter().filter(|stale| stale.is_stale).map(name).collect();
     if !names.is_empty() {
         let verb = if names.len() == 1 { "has" } else { "have" };

@@ -1,5 +1,5 @@
 use crate::diagnostic::{Diagnostic, codes};
-use crate::run::database_error;
+use crate::open::database_error;
 use crate::state::{FoundRun, KnownRun, StateDir};
 
 /// The run that a word means: its id, or a beginning or an end of it.

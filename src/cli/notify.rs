@@ -6,9 +6,10 @@ use super::Done;
 use super::arguments::{Inputs, Notify, Occasion};
 use super::pipeline::given;
 use crate::diagnostic::{Diagnostic, codes};
+use crate::inspect;
+use crate::notify::{self, Flushed};
 use crate::pipeline::When;
 use crate::report::{Output, render_outbox, render_preview};
-use crate::run::{self, Flushed};
 use crate::state::StateDir;
 
 pub(super) fn notify(command: &Notify, state: Option<&Path>, output: &mut Output) -> Done {
@@ -25,7 +26,7 @@ fn located(state: Option<&Path>) -> Result<StateDir, Vec<Diagnostic>> {
 }
 
 fn preview(file: &Path, when: Occasion, html: bool, json: bool, output: &mut Output) -> Done {
-    let previews = run::preview(file, when.into())?;
+    let previews = inspect::preview(file, when.into())?;
     if json {
         output.json(&serde_json::to_value(&previews).unwrap_or(Json::Null));
         return Ok(0);
@@ -41,7 +42,7 @@ fn preview(file: &Path, when: Occasion, html: bool, json: bool, output: &mut Out
 }
 
 fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output: &mut Output) -> Done {
-    let tested = run::test(file, &given(inputs)?, channel)?;
+    let tested = notify::test(file, &given(inputs)?, channel)?;
     let failed = tested.iter().any(|tested| tested.error.is_some());
     if json {
         output.json(&json!({ "channels": tested }));
@@ -60,7 +61,7 @@ fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output:
 }
 
 fn flush(state: &StateDir, all: bool, json: bool, output: &mut Output) -> Done {
-    let flushed = run::flush(state, all)?;
+    let flushed = notify::flush(state, all)?;
     if json {
         output.json(&serde_json::to_value(&flushed).unwrap_or(Json::Null));
         return Ok(u8::from(flushed.is_lacking()));
@@ -89,7 +90,7 @@ pub(super) fn sent(flushed: &Flushed, output: &mut Output) {
 }
 
 fn list(state: &StateDir, json: bool, output: &mut Output) -> Done {
-    let entries = run::list(state)?;
+    let entries = notify::list(state)?;
     if json {
         output.json(&json!({ "messages": entries }));
     } else if entries.is_empty() {

@@ -11,13 +11,15 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::graph::Selection;
+use crate::inspect::{self, Examined, Kept};
+use crate::open::{self, Loaded};
 use crate::pipeline::{pipeline_schema, stage_schema};
 use crate::process;
 use crate::report::{
     Actions, Human, JsonLines, Junit, Lines, Output, Queue, Reporter, differing, graph as graph_of, render_dot,
     render_examined, render_mermaid, render_plan, render_svg,
 };
-use crate::run::{self, Examined, Kept, Loaded, Options, Resumed, Wish};
+use crate::run::{self, Options, Resumed, Wish};
 use crate::stages;
 use crate::state::StateDir;
 use crate::value::{Cancel, CancelReason, schema_of};
@@ -45,11 +47,11 @@ pub(super) fn schema(command: &Schema, output: &mut Output) -> Done {
 }
 
 pub(super) fn plan(command: &Plan, output: &mut Output) -> Done {
-    let loaded = run::load(&command.file, &given(&command.inputs)?)?;
-    let report = run::plan(&loaded).map_err(|error| vec![error])?;
+    let loaded = open::load(&command.file, &given(&command.inputs)?)?;
+    let report = inspect::plan(&loaded).map_err(|error| vec![error])?;
     if let Some(out) = &command.out {
-        let text = run::keep(&loaded).map_err(|error| vec![error])?;
-        file::replace(out, text.as_bytes(), &run::is_plan)?;
+        let text = inspect::keep(&loaded).map_err(|error| vec![error])?;
+        file::replace(out, text.as_bytes(), &inspect::is_plan)?;
     }
     if command.json {
         output.json(&serde_json::to_value(&report).unwrap_or(Json::Null));
@@ -60,8 +62,8 @@ pub(super) fn plan(command: &Plan, output: &mut Output) -> Done {
 }
 
 pub(super) fn graph(command: &Graph, output: &mut Output) -> Done {
-    let loaded = run::load(&command.file, &given(&command.inputs)?)?;
-    let graph = graph_of(&run::plan(&loaded).map_err(|error| vec![error])?);
+    let loaded = open::load(&command.file, &given(&command.inputs)?)?;
+    let graph = graph_of(&inspect::plan(&loaded).map_err(|error| vec![error])?);
     let text = match command.format {
         Drawing::Mermaid => render_mermaid(&graph),
         Drawing::Dot => render_dot(&graph),
@@ -88,10 +90,10 @@ fn to_resume(named: Option<&Path>, state: &StateDir, wish: Wish) -> Result<Resum
 
 /// What is to run: the pipeline of a file, or, where the file is a plan, what it is a plan of, proven to be the same still.
 fn to_run(file: &Path, inputs: &Inputs, state: Option<&Path>) -> Result<(Loaded, Option<String>), Vec<Diagnostic>> {
-    let read = |path: &Path| run::check(path).map_err(|found| run::with_last_good(found, state, path));
-    let Some(plan) = run::open_plan(file).map_err(|error| vec![error])? else {
+    let read = |path: &Path| open::check(path).map_err(|found| inspect::with_last_good(found, state, path));
+    let Some(plan) = inspect::open_plan(file).map_err(|error| vec![error])? else {
         let inputs = given(inputs)?;
-        return Ok((run::settle(read(file)?, file, &inputs)?, None));
+        return Ok((open::settle(read(file)?, file, &inputs)?, None));
     };
     if !inputs.inputs.is_empty() {
         let message = "a plan has its inputs, and `--input` cannot change them";
@@ -111,7 +113,7 @@ fn hold_to(plan: &Kept, loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
 }
 
 pub(super) fn doctor(command: &Doctor, output: &mut Output) -> Done {
-    let found = run::doctor(&run::load(&command.file, &given(&command.inputs)?)?);
+    let found = inspect::doctor(&open::load(&command.file, &given(&command.inputs)?)?);
     if command.json {
         output.json(&json!({ "examined": found }));
     } else {
@@ -134,7 +136,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
         (file, None) => {
             // The command line has one where no run goes on.
             let (loaded, plan) = to_run(file.as_deref().unwrap_or(Path::new("")), &command.inputs, state)?;
-            run::runnable(&loaded)?;
+            open::runnable(&loaded)?;
             if plan.is_some() && selection != Selection::All {
                 let message = "a plan runs as it was planned, and not in part";
                 return Err(vec![
@@ -196,7 +198,7 @@ fn reporter(kind: ReporterKind, loaded: &Loaded, output: &Output) -> Box<dyn Rep
         ReporterKind::Json => Box::new(JsonLines::new(out)),
         ReporterKind::Github => {
             let summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
-            Box::new(Actions::new(out, summary.map(Into::into), run::entries(loaded)))
+            Box::new(Actions::new(out, summary.map(Into::into), inspect::entries(loaded)))
         }
     }
 }

@@ -11,8 +11,9 @@ use super::seal::recipients;
 use super::terminal::{ask, read_piped};
 use crate::crypto;
 use crate::diagnostic::{Diagnostic, codes};
+use crate::inspect;
+use crate::open::{NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
 use crate::report::{Output, render_secrets};
-use crate::run::{self, NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
 use crate::value;
 
 pub(super) fn secret(command: &Secret, output: &mut Output) -> Done {
@@ -84,7 +85,7 @@ fn ask_twice(output: &mut Output) -> Result<value::Secret, Vec<Diagnostic>> {
 }
 
 fn check(file: &Path, as_json: bool, output: &mut Output) -> Done {
-    let found = run::check_secrets(file)?;
+    let found = inspect::check_secrets(file)?;
     if as_json {
         output.json(&json!({ "secrets": found }));
     } else {

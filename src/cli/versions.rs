@@ -9,9 +9,10 @@ use super::Done;
 use super::arguments::{Versions, VersionsCommand};
 use super::file::{Rewrite, confirm, has_one_name, rewrite};
 use crate::diagnostic::{Diagnostic, codes};
+use crate::inspect::History;
+use crate::open::place_of;
 use crate::pipeline::read_regular;
 use crate::report::{Output, Style, render_diff, render_versions};
-use crate::run::{History, place_of};
 use crate::state::{StateDir, Version};
 use crate::value::hex;
 

@@ -45,6 +45,14 @@ pub struct Planned {
     pub part: Part,
 }
 
+impl Planned {
+    /// The JSON pointer to the stage in its file.
+    pub fn pointer(&self) -> String {
+        let section = if self.is_finally { "finally" } else { "stages" };
+        format!("/{section}/{}", self.name)
+    }
+}
+
 /// What starts, retries and ends together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {

@@ -10,7 +10,7 @@ use super::tally::{Ended, Tally, Verdict};
 use super::{Reporter, Style, append, plain};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::event::{Event, Outcome, Stream, What, called};
-use crate::run::Entry;
+use crate::inspect::Entry;
 use crate::value::human_duration;
 
 /// A report for the log of GitHub Actions: a group for each stage, printed when it has ended, so that stages which run at

@@ -1,6 +1,6 @@
 use super::{Style, render_diff};
 use crate::diagnostic::{Diagnostic, codes};
-use crate::run::Difference;
+use crate::inspect::Difference;
 
 /// One thing that a run would do otherwise than its plan says, with how it differs.
 pub fn differing(difference: &Difference) -> Diagnostic {

@@ -1,7 +1,7 @@
 //! What `tl doctor` found, for people.
 
 use super::{Style, plain_lines};
-use crate::run::Examined;
+use crate::inspect::Examined;
 use crate::storage::TrialResult;
 
 /// One line for each thing that was tried, below the name of what it was tried with.

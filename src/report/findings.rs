@@ -2,7 +2,7 @@
 
 use super::plain_lines;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::run::Validation;
+use crate::inspect::Validation;
 
 /// How many findings there are, in how many files: the last line for people.
 pub fn render_counts(validation: &Validation) -> String {

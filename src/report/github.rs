@@ -1,6 +1,6 @@
 use super::findings::{relative, sentences};
 use crate::diagnostic::{Diagnostic, Place, Severity};
-use crate::run::Finding;
+use crate::inspect::Finding;
 
 /// Findings as workflow commands, which GitHub Actions shows beside the lines of a change.
 pub fn render_github(findings: &[Finding]) -> String {

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::plain;
-use crate::run::{Entry, PlanReport, StageReport};
+use crate::inspect::{Entry, PlanReport, StageReport};
 
 /// The graph of a pipeline, to be drawn.
 #[derive(Clone, Debug, Serialize)]

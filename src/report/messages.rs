@@ -1,7 +1,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::{Style, plain};
-use crate::run::Preview;
+use crate::inspect::Preview;
 
 /// A message as people read it.
 pub fn render_preview(preview: &Preview, style: Style) -> String {

@@ -1,7 +1,7 @@
 use serde_json::Value as Json;
 
 use super::{Style, plain, plain_lines};
-use crate::run::{Instances, PlanReport, StageReport};
+use crate::inspect::{Instances, PlanReport, StageReport};
 use crate::value::human_bytes;
 
 /// A plan as people read it.

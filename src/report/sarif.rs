@@ -3,7 +3,7 @@ use serde_json::{Value as Json, json};
 use super::findings::{relative, sentences};
 use super::plain_lines;
 use crate::diagnostic::{Code, Severity};
-use crate::run::Finding;
+use crate::inspect::Finding;
 
 /// Findings as a log of the Static Analysis Results Interchange Format, version 2.1.0.
 pub fn render_sarif(findings: &[Finding]) -> Json {

@@ -1,7 +1,7 @@
 //! What `tl secret check` found, for people.
 
 use super::{Style, plain};
-use crate::run::SecretFound;
+use crate::inspect::SecretFound;
 
 /// One line for each secret; what is wrong with those that are not there is told apart.
 pub fn render_secrets(found: &[SecretFound], style: Style) -> String {

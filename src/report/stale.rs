@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use super::Screen;
 use super::history::{MINUTES, moment};
 use super::table::{Cell, Tone, table};
-use crate::run::Stale;
+use crate::inspect::Stale;
 use crate::value::human_duration;
 
 /// Pipelines that expect a success now and then, each with its last one and when the next is due.

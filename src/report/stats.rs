@@ -2,7 +2,7 @@
 
 use super::table::{Cell, Tone, table};
 use super::{Screen, plain};
-use crate::run::{Measured, Odd, PipelineStats, Summary};
+use crate::inspect::{Measured, Odd, PipelineStats, Summary};
 use crate::value::{human_bytes, human_duration};
 
 /// How the runs of each pipeline went, with a chart of each number, oldest at the left.

@@ -6,7 +6,7 @@ use super::history::{SECONDS, moment};
 use super::table::{Cell, Tone, table};
 use super::{Screen, plain};
 use crate::event::called;
-use crate::run::{Status, Working};
+use crate::inspect::{Status, Working};
 use crate::state::Life;
 use crate::value::{human_bytes, human_duration};
 

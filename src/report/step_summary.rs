@@ -5,7 +5,7 @@ use super::next::next;
 use super::tally::{Tally, Verdict};
 use super::{GraphReport, plain};
 use crate::event::Outcome;
-use crate::run::Entry;
+use crate::inspect::Entry;
 use crate::value::human_duration;
 
 /// GitHub takes a megabyte; a table of more rows is read by nobody.

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 use super::*;
 use crate::diagnostic::{Diagnostic, Place, codes};
 use crate::event::{Event, Outcome, Stream, What};
-use crate::run::Entry;
+use crate::inspect::Entry;
 
 /// What a hostile child writes.
 const HOSTILE: &str = "]]> ::error::x \u{1b}[31m | `a` <b> ##[error]y \u{0}\u{fffe}\r";

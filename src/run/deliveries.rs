@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::work::unwritten;
 use crate::diagnostic::Result;
+use crate::open::unwritten;
 use crate::stages::{Deliveries, OpenDelivery, Unfinished};
 use crate::state::{Journal, Left, Step};
 use crate::storage::Coming;

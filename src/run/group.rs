@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 
 use tracing::debug;
 
-use super::execute::state_error;
-use super::prepare::Loaded;
 use crate::diagnostic::{Diagnostic, Kind, codes};
+use crate::open::{Loaded, state_error};
 use crate::pipeline::IfBusy;
-
 use crate::state::{GroupLock, StateDir};
 use crate::value::{Cancel, CancelReason};
 

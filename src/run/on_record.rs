@@ -3,15 +3,13 @@
 use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
-use sha2::{Digest as _, Sha256};
 
-use super::execute::Options;
-use super::prepare::Loaded;
-use super::recorder::LogRecorder;
+use super::options::Options;
 use crate::audit::{self, Severity};
 use crate::diagnostic::Result;
+use crate::open::{Loaded, LogRecorder};
 use crate::stages::{Checkpoint, Recorder};
-use crate::value::hex;
+use crate::value::{object, sha256};
 
 /// Puts the start on record, or that the run goes on.
 pub(super) fn begin(loaded: &Loaded, recorder: &LogRecorder, options: &Options) -> Result<()> {
@@ -50,18 +48,6 @@ fn has_started(log: &Path, run: &str) -> bool {
     let (kind, run) = (Some("run.started".to_owned()), Some(run.to_owned()));
     let filter = audit::Filter { kind, run, ..audit::Filter::default() };
     audit::read(log, filter).is_ok_and(|mut records| records.any(|record| record.is_ok()))
-}
-
-/// SHA-256 of a text, in hexadecimal.
-pub(super) fn sha256(text: impl AsRef<[u8]>) -> String {
-    hex(&Sha256::digest(text))
-}
-
-pub(super) fn object(value: Json) -> Map<String, Json> {
-    match value {
-        Json::Object(map) => map,
-        _ => Map::new(),
-    }
 }
 
 /// Puts the end on record and signs it. Where the signature fails, the record that says otherwise gets one beside it.

@@ -1,271 +1,171 @@
-//! All that a run needs before it can start.
+//! All that a run needs before its first stage.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value as Json};
+use tokio::runtime::Handle;
 
-use super::contexts::Contexts;
-use super::message;
-use super::surroundings::{Surroundings, start_values};
-use crate::channels::{self, Channel};
-use crate::diagnostic::{Diagnostic, Kind, Result, codes};
-use crate::expression::Values;
-use crate::pipeline::{
-    self, Document, Failure, Outline, Pipeline, Place, SecretSource, resolve, resolve_inputs, secret_code,
-};
-use crate::stages::Places;
-use crate::storage::{self, Store};
-use crate::trace;
-use crate::value::{CancelReason, Kind as PlaceKind, Masker, Secret};
-use crate::vault;
+use super::deliveries::OnTheirWay;
+use super::event_sink::{Teller, tell};
+use super::group::{Turn, wait_for_turn};
+use super::logs::RunLogs;
+use super::on_record::begin;
+use super::options::Options;
+use super::prior_effects::Past;
+use super::resume::{hold, journal_or_none, open_journal, sweep, take_work};
+use super::work::PipelineWork;
+use crate::audit::Log;
+use crate::diagnostic::Diagnostic;
+use crate::event::What;
+use crate::graph::Plan;
+use crate::inspect::text_of;
+use crate::notify::{Keeper, RunPost};
+use crate::open::{Contexts, Loaded, LogRecorder, audit_error, open_channels, open_places, read_secrets, state_error};
+use crate::stages::{Ledger, Places, Shared};
+use crate::state::{GroupLock, WorkDir};
+use crate::value::{CancelReason, PositiveDuration};
 
-/// A file that was read and proven, with its inputs.
-#[derive(Debug)]
-pub struct Loaded {
-    /// The text and its places.
-    pub document: Document,
-    /// What it means.
-    pub pipeline: Pipeline,
-    /// The value of each input.
-    pub inputs: Map<String, Json>,
-    /// The file, absolute.
-    pub path: PathBuf,
-    /// Where it was read.
-    pub surroundings: Surroundings,
+/// All that a run works with.
+pub(super) struct Ready {
+    pub(super) work: Arc<PipelineWork>,
+    pub(super) recorder: Arc<LogRecorder>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) post: Arc<RunPost>,
+    pub(super) audit: PathBuf,
+    pub(super) folder: WorkDir,
+    pub(super) group: Option<GroupLock>,
+    /// What reading the secrets left of the time of the run.
+    pub(super) left: Option<Duration>,
 }
 
-/// Reads a file and proves it, with the templates of its messages. Fails with all that is wrong.
-pub fn check(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
-    let (document, pipeline) = pipeline::load(path)?;
-    let found = message::check_templates(&document, &pipeline);
-    if found.is_empty() { Ok((document, pipeline)) } else { Err(found) }
+/// Why a run could not start, with what there is to tell somebody of it.
+pub(super) struct NotReady {
+    pub(super) folder: Option<WorkDir>,
+    pub(super) errors: Vec<Diagnostic>,
+    /// Another run is at work, and this one has nothing to do.
+    pub(super) skipped: bool,
+    /// If it came so far.
+    pub(super) with: Option<Blocked>,
 }
 
-/// Reads a file, proves it, and settles its inputs. Fails with all that is wrong.
-pub fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec<Diagnostic>> {
-    settle(check(path)?, path, given)
+/// What a run that could not start can still tell with.
+pub(super) struct Blocked {
+    pub(super) recorder: Arc<LogRecorder>,
+    pub(super) post: Arc<RunPost>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) loaded: Loaded,
 }
 
-/// Settles the inputs of a file that was read and proven.
-pub fn settle(
-    checked: (Document, Outline),
-    path: &Path,
-    given: &BTreeMap<String, String>,
-) -> Result<Loaded, Vec<Diagnostic>> {
-    let surroundings = Surroundings::of(&checked.0).map_err(|found| vec![found]);
-    // A wrong input is told first: it is the nearer mistake.
-    resolve_inputs(&checked.1.inputs, given)?;
-    settle_with(checked, path, given, surroundings?)
-}
+pub(super) fn prepare(
+    loaded: Loaded,
+    options: &Options,
+    plan: Plan,
+    run: &str,
+    teller: &Mutex<Teller>,
+) -> std::result::Result<Ready, Box<NotReady>> {
+    let early = |folder, error| Box::new(NotReady { folder, errors: vec![error], skipped: false, with: None });
+    options.state.create().map_err(|error| early(None, state_error(&error)))?;
+    let audit = options.state.audit();
+    let log = Log::open(&audit).map_err(|error| early(None, audit_error(&error)))?;
+    let folder = take_work(&options.state, run, options.resumed.as_ref()).map_err(|error| early(None, error))?;
 
-/// Inputs that were settled before, as they are given.
-pub(super) fn spelled(inputs: &Map<String, Json>) -> BTreeMap<String, String> {
-    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    inputs.iter().map(|(name, value)| (name.clone(), text(value))).collect()
-}
-
-/// The same, in surroundings that are known.
-pub(super) fn settle_with(
-    (document, outline): (Document, Outline),
-    path: &Path,
-    given: &BTreeMap<String, String>,
-    surroundings: Surroundings,
-) -> Result<Loaded, Vec<Diagnostic>> {
-    let inputs = resolve_inputs(&outline.inputs, given)?;
-    let pipeline = outline.settle(&document, &start_values(&inputs, &surroundings))?;
-    Ok(Loaded { document, pipeline, inputs, path: absolute(path), surroundings })
-}
-
-/// Refuses to run what a file may say and this version cannot do.
-pub fn runnable(loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
-    let parts = [("stages", &loaded.pipeline.stages), ("finally", &loaded.pipeline.finally)];
-    let elsewhere = parts.into_iter().flat_map(|(section, stages)| {
-        stages
-            .iter()
-            .filter(|(_, stage)| stage.runs_on.is_some())
-            .map(move |(name, _)| format!("/{section}/{name}/runs-on"))
+    let (start, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
+    let is_over = || limit.is_some_and(|limit| start.elapsed() >= limit);
+    let stopped = || options.cancel.reason().or_else(|| is_over().then_some(CancelReason::RunTimeout));
+    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &stopped);
+    let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
+    let masker = secrets.masker;
+    teller.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
+    let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
+    let (pipeline, mut errors) = (loaded.pipeline.name.to_string(), secrets.missing);
+    let (fixed, journal) = open_journal(&loaded, options, run, &masker, !errors.is_empty());
+    let keeper = Keeper::new(options.state.clone());
+    let journal = journal_or_none(journal, options, &keeper).map_err(|error| early(None, error))?;
+    teller.lock().unwrap_or_else(PoisonError::into_inner).journal.clone_from(&journal);
+    let contexts = Contexts::new(&loaded, secrets.values, fixed);
+    // Without a secret that is missing anyway, a place that wants it cannot be opened: that is told once.
+    let mut unopened = Vec::new();
+    let places = open_places(&loaded, &contexts).unwrap_or_else(|error| {
+        unopened.push(error);
+        Places::default()
     });
-    let refuse = |pointer: String| {
-        Diagnostic::usage(codes::TL0105, "`runs-on` chooses among several hosts, which are not built yet")
-            .at(loaded.document.at_key(&pointer))
-            .help("remove it, and run the file on the host that has the data")
-    };
-    let found: Vec<Diagnostic> = elsewhere.map(refuse).collect();
-    if found.is_empty() { Ok(()) } else { Err(found) }
-}
-
-/// A secret shorter than this is in too many texts to be hidden.
-pub const SHORTEST_SECRET: usize = 8;
-/// What to do about a shorter one.
-pub const SHORT_SECRET: &str = "so short a text cannot be hidden in logs: use a longer secret";
-/// What to do about one that holds a NUL byte.
-pub const NUL_SECRET: &str = vault::WITHOUT_NUL;
-
-/// Where a file is, whatever the folder tl was started in.
-pub(super) fn absolute(path: &Path) -> PathBuf {
-    // Fails for an empty path alone, and none such was read.
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Reads the file of a message that waits, without its templates: the message has its text.
-pub(super) fn load_again(path: &Path, inputs: Map<String, Json>) -> Result<Loaded, Vec<Diagnostic>> {
-    for_messages(pipeline::load(path)?, path, inputs)
-}
-
-/// A file that was read, for what needs its channels alone.
-pub(super) fn for_messages(
-    (document, outline): (Document, Outline),
-    path: &Path,
-    inputs: Map<String, Json>,
-) -> Result<Loaded, Vec<Diagnostic>> {
-    let surroundings = Surroundings::of(&document).map_err(|found| vec![found])?;
-    Ok(Loaded { document, pipeline: outline.for_messages(), inputs, path: absolute(path), surroundings })
-}
-
-/// The secrets of a pipeline, what hides them, and which are missing.
-pub(super) struct Secrets {
-    pub(super) values: Map<String, Json>,
-    pub(super) masker: Masker,
-    pub(super) missing: Vec<Diagnostic>,
-}
-
-impl Secrets {
-    pub(super) fn new(secrets: &[(String, Secret)], mut missing: Vec<Diagnostic>) -> Self {
-        let masker = Masker::new(secrets.iter().map(|(_, secret)| secret));
-        trace::hide(&masker);
-        // A program that fails may repeat what another one gave.
-        missing.iter_mut().for_each(|error| error.mask(&|text| masker.mask(text)));
-        let values = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect();
-        Self { values, masker, missing }
+    let channels = open_channels(&loaded, &contexts);
+    unopened.extend(channels.values().filter_map(|channel| channel.as_ref().err().cloned()));
+    if errors.is_empty() {
+        errors = unopened;
     }
-}
-
-/// Reads every secret that is there.
-/// `stopped` says why to stop, once there is a reason.
-pub(super) fn read_secrets(
-    document: &Document,
-    pipeline: &Pipeline,
-    stopped: &dyn Fn() -> Option<CancelReason>,
-) -> Secrets {
-    let mut secrets = Vec::new();
-    let mut found = Vec::new();
-    for (name, declared) in &pipeline.secrets {
-        match read_secret(document, name.as_str(), declared, stopped) {
-            Ok(secret) => secrets.push((name.to_string(), secret)),
-            // Whoever stops a run is not told what it lacks.
-            Err(error) if matches!(error.kind, Kind::Cancelled | Kind::TimedOut) => {
-                found = vec![error];
-                break;
+    let post = Arc::new(RunPost {
+        channels,
+        keeper,
+        recorder: recorder.clone(),
+        masker: masker.clone(),
+        file: loaded.path.clone(),
+        inputs: loaded.inputs.clone(),
+    });
+    let shared = Arc::new(Shared {
+        run: run.to_owned(),
+        session: options.session(),
+        pipeline,
+        base: loaded.document.folder().to_owned(),
+        state: options.state.path().to_owned(),
+        program: options.program.clone(),
+        places,
+        post: post.clone(),
+        recorder: recorder.clone(),
+        ledger: Ledger::default(),
+        deliveries: Arc::new(OnTheirWay::new(journal.clone(), options.resumed.as_ref())),
+        masker,
+        runtime: Handle::current(),
+    });
+    let mut skipped = false;
+    let begun = if errors.is_empty() {
+        let mut waiting = |warning| tell(teller, What::Problem { error: warning });
+        match wait_for_turn(&loaded, &options.state, run, &options.cancel, &mut waiting) {
+            Ok(Turn::Taken(group)) => begin(&loaded, &recorder, options)
+                .map(|()| group)
+                .and_then(|group| hold(&folder, group))
+                .inspect(|_| sweep(&loaded, &options.state, run)),
+            Ok(Turn::Skip(why)) => {
+                skipped = true;
+                Err(why.as_warning())
             }
-            Err(error) => found.push(error),
+            Err(error) => Err(error),
         }
-    }
-    Secrets::new(&secrets, found)
-}
-
-/// Reads one secret.
-pub(super) fn read_secret(
-    document: &Document,
-    name: &str,
-    declared: &SecretSource,
-    stopped: &dyn Fn() -> Option<CancelReason>,
-) -> Result<Secret> {
-    let source = open_source(document, name, declared)?;
-    let at = document.at_key(&format!("/secrets/{name}"));
-    match source.read(document.folder(), &|| stopped().is_some()) {
-        Ok(secret) if secret.expose().len() < SHORTEST_SECRET => {
-            let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
-            Err(Diagnostic::new(codes::TL0511, Kind::Key, message).at(at).help(SHORT_SECRET))
-        }
-        Ok(secret) => Ok(secret),
-        Err(vault::Error::Stopped { .. }) => Err(stopped().unwrap_or(CancelReason::Requested).into()),
-        Err(error) => {
-            let word = if secret_code(&error) == codes::TL0510 { "is missing" } else { "cannot be had" };
-            let message = format!("the secret `{name}` {word}");
-            let diagnostic = Diagnostic::new(secret_code(&error), Kind::Key, message).at(at).cause(&error);
-            Err(match error.help() {
-                Some(help) => diagnostic.help(help),
-                None => diagnostic,
-            })
-        }
-    }
-}
-
-/// The source of a secret, before it is read.
-pub(super) fn open_source(document: &Document, name: &str, declared: &SecretSource) -> Result<Box<dyn vault::Source>> {
-    let unfit = || {
-        let message = "the settings of this secret do not fit: please report it";
-        Diagnostic::usage(codes::TL0902, message).at(document.at_key(&format!("/secrets/{name}")))
+        .map_err(|error| vec![error])
+    } else {
+        Err(errors)
     };
-    let kind = PlaceKind::find(vault::SOURCES, &declared.from).ok_or_else(unfit)?;
-    let settings = Json::Object(declared.settings.clone());
-    let settings = resolve(&settings, (kind.schema)(), &Values::default(), document, &format!("/secrets/{name}"))
-        .map_err(|_| unfit())?;
-    (kind.build)(settings).map_err(|_| unfit())
-}
-
-/// Opens every store.
-pub(super) fn open_places(loaded: &Loaded, contexts: &Contexts) -> Result<Places> {
-    let mut places = Places::default();
-    for (name, place) in &loaded.pipeline.stores {
-        places.stores.insert(name.to_string(), open_store(loaded, contexts, name.as_str(), place)?);
-    }
-    Ok(places)
-}
-
-/// Opens one store.
-pub(super) fn open_store(loaded: &Loaded, contexts: &Contexts, name: &str, place: &Place) -> Result<Box<dyn Store>> {
-    open(loaded, contexts, "stores", name, place, storage::KINDS)
-}
-
-/// Channels by name, as far as they could be opened.
-pub(super) type Channels = BTreeMap<String, Result<Box<dyn Channel>>>;
-
-/// Opens every channel. Those that cannot be opened do not keep the others from telling so.
-pub(super) fn open_channels(loaded: &Loaded, contexts: &Contexts) -> Channels {
-    let names = loaded.pipeline.channels.keys();
-    names.map(|name| (name.to_string(), open_channel(loaded, contexts, name.as_str()))).collect()
-}
-
-/// Opens one channel.
-pub(super) fn open_channel(loaded: &Loaded, contexts: &Contexts, name: &str) -> Result<Box<dyn Channel>> {
-    let declared = loaded.pipeline.channels.iter().find(|(other, _)| other.as_str() == name);
-    let (_, place) = declared.ok_or_else(|| no_channel(name))?;
-    open(loaded, contexts, "channels", name, place, channels::KINDS)
-}
-
-pub(super) fn no_channel(name: &str) -> Diagnostic {
-    Diagnostic::usage(codes::TL0403, format!("there is no channel `{name}`"))
-}
-
-fn open<T: ?Sized>(
-    loaded: &Loaded,
-    contexts: &Contexts,
-    section: &str,
-    name: &str,
-    place: &Place,
-    kinds: &'static [PlaceKind<T>],
-) -> Result<Box<T>> {
-    let pointer = format!("/{section}/{name}/with");
-    let document = &loaded.document;
-    let unfit = || {
-        Diagnostic::usage(codes::TL0606, format!("the settings of `{name}` do not fit")).at(document.at_value(&pointer))
-    };
-    let kind = PlaceKind::find(kinds, &place.uses).ok_or_else(unfit)?;
-    let settings = Json::Object(place.with.clone());
-    let settings = resolve(&settings, (kind.schema)(), &contexts.values(1), document, &pointer)
-        .map_err(|failure| unresolved(document, &pointer, failure))?;
-    (kind.build)(settings).map_err(|error| unfit().cause(&error))
-}
-
-/// An expression that has no value after all.
-pub(super) fn unresolved(document: &Document, pointer: &str, failure: Failure) -> Diagnostic {
-    let Failure { pointer: below, mistake } = failure;
-    let place = document.inside(&format!("{pointer}{below}"), mistake.offset, mistake.length);
-    let diagnostic = Diagnostic::failure(mistake.code, mistake.message).at(place);
-    match mistake.help {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
+    match begun {
+        // The channels that could be opened can still tell somebody.
+        Err(errors) => {
+            let with = Some(Blocked { recorder, post, shared, loaded });
+            // What a run that is resumed has there, it has still.
+            let folder = options.resumed.is_none().then_some(folder);
+            Err(Box::new(NotReady { folder, errors, skipped, with }))
+        }
+        Ok(group) => {
+            post.keeper.keep_text(loaded.pipeline.name.as_str(), &text_of(&loaded));
+            let work = Arc::new(PipelineWork {
+                past: options.resumed.as_ref().map(|left| Past::of(left, &plan)).unwrap_or_default(),
+                loaded,
+                plan: Arc::new(plan),
+                contexts,
+                shared: Arc::clone(&shared),
+                recorder: Arc::clone(&recorder),
+                folder: folder.path().to_owned(),
+                logs: Arc::new(RunLogs::new(
+                    options.state.logs(run),
+                    journal.as_ref().map_or(1, |journal| journal.session()),
+                )),
+                journal,
+                fresh: Mutex::default(),
+                gone: Mutex::default(),
+                left_out: Mutex::default(),
+                keys: Mutex::default(),
+                spools: Mutex::default(),
+            });
+            Ok(Ready { work, recorder, shared, post, audit, folder, group, left })
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What earlier sessions of a run did, and whether it still holds: only that is not done again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,56 +8,18 @@ use std::sync::PoisonError;
 
 use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
-use sha2::{Digest as _, Sha256};
 
 use super::chain::Ready;
-use super::work::{PipelineWork, unwritten};
+use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::{Attempt, Done, Ended, Recalled};
 use crate::expression::Expression;
-use crate::graph::Plan;
+use crate::open::unwritten;
 use crate::pipeline::{Stage, expressions_in, paths_in};
 use crate::stages::artifact::{ArtifactRef, Spool};
 use crate::stages::{self, Flow};
-use crate::state::{Effect, Left};
-use crate::value::{Digest, hex, parse_sha256};
-
-/// What the journal says is done.
-#[derive(Debug, Default)]
-pub(super) struct Past {
-    /// By stage and number of instance.
-    effects: HashMap<usize, BTreeMap<Option<usize>, Effect>>,
-    /// The stages that wait for each one.
-    dependants: Vec<Vec<usize>>,
-}
-
-impl Past {
-    pub(super) fn of(left: &Left, plan: &Plan) -> Self {
-        let stages = || plan.stages.iter().enumerate();
-        let numbers: HashMap<&str, usize> = stages().map(|(number, stage)| (stage.name.as_str(), number)).collect();
-        let mut effects: HashMap<usize, BTreeMap<_, _>> = HashMap::new();
-        for effect in &left.effects {
-            if let Some(&stage) = numbers.get(effect.stage.as_str()) {
-                effects.entry(stage).or_default().insert(effect.instance, effect.clone());
-            }
-        }
-        let mut dependants = vec![Vec::new(); plan.stages.len()];
-        for (number, stage) in stages() {
-            stage.needs.iter().for_each(|&need| dependants[need].push(number));
-        }
-        Self { effects, dependants }
-    }
-
-    fn effect(&self, stage: usize, instance: Option<usize>) -> Option<&Effect> {
-        self.effects.get(&stage)?.get(&instance)
-    }
-
-    /// The effects of what waits for a stage.
-    fn of_dependants(&self, stage: usize) -> impl Iterator<Item = &Effect> {
-        let dependants = self.dependants.get(stage).into_iter().flatten();
-        dependants.filter_map(|dependant| self.effects.get(dependant)).flat_map(BTreeMap::values)
-    }
-}
+use crate::state::Effect;
+use crate::value::{Digest, parse_sha256, sha256};
 
 impl PipelineWork {
     /// Names all that a unit depends on: what its stages are set to, without secrets, what the files say that they name,
@@ -92,7 +54,7 @@ impl PipelineWork {
         let mut all = Json::Array(all);
         // A secret that was changed is no other work.
         self.shared.masker.mask_json(&mut all);
-        Some(hex(&Sha256::digest(all.to_string())))
+        Some(sha256(all.to_string()))
     }
 
     /// What an earlier session did of a unit, if all of it was done with the same key and is still there, and nothing that
@@ -186,8 +148,8 @@ impl PipelineWork {
 
     /// Whether an earlier session delivered what a stage gives, through whatever filters.
     fn was_delivered(&self, stage: usize) -> bool {
-        self.past.dependants.get(stage).into_iter().flatten().any(|&taker| match self.flow(taker) {
-            Flow::Sink => self.past.effects.contains_key(&taker),
+        self.past.dependants(stage).any(|taker| match self.flow(taker) {
+            Flow::Sink => self.past.has_effect(taker),
             Flow::Filter => self.was_delivered(taker),
             Flow::Source | Flow::None => false,
         })

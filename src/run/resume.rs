@@ -9,20 +9,18 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 use serde_json::{Map, Value as Json};
 
-use super::contexts::run_values;
-use super::execute::{Options, state_error};
-use super::keeper::{Keeper, database_error};
-use super::on_record::{object, sha256};
-use super::prepare::{Loaded, check, runnable, settle_with, spelled};
-use super::surroundings::Surroundings;
-use super::teller::{Teller, tell};
-use super::versions::place_of;
+use super::event_sink::{Teller, tell};
+use super::options::Options;
 use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::event::What;
+use crate::notify::Keeper;
+use crate::open::{
+    Loaded, Surroundings, check, database_error, place_of, run_values, runnable, settle_with, spelled, state_error,
+};
 use crate::process;
 use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, Left, RunEnd, Start, StateDir, WorkDir};
-use crate::value::Masker;
+use crate::value::{Masker, object, sha256};
 
 /// A run to be resumed, and its file.
 #[derive(Debug)]

@@ -6,16 +6,16 @@ use std::sync::Mutex;
 use serde::Deserialize as _;
 use serde_json::json;
 
-use super::keeper::database_error;
-use super::on_record::object;
-use super::teller::{Teller, tell};
+use super::event_sink::{Teller, tell};
 use super::work::PipelineWork;
 use crate::audit::Severity;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
+use crate::open::database_error;
 use crate::stages::{OpenDelivery, Recorder as _};
 use crate::state::{StateDir, UploadLeft};
 use crate::storage::Store;
+use crate::value::object;
 
 /// Takes back what earlier runs of the file left open: this one has taken their place.
 pub(super) fn take_back_of_others(work: &PipelineWork, state: &StateDir, teller: &Mutex<Teller>) {

@@ -10,17 +10,14 @@ use tokio::task::spawn_blocking;
 use tracing::Span;
 
 use super::chain::{self, Link, Ready};
-use super::contexts::Contexts;
-use super::instances;
 use super::logs::RunLogs;
-use super::prepare::{Loaded, unresolved};
-use super::recall::Past;
-use super::recorder::LogRecorder;
+use super::prior_effects::Past;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::engine::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
 use crate::expression::{Mistake, Status, Template, Values, evaluate, resolve as resolve_text};
 use crate::graph::{Part, Plan, Planned};
+use crate::open::{Contexts, Loaded, LogRecorder, expand, unresolved, unwritten};
 use crate::pipeline::{Failure, OnWarning, Run, resolve};
 use crate::stages::artifact::{ArtifactRef, Spool, stream};
 use crate::stages::{self, Command, Context, Flow, Shared, Told};
@@ -82,7 +79,7 @@ impl Work for PipelineWork {
         let planned = &self.plan.stages[stage];
         let values = self.needed(planned, &Moment { attempt: 1, results, before: None, instance: None });
         let none = Expansion { instances: Vec::new(), skipped: Vec::new() };
-        self.unless_left_out(stage, instances::expand(&self.loaded.document, planned, &values), none)
+        self.unless_left_out(stage, expand(&self.loaded.document, planned, &values), none)
     }
 
     fn commit(&self, done: Vec<Done>) -> BoxFuture<Result<()>> {
@@ -164,7 +161,7 @@ impl PipelineWork {
                 instance: attempt.instance.as_ref().map(|instance| instance.label.clone()),
                 attempt: attempt.number,
                 shared: Arc::clone(&self.shared),
-                base: self.loaded.document.folder_of(&format!("{}/with/sources", pointer(planned))).to_owned(),
+                base: self.loaded.document.folder_of(&format!("{}/with/sources", planned.pointer())).to_owned(),
                 work: self.folder.join(format!("{key}-{}-{}", self.session(), attempt.number)),
                 message: if self.was_done(stage, attempt) { format!("{key}.{}", self.session()) } else { key.clone() },
                 key,
@@ -205,7 +202,7 @@ impl PipelineWork {
             return self.command(planned, &values).map(Ready::Program);
         };
         let with = Json::Object(planned.stage.with.clone());
-        let at = format!("{}/with", pointer(planned));
+        let at = format!("{}/with", planned.pointer());
         let with = resolve(&with, (kind.schema)(), &values, &self.loaded.document, &at)
             .map_err(|failure| self.unresolved(planned, "with", failure))?;
         Ok(Ready::Kind(kind, with))
@@ -302,15 +299,8 @@ impl PipelineWork {
     }
 
     fn unresolved(&self, planned: &Planned, below: &str, failure: Failure) -> Diagnostic {
-        unresolved(&self.loaded.document, &format!("{}/{below}", pointer(planned)), failure)
+        unresolved(&self.loaded.document, &format!("{}/{below}", planned.pointer()), failure)
     }
-}
-
-/// What was done cannot be put on the disk.
-pub(super) fn unwritten(error: &str) -> Diagnostic {
-    let mut found = Diagnostic::failure(codes::TL0728, "the journal of the run could not be written");
-    found.causes.push(error.to_owned());
-    found.help("make room in the state folder; then `tl run --resume` goes on where this run stopped")
 }
 
 /// When an expression is evaluated.
@@ -320,12 +310,6 @@ struct Moment<'a> {
     /// The stage of the same chain that gives it its data.
     before: Option<usize>,
     instance: Option<&'a Instance>,
-}
-
-/// Where a stage stands in its file.
-pub(super) fn pointer(planned: &Planned) -> String {
-    let section = if planned.is_finally { "finally" } else { "stages" };
-    format!("/{section}/{}", planned.name)
 }
 
 fn failure(mistake: Mistake) -> Failure {

@@ -49,6 +49,11 @@ impl fmt::Display for Digest {
     }
 }
 
+/// SHA-256 of a text or of bytes, in hexadecimal.
+pub fn sha256(content: impl AsRef<[u8]>) -> String {
+    hex(&Sha256::digest(content))
+}
+
 fn write_sha256<S: Serializer>(sha256: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex(sha256))
 }

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use timelocker::diagnostic::Diagnostic;
+use timelocker::inspect::Finding;
 use timelocker::pipeline::{load, warnings};
 use timelocker::report::{Style, render_diagnostic, render_github, render_sarif};
-use timelocker::run::Finding;
 
 /// Files that cannot begin with a comment, or would mean something else if they did.
 const WITHOUT_COMMENT: &[(&str, &str)] = &[

@@ -1,0 +1,28 @@
+use crate::diagnostic::Place;
+use crate::graph::{Plan, Planned};
+use crate::open::Loaded;
+
+/// A stage as it stands in its file.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its kind, or `run`.
+    pub kind: String,
+    /// The stages that it waits for.
+    pub needs: Vec<String>,
+    /// Where its name stands.
+    pub place: Place,
+}
+
+/// The stages of a loaded pipeline, in the order of the file; those of `finally` last.
+pub fn entries(loaded: &Loaded) -> Vec<Entry> {
+    let plan = Plan::new(&loaded.pipeline);
+    let entry = |planned: &Planned| Entry {
+        name: planned.name.clone(),
+        kind: planned.stage.uses.clone().unwrap_or_else(|| "run".to_owned()),
+        needs: planned.needs.iter().map(|&need| plan.stages[need].name.clone()).collect(),
+        place: loaded.document.at_key(&planned.pointer()),
+    };
+    plan.stages.iter().map(entry).collect()
+}

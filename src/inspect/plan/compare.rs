@@ -1,0 +1,81 @@
+//! How a contract differs from what a run would do now.
+
+use serde_json::{Map, Value as Json};
+
+use crate::diagnostic::Place;
+use crate::open::Loaded;
+
+/// One thing that a run would do otherwise than its plan says.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// What differs.
+    pub what: String,
+    /// Where that stands in the file as it is now.
+    pub place: Place,
+    /// What the plan says; empty where it says nothing.
+    pub planned: String,
+    /// What a run would do; empty where it would do nothing.
+    pub present: String,
+}
+
+/// Every difference, by field, in the order of the plan.
+pub(super) fn compare(planned: &Json, present: &Json, loaded: &Loaded) -> Vec<Difference> {
+    let mut found = Vec::new();
+    walk(Some(planned), Some(present), "", loaded, &mut found);
+    found
+}
+
+fn walk(planned: Option<&Json>, present: Option<&Json>, pointer: &str, loaded: &Loaded, found: &mut Vec<Difference>) {
+    match (planned, present) {
+        (planned, present) if planned == present => {}
+        (Some(Json::Object(planned)), Some(Json::Object(present))) => {
+            let new = present.keys().filter(|key| !planned.contains_key(*key));
+            for key in planned.keys().chain(new) {
+                let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+                walk(planned.get(key), present.get(key), &pointer, loaded, found);
+            }
+        }
+        _ => found.push(Difference {
+            what: what(pointer),
+            place: loaded.document.at_value(pointer),
+            planned: text(planned),
+            present: text(present),
+        }),
+    }
+}
+
+fn text(value: Option<&Json>) -> String {
+    match value {
+        None => String::new(),
+        Some(Json::String(text)) => format!("{text}\n"),
+        Some(Json::Object(map)) if map == &Map::new() => "{}\n".to_owned(),
+        Some(other) => format!("{other:#}\n"),
+    }
+}
+
+/// What people call the thing at a pointer.
+fn what(pointer: &str) -> String {
+    let parts: Vec<&str> = pointer.split('/').skip(1).collect();
+    match parts.as_slice() {
+        ["stages" | "finally", stage] => format!("the graph (`{stage}`)"),
+        ["stages" | "finally", stage, "with", "key", ..] => format!("the key of `{stage}`"),
+        ["stages" | "finally", stage, "with", "store", ..] => format!("the store of `{stage}`"),
+        ["stages" | "finally", stage, "with", "object-lock", ..] => format!("the lock of `{stage}`"),
+        ["stages" | "finally", stage, "with", "overwrite"] => format!("what `{stage}` may remove"),
+        ["stages" | "finally", stage, "recipients", ..]
+        | ["stages" | "finally", stage, "with", "recipients" | "recipients-file", ..] => {
+            format!("for whom `{stage}` seals")
+        }
+        ["stages" | "finally", stage, key @ ("needs" | "if" | "uses" | "run" | "instances" | "strategy"), ..] => {
+            format!("the graph (`{key}` of `{stage}`)")
+        }
+        ["stages" | "finally", stage, "with", key, ..] | ["stages" | "finally", stage, key, ..] => {
+            format!("`{key}` of `{stage}`")
+        }
+        ["stores", store, ..] => format!("the store `{store}`"),
+        ["channels", channel, ..] => format!("the channel `{channel}`"),
+        ["secrets", secret, ..] => format!("where the secret `{secret}` comes from"),
+        [rule, ..] => format!("`{rule}`"),
+        [] => "the plan".to_owned(),
+    }
+}

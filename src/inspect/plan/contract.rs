@@ -1,0 +1,138 @@
+//! What a run can be held to: the graph, settings, stores, keys, recipients, removals, locks, and who is told.
+//!
+//! A contract is laid out as the file is, so that a difference has a place in it. What belongs to one run alone (its id,
+//! its time, what its stages give) stands in it as expressions. So do commits and builds, but where they decide which
+//! object is written, for whom it is sealed and how it is locked.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::known::{expansion, with_env};
+use crate::crypto::parse_recipients;
+use crate::diagnostic::Result;
+use crate::expression::Values;
+use crate::graph::{Plan, Planned};
+use crate::open::{Loaded, start_values};
+use crate::pipeline::{Filler, Secrets};
+use crate::value::Kind;
+use crate::{channels, stages, storage, vault};
+
+/// The parts of a file that say what a run does, beside its stages, stores, channels and secrets.
+const RULES: &[&str] = &["name", "defaults", "concurrency", "expect", "policy", "max-parallel", "timeout", "notify"];
+
+/// The settings that decide what is written and removed, for whom, and how it is locked.
+const DECISIVE: &[&str] = &["store", "key", "overwrite", "object-lock", "recipients", "recipients-file"];
+
+/// The file of recipients, as `encrypt` names it.
+const RECIPIENTS_FILE: &str = "recipients-file";
+
+/// The contract of a loaded pipeline. Reads files of recipients, and no secret.
+pub(super) fn contract(loaded: &Loaded) -> Result<Json> {
+    let steady =
+        Values::default().with("inputs", Json::Object(loaded.inputs.clone())).with("host", loaded.surroundings.host());
+    let all = start_values(&loaded.inputs, &loaded.surroundings);
+    let file = loaded.document.value();
+    let mut contract = Map::new();
+    for key in RULES.iter().filter(|key| file.get(**key).is_some()) {
+        contract.insert((*key).to_owned(), fill(loaded, &steady, &file[key], &Json::Null, &format!("/{key}")));
+    }
+    contract.insert(
+        "secrets".to_owned(),
+        places(loaded, "secrets", &steady, |place| {
+            Kind::find(vault::SOURCES, place["from"].as_str()?).map(|kind| (kind.schema)().clone())
+        }),
+    );
+    contract.insert(
+        "stores".to_owned(),
+        places(loaded, "stores", &all, |place| {
+            Kind::find(storage::KINDS, place["uses"].as_str()?).map(|kind| in_with((kind.schema)().clone()))
+        }),
+    );
+    contract.insert(
+        "channels".to_owned(),
+        places(loaded, "channels", &steady, |place| {
+            Kind::find(channels::KINDS, place["uses"].as_str()?).map(|kind| in_with((kind.schema)().clone()))
+        }),
+    );
+    let plan = Plan::new(&loaded.pipeline);
+    for (section, is_finally) in [("stages", false), ("finally", true)] {
+        let mut stages = Map::new();
+        for planned in plan.stages.iter().filter(|planned| planned.is_finally == is_finally) {
+            stages.insert(planned.name.clone(), stage(loaded, planned, &steady, &all)?);
+        }
+        contract.insert(section.to_owned(), Json::Object(stages));
+    }
+    Ok(Json::Object(contract))
+}
+
+fn fill(loaded: &Loaded, values: &Values, value: &Json, schema: &Json, at: &str) -> Json {
+    Filler { document: &loaded.document, values, secrets: Secrets::Named }.fill(value, schema, at).value
+}
+
+/// The schema of something whose settings stand under `with`.
+fn in_with(mut schema: Json) -> Json {
+    let definitions = schema["definitions"].take();
+    json!({ "properties": { "with": schema }, "definitions": definitions })
+}
+
+fn places(loaded: &Loaded, section: &str, values: &Values, schema: impl Fn(&Json) -> Option<Json>) -> Json {
+    let declared = loaded.document.value()[section].as_object().into_iter().flatten();
+    let filled = declared.map(|(name, place)| {
+        let schema = schema(place).unwrap_or_default();
+        (name.clone(), fill(loaded, values, place, &schema, &format!("/{section}/{name}")))
+    });
+    Json::Object(filled.collect())
+}
+
+fn stage(loaded: &Loaded, planned: &Planned, steady: &Values, all: &Values) -> Result<Json> {
+    let at = planned.pointer();
+    let schema =
+        planned.stage.uses.as_deref().and_then(stages::find).map_or(Json::Null, |kind| (kind.schema)().clone());
+    let mut contract = Map::new();
+    for (key, value) in loaded.document.value().pointer(&at).and_then(Json::as_object).into_iter().flatten() {
+        let at = format!("{at}/{key}");
+        let filled = match key.as_str() {
+            "needs" => planned.stage.needs.clone().into(),
+            "with" => with(loaded, planned, &schema, steady, all),
+            _ => fill(loaded, steady, value, &Json::Null, &at),
+        };
+        contract.insert(key.clone(), filled);
+    }
+    let mut each = vec![all.clone()];
+    if planned.stage.strategy.is_some() {
+        let expanded = expansion(loaded, planned, all)?;
+        let instances = expanded.ok().map(|expansion| expansion.instances);
+        let matrices = instances.iter().flatten().map(|one| (*one.matrix).clone()).collect::<Vec<_>>();
+        if instances.is_some() {
+            each = matrices.iter().map(|matrix| all.clone().with("matrix", matrix.clone())).collect();
+        }
+        contract.insert("instances".to_owned(), instances.map_or(Json::Null, |_| matrices.into()));
+    }
+    if let Some(file) = planned.stage.with.get(RECIPIENTS_FILE) {
+        let whole = json!({ RECIPIENTS_FILE: file });
+        let read = |values: &Values| recipients(&fill(loaded, values, &whole, &schema, &format!("{at}/with")));
+        contract.insert("recipients".to_owned(), each.iter().map(read).collect());
+    }
+    Ok(Json::Object(contract))
+}
+
+/// The settings of a stage. Those of each instance follow from the instances, so `matrix` stays an expression here.
+fn with(loaded: &Loaded, planned: &Planned, schema: &Json, steady: &Values, all: &Values) -> Json {
+    let (steady, all) = (with_env(loaded, planned, steady), with_env(loaded, planned, all));
+    let at = format!("{}/with", planned.pointer());
+    let mut filled = Map::new();
+    for (key, value) in &planned.stage.with {
+        let values = if DECISIVE.contains(&key.as_str()) { &all } else { &steady };
+        let whole = json!({ key.as_str(): value });
+        if let Json::Object(one) = fill(loaded, values, &whole, schema, &at) {
+            filled.extend(one);
+        }
+    }
+    Json::Object(filled)
+}
+
+/// Who is named in a file of recipients; `null` where that is not known before the run.
+fn recipients(with: &Json) -> Json {
+    let text = with[RECIPIENTS_FILE].as_str().and_then(|path| std::fs::read_to_string(path).ok());
+    let recipients = text.and_then(|text| parse_recipients(&text).ok());
+    recipients.map_or(Json::Null, |all| all.iter().map(ToString::to_string).collect())
+}

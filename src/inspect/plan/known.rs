@@ -1,0 +1,64 @@
+//! What is known of a stage before its run.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json};
+
+use crate::diagnostic::Result;
+use crate::engine::Expansion;
+use crate::expression::{Expression, Values};
+use crate::graph::Planned;
+use crate::open::{Loaded, expand};
+use crate::pipeline::{Filler, Secrets, expressions_in};
+
+/// The values that a stage's settings see, with those of its `env` that are known.
+pub(super) fn with_env(loaded: &Loaded, planned: &Planned, values: &Values) -> Values {
+    let filler = Filler { document: &loaded.document, values, secrets: Secrets::Hidden };
+    let mut env = Map::new();
+    for (name, raw) in &planned.stage.env {
+        let is_secret = expressions_in(raw).iter().any(|expression| expression.roots().iter().any(|r| r == "secrets"));
+        let variable = filler.fill(raw, &Json::Null, &format!("{}/env/{name}", planned.pointer()));
+        if !is_secret && variable.unknown.is_empty() {
+            let text = variable.value.as_str().map_or_else(|| variable.value.to_string(), str::to_owned);
+            env.insert(name.clone(), text.into());
+        }
+    }
+    values.clone().with("env", Json::Object(env))
+}
+
+/// The instances of a stage with a matrix, or the expressions that keep them from being known. Fails where the run would.
+pub(super) fn expansion(
+    loaded: &Loaded,
+    planned: &Planned,
+    values: &Values,
+) -> Result<std::result::Result<Expansion, Vec<Expression>>> {
+    let matrix = planned.stage.strategy.iter().flat_map(|strategy| {
+        let matrix = &strategy.matrix;
+        let lists = matrix.axes().map(|(_, list)| list);
+        lists.chain(matrix.include()).chain(matrix.exclude()).flat_map(expressions_in)
+    });
+    let unknown: Vec<Expression> = matrix.filter(|expression| !values.know(expression)).collect();
+    if unknown.is_empty() { expand(&loaded.document, planned, values).map(Ok) } else { Ok(Err(unknown)) }
+}
+
+/// When the value of an expression is known, as the end of "known …".
+pub(super) fn when(expressions: &[Expression]) -> String {
+    let paths: Vec<Vec<String>> = expressions.iter().flat_map(Expression::paths).collect();
+    let needs: BTreeSet<String> = paths
+        .iter()
+        .filter_map(|path| match path.as_slice() {
+            [needs, stage, ..] if needs == "needs" => Some(format!("`{stage}`")),
+            _ => None,
+        })
+        .collect();
+    let names = |context: &str| paths.iter().any(|path| path.first().is_some_and(|first| first == context));
+    match needs.len() {
+        0 if names("needs") => "when what it needs has ended".to_owned(),
+        0 if names("stages") => "when the other stages have ended".to_owned(),
+        0 if names("run") => "when the run starts".to_owned(),
+        0 if names("matrix") => "for each instance".to_owned(),
+        0 => "when the stage starts".to_owned(),
+        1 => format!("when {} has ended", needs.into_iter().collect::<String>()),
+        _ => format!("when {} have ended", needs.into_iter().collect::<Vec<_>>().join(" and ")),
+    }
+}

@@ -1,0 +1,212 @@
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use super::stage;
+use crate::diagnostic::Result;
+use crate::graph::Plan;
+use crate::open::Loaded;
+use crate::pipeline::{IfBusy, OnWarning, Policy, Retry};
+use crate::stages::archive::Survey;
+use crate::value::{Duration, PositiveDuration, Schedule};
+
+/// What a run would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlanReport {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The file as the user named it.
+    pub file: String,
+    /// The value of each input.
+    pub inputs: Map<String, Json>,
+    /// Where each secret comes from.
+    pub secrets: Vec<String>,
+    /// How many stages run at the same time, where the file says.
+    pub max_parallel: Option<u16>,
+    /// After this the run is ended.
+    pub timeout: Option<PositiveDuration>,
+    /// With which runs it shares something.
+    pub concurrency: Option<Group>,
+    /// When it is to run.
+    pub schedule: Vec<Due>,
+    /// How often a success is due.
+    pub success_every: Option<PositiveDuration>,
+    /// What the file must hold to.
+    pub policy: Vec<String>,
+    /// Steps in order; the stages of one step may run at the same time.
+    pub steps: Vec<Vec<StageReport>>,
+    /// Who is told of what.
+    pub notify: Vec<Told>,
+}
+
+/// The runs that share something.
+#[derive(Clone, Debug, Serialize)]
+pub struct Group {
+    /// Its name.
+    pub group: String,
+    /// What happens when another run of it is running: `wait`, `skip` or `fail`.
+    pub if_busy: &'static str,
+    /// How long to wait at most.
+    pub wait: Option<Duration>,
+}
+
+/// A time at which a pipeline is to run. Nothing is started by it yet.
+#[derive(Clone, Debug, Serialize)]
+pub struct Due {
+    /// The one spelling of all equal schedules.
+    pub schedule: String,
+    /// The same in words.
+    pub words: String,
+    /// When it comes next, as RFC 3339 with the time zone in brackets.
+    pub next: Option<String>,
+}
+
+/// Who is told of what.
+#[derive(Clone, Debug, Serialize)]
+pub struct Told {
+    /// Of what.
+    pub when: Vec<&'static str>,
+    /// The channels, each with its kind.
+    pub to: Vec<String>,
+}
+
+/// What a stage would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageReport {
+    /// Its name.
+    pub name: String,
+    /// Its kind, or `run`.
+    pub kind: String,
+    /// What that does.
+    pub about: String,
+    /// Whether it stands in `finally`.
+    pub finally: bool,
+    /// What it waits for.
+    pub needs: Vec<String>,
+    /// Its `if`.
+    pub condition: Option<String>,
+    /// Why it would be skipped, where that is known.
+    pub skipped: Option<String>,
+    /// The stages that it forms one stream with, in the direction of the data.
+    pub stream: Vec<String>,
+    /// Its instances, where it has a matrix.
+    pub instances: Option<Instances>,
+    /// How often it is tried; a stream is tried as its last stage says.
+    pub retry: Retry,
+    /// After this an attempt is ended.
+    pub timeout: Option<PositiveDuration>,
+    /// What a warning of it comes to.
+    pub on_warning: OnWarning,
+    /// Whether its failure counts as a warning.
+    pub continue_on_error: bool,
+    /// Its settings: what is known now is filled in, secrets are masked.
+    pub with: Map<String, Json>,
+    /// What of them is not known yet.
+    pub unknown: Vec<Unknown>,
+    /// What an `archive` would read now, where its settings are known.
+    pub reads: Option<Survey>,
+    /// The objects that it would write.
+    pub writes: Vec<Write>,
+}
+
+/// The instances of a stage.
+#[derive(Clone, Debug, Serialize)]
+pub struct Instances {
+    /// What people call each, where they are known.
+    pub labels: Option<Vec<String>>,
+    /// When they are known, where they are not.
+    pub known: Option<String>,
+    /// Whether the failure of one ends the others.
+    pub fail_fast: bool,
+    /// How many run at the same time.
+    pub max_parallel: Option<u16>,
+}
+
+/// An expression without a value yet.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Unknown {
+    /// The expression.
+    pub expression: String,
+    /// When it has one.
+    pub known: String,
+}
+
+/// An object that would be written.
+#[derive(Clone, Debug, Serialize)]
+pub struct Write {
+    /// By which instance.
+    pub instance: Option<String>,
+    /// The store.
+    pub store: String,
+    /// Where, as far as that is known.
+    pub uri: String,
+    /// What happens to an object that is there: `false` where it stays.
+    pub overwrite: Json,
+    /// How it is protected from removal, and for how long from its delivery.
+    pub lock: Option<String>,
+}
+
+/// Plans a loaded pipeline. Reads no secret and opens no store. Fails for what would fail in any run: a matrix that is too
+/// large, or sources that no archive takes.
+pub fn plan(loaded: &Loaded) -> Result<PlanReport> {
+    let plan = Plan::new(&loaded.pipeline);
+    let pipeline = &loaded.pipeline;
+    let mut skipped = HashMap::new();
+    let mut steps = Vec::new();
+    for level in plan.levels() {
+        let stages = level.iter().flat_map(|&unit| &plan.units[unit].stages);
+        steps.push(stages.map(|&number| stage::report(loaded, &plan, number, &mut skipped)).collect::<Result<_>>()?);
+    }
+    Ok(PlanReport {
+        pipeline: pipeline.name.to_string(),
+        file: loaded.document.name().to_owned(),
+        inputs: loaded.inputs.clone(),
+        secrets: pipeline.secrets.iter().map(|(name, source)| format!("{name} from {}", source.from)).collect(),
+        max_parallel: pipeline.max_parallel.map(Into::into),
+        timeout: pipeline.timeout,
+        concurrency: pipeline.concurrency.as_ref().map(|shared| Group {
+            group: shared.group.clone(),
+            if_busy: match shared.if_busy {
+                IfBusy::Wait => "wait",
+                IfBusy::Skip => "skip",
+                IfBusy::Fail => "fail",
+            },
+            wait: shared.wait,
+        }),
+        schedule: pipeline.schedule.iter().map(due).collect(),
+        success_every: pipeline.expect.as_ref().map(|expect| expect.success_every),
+        policy: policy(&pipeline.policy),
+        steps,
+        notify: told(loaded),
+    })
+}
+
+fn policy(policy: &Policy) -> Vec<String> {
+    let list = |key: &str, names: &Option<Vec<String>>| {
+        names
+            .as_ref()
+            .map(|names| format!("{key}: {}", if names.is_empty() { "none".into() } else { names.join(", ") }))
+    };
+    let flags = [("require-encryption", policy.require_encryption), ("require-verify", policy.require_verify)];
+    let flags = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| key.to_owned());
+    flags.chain(list("allow-run", &policy.allow_run)).chain(list("allow-stores", &policy.allow_stores)).collect()
+}
+
+fn told(loaded: &Loaded) -> Vec<Told> {
+    let channels = &loaded.pipeline.channels;
+    let named = |name: &String| match channels.iter().find(|(other, _)| other.as_str() == name) {
+        Some((_, channel)) => format!("{name} ({})", channel.uses),
+        None => name.clone(),
+    };
+    let rules = loaded.pipeline.notify.iter().map(|rule| Told {
+        when: rule.when.iter().map(|when| when.word()).collect(),
+        to: rule.to.iter().map(named).collect(),
+    });
+    rules.collect()
+}
+
+fn due(schedule: &Schedule) -> Due {
+    let next = schedule.next(&jiff::Zoned::now()).map(|next| next.to_string());
+    Due { schedule: schedule.normal(), words: schedule.words(), next }
+}

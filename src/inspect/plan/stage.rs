@@ -1,0 +1,193 @@
+//! What one stage would do.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value as Json};
+
+use super::known::{expansion, when, with_env};
+use super::report::{Instances, StageReport, Unknown, Write};
+use crate::diagnostic::Result;
+use crate::engine::Expansion;
+use crate::expression::{Expression, Values, evaluate};
+use crate::graph::{Plan, Planned};
+use crate::open::{Loaded, start_values};
+use crate::pipeline::{Filled, Filler, Run, Secrets};
+use crate::stages;
+use crate::stages::archive::{Archive, Survey};
+use crate::storage;
+use crate::value::Kind;
+
+/// Reports one stage. `skipped` holds the stages before it that would be skipped.
+pub(super) fn report(
+    loaded: &Loaded,
+    plan: &Plan,
+    number: usize,
+    skipped: &mut HashMap<usize, String>,
+) -> Result<StageReport> {
+    let planned = &plan.stages[number];
+    let kind = planned.stage.uses.as_deref().and_then(stages::find);
+    let start = start_values(&loaded.inputs, &loaded.surroundings);
+    let values = with_env(loaded, planned, &start);
+    let expanded = planned.stage.strategy.as_ref().map(|_| expansion(loaded, planned, &start)).transpose()?;
+    let reason = reason_to_skip(plan, planned, &values, skipped, expanded.as_ref());
+    if let Some(reason) = &reason {
+        skipped.insert(number, reason.clone());
+    }
+    let filler = Filler { document: &loaded.document, values: &values, secrets: Secrets::Hidden };
+    let schema = kind.map_or(Json::Null, |kind| (kind.schema)().clone());
+    let with = filler.fill(&settings(planned), &schema, &format!("{}/with", planned.pointer()));
+    let writes = match kind.filter(|kind| kind.name == "upload") {
+        Some(_) => writes(loaded, planned, &values, expanded.as_ref(), &schema),
+        None => Vec::new(),
+    };
+    let is_read = kind.is_some_and(|kind| kind.name == "archive") && with.unknown.is_empty() && reason.is_none();
+    let reads = if is_read { reads(loaded, with.value.clone())? } else { None };
+    let stream: Vec<String> =
+        plan.units[planned.unit].stages.iter().map(|&stage| plan.stages[stage].name.clone()).collect();
+    let policy = plan.policy(planned.unit);
+    Ok(StageReport {
+        name: planned.name.clone(),
+        kind: kind.map_or("run", |kind| kind.name).to_owned(),
+        about: kind.map_or("runs a program", |kind| kind.about).to_owned(),
+        finally: planned.is_finally,
+        needs: planned.stage.needs.clone(),
+        condition: planned.stage.condition.clone(),
+        skipped: reason,
+        stream: if stream.len() > 1 { stream } else { Vec::new() },
+        instances: instances(planned, expanded.as_ref()),
+        retry: policy.retry.clone(),
+        timeout: policy.timeout,
+        on_warning: planned.on_warning,
+        continue_on_error: planned.stage.continue_on_error,
+        unknown: unknown(&with.unknown),
+        with: with.value.as_object().cloned().unwrap_or_default(),
+        reads,
+        writes,
+    })
+}
+
+/// All that a stage is set to, by the key that it has in the file.
+fn settings(planned: &Planned) -> Json {
+    let mut with = match &planned.stage.run {
+        Some(Run::Argv(argv)) => Map::from_iter([("run".to_owned(), Json::from(argv.clone()))]),
+        Some(Run::Script(script)) => Map::from_iter([("run".to_owned(), Json::from(script.clone()))]),
+        None => planned.stage.with.clone(),
+    };
+    if !planned.stage.env.is_empty() {
+        with.insert("env".to_owned(), Json::Object(planned.stage.env.clone().into_iter().collect()));
+    }
+    Json::Object(with)
+}
+
+type Expanded = std::result::Result<Expansion, Vec<Expression>>;
+
+fn reason_to_skip(
+    plan: &Plan,
+    planned: &Planned,
+    values: &Values,
+    skipped: &HashMap<usize, String>,
+    expanded: Option<&Expanded>,
+) -> Option<String> {
+    let need = planned.needs.iter().find(|need| skipped.contains_key(need)).filter(|_| !planned.judges_needs);
+    if let Some(&need) = need {
+        return Some(format!("`{}` is skipped", plan.stages[need].name));
+    }
+    let condition = planned.condition.as_ref().filter(|condition| values.know(condition));
+    if condition.is_some_and(|condition| evaluate(condition, values) == Ok(Json::Bool(false))) {
+        return Some("its `if` is false".to_owned());
+    }
+    match expanded {
+        Some(Ok(expansion)) if expansion.instances.is_empty() => Some("its matrix has no values".to_owned()),
+        _ => None,
+    }
+}
+
+fn instances(planned: &Planned, expanded: Option<&Expanded>) -> Option<Instances> {
+    let strategy = planned.stage.strategy.as_ref()?;
+    let (labels, known) = match expanded? {
+        Ok(expansion) => (Some(expansion.instances.iter().map(|one| one.label.clone()).collect()), None),
+        Err(unknown) => (None, Some(when(unknown))),
+    };
+    let max_parallel = strategy.max_parallel.map(Into::into);
+    Some(Instances { labels, known, fail_fast: strategy.fail_fast, max_parallel })
+}
+
+/// Each expression once.
+fn unknown(expressions: &[Expression]) -> Vec<Unknown> {
+    let mut all: Vec<Unknown> = Vec::new();
+    for expression in expressions {
+        let known = when(std::slice::from_ref(expression));
+        let one = Unknown { expression: expression.source().to_owned(), known };
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    all
+}
+
+/// What an archive would read. Settings that came out of no fitting type are what the run says.
+fn reads(loaded: &Loaded, with: Json) -> Result<Option<Survey>> {
+    let archive = serde_json::from_value::<Archive>(with).ok();
+    archive.map(|archive| archive.survey(loaded.document.folder())).transpose()
+}
+
+/// The objects that an upload would write: one, or one for each instance that is known.
+fn writes(
+    loaded: &Loaded,
+    planned: &Planned,
+    values: &Values,
+    expanded: Option<&Expanded>,
+    schema: &Json,
+) -> Vec<Write> {
+    let write = |instance: Option<String>, values: &Values| {
+        let values = with_env(loaded, planned, values);
+        let filler = Filler { document: &loaded.document, values: &values, secrets: Secrets::Hidden };
+        let at = format!("{}/with", planned.pointer());
+        let with = filler.fill(&Json::Object(planned.stage.with.clone()), schema, &at).value;
+        let text = |key: &str| with[key].as_str().unwrap_or_default().to_owned();
+        let (store, key) = (text("store"), text("key"));
+        Write {
+            instance,
+            uri: uri(loaded, &values, &store, &key),
+            overwrite: with.get("overwrite").cloned().unwrap_or(Json::Bool(false)),
+            lock: with.get("object-lock").map(lock),
+            store,
+        }
+    };
+    match expanded {
+        Some(Ok(expansion)) => {
+            let known = expansion.instances.iter().filter(|one| !expansion.skipped.contains(&one.number));
+            known
+                .map(|one| write(Some(one.label.clone()), &values.clone().with("matrix", one.matrix.clone())))
+                .collect()
+        }
+        _ => vec![write(None, values)],
+    }
+}
+
+/// Where an object would be, as its store spells it. The store is made from its settings, and never opened.
+fn uri(loaded: &Loaded, values: &Values, store: &str, key: &str) -> String {
+    let place = loaded.pipeline.stores.iter().find(|(name, _)| name.as_str() == store).map(|(_, place)| place);
+    let built = place.and_then(|place| {
+        let kind = Kind::find(storage::KINDS, &place.uses)?;
+        let filler = Filler { document: &loaded.document, values, secrets: Secrets::Hidden };
+        let with = Json::Object(place.with.clone());
+        let Filled { value, .. } = filler.fill(&with, (kind.schema)(), &format!("/stores/{store}/with"));
+        (kind.build)(value).ok()
+    });
+    match (built, key.parse()) {
+        (Some(store), Ok(key)) => store.uri(&key),
+        _ => key.to_owned(),
+    }
+}
+
+fn lock(lock: &Json) -> String {
+    let word = |key: &str| lock[key].as_str().map(str::to_owned);
+    let retention = match (word("mode"), word("retain-for")) {
+        (Some(mode), Some(time)) => Some(format!("{mode} for {time}")),
+        (mode, time) => mode.or(time),
+    };
+    let hold = (lock["legal-hold"] == true).then(|| "legal hold".to_owned());
+    let all: Vec<String> = retention.into_iter().chain(hold).collect();
+    all.join(", ")
+}

@@ -1,0 +1,43 @@
+//! The messages of a pipeline as they would be.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::diagnostic::Diagnostic;
+use crate::open::{Rendered, check, render, sample, values};
+use crate::pipeline::{Notification, When};
+use crate::value::Masker;
+
+/// A message as it would be.
+#[derive(Debug, Serialize)]
+pub struct Preview {
+    /// To whom; nobody where the file has no entry for that occasion.
+    pub to: Vec<String>,
+    /// The occasion.
+    pub when: &'static str,
+    /// Its first line.
+    pub subject: String,
+    /// Its text.
+    pub body: String,
+    /// The same as HTML.
+    pub html: Option<String>,
+}
+
+/// Fills the templates of a file for an occasion, with made-up values. Reads no secret and sends nothing.
+pub fn preview(path: &Path, when: When) -> Result<Vec<Preview>, Vec<Diagnostic>> {
+    let (document, pipeline) = check(path)?;
+    let values = values(&sample(when, &document, &pipeline), "01RUN", when, &Masker::default());
+    let nobody = Notification { when: vec![when], to: Vec::new(), template: None, template_html: None };
+    let mut entries: Vec<(usize, &Notification)> =
+        pipeline.notify.iter().enumerate().filter(|(_, entry)| entry.when.contains(&when)).collect();
+    if entries.is_empty() {
+        entries.push((0, &nobody));
+    }
+    let fill = |(number, entry): &(usize, &Notification)| {
+        let Rendered { subject, body, html } =
+            render(&document, *number, entry, &values).map_err(|error| vec![error])?;
+        Ok(Preview { to: entry.to.clone(), when: when.word(), subject, body, html })
+    };
+    entries.iter().map(fill).collect()
+}

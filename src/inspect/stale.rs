@@ -1,0 +1,198 @@
+//! Which pipelines have not done in time what their `expect` says.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::diagnostic::{Diagnostic, Result, codes};
+use crate::open::{database_error, place_of, yaml_files_below};
+use crate::pipeline::{self, Document, is_pipeline};
+use crate::state::{LastGood, Runs, StateDir};
+use crate::value::{PositiveDuration, utc};
+
+/// A pipeline file that expects a success now and then.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stale {
+    /// The file.
+    pub file: String,
+    /// The name of the pipeline; none where it is not known.
+    pub pipeline: Option<String>,
+    /// From one success to the next, no longer than this; none where nothing is expected.
+    pub success_every: Option<PositiveDuration>,
+    /// When a run last ended in success or warning.
+    pub last_success: Option<String>,
+    /// When the next one is due, or was. None where it is not known since when the pipeline is used.
+    pub due: Option<String>,
+    /// Whether that has passed.
+    pub is_stale: bool,
+    /// What is wrong with the file.
+    pub problem: Option<Diagnostic>,
+}
+
+/// What was found of pipelines that expect a success.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// Each that could be judged.
+    pub pipelines: Vec<Stale>,
+    /// Why others could not.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// What a file expects.
+struct Expected {
+    pipeline: Option<String>,
+    every: Option<PositiveDuration>,
+    problem: Option<Diagnostic>,
+}
+
+/// Judges these files and the pipelines below these folders; without any, all files that ran and expect something. Each
+/// is judged once. One that cannot be read keeps nobody from judging the others.
+pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Judged, Vec<Diagnostic>> {
+    let failed = |error| vec![database_error(&error)];
+    let runs = state.runs().map_err(failed)?;
+    let (good, kept) = match &runs {
+        Some(runs) => (runs.last_good(&utc(now)).map_err(failed)?, runs.kept_files().map_err(failed)?),
+        None => Default::default(),
+    };
+    let mut judged = Judged::default();
+    let mut judge = |file: &Path, expected: Expected, used: Option<&str>| {
+        let place = place_of(file);
+        let own: Vec<&LastGood> = good.iter().filter(|good| place_of(&good.file) == place).collect();
+        let last = own.iter().filter_map(|good| good.good.as_deref()).max();
+        let first = own.iter().map(|good| good.first.as_str()).chain(used).min();
+        judged.pipelines.push(judgement(file, expected, last, first, now));
+    };
+    if paths.is_empty() {
+        for (file, number, used) in &kept {
+            let expected = expected_of_known(state, runs.as_ref(), file, *number)?;
+            if expected.every.is_some() || expected.problem.is_some() {
+                judge(file, expected, Some(used));
+            }
+        }
+        return Ok(judged);
+    }
+    let mut seen = BTreeSet::new();
+    let mut problems = Vec::new();
+    for file in files(paths, &mut problems) {
+        let place = place_of(&file);
+        if !seen.insert(place.clone()) {
+            continue;
+        }
+        let used = kept.iter().find(|(path, ..)| *path == place).map(|(.., used)| used.as_str());
+        match pipeline::load(&file) {
+            Ok((_, outline)) => {
+                let every = outline.expect.as_ref().map(|expect| expect.success_every);
+                judge(&file, Expected { pipeline: Some(outline.name.to_string()), every, problem: None }, used);
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    judged.problems = problems;
+    Ok(judged)
+}
+
+fn judgement(file: &Path, expected: Expected, last: Option<&str>, first: Option<&str>, now: Timestamp) -> Stale {
+    let Expected { pipeline, every, problem } = expected;
+    let parsed = |text: &str| text.parse::<Timestamp>().ok();
+    // Before its first success, it has as long from its first use.
+    let base = last.or(first).and_then(parsed);
+    let due = base.zip(every).and_then(|(base, every)| base.checked_add(every.get()).ok());
+    // One that never ran here has no success either.
+    let is_stale = every.is_some() && due.is_none_or(|due| due < now);
+    Stale {
+        file: file.display().to_string(),
+        pipeline,
+        success_every: every,
+        last_success: last.map(str::to_owned),
+        due: due.map(utc),
+        is_stale,
+        problem,
+    }
+}
+
+/// The files themselves, and the pipelines below the folders.
+fn files(paths: &[PathBuf], problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let below = yaml_files_below(path, &mut |path, error| {
+            let message = format!("`{}` cannot be looked through", path.display());
+            problems.push(Diagnostic::usage(codes::TL0726, message).cause(&error));
+        });
+        for file in below {
+            match is_pipeline(&file) {
+                Ok(true) => found.push(file),
+                Ok(false) => {}
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+    found
+}
+
+/// What a file that ran expects: as it is now, else as its last good text said.
+fn expected_of_known(
+    state: &StateDir,
+    runs: Option<&Runs>,
+    file: &Path,
+    number: u32,
+) -> Result<Expected, Vec<Diagnostic>> {
+    let nothing = |problem| Expected { pipeline: None, every: None, problem: Some(problem) };
+    if fs::symlink_metadata(file).is_err() {
+        return Ok(nothing(said(file, "is gone")));
+    }
+    if !is_pipeline(file).unwrap_or(true) {
+        return Ok(nothing(said(file, "is no pipeline any more")));
+    }
+    if let Ok((_, outline)) = pipeline::load(file) {
+        let every = outline.expect.as_ref().map(|expect| expect.success_every);
+        return Ok(Expected { pipeline: Some(outline.name.to_string()), every, problem: None });
+    }
+    let problem = said(file, "has mistakes: what is said of it goes by its last good text");
+    let failed = |error| vec![database_error(&error)];
+    let versions = runs.map(|_| state.peek_versions()).transpose().map_err(failed)?.flatten();
+    let texts = versions.map(|versions| versions.texts(file, number)).transpose().map_err(failed)?.unwrap_or_default();
+    let text = texts.into_iter().next().map(|text| String::from_utf8_lossy(&text.content).into_owned());
+    let name = file.display().to_string();
+    let folder = file.parent().unwrap_or(file).to_owned();
+    let document = text.and_then(|text| Document::parse(name, folder, text).ok());
+    let value = |pointer: &str| document.as_ref()?.value().pointer(pointer)?.as_str().map(str::to_owned);
+    let every = value("/expect/success-every").and_then(|every| PositiveDuration::try_from(every).ok());
+    Ok(Expected { pipeline: value("/name"), every, problem: Some(problem) })
+}
+
+fn said(file: &Path, what: &str) -> Diagnostic {
+    let help = format!("`tl versions {}` has the texts that it ran with", file.display());
+    Diagnostic::warning(codes::TL0763, format!("`{}` {what}", file.display())).help(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_success_is_due_so_long_after_the_last_one_or_the_first_use() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let judge = |every: Option<&str>, last: Option<&str>, first: Option<&str>| {
+            let every = every.map(|every| PositiveDuration::try_from(every.to_owned()).unwrap());
+            let expected = Expected { pipeline: None, every, problem: None };
+            let stale = judgement(Path::new("p.yaml"), expected, last, first, now);
+            (stale.is_stale, stale.due)
+        };
+        let due = |text: &str| Some(format!("2026-11-{text}:00:00.000Z"));
+        let yesterday = Some("2026-11-23T11:00:00.000Z");
+        assert_eq!(judge(Some("1d"), yesterday, None), (true, due("24T11")));
+        assert_eq!(judge(Some("2d"), yesterday, None), (false, due("25T11")));
+        assert_eq!(judge(Some("1d"), Some("2026-11-24T11:00:00.000Z"), yesterday), (false, due("25T11")));
+        assert_eq!(judge(Some("2d"), None, yesterday), (false, due("25T11")));
+        assert_eq!(judge(Some("1h"), None, yesterday), (true, due("23T12")));
+        assert_eq!(judge(Some("1d"), None, None), (true, None));
+        assert_eq!(judge(None, yesterday, None), (false, None));
+    }
+}

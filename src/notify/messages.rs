@@ -1,0 +1,186 @@
+//! What the commands about messages do.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Zoned;
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+use ulid::Ulid;
+
+use super::drain::{self, Drain, Drained};
+use super::outbox::Keeper;
+use crate::audit::Log;
+use crate::channels::Message;
+use crate::diagnostic::{Diagnostic, codes};
+use crate::open::{
+    Contexts, LogRecorder, audit_error, database_error, load, no_channel, open_channel, read_secrets, run_values,
+};
+use crate::stages::Recorder as _;
+use crate::state::{Entry, StateDir};
+use crate::value::{Masker, Name};
+
+/// What a channel made of a test message.
+#[derive(Debug, Serialize)]
+pub struct Tested {
+    /// Which channel.
+    pub channel: String,
+    /// How delivery is known.
+    pub delivered: Option<String>,
+    /// Why it was not delivered.
+    pub error: Option<Diagnostic>,
+}
+
+/// Sends a message to each channel of a file, or to one of them, once. It is no message of a run: it is not kept and
+/// not on record.
+pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -> Result<Vec<Tested>, Vec<Diagnostic>> {
+    let loaded = load(path, given)?;
+    if let Some(name) = only
+        && !loaded.pipeline.channels.keys().any(|other| other.as_str() == name)
+    {
+        return Err(vec![no_channel(name)]);
+    }
+    let id = Ulid::new().to_string();
+    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| None);
+    let pipeline = loaded.pipeline.name.to_string();
+    let contexts = Contexts::new(&loaded, secrets.values, run_values(&pipeline, &id, &Zoned::now()));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let message = Message {
+        id: format!("{id}.test"),
+        time: jiff::Timestamp::now().to_string(),
+        when: "test".to_owned(),
+        subject: format!("\u{1f514} {pipeline}: a test message from {host}"),
+        body: "Nothing happened. Messages of runs come this way.\n".to_owned(),
+        html: Some("<p>Nothing happened. Messages of runs come this way.</p>\n".to_owned()),
+        pipeline,
+        run: id,
+        folder: loaded.document.folder().to_owned(),
+    };
+    let names = loaded.pipeline.channels.keys().map(Name::as_str);
+    let send = |name: &str| {
+        let failed = || Diagnostic::failure(codes::TL0670, format!("the message to `{name}` was not delivered"));
+        let result = match open_channel(&loaded, &contexts, name) {
+            Ok(channel) => channel.deliver(&message).map_err(|error| failed().cause(&error)),
+            Err(error) => {
+                let mut failed = failed();
+                failed.causes.extend(secrets.missing.iter().chain([&error]).map(Diagnostic::one_line));
+                Err(failed)
+            }
+        };
+        let mask = |text: &str| secrets.masker.mask(text);
+        let (delivered, mut error) = match result {
+            Ok(how) => (Some(mask(&how)), None),
+            Err(error) => (None, Some(error)),
+        };
+        if let Some(error) = &mut error {
+            error.mask(&mask);
+        }
+        Tested { channel: name.to_owned(), delivered, error }
+    };
+    Ok(names.filter(|name| only.is_none_or(|only| only == *name)).map(send).collect())
+}
+
+/// What came of a message that waited.
+#[derive(Debug, Serialize)]
+pub struct Tried {
+    /// Its id, the same for each attempt.
+    pub id: String,
+    /// The channel's name.
+    pub channel: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Its first line.
+    pub subject: String,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// How delivery is known.
+    pub delivered: Option<String>,
+    /// Why it was not delivered.
+    pub error: Option<Diagnostic>,
+}
+
+/// What came of the messages that waited.
+#[derive(Debug, Default, Serialize)]
+pub struct Flushed {
+    /// Each that was tried.
+    pub tried: Vec<Tried>,
+    /// How many were due and could not be tried.
+    pub left: usize,
+    /// What is wrong.
+    pub problems: Vec<Diagnostic>,
+}
+
+impl Flushed {
+    /// Whether something was not delivered, or is wrong.
+    pub fn is_lacking(&self) -> bool {
+        self.left > 0 || !self.problems.is_empty() || self.tried.iter().any(|tried| tried.error.is_some())
+    }
+}
+
+/// Sends what waits in the outbox and is due; with `all`, also what is to wait longer and what was given up.
+pub fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
+    let mut flushed = Flushed::default();
+    if !state.has_outbox() {
+        return Ok(flushed);
+    }
+    // Asked before anything is sent: here a broken outbox is the whole answer.
+    drop(state.outbox().map_err(|error| vec![database_error(&error)])?);
+    let log = Log::open(&state.audit()).map_err(|error| vec![audit_error(&error)])?;
+    let recorder = LogRecorder::new(log, None, Masker::default());
+    let keeper = Keeper::new(state.clone());
+    let drain = Drain { keeper: &keeper, recorder: &recorder, all, limit: None, stopped: &|| false };
+    flushed.left = drain.run(&mut |drained| match drained {
+        Drained::Problem(problem) => flushed.problems.push(problem),
+        Drained::Tried(tried) => {
+            let drain::Tried { message, channel, attempts, result } = *tried;
+            let (delivered, error) = match result {
+                Ok(how) => (Some(how), None),
+                Err(error) => (None, Some(error)),
+            };
+            flushed.tried.push(Tried {
+                id: message.id,
+                channel,
+                pipeline: message.pipeline,
+                subject: message.subject,
+                attempt: attempts,
+                delivered,
+                error,
+            });
+        }
+    });
+    flushed.problems.extend(keeper.problem());
+    if !flushed.tried.is_empty() {
+        recorder.checkpoint().map_err(|error| vec![error])?;
+    }
+    Ok(flushed)
+}
+
+/// All that is in the outbox, oldest first.
+pub fn list(state: &StateDir) -> Result<Vec<Map<String, Json>>, Vec<Diagnostic>> {
+    if !state.has_outbox() {
+        return Ok(Vec::new());
+    }
+    let entries = state.outbox().and_then(|outbox| outbox.list()).map_err(|error| vec![database_error(&error)])?;
+    Ok(entries.iter().map(shown).collect())
+}
+
+fn shown(entry: &Entry) -> Map<String, Json> {
+    let message: Json = serde_json::from_str(&entry.letter.message).unwrap_or_default();
+    let is_pending = entry.state == crate::state::LetterState::Pending;
+    let shown = json!({
+        "id": entry.letter.id,
+        "channel": entry.letter.channel,
+        "pipeline": entry.letter.pipeline,
+        "file": entry.letter.file.to_string_lossy(),
+        "state": entry.state.word(),
+        "created": entry.created,
+        "attempts": entry.attempts,
+        "next_at": is_pending.then_some(&entry.next_at),
+        "delivered_at": entry.delivered_at,
+        "answer": entry.answer,
+        "last_error": entry.last_error,
+        "when": message["when"],
+        "subject": message["subject"],
+    });
+    shown.as_object().cloned().unwrap_or_default()
+}

@@ -1,0 +1,20 @@
+//! Which messages are sent when, and their way through the outbox to the channels.
+//!
+//! An occasion flows in: a run started, ended or could not start, or a pipeline is overdue. Messages flow out through the
+//! channels, and what became of each flows back through a callback, for events and reports.
+//! What never happens here: no stage starts, no outcome is decided, and a message that cannot be delivered fails no run.
+
+mod delivery;
+mod drain;
+mod message;
+mod messages;
+mod occasion;
+mod outbox;
+mod overdue;
+
+pub(crate) use delivery::RunPost;
+pub(crate) use drain::{drain, outbox_trouble};
+pub use messages::{Flushed, Tested, Tried, flush, list, test};
+pub(crate) use occasion::{failed_before, tell, when};
+pub(crate) use outbox::Keeper;
+pub use overdue::tell_late;

@@ -1,0 +1,133 @@
+//! Tells the channels of pipelines that have not succeeded in time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::delivery::letter;
+use super::message::{Origin, message};
+use super::messages::{Flushed, flush};
+use crate::diagnostic::{Diagnostic, codes};
+use crate::inspect::Stale;
+use crate::open::{
+    Loaded, News, absolute, database_error, for_messages, lateness, place_of, read_secrets, spelled, state_error,
+};
+use crate::pipeline::{self, When, resolve_inputs};
+use crate::state::{DbError, Filter, Letter, Run, StateDir};
+use crate::value::hex;
+
+/// Puts a message into the outbox for each late pipeline whose file asks for it, once for each due time that passed, and
+/// sends what is due there.
+///
+/// The messages and the note that they are there are written at once, before anything is sent: no crash loses one, and no two
+/// processes make two. Who sends it is the outbox's to say.
+pub fn tell_late(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
+    let mut problems = Vec::new();
+    for stale in found.iter().filter(|stale| stale.is_stale) {
+        match put(state, stale, now) {
+            Ok(()) => {}
+            Err(Untold::Pipeline(found)) => problems.push(untold(stale, &found)),
+            Err(Untold::State(error)) => return Err(vec![error]),
+        }
+    }
+    let mut flushed = flush(state, false)?;
+    flushed.problems.splice(0..0, problems);
+    Ok(flushed)
+}
+
+/// Why nobody is told of a late pipeline.
+enum Untold {
+    /// What is wrong with it. Others can be told of.
+    Pipeline(Vec<Diagnostic>),
+    /// Nothing can be kept.
+    State(Diagnostic),
+}
+
+impl From<Vec<Diagnostic>> for Untold {
+    fn from(found: Vec<Diagnostic>) -> Self {
+        Self::Pipeline(found)
+    }
+}
+
+impl From<DbError> for Untold {
+    fn from(error: DbError) -> Self {
+        Self::State(database_error(&error))
+    }
+}
+
+fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), Untold> {
+    let file = Path::new(&late.file);
+    let checked = pipeline::load(file)?;
+    if !checked.1.notify.iter().any(|entry| entry.when.contains(&When::Stale)) {
+        return Ok(());
+    }
+    state.create().map_err(|error| Untold::State(state_error(&error)))?;
+    let mut outbox = state.outbox()?;
+    let (place, due) = (place_of(file), late.due.as_deref().unwrap_or_default());
+    // Asked before secrets are read, for which programs may run. Who asks at the same time is told apart below.
+    if outbox.has_told_late(&place, due)? {
+        return Ok(());
+    }
+    let last = last_run(state, file)?;
+    let given = last.as_ref().and_then(|run| run.inputs.as_ref()?.as_object()).map(spelled).unwrap_or_default();
+    // A file that no longer takes what its last run was given may do without.
+    let declared = &checked.1.inputs;
+    let inputs = resolve_inputs(declared, &given).or_else(|_| resolve_inputs(declared, &BTreeMap::new()))?;
+    let loaded = for_messages(checked, file, inputs)?;
+    let letters = letters(&loaded, late, last.as_ref().map_or("", |run| &run.id), now).map_err(|error| vec![error])?;
+    Ok(outbox.put_late(&place, due, &letters)?)
+}
+
+fn last_run(state: &StateDir, file: &Path) -> Result<Option<Run>, DbError> {
+    let filter = Filter { files: Some(vec![place_of(file), absolute(file)]), last: Some(1), ..Filter::default() };
+    Ok(state.runs()?.map(|runs| runs.list(&filter)).transpose()?.and_then(|mut found| found.pop()))
+}
+
+/// A message for each channel of each entry that asks for it.
+fn letters(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<Vec<Letter>, Diagnostic> {
+    let (document, pipeline) = (&loaded.document, &loaded.pipeline);
+    // What is missing is told by who opens the channels.
+    let masker = read_secrets(document, pipeline, &|| None).masker;
+    let due = stale.due.as_ref().and_then(|due| due.parse::<Timestamp>().ok());
+    let late = lateness(
+        &stale.success_every.map(|every| every.to_string()).unwrap_or_default(),
+        stale.last_success.as_deref(),
+        stale.due.as_deref(),
+        due.map(|due| now.duration_since(due).as_secs_f64()),
+    );
+    let news = News { stale: Some(late), ..News::of(When::Stale, document, pipeline) };
+    let id = format!("{}.{}", pipeline.name, fingerprint(&place_of(&loaded.path), stale.due.as_deref()));
+    let origin = Origin { id: &id, run, masker: &masker };
+    let mut letters = Vec::new();
+    for (number, entry) in pipeline.notify.iter().enumerate().filter(|(_, entry)| entry.when.contains(&When::Stale)) {
+        let message = message(&origin, &news, number, When::Stale).map_err(|mut error| {
+            error.mask(&|text| masker.mask(text));
+            error
+        })?;
+        let to = |channel: &String| letter(channel, &message, &loaded.path, &loaded.inputs, &masker);
+        letters.extend(entry.to.iter().map(to));
+    }
+    Ok(letters)
+}
+
+/// Tells apart the due times of all files: several may have one name, and be due together.
+fn fingerprint(place: &Path, due: Option<&str>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(place.as_os_str().as_encoded_bytes());
+    hash.update([0]);
+    hash.update(due.unwrap_or_default());
+    let mut text = hex(&hash.finalize());
+    text.truncate(16);
+    text
+}
+
+fn untold(stale: &Stale, found: &[Diagnostic]) -> Diagnostic {
+    let name = stale.pipeline.as_ref().unwrap_or(&stale.file);
+    let mut told =
+        Diagnostic::warning(codes::TL0676, format!("nobody is told that `{name}` has not succeeded in time"))
+            .help("mend it: the next `tl stale --notify` tells of it");
+    told.causes.extend(found.iter().map(Diagnostic::one_line));
+    told
+}

@@ -1,0 +1,26 @@
+//! The channels of a pipeline, opened.
+
+use std::collections::BTreeMap;
+
+use super::contexts::Contexts;
+use super::error::no_channel;
+use super::kind::open;
+use super::loaded::Loaded;
+use crate::channels::{self, Channel};
+use crate::diagnostic::Result;
+
+/// Channels by name, as far as they could be opened.
+pub(crate) type Channels = BTreeMap<String, Result<Box<dyn Channel>>>;
+
+/// Opens every channel. Those that cannot be opened do not keep the others from telling so.
+pub(crate) fn open_channels(loaded: &Loaded, contexts: &Contexts) -> Channels {
+    let names = loaded.pipeline.channels.keys();
+    names.map(|name| (name.to_string(), open_channel(loaded, contexts, name.as_str()))).collect()
+}
+
+/// Opens one channel.
+pub(crate) fn open_channel(loaded: &Loaded, contexts: &Contexts, name: &str) -> Result<Box<dyn Channel>> {
+    let declared = loaded.pipeline.channels.iter().find(|(other, _)| other.as_str() == name);
+    let (_, place) = declared.ok_or_else(|| no_channel(name))?;
+    open(loaded, contexts, "channels", name, place, channels::KINDS)
+}

@@ -1,0 +1,53 @@
+//! The values behind the names of expressions.
+
+use std::sync::Arc;
+
+use jiff::Zoned;
+use serde_json::{Map, Value as Json, json};
+
+use super::environment::Surroundings;
+use super::loaded::Loaded;
+use crate::expression::Values;
+use crate::value::object;
+
+/// What expressions see of a run, but for the attempt. Fixed when it starts.
+pub(crate) fn run_values(pipeline: &str, run: &str, now: &Zoned) -> Map<String, Json> {
+    object(json!({
+        "id": run,
+        "date": now.strftime("%Y-%m-%d").to_string(),
+        "time": now.strftime("%H-%M-%S").to_string(),
+        "weekday": now.strftime("%A").to_string().to_lowercase(),
+        "pipeline": pipeline,
+    }))
+}
+
+/// What is the same for every expression of a run.
+pub(crate) struct Contexts {
+    inputs: Arc<Json>,
+    secrets: Arc<Json>,
+    surroundings: Surroundings,
+    run: Map<String, Json>,
+}
+
+impl Contexts {
+    /// `run` is what was fixed when the run started, by [`run_values`].
+    pub(crate) fn new(loaded: &Loaded, secrets: Map<String, Json>, run: Map<String, Json>) -> Self {
+        Self {
+            inputs: Arc::new(Json::Object(loaded.inputs.clone())),
+            secrets: Arc::new(Json::Object(secrets)),
+            surroundings: loaded.surroundings.clone(),
+            run,
+        }
+    }
+
+    /// The values that every expression sees.
+    pub(crate) fn values(&self, attempt: u32) -> Values {
+        let mut run = self.run.clone();
+        run.insert("attempt".to_owned(), attempt.into());
+        let values = Values::default()
+            .with("inputs", Arc::clone(&self.inputs))
+            .with("secrets", Arc::clone(&self.secrets))
+            .with("run", Json::Object(run));
+        self.surroundings.add_to(values)
+    }
+}

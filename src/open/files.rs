@@ -1,0 +1,44 @@
+//! Where pipeline files are.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// Where a file is, whatever the folder tl was started in.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    // Fails for an empty path alone, and none such was read.
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The path under which the texts of a file are kept: the same however the file is named, whether it is there or not.
+pub fn place_of(file: &Path) -> PathBuf {
+    let beside = || {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(fs::canonicalize(folder)?.join(file.file_name().unwrap_or_default()))
+    };
+    fs::canonicalize(file).or_else(|_| beside()).or_else(|_: io::Error| std::path::absolute(file)).unwrap_or_default()
+}
+
+/// The YAML files below a folder, in the order of their paths. Hidden folders and symbolic links are left out.
+pub(crate) fn yaml_files_below(folder: &Path, failed: &mut dyn FnMut(&Path, io::Error)) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut paths: Vec<PathBuf> = match entries {
+        Ok(entries) => entries.iter().map(fs::DirEntry::path).collect(),
+        Err(error) => {
+            failed(folder, error);
+            return Vec::new();
+        }
+    };
+    paths.sort();
+    let mut found = Vec::new();
+    for path in paths {
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        match fs::symlink_metadata(&path).map(|metadata| metadata.file_type()) {
+            Ok(kind) if kind.is_dir() && !is_hidden => found.extend(yaml_files_below(&path, failed)),
+            Ok(kind) if kind.is_file() && is_yaml => found.push(path),
+            Ok(_) => {}
+            Err(error) => failed(&path, error),
+        }
+    }
+    found
+}

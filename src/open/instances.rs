@@ -1,0 +1,94 @@
+//! The instances of a stage with a matrix, at the moment when all that it needs is known.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::error::unresolved;
+use crate::diagnostic::{Diagnostic, Result, codes};
+use crate::engine::{Expansion, Instance};
+use crate::expression::Values;
+use crate::graph::{Planned, combinations};
+use crate::pipeline::{Document, MOST_INSTANCES, Matrix, resolve};
+
+/// Works out the instances of a stage.
+pub(crate) fn expand(document: &Document, planned: &Planned, values: &Values) -> Result<Expansion> {
+    let Some(strategy) = &planned.stage.strategy else {
+        return Ok(Expansion { instances: Vec::new(), skipped: Vec::new() });
+    };
+    let at = format!("{}/strategy/matrix", planned.pointer());
+    let (lists, include, exclude) = lists(document, &strategy.matrix, &at, values)?;
+    // Each may be one of its own, and is compared with all others.
+    let too_many = include.len() > MOST_INSTANCES;
+    let count = lists.iter().map(|(_, items)| items.len()).fold(include.len(), |a, b| a.saturating_mul(b.max(1)));
+    let all = if too_many || count > MOST_INSTANCES * MOST_INSTANCES {
+        Vec::new()
+    } else {
+        combinations(&lists, &include, &exclude)
+    };
+    if too_many || all.len() > MOST_INSTANCES || count > MOST_INSTANCES * MOST_INSTANCES {
+        let message = format!("this matrix has more than {MOST_INSTANCES} instances");
+        let help = "let one stage do several of these things";
+        return Err(Diagnostic::failure(codes::TL0410, message).at(document.at_key(&at)).help(help));
+    }
+    let is_null = |one: &Map<String, Json>| lists.iter().any(|(name, _)| one.get(name).is_none_or(Json::is_null));
+    let skipped = all.iter().enumerate().filter(|(_, one)| is_null(one)).map(|(number, _)| number).collect();
+    let instance = |(number, one): (usize, Map<String, Json>)| Instance {
+        number,
+        label: label(number, &one),
+        matrix: Arc::new(Json::Object(one)),
+    };
+    Ok(Expansion { instances: all.into_iter().enumerate().map(instance).collect(), skipped })
+}
+
+type Lists = (Vec<(String, Vec<Json>)>, Vec<Map<String, Json>>, Vec<Map<String, Json>>);
+
+fn lists(document: &Document, matrix: &Matrix, at: &str, values: &Values) -> Result<Lists> {
+    let resolved = |value: &Json, below: &str| {
+        let at = format!("{at}/{below}");
+        resolve(value, &Json::Null, values, document, &at).map_err(|failure| unresolved(document, &at, failure))
+    };
+    let mut lists = Vec::new();
+    for (name, list) in matrix.axes() {
+        match resolved(list, name)? {
+            Json::Array(items) => lists.push((name.to_owned(), items)),
+            other => {
+                let message = format!("the list `{name}` of this matrix came to {}", kind(&other));
+                let at = document.at_value(&format!("{at}/{name}"));
+                return Err(Diagnostic::failure(codes::TL0310, message).at(at).help("a matrix takes lists"));
+            }
+        }
+    }
+    let maps = |entries: Vec<&Json>, which: &str| {
+        let maps = entries.into_iter().enumerate().map(|(i, entry)| resolved(entry, &format!("{which}/{i}")));
+        maps.map(|map| map.map(|map| map.as_object().cloned().unwrap_or_default())).collect::<Result<Vec<_>>>()
+    };
+    let include = maps(matrix.include().collect(), "include")?;
+    let exclude = maps(matrix.exclude().collect(), "exclude")?;
+    Ok((lists, include, exclude))
+}
+
+fn kind(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "a truth value",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a text",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "a map",
+    }
+}
+
+/// What people call an instance: its values where they are short, else its number.
+fn label(number: usize, one: &Map<String, Json>) -> String {
+    const LONGEST: usize = 60;
+    let word = |value: &Json| match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Bool(_) | Json::Number(_) => Some(value.to_string()),
+        Json::Null => Some("-".to_owned()),
+        _ => None,
+    };
+    let words: Option<Vec<String>> = one.values().map(word).collect();
+    let is_one_line = |label: &String| label.chars().count() <= LONGEST && !label.contains(char::is_control);
+    words.map(|words| words.join(", ")).filter(is_one_line).unwrap_or_else(|| format!("#{}", number + 1))
+}

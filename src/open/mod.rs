@@ -1,0 +1,39 @@
+//! A pipeline file made ready, with nothing run.
+//!
+//! A path and inputs flow in. A checked pipeline, its inputs, the environment, secrets, stores and channels flow out, for one
+//! run, a message or a look. Errors of the state folder, the audit log and settings become diagnostics here (`error.rs`).
+//! What never happens here: no stage starts, no message is sent, nothing is written except audit records that a caller asks
+//! for.
+
+mod channels;
+mod contexts;
+mod environment;
+mod error;
+mod files;
+mod git;
+mod instances;
+mod kind;
+mod loaded;
+mod recorder;
+mod secrets;
+mod stores;
+mod templates;
+
+pub(crate) use channels::{Channels, open_channel, open_channels};
+pub(crate) use contexts::{Contexts, run_values};
+pub use environment::Surroundings;
+pub(crate) use environment::start_values;
+pub use error::{audit_error, database_error};
+pub(crate) use error::{no_channel, state_error, unresolved, unwritten};
+pub use files::place_of;
+pub(crate) use files::{absolute, yaml_files_below};
+pub(crate) use instances::expand;
+pub use loaded::{Loaded, check, load, runnable, settle};
+pub(crate) use loaded::{for_messages, load_again, settle_with, spelled};
+pub(crate) use recorder::LogRecorder;
+pub use secrets::{NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
+pub(crate) use secrets::{Secrets, open_source, read_secret, read_secrets};
+pub(crate) use stores::{open_places, open_store};
+pub(crate) use templates::{
+    News, Rendered, check_templates, lateness, render, sample, split, stage as stage_values, values,
+};

@@ -1,0 +1,99 @@
+//! The secrets of a pipeline, read from their sources.
+
+use serde_json::{Map, Value as Json};
+
+use crate::diagnostic::{Diagnostic, Kind, Result, codes};
+use crate::expression::Values;
+use crate::pipeline::{Document, Pipeline, SecretSource, resolve, secret_code};
+use crate::trace;
+use crate::value::{CancelReason, Kind as PlaceKind, Masker, Secret};
+use crate::vault;
+
+/// A secret shorter than this is in too many texts to be hidden.
+pub const SHORTEST_SECRET: usize = 8;
+/// What to do about a shorter one.
+pub const SHORT_SECRET: &str = "so short a text cannot be hidden in logs: use a longer secret";
+/// What to do about one that holds a NUL byte.
+pub const NUL_SECRET: &str = vault::WITHOUT_NUL;
+
+/// The secrets of a pipeline, what hides them, and which are missing.
+pub(crate) struct Secrets {
+    pub(crate) values: Map<String, Json>,
+    pub(crate) masker: Masker,
+    pub(crate) missing: Vec<Diagnostic>,
+}
+
+impl Secrets {
+    pub(crate) fn new(secrets: &[(String, Secret)], mut missing: Vec<Diagnostic>) -> Self {
+        let masker = Masker::new(secrets.iter().map(|(_, secret)| secret));
+        trace::hide(&masker);
+        // A program that fails may repeat what another one gave.
+        missing.iter_mut().for_each(|error| error.mask(&|text| masker.mask(text)));
+        let values = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect();
+        Self { values, masker, missing }
+    }
+}
+
+/// Reads every secret that is there.
+/// `stopped` says why to stop, once there is a reason.
+pub(crate) fn read_secrets(
+    document: &Document,
+    pipeline: &Pipeline,
+    stopped: &dyn Fn() -> Option<CancelReason>,
+) -> Secrets {
+    let mut secrets = Vec::new();
+    let mut found = Vec::new();
+    for (name, declared) in &pipeline.secrets {
+        match read_secret(document, name.as_str(), declared, stopped) {
+            Ok(secret) => secrets.push((name.to_string(), secret)),
+            // Whoever stops a run is not told what it lacks.
+            Err(error) if matches!(error.kind, Kind::Cancelled | Kind::TimedOut) => {
+                found = vec![error];
+                break;
+            }
+            Err(error) => found.push(error),
+        }
+    }
+    Secrets::new(&secrets, found)
+}
+
+/// Reads one secret.
+pub(crate) fn read_secret(
+    document: &Document,
+    name: &str,
+    declared: &SecretSource,
+    stopped: &dyn Fn() -> Option<CancelReason>,
+) -> Result<Secret> {
+    let source = open_source(document, name, declared)?;
+    let at = document.at_key(&format!("/secrets/{name}"));
+    match source.read(document.folder(), &|| stopped().is_some()) {
+        Ok(secret) if secret.expose().len() < SHORTEST_SECRET => {
+            let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
+            Err(Diagnostic::new(codes::TL0511, Kind::Key, message).at(at).help(SHORT_SECRET))
+        }
+        Ok(secret) => Ok(secret),
+        Err(vault::Error::Stopped { .. }) => Err(stopped().unwrap_or(CancelReason::Requested).into()),
+        Err(error) => {
+            let word = if secret_code(&error) == codes::TL0510 { "is missing" } else { "cannot be had" };
+            let message = format!("the secret `{name}` {word}");
+            let diagnostic = Diagnostic::new(secret_code(&error), Kind::Key, message).at(at).cause(&error);
+            Err(match error.help() {
+                Some(help) => diagnostic.help(help),
+                None => diagnostic,
+            })
+        }
+    }
+}
+
+/// The source of a secret, before it is read.
+pub(crate) fn open_source(document: &Document, name: &str, declared: &SecretSource) -> Result<Box<dyn vault::Source>> {
+    let unfit = || {
+        let message = "the settings of this secret do not fit: please report it";
+        Diagnostic::usage(codes::TL0902, message).at(document.at_key(&format!("/secrets/{name}")))
+    };
+    let kind = PlaceKind::find(vault::SOURCES, &declared.from).ok_or_else(unfit)?;
+    let settings = Json::Object(declared.settings.clone());
+    let settings = resolve(&settings, (kind.schema)(), &Values::default(), document, &format!("/secrets/{name}"))
+        .map_err(|_| unfit())?;
+    (kind.build)(settings).map_err(|_| unfit())
+}

@@ -1,0 +1,23 @@
+//! The stores of a pipeline, opened.
+
+use super::contexts::Contexts;
+use super::kind::open;
+use super::loaded::Loaded;
+use crate::diagnostic::Result;
+use crate::pipeline::Place;
+use crate::stages::Places;
+use crate::storage::{self, Store};
+
+/// Opens every store.
+pub(crate) fn open_places(loaded: &Loaded, contexts: &Contexts) -> Result<Places> {
+    let mut places = Places::default();
+    for (name, place) in &loaded.pipeline.stores {
+        places.stores.insert(name.to_string(), open_store(loaded, contexts, name.as_str(), place)?);
+    }
+    Ok(places)
+}
+
+/// Opens one store.
+pub(crate) fn open_store(loaded: &Loaded, contexts: &Contexts, name: &str, place: &Place) -> Result<Box<dyn Store>> {
+    open(loaded, contexts, "stores", name, place, storage::KINDS)
+}

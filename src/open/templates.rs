@@ -1,0 +1,224 @@
+//! What messages say: the values and templates behind their texts.
+//!
+//! Checked with the file, since a mistake in the message of a failure must not wait for one.
+
+use std::path::Path;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::diagnostic::{Diagnostic, Result, codes};
+use crate::event::Outcome;
+use crate::pipeline::{Document, Notification, Pipeline, When};
+use crate::template::{self, Form, Template};
+use crate::value::Masker;
+
+/// What a message says of a run.
+pub(crate) struct News<'a> {
+    /// How the run ended; `started` where it did not yet.
+    pub(crate) result: When,
+    pub(crate) seconds: f64,
+    /// Each stage that ended, as [`stage`] gives it.
+    pub(crate) stages: Vec<Json>,
+    /// The checkpoint that covers the run.
+    pub(crate) audit: Option<Json>,
+    /// Why the run could not start or was stopped.
+    pub(crate) error: Option<String>,
+    /// How late the pipeline is, as [`lateness`] gives it.
+    pub(crate) stale: Option<Json>,
+    pub(crate) document: &'a Document,
+    pub(crate) pipeline: &'a Pipeline,
+}
+
+impl<'a> News<'a> {
+    /// That it came to this, and nothing more.
+    pub(crate) fn of(result: When, document: &'a Document, pipeline: &'a Pipeline) -> Self {
+        Self { result, seconds: 0.0, stages: Vec::new(), audit: None, error: None, stale: None, document, pipeline }
+    }
+}
+
+/// What a message may say of a stage.
+pub(crate) fn stage(
+    name: &str,
+    outcome: Outcome,
+    seconds: f64,
+    outputs: &Map<String, Json>,
+    detail: Option<String>,
+) -> Json {
+    let number = |value: Option<&Json>| value.and_then(Json::as_u64);
+    let delivered = outputs.get("object").and_then(|object| number(object.get("size")));
+    json!({
+        "name": name,
+        "result": outcome.word(),
+        "seconds": seconds,
+        "bytes": delivered.or_else(|| number(outputs.get("bytes"))),
+        "delivered": delivered,
+        "files": number(outputs.get("files")),
+        "detail": detail.map(|text| one_line(&text)),
+    })
+}
+
+/// What a message may say of a pipeline that has not succeeded in time. Times are RFC 3339; none where they are not known.
+pub(crate) fn lateness(every: &str, last_success: Option<&str>, due: Option<&str>, seconds: Option<f64>) -> Json {
+    json!({ "every": every, "last_success": last_success, "due": due, "seconds": seconds })
+}
+
+/// The parts of a text.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    pub(crate) subject: String,
+    pub(crate) body: String,
+    pub(crate) html: Option<String>,
+}
+
+/// Fills the templates of the entry of `notify` with this number, or those that are shipped.
+pub(crate) fn render(document: &Document, number: usize, about: &Notification, values: &Json) -> Result<Rendered> {
+    let text = fill(document.folder_of(&pointer(number, TEMPLATE)), about.template.as_deref(), Form::Text, values)?;
+    let html = match (&about.template, &about.template_html) {
+        // The shipped HTML would say something else than this text.
+        (Some(_), None) => None,
+        (_, html) => Some(fill(document.folder_of(&pointer(number, HTML)), html.as_deref(), Form::Html, values)?),
+    };
+    Ok(Rendered { html, ..split(&text) })
+}
+
+/// The first line is the subject, as in a git commit.
+pub(crate) fn split(text: &str) -> Rendered {
+    let (subject, body) = text.split_once('\n').unwrap_or((text, ""));
+    Rendered { subject: subject.to_owned(), body: body.trim_start_matches('\n').to_owned(), html: None }
+}
+
+/// The keys of an entry of `notify` that name templates.
+const TEMPLATE: &str = "template";
+const HTML: &str = "template-html";
+
+/// Where such a key of an entry stands.
+fn pointer(number: usize, key: &str) -> String {
+    format!("/notify/{number}/{key}")
+}
+
+fn fill(base: &Path, path: Option<&str>, form: Form, values: &Json) -> Result<String> {
+    let unfilled = |error: template::Error| {
+        let diagnostic = match &error {
+            template::Error::Read { .. } => {
+                Diagnostic::usage(codes::TL0671, format!("the template `{}` cannot be read", path.unwrap_or("shipped")))
+            }
+            _ => Diagnostic::usage(
+                codes::TL0671,
+                format!("the template `{}` cannot be filled", path.unwrap_or("shipped")),
+            )
+            .help(VALUES),
+        };
+        diagnostic.cause(&error)
+    };
+    let template = match path {
+        Some(path) => Template::read(&base.join(path)).map_err(unfilled)?,
+        None => Template::shipped(form),
+    };
+    template.render(form, values).map_err(unfilled)
+}
+
+const VALUES: &str = "it may use pipeline, description, file, run, when, result, at, seconds, host, stages, counts, summary, \
+                      files, bytes, audit, error, stale";
+
+/// What a template may use.
+pub(crate) fn values(news: &News<'_>, run: &str, when: When, masker: &Masker) -> Json {
+    let sum = |key: &str| news.stages.iter().filter_map(|stage| stage[key].as_u64()).sum::<u64>();
+    let words = ["success", "warning", "failure", "skipped", "cancelled"];
+    let count = |word: &str| news.stages.iter().filter(|stage| stage["result"] == word).count();
+    let counts: Map<String, Json> = words.iter().map(|&word| (word.to_owned(), count(word).into())).collect();
+    let summary: Vec<String> =
+        words.iter().filter(|word| count(word) > 0).map(|word| format!("{} {word}", count(word))).collect();
+    let mut values = json!({
+        "pipeline": news.pipeline.name,
+        "description": news.pipeline.description,
+        "file": one_line(news.document.name()),
+        "run": run,
+        "when": when.word(),
+        "result": news.result.word(),
+        "at": jiff::Timestamp::now().to_string(),
+        "seconds": news.seconds,
+        "host": one_line(&rustix::system::uname().nodename().to_string_lossy()),
+        "stages": news.stages,
+        "counts": counts,
+        "summary": summary.join(", "),
+        "files": sum("files"),
+        "bytes": sum("delivered"),
+        "audit": news.audit,
+        "error": news.error,
+        "stale": news.stale,
+    });
+    masker.mask_json(&mut values);
+    values
+}
+
+/// A value that has no lines of its own to say something with.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+/// What there might be to say.
+pub(crate) fn sample<'a>(when: When, document: &'a Document, pipeline: &'a Pipeline) -> News<'a> {
+    let ran = !matches!(when, When::Started | When::Blocked | When::Stale);
+    let outputs = |value: Json| value.as_object().cloned().unwrap_or_default();
+    let second = match when {
+        When::Success | When::Recovered | When::Started | When::Blocked | When::Stale => (Outcome::Success, None),
+        When::Warning => (Outcome::Warning, Some("why")),
+        When::Failure => (Outcome::Failure, Some("why")),
+        When::Skipped => (Outcome::Skipped, Some("why")),
+        When::Cancelled => (Outcome::Cancelled, Some("why")),
+    };
+    let first = if when == When::Skipped { Outcome::Skipped } else { Outcome::Success };
+    let stages = vec![
+        stage(
+            "collect",
+            first,
+            1.5,
+            &if first.is_ok() { outputs(json!({ "files": 3, "bytes": 4096 })) } else { Map::new() },
+            None,
+        ),
+        stage(
+            "deliver",
+            second.0,
+            2.5,
+            &if second.0.is_ok() { outputs(json!({ "object": { "size": 1_234_567 } })) } else { Map::new() },
+            second.1.map(str::to_owned),
+        ),
+    ];
+    News {
+        result: if when == When::Recovered { When::Success } else { when },
+        seconds: if matches!(when, When::Started | When::Stale) { 0.0 } else { 4.0 },
+        stages: if ran { stages } else { Vec::new() },
+        audit: ran.then(|| json!({ "size": 12, "root": "root" })),
+        error: (when == When::Blocked).then(|| "why".to_owned()),
+        stale: (when == When::Stale).then(|| {
+            lateness("1d", Some("2026-01-01T02:00:00.000Z"), Some("2026-01-02T02:00:00.000Z"), Some(93_600.0))
+        }),
+        document,
+        pipeline,
+    }
+}
+
+/// Fills each template as each of its occasions would: a mistake in the message of a failure must not wait for one.
+pub(crate) fn check_templates(document: &Document, pipeline: &Pipeline) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (number, about) in pipeline.notify.iter().enumerate() {
+        let templates = [(TEMPLATE, &about.template, Form::Text), (HTML, &about.template_html, Form::Html)];
+        for (key, path, form) in templates {
+            let Some(path) = path else { continue };
+            let pointer = pointer(number, key);
+            let never =
+                News { stale: Some(lateness("1d", None, None, None)), ..sample(When::Stale, document, pipeline) };
+            let samples = about.when.iter().map(|&when| (when, sample(when, document, pipeline)));
+            // One that never succeeded has no times.
+            let samples = samples.chain(about.when.contains(&When::Stale).then_some((When::Stale, never)));
+            let failed = samples.into_iter().find_map(|(when, news)| {
+                let values = values(&news, "run", when, &Masker::default());
+                fill(document.folder_of(&pointer), Some(path), form, &values).err().map(|error| (when, error))
+            });
+            if let Some((when, error)) = failed {
+                found.push(error.at(document.at_value(&pointer)).label(format!("for `{}`", when.word())));
+            }
+        }
+    }
+    found
+}

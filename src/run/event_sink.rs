@@ -1,0 +1,56 @@
+//! The way of events from a run to whoever shows or keeps them.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::event_log::{finish, note_of};
+use crate::event::{Event, What};
+use crate::graph::{Part, Plan};
+use crate::open::unwritten;
+use crate::state::{Journal, Note};
+use crate::value::{Masker, utc};
+
+/// Takes events, in order.
+pub(super) type Emit = Box<dyn FnMut(&Event) + Send>;
+
+/// Gives events their time and run, hides secrets in them, and puts them into the journal.
+pub(super) struct Teller {
+    run: String,
+    pub(super) masker: Masker,
+    pub(super) journal: Option<Arc<Journal>>,
+    /// The stages that are not selected.
+    left_out: HashSet<String>,
+    emit: Emit,
+}
+
+impl Teller {
+    pub(super) fn new(run: String, plan: &Plan, emit: Emit) -> Self {
+        let left_out = plan.stages.iter().filter(|stage| stage.part == Part::LeftOut).map(|stage| stage.name.clone());
+        Self { run, masker: Masker::default(), journal: None, left_out: left_out.collect(), emit }
+    }
+
+    pub(super) fn tell(&mut self, mut what: What) {
+        what.mask(&|text| self.masker.mask(text));
+        if let (Some(journal), Some((stage, note))) = (&self.journal, note_of(&what)) {
+            match note {
+                note if !self.left_out.contains(&stage.stage) => journal.note(stage, note),
+                Note::Ended { reason, .. } => journal.note(stage, Note::LeftOut { reason }),
+                _ => {}
+            }
+        }
+        let ts = utc(jiff::Timestamp::now());
+        (self.emit)(&Event { ts, run: self.run.clone(), what });
+    }
+}
+
+pub(super) fn tell(teller: &Mutex<Teller>, what: What) {
+    teller.lock().unwrap_or_else(PoisonError::into_inner).tell(what);
+}
+
+/// Puts the end of a run into its journal, which ends with it, before it is told. Whether it is there: else the journal
+/// goes on to say that the run may be resumed.
+pub(super) fn end_journal(teller: &Mutex<Teller>, ended: &What) -> bool {
+    let journal = teller.lock().unwrap_or_else(PoisonError::into_inner).journal.take();
+    let written = journal.zip(finish(ended)).map_or(Ok(()), |(journal, finish)| journal.finish(finish));
+    written.map_err(|error| tell(teller, What::Problem { error: unwritten(&error).as_warning() })).is_ok()
+}
