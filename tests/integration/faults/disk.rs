@@ -9,7 +9,7 @@ use timelocker::audit;
 use timelocker::state::StateDir;
 
 use super::{Case, FAULTS, Fault, delivered, lay_out, most, output_of, proven};
-use crate::program::{Tl, events};
+use crate::support::program::{Tl, events};
 
 /// What a run said, and how it ended.
 struct Told {

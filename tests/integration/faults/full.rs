@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use super::{delivered, lay_out, output_of, proven};
-use crate::program::{Disk, events};
+use crate::support::program::{Disk, events};
 
 /// So many bytes stay free when the run begins: from none to more than it needs.
 #[test]

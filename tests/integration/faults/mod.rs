@@ -4,6 +4,9 @@ mod clock;
 mod disk;
 #[cfg(feature = "peers")]
 mod full;
+mod kills;
+mod migrations;
+mod races;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,7 +15,7 @@ use std::sync::LazyLock;
 
 use timelocker::state::StateDir;
 
-use crate::program::{Tl, files};
+use crate::support::program::{Tl, files};
 
 /// A library of this folder, made by the C compiler of the machine, for `LD_PRELOAD`.
 pub fn preloaded(name: &str) -> PathBuf {
@@ -143,7 +146,7 @@ fn delivered(tl: &Tl, run: &str) -> Result<(), String> {
     let plain = std::fs::read(tl.file(&format!("shelf/a-{run}"))).unwrap();
     let is_same = std::fs::read(tl.file("opened")).unwrap() == plain;
     let is_right = is_same && std::fs::read(tl.file(&format!("shelf/b-{run}"))).unwrap() == plain;
-    crate::s3::archive_of(&plain, "hello".repeat(20_000).as_bytes());
+    crate::storage::s3::archive_of(&plain, "hello".repeat(20_000).as_bytes());
     (whole && is_right).then_some(()).ok_or_else(|| "other bytes".to_owned())
 }
 

@@ -1,0 +1,8 @@
+//! The pipeline file: what is wrong in it, what it means, and what an editor knows of it.
+
+mod bounds;
+#[cfg(feature = "peers")]
+mod editor;
+mod semantics;
+mod warned;
+pub mod wrong;

@@ -1,0 +1,105 @@
+//! What each service is sent.
+
+use serde_json::{Value as Json, json};
+
+use super::receiver::{Receiver, status};
+use super::{HOSTILE, channel, message, refused};
+
+const SERVICES: &[&str] =
+    &["slack", "discord", "teams", "ntfy", "gotify", "pushover", "pagerduty", "healthchecks", "uptime-kuma"];
+
+fn settings(kind: &str, url: &str) -> Json {
+    match kind {
+        "ntfy" => json!({ "server": url, "topic": "topic-secret", "token": "token-secret", "allow-private": true }),
+        "gotify" => json!({ "server": url, "token": "token-secret", "allow-private": true }),
+        "pushover" => json!({ "server": url, "token": "token-secret", "user": "user-secret", "allow-private": true }),
+        "pagerduty" => json!({ "server": url, "routing-key": "key-secret", "allow-private": true }),
+        "healthchecks" => json!({ "server": url, "uuid": "uuid-secret", "allow-private": true }),
+        "uptime-kuma" => {
+            json!({ "url": format!("{url}/api/push/x-secret?status=up&msg=OK&ping="), "allow-private": true })
+        }
+        _ => json!({ "url": format!("{url}/x-secret"), "allow-private": true }),
+    }
+}
+
+#[test]
+fn each_service_is_sent_what_it_reads() {
+    for kind in SERVICES {
+        let mut sheet = String::new();
+        for when in ["started", "success", "failure", "stale", "stage"] {
+            let receiver = Receiver::start(vec![status("200 OK", "", "token-secret x-secret uuid-secret")]);
+            let result = channel(kind, settings(kind, &receiver.url())).deliver(&message(when));
+            let result = result.unwrap_or_else(|error| error.to_string());
+            for secret in ["token-secret", "x-secret", "uuid-secret"] {
+                assert!(
+                    !result.contains(secret) || !settings(kind, "").to_string().contains(secret),
+                    "{kind}: {result}"
+                );
+            }
+            sheet.push_str(&format!("== {when}\n"));
+            for request in receiver.requests() {
+                let own = |name: &str| {
+                    !matches!(
+                        name,
+                        "host" | "accept" | "user-agent" | "content-length" | "accept-encoding" | "connection"
+                    )
+                };
+                let headers = request.headers.iter().filter(|(name, _)| own(name));
+                let headers: String = headers.map(|(name, value)| format!("{name}: {value}\n")).collect();
+                let body = serde_json::from_str::<Json>(&request.body)
+                    .map_or(request.body.clone(), |json| serde_json::to_string_pretty(&json).unwrap());
+                sheet.push_str(&format!("{}\n{headers}\n{body}\n", request.line));
+            }
+            if receiver.requests().is_empty() {
+                sheet.push_str(&format!("{result}\n"));
+            }
+        }
+        insta::with_settings!({ snapshot_path => "snapshots/services", prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(*kind, sheet);
+        });
+    }
+}
+
+/// What a file name or an error carries becomes no mention, link, header or field, and fits.
+#[test]
+fn hostile_texts_stay_texts() {
+    for kind in SERVICES {
+        for hostile in HOSTILE.iter().map(|text| (*text).to_owned()).chain(["x".repeat(1 << 20)]) {
+            let receiver = Receiver::start(vec![status("200 OK", "", "")]);
+            let mut message = message("failure");
+            (message.subject, message.body) = (hostile.clone(), hostile.clone());
+            channel(kind, settings(kind, &receiver.url())).deliver(&message).unwrap();
+            let [request] = &receiver.requests()[..] else { panic!("{kind}") };
+            assert!(request.line.chars().all(|c| !c.is_control()) && request.line.len() < 4_000, "{}", request.line);
+            let names: Vec<&str> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
+            assert!(!names.contains(&"bcc"), "{names:?}");
+            let body = &request.body;
+            assert!(
+                !body.contains("\\u0000") && !body.contains("\\u001b") && !body.contains('\u{202e}'),
+                "{kind}: {body}"
+            );
+            assert!(body.len() < 200_000, "{kind}: {} bytes", body.len());
+            if let Ok(body) = serde_json::from_str::<Json>(body) {
+                assert!(*kind != "slack" || !body["text"].as_str().unwrap().contains('<'));
+                if *kind == "discord" {
+                    let content = body["content"].as_str().unwrap();
+                    assert!(content.chars().count() <= 2_000 && content.matches("```").count() == 2, "{content}");
+                    assert_eq!(body["allowed_mentions"]["parse"], json!([]));
+                }
+            } else {
+                assert!(matches!(*kind, "pushover" | "healthchecks" | "uptime-kuma"), "{kind}: {body}");
+            }
+        }
+    }
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    assert!(refused("healthchecks", json!({})).contains("either `url` or `uuid`"));
+    assert!(refused("healthchecks", json!({ "url": "https://h/x", "uuid": "u" })).contains("either `url` or `uuid`"));
+    assert!(refused("slack", json!({ "url": "http://h/x-secret" })).contains("https"));
+    assert!(refused("gotify", json!({ "server": "https://h", "token": "a\r\nb" })).contains("x-gotify-key"));
+    if cfg!(not(feature = "desktop")) {
+        assert_eq!(refused("desktop", json!({})), "this `tl` was built without the feature `desktop`");
+    }
+}

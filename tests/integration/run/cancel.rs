@@ -1,0 +1,81 @@
+//! `tl cancel`: a run is ended in order from another terminal.
+
+use std::fs;
+use std::process::Child;
+
+use serde_json::Value as Json;
+
+use crate::run::runs::{collected, wait_for};
+use crate::support::program::Tl;
+
+/// Starts a pipeline with these stages and waits until one of them has made `began`; the run's id.
+fn start(tl: &Tl, stages: &str) -> (Child, String) {
+    tl.pipeline(stages);
+    let run = tl.start(&["run", "p.yaml"]);
+    wait_for(|| tl.file("began").exists());
+    (run, tl.last_run())
+}
+
+const PATIENT: &str =
+    "stages:\n  a: { shell: sh, run: 'touch began; sleep 60 & wait' }\nfinally:\n  f: { run: [touch, last] }\n";
+
+#[test]
+fn a_run_is_ended_in_order_from_another_terminal() {
+    let tl = Tl::new();
+    for word in [|id: &str| id.to_owned(), |id: &str| id[20..].to_lowercase(), |id: &str| id[..22].to_owned()] {
+        let (run, id) = start(&tl, PATIENT);
+        let asked = tl.ok(&["cancel", &word(&id)]);
+        assert_eq!(asked.stdout, format!("{id} (test) ended: cancelled\n"));
+        assert_eq!(collected(run).code, 130);
+        assert!(tl.file("last").exists());
+        for name in ["began", "last"] {
+            fs::remove_file(tl.file(name)).unwrap();
+        }
+        let again = tl.run(&["cancel", &id]);
+        assert!(again.code == 1 && again.stderr.contains("TL0752") && again.stderr.contains("cancelled"), "{again:?}");
+    }
+}
+
+#[test]
+fn it_is_said_as_json_and_need_not_be_waited_for() {
+    let tl = Tl::new();
+    let (run, id) = start(&tl, PATIENT);
+    let asked: Json = serde_json::from_str(&tl.ok(&["cancel", &id, "--no-wait", "--json"]).stdout).unwrap();
+    assert_eq!((&asked["run"], &asked["pipeline"]), (&Json::from(id), &Json::from("test")));
+    assert_eq!(collected(run).code, 130);
+}
+
+#[test]
+fn a_run_that_takes_its_time_is_told() {
+    let tl = Tl::new();
+    let slow =
+        "stages:\n  a: { shell: sh, run: \"trap '' TERM; touch began; while [ ! -e enough ]; do sleep 0.1; done\" }\n";
+    let (run, id) = start(&tl, slow);
+    let late = tl.run(&["cancel", &id, "--wait", "200ms"]);
+    assert!(late.code == 1 && late.stderr.contains("TL0754"), "{late:?}");
+    tl.write("enough", "");
+    assert_eq!(collected(run).code, 130);
+}
+
+#[test]
+fn what_does_not_run_is_not_cancelled() {
+    let tl = Tl::new();
+    let refused = |word: &str, code: u8, error: &str| {
+        let ended = tl.run(&["cancel", word]);
+        assert!(ended.code == i32::from(code) && ended.stderr.contains(error), "{word}: {ended:?}");
+        assert_eq!(ended.stdout, "");
+    };
+    refused("01ARZ3NDEKTSV4RRFFQ69G5FAV", 2, "TL0760");
+    let (mut run, id) = start(&tl, PATIENT);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    refused(&id, 1, "TL0752");
+    refused("01ARZ3NDEKTSV4RRFFQ69G5FAV", 2, "TL0760");
+    refused("01", 2, "TL0761");
+    fs::remove_file(tl.file("began")).unwrap();
+    let (run, other) = start(&tl, PATIENT);
+    let shared = id.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
+    refused(&id[..shared], 2, "TL0761");
+    tl.ok(&["cancel", &other]);
+    assert_eq!(collected(run).code, 130);
+}

@@ -1,0 +1,11 @@
+//! One run through the real program: outcomes, plans, secrets, selection, resuming, cancelling.
+
+mod cancel;
+mod groups;
+mod logs;
+mod plan;
+mod resume;
+pub mod runs;
+pub mod secrets;
+mod selection;
+pub mod supervisor;

@@ -1,0 +1,5 @@
+//! What tests share: the real `tl` in a folder of its own, receivers of messages, trees to compare.
+
+pub mod program;
+pub mod receiver;
+pub mod tree;
