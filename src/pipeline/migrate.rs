@@ -2,13 +2,9 @@
 
 use std::path::Path;
 
-use super::document::Document;
-use super::load::{judge, unknown_version, version_number};
-use super::source::Mark;
+use super::load::judge;
+use super::read::{Document, Mark, NEWEST, unknown_version, version_number};
 use crate::diagnostic::{Diagnostic, Result, codes};
-
-/// The newest version of the language.
-pub const NEWEST: i64 = 1;
 
 /// How a file of one version becomes one of the next.
 pub struct Step {

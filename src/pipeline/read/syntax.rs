@@ -1,8 +1,17 @@
 //! What is wrong with a text that is not YAML, in the words of people who write it.
 
-use super::events::Forbidden;
 use super::source::Mark;
 use crate::diagnostic::{Code, codes};
+
+/// Something that the language forbids.
+pub(super) struct Forbidden {
+    pub(super) code: Code,
+    pub(super) mark: Mark,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    /// Reading on would only repeat it.
+    pub(super) fatal: bool,
+}
 
 /// Explains an error of the parser, which stopped at a character.
 pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {

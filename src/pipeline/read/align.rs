@@ -1,6 +1,6 @@
 /// How a scalar is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Quotes {
+pub(in crate::pipeline) enum Quotes {
     #[default]
     Plain,
     /// A block, marked from its first letter on.

@@ -9,13 +9,10 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::document::Document;
-use super::events::escape;
-use super::model::{Pipeline, Stage};
-use super::notification::When;
-use super::resolve::artifact_source;
 use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::{Expression, Template};
+use crate::pipeline::model::{Pipeline, Stage, When, artifact_source};
+use crate::pipeline::read::{Document, escape};
 use crate::stages::{self, Flow};
 use crate::value::Name;
 

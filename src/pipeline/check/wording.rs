@@ -3,10 +3,9 @@
 use jsonschema::error::TypeKind;
 use serde_json::Value as Json;
 
-use super::check::field_of;
-use super::settings::{DURATION, POSITIVE, RECIPIENT};
-use super::source::without_identities;
+use super::schema::{DURATION, POSITIVE, RECIPIENT};
 use crate::diagnostic::{Diagnostic, codes};
+use crate::pipeline::read::{field_of, without_identities};
 use crate::stages;
 use crate::value::{Duration, Name};
 
@@ -196,5 +195,17 @@ pub(super) fn short(value: &Json) -> String {
             format!("`{}{dots}`", cut.escape_debug())
         }
         other => format!("`{other}`"),
+    }
+}
+
+/// Names in a help line: of ten thousand stages nobody reads all.
+const MOST_LISTED: usize = 40;
+
+pub(super) fn listed<T: AsRef<str>>(words: &[T]) -> String {
+    let shown = words.iter().take(MOST_LISTED).map(|word| format!("`{}`", word.as_ref().escape_debug()));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match words.len().saturating_sub(MOST_LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }

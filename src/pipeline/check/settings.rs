@@ -2,27 +2,17 @@
 
 use serde_json::Value as Json;
 
-use super::check::{Checker, Site, field_of, first_place};
-use super::events::escape;
-use super::findings::SCHEMA;
-use super::matrix::choices;
-use super::schema::follow;
-use super::source::without_identities;
-use super::start::is_start;
-use super::stray::first_expression;
+use super::checker::{Checker, Site};
+use super::matrix_values::choices;
+use super::schema::{DURATION, POSITIVE, RECIPIENT, SCHEMA, follow};
+use super::sites::{first_expression, first_place, is_start};
 use super::wording::short;
 use crate::crypto::Recipient;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Part, Template, Type, did_you_mean};
+use crate::pipeline::read::{escape, field_of, without_identities};
 use crate::stages;
 use crate::value::{Duration, ObjectKey};
-
-/// How the schema of a duration begins.
-pub(super) const DURATION: &str = "^[0-9]+(ms";
-/// How that of one that is not zero begins.
-pub(super) const POSITIVE: &str = "^0*[1-9][0-9]*(ms";
-/// How the schema of a recipient begins.
-pub(super) const RECIPIENT: &str = "^age1";
 
 impl Checker<'_> {
     /// The settings of a kind against its schema: types of expressions, and names of stores and channels.

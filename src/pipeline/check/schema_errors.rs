@@ -5,22 +5,18 @@ use std::sync::LazyLock;
 
 use jsonschema::error::ValidationErrorKind as Wrong;
 use jsonschema::{Draft, ValidationError, Validator};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
-use super::check::listed;
-use super::document::Document;
-use super::events::escape;
-use super::load::MOST_FINDINGS;
 use super::not_built::{elsewhere, is_key_to_come, is_value_to_come, meant, own_value};
-use super::schema::pipeline_schema;
-use super::stray::is_stray;
-use super::wording::{Expected, bad_form, bad_name, called, short, suggested_name, wrong_type};
+use super::schema::SCHEMA;
+use super::sites::is_stray;
+use super::wording::{Expected, bad_form, bad_name, called, listed, short, suggested_name, wrong_type};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::did_you_mean;
+use crate::pipeline::read::{Document, MOST_FINDINGS, escape};
 use crate::value::Kind;
 use crate::{channels, stages, storage};
 
-pub(super) static SCHEMA: LazyLock<Json> = LazyLock::new(pipeline_schema);
 static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
     jsonschema::options()
         .with_draft(Draft::Draft7)
@@ -29,12 +25,12 @@ static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
 });
 
 /// All that the schema finds wrong.
-pub(super) fn findings(document: &Document) -> Vec<Diagnostic> {
+pub(in crate::pipeline) fn findings(document: &Document) -> Vec<Diagnostic> {
     findings_in(document, document.value())
 }
 
 /// All that the schema finds wrong with a value of the shape of the document's.
-pub(super) fn findings_in(document: &Document, value: &Json) -> Vec<Diagnostic> {
+pub(in crate::pipeline) fn findings_in(document: &Document, value: &Json) -> Vec<Diagnostic> {
     let errors: Vec<ValidationError<'_>> = VALIDATOR.iter_errors(value).take(MOST_FINDINGS + 1).collect();
     let mut reader = Reader { document, meant: BTreeSet::new() };
     for error in &errors {
@@ -46,12 +42,6 @@ pub(super) fn findings_in(document: &Document, value: &Json) -> Vec<Diagnostic> 
         }
     }
     errors.iter().flat_map(|error| reader.read(error)).take(MOST_FINDINGS + 1).collect()
-}
-
-/// The keys that a pipeline or a stage may have.
-pub(super) fn keys_of(what: &str) -> impl Iterator<Item = &'static String> {
-    let schema = if what == "stage" { &SCHEMA["definitions"]["Stage"] } else { &*SCHEMA };
-    schema["properties"].as_object().into_iter().flat_map(Map::keys)
 }
 
 struct Reader<'a> {

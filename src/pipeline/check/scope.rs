@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::findings::keys_of;
-use super::matrix::matrix_type;
+use super::matrix_values::matrix_type;
 use super::not_built::meant;
-use super::start::KNOWN;
+use super::schema::keys_of;
+use super::sites::KNOWN;
 use crate::expression::{Expression, Scope, Template, Type, check_template, did_you_mean, uses_status_function};
+use crate::pipeline::read::entries;
 use crate::stages;
 
 /// What every scope of a file has in common. Read from the raw file: parts of it that are wrong are simply not there.
@@ -223,11 +224,6 @@ fn stage_type(name: &str, stage: &Json, with_nulls: bool) -> Type {
     let outputs = outputs.into_iter().map(|(name, kind)| (name, if has_instances { of_instances(kind) } else { kind }));
     let outputs = Type::record(format!("needs.{name}.outputs"), outputs);
     Type::record(format!("needs.{name}"), [("outputs".to_owned(), outputs), ("result".to_owned(), Type::String)])
-}
-
-/// The entries of a map of the file, if it is one.
-pub(super) fn entries<'a>(file: &'a Json, section: &str) -> impl Iterator<Item = (&'a String, &'a Json)> {
-    file.get(section).and_then(Json::as_object).into_iter().flat_map(Map::iter)
 }
 
 /// The names in `needs`, which is one or a list.

@@ -2,11 +2,11 @@
 
 use serde_json::Value as Json;
 
-use super::check::{Checker, field_of};
-use super::events::escape;
-use super::start::is_start;
+use super::checker::Checker;
+use super::sites::{first_expression, is_stray};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
+use crate::pipeline::read::{escape, field_of};
 
 impl Checker<'_> {
     /// Expressions where none is read.
@@ -43,17 +43,6 @@ impl Checker<'_> {
     }
 }
 
-/// Whether a text holds an expression where none is read. It is reported once, whatever else it is not.
-pub(super) fn is_stray(pointer: &str, text: &str) -> bool {
-    let parts: Vec<&str> = pointer.split('/').skip(1).collect();
-    let may_hold = match parts.as_slice() {
-        ["stages" | "finally", _, key, ..] if matches!(*key, "with" | "env" | "run" | "if") => true,
-        ["stages" | "finally", _, "strategy", "matrix", ..] | ["stores" | "channels", _, "with", ..] => true,
-        _ => is_start(pointer),
-    };
-    !may_hold && Template::is_in(text)
-}
-
 /// Where a text has an expression as other tools write it: `{{ … }}` around one of our names.
 fn foreign_expression(text: &str) -> Option<(usize, usize)> {
     const NAMES: [&str; 7] = ["inputs.", "secrets.", "needs.", "matrix.", "env.", "git.", "run."];
@@ -61,11 +50,4 @@ fn foreign_expression(text: &str) -> Option<(usize, usize)> {
     let inner = text[start + 2..].trim_start();
     let length = text[start..].find("}}").map(|end| text[start..start + end].chars().count() + 2)?;
     NAMES.iter().any(|name| inner.starts_with(name)).then(|| (text[..start].chars().count(), length))
-}
-
-/// Where the first `${{ … }}` of a text stands, in characters.
-pub(super) fn first_expression(text: &str) -> Option<(usize, usize)> {
-    let start = text.find("${{")?;
-    let length = text[start..].find("}}").map_or(3, |end| text[start..start + end].chars().count() + 2);
-    Some((text[..start].chars().count(), length))
 }

@@ -3,9 +3,8 @@
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
-use super::document::Document;
-use super::events::escape;
-use super::schema::follow;
+use super::check::follow;
+use super::read::{Document, escape};
 use crate::expression::{Expression, Part, Template, Values, evaluate};
 use crate::value::{MASK, hex};
 

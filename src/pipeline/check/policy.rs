@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use super::check::{Checker, listed};
-use super::events::escape;
-use super::matrix::choices;
-use super::resolve::{artifact_source, expressions_in, whole_path};
-use super::scope::entries;
+use super::checker::Checker;
+use super::matrix_values::choices;
+use super::wording::listed;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
+use crate::pipeline::model::{artifact_source, expressions_in, whole_path};
+use crate::pipeline::read::{entries, escape};
 use crate::stages;
 
 /// The stages of both parts: section, name, stage.

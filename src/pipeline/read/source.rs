@@ -5,22 +5,28 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use super::align::Quotes;
+use super::limits::{LARGEST, LONGEST_LINE};
 use crate::diagnostic::{Diagnostic, Place, codes};
-
-/// A pipeline file is written by people.
-pub(super) const LARGEST: u64 = 4 << 20;
-
-/// Of a longer line a finding holds the beginning: a file may be one line, with a thousand findings in it.
-const LONGEST_LINE: usize = 64 << 10;
 
 pub(super) const MARK_OF_ORDER: &str = "\u{feff}";
 
 /// A stretch of text, in characters from its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) start: usize,
+pub(in crate::pipeline) struct Mark {
+    pub(in crate::pipeline) start: usize,
     /// Behind its last character.
-    pub(super) end: usize,
+    pub(in crate::pipeline) end: usize,
+}
+
+/// Where a value stands, and its key if it has one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::pipeline) struct Spot {
+    /// In which text.
+    pub(in crate::pipeline) source: usize,
+    pub(in crate::pipeline) key: Option<Mark>,
+    pub(in crate::pipeline) value: Mark,
+    pub(in crate::pipeline) quotes: Quotes,
 }
 
 /// One text, and where its lines are.

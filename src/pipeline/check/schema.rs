@@ -3,14 +3,26 @@
 //! Draft 7, `if`/`then` on `uses` and `from`, never `oneOf` or `anyOf`: an editor completes by it, and its errors name
 //! the key that is wrong.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value as Json, json};
 
-use super::model::Pipeline;
+use crate::pipeline::model::Pipeline;
 use crate::value::{Kind, schema_of};
 use crate::{channels, stages, storage, vault};
 
 /// Matches a text that holds an expression.
 const EXPRESSION: &str = r"\$\{\{";
+
+/// How the schema of a duration begins.
+pub(super) const DURATION: &str = "^[0-9]+(ms";
+/// How that of one that is not zero begins.
+pub(super) const POSITIVE: &str = "^0*[1-9][0-9]*(ms";
+/// How the schema of a recipient begins.
+pub(super) const RECIPIENT: &str = "^age1";
+
+/// The schema of every file.
+pub(in crate::pipeline) static SCHEMA: LazyLock<Json> = LazyLock::new(pipeline_schema);
 
 /// The schema of a whole file.
 pub fn pipeline_schema() -> Json {
@@ -96,8 +108,14 @@ pub fn stage_schema(kind: &stages::StageKind) -> Json {
     schema
 }
 
+/// The keys that a pipeline or a stage may have.
+pub(super) fn keys_of(what: &str) -> impl Iterator<Item = &'static String> {
+    let schema = if what == "stage" { &SCHEMA["definitions"]["Stage"] } else { &*SCHEMA };
+    schema["properties"].as_object().into_iter().flat_map(Map::keys)
+}
+
 /// The schema that a reference leads to, or the only one of several that is not `null`.
-pub(super) fn follow<'s>(schema: &'s Json, definitions: &'s Json) -> &'s Json {
+pub(in crate::pipeline) fn follow<'s>(schema: &'s Json, definitions: &'s Json) -> &'s Json {
     if let Some(target) = schema["$ref"].as_str() {
         return follow(&definitions[target.rsplit('/').next().unwrap_or_default()], definitions);
     }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::check::{Checker, listed};
-use super::events::escape;
-use super::scope::{entries, needs_of};
+use super::checker::Checker;
+use super::scope::needs_of;
+use super::wording::listed;
 use crate::diagnostic::{Diagnostic, Place, codes};
 use crate::expression::{Template, did_you_mean};
+use crate::pipeline::read::{entries, escape};
 
 impl Checker<'_> {
     pub(super) fn needs(&mut self, section: &str, name: &str, stage: &Json) {

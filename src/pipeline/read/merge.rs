@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value as Json};
 
 use super::document::Document;
-use super::events::escape;
+use super::pointer::escape;
 use crate::diagnostic::{Diagnostic, codes};
 
 impl Document {
@@ -78,4 +78,4 @@ impl Document {
 /// Maps, each with its pointer.
 type Merged = Vec<(String, Map<String, Json>)>;
 
-pub(super) const MERGE: &str = "<<";
+pub(in crate::pipeline) const MERGE: &str = "<<";

@@ -1,21 +1,21 @@
 //! `extends`: a file that takes over another one. Maps merge deep, lists and scalars replace.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
-use super::document::{Document, Spot};
-use super::events::escape;
-use super::source::Source;
+use super::document::Document;
+use super::limits::LONGEST_CHAIN;
+use super::path::tidied;
+use super::pointer::escape;
+use super::source::{Source, Spot};
+use super::version::check_version;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
 
-/// Files that extend each other.
-const LONGEST_CHAIN: usize = 8;
-
 impl Document {
     /// The file with all that it extends. `chain` is how it was reached.
-    pub(super) fn extended(mut self, chain: &mut Vec<PathBuf>) -> Result<Self, Vec<Diagnostic>> {
+    pub(in crate::pipeline) fn extended(mut self, chain: &mut Vec<PathBuf>) -> Result<Self, Vec<Diagnostic>> {
         // Anything but a path is reported by the schema.
         let Some(Json::String(base)) = self.value.get("extends") else { return Ok(self) };
         if base.is_empty() || Template::is_in(base) {
@@ -48,7 +48,7 @@ impl Document {
 
     /// What each file must be by itself, that it may be extended.
     fn is_whole(&self) -> Result<(), Vec<Diagnostic>> {
-        super::load::version(self).map_err(|found| vec![found])
+        check_version(self).map_err(|found| vec![found])
     }
 
     fn take_over(&mut self, base: Self) -> Result<(), Vec<Diagnostic>> {
@@ -127,23 +127,4 @@ fn is_another_kind(own: &Json, theirs: &Json) -> bool {
         || differs("from")
         || own.get("uses").is_some() && theirs.get("run").is_some()
         || own.get("run").is_some() && theirs.get("uses").is_some()
-}
-
-/// A path without the parts that lead nowhere: `a/../b` is `b`. Only where that is the same file.
-pub(super) fn tidied(path: &Path) -> PathBuf {
-    let mut tidy = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if matches!(tidy.components().next_back(), Some(Component::Normal(_))) => {
-                tidy.pop();
-            }
-            other => tidy.push(other),
-        }
-    }
-    match (tidy.canonicalize(), path.canonicalize()) {
-        (Ok(a), Ok(b)) if a == b => tidy,
-        (Err(_), Err(_)) => tidy,
-        _ => path.to_owned(),
-    }
 }

@@ -3,7 +3,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::document::Document;
-use super::source::LARGEST;
+use super::limits::LARGEST;
 use crate::diagnostic::{Diagnostic, codes};
 
 /// Whether a file is meant as a pipeline: it has `version` on its top level. A text that is no YAML is meant as one where a

@@ -6,19 +6,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Number, Value as Json};
 
 use super::align::{Quotes, align};
-use super::events::{self, escape};
-use super::source::{MARK_OF_ORDER, Mark, Source};
+use super::events;
+use super::pointer::escape;
+use super::source::{MARK_OF_ORDER, Mark, Source, Spot};
 use crate::diagnostic::{Diagnostic, Place, codes};
-
-/// Where a value stands, and its key if it has one.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spot {
-    /// In which text.
-    pub(super) source: usize,
-    pub(super) key: Option<Mark>,
-    pub(super) value: Mark,
-    pub(super) quotes: Quotes,
-}
 
 /// A file that was read, with those that it extends.
 #[derive(Debug)]
@@ -86,7 +77,7 @@ impl Document {
 
     /// Every pointer that has a place, through aliases too.
     #[cfg(test)]
-    pub(super) fn pointers(&self) -> std::collections::BTreeSet<String> {
+    pub(in crate::pipeline) fn pointers(&self) -> std::collections::BTreeSet<String> {
         let mut all: std::collections::BTreeSet<String> = self.spots.keys().cloned().collect();
         loop {
             let copied: Vec<String> = self
@@ -182,12 +173,12 @@ impl Document {
         [self.mark_of_order(), self.text()].concat().into_bytes()
     }
 
-    pub(super) fn mark_of_order(&self) -> &'static str {
+    pub(in crate::pipeline) fn mark_of_order(&self) -> &'static str {
         if self.sources[0].has_mark { MARK_OF_ORDER } else { "" }
     }
 
     /// The characters of the text, which marks count.
-    pub(super) fn characters(&self) -> &[char] {
+    pub(in crate::pipeline) fn characters(&self) -> &[char] {
         &self.sources[0].characters
     }
 
@@ -196,7 +187,7 @@ impl Document {
         &self.value
     }
 
-    pub(super) fn place(&self, source: usize, mark: Mark) -> Place {
+    pub(in crate::pipeline) fn place(&self, source: usize, mark: Mark) -> Place {
         self.sources[source].place(mark)
     }
 
@@ -234,7 +225,7 @@ impl Document {
     }
 
     /// The line of the alias through which a value is reached, where it is.
-    pub(super) fn alias_line(&self, pointer: &str) -> Option<usize> {
+    pub(in crate::pipeline) fn alias_line(&self, pointer: &str) -> Option<usize> {
         let ends = pointer.match_indices('/').map(|(at, _)| at).chain([pointer.len()]);
         let alias = ends.map(|end| &pointer[..end]).find(|prefix| self.aliases.contains_key(*prefix))?;
         let spot = self.spots.get(alias)?;
@@ -242,7 +233,7 @@ impl Document {
     }
 
     /// The spot of a value that is there, through aliases.
-    pub(super) fn spot_of(&self, pointer: &str) -> Option<Spot> {
+    pub(in crate::pipeline) fn spot_of(&self, pointer: &str) -> Option<Spot> {
         self.value.pointer(pointer).and_then(|_| self.spot(pointer))
     }
 

@@ -2,8 +2,8 @@
 
 use serde_json::Value as Json;
 
-use super::check::{Checker, Site, first_place, secret_in};
-use super::stray::first_expression;
+use super::checker::{Checker, Site};
+use super::sites::{first_expression, first_place, secret_in};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Template, Type, article};
 

@@ -27,9 +27,9 @@ pub struct Strategy {
 pub struct Matrix(IndexMap<String, Json>);
 
 /// Combinations to add to a matrix.
-pub(super) const INCLUDE: &str = "include";
+pub(in crate::pipeline) const INCLUDE: &str = "include";
 /// Combinations to leave out of a matrix.
-pub(super) const EXCLUDE: &str = "exclude";
+pub(in crate::pipeline) const EXCLUDE: &str = "exclude";
 
 impl Matrix {
     /// The lists, each with its name: a list of values, or an expression that gives one.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
-use super::model::Input;
+use super::pipeline::Input;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::did_you_mean;
 use crate::stages::OutputType;
@@ -78,7 +78,7 @@ fn of_kind(kind: OutputType, literal: &Json) -> Json {
 }
 
 /// Whether a literal in the file is of a declared type.
-pub(super) fn fits(kind: &str, value: &Json) -> bool {
+pub(in crate::pipeline) fn fits(kind: &str, value: &Json) -> bool {
     match kind {
         "string" => value.is_string(),
         "int" => value.is_i64(),

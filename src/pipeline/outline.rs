@@ -4,16 +4,11 @@ use std::ops::Deref;
 
 use serde_json::Value as Json;
 
-use super::check::Checker;
-use super::document::Document;
-use super::events::escape;
-use super::findings::findings_in;
+use super::check::{Checker, findings_in, is_start};
 use super::model::Pipeline;
-use crate::diagnostic::Diagnostic;
+use super::read::{Document, escape};
+use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{self, Template, Values};
-
-/// The contexts whose values are known when a run starts.
-pub(super) const KNOWN: &str = "`inputs`, `host`, `git` and `ci`";
 
 /// A proven pipeline without those of its settings that are known only when a run starts.
 #[derive(Clone, Debug)]
@@ -62,7 +57,7 @@ impl Outline {
         if !found.is_empty() {
             return Err(once(found, document, &pointers));
         }
-        serde_json::from_value(value).map_err(|error| vec![super::load::difference(document, &error)])
+        serde_json::from_value(value).map_err(|error| vec![difference(document, &error)])
     }
 }
 
@@ -119,17 +114,9 @@ fn start_expressions(value: &Json, pointer: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Whether a value is a setting that is known when a run starts.
-pub(super) fn is_start(pointer: &str) -> bool {
-    let parts: Vec<&str> = pointer.split('/').skip(1).collect();
-    let is_retry = |key: &str| matches!(key, "attempts" | "delay" | "factor" | "max-delay");
-    match parts.as_slice() {
-        ["timeout" | "max-parallel"]
-        | ["concurrency", "group" | "if-busy" | "wait"]
-        | ["defaults", "timeout" | "on-warning"]
-        | ["stages" | "finally", _, "timeout" | "continue-on-error" | "on-warning"]
-        | ["stages" | "finally", _, "strategy", "fail-fast" | "max-parallel"] => true,
-        ["defaults", "retry", key] | ["stages" | "finally", _, "retry", key] => is_retry(key),
-        _ => false,
-    }
+/// Schema and structs are one; a difference between them is a mistake in tl, and is told as one.
+pub(super) fn difference(document: &Document, error: &serde_json::Error) -> Diagnostic {
+    Diagnostic::usage(codes::TL0902, "the schema accepts this file and the program does not: please report it")
+        .cause(error)
+        .at(document.at_value(""))
 }

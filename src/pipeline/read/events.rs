@@ -5,28 +5,11 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use super::align::Quotes;
-use super::document::Spot;
-use super::load::MOST_FINDINGS;
-use super::source::Mark;
-use super::syntax;
+use super::limits::{DEEPEST, MOST_ALIASES, MOST_BYTES, MOST_FINDINGS, MOST_NODES};
+use super::pointer::escape;
+use super::source::{Mark, Spot};
+use super::syntax::{self, Forbidden};
 use crate::diagnostic::{Code, codes};
-
-/// Limits of DESIGN.md section 2: far above any pipeline, far below what hurts.
-const DEEPEST: usize = 32;
-const MOST_NODES: usize = 500_000;
-const MOST_ALIASES: usize = 1_000;
-/// Of the texts of all values and the pointers to them. A count of values does not bound it: they may be long, and copied.
-const MOST_BYTES: usize = 64 << 20;
-
-/// Something that the language forbids.
-pub(super) struct Forbidden {
-    pub(super) code: Code,
-    pub(super) mark: Mark,
-    pub(super) message: String,
-    pub(super) help: Option<String>,
-    /// Reading on would only repeat it.
-    pub(super) fatal: bool,
-}
 
 /// What the events of a text say.
 #[derive(Default)]
@@ -340,9 +323,4 @@ impl Walk<'_> {
 
 fn too_deep() -> String {
     format!("nested deeper than {DEEPEST} levels")
-}
-
-/// A key as a part of a JSON pointer (RFC 6901).
-pub(super) fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
