@@ -15,16 +15,16 @@ mod read;
 mod resolve;
 
 pub(crate) use check::secret_code;
-pub use check::{MOST_INSTANCES, pipeline_schema, stage_schema, warnings};
+pub use check::{MAX_INSTANCES, pipeline_schema, stage_schema, warnings};
 pub use load::load;
 pub use migrate::{Edits, Migrated, STEPS, Step, migrate};
 pub use model::{
-    Concurrency, Expect, IfBusy, Input, Matrix, Notification, OnWarning, Pipeline, Place, Policy, Retry, Run,
-    SecretSource, Stage, Strategy, Version, When, artifact_source, expressions_in, resolve_inputs,
+    Concurrency, Expect, IfBusy, Input, Matrix, Notification, OnWarning, Pipeline, Policy, Retry, Run, SecretSource,
+    Stage, StoreOrChannel, Strategy, Version, When, artifact_source, expressions_in, resolve_inputs,
 };
 pub use outline::Outline;
-pub use partial::{Filled, Filler, Secrets};
-pub use read::{Document, NEWEST, is_pipeline, read_regular, without_identities};
+pub use partial::{PartialResolver, PartialSettings, SecretPlaceholder};
+pub use read::{Document, NEWEST_VERSION, hide_identities, is_pipeline, read_regular};
 pub use resolve::{Failure, paths_in, resolve, uses_context};
 
 #[cfg(test)]

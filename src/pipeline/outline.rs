@@ -41,10 +41,10 @@ impl Outline {
             let Some(Json::String(text)) = value.pointer(pointer) else { continue };
             match Template::parse(text).and_then(|template| expression::resolve(&template, values)) {
                 Ok(known) => value.pointer_mut(pointer).into_iter().for_each(|field| *field = known.clone()),
-                Err(mistake) => {
-                    let place = document.inside(pointer, mistake.offset, mistake.length);
-                    let diagnostic = Diagnostic::usage(mistake.code, mistake.message).at(place);
-                    found.push(mistake.help.into_iter().fold(diagnostic, Diagnostic::help));
+                Err(error) => {
+                    let place = document.inside(pointer, error.offset, error.length);
+                    let diagnostic = Diagnostic::usage(error.code, error.message).at(place);
+                    found.push(error.help.into_iter().fold(diagnostic, Diagnostic::help));
                 }
             }
         }

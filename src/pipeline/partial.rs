@@ -10,7 +10,7 @@ use crate::value::{MASK, hex};
 
 /// Some settings as far as they are known.
 #[derive(Clone, Debug)]
-pub struct Filled {
+pub struct PartialSettings {
     /// The settings; an expression without a value stands as it stood.
     pub value: Json,
     /// The expressions without a value. Those over secrets are not among them.
@@ -19,7 +19,7 @@ pub struct Filled {
 
 /// What stands for a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secrets {
+pub enum SecretPlaceholder {
     /// A mask.
     Hidden,
     /// Its expression; of one that stands in the file, a digest by which a change can be told.
@@ -28,25 +28,25 @@ pub enum Secrets {
 
 /// Fills settings in. Reads no secret.
 #[derive(Clone, Copy)]
-pub struct Filler<'a> {
+pub struct PartialResolver<'a> {
     /// Whose settings they are.
     pub document: &'a Document,
     /// What is known.
     pub values: &'a Values,
     /// What stands for a secret.
-    pub secrets: Secrets,
+    pub secrets: SecretPlaceholder,
 }
 
-impl Filler<'_> {
+impl PartialResolver<'_> {
     /// Fills in what is known, and makes each path absolute: `schema` says which texts are paths and which are secret. `at`
     /// is where the value stands in the document.
-    pub fn fill(&self, value: &Json, schema: &Json, at: &str) -> Filled {
+    pub fn resolve(&self, value: &Json, schema: &Json, at: &str) -> PartialSettings {
         let mut unknown = Vec::new();
-        let value = self.fill_at(value, schema, &schema["definitions"], at, &mut unknown);
-        Filled { value, unknown }
+        let value = self.resolve_at(value, schema, &schema["definitions"], at, &mut unknown);
+        PartialSettings { value, unknown }
     }
 
-    fn fill_at(
+    fn resolve_at(
         &self,
         value: &Json,
         schema: &Json,
@@ -65,7 +65,7 @@ impl Filler<'_> {
             Json::String(_) => self.literal(value.clone(), schema, at),
             Json::Array(items) => {
                 let item = |(index, item)| {
-                    self.fill_at(item, &schema["items"], definitions, &format!("{at}/{index}"), unknown)
+                    self.resolve_at(item, &schema["items"], definitions, &format!("{at}/{index}"), unknown)
                 };
                 items.iter().enumerate().map(item).collect()
             }
@@ -73,7 +73,7 @@ impl Filler<'_> {
                 let field = |(key, item): (&String, &Json)| {
                     let at = format!("{at}/{}", escape(key));
                     let schema = schema["properties"].get(key).unwrap_or(&schema["additionalProperties"]);
-                    (key.clone(), self.fill_at(item, schema, definitions, &at, unknown))
+                    (key.clone(), self.resolve_at(item, schema, definitions, &at, unknown))
                 };
                 Json::Object(map.iter().map(field).collect::<Map<_, _>>())
             }
@@ -100,7 +100,7 @@ impl Filler<'_> {
             Part::Expression(expression) => expression,
         };
         let is_secret = expression.roots().iter().any(|root| root == "secrets");
-        if is_secret && self.secrets == Secrets::Hidden {
+        if is_secret && self.secrets == SecretPlaceholder::Hidden {
             return MASK.into();
         }
         if !is_secret {
@@ -124,9 +124,9 @@ impl Filler<'_> {
     /// A secret that stands in the file.
     fn secret(&self, value: &Json, at: &str) -> Json {
         match self.secrets {
-            Secrets::Hidden => MASK.into(),
+            SecretPlaceholder::Hidden => MASK.into(),
             // With its place: equal secrets of two places do not show that they are.
-            Secrets::Named => {
+            SecretPlaceholder::Named => {
                 let digest = Sha256::digest(format!("{at}\0{}", value.as_str().unwrap_or_default()));
                 format!("sha256:{}", hex(&digest[..16])).into()
             }

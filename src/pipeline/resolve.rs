@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::check::follow;
 use super::model::expressions_in;
 use super::read::{Document, entries, escape, tidied};
-use crate::expression::{self, Mistake, Template, Values};
+use crate::expression::{self, ExpressionError, Template, Values};
 
 /// An expression that has no value after all, and where it stands below the settings.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Failure {
     /// JSON pointer below what was resolved.
     pub pointer: String,
     /// What is wrong.
-    pub mistake: Mistake,
+    pub error: ExpressionError,
 }
 
 /// Replaces each expression by its value, and makes each path absolute: `schema` says which texts are paths. `at` is
@@ -39,7 +39,7 @@ fn resolve_at(
             let value = if Template::is_in(text) {
                 Template::parse(text)
                     .and_then(|template| expression::resolve(&template, values))
-                    .map_err(|mistake| Failure { pointer: pointer.to_owned(), mistake })?
+                    .map_err(|error| Failure { pointer: pointer.to_owned(), error })?
             } else {
                 value.clone()
             };

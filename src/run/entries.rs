@@ -1,5 +1,5 @@
 use super::prepare::Loaded;
-use crate::diagnostic::Place;
+use crate::diagnostic::Location;
 use crate::graph::{Plan, Planned};
 
 /// A stage as it stands in its file.
@@ -12,7 +12,7 @@ pub struct Entry {
     /// The stages that it waits for.
     pub needs: Vec<String>,
     /// Where its name stands.
-    pub place: Place,
+    pub place: Location,
 }
 
 /// The stages of a loaded pipeline, in the order of the file; those of `finally` last.

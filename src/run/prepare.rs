@@ -12,7 +12,7 @@ use crate::channels::{self, Channel};
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::expression::Values;
 use crate::pipeline::{
-    self, Document, Failure, Outline, Pipeline, Place, SecretSource, resolve, resolve_inputs, secret_code,
+    self, Document, Failure, Outline, Pipeline, SecretSource, StoreOrChannel, resolve, resolve_inputs, secret_code,
 };
 use crate::stages::Places;
 use crate::storage::{self, Store};
@@ -215,7 +215,12 @@ pub(super) fn open_places(loaded: &Loaded, contexts: &Contexts) -> Result<Places
 }
 
 /// Opens one store.
-pub(super) fn open_store(loaded: &Loaded, contexts: &Contexts, name: &str, place: &Place) -> Result<Box<dyn Store>> {
+pub(super) fn open_store(
+    loaded: &Loaded,
+    contexts: &Contexts,
+    name: &str,
+    place: &StoreOrChannel,
+) -> Result<Box<dyn Store>> {
     open(loaded, contexts, "stores", name, place, storage::KINDS)
 }
 
@@ -244,7 +249,7 @@ fn open<T: ?Sized>(
     contexts: &Contexts,
     section: &str,
     name: &str,
-    place: &Place,
+    place: &StoreOrChannel,
     kinds: &'static [PlaceKind<T>],
 ) -> Result<Box<T>> {
     let pointer = format!("/{section}/{name}/with");
@@ -261,10 +266,10 @@ fn open<T: ?Sized>(
 
 /// An expression that has no value after all.
 pub(super) fn unresolved(document: &Document, pointer: &str, failure: Failure) -> Diagnostic {
-    let Failure { pointer: below, mistake } = failure;
-    let place = document.inside(&format!("{pointer}{below}"), mistake.offset, mistake.length);
-    let diagnostic = Diagnostic::failure(mistake.code, mistake.message).at(place);
-    match mistake.help {
+    let Failure { pointer: below, error } = failure;
+    let place = document.inside(&format!("{pointer}{below}"), error.offset, error.length);
+    let diagnostic = Diagnostic::failure(error.code, error.message).at(place);
+    match error.help {
         Some(help) => diagnostic.help(help),
         None => diagnostic,
     }

@@ -6,7 +6,7 @@ use super::scope::Scopes;
 use super::sites::{first_place, secret_in};
 use super::wording::listed;
 use crate::diagnostic::{Code, Diagnostic, codes};
-use crate::expression::{Mistake, Scope, Template, Type, article, check, check_template, did_you_mean};
+use crate::expression::{ExpressionError, Scope, Template, Type, check, check_template, did_you_mean, with_article};
 use crate::pipeline::read::{Document, MOST_FINDINGS, entries, field_of};
 
 pub(in crate::pipeline) struct Checker<'a> {
@@ -40,14 +40,14 @@ impl<'a> Checker<'a> {
         }
     }
 
-    pub(super) fn mistake(&mut self, pointer: &str, mistake: Mistake) {
-        let place = self.document.inside(pointer, mistake.offset, mistake.length);
-        let diagnostic = Diagnostic::usage(mistake.code, mistake.message).at(place);
+    pub(super) fn error(&mut self, pointer: &str, error: ExpressionError) {
+        let place = self.document.inside(pointer, error.offset, error.length);
+        let diagnostic = Diagnostic::usage(error.code, error.message).at(place);
         let diagnostic = match self.document.alias_line(pointer) {
             Some(line) => diagnostic.label(format!("as line {line} copies it")),
             None => diagnostic,
         };
-        self.find(match mistake.help {
+        self.find(match error.help {
             Some(help) if help.starts_with("did you mean") && diagnostic.label.is_none() => diagnostic.label(help),
             Some(help) => diagnostic.help(help),
             None => diagnostic,
@@ -59,8 +59,8 @@ impl<'a> Checker<'a> {
     pub(super) fn typed(&mut self, pointer: &str, text: &str, site: Site<'_>) -> Option<(Type, Template)> {
         let template = match Template::parse(text) {
             Ok(template) => template,
-            Err(mistake) => {
-                self.mistake(pointer, mistake);
+            Err(error) => {
+                self.error(pointer, error);
                 return None;
             }
         };
@@ -68,8 +68,8 @@ impl<'a> Checker<'a> {
         for expression in template.expressions() {
             if self.scopes.is_blind(expression, site.stage) {
                 sound = false;
-            } else if let Err(mistake) = check(expression, site.scope) {
-                self.mistake(pointer, mistake);
+            } else if let Err(error) = check(expression, site.scope) {
+                self.error(pointer, error);
                 sound = false;
             }
         }
@@ -78,8 +78,8 @@ impl<'a> Checker<'a> {
         }
         match check_template(&template, site.scope) {
             Ok(kind) => Some((kind, template)),
-            Err(mistake) => {
-                self.mistake(pointer, mistake);
+            Err(error) => {
+                self.error(pointer, error);
                 None
             }
         }
@@ -98,7 +98,7 @@ impl<'a> Checker<'a> {
             let help = "secrets may flow into `env` and into settings that are marked secret, such as `identity`";
             self.flow(pointer, codes::TL0304, place, message, Some(help));
         } else {
-            let message = format!("`{field}` wants {}; this is {}", article(wanted), article(&given));
+            let message = format!("`{field}` wants {}; this is {}", with_article(wanted), with_article(&given));
             let unless_null = template.expressions().next().map(|expression| expression.unless_null("'…'"));
             let help = match (&given, wanted) {
                 (Type::Nullable(_), _) => unless_null.as_deref(),
@@ -120,7 +120,7 @@ impl<'a> Checker<'a> {
         help: Option<&str>,
     ) {
         let help = help.map(str::to_owned);
-        self.mistake(pointer, Mistake { help, ..Mistake::new(code, place, message) });
+        self.error(pointer, ExpressionError { help, ..ExpressionError::new(code, place, message) });
     }
 
     /// The name of a store or a channel.

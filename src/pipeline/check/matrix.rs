@@ -7,12 +7,12 @@ use super::matrix_values::{axes, combinations};
 use super::sites::first_place;
 use super::wording::{listed, short};
 use crate::diagnostic::{Diagnostic, codes};
-use crate::expression::{Template, Type, article, did_you_mean};
+use crate::expression::{Template, Type, did_you_mean, with_article};
 use crate::pipeline::model::{EXCLUDE, INCLUDE};
 use crate::pipeline::read::escape;
 
 /// A matrix of more instances is a mistake.
-pub const MOST_INSTANCES: usize = 1_000;
+pub const MAX_INSTANCES: usize = 1_000;
 
 impl Checker<'_> {
     pub(super) fn matrix(&mut self, stage_at: &str, stage: &Json, is_finally: bool) {
@@ -42,8 +42,8 @@ impl Checker<'_> {
         let lengths = axes(stage).filter_map(|(_, values)| values.as_array()).map(|items| items.len().max(1));
         let of_lists = lengths.fold(1_usize, usize::saturating_mul);
         let count = of_lists.max(combinations(stage, INCLUDE).count());
-        if count > MOST_INSTANCES {
-            let message = format!("this matrix has {count} instances; at most {MOST_INSTANCES} are allowed");
+        if count > MAX_INSTANCES {
+            let message = format!("this matrix has {count} instances; at most {MAX_INSTANCES} are allowed");
             let found = Diagnostic::usage(codes::TL0410, message).at(self.document.at_key(&pointer));
             self.find(found.help("let one stage do several of these things"));
         } else if of_lists > 1 {
@@ -56,7 +56,7 @@ impl Checker<'_> {
             Json::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     let at = format!("{pointer}/{index}");
-                    if items[..index.min(MOST_INSTANCES)].contains(item) {
+                    if items[..index.min(MAX_INSTANCES)].contains(item) {
                         let found =
                             Diagnostic::usage(codes::TL0409, format!("{} stands in this list twice", short(item)));
                         self.find(found.at(self.document.at_value(&at)).help("once is enough: it would be done twice"));
@@ -67,7 +67,7 @@ impl Checker<'_> {
             Json::String(text) if Template::is_in(text) => {
                 let Some((kind, template)) = self.typed(pointer, text, site) else { return };
                 if !matches!(kind, Type::List(_) | Type::Any) {
-                    let message = format!("a matrix takes a list of values; this is {}", article(&kind));
+                    let message = format!("a matrix takes a list of values; this is {}", with_article(&kind));
                     let help = match kind {
                         Type::Secret => None,
                         _ => Some("write a list: `[\"${{ … }}\"]`"),

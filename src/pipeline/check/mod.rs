@@ -24,7 +24,7 @@ mod warnings;
 mod wording;
 
 pub(super) use checker::Checker;
-pub use matrix::MOST_INSTANCES;
+pub use matrix::MAX_INSTANCES;
 #[cfg(test)]
 pub(super) use schema::SCHEMA;
 pub(super) use schema::follow;

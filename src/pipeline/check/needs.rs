@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::checker::Checker;
 use super::scope::needs_of;
 use super::wording::listed;
-use crate::diagnostic::{Diagnostic, Place, codes};
+use crate::diagnostic::{Diagnostic, Location, codes};
 use crate::expression::{Template, did_you_mean};
 use crate::pipeline::read::{entries, escape};
 
@@ -52,7 +52,7 @@ impl Checker<'_> {
     }
 
     /// Where one of the names in `needs` stands.
-    fn need(&self, section: &str, name: &str, stage: &Json, index: usize) -> Place {
+    fn need(&self, section: &str, name: &str, stage: &Json, index: usize) -> Location {
         let base = format!("/{section}/{}/needs", escape(name));
         // Items that are no text do not count: `needs_of` does not see them.
         let texts = stage["needs"].as_array().into_iter().flatten().enumerate().filter(|(_, item)| item.is_string());

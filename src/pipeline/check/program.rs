@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::checker::{Checker, Site};
 use super::sites::{first_expression, first_place, secret_in};
 use crate::diagnostic::{Diagnostic, codes};
-use crate::expression::{Template, Type, article};
+use crate::expression::{Template, Type, with_article};
 
 const ARTIFACTS: &str = "an artifact is no file: it flows from stage to stage, such as `encrypt` and `upload`";
 
@@ -101,7 +101,7 @@ impl Checker<'_> {
             let help = "put it into `env` and let the program read it there";
             self.flow(pointer, codes::TL0304, secret_in(&template, site.scope), message, Some(help));
         } else if !kind.is_scalar() {
-            let message = format!("an argument is a text; this is {}", article(&kind));
+            let message = format!("an argument is a text; this is {}", with_article(&kind));
             self.flow(pointer, codes::TL0303, first_place(&template), message, instead(&kind, &template).as_deref());
         }
     }
@@ -121,7 +121,7 @@ impl Checker<'_> {
         let Some((kind, template)) = self.typed(pointer, text, site) else { return };
         // A number or a truth value has one spelling, so the environment takes it.
         if !kind.is_scalar() {
-            let message = format!("a variable holds a text; this is {}", article(&kind));
+            let message = format!("a variable holds a text; this is {}", with_article(&kind));
             self.flow(pointer, codes::TL0303, first_place(&template), message, instead(&kind, &template).as_deref());
         }
     }

@@ -64,7 +64,7 @@ pub fn pipeline_schema() -> Json {
         });
     }
     if let Some(definitions) = definitions.as_object_mut() {
-        definitions.remove("Place");
+        definitions.remove("StoreOrChannel");
     }
     let mut kinds =
         branches("uses", stages::KINDS.iter().map(|k| (k.name, (k.schema)().clone())), &mut shared, in_with);

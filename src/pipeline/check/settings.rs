@@ -10,7 +10,7 @@ use super::wording::short;
 use crate::crypto::Recipient;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Part, Template, Type, did_you_mean};
-use crate::pipeline::read::{escape, field_of, without_identities};
+use crate::pipeline::read::{escape, field_of, hide_identities};
 use crate::stages;
 use crate::value::{Duration, ObjectKey};
 
@@ -164,7 +164,7 @@ impl Checker<'_> {
             Json::String(text) if pattern.starts_with(RECIPIENT) => {
                 if let Err(error) = text.parse::<Recipient>() {
                     let at = self.document.at_value(pointer);
-                    self.find(if without_identities(text) == *text {
+                    self.find(if hide_identities(text) == *text {
                         Diagnostic::usage(codes::TL0205, format!("{} is not a recipient", short(value)))
                             .at(at)
                             .cause(&error)

@@ -6,7 +6,7 @@ use super::checker::{Checker, Site};
 use super::scope::Scopes;
 use super::sites::first_expression;
 use crate::diagnostic::{Diagnostic, codes};
-use crate::expression::{Expression, Mistake, Type, article, check};
+use crate::expression::{Expression, ExpressionError, Type, check, with_article};
 use crate::pipeline::read::{MOST_FINDINGS, entries, escape};
 use crate::{channels, stages, storage};
 
@@ -103,16 +103,16 @@ impl Checker<'_> {
             return;
         }
         match Expression::parse(text, 0) {
-            Err(mistake) => self.mistake(pointer, mistake),
+            Err(error) => self.error(pointer, error),
             Ok(expression) if self.scopes.is_blind(&expression, site.stage) => {}
             Ok(expression) => match check(&expression, site.scope) {
                 Ok(Type::Bool | Type::Any) => {}
                 Ok(other) => {
-                    let message = format!("an `if` must be true or false; this is {}", article(&other));
+                    let message = format!("an `if` must be true or false; this is {}", with_article(&other));
                     let place = expression.place();
-                    self.mistake(pointer, Mistake::new(codes::TL0303, place, message));
+                    self.error(pointer, ExpressionError::new(codes::TL0303, place, message));
                 }
-                Err(mistake) => self.mistake(pointer, mistake),
+                Err(error) => self.error(pointer, error),
             },
         }
     }

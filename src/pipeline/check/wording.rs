@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::schema::{DURATION, POSITIVE, RECIPIENT};
 use crate::diagnostic::{Diagnostic, codes};
-use crate::pipeline::read::{field_of, without_identities};
+use crate::pipeline::read::{field_of, hide_identities};
 use crate::stages;
 use crate::value::{Duration, Name};
 
@@ -189,7 +189,7 @@ pub(super) fn short(value: &Json) -> String {
         Json::Object(_) => "a map".to_owned(),
         Json::Array(_) => "a list".to_owned(),
         Json::String(text) => {
-            let shown = without_identities(text);
+            let shown = hide_identities(text);
             let cut: String = shown.chars().take(70).collect();
             let dots = if cut.len() < shown.len() { "…" } else { "" };
             format!("`{}{dots}`", cut.escape_debug())

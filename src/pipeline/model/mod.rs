@@ -13,7 +13,7 @@ mod strategy;
 pub(super) use inputs::fits;
 pub use inputs::resolve_inputs;
 pub use notification::{Notification, When};
-pub use pipeline::{Input, OnWarning, Pipeline, Place, Retry, Run, SecretSource, Stage, Version};
+pub use pipeline::{Input, OnWarning, Pipeline, Retry, Run, SecretSource, Stage, StoreOrChannel, Version};
 pub(super) use references::whole_path;
 pub use references::{artifact_source, expressions_in};
 pub use rules::{Concurrency, Expect, IfBusy, Policy};

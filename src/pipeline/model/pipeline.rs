@@ -61,10 +61,10 @@ pub struct Pipeline {
     pub secrets: IndexMap<Name, SecretSource>,
     /// Places that hold objects.
     #[serde(default)]
-    pub stores: IndexMap<Name, Place>,
+    pub stores: IndexMap<Name, StoreOrChannel>,
     /// Ways to tell somebody.
     #[serde(default)]
-    pub channels: IndexMap<Name, Place>,
+    pub channels: IndexMap<Name, StoreOrChannel>,
     /// What holds for every stage that does not say otherwise.
     #[serde(default)]
     pub defaults: Defaults,
@@ -125,7 +125,7 @@ pub struct SecretSource {
 /// A store or a channel.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Place {
+pub struct StoreOrChannel {
     /// Its kind.
     pub uses: String,
     /// Its settings.

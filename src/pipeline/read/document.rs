@@ -9,7 +9,7 @@ use super::align::{Quotes, align};
 use super::events;
 use super::pointer::escape;
 use super::source::{MARK_OF_ORDER, Mark, Source, Spot};
-use crate::diagnostic::{Diagnostic, Place, codes};
+use crate::diagnostic::{Diagnostic, Location, codes};
 
 /// A file that was read, with those that it extends.
 #[derive(Debug)]
@@ -187,24 +187,24 @@ impl Document {
         &self.value
     }
 
-    pub(in crate::pipeline) fn place(&self, source: usize, mark: Mark) -> Place {
+    pub(in crate::pipeline) fn place(&self, source: usize, mark: Mark) -> Location {
         self.sources[source].place(mark)
     }
 
     /// Where a value stands; the nearest one around it where the pointer leads nowhere.
-    pub fn at_value(&self, pointer: &str) -> Place {
+    pub fn at_value(&self, pointer: &str) -> Location {
         let spot = self.spot(pointer).unwrap_or_default();
         self.place(spot.source, spot.value)
     }
 
     /// Where the key of a value stands.
-    pub fn at_key(&self, pointer: &str) -> Place {
+    pub fn at_key(&self, pointer: &str) -> Location {
         let spot = self.spot(pointer).unwrap_or_default();
         self.place(spot.source, spot.key.unwrap_or(spot.value))
     }
 
     /// Where some characters of a text value stand, through quotes, escapes and folding.
-    pub fn inside(&self, pointer: &str, offset: usize, length: usize) -> Place {
+    pub fn inside(&self, pointer: &str, offset: usize, length: usize) -> Location {
         let spot = self.spot(pointer).unwrap_or_default();
         let characters = &self.sources[spot.source].characters;
         let Some(Json::String(value)) = self.value.pointer(pointer) else { return self.place(spot.source, spot.value) };
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn places_of_keys_and_values() {
         let document = document("a:\n  - b: 1\n    c/d: &x [two]\n  - *x\n");
-        let at = |place: Place| (place.line, place.column, place.length);
+        let at = |place: Location| (place.line, place.column, place.length);
         assert_eq!(at(document.at_key("/a")), (1, 1, 1));
         assert_eq!(at(document.at_value("/a/0/b")), (2, 8, 1));
         assert_eq!(at(document.at_key("/a/0/c~1d")), (3, 5, 3));

@@ -24,6 +24,6 @@ pub(super) use path::tidied;
 pub(super) use pointer::{entries, escape, field_of};
 pub use recognise::is_pipeline;
 pub(super) use source::Mark;
-pub use source::{read_regular, without_identities};
-pub use version::NEWEST;
+pub use source::{hide_identities, read_regular};
+pub use version::NEWEST_VERSION;
 pub(super) use version::{check_version, unknown_version, version_number};

@@ -7,7 +7,7 @@ use rustix::fs::OFlags;
 
 use super::align::Quotes;
 use super::limits::{LARGEST, LONGEST_LINE};
-use crate::diagnostic::{Diagnostic, Place, codes};
+use crate::diagnostic::{Diagnostic, Location, codes};
 
 pub(super) const MARK_OF_ORDER: &str = "\u{feff}";
 
@@ -78,7 +78,7 @@ impl Source {
         Ok(Self::new(name, folder.unwrap_or_default(), text))
     }
 
-    pub(super) fn place(&self, mark: Mark) -> Place {
+    pub(super) fn place(&self, mark: Mark) -> Location {
         let all = self.characters.as_slice();
         // Behind the last character there is no line to show: the end of the text is its last character.
         let start = mark.start.min(all.len().saturating_sub(1));
@@ -96,12 +96,12 @@ impl Source {
                     + all[line_start..line_end].iter().rposition(|c| !c.is_whitespace()).map_or(0, |last| last + 1)
             }
         };
-        Place {
+        Location {
             file: self.name.clone(),
             line,
             column: start - line_start + 1,
             length: end.saturating_sub(start).max(1),
-            text: without_identities(text),
+            text: hide_identities(text),
         }
     }
 }
@@ -146,11 +146,11 @@ fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
     let line_end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
     let rest = String::from_utf8_lossy(&bytes[at..line_end]);
     let rest = rest.strip_suffix('\r').unwrap_or(&rest);
-    let place = Place {
+    let place = Location {
         line: before.matches('\n').count() + 1,
         column: begun.chars().count() + 1,
         length: 1,
-        text: without_identities(&format!("{begun}{}", rest.replace('\0', "\u{fffd}"))),
+        text: hide_identities(&format!("{begun}{}", rest.replace('\0', "\u{fffd}"))),
         file,
     };
     Diagnostic::usage(codes::TL0002, format!("the byte 0x{:02x} is not text in UTF-8", bytes[at]))
@@ -159,7 +159,7 @@ fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
 }
 
 /// A line as it may be shown: an identity pasted into a file by mistake must not go on into terminals and logs.
-pub fn without_identities(text: &str) -> String {
+pub fn hide_identities(text: &str) -> String {
     const IDENTITY: &str = "AGE-SECRET-KEY-";
     let mut shown = String::new();
     let mut rest = text;

@@ -4,12 +4,12 @@ use super::document::Document;
 use crate::diagnostic::{Diagnostic, codes};
 
 /// The newest version of the language.
-pub const NEWEST: i64 = 1;
+pub const NEWEST_VERSION: i64 = 1;
 
 /// The version is read before the rest: of a later one nothing else is known.
 pub(in crate::pipeline) fn check_version(document: &Document) -> Result<(), Diagnostic> {
     match version_number(document)? {
-        NEWEST => Ok(()),
+        NEWEST_VERSION => Ok(()),
         other => Err(unknown_version(document, other)),
     }
 }
@@ -33,12 +33,12 @@ pub(in crate::pipeline) fn version_number(document: &Document) -> Result<i64, Di
 
 /// A version that this release does not know.
 pub(in crate::pipeline) fn unknown_version(document: &Document, version: i64) -> Diagnostic {
-    if version <= NEWEST {
+    if version <= NEWEST_VERSION {
         return no_version(document);
     }
     Diagnostic::usage(codes::TL0102, format!("this file has version {version}"))
         .at(document.at_value("/version"))
-        .help(format!("tl {} knows version {NEWEST}: install a later release", env!("CARGO_PKG_VERSION")))
+        .help(format!("tl {} knows version {NEWEST_VERSION}: install a later release", env!("CARGO_PKG_VERSION")))
 }
 
 fn no_version(document: &Document) -> Diagnostic {
