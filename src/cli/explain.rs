@@ -3,7 +3,7 @@ use serde_json::{Value as Json, json};
 use super::Done;
 use super::arguments::Explain;
 use crate::diagnostic::{Diagnostic, codes};
-use crate::explain::{all, find, spelled};
+use crate::explain::{all, find, parse_code};
 use crate::expression::did_you_mean;
 use crate::report::{Output, render_explanation};
 
@@ -31,7 +31,7 @@ fn list(json: bool, output: &mut Output) {
 }
 
 fn unknown(word: &str) -> Diagnostic {
-    let meant = spelled(word).unwrap_or_else(|| word.to_owned());
+    let meant = parse_code(word).unwrap_or_else(|| word.to_owned());
     let known: Vec<String> = all().iter().map(|explanation| explanation.code.to_string()).collect();
     let help = match did_you_mean(&meant, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`? `tl explain --list` lists every code"),

@@ -4,7 +4,7 @@ use super::Done;
 use super::arguments::Migrate;
 use super::file::{Rewrite, confirm, has_one_name, rewrite};
 use crate::diagnostic::Diagnostic;
-use crate::pipeline::{Document, Migrated, NEWEST, STEPS, Step};
+use crate::pipeline::{Document, Migrated, NEWEST_VERSION, STEPS, Step};
 use crate::report::{Output, render_diff};
 
 pub(super) fn migrate(command: &Migrate, output: &mut Output) -> Done {
@@ -48,8 +48,8 @@ fn migrate_by(steps: &[Step], command: &Migrate, output: &mut Output) -> Done {
 
 fn arrived(to: Option<i64>) -> String {
     match to {
-        Some(version) if version != NEWEST => format!("it has version {version}"),
-        _ => format!("version {NEWEST} is the newest"),
+        Some(version) if version != NEWEST_VERSION => format!("it has version {version}"),
+        _ => format!("version {NEWEST_VERSION} is the newest"),
     }
 }
 

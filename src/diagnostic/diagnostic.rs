@@ -58,7 +58,8 @@ pub enum Severity {
 
 /// Where in a text file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-pub struct Place {
+#[schemars(rename = "Place")]
+pub struct Location {
     /// The path as the user gave it.
     pub file: String,
     /// Line, counted from 1.
@@ -83,7 +84,7 @@ pub struct Diagnostic {
     /// One sentence: what is wrong. Names in backticks.
     pub message: String,
     /// Where, when it is about a text.
-    pub place: Option<Place>,
+    pub place: Option<Location>,
     /// Short words under the marked text.
     pub label: Option<String>,
     /// The errors beneath, outermost first.
@@ -143,7 +144,7 @@ impl Diagnostic {
 
     /// Adds the place.
     #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
+    pub fn at(mut self, place: Location) -> Self {
         self.place = Some(place);
         self
     }

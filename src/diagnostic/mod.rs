@@ -8,6 +8,6 @@ mod code;
 mod diagnostic;
 
 pub use code::{Code, CodeError, codes};
-pub use diagnostic::{Diagnostic, Kind, Place, Result, Severity};
+pub use diagnostic::{Diagnostic, Kind, Location, Result, Severity};
 
 pub(crate) use code::with_every_code;

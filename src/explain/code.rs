@@ -47,12 +47,12 @@ pub fn all() -> &'static [Explanation] {
 
 /// The explanation of a code, however it is spelled.
 pub fn find(word: &str) -> Option<&'static Explanation> {
-    let code: Code = spelled(word)?.parse().ok()?;
+    let code: Code = parse_code(word)?.parse().ok()?;
     all().iter().find(|explanation| explanation.code == code)
 }
 
 /// The code that a word means: `tl207`, `0207`, `E0207` and a pasted `error[TL0207]:` are all `TL0207`.
-pub fn spelled(word: &str) -> Option<String> {
+pub fn parse_code(word: &str) -> Option<String> {
     let word = word.trim_end_matches([':', ']']).to_lowercase();
     let before = word.trim_end_matches(|c: char| c.is_ascii_digit());
     let number: u16 = word[before.len()..].parse().ok()?;
@@ -152,10 +152,10 @@ mod tests {
         for word in
             ["TL0207", "tl0207", "tl207", "0207", "207", "E0207", "TL-0207", "error[TL0207]:", "warning[tl0207]"]
         {
-            assert_eq!(spelled(word).as_deref(), Some("TL0207"), "{word}");
+            assert_eq!(parse_code(word).as_deref(), Some("TL0207"), "{word}");
         }
         for word in ["", "TL", "TLO207", "key", "0207x", "x0207", "TL99999999", "-207", "é207"] {
-            assert_eq!(spelled(word), None, "{word}");
+            assert_eq!(parse_code(word), None, "{word}");
         }
     }
 }

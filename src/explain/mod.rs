@@ -5,4 +5,4 @@
 
 mod code;
 
-pub use code::{Example, Explanation, File, all, find, spelled};
+pub use code::{Example, Explanation, File, all, find, parse_code};

@@ -10,7 +10,7 @@ use super::not_null::{item_path, not_null};
 use super::operators::{function, operator};
 use super::template::{Expression, Part, Template};
 use super::types::Record;
-use super::{Mistake, Type, did_you_mean};
+use super::{ExpressionError, Type, did_you_mean};
 
 /// Functions that replace the default condition of a stage.
 const STATUS_FUNCTIONS: [&str; 4] = ["success", "failure", "always", "cancelled"];
@@ -73,12 +73,12 @@ pub fn uses_status_function(expression: &Expression) -> bool {
 }
 
 /// The type of a bare expression.
-pub fn check(expression: &Expression, scope: &Scope) -> Result<Type, Mistake> {
+pub fn check(expression: &Expression, scope: &Scope) -> Result<Type, ExpressionError> {
     Checker { expression, scope, locals: Vec::new(), not_null: Vec::new() }.infer(&expression.ast)
 }
 
 /// The type of a text with expressions in it: that of the expression if it is one whole, else a text.
-pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, Mistake> {
+pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, ExpressionError> {
     if let [Part::Expression(expression)] = template.parts() {
         return check(expression, scope);
     }
@@ -86,18 +86,18 @@ pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, Mistak
     for expression in template.expressions() {
         let kind = check(expression, scope)?;
         if !kind.is_scalar() {
-            let message = format!("inside a longer text an expression must be a scalar, not {}", article(&kind));
-            let mistake = Mistake::new(codes::TL0303, expression.place(), message);
+            let message = format!("inside a longer text an expression must be a scalar, not {}", with_article(&kind));
+            let error = ExpressionError::new(codes::TL0303, expression.place(), message);
             return Err(match kind {
                 Type::Nullable(inner) if inner.is_scalar() => {
                     let what =
                         if let (name, true) = expression.named() { format!("`{name}`") } else { "this one".to_owned() };
                     let message =
                         format!("inside a longer text an expression must be a scalar, and {what} may be null");
-                    Mistake { message, ..mistake }.help(expression.unless_null("''"))
+                    ExpressionError { message, ..error }.help(expression.unless_null("''"))
                 }
-                Type::Artifact => mistake.help("an artifact is passed on whole: write nothing before or after it"),
-                _ => mistake,
+                Type::Artifact => error.help("an artifact is passed on whole: write nothing before or after it"),
+                _ => error,
             });
         }
         if kind == Type::Secret {
@@ -108,7 +108,7 @@ pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, Mistak
 }
 
 /// The type with its article, for messages.
-pub fn article(kind: &Type) -> String {
+pub fn with_article(kind: &Type) -> String {
     let name = kind.to_string();
     match kind {
         Type::Null | Type::Any => name,
@@ -135,19 +135,19 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn mistake(&self, id: u64, code: Code, message: impl Into<String>) -> Mistake {
-        Mistake::new(code, self.expression.span(id), message)
+    fn error(&self, id: u64, code: Code, message: impl Into<String>) -> ExpressionError {
+        ExpressionError::new(code, self.expression.span(id), message)
     }
 
-    fn infer(&mut self, node: &IdedExpr) -> Result<Type, Mistake> {
+    fn infer(&mut self, node: &IdedExpr) -> Result<Type, ExpressionError> {
         match &node.expr {
             Expr::Literal(LiteralValue::Bytes(_)) => {
-                Err(self.mistake(node.id, codes::TL0303, "there are no bytes here").help("write a text, without `b`"))
+                Err(self.error(node.id, codes::TL0303, "there are no bytes here").help("write a text, without `b`"))
             }
             // It would meet an int in the first operator, and CEL does not mix the two.
-            Expr::Literal(LiteralValue::UInt(_)) => Err(self
-                .mistake(node.id, codes::TL0303, "there are no unsigned numbers here")
-                .help("leave out the `u`")),
+            Expr::Literal(LiteralValue::UInt(_)) => {
+                Err(self.error(node.id, codes::TL0303, "there are no unsigned numbers here").help("leave out the `u`"))
+            }
             Expr::Literal(literal) => Ok(literal_type(literal)),
             Expr::Ident(name) => self.name(node.id, name),
             Expr::Select(select) => {
@@ -177,7 +177,7 @@ impl Checker<'_> {
                 Ok(Type::Map(Box::new(values.into_iter().reduce(Type::join).unwrap_or(Type::Any))))
             }
             Expr::Struct(_) | Expr::Unspecified => {
-                Err(self.mistake(node.id, codes::TL0301, "messages with fields do not exist here"))
+                Err(self.error(node.id, codes::TL0301, "messages with fields do not exist here"))
             }
         }
     }
@@ -194,17 +194,17 @@ impl Checker<'_> {
         &self,
         mut items: impl Iterator<Item = (&'t IdedExpr, &'t Type)>,
         place: &str,
-    ) -> Result<(), Mistake> {
+    ) -> Result<(), ExpressionError> {
         match items.find(|(_, kind)| matches!(kind, Type::Secret | Type::Artifact)) {
             Some((node, kind)) => {
-                let message = format!("{} cannot be put into {place}", article(kind));
-                Err(Mistake::new(codes::TL0304, self.expression.extent(node), message))
+                let message = format!("{} cannot be put into {place}", with_article(kind));
+                Err(ExpressionError::new(codes::TL0304, self.expression.extent(node), message))
             }
             None => Ok(()),
         }
     }
 
-    fn name(&self, id: u64, name: &str) -> Result<Type, Mistake> {
+    fn name(&self, id: u64, name: &str) -> Result<Type, ExpressionError> {
         if let Some((_, kind)) = self.locals.iter().rev().find(|(local, _)| local == name) {
             return Ok(kind.clone());
         }
@@ -212,22 +212,22 @@ impl Checker<'_> {
             return Ok(kind.clone());
         }
         if let Some(reason) = self.scope.absent.get(name) {
-            return Err(self.mistake(id, codes::TL0302, format!("`{name}` is not known here: {reason}")));
+            return Err(self.error(id, codes::TL0302, format!("`{name}` is not known here: {reason}")));
         }
         let known: Vec<&str> = self.scope.names.keys().map(String::as_str).collect();
         let help = did_you_mean(name, known.iter().copied())
             .map_or_else(|| format!("known here: {}", list(&known)), |near| format!("did you mean `{near}`?"));
-        Err(self.mistake(id, codes::TL0302, format!("unknown name `{name}`")).help(help))
+        Err(self.error(id, codes::TL0302, format!("unknown name `{name}`")).help(help))
     }
 
-    fn select(&mut self, id: u64, select: &SelectExpr) -> Result<Type, Mistake> {
+    fn select(&mut self, id: u64, select: &SelectExpr) -> Result<Type, ExpressionError> {
         let operand = self.infer(&select.operand)?;
         // `has(a.b)` on a record asks for a field that is always or never there.
         let kind = self.field(id, &operand, &select.field, &select.operand)?;
         Ok(if select.test { Type::Bool } else { kind })
     }
 
-    fn field(&self, id: u64, operand: &Type, field: &str, of: &IdedExpr) -> Result<Type, Mistake> {
+    fn field(&self, id: u64, operand: &Type, field: &str, of: &IdedExpr) -> Result<Type, ExpressionError> {
         match operand {
             Type::Any => Ok(Type::Any),
             Type::Map(value) => Ok((**value).clone()),
@@ -237,36 +237,46 @@ impl Checker<'_> {
                 self.unknown_field(at, of, &record.name, field, &known)
             }),
             other => {
-                let message = format!("{} has no fields, so no `{field}`", article(other));
-                Err(Mistake::new(codes::TL0303, self.expression.field_span(id, field), message))
+                let message = format!("{} has no fields, so no `{field}`", with_article(other));
+                Err(ExpressionError::new(codes::TL0303, self.expression.field_span(id, field), message))
             }
         }
     }
 
-    fn unknown_field(&self, at: (usize, usize), of: &IdedExpr, record: &str, field: &str, known: &[&str]) -> Mistake {
+    fn unknown_field(
+        &self,
+        at: (usize, usize),
+        of: &IdedExpr,
+        record: &str,
+        field: &str,
+        known: &[&str],
+    ) -> ExpressionError {
         // `needs.X` for a stage that exists, but that this one does not name in its `needs`.
         if matches!(&of.expr, Expr::Ident(root) if root == "needs") {
-            let mistake =
-                Mistake::new(codes::TL0306, at, format!("`needs.{field}` is outside the `needs` of this stage"));
+            let error = ExpressionError::new(
+                codes::TL0306,
+                at,
+                format!("`needs.{field}` is outside the `needs` of this stage"),
+            );
             if self.scope.outside.contains(field) {
-                return mistake.help(format!("add `{field}` to its `needs`"));
+                return error.help(format!("add `{field}` to its `needs`"));
             }
             if let Some((_, instead)) = self.scope.apart.as_ref().filter(|(stages, _)| stages.contains(field)) {
-                return mistake.help(instead.replace("{}", field));
+                return error.help(instead.replace("{}", field));
             }
         }
-        let mistake = Mistake::new(codes::TL0302, at, format!("`{record}` has no `{field}`"));
+        let error = ExpressionError::new(codes::TL0302, at, format!("`{record}` has no `{field}`"));
         match did_you_mean(field, known.iter().copied()) {
-            Some(near) => mistake.help(format!("did you mean `{near}`?")),
+            Some(near) => error.help(format!("did you mean `{near}`?")),
             None if known.is_empty() && matches!(record, "inputs" | "secrets") => {
-                mistake.help(format!("declare it under `{record}`"))
+                error.help(format!("declare it under `{record}`"))
             }
-            None if known.is_empty() => mistake.help(format!("`{record}` is empty here")),
-            None => mistake.help(format!("it has {}", list(known))),
+            None if known.is_empty() => error.help(format!("`{record}` is empty here")),
+            None => error.help(format!("it has {}", list(known))),
         }
     }
 
-    fn call(&mut self, id: u64, call: &CallExpr) -> Result<Type, Mistake> {
+    fn call(&mut self, id: u64, call: &CallExpr) -> Result<Type, ExpressionError> {
         let name = call.func_name.as_str();
         let place = self.expression.call_span(id, name);
         if STATUS_FUNCTIONS.contains(&name) && call.target.is_none() {
@@ -275,13 +285,13 @@ impl Checker<'_> {
                 (true, false) => format!("`{name}()` takes nothing between its parentheses"),
                 (false, _) => format!("`{name}()` can stand only in an `if`"),
             };
-            return Err(Mistake::new(codes::TL0308, place, problem));
+            return Err(ExpressionError::new(codes::TL0308, place, problem));
         }
         if let ("matches", [IdedExpr { id, expr: Expr::Literal(LiteralValue::String(pattern)) }]) =
             (name, call.args.as_slice())
             && !is_pattern(pattern.inner())
         {
-            return Err(self.mistake(*id, codes::TL0303, "this is not a regular expression"));
+            return Err(self.error(*id, codes::TL0303, "this is not a regular expression"));
         }
         let mut kinds = Vec::new();
         for argument in call.target.as_deref().into_iter().chain(&call.args) {
@@ -303,22 +313,22 @@ impl Checker<'_> {
         if let (op::CONDITIONAL, [condition, ..], [node, ..]) = (name, kinds.as_slice(), call.args.as_slice())
             && !matches!(condition, Type::Bool | Type::Any)
         {
-            let message = format!("what stands before `?` must be true or false; this is {}", article(condition));
-            return Err(Mistake::new(codes::TL0303, self.expression.extent(node), message));
+            let message = format!("what stands before `?` must be true or false; this is {}", with_article(condition));
+            return Err(ExpressionError::new(codes::TL0303, self.expression.extent(node), message));
         }
-        let help = |mistake: Mistake, help: String| if help.is_empty() { mistake } else { mistake.help(help) };
+        let help = |error: ExpressionError, help: String| if help.is_empty() { error } else { error.help(help) };
         if let Some(result) = operator(name, &kinds) {
-            return result.map_err(|problem| help(self.mistake(id, problem.code, problem.message), problem.help));
+            return result.map_err(|problem| help(self.error(id, problem.code, problem.message), problem.help));
         }
         function(name, call.target.is_some(), &kinds)
-            .map_err(|problem| help(Mistake::new(problem.code, place, problem.message), problem.help))
+            .map_err(|problem| help(ExpressionError::new(problem.code, place, problem.message), problem.help))
     }
 
     /// `record['field']`.
-    fn literal_field(&self, record: &Record, of: &IdedExpr, index: &IdedExpr) -> Result<Type, Mistake> {
+    fn literal_field(&self, record: &Record, of: &IdedExpr, index: &IdedExpr) -> Result<Type, ExpressionError> {
         let Expr::Literal(LiteralValue::String(field)) = &index.expr else {
             let message = format!("a field of `{}` is named, not computed", record.name);
-            return Err(Mistake::new(codes::TL0303, self.expression.extent(index), message));
+            return Err(ExpressionError::new(codes::TL0303, self.expression.extent(index), message));
         };
         record.fields.get(field.inner()).cloned().ok_or_else(|| {
             let known: Vec<&str> = record.fields.keys().map(String::as_str).collect();
@@ -327,21 +337,21 @@ impl Checker<'_> {
     }
 
     /// What `all`, `exists`, `exists_one`, `map` and `filter` expand to.
-    fn comprehension(&mut self, id: u64, it: &ComprehensionExpr) -> Result<Type, Mistake> {
+    fn comprehension(&mut self, id: u64, it: &ComprehensionExpr) -> Result<Type, ExpressionError> {
         let item = match self.infer(&it.iter_range)? {
             Type::List(item) => *item,
             Type::Map(_) => Type::String,
             Type::Any => Type::Any,
             other => {
-                let message = format!("only a list or a map can be walked through, not {}", article(&other));
-                return Err(Mistake::new(codes::TL0303, self.expression.extent(&it.iter_range), message));
+                let message = format!("only a list or a map can be walked through, not {}", with_article(&other));
+                return Err(ExpressionError::new(codes::TL0303, self.expression.extent(&it.iter_range), message));
             }
         };
         let accumulator = self.infer(&it.accu_init)?;
         let depth = self.locals.len();
         self.locals.push((it.iter_var.clone(), item));
         if it.iter_var2.is_some() {
-            return Err(self.mistake(id, codes::TL0308, "macros with two variables do not exist here"));
+            return Err(self.error(id, codes::TL0308, "macros with two variables do not exist here"));
         }
         self.locals.push((it.accu_var.clone(), accumulator.clone()));
         self.infer(&it.loop_cond)?;
@@ -398,7 +408,7 @@ mod tests {
             .with_status_functions()
     }
 
-    fn infer(text: &str) -> Result<String, Mistake> {
+    fn infer(text: &str) -> Result<String, ExpressionError> {
         let template = Template::parse(text)?;
         check_template(&template, &scope()).map(|kind| kind.to_string())
     }
@@ -455,9 +465,9 @@ mod tests {
             ("${{ inputs.environment.x }}", codes::TL0303, "x"),
             ("${{ needs[inputs.environment].result }}", codes::TL0303, "inputs.environment"),
         ] {
-            let mistake = infer(text).expect_err(text);
-            let at: String = text.chars().skip(mistake.offset).take(mistake.length).collect();
-            assert_eq!((mistake.code, at.as_str()), (code, marked), "{text}: {mistake:?}");
+            let error = infer(text).expect_err(text);
+            let at: String = text.chars().skip(error.offset).take(error.length).collect();
+            assert_eq!((error.code, at.as_str()), (code, marked), "{text}: {error:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use cel::objects::{Key, Map};
 use cel::{Context, Env, IdedExpr, Value};
 use serde_json::{Number, Value as Json};
 
-use super::Mistake;
+use super::ExpressionError;
 use super::check::{RECORDS, uses_status_function};
 use super::template::{Expression, Part, Template};
 
@@ -60,7 +60,7 @@ impl Values {
 }
 
 /// The value of a text: that of the expression if it is one whole, else a text.
-pub fn resolve(template: &Template, values: &Values) -> Result<Json, Mistake> {
+pub fn resolve(template: &Template, values: &Values) -> Result<Json, ExpressionError> {
     match template.parts() {
         [Part::Expression(expression)] => evaluate(expression, values),
         [Part::Text(text)] => Ok(Json::String(text.clone())),
@@ -81,8 +81,8 @@ pub fn resolve(template: &Template, values: &Values) -> Result<Json, Mistake> {
 }
 
 /// The value of an expression. What `check` let pass fails here only for its data: an index, a division, a conversion.
-pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, Mistake> {
-    let mistake = |code, message: String| Mistake::new(code, expression.place(), message);
+pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, ExpressionError> {
+    let failed = |code, message: String| ExpressionError::new(code, expression.place(), message);
     let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
     let mut elements = 1;
     for name in expression.roots() {
@@ -95,7 +95,7 @@ pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, Mistak
     // before the first one.
     let longest = elements as f64 + steps(&expression.ast, 1.0);
     if steps(&expression.ast, longest) > MOST_STEPS {
-        return Err(mistake(codes::TL0309, "this expression would take too many steps".to_owned())
+        return Err(failed(codes::TL0309, "this expression would take too many steps".to_owned())
             .help("compute it in a `run` stage and use its output"));
     }
     let Status { success, failure, cancelled } = values.status;
@@ -105,11 +105,11 @@ pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, Mistak
             .expect("no status function shares its name with one of the standard library");
     }
     let value = Value::resolve(&expression.ast, &context)
-        .map_err(|error| mistake(codes::TL0310, format!("this expression has no value: {error}")))?;
+        .map_err(|error| failed(codes::TL0310, format!("this expression has no value: {error}")))?;
     let value =
-        to_json(&value).ok_or_else(|| mistake(codes::TL0310, "the value is not one that JSON knows".to_owned()))?;
+        to_json(&value).ok_or_else(|| failed(codes::TL0310, "the value is not one that JSON knows".to_owned()))?;
     if weight(&value) > MOST_BYTES {
-        return Err(mistake(codes::TL0309, format!("the value is larger than {MOST_BYTES} bytes")));
+        return Err(failed(codes::TL0309, format!("the value is larger than {MOST_BYTES} bytes")));
     }
     Ok(value)
 }
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn value(text: &str) -> Result<Json, Mistake> {
+    fn value(text: &str) -> Result<Json, ExpressionError> {
         let values = Values::default()
             .with("inputs", json!({ "n": 3, "name": "a", "list": ["x", "y"], "half": 0.5 }))
             .with("big", Json::Array(vec![json!("z"); 2_000]))

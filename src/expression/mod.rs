@@ -5,8 +5,8 @@
 //! type that may flow nowhere but where a field allows it. The crate `cel` is used in this folder only.
 
 mod check;
+mod error;
 mod evaluate;
-mod mistake;
 mod near;
 mod not_null;
 mod operators;
@@ -14,9 +14,9 @@ mod syntax;
 mod template;
 mod types;
 
-pub use check::{Scope, article, check, check_template, uses_status_function};
+pub use check::{Scope, check, check_template, uses_status_function, with_article};
+pub use error::ExpressionError;
 pub use evaluate::{Status, Values, evaluate, resolve};
-pub use mistake::Mistake;
 pub use near::did_you_mean;
 pub use template::{Expression, Part, Template};
 pub use types::Type;

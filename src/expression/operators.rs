@@ -1,6 +1,6 @@
 use cel::common::ast::operators as op;
 
-use super::check::article;
+use super::check::with_article;
 use super::{Type, did_you_mean};
 use crate::diagnostic::{Code, codes};
 
@@ -60,7 +60,7 @@ pub(super) fn operator(name: &str, kinds: &[Type]) -> Option<Checked> {
         && name != op::CONDITIONAL
         && let Some(kind) = kinds.iter().find(|kind| matches!(kind, Type::Secret | Type::Artifact))
     {
-        let message = format!("{} can only be passed on, not used with `{symbol}`", article(kind));
+        let message = format!("{} can only be passed on, not used with `{symbol}`", with_article(kind));
         return Some(Err(Problem { code: codes::TL0304, message, help: String::new() }));
     }
     Some(match kinds {
@@ -98,12 +98,13 @@ fn unary(name: &str, symbol: &str, kind: &Type) -> Checked {
     match (name, kind) {
         (op::LOGICAL_NOT | op::NOT_STRICTLY_FALSE, Type::Bool | Type::Any) => Ok(Type::Bool),
         (op::NEGATE, Type::Int | Type::Double | Type::Any) => Ok(kind.clone()),
-        _ => Err(mismatch(format!("`{symbol}` cannot be used with {}", article(kind)))),
+        _ => Err(mismatch(format!("`{symbol}` cannot be used with {}", with_article(kind)))),
     }
 }
 
 fn binary(name: &str, symbol: &str, left: &Type, right: &Type) -> Checked {
-    let refused = || mismatch(format!("`{symbol}` cannot be used with {} and {}", article(left), article(right)));
+    let refused =
+        || mismatch(format!("`{symbol}` cannot be used with {} and {}", with_article(left), with_article(right)));
     let either_any = *left == Type::Any || *right == Type::Any;
     match name {
         op::LOGICAL_AND | op::LOGICAL_OR => {
@@ -114,7 +115,7 @@ fn binary(name: &str, symbol: &str, left: &Type, right: &Type) -> Checked {
             if left.fits(right) || right.fits(left) || *left == Type::Any {
                 Ok(Type::Bool)
             } else {
-                Err(mismatch(format!("{} never equals {}", article(left), article(right))))
+                Err(mismatch(format!("{} never equals {}", with_article(left), with_article(right))))
             }
         }
         op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS => {
@@ -126,7 +127,7 @@ fn binary(name: &str, symbol: &str, left: &Type, right: &Type) -> Checked {
             (Type::List(item), Type::Int | Type::Any) => Ok((**item).clone()),
             (Type::Map(value), Type::String | Type::Any) => Ok((**value).clone()),
             (Type::Any, _) => Ok(Type::Any),
-            _ => Err(mismatch(format!("{} cannot be indexed by {}", article(left), article(right)))),
+            _ => Err(mismatch(format!("{} cannot be indexed by {}", with_article(left), with_article(right)))),
         },
         op::IN => match right {
             Type::List(item) if left.fits(item) || item.fits(left) => Ok(Type::Bool),
@@ -154,7 +155,7 @@ fn arithmetic(name: &str, left: &Type, right: &Type) -> Option<Type> {
 fn conditional(yes: &Type, no: &Type) -> Checked {
     let joined = yes.clone().join(no.clone());
     if joined == Type::Any && *yes != Type::Any && *no != Type::Any {
-        return Err(mismatch(format!("the two sides of `:` differ: {} and {}", article(yes), article(no))));
+        return Err(mismatch(format!("the two sides of `:` differ: {} and {}", with_article(yes), with_article(no))));
     }
     Ok(joined)
 }
@@ -173,7 +174,7 @@ pub(super) fn function(name: &str, receiver: bool, kinds: &[Type]) -> Checked {
         return Err(Problem { code: codes::TL0308, message: format!("unknown function `{name}`"), help });
     }
     if let Some(kind) = kinds.iter().find(|kind| matches!(kind, Type::Secret | Type::Artifact)) {
-        let message = format!("{} can only be passed on, not given to `{name}`", article(kind));
+        let message = format!("{} can only be passed on, not given to `{name}`", with_article(kind));
         return Err(Problem { code: codes::TL0304, message, help: String::new() });
     }
     let Some((_, _, parameters, result)) = named.iter().find(|(_, as_receiver, ..)| *as_receiver == receiver) else {
@@ -184,7 +185,7 @@ pub(super) fn function(name: &str, receiver: bool, kinds: &[Type]) -> Checked {
     };
     let fits = parameters.len() == kinds.len() && parameters.iter().zip(kinds).all(|(p, kind)| p.accepts(kind));
     if !fits {
-        let given: Vec<String> = kinds.iter().map(article).collect();
+        let given: Vec<String> = kinds.iter().map(with_article).collect();
         return Err(mismatch(format!("`{name}` cannot be used with {}", given.join(" and "))));
     }
     Ok(result.clone())

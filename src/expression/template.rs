@@ -7,7 +7,7 @@ use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 use cel::parser::Parser;
 
-use super::{Mistake, syntax};
+use super::{ExpressionError, syntax};
 
 /// Longer expressions are programs, and belong into one.
 const LONGEST: usize = 4_096;
@@ -57,22 +57,21 @@ thread_local! {
 
 impl Expression {
     /// Parses a bare expression that begins `offset` characters into its text.
-    pub fn parse(source: &str, offset: usize) -> Result<Self, Mistake> {
+    pub fn parse(source: &str, offset: usize) -> Result<Self, ExpressionError> {
         let blanks = source.chars().take_while(|c| c.is_whitespace()).count();
         let whole = (offset + blanks, source.trim().chars().count());
         if source.len() > LONGEST {
             let message = format!("this expression is longer than {LONGEST} bytes");
-            return Err(
-                Mistake::new(codes::TL0309, whole, message).help("compute it in a `run` stage and use its output")
-            );
+            return Err(ExpressionError::new(codes::TL0309, whole, message)
+                .help("compute it in a `run` stage and use its output"));
         }
         if source.trim().is_empty() {
-            return Err(Mistake::new(codes::TL0301, whole, "this expression is empty"));
+            return Err(ExpressionError::new(codes::TL0301, whole, "this expression is empty"));
         }
         let too_deep = || {
             let message = "this expression is nested too deep, or has too many operators in a row";
             let help = "join texts by writing them around `${{ }}`, or compute it in a `run` stage and use its output";
-            Mistake::new(codes::TL0309, whole, message).help(help)
+            ExpressionError::new(codes::TL0309, whole, message).help(help)
         };
         if source.matches(|c| "+-*/%.[?".contains(c)).count() > MOST_OPERATORS {
             return Err(too_deep());
@@ -102,10 +101,10 @@ impl Expression {
                 let (message, (line, column)) =
                     first.map_or_else(|| ("syntax error".to_owned(), (0, 0)), |e| (e.msg.clone(), e.pos));
                 let (place, message, help) = syntax::explain(source, position(source, line, column), &message);
-                let mistake = Mistake::new(codes::TL0301, (offset + place.0, place.1), message);
+                let error = ExpressionError::new(codes::TL0301, (offset + place.0, place.1), message);
                 Err(match help {
-                    Some(help) => mistake.help(help),
-                    None => mistake,
+                    Some(help) => error.help(help),
+                    None => error,
                 })
             }
         }
@@ -188,7 +187,7 @@ impl Expression {
 
 impl Template {
     /// Finds the expressions of a text.
-    pub fn parse(text: &str) -> Result<Self, Mistake> {
+    pub fn parse(text: &str) -> Result<Self, ExpressionError> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(start) = rest.find("${{") {
@@ -200,14 +199,14 @@ impl Template {
             let end = closing(body).map_err(|quote| match quote {
                 Some(quote) if body.contains("}}") => {
                     let at = opening + 3 + body[..quote].chars().count();
-                    Mistake::new(codes::TL0301, (at, 1), "this quote is not closed")
+                    ExpressionError::new(codes::TL0301, (at, 1), "this quote is not closed")
                 }
-                _ => Mistake::new(codes::TL0301, (opening, 3), "this `${{` has no `}}`")
+                _ => ExpressionError::new(codes::TL0301, (opening, 3), "this `${{` has no `}}`")
                     .help("close it: `${{ inputs.name }}`"),
             })?;
             if body[..end].trim().is_empty() {
                 let whole = body[..end].chars().count() + 5;
-                return Err(Mistake::new(codes::TL0301, (opening, whole), "this expression is empty"));
+                return Err(ExpressionError::new(codes::TL0301, (opening, whole), "this expression is empty"));
             }
             parts.push(Part::Expression(Expression::parse(&body[..end], opening + 3)?));
             rest = &body[end + 2..];

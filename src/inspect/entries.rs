@@ -1,4 +1,4 @@
-use crate::diagnostic::Place;
+use crate::diagnostic::Location;
 use crate::graph::{Plan, Planned};
 use crate::open::Loaded;
 
@@ -12,7 +12,7 @@ pub struct Entry {
     /// The stages that it waits for.
     pub needs: Vec<String>,
     /// Where its name stands.
-    pub place: Place,
+    pub place: Location,
 }
 
 /// The stages of a loaded pipeline, in the order of the file; those of `finally` last.

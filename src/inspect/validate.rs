@@ -139,7 +139,7 @@ fn problems_of(path: &Path, thorough: &Thorough<'_>) -> Vec<Diagnostic> {
 }
 
 /// Where somebody looks who gave a wrong input.
-fn declared_inputs(document: &Document, pipeline: &Pipeline) -> crate::diagnostic::Place {
+fn declared_inputs(document: &Document, pipeline: &Pipeline) -> crate::diagnostic::Location {
     if pipeline.inputs.is_empty() { document.at_value("/name") } else { document.at_key("/inputs") }
 }
 

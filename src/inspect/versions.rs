@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::open::{Loaded, database_error, place_of};
-use crate::pipeline::without_identities;
+use crate::pipeline::hide_identities;
 use crate::state::{StateDir, Text, Version};
 
 /// What is kept of one pipeline file.
@@ -68,7 +68,7 @@ pub(crate) fn text_of(loaded: &Loaded) -> Text {
 /// A text without identities that stand in it by mistake: they have no place in a database.
 fn storable(content: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
-    let clean = without_identities(&text);
+    let clean = hide_identities(&text);
     if clean == text { content.to_vec() } else { clean.into_bytes() }
 }
 

@@ -7,10 +7,10 @@ use crate::state::{self, DbError};
 
 /// An expression that has no value after all.
 pub(crate) fn unresolved(document: &Document, pointer: &str, failure: Failure) -> Diagnostic {
-    let Failure { pointer: below, mistake } = failure;
-    let place = document.inside(&format!("{pointer}{below}"), mistake.offset, mistake.length);
-    let diagnostic = Diagnostic::failure(mistake.code, mistake.message).at(place);
-    match mistake.help {
+    let Failure { pointer: below, error } = failure;
+    let place = document.inside(&format!("{pointer}{below}"), error.offset, error.length);
+    let diagnostic = Diagnostic::failure(error.code, error.message).at(place);
+    match error.help {
         Some(help) => diagnostic.help(help),
         None => diagnostic,
     }

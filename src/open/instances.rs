@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::{Expansion, Instance};
 use crate::expression::Values;
 use crate::graph::{Planned, combinations};
-use crate::pipeline::{Document, MOST_INSTANCES, Matrix, resolve};
+use crate::pipeline::{Document, MAX_INSTANCES, Matrix, resolve};
 
 /// Works out the instances of a stage.
 pub(crate) fn expand(document: &Document, planned: &Planned, values: &Values) -> Result<Expansion> {
@@ -19,15 +19,15 @@ pub(crate) fn expand(document: &Document, planned: &Planned, values: &Values) ->
     let at = format!("{}/strategy/matrix", planned.pointer());
     let (lists, include, exclude) = lists(document, &strategy.matrix, &at, values)?;
     // Each may be one of its own, and is compared with all others.
-    let too_many = include.len() > MOST_INSTANCES;
+    let too_many = include.len() > MAX_INSTANCES;
     let count = lists.iter().map(|(_, items)| items.len()).fold(include.len(), |a, b| a.saturating_mul(b.max(1)));
-    let all = if too_many || count > MOST_INSTANCES * MOST_INSTANCES {
+    let all = if too_many || count > MAX_INSTANCES * MAX_INSTANCES {
         Vec::new()
     } else {
         combinations(&lists, &include, &exclude)
     };
-    if too_many || all.len() > MOST_INSTANCES || count > MOST_INSTANCES * MOST_INSTANCES {
-        let message = format!("this matrix has more than {MOST_INSTANCES} instances");
+    if too_many || all.len() > MAX_INSTANCES || count > MAX_INSTANCES * MAX_INSTANCES {
+        let message = format!("this matrix has more than {MAX_INSTANCES} instances");
         let help = "let one stage do several of these things";
         return Err(Diagnostic::failure(codes::TL0410, message).at(document.at_key(&at)).help(help));
     }

@@ -6,7 +6,7 @@ use super::contexts::Contexts;
 use super::error::unresolved;
 use super::loaded::Loaded;
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::pipeline::{Place, resolve};
+use crate::pipeline::{StoreOrChannel, resolve};
 use crate::value::Kind;
 
 /// Resolves the settings of a store or channel and builds it.
@@ -15,7 +15,7 @@ pub(super) fn open<T: ?Sized>(
     contexts: &Contexts,
     section: &str,
     name: &str,
-    place: &Place,
+    place: &StoreOrChannel,
     kinds: &'static [Kind<T>],
 ) -> Result<Box<T>> {
     let pointer = format!("/{section}/{name}/with");

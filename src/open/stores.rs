@@ -4,7 +4,7 @@ use super::contexts::Contexts;
 use super::kind::open;
 use super::loaded::Loaded;
 use crate::diagnostic::Result;
-use crate::pipeline::Place;
+use crate::pipeline::StoreOrChannel;
 use crate::stages::Places;
 use crate::storage::{self, Store};
 
@@ -18,6 +18,11 @@ pub(crate) fn open_places(loaded: &Loaded, contexts: &Contexts) -> Result<Places
 }
 
 /// Opens one store.
-pub(crate) fn open_store(loaded: &Loaded, contexts: &Contexts, name: &str, place: &Place) -> Result<Box<dyn Store>> {
+pub(crate) fn open_store(
+    loaded: &Loaded,
+    contexts: &Contexts,
+    name: &str,
+    place: &StoreOrChannel,
+) -> Result<Box<dyn Store>> {
     open(loaded, contexts, "stores", name, place, storage::KINDS)
 }

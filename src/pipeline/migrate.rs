@@ -2,13 +2,9 @@
 
 use std::path::Path;
 
-use super::document::Document;
-use super::load::{judge, unknown_version, version_number};
-use super::source::Mark;
+use super::load::judge;
+use super::read::{Document, Mark, NEWEST_VERSION, unknown_version, version_number};
 use crate::diagnostic::{Diagnostic, Result, codes};
-
-/// The newest version of the language.
-pub const NEWEST: i64 = 1;
 
 /// How a file of one version becomes one of the next.
 pub struct Step {
@@ -87,15 +83,16 @@ pub struct Migrated {
 /// is proven like any file, so that no file is replaced by one that does not run.
 pub fn migrate(document: Document, to: Option<i64>, steps: &[Step]) -> Result<Option<Migrated>, Vec<Diagnostic>> {
     let from = version_number(&document).map_err(|found| vec![found])?;
-    if from > NEWEST {
+    if from > NEWEST_VERSION {
         return Err(vec![unknown_version(&document, from)]);
     }
-    let to = to.unwrap_or(NEWEST);
-    if to > NEWEST || to < from {
+    let to = to.unwrap_or(NEWEST_VERSION);
+    if to > NEWEST_VERSION || to < from {
         let place = document.at_value("/version");
         let unreachable =
             Diagnostic::usage(codes::TL0746, format!("version {from} cannot be migrated to version {to}"));
-        let help = format!("there is a way forward, to version {NEWEST}; an older text is in `tl versions` or in git");
+        let help =
+            format!("there is a way forward, to version {NEWEST_VERSION}; an older text is in `tl versions` or in git");
         return Err(vec![unreachable.at(place).help(help)]);
     }
     let (name, folder) = (document.name().to_owned(), document.folder().to_owned());
@@ -114,7 +111,7 @@ pub fn migrate(document: Document, to: Option<i64>, steps: &[Step]) -> Result<Op
         return Ok(None);
     }
     let text = now.source();
-    if to == NEWEST {
+    if to == NEWEST_VERSION {
         let path = folder.join(Path::new(&name).file_name().unwrap_or_default());
         judge(now.extended(&mut vec![path])?)?;
     }

@@ -5,56 +5,27 @@
 //!
 //! The crates `serde_yaml`, `saphyr-parser` and `jsonschema` are used in this folder only.
 
-mod align;
 mod check;
-mod document;
-mod events;
-mod extends;
-mod fill;
-mod findings;
-mod inputs;
 mod load;
-mod matrix;
-mod merge;
 mod migrate;
 mod model;
-mod needs;
-mod not_built;
-mod notification;
-mod policy;
-mod program;
-mod recognise;
+mod outline;
+mod partial;
+mod read;
 mod resolve;
-mod rules;
-mod schema;
-mod scope;
-mod secret;
-mod settings;
-mod source;
-mod start;
-mod strategy;
-mod stray;
-mod syntax;
-mod warnings;
-mod wording;
 
-pub use document::Document;
-pub use fill::{Filled, Filler, Secrets};
-pub use inputs::resolve_inputs;
+pub(crate) use check::secret_code;
+pub use check::{MAX_INSTANCES, pipeline_schema, stage_schema, warnings};
 pub use load::load;
-pub use matrix::MOST_INSTANCES;
-pub use migrate::{Edits, Migrated, NEWEST, STEPS, Step, migrate};
-pub use model::{Input, OnWarning, Pipeline, Place, Retry, Run, SecretSource, Stage, Version};
-pub use notification::{Notification, When};
-pub use recognise::is_pipeline;
-pub use resolve::{Failure, artifact_source, expressions_in, paths_in, resolve, uses_context};
-pub use rules::{Concurrency, Expect, IfBusy, Policy};
-pub use schema::{pipeline_schema, stage_schema};
-pub(crate) use secret::secret_code;
-pub use source::{read_regular, without_identities};
-pub use start::Outline;
-pub use strategy::{Matrix, Strategy};
-pub use warnings::warnings;
+pub use migrate::{Edits, Migrated, STEPS, Step, migrate};
+pub use model::{
+    Concurrency, Expect, IfBusy, Input, Matrix, Notification, OnWarning, Pipeline, Policy, Retry, Run, SecretSource,
+    Stage, StoreOrChannel, Strategy, Version, When, artifact_source, expressions_in, resolve_inputs,
+};
+pub use outline::Outline;
+pub use partial::{PartialResolver, PartialSettings, SecretPlaceholder};
+pub use read::{Document, NEWEST_VERSION, hide_identities, is_pipeline, read_regular};
+pub use resolve::{Failure, paths_in, resolve, uses_context};
 
 #[cfg(test)]
 pub(crate) use migrate::tests::{MADE_UP, NEW, OLD};

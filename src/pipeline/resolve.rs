@@ -4,12 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json};
 
-use super::document::Document;
-use super::events::escape;
-use super::extends::tidied;
-use super::schema::follow;
-use super::scope::entries;
-use crate::expression::{self, Mistake, Template, Values};
+use super::check::follow;
+use super::model::expressions_in;
+use super::read::{Document, entries, escape, tidied};
+use crate::expression::{self, ExpressionError, Template, Values};
 
 /// An expression that has no value after all, and where it stands below the settings.
 #[derive(Debug)]
@@ -17,7 +15,7 @@ pub struct Failure {
     /// JSON pointer below what was resolved.
     pub pointer: String,
     /// What is wrong.
-    pub mistake: Mistake,
+    pub error: ExpressionError,
 }
 
 /// Replaces each expression by its value, and makes each path absolute: `schema` says which texts are paths. `at` is
@@ -41,7 +39,7 @@ fn resolve_at(
             let value = if Template::is_in(text) {
                 Template::parse(text)
                     .and_then(|template| expression::resolve(&template, values))
-                    .map_err(|mistake| Failure { pointer: pointer.to_owned(), mistake })?
+                    .map_err(|error| Failure { pointer: pointer.to_owned(), error })?
             } else {
                 value.clone()
             };
@@ -91,41 +89,6 @@ pub fn paths_in(value: &Json, schema: &Json) -> Vec<PathBuf> {
 fn as_shown(path: PathBuf) -> PathBuf {
     let tidy = tidied(&path);
     if tidy.exists() { tidy } else { path }
-}
-
-/// The names of a text that is one expression of names and nothing else, such as `${{ needs.a.outputs.b }}`.
-pub(super) fn whole_path(text: &str) -> Option<Vec<String>> {
-    let template = Template::parse(text).ok()?;
-    let [expression::Part::Expression(expression)] = template.parts() else { return None };
-    let [path] = expression.paths().try_into().ok()?;
-    (expression.source() == path.join(".")).then_some(path)
-}
-
-/// The stage whose artifact a text passes on whole.
-pub fn artifact_source(text: &str) -> Option<String> {
-    let template = Template::parse(text).ok()?;
-    let [expression::Part::Expression(expression)] = template.parts() else { return None };
-    match expression.paths().as_slice() {
-        [path] => match path.as_slice() {
-            [needs, stage, outputs, artifact] if needs == "needs" && outputs == "outputs" && artifact == "artifact" => {
-                Some(stage.clone())
-            }
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// All expressions in some settings that were checked.
-pub fn expressions_in(value: &Json) -> Vec<expression::Expression> {
-    match value {
-        Json::String(text) if Template::is_in(text) => {
-            Template::parse(text).map(|template| template.expressions().cloned().collect()).unwrap_or_default()
-        }
-        Json::Array(items) => items.iter().flat_map(expressions_in).collect(),
-        Json::Object(map) => map.values().flat_map(expressions_in).collect(),
-        _ => Vec::new(),
-    }
 }
 
 /// Whether an expression of a file that was checked uses a context, such as `git`.

@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
-use super::document::Document;
-use super::events::escape;
-use super::findings::{SCHEMA, findings};
+use super::check::{SCHEMA, findings};
 use super::load::judge;
-use super::merge::MERGE;
+use super::read::{Document, MERGE, escape};
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);

@@ -2,7 +2,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::width::fitting;
 use super::{Style, plain, plain_lines};
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Location, Severity};
 
 /// How many columns of a line of a file are shown: what is longer is cut around the mark.
 const WIDEST: usize = 120;
@@ -54,7 +54,7 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(place: &Place, dots: &str) -> Self {
+    fn of(place: &Location, dots: &str) -> Self {
         // One character stays one character, so that the column still counts.
         let line: Vec<char> = plain(&place.text).replace('\t', " ").trim_end().chars().collect();
         let start = place.column.saturating_sub(1).min(line.len());
@@ -82,7 +82,7 @@ mod tests {
     use crate::diagnostic::codes;
 
     fn marked(text: &str, column: usize, length: usize) -> String {
-        let place = Place { file: "a.yaml".to_owned(), line: 7, column, length, text: text.to_owned() };
+        let place = Location { file: "a.yaml".to_owned(), line: 7, column, length, text: text.to_owned() };
         let problem = Diagnostic::usage(codes::TL0207, "wrong").at(place).label("here");
         let text = render_diagnostic(&problem, Style { unicode: true, ..Style::default() });
         text.lines().skip(3).map(|line| line.split_once("| ").unwrap().1).collect::<Vec<_>>().join("\n")

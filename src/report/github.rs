@@ -1,5 +1,5 @@
 use super::findings::{relative, sentences};
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::inspect::Finding;
 
 /// Findings as workflow commands, which GitHub Actions shows beside the lines of a change.
@@ -23,7 +23,7 @@ fn command(finding: &Finding) -> String {
 pub(super) struct Annotation<'a> {
     pub(super) severity: Severity,
     pub(super) file: Option<&'a str>,
-    pub(super) place: Option<&'a Place>,
+    pub(super) place: Option<&'a Location>,
     pub(super) title: &'a str,
     pub(super) problem: &'a Diagnostic,
 }
@@ -61,7 +61,7 @@ fn property(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::diagnostic::codes;
-    use crate::diagnostic::{Diagnostic, Place};
+    use crate::diagnostic::{Diagnostic, Location};
 
     fn shown(problem: Diagnostic) -> String {
         render_github(&[Finding { file: Some("a.yaml".to_owned()), problem }])
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_would_end_a_command_is_escaped() {
-        let place = Place { file: "a,b:c%.yaml".to_owned(), line: 3, column: 5, length: 2, text: String::new() };
+        let place = Location { file: "a,b:c%.yaml".to_owned(), line: 3, column: 5, length: 2, text: String::new() };
         let problem = Diagnostic::usage(codes::TL0207, "100% wrong,\r\nor: so").at(place).label("x").help("do\nthis");
         assert_eq!(
             shown(problem),

@@ -7,15 +7,15 @@ use serde_json::{Map, Value as Json, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::*;
-use crate::diagnostic::{Diagnostic, Place, codes};
+use crate::diagnostic::{Diagnostic, Location, codes};
 use crate::event::{Event, Outcome, Stream, What};
 use crate::inspect::Entry;
 
 /// What a hostile child writes.
 const HOSTILE: &str = "]]> ::error::x \u{1b}[31m | `a` <b> ##[error]y \u{0}\u{fffe}\r";
 
-fn place(line: usize) -> Place {
-    Place { file: "orders.yaml".to_owned(), line, column: 3, length: 7, text: "  deliver:".to_owned() }
+fn place(line: usize) -> Location {
+    Location { file: "orders.yaml".to_owned(), line, column: 3, length: 7, text: "  deliver:".to_owned() }
 }
 
 fn output(stage: &str, instance: Option<String>, stream: Stream, line: &str) -> What {

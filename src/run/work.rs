@@ -15,7 +15,7 @@ use super::prior_effects::Past;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::engine::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
-use crate::expression::{Mistake, Status, Template, Values, evaluate, resolve as resolve_text};
+use crate::expression::{ExpressionError, Status, Template, Values, evaluate, resolve as resolve_text};
 use crate::graph::{Part, Plan, Planned};
 use crate::open::{Contexts, Loaded, LogRecorder, expand, unresolved, unwritten};
 use crate::pipeline::{Failure, OnWarning, Run, resolve};
@@ -58,7 +58,7 @@ impl Work for PipelineWork {
         let answer = self.values(planned, &moment).and_then(|values| {
             evaluate(condition, &values.with_status(status))
                 .map(|value| value == Json::Bool(true))
-                .map_err(|mistake| self.unresolved(planned, "if", failure(mistake)))
+                .map_err(|error| self.unresolved(planned, "if", failure(error)))
         });
         self.unless_left_out(stage, answer, true)
     }
@@ -214,7 +214,7 @@ impl PipelineWork {
             Some(Run::Argv(raw)) => {
                 let argument = |(index, text): (usize, &String)| {
                     argument(text, values)
-                        .map_err(|mistake| self.unresolved(planned, &format!("run/{index}"), failure(mistake)))
+                        .map_err(|error| self.unresolved(planned, &format!("run/{index}"), failure(error)))
                 };
                 raw.iter().enumerate().map(argument).collect::<Result<_>>()?
             }
@@ -234,7 +234,7 @@ impl PipelineWork {
                 Json::String(text) => Template::parse(text)
                     .and_then(|template| resolve_text(&template, values))
                     .map(spelled)
-                    .map_err(|mistake| self.unresolved(planned, &format!("env/{name}"), failure(mistake)))?,
+                    .map_err(|error| self.unresolved(planned, &format!("env/{name}"), failure(error)))?,
                 other => other.to_string(),
             };
             Ok((name.clone(), text))
@@ -312,8 +312,8 @@ struct Moment<'a> {
     instance: Option<&'a Instance>,
 }
 
-fn failure(mistake: Mistake) -> Failure {
-    Failure { pointer: String::new(), mistake }
+fn failure(error: ExpressionError) -> Failure {
+    Failure { pointer: String::new(), error }
 }
 
 /// A scalar as an argument or a variable spells it.
@@ -325,17 +325,17 @@ fn spelled(value: Json) -> String {
 }
 
 /// One argument stays one argument whatever it holds; it must not become an option.
-fn argument(text: &str, values: &Values) -> std::result::Result<String, Mistake> {
+fn argument(text: &str, values: &Values) -> std::result::Result<String, ExpressionError> {
     let template = Template::parse(text)?;
     let value = spelled(resolve_text(&template, values)?);
     let place = template.expressions().next().map_or((0, 1), crate::expression::Expression::place);
     if value.starts_with('-') && !text.starts_with('-') {
         let message =
             "this expression gives an argument that begins with `-`, which the program would take for an option";
-        return Err(Mistake::new(codes::TL0653, place, message));
+        return Err(ExpressionError::new(codes::TL0653, place, message));
     }
     if value.contains('\0') {
-        return Err(Mistake::new(codes::TL0653, place, "this expression gives an argument with a NUL in it"));
+        return Err(ExpressionError::new(codes::TL0653, place, "this expression gives an argument with a NUL in it"));
     }
     Ok(value)
 }

@@ -2,6 +2,7 @@
 //! registry of kinds is made of. They parse, print and describe themselves, and know nothing of the rest of the program.
 
 mod address;
+mod bidi;
 mod cancel;
 mod digest;
 mod duration;
@@ -15,10 +16,11 @@ mod path;
 mod schedule;
 mod secret;
 mod size;
-mod steering;
+
 mod utc;
 
 pub use address::is_public;
+pub use bidi::is_control_or_bidi;
 pub use cancel::{Cancel, CancelReason};
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256, sha256};
 pub use duration::{Duration, ParseDurationError, ParsePositiveDurationError, PositiveDuration};
@@ -32,5 +34,4 @@ pub use path::FilePath;
 pub use schedule::{Schedule, ScheduleError, ScheduleErrorKind};
 pub use secret::Secret;
 pub use size::{ParseSizeError, Size};
-pub use steering::is_steering;
 pub use utc::utc;

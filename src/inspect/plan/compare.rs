@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::diagnostic::Place;
+use crate::diagnostic::Location;
 use crate::open::Loaded;
 
 /// One thing that a run would do otherwise than its plan says.
@@ -11,7 +11,7 @@ pub struct Difference {
     /// What differs.
     pub what: String,
     /// Where that stands in the file as it is now.
-    pub place: Place,
+    pub place: Location,
     /// What the plan says; empty where it says nothing.
     pub planned: String,
     /// What a run would do; empty where it would do nothing.

@@ -12,7 +12,7 @@ use crate::diagnostic::Result;
 use crate::expression::Values;
 use crate::graph::{Plan, Planned};
 use crate::open::{Loaded, start_values};
-use crate::pipeline::{Filler, Secrets};
+use crate::pipeline::{PartialResolver, SecretPlaceholder};
 use crate::value::Kind;
 use crate::{channels, stages, storage, vault};
 
@@ -65,7 +65,9 @@ pub(super) fn contract(loaded: &Loaded) -> Result<Json> {
 }
 
 fn fill(loaded: &Loaded, values: &Values, value: &Json, schema: &Json, at: &str) -> Json {
-    Filler { document: &loaded.document, values, secrets: Secrets::Named }.fill(value, schema, at).value
+    PartialResolver { document: &loaded.document, values, secrets: SecretPlaceholder::Named }
+        .resolve(value, schema, at)
+        .value
 }
 
 /// The schema of something whose settings stand under `with`.

@@ -9,15 +9,15 @@ use crate::engine::Expansion;
 use crate::expression::{Expression, Values};
 use crate::graph::Planned;
 use crate::open::{Loaded, expand};
-use crate::pipeline::{Filler, Secrets, expressions_in};
+use crate::pipeline::{PartialResolver, SecretPlaceholder, expressions_in};
 
 /// The values that a stage's settings see, with those of its `env` that are known.
 pub(super) fn with_env(loaded: &Loaded, planned: &Planned, values: &Values) -> Values {
-    let filler = Filler { document: &loaded.document, values, secrets: Secrets::Hidden };
+    let resolver = PartialResolver { document: &loaded.document, values, secrets: SecretPlaceholder::Hidden };
     let mut env = Map::new();
     for (name, raw) in &planned.stage.env {
         let is_secret = expressions_in(raw).iter().any(|expression| expression.roots().iter().any(|r| r == "secrets"));
-        let variable = filler.fill(raw, &Json::Null, &format!("{}/env/{name}", planned.pointer()));
+        let variable = resolver.resolve(raw, &Json::Null, &format!("{}/env/{name}", planned.pointer()));
         if !is_secret && variable.unknown.is_empty() {
             let text = variable.value.as_str().map_or_else(|| variable.value.to_string(), str::to_owned);
             env.insert(name.clone(), text.into());

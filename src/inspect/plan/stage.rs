@@ -11,7 +11,7 @@ use crate::engine::Expansion;
 use crate::expression::{Expression, Values, evaluate};
 use crate::graph::{Plan, Planned};
 use crate::open::{Loaded, start_values};
-use crate::pipeline::{Filled, Filler, Run, Secrets};
+use crate::pipeline::{PartialResolver, PartialSettings, Run, SecretPlaceholder};
 use crate::stages;
 use crate::stages::archive::{Archive, Survey};
 use crate::storage;
@@ -33,9 +33,9 @@ pub(super) fn report(
     if let Some(reason) = &reason {
         skipped.insert(number, reason.clone());
     }
-    let filler = Filler { document: &loaded.document, values: &values, secrets: Secrets::Hidden };
+    let resolver = PartialResolver { document: &loaded.document, values: &values, secrets: SecretPlaceholder::Hidden };
     let schema = kind.map_or(Json::Null, |kind| (kind.schema)().clone());
-    let with = filler.fill(&settings(planned), &schema, &format!("{}/with", planned.pointer()));
+    let with = resolver.resolve(&settings(planned), &schema, &format!("{}/with", planned.pointer()));
     let writes = match kind.filter(|kind| kind.name == "upload") {
         Some(_) => writes(loaded, planned, &values, expanded.as_ref(), &schema),
         None => Vec::new(),
@@ -141,9 +141,10 @@ fn writes(
 ) -> Vec<Write> {
     let write = |instance: Option<String>, values: &Values| {
         let values = with_env(loaded, planned, values);
-        let filler = Filler { document: &loaded.document, values: &values, secrets: Secrets::Hidden };
+        let resolver =
+            PartialResolver { document: &loaded.document, values: &values, secrets: SecretPlaceholder::Hidden };
         let at = format!("{}/with", planned.pointer());
-        let with = filler.fill(&Json::Object(planned.stage.with.clone()), schema, &at).value;
+        let with = resolver.resolve(&Json::Object(planned.stage.with.clone()), schema, &at).value;
         let text = |key: &str| with[key].as_str().unwrap_or_default().to_owned();
         let (store, key) = (text("store"), text("key"));
         Write {
@@ -170,9 +171,9 @@ fn uri(loaded: &Loaded, values: &Values, store: &str, key: &str) -> String {
     let place = loaded.pipeline.stores.iter().find(|(name, _)| name.as_str() == store).map(|(_, place)| place);
     let built = place.and_then(|place| {
         let kind = Kind::find(storage::KINDS, &place.uses)?;
-        let filler = Filler { document: &loaded.document, values, secrets: Secrets::Hidden };
+        let resolver = PartialResolver { document: &loaded.document, values, secrets: SecretPlaceholder::Hidden };
         let with = Json::Object(place.with.clone());
-        let Filled { value, .. } = filler.fill(&with, (kind.schema)(), &format!("/stores/{store}/with"));
+        let PartialSettings { value, .. } = resolver.resolve(&with, (kind.schema)(), &format!("/stores/{store}/with"));
         (kind.build)(value).ok()
     });
     match (built, key.parse()) {

@@ -1,0 +1,128 @@
+//! What a `run` runs: a list without a shell, or a text with one, and its environment.
+
+use serde_json::Value as Json;
+
+use super::checker::{Checker, Site};
+use super::sites::{first_expression, first_place, secret_in};
+use crate::diagnostic::{Diagnostic, codes};
+use crate::expression::{Template, Type, with_article};
+
+const ARTIFACTS: &str = "an artifact is no file: it flows from stage to stage, such as `encrypt` and `upload`";
+
+/// What to do with a value that is no text.
+fn instead(kind: &Type, template: &Template) -> Option<String> {
+    match kind {
+        Type::Nullable(_) => template.expressions().next().map(|expression| expression.unless_null("'…'")),
+        Type::Artifact => Some(ARTIFACTS.to_owned()),
+        _ => None,
+    }
+}
+
+impl Checker<'_> {
+    pub(super) fn program(&mut self, pointer: &str, stage: &Json, site: Site<'_>) {
+        if stage.get("uses").is_some() {
+            if stage["retry"].get("exit-codes").is_some() {
+                let at = self.document.at_key(&format!("{pointer}/retry/exit-codes"));
+                let message = "`exit-codes` goes with `run`, not with `uses`";
+                self.find(
+                    Diagnostic::usage(codes::TL0209, message).at(at).help("a kind knows itself what to try again"),
+                );
+            }
+            // Both is one mistake, and reported.
+            return;
+        }
+        let run = format!("{pointer}/run");
+        match &stage["run"] {
+            Json::String(script) => {
+                let at = self.document.at_value(&run);
+                if script.trim().is_empty() {
+                    self.find(Diagnostic::usage(codes::TL0206, "`run` must not be empty").at(at));
+                } else if stage.get("shell").is_none() {
+                    self.find(
+                        Diagnostic::usage(codes::TL0211, "a script needs its `shell`")
+                            .at(at)
+                            .help("add `shell: sh`, or write a list without a shell: `run: [program, argument]`"),
+                    );
+                }
+                self.script(&run, script);
+            }
+            Json::Array(items) => {
+                if stage.get("shell").is_some() {
+                    let at = self.document.at_key(&format!("{pointer}/shell"));
+                    self.find(
+                        Diagnostic::usage(codes::TL0211, "a list runs without a shell")
+                            .at(at)
+                            .help("remove `shell`, or write `run` as one text"),
+                    );
+                }
+                for (index, item) in items.iter().enumerate() {
+                    let Some(text) = item.as_str() else { continue };
+                    self.argument(&format!("{run}/{index}"), index, text, site);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Each expression in a script.
+    fn script(&mut self, run: &str, script: &str) {
+        let mut rest = script;
+        while let Some((offset, length)) = first_expression(rest) {
+            let before = script.chars().count() - rest.chars().count();
+            let expression: String = rest.chars().skip(offset).take(length).collect();
+            self.find(
+                Diagnostic::usage(codes::TL0305, "an expression in a script would become part of the program")
+                    .at(self.document.inside(run, before + offset, length))
+                    .help(format!("add `env: {{ VALUE: \"{expression}\" }}` and write \"$VALUE\" here")),
+            );
+            let end = rest.char_indices().nth(offset + length).map_or(rest.len(), |(end, _)| end);
+            rest = &rest[end..];
+        }
+    }
+
+    fn argument(&mut self, pointer: &str, index: usize, text: &str, site: Site<'_>) {
+        if index == 0 && text.is_empty() {
+            let at = self.document.at_value(pointer);
+            self.find(Diagnostic::usage(codes::TL0206, "the program to run has no name").at(at));
+            return;
+        }
+        let Some((offset, length)) = first_expression(text) else { return };
+        if index == 0 {
+            self.find(
+                Diagnostic::usage(codes::TL0307, "the program itself cannot be an expression")
+                    .at(self.document.inside(pointer, offset, length))
+                    .help("name the program; what comes after it may be expressions"),
+            );
+            return;
+        }
+        let Some((kind, template)) = self.typed(pointer, text, site) else { return };
+        if kind == Type::Secret {
+            let message = "a secret must not be an argument: every user of this machine can read it there";
+            let help = "put it into `env` and let the program read it there";
+            self.flow(pointer, codes::TL0304, secret_in(&template, site.scope), message, Some(help));
+        } else if !kind.is_scalar() {
+            let message = format!("an argument is a text; this is {}", with_article(&kind));
+            self.flow(pointer, codes::TL0303, first_place(&template), message, instead(&kind, &template).as_deref());
+        }
+    }
+
+    pub(super) fn variable(&mut self, pointer: &str, name: &str, value: &Json, site: Site<'_>) {
+        let loader = ["LD_", "DYLD_", "TL_"].iter().any(|prefix| name.starts_with(prefix));
+        if loader || ["BASH_ENV", "ENV", "IFS", "SHELLOPTS", "TL"].contains(&name) {
+            let (why, help) = if name.starts_with("TL") {
+                ("names with TL are tl's own", "give the variable another name")
+            } else {
+                ("it changes what a program or a shell is", "let a script set it that is reviewed as a program is")
+            };
+            let found = Diagnostic::usage(codes::TL0210, format!("`{name}` cannot be set: {why}"));
+            self.find(found.at(self.document.at_key(pointer)).help(help));
+        }
+        let Some(text) = value.as_str().filter(|text| Template::is_in(text)) else { return };
+        let Some((kind, template)) = self.typed(pointer, text, site) else { return };
+        // A number or a truth value has one spelling, so the environment takes it.
+        if !kind.is_scalar() {
+            let message = format!("a variable holds a text; this is {}", with_article(&kind));
+            self.flow(pointer, codes::TL0303, first_place(&template), message, instead(&kind, &template).as_deref());
+        }
+    }
+}

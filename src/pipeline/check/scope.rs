@@ -1,0 +1,234 @@
+//! The types of the names that expressions may use, for each place where one may stand.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::matrix_values::matrix_type;
+use super::not_built::meant;
+use super::schema::keys_of;
+use super::sites::KNOWN;
+use crate::expression::{Expression, Scope, Template, Type, check_template, did_you_mean, uses_status_function};
+use crate::pipeline::read::entries;
+use crate::stages;
+
+/// What every scope of a file has in common. Read from the raw file: parts of it that are wrong are simply not there.
+pub(super) struct Scopes<'a> {
+    file: &'a Json,
+    common: Scope,
+    /// `stages`, as `finally` sees them.
+    results: Type,
+    names: Arc<BTreeSet<String>>,
+    /// Those of `stages`, and those of `finally`.
+    sections: [Arc<BTreeSet<String>>; 2],
+}
+
+impl<'a> Scopes<'a> {
+    pub(super) fn new(file: &'a Json) -> Self {
+        let inputs = entries(file, "inputs").map(|(name, input)| {
+            let kind = match input["type"].as_str() {
+                Some("string") => Type::String,
+                Some("int") => Type::Int,
+                Some("number") => Type::Double,
+                Some("bool") => Type::Bool,
+                _ => Type::Any,
+            };
+            (name.clone(), kind)
+        });
+        let secrets = entries(file, "secrets").map(|(name, _)| (name.clone(), Type::Secret));
+        let text = |name: &str| (name.to_owned(), Type::String);
+        let run = ["id", "date", "time", "weekday", "pipeline"]
+            .map(text)
+            .into_iter()
+            .chain([("attempt".to_owned(), Type::Int)]);
+        let perhaps = |name: &str| (name.to_owned(), Type::Nullable(Box::new(Type::String)));
+        let git = [text("commit"), ("dirty".to_owned(), Type::Bool), perhaps("branch"), perhaps("tag")];
+        let ci = [("active".to_owned(), Type::Bool), perhaps("name"), perhaps("run_id"), perhaps("run_url")];
+        let common = Scope::default()
+            .with("inputs", Type::record("inputs", inputs))
+            .with("secrets", Type::record("secrets", secrets))
+            .with("run", Type::record("run", run))
+            .with("host", Type::record("host", ["name", "os", "arch"].map(text)))
+            .with("git", Type::record("git", git))
+            .with("ci", Type::record("ci", ci))
+            .without("matrix", "it is there where a stage has a `strategy` with a `matrix`");
+        let all = || entries(file, "stages").chain(entries(file, "finally"));
+        let result = |(name, _): (&String, &Json)| {
+            (name.clone(), Type::record(format!("stages.{name}"), [("result".to_owned(), Type::String)]))
+        };
+        Self {
+            file,
+            common,
+            results: Type::record("stages", all().map(result)),
+            names: Arc::new(all().map(|(name, _)| name.clone()).collect()),
+            sections: ["stages", "finally"]
+                .map(|section| Arc::new(entries(file, section).map(|(name, _)| name.clone()).collect())),
+        }
+    }
+
+    /// For settings that are known when a run starts.
+    pub(super) fn start(&self) -> Scope {
+        ["needs", "stages", "env", "secrets", "run"].into_iter().fold(self.common.clone(), |scope, name| {
+            scope.without(name, &format!("this is settled when a run starts, from {KNOWN}"))
+        })
+    }
+
+    /// For the settings of stores and channels.
+    pub(super) fn places(&self) -> Scope {
+        ["needs", "stages", "env"].into_iter().fold(self.common.clone(), |scope, name| {
+            scope.without(name, "stores and channels are opened before any stage runs")
+        })
+    }
+
+    /// For the environment of a stage.
+    pub(super) fn environment(&self, stage: &Json, is_finally: bool) -> Scope {
+        let scope = self.before_instances(stage, is_finally);
+        match matrix_type(stage, &scope) {
+            Some(matrix) => scope.with("matrix", matrix),
+            None => scope,
+        }
+    }
+
+    /// For the matrix of a stage.
+    pub(super) fn before_instances(&self, stage: &Json, is_finally: bool) -> Scope {
+        let judges = stage["if"]
+            .as_str()
+            .is_some_and(|text| Expression::parse(text, 0).is_ok_and(|expression| uses_status_function(&expression)));
+        let needs = needs_of(stage).filter_map(|name| {
+            let needed = self.stage_named(name)?;
+            let kind = stage_type(name, needed, judges || may_lack_outputs(needed));
+            Some((name.to_owned(), kind))
+        });
+        let instead = if is_finally {
+            "a stage of `finally` sees `stages.{}.result`, but no outputs"
+        } else {
+            "no stage can wait for `finally`, which runs last"
+        };
+        let scope = self
+            .common
+            .clone()
+            .with("needs", Type::record("needs", needs))
+            .with_stages(Arc::clone(&self.sections[usize::from(is_finally)]))
+            .with_stages_apart(Arc::clone(&self.sections[usize::from(!is_finally)]), instead)
+            .without("env", "a variable cannot use another one");
+        if !is_finally {
+            return scope.without("stages", "only stages of `finally` see all others; use `needs`");
+        }
+        scope.with("stages", self.results.clone())
+    }
+
+    /// For everything else of a stage, from the scope of its environment.
+    pub(super) fn stage(environment: &Scope, stage: &Json) -> Scope {
+        let variables = stage["env"].as_object().into_iter().flatten().map(|(name, value)| {
+            // A variable that holds a secret is one.
+            let kind = value
+                .as_str()
+                .and_then(|text| check_template(&Template::parse(text).ok()?, environment).ok())
+                .filter(|kind| *kind == Type::Secret)
+                .unwrap_or(Type::String);
+            (name.clone(), kind)
+        });
+        let variables: Vec<_> = variables.collect();
+        environment.clone().with("env", Type::record("env", variables))
+    }
+
+    /// Whether a section is missing only since its key is misspelt, which is reported there.
+    pub(super) fn is_misspelt(&self, section: &str) -> bool {
+        is_misspelt(self.file, "pipeline", section)
+    }
+
+    /// Whether an expression uses something that is wrong itself. That is reported there, and not again at each use.
+    pub(super) fn is_blind(&self, expression: &Expression, stage: &Json) -> bool {
+        expression.paths().iter().any(|path| {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            match path.as_slice() {
+                [section @ ("inputs" | "secrets"), ..] => {
+                    self.file.get(section).map_or_else(|| self.is_misspelt(section), |map| !map.is_object())
+                }
+                ["env", ..] => is_misspelt(stage, "stage", "env"),
+                ["needs", name, rest @ ..] => self.is_blind_need(name, rest, stage),
+                _ => false,
+            }
+        })
+    }
+
+    fn stage_named(&self, name: &str) -> Option<&'a Json> {
+        self.file["stages"].get(name).or_else(|| self.file["finally"].get(name))
+    }
+
+    fn is_blind_need(&self, name: &str, rest: &[&str], stage: &Json) -> bool {
+        if needs_of(stage).any(|need| need == name) && self.has_stage(name) {
+            let needed = self.stage_named(name).unwrap_or(&Json::Null);
+            let has_kind = needed["uses"].as_str().is_some_and(|kind| stages::find(kind).is_some());
+            let is_run = needed.get("uses").is_none() && needed.get("run").is_some();
+            let has_outputs = has_kind || is_run && !is_misspelt(needed, "stage", "outputs");
+            return rest.first() == Some(&"outputs") && !has_outputs;
+        }
+        let mut unknown = needs_of(stage).filter(|need| !self.has_stage(need));
+        let names = || self.names.iter().map(String::as_str);
+        is_misspelt(stage, "stage", "needs")
+            || stage["needs"].is_object()
+            || unknown.any(|need| need == name || did_you_mean(need, names()) == Some(name))
+    }
+
+    /// Whether there is a stage of that name.
+    pub(super) fn has_stage(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+}
+
+/// Whether a map lacks a key only since it is misspelt.
+fn is_misspelt(map: &Json, what: &str, key: &str) -> bool {
+    let known = || keys_of(what).map(String::as_str);
+    let keys = map.as_object().into_iter().flat_map(Map::keys);
+    map.get(key).is_none()
+        && keys.filter(|other| !known().any(|k| k == *other)).any(|other| meant(what, other, known()) == Some(key))
+}
+
+/// Whether an instance of a stage may end in success or warning without having given its outputs.
+fn may_lack_outputs(stage: &Json) -> bool {
+    stage.get("if").is_some() || stage.get("run").is_some() || stage.get("continue-on-error").is_some()
+}
+
+/// What `needs` sees of a stage. The outputs of one with a matrix are lists, whose items may be `null`.
+fn stage_type(name: &str, stage: &Json, with_nulls: bool) -> Type {
+    let kind = stage["uses"].as_str().and_then(stages::find);
+    let outputs = match kind {
+        Some(kind) => {
+            let definitions = &(kind.outputs)()["definitions"];
+            let field = |(name, field): (&String, &Json)| (name.clone(), Type::from_schema(field, definitions));
+            entries((kind.outputs)(), "properties").map(field).collect::<Vec<_>>()
+        }
+        None => {
+            let declared = stage["outputs"].as_object().into_iter().flatten();
+            declared
+                .map(|(name, kind)| {
+                    let kind = match kind.as_str() {
+                        Some("int") => Type::Int,
+                        Some("number") => Type::Double,
+                        Some("bool") => Type::Bool,
+                        Some("string") => Type::String,
+                        _ => Type::Any,
+                    };
+                    (name.clone(), kind)
+                })
+                .collect()
+        }
+    };
+    let of_instances = |kind: Type| match (&kind, with_nulls) {
+        (Type::Nullable(_) | Type::Any, _) | (_, false) => Type::List(Box::new(kind)),
+        _ => Type::List(Box::new(Type::Nullable(Box::new(kind)))),
+    };
+    let has_instances = stage["strategy"].get("matrix").is_some();
+    let outputs = outputs.into_iter().map(|(name, kind)| (name, if has_instances { of_instances(kind) } else { kind }));
+    let outputs = Type::record(format!("needs.{name}.outputs"), outputs);
+    Type::record(format!("needs.{name}"), [("outputs".to_owned(), outputs), ("result".to_owned(), Type::String)])
+}
+
+/// The names in `needs`, which is one or a list.
+pub(super) fn needs_of(stage: &Json) -> impl Iterator<Item = &str> {
+    let one = stage["needs"].as_str();
+    let many = stage["needs"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    one.into_iter().chain(many)
+}

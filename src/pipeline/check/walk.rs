@@ -1,0 +1,119 @@
+//! The walk of the static checks over a file, and over each of its stages.
+
+use serde_json::Value as Json;
+
+use super::checker::{Checker, Site};
+use super::scope::Scopes;
+use super::sites::first_expression;
+use crate::diagnostic::{Diagnostic, codes};
+use crate::expression::{Expression, ExpressionError, Type, check, with_article};
+use crate::pipeline::read::{MOST_FINDINGS, entries, escape};
+use crate::{channels, stages, storage};
+
+impl Checker<'_> {
+    /// What the schema cannot say of literals.
+    pub(in crate::pipeline) fn literals_only(mut self) -> Vec<Diagnostic> {
+        self.literals_of_file();
+        self.found
+    }
+
+    pub(in crate::pipeline) fn run(mut self) -> Vec<Diagnostic> {
+        for (name, input) in entries(self.file, "inputs") {
+            self.input(name, input);
+        }
+        for (name, secret) in entries(self.file, "secrets") {
+            self.secret(name, secret);
+        }
+        for (section, schema_of) in [
+            ("stores", storage::KINDS.iter().map(|k| (k.name, (k.schema)())).collect::<Vec<_>>()),
+            ("channels", channels::KINDS.iter().map(|k| (k.name, (k.schema)())).collect()),
+        ] {
+            let scope = self.scopes.places();
+            for (name, place) in entries(self.file, section) {
+                let Some((_, schema)) = schema_of.iter().find(|(kind, _)| place["uses"] == *kind) else { continue };
+                let site = Site { scope: &scope, stage: &Json::Null };
+                self.settings(&format!("/{section}/{}/with", escape(name)), &place["with"], schema, site);
+            }
+        }
+        for section in ["stages", "finally"] {
+            for (name, stage) in entries(self.file, section) {
+                // Each looks for a near name among all.
+                if self.found.len() > MOST_FINDINGS {
+                    break;
+                }
+                self.stage(section, name, stage);
+            }
+        }
+        self.cycles("stages");
+        self.cycles("finally");
+        self.notifications();
+        self.policy();
+        self.schedule();
+        self.stray_expressions("", self.file);
+        self.literals_of_file();
+        self.found
+    }
+
+    fn stage(&mut self, section: &str, name: &str, stage: &Json) {
+        let pointer = format!("/{section}/{}", escape(name));
+        let is_finally = section == "finally";
+        if is_finally && self.file["stages"].get(name).is_some() {
+            let message = format!("a stage `{name}` stands in `stages` already");
+            self.find(
+                Diagnostic::usage(codes::TL0405, message)
+                    .at(self.document.at_key(&pointer))
+                    .help("give one of them another name"),
+            );
+        }
+        self.needs(section, name, stage);
+        self.matrix(&pointer, stage, is_finally);
+        let environment = self.scopes.environment(stage, is_finally);
+        let scope = Scopes::stage(&environment, stage);
+        let site = Site { scope: &scope, stage };
+        if let Some(condition) = stage["if"].as_str() {
+            let scope = scope.clone().with_status_functions();
+            // It is judged once, before there are instances.
+            let scope = match stage["strategy"].get("matrix") {
+                Some(_) => scope.without("matrix", "an `if` decides of all instances; leave some out with `exclude`"),
+                None => scope,
+            };
+            self.condition(&format!("{pointer}/if"), condition, Site { scope: &scope, stage });
+        }
+        for (variable, value) in entries(stage, "env") {
+            let at = format!("{pointer}/env/{}", escape(variable));
+            self.variable(&at, variable, value, Site { scope: &environment, stage });
+        }
+        if let Some(kind) = stage["uses"].as_str().and_then(stages::find) {
+            let with = format!("{pointer}/with");
+            self.settings(&with, &stage["with"], (kind.schema)(), site);
+            self.one_of_the_others(&with, &stage["with"], (kind.schema)(), kind.name);
+            self.literals_of_kind(kind.name, &with, &stage["with"]);
+        }
+        self.program(&pointer, stage, site);
+    }
+
+    fn condition(&mut self, pointer: &str, text: &str, site: Site<'_>) {
+        if let Some((offset, length)) = first_expression(text) {
+            let at = self.document.inside(pointer, offset, length);
+            self.find(
+                Diagnostic::usage(codes::TL0301, "an `if` is an expression already")
+                    .at(at)
+                    .help("leave out `${{` and `}}`"),
+            );
+            return;
+        }
+        match Expression::parse(text, 0) {
+            Err(error) => self.error(pointer, error),
+            Ok(expression) if self.scopes.is_blind(&expression, site.stage) => {}
+            Ok(expression) => match check(&expression, site.scope) {
+                Ok(Type::Bool | Type::Any) => {}
+                Ok(other) => {
+                    let message = format!("an `if` must be true or false; this is {}", with_article(&other));
+                    let place = expression.place();
+                    self.error(pointer, ExpressionError::new(codes::TL0303, place, message));
+                }
+                Err(error) => self.error(pointer, error),
+            },
+        }
+    }
+}

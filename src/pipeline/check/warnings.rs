@@ -1,0 +1,290 @@
+//! What a sound file says and hardly means: nothing is refused for it.
+//!
+//! Read from the whole file as it stands, so that a name counts as used wherever it is mentioned: a warning that is wrong
+//! costs more trust than one that is missing.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use crate::diagnostic::{Code, Diagnostic, codes};
+use crate::expression::{Expression, Template};
+use crate::pipeline::model::{Pipeline, Stage, When, artifact_source};
+use crate::pipeline::read::{Document, escape};
+use crate::stages::{self, Flow};
+use crate::value::Name;
+
+/// All of them. `device` tells the file system of a path that is on this machine.
+pub fn warnings(document: &Document, pipeline: &Pipeline, device: &dyn Fn(&Path) -> Option<u64>) -> Vec<Diagnostic> {
+    let mut mentions = Mentions::default();
+    mentions.gather(document.value());
+    let by_name = stages_of(pipeline).map(|(section, name, stage)| (name, (section, stage))).collect();
+    let reader = Reader { document, pipeline, mentions, by_name };
+    let mut found = reader.unused();
+    found.extend(reader.unread_outputs());
+    found.extend(reader.uploads());
+    found.extend(reader.stores_beside_their_sources(device));
+    found.extend(reader.nobody_is_told());
+    found
+}
+
+/// What the texts of a file name.
+#[derive(Default)]
+struct Mentions<'a> {
+    /// What its expressions select, such as `["inputs", "side"]`.
+    paths: BTreeSet<Vec<String>>,
+    /// Its texts, and the words of those that hold expressions.
+    words: HashSet<&'a str>,
+}
+
+impl<'a> Mentions<'a> {
+    fn gather(&mut self, value: &'a Json) {
+        match value {
+            Json::String(text) => {
+                if let Ok(template) = Template::parse(text) {
+                    self.paths.extend(template.expressions().flat_map(Expression::paths));
+                }
+                self.words.insert(text);
+                if Template::is_in(text) {
+                    self.words.extend(text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+                }
+            }
+            Json::Array(items) => items.iter().for_each(|item| self.gather(item)),
+            Json::Object(map) => {
+                for (key, item) in map {
+                    match item.as_str().filter(|_| key == "if").map(|text| Expression::parse(text, 0)) {
+                        Some(Ok(condition)) => self.paths.extend(condition.paths()),
+                        // What people call it is no use of it.
+                        _ if matches!(key.as_str(), "name" | "description") => {}
+                        _ => self.gather(item),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether an expression reads this, a part of it, or what it is a part of.
+    fn read(&self, wanted: &[&str]) -> bool {
+        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        // In the order of the set, the parts of a thing follow it.
+        let is_part = self.paths.range(wanted.clone()..).next().is_some_and(|path| path.starts_with(&wanted));
+        is_part || (0..wanted.len()).any(|length| self.paths.contains(&wanted[..length]))
+    }
+
+    /// Whether a store or a channel is named.
+    fn name(&self, name: &str) -> bool {
+        self.words.contains(name)
+    }
+}
+
+/// Stages of both sections: section, name, stage.
+fn stages_of(pipeline: &Pipeline) -> impl Iterator<Item = (&'static str, &str, &Stage)> {
+    let in_section = |section: &'static str| move |(name, stage)| (section, Name::as_str(name), Arc::as_ref(stage));
+    let stages = pipeline.stages.iter().map(in_section("stages"));
+    stages.chain(pipeline.finally.iter().map(in_section("finally")))
+}
+
+struct Reader<'a> {
+    document: &'a Document,
+    pipeline: &'a Pipeline,
+    mentions: Mentions<'a>,
+    by_name: HashMap<&'a str, (&'static str, &'a Stage)>,
+}
+
+impl<'a> Reader<'a> {
+    fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (String, &'a str, &'a Stage)> {
+        stages_of(self.pipeline)
+            .filter(move |(.., stage)| stage.uses.as_deref() == Some(kind))
+            .map(|(section, name, stage)| (pointer(section, name), name, stage))
+    }
+
+    fn stage(&self, name: &str) -> Option<&'a Stage> {
+        self.by_name.get(name).map(|(_, stage)| *stage)
+    }
+
+    fn at_key(&self, code: Code, pointer: &str, message: String, help: &str) -> Diagnostic {
+        Diagnostic::warning(code, message).at(self.document.at_key(pointer)).help(help)
+    }
+
+    fn unused(&self) -> Vec<Diagnostic> {
+        let Pipeline { secrets, inputs, stores, channels, .. } = self.pipeline;
+        let mut found = Vec::new();
+        for name in secrets.keys().map(Name::as_str).filter(|name| !self.mentions.read(&["secrets", name])) {
+            let help = "remove it: where it is missing, a run is blocked for nothing";
+            let message = format!("nothing uses the secret `{name}`");
+            found.push(self.at_key(codes::TL0801, &format!("/secrets/{name}"), message, help));
+        }
+        let inputs = inputs.keys().filter(|name| !self.mentions.read(&["inputs", name.as_str()]));
+        let stores = stores.keys().filter(|name| !self.mentions.name(name.as_str()));
+        let channels = channels.keys().filter(|name| !self.mentions.name(name.as_str()));
+        let named = inputs.map(|name| ("inputs", "input", name));
+        let named = named.chain(stores.map(|name| ("stores", "store", name)));
+        for (section, what, name) in named.chain(channels.map(|name| ("channels", "channel", name))) {
+            let message = format!("nothing uses the {what} `{name}`");
+            let help = "use it, or remove it";
+            found.push(self.at_key(codes::TL0807, &format!("/{section}/{name}"), message, help));
+        }
+        found
+    }
+
+    fn unread_outputs(&self) -> Vec<Diagnostic> {
+        let declared = stages_of(self.pipeline)
+            .flat_map(|(section, name, stage)| stage.outputs.keys().map(move |output| (section, name, output)));
+        declared
+            .filter(|(_, name, output)| !self.mentions.read(&["needs", name, "outputs", output.as_str()]))
+            .map(|(section, name, output)| {
+                let at = pointer(section, name);
+                let message = format!("nothing reads the output `{output}` of `{name}`");
+                let help = "remove it from `outputs`: the stage fails where it does not write it";
+                self.at_key(codes::TL0802, &format!("{at}/outputs/{output}"), message, help)
+            })
+            .collect()
+    }
+
+    /// Deliveries that nothing proves, and those of plaintext.
+    fn uploads(&self) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        let proofs = self.proofs();
+        for (at, name, upload) in self.of_kind("upload") {
+            if !proofs.cover(name, upload) {
+                let help = format!(
+                    "add a stage: `{{ needs: {name}, uses: verify, with: {{ object: \"${{{{ needs.{name}.outputs.object }}}}\" }} }}`"
+                );
+                let message = format!("nothing verifies what `{name}` delivers");
+                found.push(self.at_key(codes::TL0803, &at, message, &help));
+            }
+            if let Some((source, kind)) = self.plaintext(upload) {
+                let message = format!("`{name}` delivers what `{source}` ({kind}) gives, which is not encrypted");
+                let warning = Diagnostic::warning(codes::TL0805, message)
+                    .at(self.document.at_value(&format!("{at}/with/artifact")))
+                    .help("put a stage `uses: encrypt` between them: whoever can read the store can read this");
+                found.push(warning);
+            }
+        }
+        found
+    }
+
+    fn proofs(&self) -> Proofs<'a> {
+        let mut proofs = Proofs::default();
+        for (at, _, verify) in self.of_kind("verify") {
+            if let Some(stage) = self.document.value().pointer(&at) {
+                proofs.mentions.gather(stage);
+            }
+            let object = &verify.with["object"];
+            proofs.objects.extend(object.get("store").zip(object.get("key")));
+        }
+        proofs
+    }
+
+    /// The stage whose plaintext an upload delivers, and its kind. What a program made or what was fetched may be anything.
+    fn plaintext(&self, upload: &Stage) -> Option<(String, &'a str)> {
+        let source = artifact_source(upload.with.get("artifact")?.as_str()?)?;
+        let kind = self.stage(&source)?.uses.as_deref()?;
+        let flow = stages::find(kind)?.flow;
+        (kind == "decrypt" || flow == Flow::Source && kind != "download").then_some((source, kind))
+    }
+
+    /// Directory stores that are lost together with what they keep.
+    fn stores_beside_their_sources(&self, device: &dyn Fn(&Path) -> Option<u64>) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        let mut by_store: HashMap<&str, Vec<(String, &Stage)>> = HashMap::new();
+        for (at, _, upload) in self.of_kind("upload") {
+            if let Some(store) = upload.with.get("store").and_then(Json::as_str) {
+                by_store.entry(store).or_default().push((at, upload));
+            }
+        }
+        for (name, store) in self.pipeline.stores.iter().filter(|(_, store)| store.uses == "dir") {
+            let at = format!("/stores/{name}/with/path");
+            let Some(path) = store.with.get("path").and_then(|path| self.path(&at, path)) else { continue };
+            let uploads = by_store.get(name.as_str()).into_iter().flatten();
+            let mut sources =
+                uploads.filter_map(|(at, upload)| self.archive_of(at.clone(), upload)).flat_map(|(at, archive)| {
+                    let stays = archive.with.get("one-file-system") == Some(&Json::Bool(true));
+                    let sources = archive.with["sources"].as_array().into_iter().flatten();
+                    sources.filter_map(move |source| {
+                        Some((source.as_str()?, self.path(&format!("{at}/with/sources"), source)?, stays))
+                    })
+                });
+            let near = sources.find(|(_, source, stays)| {
+                match (device(&path), device(source)) {
+                    (Some(store), Some(source)) => store == source,
+                    // Not on this machine. What is mounted inside a source may be left out of it.
+                    _ => path.starts_with(source) && !stays || source.starts_with(&path),
+                }
+            });
+            if let Some((source, ..)) = near {
+                let message = format!("the store `{name}` is on the same disk as `{source}`, which it keeps");
+                let warning = Diagnostic::warning(codes::TL0804, message)
+                    .at(self.document.at_value(&at))
+                    .help("who loses the disk loses both: deliver to another disk or machine, too");
+                found.push(warning);
+            }
+        }
+        found
+    }
+
+    /// The archive that an upload delivers, through what seals it, and its pointer.
+    fn archive_of(&self, at: String, upload: &'a Stage) -> Option<(String, &'a Stage)> {
+        let (mut at, mut stage) = (at, upload);
+        // A pipeline has no cycles.
+        while stage.uses.as_deref() != Some("archive") {
+            let source = artifact_source(stage.with.get("artifact")?.as_str()?)?;
+            let &(section, next) = self.by_name.get(source.as_str())?;
+            (at, stage) = (pointer(section, &source), next);
+        }
+        Some((at, stage))
+    }
+
+    /// The absolute path, without `.` and `..`, that stands at a pointer, where the file says one.
+    fn path(&self, pointer: &str, value: &Json) -> Option<PathBuf> {
+        let text = value.as_str().filter(|text| !Template::is_in(text))?;
+        let mut path = PathBuf::new();
+        for part in self.document.folder_of(pointer).join(text).components() {
+            match part {
+                Component::ParentDir => drop(path.pop()),
+                Component::CurDir => {}
+                part => path.push(part),
+            }
+        }
+        Some(path)
+    }
+
+    fn nobody_is_told(&self) -> Option<Diagnostic> {
+        let Pipeline { notify, finally, channels, .. } = self.pipeline;
+        let is_told = notify.iter().any(|entry| entry.when.contains(&When::Failure))
+            // Runs last, whatever happened.
+            || finally.values().any(|stage| stage.uses.as_deref() == Some("notify"));
+        self.of_kind("upload").next().filter(|_| !is_told)?;
+        let at = if notify.is_empty() { self.document.at_value("/name") } else { self.document.at_key("/notify") };
+        let channel = channels.keys().next().map_or("CHANNEL", Name::as_str);
+        let entry = format!("- {{ when: [failure, blocked], to: [{channel}] }}");
+        Some(
+            Diagnostic::warning(codes::TL0806, "this pipeline protects data, and nobody is told when it fails")
+                .at(at)
+                .help(format!("add `{entry}` to `notify`")),
+        )
+    }
+}
+
+/// What the `verify` stages of a file read.
+#[derive(Default)]
+struct Proofs<'a> {
+    mentions: Mentions<'a>,
+    /// Store and key of those that are written out.
+    objects: HashSet<(&'a Json, &'a Json)>,
+}
+
+impl Proofs<'_> {
+    /// Whether the object of an upload is read: by expression, or by the same store and key.
+    fn cover(&self, name: &str, upload: &Stage) -> bool {
+        let object = upload.with.get("store").zip(upload.with.get("key"));
+        self.mentions.read(&["needs", name, "outputs", "object"]) || object.is_some_and(|it| self.objects.contains(&it))
+    }
+}
+
+fn pointer(section: &str, name: &str) -> String {
+    format!("/{section}/{}", escape(name))
+}

@@ -1,0 +1,174 @@
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::align::Quotes;
+use super::limits::{LARGEST, LONGEST_LINE};
+use crate::diagnostic::{Diagnostic, Location, codes};
+
+pub(super) const MARK_OF_ORDER: &str = "\u{feff}";
+
+/// A stretch of text, in characters from its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::pipeline) struct Mark {
+    pub(in crate::pipeline) start: usize,
+    /// Behind its last character.
+    pub(in crate::pipeline) end: usize,
+}
+
+/// Where a value stands, and its key if it has one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::pipeline) struct Spot {
+    /// In which text.
+    pub(in crate::pipeline) source: usize,
+    pub(in crate::pipeline) key: Option<Mark>,
+    pub(in crate::pipeline) value: Mark,
+    pub(in crate::pipeline) quotes: Quotes,
+}
+
+/// One text, and where its lines are.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// The file as the user named it.
+    pub(super) name: String,
+    /// What a relative path in it is relative to.
+    pub(super) folder: PathBuf,
+    pub(super) text: String,
+    /// Whether the file begins with a byte order mark, which is no part of the text.
+    pub(super) has_mark: bool,
+    pub(super) characters: Vec<char>,
+    /// Where each line begins.
+    lines: Vec<usize>,
+}
+
+impl Source {
+    pub(super) fn new(name: String, folder: PathBuf, text: String) -> Self {
+        let (has_mark, text) = match text.strip_prefix(MARK_OF_ORDER) {
+            Some(rest) => (true, rest.to_owned()),
+            None => (false, text),
+        };
+        let characters: Vec<char> = text.chars().collect();
+        let behind = |(at, c): (usize, &char)| (*c == '\n').then_some(at + 1);
+        let lines = std::iter::once(0).chain(characters.iter().enumerate().filter_map(behind)).collect();
+        Self { name, folder, text, has_mark, characters, lines }
+    }
+
+    /// Reads a file that is called `name`. It may be a pipe: who names one says that somebody writes to it.
+    pub(super) fn read(path: &Path, name: String) -> Result<Self, Diagnostic> {
+        let bytes = bytes_of(File::open(path), &name)?;
+        Self::of_bytes(path, name, bytes)
+    }
+
+    /// Reads a regular file that is called `name`.
+    pub(super) fn read_regular(path: &Path, name: String) -> Result<Self, Diagnostic> {
+        let bytes = read_regular(path, &name)?;
+        Self::of_bytes(path, name, bytes)
+    }
+
+    fn of_bytes(path: &Path, name: String, bytes: Vec<u8>) -> Result<Self, Diagnostic> {
+        let text = match String::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => text,
+            Ok(text) => return Err(not_a_text(name, text.as_bytes(), text.len())),
+            Err(error) => return Err(not_a_text(name, error.as_bytes(), error.utf8_error().valid_up_to())),
+        };
+        let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+        Ok(Self::new(name, folder.unwrap_or_default(), text))
+    }
+
+    pub(super) fn place(&self, mark: Mark) -> Location {
+        let all = self.characters.as_slice();
+        // Behind the last character there is no line to show: the end of the text is its last character.
+        let start = mark.start.min(all.len().saturating_sub(1));
+        let line = self.lines.partition_point(|begin| *begin <= start);
+        let line_start = self.lines[line - 1];
+        let line_end = self.lines.get(line).map_or(all.len(), |next| next - 1);
+        let shown = (line_end - line_start).min(LONGEST_LINE);
+        let text: String = all[line_start..line_start + shown].iter().collect();
+        let text = text.strip_suffix('\r').unwrap_or(&text);
+        // What spans several lines is marked to the end of its first.
+        let end = match mark.end {
+            end if end <= line_end => end,
+            _ => {
+                line_start
+                    + all[line_start..line_end].iter().rposition(|c| !c.is_whitespace()).map_or(0, |last| last + 1)
+            }
+        };
+        Location {
+            file: self.name.clone(),
+            line,
+            column: start - line_start + 1,
+            length: end.saturating_sub(start).max(1),
+            text: hide_identities(text),
+        }
+    }
+}
+
+/// The bytes of a regular file that is called `name` and may be a pipeline. A pipe is refused, and a device: nobody may be
+/// there to end it.
+pub fn read_regular(path: &Path, name: &str) -> Result<Vec<u8>, Diagnostic> {
+    // To open a pipe for reading waits for its writer.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(flags).open(path);
+    if file.as_ref().is_ok_and(|file| file.metadata().is_ok_and(|about| !about.is_file())) {
+        return Err(Diagnostic::usage(codes::TL0001, format!("`{name}` is no regular file")));
+    }
+    bytes_of(file, name)
+}
+
+fn bytes_of(file: io::Result<File>, name: &str) -> Result<Vec<u8>, Diagnostic> {
+    let mut bytes = Vec::new();
+    if let Err(error) = file.and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+        let message = match error.kind() {
+            io::ErrorKind::NotFound => format!("there is no file `{name}`"),
+            _ => format!("the file `{name}` cannot be read"),
+        };
+        return Err(Diagnostic::usage(codes::TL0001, message).cause(&error));
+    }
+    if bytes.len() as u64 > LARGEST {
+        return Err(Diagnostic::usage(codes::TL0004, format!("`{name}` is larger than {} MiB", LARGEST >> 20)));
+    }
+    Ok(bytes)
+}
+
+/// A file that is not a text: marked at its first byte that no text has, which may be a NUL before the end of the valid
+/// part.
+fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
+    let (bytes, valid) = match bytes.strip_prefix(b"\xef\xbb\xbf") {
+        Some(rest) if valid >= 3 => (rest, valid - 3),
+        _ => (bytes, valid),
+    };
+    let at = bytes[..valid].iter().position(|byte| *byte == 0).unwrap_or(valid);
+    let before = String::from_utf8_lossy(&bytes[..at]);
+    let begun = before.rsplit('\n').next().unwrap_or_default();
+    let line_end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
+    let rest = String::from_utf8_lossy(&bytes[at..line_end]);
+    let rest = rest.strip_suffix('\r').unwrap_or(&rest);
+    let place = Location {
+        line: before.matches('\n').count() + 1,
+        column: begun.chars().count() + 1,
+        length: 1,
+        text: hide_identities(&format!("{begun}{}", rest.replace('\0', "\u{fffd}"))),
+        file,
+    };
+    Diagnostic::usage(codes::TL0002, format!("the byte 0x{:02x} is not text in UTF-8", bytes[at]))
+        .at(place)
+        .help("save the file as UTF-8")
+}
+
+/// A line as it may be shown: an identity pasted into a file by mistake must not go on into terminals and logs.
+pub fn hide_identities(text: &str) -> String {
+    const IDENTITY: &str = "AGE-SECRET-KEY-";
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.to_ascii_uppercase().find(IDENTITY) {
+        let (before, identity) = rest.split_at(start + IDENTITY.len());
+        let end = identity.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(identity.len());
+        shown.push_str(before);
+        shown.push_str(&"*".repeat(end));
+        rest = &identity[end..];
+    }
+    shown + rest
+}
