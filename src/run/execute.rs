@@ -12,7 +12,6 @@ use super::contexts::Contexts;
 use super::deliveries::OnTheirWay;
 use super::delivery::RunPost;
 use super::drain::{drain, outbox_trouble};
-use super::exit::{self, SKIPPED};
 use super::group::{Turn, wait_for_turn};
 use super::keeper::Keeper;
 use super::logs::RunLogs;
@@ -31,6 +30,7 @@ use crate::audit::{Log, Severity};
 use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::engine::Engine;
 use crate::event::{Outcome, What, called};
+use crate::graph::verdict::{SKIPPED, verdict};
 use crate::graph::{Plan, Selection};
 use crate::pipeline::When;
 use crate::stages::{Ledger, Places, Recorder, Shared};
@@ -320,7 +320,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     };
     let engine = Engine::run(Arc::clone(&work.plan), Arc::clone(&work), max_parallel, left, options.cancel, emit);
     let finished = engine.await;
-    let (outcome, exit_code) = exit::verdict(&finished);
+    let (outcome, exit_code) = verdict(&finished);
 
     tokio::task::block_in_place(|| {
         // Said once, and at the end: while stages run, the engine alone says what happens.

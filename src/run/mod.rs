@@ -12,7 +12,6 @@ mod doctor;
 mod drain;
 mod entries;
 mod execute;
-mod exit;
 mod git;
 mod group;
 mod instances;

@@ -13,9 +13,10 @@ use sha2::{Digest as _, Sha256};
 use super::chain::Ready;
 use super::work::{PipelineWork, unwritten};
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::engine::{Attempt, Done, Ended, Recalled};
+use crate::engine::Attempt;
 use crate::expression::Expression;
 use crate::graph::Plan;
+use crate::graph::outcome::{Done, Ended, OwnEnd};
 use crate::pipeline::{Stage, expressions_in, paths_in};
 use crate::stages::artifact::{ArtifactRef, Spool};
 use crate::stages::{self, Flow};
@@ -122,7 +123,7 @@ impl PipelineWork {
         }
         let ended = |(&stage, effect): (&usize, &Effect)| {
             let outputs = effect.outputs.as_object().cloned().unwrap_or_default();
-            Ended { recalled: Some(Recalled { warned: effect.warned }), ..Ended::new(stage, Ok(outputs)) }
+            Ended { stage, end: OwnEnd::Recalled { outputs, warned: effect.warned } }
         };
         Ok(Some(stages.iter().zip(effects).map(ended).collect()))
     }
