@@ -18,9 +18,10 @@ use serde_json::{Map, Value as Json, json};
 use timelocker::audit::{Durability, Entry, Log, Severity, verify};
 use timelocker::crypto::{Identity, Key, open, seal};
 use timelocker::diagnostic::Result as Judged;
-use timelocker::engine::{Attempt, BoxFuture, Ended, Engine, Expansion, Results, Work};
+use timelocker::engine::{Attempt, BoxFuture, Engine, Expansion, Results, Work};
 use timelocker::expression::Status;
 use timelocker::graph::Plan;
+use timelocker::graph::outcome::{Ended, OwnEnd};
 use timelocker::value::Cancel;
 
 const TL: &str = env!("CARGO_BIN_EXE_tl");
@@ -296,7 +297,7 @@ impl Work for Done {
     }
 
     fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>> {
-        let ended = |&stage: &usize| Ended::new(stage, Ok(Map::new()));
+        let ended = |&stage: &usize| Ended { stage, end: OwnEnd::Done(Map::new()) };
         let ended = self.0.units[attempt.unit].stages.iter().map(ended).collect();
         Box::pin(async move { ended })
     }

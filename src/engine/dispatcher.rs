@@ -7,10 +7,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{Instrument as _, info};
 
-use super::end::{End, Finished, Which, end_together};
-use super::worker::{Ended, Instance, Policy, Report, Results, StageResult, Work, work};
+use super::worker::{Instance, Policy, Report, Results, StageResult, Work, work};
 use crate::diagnostic::Diagnostic;
 use crate::event::{Outcome, What};
+use crate::graph::outcome::{self, End};
+use crate::graph::verdict::Finished;
 use crate::graph::{Decision, Job, Machine, Plan};
 use crate::stages::{Meter, Told};
 use crate::value::{Cancel, CancelReason};
@@ -41,6 +42,19 @@ pub struct Engine<W> {
     errors: Vec<(usize, Diagnostic)>,
     stopped: Option<CancelReason>,
     record_error: Option<Diagnostic>,
+}
+
+/// A stage, or an instance of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Which {
+    stage: usize,
+    instance: Option<usize>,
+}
+
+impl From<usize> for Which {
+    fn from(stage: usize) -> Self {
+        Self { stage, instance: None }
+    }
 }
 
 /// How an instance ended, and what it gave.
@@ -273,13 +287,13 @@ impl<W: Work> Engine<W> {
                     }
                 }
             }
-            Report::Ended { job, mut ended } => {
+            Report::Ended { job, ended } => {
                 self.tell_progress_of(job);
                 self.active.remove(&job);
-                let warned = |stage| self.warned.contains(&Which { stage, instance: job.instance });
-                end_together(&self.plan, &warned, &mut ended);
-                let ends = ended.into_iter().map(|ended| self.settle(job.instance, ended)).collect();
-                self.commit(job, ends);
+                let which = |stage| Which { stage, instance: job.instance };
+                let warned = |stage| self.warned.contains(&which(stage));
+                let ends = outcome::of(&self.plan, ended, &warned, self.stopped.is_some());
+                self.commit(job, ends.into_iter().map(|(stage, end)| (which(stage), end)).collect());
             }
             Report::Committed { job, result } => {
                 if let Err(error) = result {
@@ -304,15 +318,6 @@ impl<W: Work> Engine<W> {
             // The dispatcher waits for it; it is gone only when the process is.
             drop(reports.send(Report::Committed { job, result }).await);
         });
-    }
-
-    /// From what a stage came to, how it ends.
-    fn settle(&mut self, instance: Option<usize>, ended: Ended) -> (Which, End) {
-        let which = Which { stage: ended.stage, instance };
-        let planned = &self.plan.stages[ended.stage];
-        let warned = self.warned.contains(&which) || ended.recalled.is_some_and(|recalled| recalled.warned);
-        let on_warning = warned.then_some(planned.on_warning);
-        (which, End::of(ended, on_warning, planned.stage.continue_on_error, self.stopped.is_some()))
     }
 
     fn end(&mut self, which: Which, end: End) {
@@ -404,6 +409,7 @@ mod tests {
     use crate::diagnostic::Result;
     use crate::diagnostic::codes;
     use crate::expression::Status;
+    use crate::graph::outcome::{Ended, OwnEnd};
     use crate::pipeline::Document;
     use std::path::PathBuf;
     use std::sync::Mutex;
@@ -458,7 +464,7 @@ mod tests {
                 };
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 self.running.fetch_sub(1, Ordering::SeqCst);
-                vec![Ended::new(stage, result)]
+                vec![Ended { stage, end: result.map_or_else(OwnEnd::Failed, OwnEnd::Done) }]
             })
         }
 

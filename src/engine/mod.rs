@@ -5,14 +5,10 @@
 //! drive it with fakes under paused time.
 
 mod dispatcher;
-mod end;
-mod retry;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
 pub use dispatcher::Engine;
-pub use end::Finished;
-pub use retry::{LONGEST_RETRYING, delay};
-pub use worker::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Recalled, Results, StageResult, Tell, Work};
+pub use worker::{Attempt, BoxFuture, Expansion, Instance, Results, StageResult, Tell, Work};

@@ -11,11 +11,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 
-use super::retry::{LONGEST_RETRYING, delay};
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::event::Outcome;
 use crate::expression::Status;
 use crate::graph::Job;
+use crate::graph::outcome::{Done, Ended, OwnEnd};
+use crate::graph::retry::{self, NextAttempt};
 use crate::pipeline::Retry;
 use crate::stages::{Meter, Told};
 use crate::value::{Cancel, CancelReason};
@@ -68,46 +69,6 @@ pub struct Expansion {
     pub instances: Vec<Instance>,
     /// Those whose values are `null`: they have nothing to do.
     pub skipped: Vec<usize>,
-}
-
-/// How one stage of an attempt ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// Which stage.
-    pub stage: usize,
-    /// Its outputs, or why it failed.
-    pub result: Result<Map<String, Json>>,
-    /// Where it failed only because another one did: what to say of it.
-    pub victim: Option<(Outcome, String)>,
-    /// Where an earlier session of the run did it, and it is as it was left.
-    pub recalled: Option<Recalled>,
-}
-
-impl Ended {
-    /// A stage that ended by itself.
-    pub fn new(stage: usize, result: Result<Map<String, Json>>) -> Self {
-        Self { stage, result, victim: None, recalled: None }
-    }
-}
-
-/// What an earlier session of a run did.
-#[derive(Clone, Copy, Debug)]
-pub struct Recalled {
-    /// Whether there was something worth knowing.
-    pub warned: bool,
-}
-
-/// A stage that ended well.
-#[derive(Debug)]
-pub struct Done {
-    /// Which stage.
-    pub stage: usize,
-    /// Which instance of it.
-    pub instance: Option<usize>,
-    /// Its outputs.
-    pub outputs: Map<String, Json>,
-    /// Whether there was something worth knowing.
-    pub warned: bool,
 }
 
 /// What an attempt has in its hands.
@@ -180,8 +141,7 @@ pub(super) async fn work<W: Work>(
 ) {
     let start = Instant::now();
     let mut number = 1;
-    let not_begun = |&stage: &usize| Ended::new(stage, Err(CancelReason::Requested.into()));
-    let mut ended: Vec<Ended> = policy.stages.iter().map(not_begun).collect();
+    let mut ended = each(&policy, || CancelReason::Requested.into());
     // A stop may come between the decision to start and now, and as the wait for the next attempt ends.
     while cancel.reason().is_none() {
         // Each attempt has its own time; what stops the unit stops the attempt.
@@ -201,12 +161,13 @@ pub(super) async fn work<W: Work>(
             results: Arc::clone(&results),
         };
         ended = one_attempt(&work, attempt, &policy, &cancel, &attempt_cancel).await;
-        let Some((stage, error)) = again(&ended, &policy, number, &cancel) else { break };
-        let delay = delay(&policy.retry, number, fastrand::f64());
-        if start.elapsed() + delay > LONGEST_RETRYING {
+        if cancel.is_cancelled() {
             break;
         }
-        if reports.send(Report::Retrying { job, number, delay, stage, error }).await.is_err() {
+        let next = retry::next(&policy.retry, number, start.elapsed(), &ended, fastrand::f64());
+        let Some(NextAttempt { delay, stage, error }) = next else { break };
+        let retrying = Report::Retrying { job, number, delay, stage, error: error.clone() };
+        if reports.send(retrying).await.is_err() {
             return;
         }
         tokio::select! {
@@ -231,17 +192,6 @@ fn tell(job: Job, reports: &mpsc::Sender<Report>) -> Tell {
             std::thread::sleep(Duration::from_millis(1));
         }
     })
-}
-
-fn again(ended: &[Ended], policy: &Policy, number: u32, cancel: &Cancel) -> Option<(usize, Diagnostic)> {
-    if number >= policy.retry.attempts || cancel.is_cancelled() {
-        return None;
-    }
-    let culprits = || ended.iter().filter(|ended| ended.victim.is_none());
-    let errors = culprits().filter_map(|ended| Some((ended.stage, ended.result.as_ref().err()?)));
-    let errors: Vec<_> = errors.collect();
-    let all_transient = errors.iter().all(|(_, error)| error.transient);
-    errors.first().filter(|_| all_transient).map(|(stage, error)| (*stage, (*error).clone()))
 }
 
 async fn one_attempt<W: Work>(
@@ -271,9 +221,14 @@ async fn one_attempt<W: Work>(
         Err(_) => {
             let message = "the stage did not end when it was stopped, and was left alone";
             let error = || Diagnostic { message: message.to_owned(), ..Diagnostic::from(stop) };
-            policy.stages.iter().map(|&stage| Ended::new(stage, Err(error()))).collect()
+            each(policy, error)
         }
     }
+}
+
+/// Every stage of a unit fails in the same way.
+fn each(policy: &Policy, error: impl Fn() -> Diagnostic) -> Vec<Ended> {
+    policy.stages.iter().map(|&stage| Ended { stage, end: OwnEnd::Failed(error()) }).collect()
 }
 
 /// A panic is the failure of its unit. Exactly one end for each stage, whatever the work says.
@@ -287,7 +242,7 @@ fn settle(joined: std::result::Result<Vec<Ended>, tokio::task::JoinError>, polic
         .iter()
         .map(|&stage| match given.iter().position(|ended| ended.stage == stage) {
             Some(at) => given.swap_remove(at),
-            None => Ended::new(stage, Err(internal(error.as_ref()))),
+            None => Ended { stage, end: OwnEnd::Failed(internal(error.as_ref())) },
         })
         .collect()
 }

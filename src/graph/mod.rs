@@ -3,13 +3,17 @@
 //! A checked pipeline flows in, decisions flow out. No clock, no threads, no I/O: the same events always give the same
 //! decisions.
 
+pub mod chain;
 mod instances;
 mod machine;
 mod matrix;
+pub mod outcome;
 mod plan;
-mod selection;
+pub mod retry;
+mod select;
+pub mod verdict;
 
 pub use machine::{Decision, Job, Machine};
 pub use matrix::combinations;
 pub use plan::{Plan, Planned, Unit};
-pub use selection::{Part, Selection};
+pub use select::{Part, Selection};

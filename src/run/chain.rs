@@ -10,10 +10,9 @@ use serde_json::{Map, Value as Json};
 use tracing::{Span, debug, info, info_span, warn};
 
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::engine::Ended;
-use crate::event::Outcome;
+use crate::graph::outcome::{Ended, OwnEnd};
 use crate::stages::artifact::Broken;
-use crate::stages::{self, Command, Context, StageKind};
+use crate::stages::{self, Command, Context, StageError, StageKind};
 use crate::value::Cancel;
 
 /// A stage with every expression resolved.
@@ -33,8 +32,8 @@ pub(super) struct Link {
 
 /// Runs them to their ends. `streams` are what flows between each and the next.
 pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) -> Vec<Ended> {
-    let names: Vec<(usize, String)> = links.iter().map(|link| (link.stage, link.context.stage.clone())).collect();
-    let results: Vec<Result<Map<String, Json>>> = if links.len() == 1 {
+    let stages: Vec<usize> = links.iter().map(|link| link.stage).collect();
+    let results: Vec<Result<Map<String, Json>, StageError>> = if links.len() == 1 {
         links.into_iter().map(one).collect()
     } else {
         let span = Span::current();
@@ -43,32 +42,23 @@ pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) ->
             let start = |link| {
                 let span = span.clone();
                 let thread = thread::Builder::new().spawn_scoped(scope, move || span.in_scope(|| one(link)));
-                thread.map_err(|error| no_thread(&error))
+                thread.map_err(|error| StageError::from(no_thread(&error)))
             };
             let threads: Vec<_> = links.into_iter().map(start).collect();
-            threads.into_iter().map(|thread| thread?.join().unwrap_or_else(|_| Err(panicked()))).collect()
+            threads.into_iter().map(|thread| thread?.join().unwrap_or_else(|_| Err(panicked().into()))).collect()
         })
     };
-    let stopped = cancel.is_cancelled();
-    let victims: Vec<Option<(Outcome, String)>> = results
-        .iter()
-        .enumerate()
-        .map(|(place, result)| if stopped || result.is_ok() { None } else { victim(place, streams, &names) })
-        .collect();
-    let culprit = (0..names.len()).find(|&place| results[place].is_err() && victims[place].is_none());
-    names
-        .iter()
-        .zip(results)
-        .zip(victims)
-        .map(|(((stage, _), result), victim)| match (result, culprit) {
-            // A chain commits together: what a stage gave to one that then failed went nowhere.
-            (Ok(_), Some(culprit)) => {
-                let reason = format!("`{}` failed", names[culprit].1);
-                Ended { victim: Some((Outcome::Cancelled, reason)), ..Ended::new(*stage, Err(lost())) }
-            }
-            (result, _) => Ended { victim, ..Ended::new(*stage, result) },
-        })
-        .collect()
+    // A neighbour that is cancelled breaks the stream as one that fails does: then each stage ends for the cancelling.
+    let run_goes_on = !cancel.is_cancelled();
+    let end = |(place, result)| match result {
+        Ok(outputs) => OwnEnd::Done(outputs),
+        Err(StageError::NothingToDo(why)) => OwnEnd::NothingToDo(why),
+        Err(StageError::Failed(error)) if run_goes_on && has_lost_reader(place, streams) => OwnEnd::LostReader(error),
+        Err(StageError::Failed(error)) if run_goes_on && has_lost_writer(place, streams) => OwnEnd::LostWriter(error),
+        Err(StageError::Failed(error)) => OwnEnd::Failed(error),
+    };
+    let ends = results.into_iter().enumerate().map(end);
+    stages.into_iter().zip(ends).map(|(stage, end)| Ended { stage, end }).collect()
 }
 
 fn no_thread(error: &std::io::Error) -> Diagnostic {
@@ -78,21 +68,16 @@ fn no_thread(error: &std::io::Error) -> Diagnostic {
         .transient(true)
 }
 
-fn lost() -> Diagnostic {
-    Diagnostic::failure(codes::TL0604, "what this stage gave was not kept")
+fn has_lost_reader(place: usize, streams: &[Arc<Broken>]) -> bool {
+    streams.get(place).is_some_and(|after| after.by_reader.load(Ordering::SeqCst))
 }
 
-/// Whether a stage failed only because a neighbour did.
-fn victim(place: usize, streams: &[Arc<Broken>], names: &[(usize, String)]) -> Option<(Outcome, String)> {
-    if streams.get(place).is_some_and(|after| after.by_reader.load(Ordering::SeqCst)) {
-        return Some((Outcome::Cancelled, format!("`{}` failed", names[place + 1].1)));
-    }
-    let before = place.checked_sub(1)?;
-    let broken = streams[before].by_writer.load(Ordering::SeqCst) && !streams[before].by_reader.load(Ordering::SeqCst);
-    broken.then(|| (Outcome::Skipped, format!("`{}` failed", names[before].1)))
+fn has_lost_writer(place: usize, streams: &[Arc<Broken>]) -> bool {
+    let before = place.checked_sub(1).map(|before| &streams[before]);
+    before.is_some_and(|before| before.by_writer.load(Ordering::SeqCst) && !before.by_reader.load(Ordering::SeqCst))
 }
 
-fn one(link: Link) -> Result<Map<String, Json>> {
+fn one(link: Link) -> Result<Map<String, Json>, StageError> {
     let Context { stage, instance, attempt, .. } = &link.context;
     let span = info_span!("stage", %stage, instance = instance.as_deref(), attempt);
     span.in_scope(|| {
@@ -102,13 +87,14 @@ fn one(link: Link) -> Result<Map<String, Json>> {
         let millis = begun.elapsed().as_millis();
         match &outputs {
             Ok(_) => info!(millis, "done"),
-            Err(error) => warn!(millis, error = error.one_line(), "failed"),
+            Err(StageError::Failed(error)) => warn!(millis, error = error.one_line(), "failed"),
+            Err(StageError::NothingToDo(why)) => info!(millis, why, "nothing to do"),
         }
         outputs
     })
 }
 
-fn caught(link: Link) -> Result<Map<String, Json>> {
+fn caught(link: Link) -> Result<Map<String, Json>, StageError> {
     // Everything the stage holds is dropped with it: its ends of the streams tell the neighbours.
     let outputs = catch_unwind(AssertUnwindSafe(move || {
         let Link { ready, context, .. } = link;
@@ -117,9 +103,9 @@ fn caught(link: Link) -> Result<Map<String, Json>> {
             Ready::Program(command) => command.run(&context),
         };
         // That it could not finish is no failure of its own.
-        if context.doom.has_refused.load(Ordering::SeqCst) { Err(stages::fails_for_warning()) } else { outputs }
+        if context.doom.has_refused.load(Ordering::SeqCst) { Err(stages::fails_for_warning().into()) } else { outputs }
     }));
-    match outputs.unwrap_or_else(|_| Err(panicked()))? {
+    match outputs.unwrap_or_else(|_| Err(panicked().into()))? {
         Json::Object(outputs) => Ok(outputs),
         _ => Ok(Map::new()),
     }

@@ -7,7 +7,6 @@ use serde_json::{Value as Json, json};
 use tracing::{Instrument as _, info_span};
 
 use super::event_sink::{Emit, Teller, end_journal, tell};
-use super::exit::{self, SKIPPED};
 use super::on_record::sign_end;
 use super::options::Options;
 use super::prepare::{Blocked, NotReady, Ready, prepare};
@@ -17,6 +16,7 @@ use crate::audit::Severity;
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::engine::Engine;
 use crate::event::{Outcome, What, called};
+use crate::graph::verdict::{SKIPPED, verdict};
 use crate::graph::{Plan, Selection};
 use crate::notify::{self, drain, outbox_trouble};
 use crate::open::{Loaded, News, stage_values};
@@ -132,7 +132,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
     };
     let engine = Engine::run(Arc::clone(&work.plan), Arc::clone(&work), max_parallel, left, options.cancel, emit);
     let finished = engine.await;
-    let (outcome, exit_code) = exit::verdict(&finished);
+    let (outcome, exit_code) = verdict(&finished);
 
     tokio::task::block_in_place(|| {
         // Said once, and at the end: while stages run, the engine alone says what happens.

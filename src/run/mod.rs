@@ -10,7 +10,6 @@ mod deliveries;
 mod event_log;
 mod event_sink;
 mod execute;
-mod exit;
 mod group;
 mod logs;
 mod on_record;

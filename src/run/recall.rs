@@ -12,8 +12,9 @@ use serde_json::{Value as Json, json};
 use super::chain::Ready;
 use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::engine::{Attempt, Done, Ended, Recalled};
+use crate::engine::Attempt;
 use crate::expression::Expression;
+use crate::graph::outcome::{Done, Ended, OwnEnd};
 use crate::open::unwritten;
 use crate::pipeline::{Stage, expressions_in, paths_in};
 use crate::stages::artifact::{ArtifactRef, Spool};
@@ -84,7 +85,7 @@ impl PipelineWork {
         }
         let ended = |(&stage, effect): (&usize, &Effect)| {
             let outputs = effect.outputs.as_object().cloned().unwrap_or_default();
-            Ended { recalled: Some(Recalled { warned: effect.warned }), ..Ended::new(stage, Ok(outputs)) }
+            Ended { stage, end: OwnEnd::Recalled { outputs, warned: effect.warned } }
         };
         Ok(Some(stages.iter().zip(effects).map(ended).collect()))
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use super::work::PipelineWork;
-use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::engine::Ended;
+use crate::diagnostic::Result;
 use crate::event::Outcome;
 use crate::graph::Part;
+use crate::graph::outcome::{Ended, OwnEnd};
 
 impl PipelineWork {
     /// What the selection has to do with a unit; the same for all stages of it, but that one alone may be asked for.
@@ -19,11 +19,7 @@ impl PipelineWork {
     /// These stages of a unit are not done.
     pub(super) fn leave_out(&self, stages: &[usize]) -> Vec<Ended> {
         self.left_out.lock().unwrap_or_else(PoisonError::into_inner).extend(stages);
-        let ended = |&stage: &usize| {
-            let nothing = Err(Diagnostic::failure(codes::TL0604, "this stage was not begun"));
-            Ended { victim: Some((Outcome::Skipped, "not selected".to_owned())), ..Ended::new(stage, nothing) }
-        };
-        stages.iter().map(ended).collect()
+        stages.iter().map(|&stage| Ended { stage, end: OwnEnd::LeftOut }).collect()
     }
 
     /// An answer about a stage before it starts. Where it is left out, nothing about it can fail.

@@ -13,9 +13,10 @@ use super::chain::{self, Link, Ready};
 use super::logs::RunLogs;
 use super::prior_effects::Past;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
-use crate::engine::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Results, Work};
+use crate::engine::{Attempt, BoxFuture, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
 use crate::expression::{ExpressionError, Status, Template, Values, evaluate, resolve as resolve_text};
+use crate::graph::outcome::{Done, Ended, OwnEnd};
 use crate::graph::{Part, Plan, Planned};
 use crate::open::{Contexts, Loaded, LogRecorder, expand, unresolved, unwritten};
 use crate::pipeline::{Failure, OnWarning, Run, resolve};
@@ -116,7 +117,7 @@ impl PipelineWork {
                 Ok(one) => ready.push(one),
                 Err(_) if part == Part::LeftOut => return self.leave_out(stages),
                 // Nothing has begun yet, so a chain that cannot begin ends as a whole.
-                Err(error) => return self.none_began(stages, stage, &error),
+                Err(error) => return Self::none_began(stages, stage, &error),
             }
         }
         if let Some(key) = self.unit_key(attempt, &ready) {
@@ -125,7 +126,7 @@ impl PipelineWork {
                 Ok(Some(ended)) => return ended,
                 Ok(None) => {}
                 Err(_) if part == Part::LeftOut => return self.leave_out(stages),
-                Err((culprit, error)) => return self.none_began(stages, culprit, &error),
+                Err((culprit, error)) => return Self::none_began(stages, culprit, &error),
             }
             let instance = attempt.instance.as_ref().map(|instance| instance.number);
             self.keys().insert((attempt.unit, instance), key);
@@ -134,10 +135,10 @@ impl PipelineWork {
             return self.leave_out(stages);
         }
         if let Some((culprit, error)) = self.lacks_bytes(stages, &ready) {
-            return self.none_began(stages, culprit, &error);
+            return Self::none_began(stages, culprit, &error);
         }
         if let Err(error) = self.begin_anew(attempt) {
-            return self.none_began(stages, stages[0], &error);
+            return Self::none_began(stages, stages[0], &error);
         }
         let (mut links, mut streams, mut incoming) = (Vec::new(), Vec::new(), None);
         for (place, ready) in ready.into_iter().enumerate() {
@@ -183,15 +184,11 @@ impl PipelineWork {
         chain::run(links, &streams, &attempt.cancel)
     }
 
-    fn none_began(&self, stages: &[usize], culprit: usize, error: &Diagnostic) -> Vec<Ended> {
-        let name = &self.plan.stages[culprit].name;
-        let victim = |stage: usize| {
-            let outcome = if stage < culprit { Outcome::Cancelled } else { Outcome::Skipped };
-            // Who stops a run stops all of a chain.
-            let is_stopped = error.kind == Kind::Cancelled;
-            (stage != culprit && !is_stopped).then(|| (outcome, format!("`{name}` failed")))
-        };
-        stages.iter().map(|&stage| Ended { victim: victim(stage), ..Ended::new(stage, Err(error.clone())) }).collect()
+    /// Nothing of a chain began, since one stage of it could not. Cancelling a run cancels all of a chain.
+    fn none_began(stages: &[usize], cause: usize, error: &Diagnostic) -> Vec<Ended> {
+        let fails = |stage| stage == cause || error.kind == Kind::Cancelled;
+        let end = |stage| if fails(stage) { OwnEnd::Failed(error.clone()) } else { OwnEnd::NotBegun };
+        stages.iter().map(|&stage| Ended { stage, end: end(stage) }).collect()
     }
 
     /// A stage with every expression resolved.

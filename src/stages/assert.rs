@@ -1,8 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Flow, Stage};
-use crate::diagnostic::{Code, Diagnostic, Result, codes};
+use super::{Context, Flow, Stage, StageError};
+use crate::diagnostic::{Diagnostic, codes};
 
 /// Settings of `assert`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -34,27 +34,24 @@ enum Otherwise {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Outputs {}
 
-/// The code of an error that means: this stage has nothing to do.
-pub(crate) const SKIP: Code = codes::TL0661;
-
 impl Stage for Assert {
     const NAME: &'static str = "assert";
     const ABOUT: &'static str = "fails, warns or skips unless an expression is true";
     const FLOW: Flow = Flow::None;
     type Outputs = Outputs;
 
-    fn run(self, context: &Context) -> Result<Outputs> {
+    fn run(self, context: &Context) -> Result<Outputs, StageError> {
         if self.that {
             return Ok(Outputs {});
         }
         let message = self.message.unwrap_or_else(|| "the assertion is not true".to_owned());
         match self.otherwise {
-            Otherwise::Fail => Err(Diagnostic::failure(codes::TL0660, message)),
+            Otherwise::Fail => Err(Diagnostic::failure(codes::TL0660, message).into()),
             Otherwise::Warn => {
                 context.warn(Diagnostic::warning(codes::TL0660, message));
                 Ok(Outputs {})
             }
-            Otherwise::Skip => Err(Diagnostic::failure(SKIP, message)),
+            Otherwise::Skip => Err(StageError::NothingToDo(message)),
         }
     }
 }

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Flow, Stage};
+use super::{Context, Flow, Stage, StageError};
 use crate::diagnostic::Result;
 
 /// Settings of `audit`: none yet. Every run is recorded and signed anyway; this signs in the middle of one.
@@ -26,7 +26,7 @@ impl Stage for Audit {
     const FLOW: Flow = Flow::None;
     type Outputs = Outputs;
 
-    fn run(self, context: &Context) -> Result<Outputs> {
+    fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let checkpoint = context.shared.recorder.checkpoint()?;
         Ok(Outputs { checkpoint: checkpoint.note, root: checkpoint.root, size: checkpoint.size })
     }

@@ -18,9 +18,8 @@ use tokio::process::Child;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::assert::SKIP;
 use super::context::MAKE_ROOM;
-use super::{Context, Told};
+use super::{Context, StageError, Told};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Stream;
 use crate::process::{GRACE, Supervised};
@@ -77,7 +76,7 @@ const LARGEST_OUTPUT: u64 = 1 << 20;
 
 impl Command {
     /// Runs it to its end. Blocks.
-    pub fn run(self, context: &Context) -> Result<Json> {
+    pub fn run(self, context: &Context) -> Result<Json, StageError> {
         let output = context.work.join("output");
         fs::create_dir_all(&context.work).and_then(|()| private_file(&output)).map_err(|error| {
             let message = format!("the output file `{}` could not be made", output.display());
@@ -85,7 +84,7 @@ impl Command {
         })?;
         let status = context.shared.runtime.block_on(self.wait(context, &output))?;
         self.judge(status)?;
-        self.read_outputs(context, &output)
+        Ok(self.read_outputs(context, &output)?)
     }
 
     async fn wait(&self, context: &Context, output: &Path) -> Result<ExitStatus> {
@@ -160,19 +159,20 @@ impl Command {
         Ok((child, supervised))
     }
 
-    fn judge(&self, status: ExitStatus) -> Result<()> {
+    fn judge(&self, status: ExitStatus) -> Result<(), StageError> {
         let program = self.argv.first().map_or("", String::as_str);
         debug!(program, %status, "program ended");
         match status.code() {
             Some(0) => Ok(()),
-            Some(EXIT_SKIPPED) => Err(Diagnostic::failure(SKIP, format!("`{program}` had nothing to do"))),
+            Some(EXIT_SKIPPED) => Err(StageError::NothingToDo(format!("`{program}` had nothing to do"))),
             Some(code) => {
                 let again = u8::try_from(code).is_ok_and(|code| self.retry_exit_codes.contains(&code));
                 Err(Diagnostic::failure(codes::TL0651, format!("`{program}` ended with exit code {code}"))
                     .help("its last lines are above")
-                    .transient(again))
+                    .transient(again)
+                    .into())
             }
-            None => Err(Diagnostic::failure(codes::TL0651, format!("`{program}` was ended: {status}"))),
+            None => Err(Diagnostic::failure(codes::TL0651, format!("`{program}` was ended: {status}")).into()),
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::artifact::ArtifactRef;
 use super::encrypt::threads;
 use super::reading::Metered;
-use super::{Context, Flow, Severity, Stage};
+use super::{Context, Flow, Severity, Stage, StageError};
 use crate::crypto::{self, Key};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::value::{FilePath, Secret};
@@ -38,7 +38,7 @@ impl Stage for Decrypt {
     const FLOW: Flow = Flow::Filter;
     type Outputs = Outputs;
 
-    fn run(self, context: &Context) -> Result<Outputs> {
+    fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let mut identities = Vec::new();
         if let Some(secret) = &self.identity {
             let parsed = crypto::parse_identities(secret.expose());

@@ -7,7 +7,7 @@ use super::artifact::ArtifactRef;
 use super::context::MAKE_ROOM;
 use super::reading::read_object;
 use super::upload::parse_key;
-use super::{Context, Flow, Stage};
+use super::{Context, Flow, Stage, StageError};
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::storage::Error;
 
@@ -40,7 +40,7 @@ impl Stage for Download {
     const FLOW: Flow = Flow::Source;
     type Outputs = Outputs;
 
-    fn run(self, context: &Context) -> Result<Outputs> {
+    fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let store = context.store(&self.store)?;
         let key = parse_key(&self.key)?;
         let uri = store.uri(&key);
@@ -56,7 +56,8 @@ impl Stage for Download {
         if found.size != kept.size || kept.checksums.get("sha256").is_some_and(|kept| *kept != found.hex()) {
             let message = format!("`{uri}` is not what its store keeps the digest of");
             return Err(Diagnostic::new(codes::TL0642, Kind::Verification, message)
-                .help("the object was changed after it was delivered: take another copy"));
+                .help("the object was changed after it was delivered: take another copy")
+                .into());
         }
         writer.finish().map_err(|error| write_failed(context, &error))?;
         Ok(Outputs { artifact, bytes: found.size })

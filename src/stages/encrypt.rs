@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::artifact::ArtifactRef;
 use super::reading::Metered;
-use super::{Context, Flow, Severity, Stage};
+use super::{Context, Flow, Severity, Stage, StageError};
 use crate::crypto::{self, Recipient};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::value::FilePath;
@@ -43,7 +43,7 @@ impl Stage for Encrypt {
     const FLOW: Flow = Flow::Filter;
     type Outputs = Outputs;
 
-    fn run(self, context: &Context) -> Result<Outputs> {
+    fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let recipients = self.recipients()?;
         let names: Vec<String> = recipients.iter().map(ToString::to_string).collect();
         context.record("seal.intent", Severity::Info, json!({ "recipients": names }))?;

@@ -30,6 +30,33 @@ impl From<CancelReason> for Diagnostic {
     }
 }
 
+/// Why a stage did not do its work.
+#[derive(Debug)]
+pub enum StageError {
+    /// There was nothing to do; why. No failure: the stage is skipped.
+    NothingToDo(String),
+    /// It failed.
+    Failed(Diagnostic),
+}
+
+impl From<Diagnostic> for StageError {
+    fn from(error: Diagnostic) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<storage::Error> for StageError {
+    fn from(error: storage::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<CancelReason> for StageError {
+    fn from(reason: CancelReason) -> Self {
+        Self::Failed(reason.into())
+    }
+}
+
 /// A stage that fails for what it warned of.
 pub fn fails_for_warning() -> Diagnostic {
     Diagnostic::failure(codes::TL0609, "this stage warned, and its `on-warning` says that it fails then")

@@ -3,7 +3,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::{Context, Shared};
+use super::{Context, Shared, StageError};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::storage::Stopped;
 use crate::value::kept_schema_of;
@@ -33,7 +33,7 @@ pub trait Stage: DeserializeOwned + JsonSchema + Send + 'static {
     type Outputs: Serialize + JsonSchema + 'static;
 
     /// Does it. Blocks; asks `context.cancel` often.
-    fn run(self, context: &Context) -> Result<Self::Outputs>;
+    fn run(self, context: &Context) -> Result<Self::Outputs, StageError>;
 
     /// Takes up what an earlier session of the run did, instead of doing it again: looks whether what these outputs say of
     /// the world outside still holds, and tells `shared` what the other stages of the run count on. `false` where it does
@@ -56,7 +56,7 @@ pub struct StageKind {
     /// The JSON Schema of its outputs.
     pub outputs: fn() -> &'static Json,
     /// Runs it with a `with` whose expressions are resolved.
-    pub run: fn(Json, &Context) -> Result<Json>,
+    pub run: fn(Json, &Context) -> Result<Json, StageError>,
     /// Takes up what it did in an earlier session of the run, by its outputs: see [`Stage::take_up`].
     pub take_up: fn(&Json, &str, &Shared, &Stopped) -> Result<bool>,
 }
@@ -75,8 +75,9 @@ pub(super) const fn kind<S: Stage>() -> StageKind {
                 Diagnostic::failure(codes::TL0606, message).cause(&error)
             })?;
             let outputs = stage.run(context)?;
-            serde_json::to_value(outputs)
-                .map_err(|error| Diagnostic::failure(codes::TL0901, "the outputs cannot be kept").cause(&error))
+            let kept = serde_json::to_value(outputs);
+            let failed = |error| Diagnostic::failure(codes::TL0901, "the outputs cannot be kept").cause(&error);
+            Ok(kept.map_err(failed)?)
         },
         take_up: S::take_up,
     }

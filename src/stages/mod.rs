@@ -20,13 +20,12 @@ mod registry;
 mod upload;
 mod verify;
 
-pub(crate) use assert::SKIP;
 pub use command::{Command, OutputType};
 pub use context::{
     Checkpoint, Context, Deliveries, Expected, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared,
     Told, Unfinished,
 };
-pub use error::fails_for_warning;
+pub use error::{StageError, fails_for_warning};
 pub use kind::{Flow, Stage, StageKind};
 pub use registry::{KINDS, find};
 pub use upload::{LOCK_HELP, ObjectRef, lock_problem};

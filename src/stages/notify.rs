@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Flow, Stage};
+use super::{Context, Flow, Stage, StageError};
 use crate::channels::Message;
 use crate::diagnostic::Result;
 
@@ -32,7 +32,7 @@ impl Stage for Notify {
     const FLOW: Flow = Flow::None;
     type Outputs = Outputs;
 
-    fn run(self, context: &Context) -> Result<Outputs> {
+    fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let shared = &context.shared;
         let message = Message {
             // The same for each attempt, so that a receiver can tell a repetition.
@@ -55,6 +55,6 @@ impl Stage for Notify {
                 Err(error) => failed = Some(error),
             }
         }
-        failed.map_or(Ok(Outputs { delivered }), Err)
+        failed.map_or(Ok(Outputs { delivered }), |error| Err(error.into()))
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::artifact::ArtifactRef;
 use super::reading::Metered;
-use super::{Context, Expected, Flow, OpenDelivery, Severity, Shared, Stage};
+use super::{Context, Expected, Flow, OpenDelivery, Severity, Shared, Stage, StageError};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::storage::{
     Body, Checksums, Coming, Error, Lock, LockMode, OpenUpload, Order, Reopened, Resume, Stopped, Store, Stored,
@@ -145,14 +145,14 @@ impl Stage for Upload {
     const FLOW: Flow = Flow::Sink;
     type Outputs = Outputs;
 
-    fn run(self, context: &Context) -> Result<Outputs> {
+    fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let store = context.store(&self.store)?;
         let key = parse_key(&self.key)?;
         let uri = store.uri(&key);
         let first = context.shared.ledger.claim(&uri, &context.key);
         if first != context.key {
             let message = format!("`{first}` of this run delivers to `{uri}` already, and one would replace the other");
-            return Err(Diagnostic::failure(codes::TL0675, message).help("give each its own `key`"));
+            return Err(Diagnostic::failure(codes::TL0675, message).help("give each its own `key`").into());
         }
         let Left { own, reopened } = self.left(context, store, &key)?;
         let digest = context.digest(&self.artifact);
@@ -163,7 +163,7 @@ impl Stage for Upload {
             if let Some(Err(error)) = reopened.map(|reopened| store.close(&key, &reopened.upload)) {
                 context.warn(Diagnostic::from(error).as_warning());
             }
-            return self.delivered(context, uri, own, own.digest);
+            return Ok(self.delivered(context, uri, own, own.digest)?);
         }
         let ordered = Timestamp::now();
         let lock = self.lock(ordered)?;
@@ -196,7 +196,7 @@ impl Stage for Upload {
                     error = error.help(format!("`tl run --resume {}` goes on with its parts", context.shared.run));
                 }
                 context.record("upload.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
-                let Err(stopped) = context.cancel.check() else { return Err(error) };
+                let Err(stopped) = context.cancel.check() else { return Err(error.into()) };
                 if is_left_open {
                     context.warn(error);
                 }
@@ -205,7 +205,7 @@ impl Stage for Upload {
         };
         // What verification compares with is the source's own digest, not what the store says it wrote.
         let source = body.digest().unwrap_or(stored.digest);
-        self.delivered(context, uri, &stored, source)
+        Ok(self.delivered(context, uri, &stored, source)?)
     }
 
     fn take_up(outputs: &Json, key: &str, shared: &Shared, stopped: &Stopped) -> Result<bool> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::reading::read_object;
 use super::upload::{ObjectRef, parse_key};
-use super::{Context, Expected, Flow, Severity, Stage};
+use super::{Context, Expected, Flow, Severity, Stage, StageError};
 use crate::diagnostic::{Code, Diagnostic, Kind, Result, codes};
 use crate::storage::{Error, Stat};
 
@@ -48,7 +48,7 @@ impl Stage for Verify {
     const FLOW: Flow = Flow::None;
     type Outputs = Outputs;
 
-    fn run(self, context: &Context) -> Result<Outputs> {
+    fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let uri = self.object.uri.clone();
         match self.check(context) {
             Ok(outputs) => {
@@ -58,9 +58,9 @@ impl Stage for Verify {
             }
             Err(error) if error.kind == Kind::Verification => {
                 context.record("verify.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
-                Err(error)
+                Err(error.into())
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A run of a random graph under paused time, and the trace of all that happened in it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cmp::Ordering;
+use std::sync::atomic::{self, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,11 +10,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::graphs::{Act, End, Graph};
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::engine::{Attempt, BoxFuture, Ended, Engine, Expansion, Finished, Instance, Results, Work};
-use crate::event::{Outcome, Stream, What};
+use crate::engine::{Attempt, BoxFuture, Engine, Expansion, Instance, Results, Work};
+use crate::event::{Stream, What};
 use crate::expression::Status;
 use crate::graph::Plan;
-use crate::stages::{SKIP, Told};
+use crate::graph::outcome::{Ended, OwnEnd};
+use crate::graph::verdict::Finished;
+use crate::stages::Told;
 use crate::value::{Cancel, CancelReason};
 
 /// No run takes this long; one that does hangs.
@@ -147,7 +150,9 @@ impl Work for Fake {
                 sleep(Duration::from_millis(act.stopping)).await;
             }
             match (stopped, act.end) {
-                (Some(stop), _) => stages.iter().map(|&stage| Ended::new(stage, Err(Diagnostic::from(stop)))).collect(),
+                (Some(stop), _) => {
+                    stages.iter().map(|&stage| Ended { stage, end: OwnEnd::Failed(stop.into()) }).collect()
+                }
                 (None, End::Panic) => std::panic::resume_unwind(Box::new("as asked")),
                 (None, End::Nothing) => Vec::new(),
                 (None, _) => ends(act, &stages, place),
@@ -156,7 +161,7 @@ impl Work for Fake {
     }
 
     fn note(&self, kind: &str, data: Map<String, Json>) -> Result<()> {
-        let before = self.noted.fetch_add(1, Ordering::SeqCst);
+        let before = self.noted.fetch_add(1, atomic::Ordering::SeqCst);
         if self.graph.records.is_some_and(|records| before >= records) {
             if self.graph.records == Some(before) {
                 self.lines.push(Entry::Stopped);
@@ -202,21 +207,21 @@ pub(super) fn run(graph: &Arc<Graph>) -> std::result::Result<Trace, String> {
     })
 }
 
-/// As a chain of real stages ends: who gave to the one that failed is cancelled, who waited for it is skipped.
+/// As a chain of real stages ends: one of them by itself, and the others because the streams between them break.
 fn ends(act: Act, stages: &[usize], place: usize) -> Vec<Ended> {
-    let error = match act.end {
-        End::Failure => Diagnostic::failure(codes::TL0651, "no"),
-        End::Transient => Diagnostic::failure(codes::TL0651, "not yet").transient(true),
-        End::Skip => Diagnostic::failure(SKIP, "nothing to do"),
-        _ => return stages.iter().map(|&stage| Ended::new(stage, Ok(Map::new()))).collect(),
+    let failure = |error| OwnEnd::Failed(Diagnostic::failure(codes::TL0651, error));
+    let own = match act.end {
+        End::Failure => failure("no"),
+        End::Transient => OwnEnd::Failed(Diagnostic::failure(codes::TL0651, "not yet").transient(true)),
+        End::Skip => OwnEnd::NothingToDo("nothing to do".to_owned()),
+        _ => return stages.iter().map(|&stage| Ended { stage, end: OwnEnd::Done(Map::new()) }).collect(),
     };
-    let victim = |at: usize| {
-        let outcome = if at < place { Outcome::Cancelled } else { Outcome::Skipped };
-        (at != place).then(|| (outcome, "a neighbour failed".to_owned()))
+    let broken = || Diagnostic::failure(codes::TL0604, "the stream broke");
+    let mut own = Some(own);
+    let mut end = |at: usize| match at.cmp(&place) {
+        Ordering::Less => OwnEnd::LostReader(broken()),
+        Ordering::Equal => own.take().unwrap(),
+        Ordering::Greater => OwnEnd::LostWriter(broken()),
     };
-    stages
-        .iter()
-        .enumerate()
-        .map(|(at, &stage)| Ended { victim: victim(at), ..Ended::new(stage, Err(error.clone())) })
-        .collect()
+    stages.iter().enumerate().map(|(at, &stage)| Ended { stage, end: end(at) }).collect()
 }

@@ -147,8 +147,8 @@ fn came_to(graph: &Graph, unit: Range<usize>, act: Act, is_late: bool) -> Vec<Ou
     unit.map(|stage| match stage {
         _ if stage == culprit => own,
         _ if is_done => Outcome::Success,
-        // A chain commits together.
-        _ if stage < culprit => Outcome::Cancelled,
+        // A chain commits together: what ended well is lost, too.
+        _ if stage < culprit || act.end == End::Well => Outcome::Cancelled,
         _ => Outcome::Skipped,
     })
     .collect()

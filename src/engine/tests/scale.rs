@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::Result;
-use crate::engine::{Attempt, BoxFuture, Ended, Engine, Expansion, Instance, Results, Work};
+use crate::engine::{Attempt, BoxFuture, Engine, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
 use crate::expression::Status;
+use crate::graph::outcome::{Ended, OwnEnd};
 use crate::graph::{Decision, Machine, Plan};
 use crate::value::Cancel;
 
@@ -33,7 +34,7 @@ impl Work for Instant {
 
     fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let ended = |&stage: &usize| Ended::new(stage, Ok(Map::new()));
+        let ended = |&stage: &usize| Ended { stage, end: OwnEnd::Done(Map::new()) };
         let ended = self.plan.units[attempt.unit].stages.iter().map(ended).collect();
         Box::pin(async move { ended })
     }

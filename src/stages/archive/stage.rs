@@ -11,7 +11,7 @@ use super::{Error, Observer, Options, Summary, Survey};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::stages::artifact::{ArtifactRef, ArtifactWriter};
 use crate::stages::context::MAKE_ROOM;
-use crate::stages::{Context, Flow, Stage};
+use crate::stages::{Context, Flow, Stage, StageError};
 
 /// Settings of `archive`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -83,7 +83,7 @@ impl Stage for Archive {
     const FLOW: Flow = Flow::Source;
     type Outputs = Outputs;
 
-    fn run(self, context: &Context) -> Result<Outputs> {
+    fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let mut options = Options {
             sources: self.sources,
             base: context.base.clone(),

@@ -30,8 +30,6 @@ const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
     ("TL0647", "tests/integration/storage/s3/faults.rs", "put_bad_digest"),
     ("TL0658", "tests/integration/storage/s3/faults.rs", "bucket_is_missing"),
     ("TL0659", "tests/integration/storage/s3/resume.rs", "what_cannot_be_taken_back_is_told_and_not_forgotten"),
-    // A report shows the reason of a skipped stage, and not this code.
-    ("TL0661", "tests/integration/run/runs.rs", "outcomes_have_their_exit_codes"),
     ("TL0736", "tests/integration/run/secrets.rs", "a_terminal_is_asked_twice_and_shows_nothing"),
     ("TL0739", "tests/integration/run/secrets.rs", "a_terminal_is_asked_twice_and_shows_nothing"),
     ("TL0744", "tests/integration/cli/versions.rs", "on_a_terminal_it_asks_and_looks_again"),

@@ -14,8 +14,8 @@ use timelocker::channels::Message;
 use timelocker::diagnostic::{Diagnostic, Result, codes};
 use timelocker::stages::artifact::{ArtifactRef, ArtifactWriter, Sink, Source, Spool, stream};
 use timelocker::stages::{
-    Checkpoint, Context, Deliveries, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared, Told,
-    Unfinished, find,
+    Checkpoint, Context, Deliveries, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared, StageError,
+    Told, Unfinished, find,
 };
 use timelocker::storage::{Coming, KINDS, Store};
 use timelocker::value::{Cancel, Kind, Masker};
@@ -72,7 +72,7 @@ struct Nowhere;
 
 impl Post for Nowhere {
     fn deliver(&self, _channel: &str, _message: &Message) -> Result<String> {
-        Err(Diagnostic::failure(codes::TL0661, "there are no channels"))
+        Err(Diagnostic::failure(codes::TL0670, "there are no channels"))
     }
 }
 
@@ -146,7 +146,10 @@ impl Session {
         };
         let mut with = json!({ "artifact": artifact, "store": "shelf", "key": "object" });
         with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        (find("upload").unwrap().run)(with, &context)
+        (find("upload").unwrap().run)(with, &context).map_err(|error| match error {
+            StageError::Failed(error) => error,
+            StageError::NothingToDo(why) => panic!("{why}"),
+        })
     }
 
     /// Delivers an artifact that lies in the work folder.

@@ -1,13 +1,52 @@
+//! Whether and when a unit is tried again.
+
 use std::time::Duration;
 
+use super::outcome::{Ended, OwnEnd};
+use crate::diagnostic::Diagnostic;
 use crate::pipeline::Retry;
 
 /// A stage is not retried for longer than this in all, whatever its file says.
 pub const LONGEST_RETRYING: Duration = Duration::from_mins(30);
 
+/// What follows a failed attempt that may succeed a little later.
+#[derive(Debug)]
+pub struct NextAttempt<'a> {
+    /// How long to wait for it.
+    pub delay: Duration,
+    /// The stage that failed.
+    pub stage: usize,
+    /// Why.
+    pub error: &'a Diagnostic,
+}
+
+/// Whether a unit is tried again after an attempt, counted from 1. Only where every stage that failed by itself may succeed
+/// later, and attempts and waits together stay below [`LONGEST_RETRYING`]. `spent` is the time since the first attempt
+/// began; `random` is from 0 to 1.
+pub fn next<'a>(
+    retry: &Retry,
+    attempt: u32,
+    spent: Duration,
+    ended: &'a [Ended],
+    random: f64,
+) -> Option<NextAttempt<'a>> {
+    let failed = |one: &'a Ended| match &one.end {
+        OwnEnd::Failed(error) => Some((one.stage, error)),
+        _ => None,
+    };
+    let mut errors = ended.iter().filter_map(failed);
+    let (stage, error) = errors.next()?;
+    let delay = delay(retry, attempt, random);
+    let is_due = attempt < retry.attempts
+        && error.transient
+        && errors.all(|(_, error)| error.transient)
+        && spent + delay <= LONGEST_RETRYING;
+    is_due.then_some(NextAttempt { delay, stage, error })
+}
+
 /// How long to wait after a failed attempt, counted from 1. `random` from 0 to 1 spreads the waits of many machines over
 /// the upper half of the time.
-pub fn delay(retry: &Retry, attempt: u32, random: f64) -> Duration {
+fn delay(retry: &Retry, attempt: u32, random: f64) -> Duration {
     let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
     let seconds = retry.delay.get().as_secs_f64() * retry.factor.powi(exponent);
     let longest = retry.max_delay.get().as_secs_f64();

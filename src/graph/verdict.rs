@@ -1,13 +1,27 @@
+//! How a run ends, from the ends of its stages.
+
 use crate::diagnostic::{Diagnostic, Kind};
-use crate::engine::Finished;
 use crate::event::Outcome;
 use crate::value::CancelReason;
 
+/// What became of a run's stages.
+#[derive(Debug)]
+pub struct Finished {
+    /// The outcome of each stage, in the order of the plan.
+    pub outcomes: Vec<Outcome>,
+    /// Why each failed stage failed, in the order in which they ended.
+    pub errors: Vec<(usize, Diagnostic)>,
+    /// Why the run was cancelled, if it was.
+    pub stopped: Option<CancelReason>,
+    /// What the audit log refused; the run was cancelled for it.
+    pub record_error: Option<Diagnostic>,
+}
+
 /// What a process exits with when it had nothing to do.
-pub(super) const SKIPPED: u8 = 75;
+pub const SKIPPED: u8 = 75;
 
 /// How a run ended, and what the process exits with: 20, 130, 124, 2, then the first failed stage's own cause, 4, 3, 75, 0.
-pub(super) fn verdict(finished: &Finished) -> (Outcome, u8) {
+pub fn verdict(finished: &Finished) -> (Outcome, u8) {
     let failed = |kind: Kind| finished.errors.iter().any(|(_, error)| error.kind == kind);
     let any = |outcome: Outcome| finished.outcomes.contains(&outcome);
     if let Some(error) = &finished.record_error {
