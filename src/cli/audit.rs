@@ -1,18 +1,51 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
+use clap::Subcommand;
 use serde_json::Value as Json;
 
-use super::Done;
-use super::arguments::Audit;
+use super::done::Done;
+use super::state::located;
 use crate::audit::{self, Filter, Record};
 use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::report::{Output, render_record, render_report};
 use crate::run::audit_error;
-use crate::state::StateDir;
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    /// Read the whole log and prove that it is what was signed.
+    Verify {
+        /// Print what was found as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print records.
+    Show {
+        /// Only of this run.
+        #[arg(long, value_name = "RUN")]
+        run: Option<String>,
+        /// Only of this type, or below it: `run` means `run.started` too.
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+        /// Only the last so many.
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
+        /// Print them as they stand in the log: one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// After damage: put the log aside, whole, and begin a new one that says so.
+    Accept {
+        /// Why, for the record.
+        #[arg(long)]
+        reason: String,
+        /// Do it without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+}
 
 pub(super) fn audit(command: &Audit, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())])?;
+    let state = located(state)?;
     let folder = state.audit();
     match command {
         Audit::Verify { json } => verify(&folder, *json, output),

@@ -1,11 +1,23 @@
+use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::Done;
-use super::arguments::Explain;
+use super::done::Done;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::explain::{all, find, spelled};
 use crate::expression::did_you_mean;
 use crate::report::{Output, render_explanation};
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The code, such as `TL0207`.
+    #[arg(required_unless_present = "list")]
+    pub(super) code: Option<String>,
+    /// List every code with its title.
+    #[arg(long, conflicts_with = "code")]
+    pub(super) list: bool,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 pub(super) fn explain(command: &Explain, output: &mut Output) -> Done {
     let Some(word) = &command.code else {

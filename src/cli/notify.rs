@@ -1,15 +1,74 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
-use super::Done;
-use super::arguments::{Inputs, Notify, Occasion};
-use super::pipeline::given;
-use crate::diagnostic::{Diagnostic, codes};
+use super::done::Done;
+use super::inputs::Inputs;
+use super::state::located;
 use crate::pipeline::When;
 use crate::report::{Output, render_outbox, render_preview};
 use crate::run::{self, Flushed};
 use crate::state::StateDir;
+#[derive(Debug, Subcommand)]
+pub(super) enum Notify {
+    /// Show the messages of a file as they would be. Sends nothing.
+    Preview {
+        /// The pipeline file.
+        file: PathBuf,
+        /// The occasion.
+        #[arg(long, value_enum)]
+        when: Occasion,
+        /// Print the HTML form instead of the text.
+        #[arg(long)]
+        html: bool,
+        /// Print all of it as JSON.
+        #[arg(long, conflicts_with = "html")]
+        json: bool,
+    },
+    /// Send a test message to the channels of a file, and print what each answered.
+    Test {
+        /// The pipeline file.
+        file: PathBuf,
+        /// Only to this channel.
+        #[arg(long, value_name = "NAME")]
+        channel: Option<String>,
+        #[command(flatten)]
+        inputs: Inputs,
+        /// Print the answers as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send what waits in the outbox and is due.
+    Flush {
+        /// Also what is to wait longer, and what was given up.
+        #[arg(long)]
+        all: bool,
+        /// Print what came of it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what is in the outbox: what waits, what was given up, what was delivered in the last 30 days.
+    List {
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What people are told of.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Occasion {
+    Started,
+    Success,
+    Warning,
+    Failure,
+    Skipped,
+    Cancelled,
+    Blocked,
+    Recovered,
+    Stale,
+}
 
 pub(super) fn notify(command: &Notify, state: Option<&Path>, output: &mut Output) -> Done {
     match command {
@@ -18,10 +77,6 @@ pub(super) fn notify(command: &Notify, state: Option<&Path>, output: &mut Output
         Notify::Flush { all, json } => flush(&located(state)?, *all, *json, output),
         Notify::List { json } => list(&located(state)?, *json, output),
     }
-}
-
-fn located(state: Option<&Path>) -> Result<StateDir, Vec<Diagnostic>> {
-    StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())])
 }
 
 fn preview(file: &Path, when: Occasion, html: bool, json: bool, output: &mut Output) -> Done {
@@ -41,7 +96,7 @@ fn preview(file: &Path, when: Occasion, html: bool, json: bool, output: &mut Out
 }
 
 fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output: &mut Output) -> Done {
-    let tested = run::test(file, &given(inputs)?, channel)?;
+    let tested = run::test(file, &inputs.values()?, channel)?;
     let failed = tested.iter().any(|tested| tested.error.is_some());
     if json {
         output.json(&json!({ "channels": tested }));

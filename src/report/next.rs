@@ -1,5 +1,5 @@
-use super::plain;
 use super::tally::{Tally, Verdict};
+use super::text::plain;
 use crate::diagnostic::Code;
 use crate::event::Outcome;
 

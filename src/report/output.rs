@@ -4,53 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value as Json;
 
-use super::{Signs, Terminal, plain, render_diagnostic};
+use super::render_diagnostic;
+use super::style::{Style, Terminal};
+use super::text::plain;
 use crate::diagnostic::{Diagnostic, codes};
-
-/// How text may look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Style {
-    /// With colours.
-    pub colour: bool,
-    /// With signs that are not ASCII.
-    pub unicode: bool,
-}
-
-impl Style {
-    /// A text in bold red, where there are colours.
-    pub fn red(self, text: &str) -> String {
-        self.paint("1;31", text)
-    }
-
-    /// In bold yellow.
-    pub fn yellow(self, text: &str) -> String {
-        self.paint("1;33", text)
-    }
-
-    /// In bold green.
-    pub fn green(self, text: &str) -> String {
-        self.paint("1;32", text)
-    }
-
-    /// In blue.
-    pub fn blue(self, text: &str) -> String {
-        self.paint("1;34", text)
-    }
-
-    /// Faint.
-    pub fn faint(self, text: &str) -> String {
-        self.paint("2", text)
-    }
-
-    /// The signs of a picture.
-    pub(super) fn signs(self) -> &'static Signs {
-        Signs::of(self.unicode)
-    }
-
-    fn paint(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-}
 
 /// Where what is printed goes. Who prints goes on whatever becomes of it; what could not be written is remembered here.
 #[derive(Clone)]

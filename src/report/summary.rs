@@ -1,7 +1,7 @@
 use super::next::next;
+use super::style::Style;
 use super::tally::{Tally, Verdict};
-use super::width::{cut, fill};
-use super::{Style, plain};
+use super::text::{cut, fill, plain};
 use crate::event::Outcome;
 use crate::value::human_duration;
 

@@ -1,0 +1,30 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::done::Done;
+use crate::cli::inputs::Inputs;
+use crate::report::{Output, render_examined};
+use crate::run::{self, Examined};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Doctor {
+    /// The pipeline file.
+    pub(in crate::cli) file: PathBuf,
+    #[command(flatten)]
+    pub(in crate::cli) inputs: Inputs,
+    /// Print what was found as JSON.
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+pub(in crate::cli) fn doctor(command: &Doctor, output: &mut Output) -> Done {
+    let found = run::doctor(&run::load(&command.file, &command.inputs.values()?)?);
+    if command.json {
+        output.json(&json!({ "examined": found }));
+    } else {
+        output.text(&render_examined(&found, output.style()));
+    }
+    Ok(u8::from(!found.iter().all(Examined::is_well)))
+}

@@ -1,0 +1,39 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::Value as Json;
+
+use crate::cli::atomic_file;
+use crate::cli::done::Done;
+use crate::cli::inputs::Inputs;
+use crate::report::{Output, render_plan};
+use crate::run;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Plan {
+    /// The pipeline file.
+    pub(in crate::cli) file: PathBuf,
+    #[command(flatten)]
+    pub(in crate::cli) inputs: Inputs,
+    /// Print the plan as JSON.
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+    /// Also write it to a file, to which `tl run PLAN` then holds the run. An older plan there is replaced.
+    #[arg(long, value_name = "PLAN")]
+    pub(in crate::cli) out: Option<PathBuf>,
+}
+
+pub(in crate::cli) fn plan(command: &Plan, output: &mut Output) -> Done {
+    let loaded = run::load(&command.file, &command.inputs.values()?)?;
+    let report = run::plan(&loaded).map_err(|error| vec![error])?;
+    if let Some(out) = &command.out {
+        let text = run::keep(&loaded).map_err(|error| vec![error])?;
+        atomic_file::replace(out, text.as_bytes(), &run::is_plan)?;
+    }
+    if command.json {
+        output.json(&serde_json::to_value(&report).unwrap_or(Json::Null));
+    } else {
+        output.text(&render_plan(&report, output.style()));
+    }
+    Ok(0)
+}

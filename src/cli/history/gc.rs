@@ -1,0 +1,43 @@
+use std::path::Path;
+
+use clap::Args;
+
+use super::open::failed;
+use crate::cli::done::Done;
+use crate::cli::state::located;
+use crate::report::{Output, render_removed};
+use crate::state::Keep;
+use crate::value::Duration;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Gc {
+    /// Only say what would be removed.
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+    /// Keep runs so long. The last good run of each pipeline stays.
+    #[arg(long, value_name = "AGE", default_value = "90d")]
+    pub(in crate::cli) runs: Duration,
+    /// Keep logs so long.
+    #[arg(long, value_name = "AGE", default_value = "30d")]
+    pub(in crate::cli) logs: Duration,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+pub(in crate::cli) fn gc(command: &Gc, state: Option<&Path>, output: &mut Output) -> Done {
+    let keep = Keep { runs: command.runs.get(), logs: command.logs.get(), all: command.dry_run };
+    let removed = located(state)?.collect_garbage(keep).map_err(failed)?;
+    if command.json {
+        let mut value = serde_json::to_value(removed).unwrap_or_default();
+        value["dry_run"] = command.dry_run.into();
+        output.json(&value);
+        return Ok(0);
+    }
+    let text = render_removed(&removed, command.dry_run);
+    if text.is_empty() {
+        output.hint("there is nothing to remove");
+    }
+    output.text(&text);
+    Ok(0)
+}
