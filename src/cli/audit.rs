@@ -2,7 +2,6 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use clap::Subcommand;
-use serde_json::Value as Json;
 
 use super::done::Done;
 use super::state::located;
@@ -60,7 +59,7 @@ pub(super) fn audit(command: &Audit, state: Option<&Path>, output: &mut Output) 
 fn verify(folder: &Path, json: bool, output: &mut Output) -> Done {
     let report = audit::verify(folder).map_err(|error| vec![audit_error(&error)])?;
     if json {
-        output.json(&serde_json::to_value(&report).unwrap_or(Json::Null));
+        output.json(&report)?;
     } else {
         output.text(&render_report(&report, output.style()));
     }
@@ -80,23 +79,23 @@ fn show(folder: &Path, filter: Filter, last: Option<usize>, json: bool, output: 
                     kept.pop_front();
                 }
             }
-            (Ok(record), None) => print(&record, json, output),
+            (Ok(record), None) => print(&record, json, output)?,
             (Err(error), _) => problems.push(audit_error(&error)),
         }
     }
-    kept.iter().for_each(|record| print(record, json, output));
+    kept.iter().try_for_each(|record| print(record, json, output))?;
     if !any && problems.is_empty() {
         output.hint("no record fits");
     }
     if problems.is_empty() { Ok(0) } else { Err(problems) }
 }
 
-fn print(record: &Record, json: bool, output: &mut Output) {
+fn print(record: &Record, json: bool, output: &mut Output) -> Result<(), Vec<Diagnostic>> {
     if json {
-        output.text(&format!("{}\n", serde_json::to_string(record).unwrap_or_default()));
-    } else {
-        output.text(&render_record(record, output.style()));
+        return output.json_line(record);
     }
+    output.text(&render_record(record, output.style()));
+    Ok(())
 }
 
 fn accept(folder: &Path, reason: &str, yes: bool, output: &mut Output) -> Done {

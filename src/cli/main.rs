@@ -48,7 +48,7 @@ fn command(arguments: Vec<OsString>) -> u8 {
     let state = arguments.state.as_deref();
     let done = match arguments.command {
         Command::Init(command) => file::init(&command, &mut output),
-        Command::Validate(command) => Ok(file::validate(&command, state, &mut output)),
+        Command::Validate(command) => file::validate(&command, state, &mut output),
         Command::Explain(command) => explain::explain(&command, &mut output),
         Command::Schema(command) => file::schema(&command, &mut output),
         Command::Plan(command) => file::plan(&command, &mut output),

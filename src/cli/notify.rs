@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::done::Done;
 use super::inputs::Inputs;
@@ -82,7 +82,7 @@ pub(super) fn notify(command: &Notify, state: Option<&Path>, output: &mut Output
 fn preview(file: &Path, when: Occasion, html: bool, json: bool, output: &mut Output) -> Done {
     let previews = run::preview(file, when.into())?;
     if json {
-        output.json(&serde_json::to_value(&previews).unwrap_or(Json::Null));
+        output.json(&previews)?;
         return Ok(0);
     }
     for preview in &previews {
@@ -99,7 +99,7 @@ fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output:
     let tested = run::test(file, &inputs.values()?, channel)?;
     let failed = tested.iter().any(|tested| tested.error.is_some());
     if json {
-        output.json(&json!({ "channels": tested }));
+        output.json(&json!({ "channels": tested }))?;
         return Ok(u8::from(failed));
     }
     for tested in &tested {
@@ -117,7 +117,7 @@ fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output:
 fn flush(state: &StateDir, all: bool, json: bool, output: &mut Output) -> Done {
     let flushed = run::flush(state, all)?;
     if json {
-        output.json(&serde_json::to_value(&flushed).unwrap_or(Json::Null));
+        output.json(&flushed)?;
         return Ok(u8::from(flushed.is_lacking()));
     }
     sent(&flushed, output);
@@ -146,7 +146,7 @@ pub(super) fn sent(flushed: &Flushed, output: &mut Output) {
 fn list(state: &StateDir, json: bool, output: &mut Output) -> Done {
     let entries = run::list(state)?;
     if json {
-        output.json(&json!({ "messages": entries }));
+        output.json(&json!({ "messages": entries }))?;
     } else if entries.is_empty() {
         output.hint("the outbox is empty");
     } else {

@@ -22,7 +22,7 @@ mod text;
 
 pub use ci::{Actions, Junit, Lines, render_github, render_sarif};
 pub use drawing::{GraphReport, graph, render_dot, render_mermaid, render_svg};
-pub use machine::JsonLines;
+pub use machine::{JsonLines, render_json, render_json_line};
 pub use output::{Output, Stream, on_panic};
 pub use queue::Queue;
 pub use reporter::Reporter;
@@ -33,3 +33,4 @@ pub use terminal::{
     render_removed, render_report, render_run, render_secrets, render_stale, render_stats, render_status,
     render_versions,
 };
+pub use text::shell_word;

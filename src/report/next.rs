@@ -1,5 +1,5 @@
 use super::tally::{Tally, Verdict};
-use super::text::plain;
+use super::text::shell_word;
 use crate::diagnostic::Code;
 use crate::event::Outcome;
 
@@ -17,7 +17,7 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
     let code = deciding_code(tally, verdict);
     let explain = code.map(|code| format!("tl explain {code}"));
     let record = tally.is_recorded.then(|| format!("tl audit show --run {}", tally.run));
-    let about_file = |command: &str| Some(format!("tl {command} {}", quoted(&tally.file)));
+    let about_file = |command: &str| Some(format!("tl {command} {}", shell_word(&tally.file)));
     let resume = tally.is_recorded.then(|| format!("tl run --resume {}", tally.run));
     let steps = |advice: &str, commands: [Option<String>; 2]| {
         let commands: Vec<String> = commands.into_iter().flatten().collect();
@@ -72,35 +72,4 @@ fn deciding_code(tally: &Tally, verdict: Verdict<'_>) -> Option<Code> {
     let deciding = errors().find(|error| error.kind.exit_code() == verdict.exit_code);
     let warned = remarkable.iter().find_map(|ended| ended.warned.as_ref().map(|(first, _)| first));
     verdict.error.or(deciding).or(errors().next()).or(warned).map(|problem| problem.code)
-}
-
-/// A word of a shell.
-fn quoted(word: &str) -> String {
-    let word = plain(word);
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '/' | '_' | '-' | '+' | '@' | ':' | ',');
-    if !word.is_empty() && !word.starts_with('-') && word.chars().all(is_plain) {
-        word
-    } else {
-        // What begins with `-` would be an option.
-        let dot = if word.starts_with('-') { "./" } else { "" };
-        format!("'{dot}{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_of_a_file_is_one_word() {
-        for (word, shown) in [
-            ("pipelines/orders.yaml", "pipelines/orders.yaml"),
-            ("my file.yaml", "'my file.yaml'"),
-            ("it's; rm -rf ~", r"'it'\''s; rm -rf ~'"),
-            ("-x.yaml", "'./-x.yaml'"),
-            ("", "''"),
-        ] {
-            assert_eq!(quoted(word), shown);
-        }
-    }
 }

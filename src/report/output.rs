@@ -2,10 +2,11 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::Value as Json;
+use serde::Serialize;
 
-use super::render_diagnostic;
+use super::machine::{render_json, render_json_line};
 use super::style::{Style, Terminal};
+use super::terminal::render_diagnostic;
 use super::text::plain;
 use crate::diagnostic::{Diagnostic, codes};
 
@@ -115,9 +116,16 @@ impl Output {
             .map(|error| Diagnostic::failure(codes::TL0716, "what was to be printed could not be written").cause(error))
     }
 
-    /// Writes a value to standard output, readable and with a line end.
-    pub fn json(&mut self, value: &Json) {
-        self.text(&format!("{value:#}\n"));
+    /// Writes a value to standard output, as JSON on several lines.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Vec<Diagnostic>> {
+        self.text(&render_json(value)?);
+        Ok(())
+    }
+
+    /// Writes a value to standard output, as JSON on one line.
+    pub fn json_line(&mut self, value: &impl Serialize) -> Result<(), Vec<Diagnostic>> {
+        self.text(&render_json_line(value)?);
+        Ok(())
     }
 
     /// Writes a problem to standard error.

@@ -1,7 +1,7 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
 
 use crate::cli::done::Done;
 use crate::cli::inputs::Inputs;
@@ -22,7 +22,7 @@ pub(in crate::cli) struct Doctor {
 pub(in crate::cli) fn doctor(command: &Doctor, output: &mut Output) -> Done {
     let found = run::doctor(&run::load(&command.file, &command.inputs.values()?)?);
     if command.json {
-        output.json(&json!({ "examined": found }));
+        output.json(&BTreeMap::from([("examined", &found)]))?;
     } else {
         output.text(&render_examined(&found, output.style()));
     }

@@ -1,12 +1,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use serde_json::Value as Json;
 
 use crate::cli::atomic_file;
 use crate::cli::done::Done;
 use crate::cli::inputs::Inputs;
-use crate::report::{Output, graph as graph_of, render_dot, render_mermaid, render_svg};
+use crate::report::{Output, graph as graph_of, render_dot, render_json, render_mermaid, render_svg};
 use crate::run;
 
 #[derive(Debug, Args)]
@@ -42,7 +41,7 @@ pub(in crate::cli) fn graph(command: &Graph, output: &mut Output) -> Done {
     let text = match command.format {
         Drawing::Mermaid => render_mermaid(&graph),
         Drawing::Dot => render_dot(&graph),
-        Drawing::Json => format!("{:#}\n", serde_json::to_value(&graph).unwrap_or(Json::Null)),
+        Drawing::Json => render_json(&graph)?,
         Drawing::Svg => render_svg(&graph).map_err(|error| vec![error])?,
     };
     match &command.out {

@@ -10,7 +10,7 @@ use crate::cli::done::Done;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::did_you_mean;
 use crate::init::{TEMPLATES, Template, find};
-use crate::report::Output;
+use crate::report::{Output, shell_word};
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Init {
     /// The template; without it, tl asks on a terminal.
@@ -29,19 +29,18 @@ pub(in crate::cli) struct Init {
 
 pub(in crate::cli) fn init(command: &Init, output: &mut Output) -> Done {
     if command.list {
-        list(command.json, output);
-        return Ok(0);
+        return list(command.json, output);
     }
     let template = match &command.template {
         Some(name) => named(name)?,
         None => ask(output)?,
     };
     let path = target(command.path.as_deref(), template);
-    let name = shell_word(&path);
+    let name = shell_word(&path.to_string_lossy());
     // A line end in the name would end the comment that it stands in.
-    let commented = if name.contains(char::is_control) { template.file } else { &name };
+    let commented = if path.to_string_lossy().contains(char::is_control) { template.file } else { &name };
     create(&path, &template.text(commented))?;
-    let recipients = shell_word(&path.with_file_name("recipients.txt"));
+    let recipients = shell_word(&path.with_file_name("recipients.txt").to_string_lossy());
     output.line(&format!("wrote {}: its comments say what to change. Then:", path.display()));
     output.line(&format!("  tl key new -o identity.txt --recipients {recipients}"));
     output.line(&format!("  tl doctor {name}"));
@@ -50,13 +49,14 @@ pub(in crate::cli) fn init(command: &Init, output: &mut Output) -> Done {
     Ok(0)
 }
 
-fn list(as_json: bool, output: &mut Output) {
+fn list(as_json: bool, output: &mut Output) -> Done {
     if as_json {
         let entry = |template: &Template| json!({ "name": template.name(), "description": template.description() });
-        output.json(&json!({ "templates": TEMPLATES.iter().map(entry).collect::<Vec<_>>() }));
+        output.json(&json!({ "templates": TEMPLATES.iter().map(entry).collect::<Vec<_>>() }))?;
     } else {
         lines().iter().for_each(|line| output.line(line));
     }
+    Ok(0)
 }
 
 /// Names and what they are for, in columns.
@@ -114,27 +114,4 @@ fn create(path: &Path, text: &str) -> Result<(), Vec<Diagnostic>> {
         let taken = error.kind() == io::ErrorKind::AlreadyExists && path.symlink_metadata().is_ok();
         vec![if taken { exists(path, "name another file") } else { unwritable(path, &error) }]
     })
-}
-
-/// A path as one word of a command line.
-fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "._-/+@%,:=".contains(c);
-    // A leading dash would be taken for an option.
-    let text = if text.starts_with('-') { format!("./{text}") } else { text };
-    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_one_word() {
-        for (path, word) in
-            [("a/b-c.yaml", "a/b-c.yaml"), ("-x", "./-x"), ("my file", "'my file'"), ("it's;$(x)", r"'it'\''s;$(x)'")]
-        {
-            assert_eq!(shell_word(Path::new(path)), word);
-        }
-    }
 }

@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::Value as Json;
 
 use crate::cli::atomic_file;
 use crate::cli::done::Done;
@@ -31,7 +30,7 @@ pub(in crate::cli) fn plan(command: &Plan, output: &mut Output) -> Done {
         atomic_file::replace(out, text.as_bytes(), &run::is_plan)?;
     }
     if command.json {
-        output.json(&serde_json::to_value(&report).unwrap_or(Json::Null));
+        output.json(&report)?;
     } else {
         output.text(&render_plan(&report, output.style()));
     }

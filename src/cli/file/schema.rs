@@ -37,6 +37,6 @@ pub(in crate::cli) fn schema(command: &Schema, output: &mut Output) -> Done {
             }
         },
     };
-    output.json(&schema);
+    output.json(&schema)?;
     Ok(0)
 }

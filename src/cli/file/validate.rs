@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde_json::Value as Json;
 
+use crate::cli::done::Done;
 use crate::cli::inputs::Inputs;
 use crate::diagnostic::Severity;
 use crate::report::{Output, render_counts, render_github, render_sarif};
@@ -41,8 +41,8 @@ pub(in crate::cli) enum Format {
     Sarif,
 }
 
-/// Its exit code: what is wrong is printed in the format that was asked for, and is no failure of the command.
-pub(in crate::cli) fn validate(command: &Validate, state: Option<&Path>, output: &mut Output) -> u8 {
+/// What is wrong is printed in the format that was asked for; the exit code says that there is something.
+pub(in crate::cli) fn validate(command: &Validate, state: Option<&Path>, output: &mut Output) -> Done {
     let validation = match command.inputs.values() {
         Ok(inputs) => run::validate(&command.paths, &Thorough { inputs, secrets: command.secrets, state }),
         Err(problems) => Validation::refused(problems),
@@ -54,12 +54,12 @@ pub(in crate::cli) fn validate(command: &Validate, state: Option<&Path>, output:
     }
     match if command.json { Format::Json } else { command.format } {
         Format::Human => print(&validation, output),
-        Format::Json => output.json(&serde_json::to_value(&validation).unwrap_or(Json::Null)),
+        Format::Json => output.json(&validation)?,
         Format::Github => output.text(&render_github(&validation.findings)),
-        Format::Sarif => output.json(&render_sarif(&validation.findings)),
+        Format::Sarif => output.json(&render_sarif(&validation.findings))?,
     }
     let refused = validation.count(Severity::Error) > 0 || command.strict && !validation.findings.is_empty();
-    if refused { 2 } else { 0 }
+    Ok(if refused { 2 } else { 0 })
 }
 
 fn print(validation: &Validation, output: &mut Output) {

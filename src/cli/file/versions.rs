@@ -86,7 +86,7 @@ fn list(history: &History, file: &Path, as_json: bool, output: &mut Output) -> D
             })
         };
         let entries: Vec<Json> = history.versions().iter().map(entry).collect();
-        output.json(&json!({ "path": place_of(file).display().to_string(), "versions": entries }));
+        output.json(&json!({ "path": place_of(file).display().to_string(), "versions": entries }))?;
     } else if history.versions().is_empty() {
         output.hint("no run of this file has kept its text here");
     } else {
@@ -105,7 +105,7 @@ fn diff(history: &History, file: &Path, from: u32, to: Option<u32>, as_json: boo
     let style = if as_json { Style::default() } else { output.style() };
     let text = render_diff((&from_name, &old), (&to_name, &new), style);
     if as_json {
-        output.json(&json!({ "from": from_name, "to": to_name, "differ": old != new, "diff": text }));
+        output.json(&json!({ "from": from_name, "to": to_name, "differ": old != new, "diff": text }))?;
     } else {
         output.text(&text);
     }

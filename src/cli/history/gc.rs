@@ -1,12 +1,13 @@
 use std::path::Path;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::open::failed;
 use crate::cli::done::Done;
 use crate::cli::state::located;
 use crate::report::{Output, render_removed};
-use crate::state::Keep;
+use crate::state::{Keep, Removed};
 use crate::value::Duration;
 
 #[derive(Debug, Args)]
@@ -25,13 +26,19 @@ pub(in crate::cli) struct Gc {
     pub(in crate::cli) json: bool,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    removed: Removed,
+    dry_run: bool,
+}
+
 pub(in crate::cli) fn gc(command: &Gc, state: Option<&Path>, output: &mut Output) -> Done {
     let keep = Keep { runs: command.runs.get(), logs: command.logs.get(), all: command.dry_run };
     let removed = located(state)?.collect_garbage(keep).map_err(failed)?;
     if command.json {
-        let mut value = serde_json::to_value(removed).unwrap_or_default();
-        value["dry_run"] = command.dry_run.into();
-        output.json(&value);
+        output.json(&Answer { removed, dry_run: command.dry_run })?;
         return Ok(0);
     }
     let text = render_removed(&removed, command.dry_run);

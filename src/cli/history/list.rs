@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde_json::{Value as Json, json};
+use serde::Serialize;
 
 use super::open::{failed, runs};
 use crate::cli::done::Done;
@@ -61,6 +61,22 @@ impl Ending {
     }
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer {
+    runs: Vec<Entry>,
+    /// Whether `--last` left none out.
+    is_all: bool,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    #[serde(flatten)]
+    run: Run,
+    /// The stage that failed first.
+    failed: Option<Failure>,
+}
+
 pub(in crate::cli) fn history(command: &History, state: Option<&Path>, output: &mut Output) -> Done {
     let mut filter = Filter {
         outcome: command.outcome.map(|outcome| outcome.word().to_owned()),
@@ -83,13 +99,8 @@ pub(in crate::cli) fn history(command: &History, state: Option<&Path>, output: &
     let is_all = found.len() <= command.last;
     found.truncate(command.last);
     if command.json {
-        let entry = |(run, failure): &(Run, Option<Failure>)| {
-            let mut entry = serde_json::to_value(run).unwrap_or_default();
-            entry["failed"] = json!(failure);
-            entry
-        };
-        let entries: Vec<Json> = found.iter().map(entry).collect();
-        output.json(&json!({ "runs": entries, "is_all": is_all }));
+        let entry = |(run, failed)| Entry { run, failed };
+        output.json(&Answer { runs: found.into_iter().map(entry).collect(), is_all })?;
         return Ok(0);
     }
     if found.is_empty() {

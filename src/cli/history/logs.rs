@@ -5,12 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::cli::done::Done;
 use crate::cli::state::{known_run, located};
 use crate::diagnostic::{Diagnostic, codes};
-use crate::event::Stream;
 use crate::report::{Output, render_log_line};
 use crate::state::{Log, LogLine, LogReader};
 
@@ -57,7 +56,7 @@ pub(in crate::cli) fn logs(command: &Logs, state: Option<&Path>, output: &mut Ou
                     break;
                 }
                 shown = true;
-                lines.iter().for_each(|line| print(&log, line, command.json, output));
+                lines.iter().try_for_each(|line| print(&log, line, command.json, output))?;
             }
         }
         if !command.follow || has_ended || output.is_gone() {
@@ -71,18 +70,13 @@ pub(in crate::cli) fn logs(command: &Logs, state: Option<&Path>, output: &mut Ou
     Ok(0)
 }
 
-fn print(log: &Log, line: &LogLine, as_json: bool, output: &mut Output) {
+fn print(log: &Log, line: &LogLine, as_json: bool, output: &mut Output) -> Result<(), Vec<Diagnostic>> {
     if !as_json {
-        return output.text(&render_log_line(log, line));
+        output.text(&render_log_line(log, line));
+        return Ok(());
     }
-    let stream = match line.stream {
-        Some(Stream::Stdout) => Json::from("stdout"),
-        Some(Stream::Stderr) => Json::from("stderr"),
-        None => Json::Null,
-    };
-    let line = json!({
+    output.json_line(&json!({
         "at": line.at, "stage": log.stage, "instance": log.instance, "session": log.session, "attempt": log.attempt,
-        "stream": stream, "line": line.text,
-    });
-    output.text(&format!("{line}\n"));
+        "stream": line.stream, "line": line.text,
+    }))
 }

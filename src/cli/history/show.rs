@@ -1,7 +1,7 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
-use serde_json::Value as Json;
 
 use super::open::{failed, runs};
 use crate::cli::done::Done;
@@ -32,9 +32,9 @@ pub(in crate::cli) fn show(command: &Show, state: Option<&Path>, output: &mut Ou
         _ => None,
     };
     match record {
-        Some(record) if command.json => output.json(&serde_json::to_value(&record).unwrap_or(Json::Null)),
+        Some(record) if command.json => output.json(&record)?,
         Some(record) => output.text(&render_run(&record, Screen::of(output))),
-        None if command.json => output.json(&Json::Null),
+        None if command.json => output.json(&BTreeMap::<(), ()>::new())?,
         None => output.hint("no run is known here"),
     }
     Ok(0)

@@ -47,8 +47,8 @@ pub(in crate::cli) fn stale(command: &Stale, state: Option<&Path>, output: &mut 
         told => told.and_then(Result::ok),
     };
     match &told {
-        Some(told) if command.json => output.json(&json!({ "pipelines": found, "messages": told })),
-        None if command.json => output.json(&json!({ "pipelines": found })),
+        Some(told) if command.json => output.json(&json!({ "pipelines": found, "messages": told }))?,
+        None if command.json => output.json(&json!({ "pipelines": found }))?,
         Some(told) => sent(told, output),
         None => {}
     }

@@ -1,7 +1,7 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
-use serde_json::json;
 
 use super::open::{failed, runs};
 use crate::cli::done::Done;
@@ -30,7 +30,7 @@ pub(in crate::cli) fn stats(command: &Stats, state: Option<&Path>, output: &mut 
         None => Vec::new(),
     };
     if command.json {
-        output.json(&json!({ "pipelines": found }));
+        output.json(&BTreeMap::from([("pipelines", &found)]))?;
     } else if found.is_empty() {
         output.hint("no run has ended here yet");
     } else {

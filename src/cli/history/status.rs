@@ -1,10 +1,10 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::json;
 
 use super::open::failed;
 use crate::cli::done::Done;
@@ -39,8 +39,8 @@ pub(in crate::cli) fn status(command: &Status, state: Option<&Path>, output: &mu
             let screen = Screen::of(output);
             let found = watch.last();
             if command.json {
-                let value = json!({ "runs": found });
-                if command.watch { output.text(&format!("{value}\n")) } else { output.json(&value) }
+                let answer = BTreeMap::from([("runs", found)]);
+                if command.watch { output.json_line(&answer)? } else { output.json(&answer)? }
             } else if found.is_empty() && !command.watch {
                 output.hint("nothing runs here, and nothing was interrupted");
             } else {

@@ -62,7 +62,7 @@ fn recipients_of(path: &Path) -> Result<Vec<String>, Vec<Diagnostic>> {
 fn show(path: &Path, as_json: bool, output: &mut Output) -> Done {
     let recipients = recipients_of(path)?;
     if as_json {
-        output.json(&json!({ "recipients": recipients }));
+        output.json(&json!({ "recipients": recipients }))?;
     } else {
         output.text(&recipients.iter().map(|recipient| format!("{recipient}\n")).collect::<String>());
     }

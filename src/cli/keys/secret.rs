@@ -86,7 +86,7 @@ fn ask_twice(output: &mut Output) -> Result<value::Secret, Vec<Diagnostic>> {
 fn check(file: &Path, as_json: bool, output: &mut Output) -> Done {
     let found = run::check_secrets(file)?;
     if as_json {
-        output.json(&json!({ "secrets": found }));
+        output.json(&json!({ "secrets": found }))?;
     } else {
         output.text(&render_secrets(&found, output.style()));
     }

@@ -52,7 +52,7 @@ pub(in crate::cli) fn cancel(command: &Cancel, state: Option<&Path>, output: &mu
     }
     let limit = if command.no_wait { Some(StdDuration::ZERO) } else { command.wait.map(Duration::get) };
     let ended = wait(&state, run, limit)?;
-    tell(&ended, command.json, output);
+    report(&ended, command.json, output)?;
     match ended {
         Ended::NotYet(run) if !command.no_wait => {
             let message = format!("the run {} has not ended yet; it was asked to", run.run);
@@ -89,16 +89,15 @@ fn wait(state: &StateDir, mut run: KnownRun, limit: Option<StdDuration>) -> Resu
     }
 }
 
-fn tell(ended: &Ended, as_json: bool, output: &mut Output) {
+fn report(ended: &Ended, as_json: bool, output: &mut Output) -> Result<(), Vec<Diagnostic>> {
     let (run, has_ended) = match ended {
         Ended::So(run) | Ended::Unsaid(run) => (run, true),
         Ended::NotYet(run) => (run, false),
     };
     if as_json {
-        output.json(&json!({
+        return output.json(&json!({
             "run": run.run, "pipeline": run.pipeline, "ended": has_ended, "outcome": run.outcome, "exit_code": run.exit_code,
         }));
-        return;
     }
     let what = match ended {
         Ended::So(run) => format!("ended: {}", run.outcome.as_deref().unwrap_or_default()),
@@ -106,4 +105,5 @@ fn tell(ended: &Ended, as_json: bool, output: &mut Output) {
         Ended::NotYet(_) => "was asked to end".to_owned(),
     };
     output.text(&format!("{} ({}) {what}\n", run.run, run.pipeline));
+    Ok(())
 }

@@ -4,7 +4,7 @@ use crate::event::Outcome;
 use crate::report::drawing::{GraphReport, render_outcomes};
 use crate::report::next::next;
 use crate::report::tally::{Tally, Verdict};
-use crate::report::text::plain;
+use crate::report::text::{cut, plain};
 use crate::run::Entry;
 use crate::value::human_duration;
 
@@ -113,10 +113,7 @@ fn sign(outcome: Outcome) -> &'static str {
 }
 
 fn shortened(text: &str) -> String {
-    match text.char_indices().nth(MOST_OF_AN_ERROR) {
-        Some((at, _)) => format!("{}…", escaped(&text[..at])),
-        None => escaped(text),
-    }
+    escaped(&cut(text, MOST_OF_AN_ERROR, "…"))
 }
 
 /// A text that means nothing to Markdown or HTML, on one line. Every sign of ASCII may stand behind a backslash

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::report::text::plain;
+use crate::report::text::{cut, plain};
 use crate::run::{Entry, PlanReport, StageReport};
 
 /// The graph of a pipeline, to be drawn.
@@ -109,8 +109,8 @@ fn node(stage: &StageReport) -> Node {
     }
 }
 
-/// What a picture shows of a condition or a list of instances.
-const WIDEST: usize = 60;
+/// How many columns of a condition or a list of instances a picture shows.
+const WIDEST: usize = 61;
 
 impl Node {
     /// The lines of a node in a picture. They hold no line break and no control character.
@@ -122,14 +122,6 @@ impl Node {
         lines.extend(self.instances_known.as_ref().map(|known| format!("× known {known}")));
         lines.extend(self.condition.as_ref().map(|condition| format!("if {condition}")));
         lines.extend(self.skipped.as_ref().map(|reason| format!("skipped: {reason}")));
-        lines.iter().map(|line| cut(&plain(line))).collect()
-    }
-}
-
-fn cut(line: &str) -> String {
-    let line = line.replace(char::is_control, " ");
-    match line.char_indices().nth(WIDEST) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line,
+        lines.iter().map(|line| cut(&plain(line).replace('\t', " "), WIDEST, "…")).collect()
     }
 }

@@ -61,7 +61,7 @@ fn row(name: &str, rate: &str, numbers: Option<&Summary>, human: fn(f64) -> Stri
     }
     if screen.width >= NARROW {
         let used = 2 + 12 + 6 + 3 * 13;
-        row.push(Cell::new(chart(&numbers.values, CHART.min(screen.width - used), screen.unicode)));
+        row.push(Cell::new(chart(&numbers.values, CHART.min(screen.width - used), screen.style.unicode)));
     }
     row
 }

@@ -1,11 +1,10 @@
 use std::io::{self, IsTerminal};
 
-use rustix::termios::tcgetwinsize;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use crate::report::output::Output;
 use crate::report::style::Style;
-use crate::report::text::plain;
+use crate::report::text::{HEIGHT, WIDTH, cut, plain, size_of, wrap};
 
 /// What there is to write on.
 #[derive(Clone, Copy, Debug)]
@@ -16,75 +15,34 @@ pub struct Screen {
     pub width: usize,
     /// How many lines there are.
     pub height: usize,
-    /// Whether it shows more than ASCII.
-    pub unicode: bool,
     /// Whether it is a terminal, where what was written can be written over.
     pub is_terminal: bool,
 }
 
-/// Where nothing says how wide it is.
-const WIDTH: usize = 80;
-const HEIGHT: usize = 24;
-
 impl Screen {
-    /// Standard output: as wide as `COLUMNS` or the terminal says, with the characters of the locale.
+    /// Standard output: as wide as `COLUMNS` says, else as the terminal is.
     pub fn of(output: &Output) -> Self {
-        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let columns = || set("COLUMNS")?.parse().ok();
-        let is_terminal = io::stdout().is_terminal();
-        let size = tcgetwinsize(io::stdout()).ok();
-        let terminal = || size.map(|size| usize::from(size.ws_col));
-        let width = columns().or_else(terminal).filter(|width| *width > 0).unwrap_or(WIDTH);
-        let height = size.map(|size| usize::from(size.ws_row)).filter(|height| *height > 0).unwrap_or(HEIGHT);
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default().to_uppercase();
-        let unicode = locale.contains("UTF-8") || locale.contains("UTF8");
-        Self { style: output.style(), width, height, unicode, is_terminal }
+        let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
+        let size = size_of(io::stdout());
+        let width = columns().filter(|width| *width > 0).or(size.map(|(width, _)| width)).unwrap_or(WIDTH);
+        let height = size.map_or(HEIGHT, |(_, height)| height);
+        Self { style: output.style(), width, height, is_terminal: io::stdout().is_terminal() }
     }
 
-    /// For tests: so many columns, without colours.
+    /// For tests: `width` columns, without colours.
     #[cfg(test)]
     pub(crate) fn plain(width: usize, unicode: bool) -> Self {
-        Self { style: Style::default(), width, height: HEIGHT, unicode, is_terminal: false }
+        Self { style: Style { colour: false, unicode }, width, height: HEIGHT, is_terminal: false }
     }
 
-    /// A text on one line that is no wider than this. Says by its end that something is missing.
+    /// Cuts a text to one line of `width` columns.
     pub(super) fn fit(self, text: &str, width: usize) -> String {
-        let text = plain(text).replace('\t', " ");
-        if text.width() <= width {
-            return text;
-        }
-        let end = if self.unicode { "…" } else { ".." };
-        let mut room = width.saturating_sub(end.width());
-        let start = text.chars().take_while(|c| {
-            let columns = c.width().unwrap_or(0);
-            let fits = columns <= room;
-            room = room.saturating_sub(if fits { columns } else { room });
-            fits
-        });
-        start.chain(end.chars()).collect()
+        cut(&plain(text).replace('\t', " "), width, self.style.signs().dots)
     }
 
-    /// Lines no wider than this screen, but for words that are. What stands between backquotes is one word: it is to be
-    /// copied.
+    /// Wraps a text to the width of the screen. Each line is indented, and ends.
     pub(super) fn wrap(self, text: &str, indent: usize) -> String {
-        let room = self.width.saturating_sub(indent).max(1);
-        let text = plain(text);
-        let mut is_quoted = false;
-        let words = text.split(|c: char| {
-            is_quoted ^= c == '`';
-            c.is_whitespace() && !is_quoted
-        });
-        let mut lines: Vec<String> = Vec::new();
-        for word in words.filter(|word| !word.is_empty()) {
-            match lines.last_mut().filter(|line| line.width() + 1 + word.width() <= room) {
-                Some(line) => {
-                    line.push(' ');
-                    line.push_str(word);
-                }
-                None => lines.push(word.to_owned()),
-            }
-        }
-        lines.iter().map(|line| format!("{}{line}\n", " ".repeat(indent))).collect()
+        format!("{:indent$}{}\n", "", wrap(&plain(text), indent, indent, self.width))
     }
 }
 
@@ -209,13 +167,6 @@ mod tests {
         assert_eq!(narrow, "  success  注…        1.5 s\n  failure  a\u{fffd}[…  12 min 3 s  why\n");
         assert!(narrow.lines().all(|line| line.width() <= 32), "{narrow}");
         let ascii = table(&rows[..1], 0, &[1], Screen::plain(25, false));
-        assert_eq!(ascii, "success  注文_ni..  1.5 s\n");
-    }
-
-    #[test]
-    fn long_texts_are_broken_between_words() {
-        let screen = Screen::plain(12, true);
-        assert_eq!(screen.wrap("one two three fourfourfourfour", 2), "  one two\n  three\n  fourfourfourfour\n");
-        assert_eq!(screen.wrap("then `tl run --resume` it", 0), "then\n`tl run --resume`\nit\n");
+        assert_eq!(ascii, "success  注文_n...  1.5 s\n");
     }
 }

@@ -10,7 +10,7 @@ use crate::report::style::Style;
 use crate::report::summary::{coloured, render_summary};
 use crate::report::tally::{Tally, Verdict};
 use crate::report::terminal::render_diagnostic;
-use crate::report::text::{fill, padded, plain, plain_lines, size_of};
+use crate::report::text::{padded, plain, plain_lines, size_of, wrap};
 use crate::value::human_duration;
 
 /// A report for people: one line for each stage that ends, what went wrong in full, a summary, and what to do next. On a
@@ -66,7 +66,7 @@ impl<W: Write + Send> Human<W> {
         let used = 2 + 9 + 1 + name.width() + 2;
         // Where little is left beside the names, the rest stands below them.
         let indent = if self.columns < used + 20 { 6 } else { used };
-        let detail = fill(&plain(&ended.detail), used, indent, self.columns);
+        let detail = wrap(&plain(&ended.detail), used, indent, self.columns);
         let text = format!("  {word} {name}  {detail}\n");
         self.say(&text);
         if let Some(error) = error {
@@ -89,7 +89,7 @@ impl<W: Write + Send> Reporter for Human<W> {
             What::RunStarted { pipeline, file, stages, .. } => {
                 self.names = stages.iter().map(String::len).max().unwrap_or_default().min(WIDEST_NAME);
                 let line = format!("{pipeline} ({})  run {}", plain(file), event.run);
-                let line = fill(&line, 0, 2, self.columns);
+                let line = wrap(&line, 0, 2, self.columns);
                 self.say(&format!("{line}\n"));
             }
             What::StageOutput { stage, instance, stream, line } => {
@@ -103,7 +103,7 @@ impl<W: Write + Send> Reporter for Human<W> {
                 let name = called(stage, instance.as_deref());
                 let delay = human_duration(*delay_ms as f64 / 1_000.0);
                 let said = format!("{name}: attempt {attempt} failed, next in {delay}");
-                let said = fill(&said, 11, 6, self.columns);
+                let said = wrap(&said, 11, 6, self.columns);
                 let text = format!("  {} {said}\n", self.style.yellow("retrying"));
                 self.say(&text);
                 self.problem(error);
@@ -123,7 +123,7 @@ impl<W: Write + Send> Reporter for Human<W> {
             }
             What::Problem { error } => self.problem(error),
             What::Checkpoint { size, root } => {
-                let line = fill(&format!("audit log: {size} records signed, root {root}"), 0, 2, self.columns);
+                let line = wrap(&format!("audit log: {size} records signed, root {root}"), 0, 2, self.columns);
                 self.say(&format!("{line}\n"));
             }
             What::RunEnded { error, .. } => {
