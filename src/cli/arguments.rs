@@ -20,7 +20,7 @@ use super::run::{Cancel, Run};
     10 destination missing, 11 busy, 12 wrong key, 20 audit log damaged, 75 nothing to do, 124 timed out, 130 cancelled."
 )]
 pub(super) struct Arguments {
-    /// The folder for state; else `$TL_STATE`, else the platform's.
+    /// The state folder; by default `$TL_STATE`, else the platform's.
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) state: Option<PathBuf>,
     #[command(subcommand)]
@@ -29,45 +29,45 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Write a pipeline to begin with, from a template.
+    /// Write a new pipeline from a template.
     Init(Init),
-    /// Prove pipeline files without running them.
+    /// Check pipeline files without running them.
     Validate(Validate),
     /// Explain an error or a warning by its code.
     Explain(Explain),
     /// Print the JSON Schema of pipeline files, or of one kind of stage.
     Schema(Schema),
-    /// Show what a run would do, in which order.
+    /// Show what a run would do, and in which order.
     Plan(Plan),
     /// Draw the graph of a pipeline.
     Graph(Graph),
     /// Run a pipeline, or a plan of one.
     Run(Run),
-    /// End a run in order, from another terminal.
+    /// Cancel a running pipeline.
     Cancel(Cancel),
-    /// Show what runs now, and what was interrupted.
+    /// Show running and interrupted runs.
     Status(Status),
-    /// List runs, the newest first.
+    /// List runs, newest first.
     History(History),
-    /// Show all that is known of a run.
+    /// Show one run in detail.
     Show(Show),
-    /// Show what the programs of a run printed.
+    /// Show the output of a run's programs.
     Logs(Logs),
-    /// Show how the runs of each pipeline went, in numbers.
+    /// Show statistics for each pipeline.
     Stats(Stats),
-    /// Say which pipelines have not succeeded in time, as their `expect` says.
+    /// List pipelines that are overdue, as their `expect` says.
     Stale(Stale),
-    /// Remove old runs, logs and what is left of work.
+    /// Remove old runs, logs and work folders.
     Gc(Gc),
-    /// Try the secrets, stores and channels of a pipeline, without running it.
+    /// Check the secrets, stores and channels of a pipeline without running it.
     Doctor(Doctor),
-    /// Look at messages, try channels, send what waits.
+    /// Preview messages, test channels, send the outbox.
     #[command(subcommand)]
     Notify(Notify),
-    /// Make and show identities.
+    /// Create and show identities.
     #[command(subcommand)]
     Key(Key),
-    /// Seal a secret for a pipeline file, and try those of one.
+    /// Seal a secret for a pipeline file, or check the secrets of one.
     #[command(subcommand)]
     Secret(Secret),
     /// Seal a file for recipients, as an age v1 file.
@@ -77,18 +77,18 @@ pub(super) enum Command {
     /// Verify and read the audit log.
     #[command(subcommand)]
     Audit(Audit),
-    /// Show the texts that a pipeline file had when it ran, and bring one back.
+    /// List, compare and restore the versions of a pipeline file that ran.
     Versions(Versions),
-    /// Bring pipeline files to a newer version of the language, with their comments and layout.
+    /// Migrate pipeline files to a newer version of the language, keeping comments and layout.
     Migrate(Migrate),
-    /// Print what a shell needs to complete the commands of tl.
+    /// Print shell completions for tl.
     Completions {
         /// The shell.
         shell: Shell,
     },
     /// Print the manual page, or write all pages to a folder.
     Man {
-        /// The folder; made where it is missing.
+        /// The folder; created if missing.
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },

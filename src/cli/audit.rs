@@ -11,33 +11,33 @@ use crate::report::{Output, render_record, render_report};
 use crate::run::audit_error;
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
-    /// Read the whole log and prove that it is what was signed.
+    /// Read the whole log and check its signatures.
     Verify {
-        /// Print what was found as JSON.
+        /// Print the result as JSON.
         #[arg(long)]
         json: bool,
     },
     /// Print records.
     Show {
-        /// Only of this run.
+        /// Only records of this run.
         #[arg(long, value_name = "RUN")]
         run: Option<String>,
-        /// Only of this type, or below it: `run` means `run.started` too.
+        /// Only records of this type or below it: `run` includes `run.started`.
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<String>,
-        /// Only the last so many.
+        /// Show the last N.
         #[arg(long, value_name = "N")]
         last: Option<usize>,
-        /// Print them as they stand in the log: one JSON object a line.
+        /// Print the records as the log holds them: one JSON object a line.
         #[arg(long)]
         json: bool,
     },
-    /// After damage: put the log aside, whole, and begin a new one that says so.
+    /// After damage: move the whole log aside, and begin a new one that records this.
     Accept {
-        /// Why, for the record.
+        /// The reason, for the record.
         #[arg(long)]
         reason: String,
-        /// Do it without asking.
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },

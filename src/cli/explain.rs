@@ -14,7 +14,7 @@ pub(super) struct Explain {
     /// List every code with its title.
     #[arg(long, conflicts_with = "code")]
     pub(super) list: bool,
-    /// Print it as JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub(super) json: bool,
 }

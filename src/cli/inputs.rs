@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, codes};
 /// `--input NAME=VALUE`, which several commands take.
 #[derive(Debug, Args)]
 pub(super) struct Inputs {
-    /// The value of an input; may be given several times.
+    /// The value of an input; can be repeated.
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub(super) inputs: Vec<(String, String)>,
 }

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValue;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -12,25 +13,25 @@ use crate::run::{self, Flushed};
 use crate::state::StateDir;
 #[derive(Debug, Subcommand)]
 pub(super) enum Notify {
-    /// Show the messages of a file as they would be. Sends nothing.
+    /// Show the messages of a file with made-up values. Sends nothing.
     Preview {
         /// The pipeline file.
         file: PathBuf,
-        /// The occasion.
+        /// When the message would be sent.
         #[arg(long, value_enum)]
-        when: Occasion,
+        when: When,
         /// Print the HTML form instead of the text.
         #[arg(long)]
         html: bool,
-        /// Print all of it as JSON.
+        /// Print everything as JSON.
         #[arg(long, conflicts_with = "html")]
         json: bool,
     },
-    /// Send a test message to the channels of a file, and print what each answered.
+    /// Send a test message to each channel of a file, and print its answer.
     Test {
         /// The pipeline file.
         file: PathBuf,
-        /// Only to this channel.
+        /// Only test this channel.
         #[arg(long, value_name = "NAME")]
         channel: Option<String>,
         #[command(flatten)]
@@ -39,35 +40,42 @@ pub(super) enum Notify {
         #[arg(long)]
         json: bool,
     },
-    /// Send what waits in the outbox and is due.
+    /// Send the messages in the outbox that are due.
     Flush {
-        /// Also what is to wait longer, and what was given up.
+        /// Include messages scheduled later or given up.
         #[arg(long)]
         all: bool,
-        /// Print what came of it as JSON.
+        /// Print the results as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Print what is in the outbox: what waits, what was given up, what was delivered in the last 30 days.
+    /// List the outbox: messages that wait, were given up, or were delivered in the last 30 days.
     List {
-        /// Print it as JSON.
+        /// Print as JSON.
         #[arg(long)]
         json: bool,
     },
 }
 
-/// What people are told of.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Occasion {
-    Started,
-    Success,
-    Warning,
-    Failure,
-    Skipped,
-    Cancelled,
-    Blocked,
-    Recovered,
-    Stale,
+/// `--when` takes the occasions that `notify` has in a pipeline file.
+impl ValueEnum for When {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::Started,
+            Self::Success,
+            Self::Warning,
+            Self::Failure,
+            Self::Skipped,
+            Self::Cancelled,
+            Self::Blocked,
+            Self::Recovered,
+            Self::Stale,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.word()))
+    }
 }
 
 pub(super) fn notify(command: &Notify, state: Option<&Path>, output: &mut Output) -> Done {
@@ -79,8 +87,8 @@ pub(super) fn notify(command: &Notify, state: Option<&Path>, output: &mut Output
     }
 }
 
-fn preview(file: &Path, when: Occasion, html: bool, json: bool, output: &mut Output) -> Done {
-    let previews = run::preview(file, when.into())?;
+fn preview(file: &Path, when: When, html: bool, json: bool, output: &mut Output) -> Done {
+    let previews = run::preview(file, when)?;
     if json {
         output.json(&previews)?;
         return Ok(0);
@@ -153,20 +161,4 @@ fn list(state: &StateDir, json: bool, output: &mut Output) -> Done {
         output.text(&render_outbox(&entries, output.style()));
     }
     Ok(0)
-}
-
-impl From<Occasion> for When {
-    fn from(occasion: Occasion) -> Self {
-        match occasion {
-            Occasion::Started => Self::Started,
-            Occasion::Success => Self::Success,
-            Occasion::Warning => Self::Warning,
-            Occasion::Failure => Self::Failure,
-            Occasion::Skipped => Self::Skipped,
-            Occasion::Cancelled => Self::Cancelled,
-            Occasion::Blocked => Self::Blocked,
-            Occasion::Recovered => Self::Recovered,
-            Occasion::Stale => Self::Stale,
-        }
-    }
 }

@@ -14,7 +14,7 @@ pub(in crate::cli) struct Doctor {
     pub(in crate::cli) file: PathBuf,
     #[command(flatten)]
     pub(in crate::cli) inputs: Inputs,
-    /// Print what was found as JSON.
+    /// Print the results as JSON.
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }

@@ -17,7 +17,7 @@ pub(in crate::cli) struct Graph {
     /// How to draw it.
     #[arg(long, value_enum, default_value_t = Drawing::Mermaid)]
     pub(in crate::cli) format: Drawing,
-    /// Write it to this file, in place of what the file holds; else to standard output.
+    /// Write it to this file, replacing its content; by default to standard output.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) out: Option<PathBuf>,
 }
@@ -25,13 +25,13 @@ pub(in crate::cli) struct Graph {
 /// How to draw a graph.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(in crate::cli) enum Drawing {
-    /// A flowchart that GitHub and GitLab show.
+    /// A Mermaid flowchart, which GitHub and GitLab show.
     Mermaid,
-    /// The language of Graphviz.
+    /// Graphviz.
     Dot,
-    /// Nodes and edges.
+    /// Nodes and edges as JSON.
     Json,
-    /// A picture.
+    /// An SVG picture.
     Svg,
 }
 

@@ -13,7 +13,7 @@ use crate::init::{TEMPLATES, Template, find};
 use crate::report::{Output, shell_word};
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Init {
-    /// The template; without it, tl asks on a terminal.
+    /// The template; by default, tl asks on a terminal.
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) template: Option<String>,
     /// Print the names of the templates instead.
@@ -22,7 +22,7 @@ pub(in crate::cli) struct Init {
     /// Print them as JSON.
     #[arg(long, requires = "list")]
     pub(in crate::cli) json: bool,
-    /// The file to write, or the folder for it; else this folder. A file that is there stays.
+    /// The file to write, or its folder; by default the current folder. An existing file is not replaced.
     #[arg(value_name = "FILE|DIR")]
     pub(in crate::cli) path: Option<PathBuf>,
 }

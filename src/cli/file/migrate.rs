@@ -13,13 +13,13 @@ pub(in crate::cli) struct Migrate {
     /// Pipeline files.
     #[arg(required = true)]
     pub(in crate::cli) files: Vec<PathBuf>,
-    /// The version to bring them to; else the newest.
+    /// The target version; by default the newest.
     #[arg(long, value_name = "N")]
     pub(in crate::cli) to: Option<i64>,
-    /// Only look: exit code 2 when a file would change.
+    /// Change nothing; exit with 2 if a file would change.
     #[arg(long, conflicts_with = "yes")]
     pub(in crate::cli) check: bool,
-    /// Do it without asking.
+    /// Do not ask.
     #[arg(long)]
     pub(in crate::cli) yes: bool,
 }

@@ -17,7 +17,7 @@ pub(in crate::cli) struct Plan {
     /// Print the plan as JSON.
     #[arg(long)]
     pub(in crate::cli) json: bool,
-    /// Also write it to a file, to which `tl run PLAN` then holds the run. An older plan there is replaced.
+    /// Also write the plan to a file, which `tl run PLAN` then follows exactly. An older plan there is replaced.
     #[arg(long, value_name = "PLAN")]
     pub(in crate::cli) out: Option<PathBuf>,
 }

@@ -9,10 +9,10 @@ use crate::report::{Output, render_counts, render_github, render_sarif};
 use crate::run::{self, Thorough, Validation};
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Validate {
-    /// Pipeline files, or folders: then every `.yaml` and `.yml` file below that has a `version:` at its top.
+    /// Pipeline files or folders. In a folder, every `.yaml` and `.yml` file with a top-level `version:` is one.
     #[arg(required = true, value_name = "FILE|DIR")]
     pub(in crate::cli) paths: Vec<PathBuf>,
-    /// How to print what was found.
+    /// How to print the findings.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(in crate::cli) format: Format,
     /// The same as `--format json`.
@@ -20,10 +20,10 @@ pub(in crate::cli) struct Validate {
     pub(in crate::cli) json: bool,
     #[command(flatten)]
     pub(in crate::cli) inputs: Inputs,
-    /// Also try to read every secret. None is shown.
+    /// Also check that every secret can be read. None is shown.
     #[arg(long)]
     pub(in crate::cli) secrets: bool,
-    /// Warnings count as errors.
+    /// Treat warnings as errors.
     #[arg(long)]
     pub(in crate::cli) strict: bool,
 }
@@ -35,7 +35,7 @@ pub(in crate::cli) enum Format {
     Human,
     /// One JSON object.
     Json,
-    /// Annotations of GitHub Actions.
+    /// GitHub Actions annotations.
     Github,
     /// A SARIF 2.1.0 log, for code scanning.
     Sarif,

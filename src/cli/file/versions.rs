@@ -31,28 +31,28 @@ pub(in crate::cli) struct Versions {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum VersionsCommand {
-    /// Show how a version differs from another one, or from the file as it is.
+    /// Compare a version with another one, or with the current file.
     Diff {
         /// The pipeline file.
         file: PathBuf,
         /// The number of a version.
         #[arg(value_name = "A")]
         from: u32,
-        /// The number of another one.
+        /// The number of another version; by default the current file.
         #[arg(value_name = "B")]
         to: Option<u32>,
-        /// Print it as JSON.
+        /// Print as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Write the text of a version to the file. What the file holds is kept as a version first.
+    /// Write a version back to the file. The current text is kept as a version first.
     Restore {
         /// The pipeline file.
         file: PathBuf,
         /// The number of the version.
         #[arg(value_name = "N")]
         number: u32,
-        /// Do it without asking.
+        /// Do not ask.
         #[arg(long)]
         yes: bool,
     },

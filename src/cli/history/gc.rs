@@ -12,16 +12,16 @@ use crate::value::Duration;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Gc {
-    /// Only say what would be removed.
+    /// Show what would be removed, and remove nothing.
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
-    /// Keep runs so long. The last good run of each pipeline stays.
+    /// Keep runs for this long. The last good run of each pipeline always stays.
     #[arg(long, value_name = "AGE", default_value = "90d")]
     pub(in crate::cli) runs: Duration,
-    /// Keep logs so long.
+    /// Keep logs for this long.
     #[arg(long, value_name = "AGE", default_value = "30d")]
     pub(in crate::cli) logs: Duration,
-    /// Print it as JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -9,6 +10,7 @@ use serde::Serialize;
 use super::open::{failed, runs};
 use crate::cli::done::Done;
 use crate::diagnostic::{Diagnostic, codes};
+use crate::event::Outcome;
 use crate::report::{Output, Screen, render_history};
 use crate::run::place_of;
 use crate::state::{Failure, Filter, Run};
@@ -16,49 +18,30 @@ use crate::value::{Duration, utc};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct History {
-    /// Only runs of this pipeline file, or of pipelines of this name.
+    /// Only runs of this pipeline file, or of the pipelines with this name.
     #[arg(value_name = "FILE|PIPELINE")]
     pub(in crate::cli) of: Option<String>,
-    /// The newest so many.
+    /// Show the last N.
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub(in crate::cli) last: usize,
-    /// Only those that ended so.
-    #[arg(long, value_enum)]
-    pub(in crate::cli) outcome: Option<Ending>,
-    /// Only those that started so long ago at most, such as `7d`, or since a day or time, such as `2026-11-24`.
+    /// Only runs with this outcome.
+    #[arg(long, value_parser = PossibleValuesParser::new(endings()))]
+    pub(in crate::cli) outcome: Option<String>,
+    /// Only runs that started within an age, such as `7d`, or since a day or time, such as `2026-11-24`.
     #[arg(long, value_name = "AGE|TIME")]
     pub(in crate::cli) since: Option<String>,
-    /// Print it as JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }
 
-/// How a run ended, or what there is instead of an end.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(in crate::cli) enum Ending {
-    Success,
-    Warning,
-    Failure,
-    Skipped,
-    Cancelled,
-    Blocked,
-    Running,
-    Interrupted,
-}
-
-impl Ending {
-    pub(in crate::cli) fn word(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Warning => "warning",
-            Self::Failure => "failure",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-            Self::Blocked => "blocked",
-            Self::Running => "running",
-            Self::Interrupted => "interrupted",
-        }
-    }
+/// The words for how a run ended, and for what there is instead of an end.
+fn endings() -> impl Iterator<Item = &'static str> {
+    use Outcome::{Blocked, Cancelled, Failure, Skipped, Success, Warning};
+    [Success, Warning, Failure, Skipped, Cancelled, Blocked]
+        .map(Outcome::word)
+        .into_iter()
+        .chain(["running", "interrupted"])
 }
 
 /// What `--json` prints.
@@ -79,7 +62,7 @@ struct Entry {
 
 pub(in crate::cli) fn history(command: &History, state: Option<&Path>, output: &mut Output) -> Done {
     let mut filter = Filter {
-        outcome: command.outcome.map(|outcome| outcome.word().to_owned()),
+        outcome: command.outcome.clone(),
         since: command.since.as_deref().map(since).transpose()?,
         // One more, to know whether there are more.
         last: Some(command.last.saturating_add(1)),

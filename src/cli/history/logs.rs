@@ -22,7 +22,7 @@ pub(in crate::cli) struct Logs {
     run: String,
     /// Only this stage.
     stage: Option<String>,
-    /// Go on with what is printed, until the run has ended.
+    /// Keep printing new output until the run ends.
     #[arg(long, short)]
     follow: bool,
     /// Print one JSON object a line.

@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
+use serde_json::json;
 
 use super::open::{failed, runs};
 use crate::cli::done::Done;
@@ -11,9 +11,9 @@ use crate::state::Filter;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Show {
-    /// The id of the run, or at least 4 characters of its beginning or end; else the newest.
+    /// The id of the run, or at least 4 characters of its beginning or end; by default the newest run.
     pub(in crate::cli) run: Option<String>,
-    /// Print it as JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }
@@ -34,7 +34,7 @@ pub(in crate::cli) fn show(command: &Show, state: Option<&Path>, output: &mut Ou
     match record {
         Some(record) if command.json => output.json(&record)?,
         Some(record) => output.text(&render_run(&record, Screen::of(output))),
-        None if command.json => output.json(&BTreeMap::<(), ()>::new())?,
+        None if command.json => output.json(&json!({}))?,
         None => output.hint("no run is known here"),
     }
     Ok(0)

@@ -13,14 +13,14 @@ use crate::run::{self, Judged};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Stale {
-    /// Pipeline files, or folders of them; else those that ever ran.
+    /// Pipeline files or folders; by default every pipeline that ever ran.
     #[arg(value_name = "FILE|DIR")]
     pub(in crate::cli) paths: Vec<PathBuf>,
-    /// Tell the channels of each late pipeline whose `notify` asks for `stale`, once for each due time that passed, and send
-    /// what waits. For cron or a timer.
+    /// Send a message for each overdue pipeline whose `notify` asks for `stale`, once for each missed due time, and send
+    /// the outbox. For cron or a timer.
     #[arg(long)]
     pub(in crate::cli) notify: bool,
-    /// Print it as JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }

@@ -10,12 +10,12 @@ use crate::run;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Stats {
-    /// Only the pipeline of this name.
+    /// Only the pipeline with this name.
     pub(in crate::cli) pipeline: Option<String>,
-    /// Count the newest so many runs of each pipeline.
+    /// Count the last N runs of each pipeline.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = at_least_one)]
     pub(in crate::cli) last: usize,
-    /// Print it as JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }

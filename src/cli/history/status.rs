@@ -14,10 +14,10 @@ use crate::run::Watch;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Status {
-    /// Go on looking, and show each change: in place on a terminal, else one after the other.
+    /// Keep watching, and show each change: in place on a terminal, else one after the other.
     #[arg(long)]
     pub(in crate::cli) watch: bool,
-    /// Print it as JSON; with `--watch`, one object a line.
+    /// Print as JSON; with `--watch`, one object a line.
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }

@@ -8,21 +8,21 @@ use crate::value::Name;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Key {
-    /// Make an identity: a file with mode 0600 that opens what is sealed for its recipient.
+    /// Create an identity: a file with mode 0600 that opens what is sealed for its recipient.
     New {
-        /// Where to keep it.
+        /// The file to write the identity to.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
-        /// Write its recipient to this file too.
+        /// Also write its recipient to this file.
         #[arg(long, value_name = "FILE")]
         recipients: Option<PathBuf>,
-        /// Leave a file that is there as it is, and succeed.
+        /// Keep an existing file, and succeed.
         #[arg(long)]
         if_missing: bool,
     },
     /// Print the recipients of the identities in a file.
     Show {
-        /// The file of identities.
+        /// The identity file.
         file: PathBuf,
         /// Print them as JSON.
         #[arg(long)]
@@ -32,13 +32,13 @@ pub(in crate::cli) enum Key {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Secret {
-    /// Seal a value from standard input, and print what to paste under `secrets:` of a pipeline file.
+    /// Seal a value from standard input, and print the lines to paste under `secrets:` of a pipeline file.
     Seal(SecretSeal),
-    /// Try each secret of a file: say where it comes from and whether it is there, never its value.
+    /// Check each secret of a file: print where it comes from and whether it is there, never its value.
     Check {
         /// The pipeline file.
         file: PathBuf,
-        /// Print what was found as JSON.
+        /// Print the results as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -48,10 +48,10 @@ pub(in crate::cli) enum Secret {
 pub(in crate::cli) struct SecretSeal {
     #[command(flatten)]
     pub(in crate::cli) to: Recipients,
-    /// The file of the identity that opens it, as the pipeline file is to name it. Without `-r` and `-R`, whom to seal for.
+    /// The identity file that opens it, as the pipeline file names it. Without `-r` and `-R`, also the recipient.
     #[arg(long, value_name = "PATH")]
     pub(in crate::cli) identity: Option<PathBuf>,
-    /// What the pipeline file calls it.
+    /// The name of the secret in the pipeline file.
     #[arg(default_value = "secret")]
     pub(in crate::cli) name: Name,
 }
@@ -66,17 +66,17 @@ pub(in crate::cli) struct Seal {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Recipients {
-    /// Who may open it; may be given several times.
+    /// A recipient, who can open it; can be repeated.
     #[arg(short, long, value_name = "RECIPIENT")]
     pub(in crate::cli) recipient: Vec<String>,
-    /// A file of recipients, one a line; may be given several times.
+    /// A file of recipients, one a line; can be repeated.
     #[arg(short = 'R', long, value_name = "FILE")]
     pub(in crate::cli) recipients_file: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Open {
-    /// A file of identities; may be given several times.
+    /// An identity file; can be repeated.
     #[arg(short, long, value_name = "FILE", required = true)]
     pub(in crate::cli) identity: Vec<PathBuf>,
     #[command(flatten)]
@@ -85,12 +85,12 @@ pub(in crate::cli) struct Open {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Files {
-    /// Where to write; `-` or nothing is standard output.
+    /// The file to write; by default, or with `-`, standard output.
     #[arg(short, long, value_name = "FILE")]
     pub(in crate::cli) output: Option<PathBuf>,
-    /// Replace a file that is there.
+    /// Replace an existing file.
     #[arg(short, long)]
     pub(in crate::cli) force: bool,
-    /// What to read; `-` or nothing is standard input.
+    /// The file to read; by default, or with `-`, standard input.
     pub(in crate::cli) file: Option<PathBuf>,
 }

@@ -8,32 +8,32 @@ use crate::run::Wish;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Run {
-    /// The pipeline file, or a plan that `tl plan --out` wrote: then it runs as planned, or not at all. With `--resume` or
+    /// The pipeline file, or a plan that `tl plan --out` wrote, which runs as planned or not at all. With `--resume` or
     /// `--rerun-failed`, a run or a file.
     #[arg(required_unless_present_any = ["resume", "rerun_failed"], value_name = "FILE|RUN")]
     pub(in crate::cli) file: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) inputs: Inputs,
-    /// Go on with a run that failed or was interrupted: this one, or the last one of this file, or the only one there is.
-    /// What it has done and is still there is not done again.
+    /// Resume a run that failed or was interrupted: this run, or the last one of this file, or the only one there is.
+    /// Finished stages are not repeated while their results are still there.
     #[arg(long, conflicts_with = "inputs")]
     pub(in crate::cli) resume: bool,
-    /// Go on with a run that has ended, because a stage of it failed, also where `continue-on-error` forgave that: what
-    /// failed, and what waits for it, is done again.
+    /// Repeat the failed stages of a run that has ended, and the stages that depend on them. Failures that
+    /// `continue-on-error` forgave count too.
     #[arg(long, conflicts_with_all = ["inputs", "resume", "only", "from"])]
     pub(in crate::cli) rerun_failed: bool,
-    /// Do only this stage, and what it needs; may be given several times. With `--resume` it is done again, whatever became
-    /// of it before.
+    /// Run only this stage and the stages it needs; can be repeated. With `--resume` the stage runs again, even if it
+    /// succeeded before.
     #[arg(long, value_name = "STAGE", conflicts_with = "from")]
     pub(in crate::cli) only: Vec<String>,
-    /// Do this stage, all that waits for it, and what those need; may be given several times. With `--resume` it is done
-    /// again with all that waits for it, whatever became of them before.
+    /// Run this stage, the stages that depend on it, and the stages those need; can be repeated. With `--resume` it and
+    /// its dependents run again, even if they succeeded before.
     #[arg(long, value_name = "STAGE")]
     pub(in crate::cli) from: Vec<String>,
-    /// How to report what happens.
+    /// How to report the run.
     #[arg(long, value_enum, default_value_t = ReporterKind::Human)]
     pub(in crate::cli) reporter: ReporterKind,
-    /// Also write the XML of `JUnit` to this file, for CI that shows test results. An older report there is replaced.
+    /// Also write a report as `JUnit` XML to this file, for CI that shows test results. An older report there is replaced.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) junit: Option<PathBuf>,
 }
@@ -61,11 +61,11 @@ impl Run {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(in crate::cli) enum ReporterKind {
-    /// For people; on a terminal with what runs now.
+    /// For people; on a terminal with the running stages.
     Human,
-    /// One line of text for each event, with its time: for logs.
+    /// One line of text for each event, with its time, for logs.
     Plain,
-    /// One event a line.
+    /// One JSON event a line.
     Json,
     /// For GitHub Actions: groups, annotations, and a summary in `$GITHUB_STEP_SUMMARY`.
     Github,

@@ -17,15 +17,15 @@ const LOOK: StdDuration = StdDuration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Cancel {
-    /// The id of the run, or a beginning or an end of it of at least 4 characters.
+    /// The id of the run, or at least 4 characters of its beginning or end.
     run: String,
-    /// Wait no longer than this for its end, such as `90s`; else as long as it takes.
+    /// How long to wait for its end, such as `90s`; by default as long as it takes.
     #[arg(long, value_name = "DURATION", conflicts_with = "no_wait")]
     wait: Option<Duration>,
     /// Do not wait for its end.
     #[arg(long)]
     no_wait: bool,
-    /// Print what came of it as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }

@@ -1,6 +1,6 @@
 //! Reports for CI services and for logs.
 //!
-//! In: events of a run, findings of `validate`. Out: lines of a log, GitHub's workflow commands and step summary, JUnit,
+//! In: events of a run, findings of `validate`. Out: lines of a log, GitHub's workflow commands and step summary, `JUnit`,
 //! SARIF. No text from outside becomes a command, an element or markup here: each format escapes it.
 
 mod actions;
