@@ -1,18 +1,50 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use serde_json::Value as Json;
+use clap::Subcommand;
 
-use super::Done;
-use super::arguments::Audit;
+use super::done::Done;
+use super::state::located;
 use crate::audit::{self, Filter, Record};
 use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::open::audit_error;
 use crate::report::{Output, render_record, render_report};
-use crate::state::StateDir;
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    /// Read the whole log and check its signatures.
+    Verify {
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print records.
+    Show {
+        /// Only records of this run.
+        #[arg(long, value_name = "RUN")]
+        run: Option<String>,
+        /// Only records of this type or below it: `run` includes `run.started`.
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+        /// Show the last N.
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
+        /// Print the records as the log holds them: one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// After damage: move the whole log aside, and begin a new one that records this.
+    Accept {
+        /// The reason, for the record.
+        #[arg(long)]
+        reason: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
 
 pub(super) fn audit(command: &Audit, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())])?;
+    let state = located(state)?;
     let folder = state.audit();
     match command {
         Audit::Verify { json } => verify(&folder, *json, output),
@@ -27,7 +59,7 @@ pub(super) fn audit(command: &Audit, state: Option<&Path>, output: &mut Output) 
 fn verify(folder: &Path, json: bool, output: &mut Output) -> Done {
     let report = audit::verify(folder).map_err(|error| vec![audit_error(&error)])?;
     if json {
-        output.json(&serde_json::to_value(&report).unwrap_or(Json::Null));
+        output.json(&report)?;
     } else {
         output.text(&render_report(&report, output.style()));
     }
@@ -47,23 +79,23 @@ fn show(folder: &Path, filter: Filter, last: Option<usize>, json: bool, output: 
                     kept.pop_front();
                 }
             }
-            (Ok(record), None) => print(&record, json, output),
+            (Ok(record), None) => print(&record, json, output)?,
             (Err(error), _) => problems.push(audit_error(&error)),
         }
     }
-    kept.iter().for_each(|record| print(record, json, output));
+    kept.iter().try_for_each(|record| print(record, json, output))?;
     if !any && problems.is_empty() {
         output.hint("no record fits");
     }
     if problems.is_empty() { Ok(0) } else { Err(problems) }
 }
 
-fn print(record: &Record, json: bool, output: &mut Output) {
+fn print(record: &Record, json: bool, output: &mut Output) -> Result<(), Vec<Diagnostic>> {
     if json {
-        output.text(&format!("{}\n", serde_json::to_string(record).unwrap_or_default()));
-    } else {
-        output.text(&render_record(record, output.style()));
+        return output.json_line(record);
     }
+    output.text(&render_record(record, output.style()));
+    Ok(())
 }
 
 fn accept(folder: &Path, reason: &str, yes: bool, output: &mut Output) -> Done {

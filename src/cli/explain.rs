@@ -1,33 +1,45 @@
+use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::Done;
-use super::arguments::Explain;
+use super::done::Done;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::explain::{all, find, parse_code};
 use crate::expression::did_you_mean;
 use crate::report::{Output, render_explanation};
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The code, such as `TL0207`.
+    #[arg(required_unless_present = "list")]
+    pub(super) code: Option<String>,
+    /// List every code with its title.
+    #[arg(long, conflicts_with = "code")]
+    pub(super) list: bool,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 pub(super) fn explain(command: &Explain, output: &mut Output) -> Done {
     let Some(word) = &command.code else {
-        list(command.json, output);
-        return Ok(0);
+        return list(command.json, output);
     };
     let explanation = find(word).ok_or_else(|| vec![unknown(word)])?;
     if command.json {
-        output.json(&serde_json::to_value(explanation).unwrap_or(Json::Null));
+        output.json(explanation)?;
     } else {
         output.text(&render_explanation(explanation, output.style()));
     }
     Ok(0)
 }
 
-fn list(json: bool, output: &mut Output) {
+fn list(json: bool, output: &mut Output) -> Done {
     if json {
         let codes: Vec<Json> = all().iter().map(|about| json!({ "code": about.code, "title": about.title })).collect();
-        output.json(&json!({ "codes": codes }));
+        output.json(&json!({ "codes": codes }))?;
     } else {
         output.text(&all().iter().map(|about| format!("{}: {}\n", about.code, about.title)).collect::<String>());
     }
+    Ok(0)
 }
 
 fn unknown(word: &str) -> Diagnostic {

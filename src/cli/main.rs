@@ -5,17 +5,11 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::arguments::{Arguments, Command};
-use super::{
-    audit, cancel, explain, history, init, key, logs, manual, migrate, notify, pipeline, seal, secret, validate,
-    versions,
-};
-use crate::diagnostic::Diagnostic;
+use super::done::Done;
+use super::{audit, explain, file, history, keys, manual, notify, run};
 use crate::process;
 use crate::report::{Output, on_panic};
 use crate::trace;
-
-/// What a command ends with: an exit code, or why it could not be done.
-pub(super) type Done = Result<u8, Vec<Diagnostic>>;
 
 /// Runs `tl` with these arguments; returns its exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -53,30 +47,30 @@ fn command(arguments: Vec<OsString>) -> u8 {
     }
     let state = arguments.state.as_deref();
     let done = match arguments.command {
-        Command::Init(command) => init::init(&command, &mut output),
-        Command::Validate(command) => Ok(validate::validate(&command, state, &mut output)),
+        Command::Init(command) => file::init(&command, &mut output),
+        Command::Validate(command) => file::validate(&command, state, &mut output),
         Command::Explain(command) => explain::explain(&command, &mut output),
-        Command::Schema(command) => pipeline::schema(&command, &mut output),
-        Command::Plan(command) => pipeline::plan(&command, &mut output),
-        Command::Graph(command) => pipeline::graph(&command, &mut output),
-        Command::Run(command) => pipeline::run(command, state, &mut output),
-        Command::Cancel(command) => cancel::cancel(&command, state, &mut output),
+        Command::Schema(command) => file::schema(&command, &mut output),
+        Command::Plan(command) => file::plan(&command, &mut output),
+        Command::Graph(command) => file::graph(&command, &mut output),
+        Command::Run(command) => run::run(command, state, &mut output),
+        Command::Cancel(command) => run::cancel(&command, state, &mut output),
         Command::Status(command) => history::status(&command, state, &mut output),
         Command::History(command) => history::history(&command, state, &mut output),
         Command::Show(command) => history::show(&command, state, &mut output),
-        Command::Logs(command) => logs::logs(&command, state, &mut output),
+        Command::Logs(command) => history::logs(&command, state, &mut output),
         Command::Stats(command) => history::stats(&command, state, &mut output),
         Command::Stale(command) => history::stale(&command, state, &mut output),
         Command::Gc(command) => history::gc(&command, state, &mut output),
-        Command::Doctor(command) => pipeline::doctor(&command, &mut output),
+        Command::Doctor(command) => file::doctor(&command, &mut output),
         Command::Notify(command) => notify::notify(&command, state, &mut output),
-        Command::Key(command) => key::key(&command, &mut output),
-        Command::Secret(command) => secret::secret(&command, &mut output),
-        Command::Seal(command) => seal::seal(&command, &mut output),
-        Command::Open(command) => seal::open(&command),
+        Command::Key(command) => keys::key(&command, &mut output),
+        Command::Secret(command) => keys::secret(&command, &mut output),
+        Command::Seal(command) => keys::seal(&command, &mut output),
+        Command::Open(command) => keys::open(&command),
         Command::Audit(command) => audit::audit(&command, state, &mut output),
-        Command::Versions(command) => versions::versions(&command, state, &mut output),
-        Command::Migrate(command) => migrate::migrate(&command, &mut output),
+        Command::Versions(command) => file::versions(&command, state, &mut output),
+        Command::Migrate(command) => file::migrate(&command, &mut output),
         Command::Completions { shell } => {
             manual::completions(shell, &mut output);
             Ok(0)

@@ -8,9 +8,9 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::Done;
 use super::arguments::Arguments;
-use super::file::unwritable;
+use super::atomic_file::unwritable;
+use super::done::Done;
 use crate::report::Output;
 
 pub(super) fn completions(shell: Shell, output: &mut Output) {

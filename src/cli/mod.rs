@@ -1,30 +1,23 @@
-//! The command line: arguments, nothing else. The crates `clap`, `clap_complete` and `clap_mangen` are used in this
-//! folder only.
+//! The command line: arguments, and what each command shows. The crates `clap`, `clap_complete` and `clap_mangen` are used
+//! in this folder only.
+//!
+//! In: the words of the command line. Out: an exit code; everything else goes through [`Output`](crate::report::Output).
+//! The folders are families of commands: `file/` looks at pipeline files, `run/` runs them, `history/` shows what ran,
+//! `keys/` has identities, secrets and sealed files. The arguments of a command stand beside it.
 
 mod arguments;
+mod atomic_file;
 mod audit;
-mod cancel;
+mod done;
 mod explain;
 mod file;
 mod history;
-mod history_arguments;
-mod init;
-mod key;
-mod known_run;
-mod logs;
+mod inputs;
+mod keys;
 mod main;
 mod manual;
-mod migrate;
 mod notify;
-mod pipeline;
-mod run_arguments;
-mod seal;
-mod sealing_arguments;
-mod secret;
-mod terminal;
-mod validate;
-mod versions;
+mod run;
+mod state;
 
 pub use main::main;
-
-use main::Done;

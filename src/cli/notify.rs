@@ -1,16 +1,83 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::{Value as Json, json};
+use clap::builder::PossibleValue;
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
 
-use super::Done;
-use super::arguments::{Inputs, Notify, Occasion};
-use super::pipeline::given;
-use crate::diagnostic::{Diagnostic, codes};
+use super::done::Done;
+use super::inputs::Inputs;
+use super::state::located;
 use crate::inspect;
 use crate::notify::{self, Flushed};
 use crate::pipeline::When;
 use crate::report::{Output, render_outbox, render_preview};
 use crate::state::StateDir;
+#[derive(Debug, Subcommand)]
+pub(super) enum Notify {
+    /// Show the messages of a file with made-up values. Sends nothing.
+    Preview {
+        /// The pipeline file.
+        file: PathBuf,
+        /// When the message would be sent.
+        #[arg(long, value_enum)]
+        when: When,
+        /// Print the HTML form instead of the text.
+        #[arg(long)]
+        html: bool,
+        /// Print everything as JSON.
+        #[arg(long, conflicts_with = "html")]
+        json: bool,
+    },
+    /// Send a test message to each channel of a file, and print its answer.
+    Test {
+        /// The pipeline file.
+        file: PathBuf,
+        /// Only test this channel.
+        #[arg(long, value_name = "NAME")]
+        channel: Option<String>,
+        #[command(flatten)]
+        inputs: Inputs,
+        /// Print the answers as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send the messages in the outbox that are due.
+    Flush {
+        /// Include messages scheduled later or given up.
+        #[arg(long)]
+        all: bool,
+        /// Print the results as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the outbox: messages that wait, were given up, or were delivered in the last 30 days.
+    List {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `--when` takes the occasions that `notify` has in a pipeline file.
+impl ValueEnum for When {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::Started,
+            Self::Success,
+            Self::Warning,
+            Self::Failure,
+            Self::Skipped,
+            Self::Cancelled,
+            Self::Blocked,
+            Self::Recovered,
+            Self::Stale,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.word()))
+    }
+}
 
 pub(super) fn notify(command: &Notify, state: Option<&Path>, output: &mut Output) -> Done {
     match command {
@@ -21,14 +88,10 @@ pub(super) fn notify(command: &Notify, state: Option<&Path>, output: &mut Output
     }
 }
 
-fn located(state: Option<&Path>) -> Result<StateDir, Vec<Diagnostic>> {
-    StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())])
-}
-
-fn preview(file: &Path, when: Occasion, html: bool, json: bool, output: &mut Output) -> Done {
-    let previews = inspect::preview(file, when.into())?;
+fn preview(file: &Path, when: When, html: bool, json: bool, output: &mut Output) -> Done {
+    let previews = inspect::preview(file, when)?;
     if json {
-        output.json(&serde_json::to_value(&previews).unwrap_or(Json::Null));
+        output.json(&previews)?;
         return Ok(0);
     }
     for preview in &previews {
@@ -42,10 +105,10 @@ fn preview(file: &Path, when: Occasion, html: bool, json: bool, output: &mut Out
 }
 
 fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output: &mut Output) -> Done {
-    let tested = notify::test(file, &given(inputs)?, channel)?;
+    let tested = notify::test(file, &inputs.values()?, channel)?;
     let failed = tested.iter().any(|tested| tested.error.is_some());
     if json {
-        output.json(&json!({ "channels": tested }));
+        output.json(&json!({ "channels": tested }))?;
         return Ok(u8::from(failed));
     }
     for tested in &tested {
@@ -63,7 +126,7 @@ fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output:
 fn flush(state: &StateDir, all: bool, json: bool, output: &mut Output) -> Done {
     let flushed = notify::flush(state, all)?;
     if json {
-        output.json(&serde_json::to_value(&flushed).unwrap_or(Json::Null));
+        output.json(&flushed)?;
         return Ok(u8::from(flushed.is_lacking()));
     }
     sent(&flushed, output);
@@ -92,27 +155,11 @@ pub(super) fn sent(flushed: &Flushed, output: &mut Output) {
 fn list(state: &StateDir, json: bool, output: &mut Output) -> Done {
     let entries = notify::list(state)?;
     if json {
-        output.json(&json!({ "messages": entries }));
+        output.json(&json!({ "messages": entries }))?;
     } else if entries.is_empty() {
         output.hint("the outbox is empty");
     } else {
         output.text(&render_outbox(&entries, output.style()));
     }
     Ok(0)
-}
-
-impl From<Occasion> for When {
-    fn from(occasion: Occasion) -> Self {
-        match occasion {
-            Occasion::Started => Self::Started,
-            Occasion::Success => Self::Success,
-            Occasion::Warning => Self::Warning,
-            Occasion::Failure => Self::Failure,
-            Occasion::Skipped => Self::Skipped,
-            Occasion::Cancelled => Self::Cancelled,
-            Occasion::Blocked => Self::Blocked,
-            Occasion::Recovered => Self::Recovered,
-            Occasion::Stale => Self::Stale,
-        }
-    }
 }

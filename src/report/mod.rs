@@ -1,90 +1,36 @@
 //! Renders what people and machines read, and owns all output.
 //!
-//! Diagnostics, events, plans and records flow in; text and JSON flow out through a [`Output`]. Nothing is decided here.
+//! In: diagnostics, events, plans and records. Out: text and JSON, through an [`Output`] or a [`Reporter`]. Nothing is
+//! decided here. The folders are the readers: `terminal/` for people, `ci/` for CI services and logs, `machine/` for
+//! programs, `drawing/` for graphs. What several readers share stands beside them: text, style, the tally of a run, its
+//! summary and what to do next.
 
-mod actions;
-mod audit;
-mod beside;
-mod diagnostic;
-mod differences;
-mod doctor;
-mod dot;
-mod explanation;
-mod findings;
-mod gc;
-mod github;
-mod graph;
-mod history;
-mod human;
-mod json;
-mod junit;
-mod lines;
-mod live;
-mod log;
-mod mermaid;
-mod messages;
+mod ci;
+mod drawing;
+mod machine;
 mod next;
 mod output;
-mod plain;
-mod plan;
-mod progress;
 mod queue;
 mod reporter;
-mod sarif;
-mod secrets;
-mod show;
-mod stale;
-mod stats;
-mod status;
-mod step_summary;
+mod style;
 mod summary;
-mod svg;
-mod table;
-mod tail;
 mod tally;
 mod terminal;
 #[cfg(test)]
 mod tests;
-mod told;
-mod tree;
-mod versions;
-mod width;
+mod text;
 
-pub use actions::Actions;
-pub use audit::{render_record, render_report};
-pub use diagnostic::render_diagnostic;
-pub use differences::differing;
-pub use doctor::render_examined;
-pub use dot::render_dot;
-pub use explanation::render_explanation;
-pub use findings::render_counts;
-pub use gc::render_removed;
-pub use github::render_github;
-pub use graph::{GraphReport, graph};
-pub use history::render_history;
-pub use human::Human;
-pub use json::JsonLines;
-pub use junit::Junit;
-pub use lines::Lines;
-pub use log::render_log_line;
-pub use mermaid::render_mermaid;
-pub use messages::{render_outbox, render_preview};
-pub use output::{Output, Stream, Style, on_panic};
-pub use plan::render_plan;
-pub use progress::Progress;
+pub use ci::{Actions, Junit, Lines, render_github, render_sarif};
+pub use drawing::{GraphReport, graph, render_dot, render_mermaid, render_svg};
+pub use machine::{JsonLines, render_json, render_json_line};
+pub use output::{Output, Stream, on_panic};
 pub use queue::Queue;
 pub use reporter::Reporter;
-pub use sarif::render_sarif;
-pub use secrets::render_secrets;
-pub use show::render_run;
-pub use stale::render_stale;
-pub use stats::render_stats;
-pub use status::render_status;
-pub use svg::render_svg;
-pub use table::Screen;
-pub use versions::{render_diff, render_versions};
-
-use beside::{append, unwritten};
-use terminal::{Signs, Terminal};
-
-pub(crate) use plain::{plain, plain_lines};
+pub use style::Style;
+pub use terminal::{
+    Human, Progress, Screen, differing, render_counts, render_diagnostic, render_diff, render_examined,
+    render_explanation, render_history, render_log_line, render_outbox, render_plan, render_preview, render_record,
+    render_removed, render_report, render_run, render_secrets, render_stale, render_stats, render_status,
+    render_versions,
+};
+pub use text::shell_word;

@@ -1,5 +1,5 @@
-use super::plain;
 use super::tally::{Tally, Verdict};
+use super::text::shell_word;
 use crate::diagnostic::Code;
 use crate::event::Outcome;
 
@@ -17,7 +17,7 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
     let code = deciding_code(tally, verdict);
     let explain = code.map(|code| format!("tl explain {code}"));
     let record = tally.is_recorded.then(|| format!("tl audit show --run {}", tally.run));
-    let about_file = |command: &str| Some(format!("tl {command} {}", quoted(&tally.file)));
+    let about_file = |command: &str| Some(format!("tl {command} {}", shell_word(&tally.file)));
     let resume = tally.is_recorded.then(|| format!("tl run --resume {}", tally.run));
     let steps = |advice: &str, commands: [Option<String>; 2]| {
         let commands: Vec<String> = commands.into_iter().flatten().collect();
@@ -25,43 +25,46 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
         Next { advice: format!("{advice}{colon}"), commands }
     };
     match (verdict.outcome, verdict.exit_code) {
-        (_, 20) => steps(
-            "find out what happened to the audit log before anything else runs",
-            [Some("tl audit verify".into()), explain],
-        ),
-        (_, 130) => steps("it was cancelled; let it go on when it may", [resume, record]),
-        (_, 124) => steps("see where the time went, or raise `timeout`, then let it go on", [record, resume]),
+        (_, 20) => steps("check the audit log before anything else runs", [Some("tl audit verify".into()), explain]),
+        (_, 130) => steps("it was cancelled; resume it when ready", [resume, record]),
+        (_, 124) => steps("see where the time went, or raise `timeout`, then resume the run", [record, resume]),
         (Outcome::Skipped, _) if verdict.error.is_some() => {
-            steps("another run of its group is at work; run it again when that has ended", [explain, None])
+            steps("another run of its group is active; run it again when that has ended", [explain, None])
         }
-        (Outcome::Skipped, _) => steps("nothing was to be done; see what decides that", [about_file("plan"), None]),
-        (_, 4) => {
-            steps("keep what was collected until it is proven; mend the cause and let it go on", [explain, resume])
-        }
+        (Outcome::Skipped, _) => steps("there was nothing to do; see why", [about_file("plan"), None]),
+        (_, 4) => steps(
+            "keep the sources until the delivery is verified; fix the cause, then resume the run",
+            [explain, resume],
+        ),
         (Outcome::Failure, 10) => {
-            steps("make the destination reachable, try it, then let the run go on", [about_file("doctor"), resume])
+            steps("make the destination reachable, check it, then resume the run", [about_file("doctor"), resume])
         }
-        (_, 10) => steps("make the destination reachable, try it, then run it again", [explain, about_file("doctor")]),
-        (_, 11) => steps("wait until the other one has ended, then run it again", [explain, record]),
+        (_, 10) => {
+            steps("make the destination reachable, check it, then run it again", [explain, about_file("doctor")])
+        }
+        (_, 11) => steps("wait until the other run has ended, then run it again", [explain, record]),
         (Outcome::Failure, 12) => {
-            steps("mend the key or the credentials, try them, then let the run go on", [about_file("doctor"), resume])
+            steps("fix the key or the credentials, check them, then resume the run", [about_file("doctor"), resume])
         }
         (_, 12) => {
-            steps("mend the key or the credentials, try them, then run it again", [explain, about_file("doctor")])
+            steps("fix the key or the credentials, check them, then run it again", [explain, about_file("doctor")])
         }
         (Outcome::Blocked, _) => {
-            steps("mend what is named above, try it, then run it again", [explain, about_file("doctor")])
+            steps("fix the problem above, check it, then run it again", [explain, about_file("doctor")])
         }
         (Outcome::Success | Outcome::Warning, _) if !verdict.left_out.is_empty() => {
-            steps("what was left out is not done yet; do it when it may be", [resume, record])
+            steps("some stages were left out; run them when ready", [resume, record])
         }
-        (Outcome::Success, _) => steps("nothing has to be done; what was done is on record", [record, None]),
+        (Outcome::Success, _) => steps("nothing to do; see the record", [record, None]),
         (Outcome::Warning, _) if tally.remarkable().iter().any(|ended| ended.error.is_some()) => {
             let again = tally.is_recorded.then(|| format!("tl run --rerun-failed {}", tally.run));
-            steps("see whether the failures above may stay, or mend their cause and do them again", [explain, again])
+            steps(
+                "check whether the failures above are acceptable, or fix their cause and repeat them",
+                [explain, again],
+            )
         }
-        (Outcome::Warning, _) => steps("see whether the warnings above may stay", [explain, record]),
-        (Outcome::Failure | Outcome::Cancelled, _) => steps("mend the cause, then let it go on", [explain, resume]),
+        (Outcome::Warning, _) => steps("check whether the warnings above are acceptable", [explain, record]),
+        (Outcome::Failure | Outcome::Cancelled, _) => steps("fix the cause, then resume the run", [explain, resume]),
     }
 }
 
@@ -72,35 +75,4 @@ fn deciding_code(tally: &Tally, verdict: Verdict<'_>) -> Option<Code> {
     let deciding = errors().find(|error| error.kind.exit_code() == verdict.exit_code);
     let warned = remarkable.iter().find_map(|ended| ended.warned.as_ref().map(|(first, _)| first));
     verdict.error.or(deciding).or(errors().next()).or(warned).map(|problem| problem.code)
-}
-
-/// A word of a shell.
-fn quoted(word: &str) -> String {
-    let word = plain(word);
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '/' | '_' | '-' | '+' | '@' | ':' | ',');
-    if !word.is_empty() && !word.starts_with('-') && word.chars().all(is_plain) {
-        word
-    } else {
-        // What begins with `-` would be an option.
-        let dot = if word.starts_with('-') { "./" } else { "" };
-        format!("'{dot}{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_of_a_file_is_one_word() {
-        for (word, shown) in [
-            ("pipelines/orders.yaml", "pipelines/orders.yaml"),
-            ("my file.yaml", "'my file.yaml'"),
-            ("it's; rm -rf ~", r"'it'\''s; rm -rf ~'"),
-            ("-x.yaml", "'./-x.yaml'"),
-            ("", "''"),
-        ] {
-            assert_eq!(quoted(word), shown);
-        }
-    }
 }

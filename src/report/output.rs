@@ -2,55 +2,13 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::Value as Json;
+use serde::Serialize;
 
-use super::{Signs, Terminal, plain, render_diagnostic};
+use super::machine::{render_json, render_json_line};
+use super::style::{Style, Terminal};
+use super::terminal::render_diagnostic;
+use super::text::plain;
 use crate::diagnostic::{Diagnostic, codes};
-
-/// How text may look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Style {
-    /// With colours.
-    pub colour: bool,
-    /// With signs that are not ASCII.
-    pub unicode: bool,
-}
-
-impl Style {
-    /// A text in bold red, where there are colours.
-    pub fn red(self, text: &str) -> String {
-        self.paint("1;31", text)
-    }
-
-    /// In bold yellow.
-    pub fn yellow(self, text: &str) -> String {
-        self.paint("1;33", text)
-    }
-
-    /// In bold green.
-    pub fn green(self, text: &str) -> String {
-        self.paint("1;32", text)
-    }
-
-    /// In blue.
-    pub fn blue(self, text: &str) -> String {
-        self.paint("1;34", text)
-    }
-
-    /// Faint.
-    pub fn faint(self, text: &str) -> String {
-        self.paint("2", text)
-    }
-
-    /// The signs of a picture.
-    pub(super) fn signs(self) -> &'static Signs {
-        Signs::of(self.unicode)
-    }
-
-    fn paint(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-}
 
 /// Where what is printed goes. Who prints goes on whatever becomes of it; what could not be written is remembered here.
 #[derive(Clone)]
@@ -158,9 +116,16 @@ impl Output {
             .map(|error| Diagnostic::failure(codes::TL0716, "what was to be printed could not be written").cause(error))
     }
 
-    /// Writes a value to standard output, readable and with a line end.
-    pub fn json(&mut self, value: &Json) {
-        self.text(&format!("{value:#}\n"));
+    /// Writes a value to standard output, as JSON on several lines.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Vec<Diagnostic>> {
+        self.text(&render_json(value)?);
+        Ok(())
+    }
+
+    /// Writes a value to standard output, as JSON on one line.
+    pub fn json_line(&mut self, value: &impl Serialize) -> Result<(), Vec<Diagnostic>> {
+        self.text(&render_json_line(value)?);
+        Ok(())
     }
 
     /// Writes a problem to standard error.

@@ -2,9 +2,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use super::Reporter;
-use super::live::REDRAWN;
+use super::reporter::Reporter;
 use crate::diagnostic::Diagnostic;
 use crate::event::{Event, What};
 
@@ -21,6 +21,8 @@ pub struct Queue {
 
 /// So many events may wait.
 const MOST_WAITING: u64 = 10_000;
+/// How long nothing must happen before the reporter draws anew.
+const IDLE: Duration = Duration::from_millis(120);
 
 impl Queue {
     /// Starts the thread.
@@ -30,7 +32,7 @@ impl Queue {
         let taken = Arc::clone(&waiting);
         let thread = thread::spawn(move || {
             loop {
-                match incoming.recv_timeout(REDRAWN) {
+                match incoming.recv_timeout(IDLE) {
                     Ok(event) => {
                         reporter.event(&event);
                         taken.fetch_sub(1, Ordering::Relaxed);

@@ -1,4 +1,7 @@
-use crate::diagnostic::Diagnostic;
+use std::io;
+use std::path::Path;
+
+use crate::diagnostic::{Diagnostic, codes};
 use crate::event::Event;
 
 /// Shows the events of a run.
@@ -28,4 +31,12 @@ impl Reporter for Vec<Box<dyn Reporter>> {
     fn lost(&self) -> Option<Diagnostic> {
         self.iter().find_map(|reporter| reporter.lost())
     }
+}
+
+/// The error of a report that goes to a file and could not be written.
+pub(super) fn unwritten(path: &Path, error: &io::Error) -> Diagnostic {
+    let message = format!("the report `{}` cannot be written", path.display());
+    Diagnostic::failure(codes::TL0712, message)
+        .cause(error)
+        .help("the run went to its end; only this report of it is missing")
 }

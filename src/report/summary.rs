@@ -1,7 +1,7 @@
 use super::next::next;
+use super::style::Style;
 use super::tally::{Tally, Verdict};
-use super::width::{cut, fill};
-use super::{Style, plain};
+use super::text::{cut, plain, wrap};
 use crate::event::Outcome;
 use crate::value::human_duration;
 
@@ -25,7 +25,7 @@ pub(super) fn render_summary(tally: &Tally, verdict: Verdict, style: Style, colu
     }
     let said = format!("in {}: {}", human_duration(verdict.seconds), tally.counts());
     let word = verdict.outcome.word();
-    let said = fill(&said, word.len() + 1, 2, columns);
+    let said = wrap(&said, word.len() + 1, 2, columns);
     text.push_str(&format!("{} {said}\n", coloured(verdict.outcome, 0, style)));
     if verdict.exit_code != 0 {
         text.push_str(&format!("exit code {}\n", verdict.exit_code));
@@ -35,7 +35,7 @@ pub(super) fn render_summary(tally: &Tally, verdict: Verdict, style: Style, colu
         text.push_str(&format!("{}\n", cut(&undone, columns, style.signs().dots)));
     }
     let next = next(tally, verdict);
-    text.push_str(&format!("next: {}\n", fill(&next.advice, 6, 6, columns)));
+    text.push_str(&format!("next: {}\n", wrap(&next.advice, 6, 6, columns)));
     // A command stays on one line, so that it can be copied.
     text.extend(next.commands.iter().map(|command| format!("  {command}\n")));
     text

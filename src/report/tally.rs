@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json};
 
-use super::plain;
+use super::text::plain;
 use crate::diagnostic::Diagnostic;
 use crate::event::{self, Event, Outcome, What};
 use crate::value::{human_bytes, human_duration};

@@ -260,6 +260,12 @@ fn the_published_schemas_are_those_of_the_program() {
 }
 
 #[test]
+fn the_newest_run_of_none_is_an_empty_object() {
+    let tl = Tl::new();
+    assert_eq!(tl.ok(&["show", "--json"]).stdout, "{}\n");
+}
+
+#[test]
 fn help_names_every_command_and_mistakes_exit_with_2() {
     let tl = Tl::new();
     insta::assert_snapshot!("help", tl.ok(&["--help"]).stdout);

@@ -1,0 +1,31 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::done::Done;
+use crate::cli::inputs::Inputs;
+use crate::inspect::{self, Examined};
+use crate::open;
+use crate::report::{Output, render_examined};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Doctor {
+    /// The pipeline file.
+    pub(in crate::cli) file: PathBuf,
+    #[command(flatten)]
+    pub(in crate::cli) inputs: Inputs,
+    /// Print the results as JSON.
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+pub(in crate::cli) fn doctor(command: &Doctor, output: &mut Output) -> Done {
+    let found = inspect::doctor(&open::load(&command.file, &command.inputs.values()?)?);
+    if command.json {
+        output.json(&BTreeMap::from([("examined", &found)]))?;
+    } else {
+        output.text(&render_examined(&found, output.style()));
+    }
+    Ok(u8::from(!found.iter().all(Examined::is_well)))
+}

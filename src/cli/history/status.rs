@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::open::failed;
+use crate::cli::done::Done;
+use crate::cli::state::located;
+use crate::inspect::Watch;
+use crate::report::{Output, Screen, render_status};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Status {
+    /// Keep watching, and show each change: in place on a terminal, else one after the other.
+    #[arg(long)]
+    pub(in crate::cli) watch: bool,
+    /// Print as JSON; with `--watch`, one object a line.
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+/// How often it is looked whether something changed.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often the time that has passed is shown anew.
+const TICK: Duration = Duration::from_secs(1);
+
+pub(in crate::cli) fn status(command: &Status, state: Option<&Path>, output: &mut Output) -> Done {
+    let mut watch = Watch::new(located(state)?);
+    let in_place = command.watch && !command.json && Screen::of(output).is_terminal;
+    let mut shown = Shown::default();
+    let mut drawn = Instant::now();
+    loop {
+        let is_new = watch.look().map_err(failed)?.is_some();
+        if is_new || (in_place && drawn.elapsed() >= TICK) {
+            drawn = Instant::now();
+            let screen = Screen::of(output);
+            let found = watch.last();
+            if command.json {
+                let answer = BTreeMap::from([("runs", found)]);
+                if command.watch { output.json_line(&answer)? } else { output.json(&answer)? }
+            } else if found.is_empty() && !command.watch {
+                output.hint("nothing runs here, and nothing was interrupted");
+            } else {
+                let now = Timestamp::now();
+                let text = match found {
+                    [] => "nothing runs here\n".to_owned(),
+                    found => render_status(found, now, screen),
+                };
+                output.text(&if in_place { shown.redraw(&text, screen) } else { text });
+            }
+        }
+        if !command.watch || output.is_gone() {
+            return Ok(0);
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// What stands on the terminal, to be written over.
+#[derive(Default)]
+struct Shown {
+    lines: usize,
+}
+
+impl Shown {
+    /// Goes back to the first line, writes each anew and clears what is left. What does not fit on the terminal is left out:
+    /// there is no going back to a line that has left it.
+    fn redraw(&mut self, text: &str, screen: Screen) -> String {
+        let back = match self.lines {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A"),
+        };
+        let lines: Vec<&str> = text.lines().take(screen.height.saturating_sub(1).max(1)).collect();
+        self.lines = lines.len();
+        let lines: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
+        // A line that is too long is cut by the terminal, which would else make two of it.
+        format!("{back}\x1b[?7l{lines}\x1b[?7h\x1b[J")
+    }
+}

@@ -1,0 +1,146 @@
+use std::path::Path;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::arguments::{ReporterKind, Run};
+use super::junit_file::junit_file;
+use crate::cli::done::Done;
+use crate::cli::inputs::Inputs;
+use crate::cli::state::{known_run, located};
+use crate::diagnostic::{Diagnostic, codes};
+use crate::graph::Selection;
+use crate::inspect::{self, Kept};
+use crate::open::{self, Loaded};
+use crate::process;
+use crate::report::{Actions, Human, JsonLines, Junit, Lines, Output, Queue, Reporter, differing};
+use crate::run::{self, Options, Resumed, Wish};
+use crate::state::StateDir;
+use crate::value::{Cancel, CancelReason};
+
+/// The run that goes on: named by its file or by its id, or the only one there is.
+fn to_resume(named: Option<&Path>, state: &StateDir, wish: Wish) -> Result<Resumed, Vec<Diagnostic>> {
+    match named.filter(|named| !named.exists()).and_then(Path::to_str) {
+        Some(word) => run::resume(state, Some(&known_run(state, word)?.run), None, wish),
+        None => run::resume(state, None, named, wish),
+    }
+}
+
+/// What is to run: the pipeline of a file, or, where the file is a plan, what it is a plan of, proven to be the same still.
+fn to_run(file: &Path, inputs: &Inputs, state: Option<&Path>) -> Result<(Loaded, Option<String>), Vec<Diagnostic>> {
+    let read = |path: &Path| open::check(path).map_err(|found| inspect::with_last_good(found, state, path));
+    let Some(plan) = inspect::open_plan(file).map_err(|error| vec![error])? else {
+        let inputs = inputs.values()?;
+        return Ok((open::settle(read(file)?, file, &inputs)?, None));
+    };
+    if !inputs.inputs.is_empty() {
+        let message = "a plan has its inputs, and `--input` cannot change them";
+        return Err(vec![
+            Diagnostic::usage(codes::TL0773, message).help("make a plan with these inputs, or leave them out"),
+        ]);
+    }
+    let loaded = plan.settle(read(&plan.file)?)?;
+    hold_to(&plan, &loaded)?;
+    Ok((loaded, Some(plan.sha256)))
+}
+
+/// Refuses what would not do what the plan says.
+fn hold_to(plan: &Kept, loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
+    let found = plan.differences(loaded).map_err(|error| vec![error])?;
+    if found.is_empty() { Ok(()) } else { Err(found.iter().map(differing).collect()) }
+}
+
+pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {
+    // Before anything is read: an older report must not be taken for that of this run.
+    let junit = command.junit.as_deref().map(|path| junit_file(path).map(|file| Junit::new(path.to_owned(), file)));
+    let junit = junit.transpose()?;
+    let selection = command.selection();
+    let (loaded, plan, resumed) = match (&command.file, command.wish()) {
+        (named, Some(wish)) => {
+            let Resumed { loaded, left } = to_resume(named.as_deref(), &located(state)?, wish)?;
+            (loaded, None, Some(left))
+        }
+        (file, None) => {
+            // The command line has one where no run goes on.
+            let (loaded, plan) = to_run(file.as_deref().unwrap_or(Path::new("")), &command.inputs, state)?;
+            open::runnable(&loaded)?;
+            if plan.is_some() && selection != Selection::All {
+                let message = "a plan runs as it was planned, and not in part";
+                return Err(vec![
+                    Diagnostic::usage(codes::TL0773, message).help("name the pipeline file instead of the plan"),
+                ]);
+            }
+            (loaded, plan, None)
+        }
+    };
+    selection.check(&loaded.pipeline).map_err(|error| vec![error])?;
+    let failed =
+        |error: &dyn std::error::Error| vec![Diagnostic::failure(codes::TL0721, "tl could not start").cause(error)];
+    let state = located(state)?;
+    let program = std::env::current_exe().map_err(|error| failed(&error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
+    let mut reporters = vec![reporter(command.reporter, &loaded, output)];
+    reporters.extend(junit.map(|junit| Box::new(junit) as Box<dyn Reporter>));
+    let queue = Queue::start(Box::new(reporters));
+    let sink = Box::new(queue.sink());
+    let code = runtime.block_on(async {
+        let cancel = Cancel::default();
+        // A terminal that goes away is a wish to stop, too.
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        if let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) {
+            tokio::spawn(stop_at_signals([interrupt, terminate, hangup], cancel.clone()));
+        }
+        let options = Options { state, cancel, program, plan, resumed, selection };
+        // A task of its own: blocking steps of it may move the runtime's other work to another thread.
+        let run = tokio::spawn(run::execute(loaded, options, sink));
+        // Its message, which may hold data, is withheld.
+        run.await.map_err(|_| {
+            vec![
+                Diagnostic::failure(codes::TL0903, "tl made a mistake in this run (panic)")
+                    .help("please report this with the output above"),
+            ]
+        })
+    })?;
+    // A stage that could not be ended was reported as such; it must not keep the process.
+    runtime.shutdown_background();
+    let (hidden, lost) = queue.finish();
+    if hidden > 0 {
+        output.hint(&format!("{hidden} lines of output were not shown: they came faster than they were read"));
+    }
+    // A report that is missing is no silent success.
+    Ok(match lost {
+        Some(lost) => {
+            output.problem(&lost);
+            code.max(1)
+        }
+        None => code,
+    })
+}
+
+fn reporter(kind: ReporterKind, loaded: &Loaded, output: &Output) -> Box<dyn Reporter> {
+    let out = output.stream();
+    match kind {
+        ReporterKind::Human => Box::new(Human::new(out, output.style())),
+        ReporterKind::Plain => Box::new(Lines::new(out)),
+        ReporterKind::Json => Box::new(JsonLines::new(out)),
+        ReporterKind::Github => {
+            let summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+            Box::new(Actions::new(out, summary.map(Into::into), inspect::entries(loaded)))
+        }
+    }
+}
+
+/// The first signal stops the run in order, the second ends it at once.
+async fn stop_at_signals([mut interrupt, mut terminate, mut hangup]: [Signal; 3], cancel: Cancel) {
+    for round in 0.. {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        if round == 0 {
+            cancel.cancel(CancelReason::Requested);
+        } else {
+            process::end_at_once(130);
+        }
+    }
+}

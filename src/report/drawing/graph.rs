@@ -1,0 +1,127 @@
+use serde::Serialize;
+
+use crate::inspect::{Entry, PlanReport, StageReport};
+use crate::report::text::{cut, plain};
+
+/// The graph of a pipeline, to be drawn.
+#[derive(Clone, Debug, Serialize)]
+pub struct GraphReport {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The stages.
+    pub nodes: Vec<Node>,
+    /// What waits for what.
+    pub edges: Vec<Edge>,
+    /// Streams, and `finally`.
+    pub groups: Vec<Group>,
+}
+
+/// A stage.
+#[derive(Clone, Debug, Serialize)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its kind, or `run`.
+    pub kind: String,
+    /// What people call its instances; none where it has no matrix or they are not known.
+    pub instances: Vec<String>,
+    /// When they are known, where they are not.
+    pub instances_known: Option<String>,
+    /// Its `if`.
+    pub condition: Option<String>,
+    /// Why it would be skipped.
+    pub skipped: Option<String>,
+}
+
+/// The second waits for the first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Edge {
+    /// What must have ended.
+    pub from: String,
+    /// What waits.
+    pub to: String,
+}
+
+/// Stages that belong together.
+#[derive(Clone, Debug, Serialize)]
+pub struct Group {
+    /// `stream`, or `finally`.
+    pub kind: &'static str,
+    /// The stages.
+    pub stages: Vec<String>,
+}
+
+/// The graph of a plan.
+pub fn graph(plan: &PlanReport) -> GraphReport {
+    let stages: Vec<&StageReport> = plan.steps.iter().flatten().collect();
+    let is_first = |stage: &&&StageReport| stage.stream.first() == Some(&stage.name);
+    let streams = stages.iter().filter(is_first).filter(|stage| !stage.finally);
+    let mut groups: Vec<Group> = streams.map(|stage| Group { kind: "stream", stages: stage.stream.clone() }).collect();
+    let last: Vec<String> = stages.iter().filter(|stage| stage.finally).map(|stage| stage.name.clone()).collect();
+    if !last.is_empty() {
+        groups.push(Group { kind: "finally", stages: last });
+    }
+    let edges = |stage: &&StageReport| {
+        let to = stage.name.clone();
+        stage.needs.iter().map(move |need| Edge { from: need.clone(), to: to.clone() }).collect::<Vec<_>>()
+    };
+    GraphReport {
+        pipeline: plan.pipeline.clone(),
+        edges: stages.iter().flat_map(edges).collect(),
+        nodes: stages.into_iter().map(node).collect(),
+        groups,
+    }
+}
+
+impl GraphReport {
+    /// The graph of stages as they stand in their file: names, kinds, and what waits for what.
+    pub(in crate::report) fn of_entries(pipeline: &str, entries: &[Entry]) -> Self {
+        let node = |entry: &Entry| Node {
+            name: entry.name.clone(),
+            kind: entry.kind.clone(),
+            instances: Vec::new(),
+            instances_known: None,
+            condition: None,
+            skipped: None,
+        };
+        let edges = |entry: &Entry| {
+            let to = entry.name.clone();
+            entry.needs.iter().map(move |need| Edge { from: need.clone(), to: to.clone() }).collect::<Vec<_>>()
+        };
+        Self {
+            pipeline: pipeline.to_owned(),
+            nodes: entries.iter().map(node).collect(),
+            edges: entries.iter().flat_map(edges).collect(),
+            groups: Vec::new(),
+        }
+    }
+}
+
+fn node(stage: &StageReport) -> Node {
+    let instances = stage.instances.as_ref();
+    Node {
+        name: stage.name.clone(),
+        kind: stage.kind.clone(),
+        instances: instances.and_then(|instances| instances.labels.clone()).unwrap_or_default(),
+        instances_known: instances.and_then(|instances| instances.known.clone()),
+        condition: stage.condition.clone(),
+        skipped: stage.skipped.clone(),
+    }
+}
+
+/// How many columns of a condition or a list of instances a picture shows.
+const WIDEST: usize = 61;
+
+impl Node {
+    /// The lines of a node in a picture. They hold no line break and no control character.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.name.clone(), self.kind.clone()];
+        if !self.instances.is_empty() {
+            lines.push(format!("{} × {}", self.instances.len(), self.instances.join(" | ")));
+        }
+        lines.extend(self.instances_known.as_ref().map(|known| format!("× known {known}")));
+        lines.extend(self.condition.as_ref().map(|condition| format!("if {condition}")));
+        lines.extend(self.skipped.as_ref().map(|reason| format!("skipped: {reason}")));
+        lines.iter().map(|line| cut(&plain(line).replace('\t', " "), WIDEST, "…")).collect()
+    }
+}

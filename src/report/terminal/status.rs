@@ -1,0 +1,66 @@
+//! What runs now, and what was interrupted.
+
+use jiff::Timestamp;
+
+use super::history::{SECONDS, moment};
+use super::table::{Cell, Screen, Tone, table};
+use crate::event::called;
+use crate::inspect::{Status, Working};
+use crate::report::text::plain;
+use crate::state::Life;
+use crate::value::{human_bytes, human_duration};
+
+/// Below so many columns, neither what a stage is nor how fast it is has room.
+const NARROW: usize = 60;
+const KIND: usize = 1;
+const RATE: usize = 3;
+
+/// Runs that have no end, each with what it is doing.
+pub fn render_status(found: &[Status], now: Timestamp, screen: Screen) -> String {
+    let blocks: Vec<String> = found.iter().map(|status| block(status, now, screen)).collect();
+    blocks.join("\n")
+}
+
+fn block(status: &Status, now: Timestamp, screen: Screen) -> String {
+    let run = &status.run;
+    let word = Tone::of(run.word()).paint(run.word(), screen.style);
+    let is_running = run.life == Life::Running;
+    let long = if is_running { format!(" for {}", since(&run.started, now)) } else { String::new() };
+    let mut text = format!("{}  {word}{long}\n", plain(&run.pipeline));
+    text.push_str(&screen.wrap(&format!("run {}", run.id), 2));
+    text.push_str(&format!("  since {}\n", moment(&run.started, SECONDS)));
+    if is_running {
+        text.push_str(&format!("  process {}\n", run.process));
+    }
+    let total = status.stages_total.map(|total| format!(" of {total}")).unwrap_or_default();
+    let plural = if status.stages_total.unwrap_or(status.stages_done) == 1 { "stage" } else { "stages" };
+    text.push_str(&format!("  {}{total} {plural} done\n", status.stages_done));
+    let mut rows: Vec<Vec<Cell>> = status.working.iter().map(|working| row(working, now)).collect();
+    if screen.width < NARROW {
+        rows.iter_mut().for_each(|row| drop((row.remove(RATE), row.remove(KIND))));
+    }
+    text.push_str(&table(&rows, 4, if screen.width < NARROW { &[0] } else { &[0, KIND] }, screen));
+    if let Some(resume) = &status.resume {
+        text.push_str(&screen.wrap(&format!("next: `{resume}` goes on where it stopped"), 2));
+    }
+    text
+}
+
+fn row(working: &Working, now: Timestamp) -> Vec<Cell> {
+    let again = if working.attempt > 1 { format!("attempt {}", working.attempt) } else { String::new() };
+    vec![
+        Cell::new(called(&working.stage, working.instance.as_deref())),
+        Cell::new(working.kind.clone().unwrap_or_default()).tone(Tone::Faint),
+        Cell::right(working.bytes.map(|bytes| human_bytes(bytes as f64)).unwrap_or_default()),
+        Cell::right(working.bytes_per_second.map(|rate| format!("{}/s", human_bytes(rate))).unwrap_or_default()),
+        Cell::right(working.started.as_ref().map(|started| since(started, now)).unwrap_or_default()),
+        Cell::new(again),
+    ]
+}
+
+/// How long ago a time was, in whole seconds.
+fn since(time: &str, now: Timestamp) -> String {
+    let then: Option<Timestamp> = time.parse().ok();
+    let seconds = then.map_or(0.0, |then| now.duration_since(then).as_secs_f64().max(0.0).floor());
+    if seconds < 10.0 { format!("{seconds:.0} s") } else { human_duration(seconds) }
+}
