@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::graph::Selection;
-use crate::inspect::{self, Examined, Kept};
+use crate::inspect::{self, DoctorItem, PlanFile};
 use crate::open::{self, Loaded};
 use crate::pipeline::{pipeline_schema, stage_schema};
 use crate::process;
@@ -19,7 +19,7 @@ use crate::report::{
     Actions, Human, JsonLines, Junit, Lines, Output, Queue, Reporter, differing, graph as graph_of, render_dot,
     render_examined, render_mermaid, render_plan, render_svg,
 };
-use crate::run::{self, Options, Resumed, Wish};
+use crate::run::{self, Options, ResumeMode, Resumed};
 use crate::stages;
 use crate::state::StateDir;
 use crate::value::{Cancel, CancelReason, schema_of};
@@ -50,7 +50,7 @@ pub(super) fn plan(command: &Plan, output: &mut Output) -> Done {
     let loaded = open::load(&command.file, &given(&command.inputs)?)?;
     let report = inspect::plan(&loaded).map_err(|error| vec![error])?;
     if let Some(out) = &command.out {
-        let text = inspect::keep(&loaded).map_err(|error| vec![error])?;
+        let text = inspect::plan_text(&loaded).map_err(|error| vec![error])?;
         file::replace(out, text.as_bytes(), &inspect::is_plan)?;
     }
     if command.json {
@@ -81,10 +81,10 @@ pub(super) fn graph(command: &Graph, output: &mut Output) -> Done {
 }
 
 /// The run that goes on: named by its file or by its id, or the only one there is.
-fn to_resume(named: Option<&Path>, state: &StateDir, wish: Wish) -> Result<Resumed, Vec<Diagnostic>> {
+fn to_resume(named: Option<&Path>, state: &StateDir, resume_mode: ResumeMode) -> Result<Resumed, Vec<Diagnostic>> {
     match named.filter(|named| !named.exists()).and_then(Path::to_str) {
-        Some(word) => run::resume(state, Some(&known_run(state, word)?.run), None, wish),
-        None => run::resume(state, None, named, wish),
+        Some(word) => run::resume(state, Some(&known_run(state, word)?.run), None, resume_mode),
+        None => run::resume(state, None, named, resume_mode),
     }
 }
 
@@ -107,7 +107,7 @@ fn to_run(file: &Path, inputs: &Inputs, state: Option<&Path>) -> Result<(Loaded,
 }
 
 /// Refuses what would not do what the plan says.
-fn hold_to(plan: &Kept, loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
+fn hold_to(plan: &PlanFile, loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
     let found = plan.differences(loaded).map_err(|error| vec![error])?;
     if found.is_empty() { Ok(()) } else { Err(found.iter().map(differing).collect()) }
 }
@@ -119,7 +119,7 @@ pub(super) fn doctor(command: &Doctor, output: &mut Output) -> Done {
     } else {
         output.text(&render_examined(&found, output.style()));
     }
-    Ok(u8::from(!found.iter().all(Examined::is_well)))
+    Ok(u8::from(!found.iter().all(DoctorItem::is_well)))
 }
 
 pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {
@@ -128,9 +128,9 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     let junit = junit.transpose()?;
     let located = || StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())]);
     let selection = command.selection();
-    let (loaded, plan, resumed) = match (&command.file, command.wish()) {
-        (named, Some(wish)) => {
-            let Resumed { loaded, left } = to_resume(named.as_deref(), &located()?, wish)?;
+    let (loaded, plan, resumed) = match (&command.file, command.resume_mode()) {
+        (named, Some(resume_mode)) => {
+            let Resumed { loaded, left } = to_resume(named.as_deref(), &located()?, resume_mode)?;
             (loaded, None, Some(left))
         }
         (file, None) => {
@@ -158,7 +158,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     let sink = Box::new(queue.sink());
     let code = runtime.block_on(async {
         let cancel = Cancel::default();
-        // A terminal that goes away is a wish to stop, too.
+        // A terminal that goes away is a resume_mode to stop, too.
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         if let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) {
             tokio::spawn(stop_at_signals([interrupt, terminate, hangup], cancel.clone()));
@@ -198,7 +198,7 @@ fn reporter(kind: ReporterKind, loaded: &Loaded, output: &Output) -> Box<dyn Rep
         ReporterKind::Json => Box::new(JsonLines::new(out)),
         ReporterKind::Github => {
             let summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
-            Box::new(Actions::new(out, summary.map(Into::into), inspect::entries(loaded)))
+            Box::new(Actions::new(out, summary.map(Into::into), inspect::stage_entries(loaded)))
         }
     }
 }

@@ -6,12 +6,12 @@ use crate::diagnostic::Severity;
 use crate::report::{Output, render_counts, render_github, render_sarif};
 use std::path::Path;
 
-use crate::inspect::{self, Thorough, Validation};
+use crate::inspect::{self, ValidateOptions, Validation};
 
 /// Its exit code: what is wrong is printed in the format that was asked for, and is no failure of the command.
 pub(super) fn validate(command: &Validate, state: Option<&Path>, output: &mut Output) -> u8 {
     let validation = match given(&command.inputs) {
-        Ok(inputs) => inspect::validate(&command.paths, &Thorough { inputs, secrets: command.secrets, state }),
+        Ok(inputs) => inspect::validate(&command.paths, &ValidateOptions { inputs, secrets: command.secrets, state }),
         Err(problems) => Validation::refused(problems),
     };
     match validation.passed_over {

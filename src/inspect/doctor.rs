@@ -9,7 +9,7 @@ use crate::storage::{Trial, TrialResult};
 
 /// What was tried with one secret, store or channel.
 #[derive(Debug, Serialize)]
-pub struct Examined {
+pub struct DoctorItem {
     /// `secret`, `store` or `channel`.
     pub what: &'static str,
     /// Its name in the file.
@@ -20,7 +20,7 @@ pub struct Examined {
     pub trials: Vec<Trial>,
 }
 
-impl Examined {
+impl DoctorItem {
     /// Whether all that must work does.
     pub fn is_well(&self) -> bool {
         self.trials.iter().all(|trial| trial.result != TrialResult::Failed)
@@ -28,7 +28,7 @@ impl Examined {
 }
 
 /// Reads every secret, and tries every store and channel. Nothing is left behind, and nobody gets a message.
-pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
+pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
     let mut found = Vec::new();
     let mut secrets = Vec::new();
     for (name, declared) in &loaded.pipeline.secrets {
@@ -64,8 +64,8 @@ pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
     found
 }
 
-fn examined(what: &'static str, name: &str, kind: &str, trials: Vec<Trial>) -> Examined {
-    Examined { what, name: name.to_owned(), kind: kind.to_owned(), trials }
+fn examined(what: &'static str, name: &str, kind: &str, trials: Vec<Trial>) -> DoctorItem {
+    DoctorItem { what, name: name.to_owned(), kind: kind.to_owned(), trials }
 }
 
 fn tried(what: &'static str, result: Result<String, Diagnostic>) -> Trial {

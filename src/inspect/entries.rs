@@ -4,7 +4,7 @@ use crate::open::Loaded;
 
 /// A stage as it stands in its file.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct StageEntry {
     /// Its name.
     pub name: String,
     /// Its kind, or `run`.
@@ -16,9 +16,9 @@ pub struct Entry {
 }
 
 /// The stages of a loaded pipeline, in the order of the file; those of `finally` last.
-pub fn entries(loaded: &Loaded) -> Vec<Entry> {
+pub fn stage_entries(loaded: &Loaded) -> Vec<StageEntry> {
     let plan = Plan::new(&loaded.pipeline);
-    let entry = |planned: &Planned| Entry {
+    let entry = |planned: &Planned| StageEntry {
         name: planned.name.clone(),
         kind: planned.stage.uses.clone().unwrap_or_else(|| "run".to_owned()),
         needs: planned.needs.iter().map(|&need| plan.stages[need].name.clone()).collect(),

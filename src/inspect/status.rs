@@ -47,7 +47,7 @@ pub struct Working {
 }
 
 /// A stage at work, by run, name and instance.
-type Who = (String, String, Option<String>);
+type StageAt = (String, String, Option<String>);
 
 /// Looks again and again, and asks only when something may have changed.
 pub struct Watch {
@@ -56,7 +56,7 @@ pub struct Watch {
     runs: Option<(Runs, (u64, u64))>,
     seen: Option<i64>,
     totals: HashMap<(PathBuf, String), Option<usize>>,
-    before: HashMap<Who, (Timestamp, u64)>,
+    before: HashMap<StageAt, (Timestamp, u64)>,
     now: Vec<Status>,
 }
 
@@ -112,7 +112,7 @@ impl Watch {
         &mut self,
         run: Run,
         stages: &[StageRun],
-        before: &HashMap<Who, (Timestamp, u64)>,
+        before: &HashMap<StageAt, (Timestamp, u64)>,
         now: Timestamp,
     ) -> Status {
         let is_done = |stage: &&StageRun| {

@@ -11,9 +11,9 @@ use crate::diagnostic::{Diagnostic, Severity, codes};
 use crate::open::{check_templates, read_secrets, settle, yaml_files_below};
 use crate::pipeline::{self, Document, Pipeline, is_pipeline, warnings};
 
-/// How thorough a validation is.
+/// How options a validation is.
 #[derive(Debug, Default)]
-pub struct Thorough<'a> {
+pub struct ValidateOptions<'a> {
     /// Inputs that must fit, if any are given.
     pub inputs: BTreeMap<String, String>,
     /// Whether every secret must be there.
@@ -94,7 +94,7 @@ impl Validation {
 }
 
 /// Proves files, and every pipeline below folders, each once.
-pub fn validate(paths: &[PathBuf], thorough: &Thorough<'_>) -> Validation {
+pub fn validate(paths: &[PathBuf], options: &ValidateOptions<'_>) -> Validation {
     let mut validation = Validation::default();
     let mut seen = BTreeSet::new();
     for path in paths {
@@ -103,7 +103,7 @@ pub fn validate(paths: &[PathBuf], thorough: &Thorough<'_>) -> Validation {
             // What is not there is told under the name it was given.
             if seen.insert(fs::canonicalize(&file).unwrap_or_else(|_| file.clone())) {
                 validation.files.push(file.display().to_string());
-                validation.find(&file, problems_of(&file, thorough));
+                validation.find(&file, problems_of(&file, options));
             }
         }
     }
@@ -116,22 +116,22 @@ pub fn validate(paths: &[PathBuf], thorough: &Thorough<'_>) -> Validation {
     validation
 }
 
-fn problems_of(path: &Path, thorough: &Thorough<'_>) -> Vec<Diagnostic> {
+fn problems_of(path: &Path, options: &ValidateOptions<'_>) -> Vec<Diagnostic> {
     let (document, pipeline) = match pipeline::load(path) {
         Ok(sound) => sound,
-        Err(problems) => return with_last_good(problems, thorough.state, path),
+        Err(problems) => return with_last_good(problems, options.state, path),
     };
     let mut found = check_templates(&document, &pipeline);
     let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
     found.extend(warnings(&document, &pipeline, &device));
-    if thorough.secrets {
+    if options.secrets {
         // No secret comes from an input.
         found.extend(read_secrets(&document, &pipeline, &|| None).missing);
     }
-    if !thorough.inputs.is_empty() {
+    if !options.inputs.is_empty() {
         let place = declared_inputs(&document, &pipeline);
         let placed = |problem: Diagnostic| if problem.place.is_some() { problem } else { problem.at(place.clone()) };
-        if let Err(problems) = settle((document, pipeline), path, &thorough.inputs) {
+        if let Err(problems) = settle((document, pipeline), path, &options.inputs) {
             found.extend(problems.into_iter().map(placed));
         }
     }

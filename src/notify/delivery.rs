@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 use tracing::debug;
 
-use super::outbox::Keeper;
+use super::outbox::OutboxHandle;
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::open::{Channels, no_channel};
@@ -14,9 +14,9 @@ use crate::state::{Attempt, Entry, Letter, LetterState, backoff};
 use crate::value::{Masker, human_duration};
 
 /// The post of a run. A message is in the outbox, on the disk, before it is sent, and stays in it until it was taken.
-pub(crate) struct RunPost {
+pub(crate) struct RunNotifier {
     pub(crate) channels: Channels,
-    pub(crate) keeper: Keeper,
+    pub(crate) outbox: OutboxHandle,
     pub(crate) recorder: Arc<dyn Recorder>,
     pub(crate) masker: Masker,
     /// The pipeline file, absolute.
@@ -32,18 +32,19 @@ enum Put {
     Taken,
 }
 
-impl Post for RunPost {
+impl Post for RunNotifier {
     fn deliver(&self, channel: &str, message: &Message) -> Result<String> {
         let target = self.channels.get(channel).ok_or_else(|| no_channel(channel))?;
         let letter = letter(channel, message, &self.file, &self.inputs, &self.masker);
-        let put = self.keeper.with(|outbox| {
+        let put = self.outbox.with(|outbox| {
             let entry = outbox.put(&letter)?;
             if entry.state == LetterState::Delivered {
                 return Ok(Put::Delivered(entry.answer.unwrap_or_default()));
             }
             Ok(outbox.claim(&entry)?.map_or(Put::Taken, |entry| Put::Claimed(Box::new(entry))))
         });
-        let sending = |entry| Sending { keeper: &self.keeper, recorder: &*self.recorder, masker: &self.masker, entry };
+        let attempt =
+            |entry| DeliveryAttempt { outbox: &self.outbox, recorder: &*self.recorder, masker: &self.masker, entry };
         let target = target.as_ref().map(Box::as_ref);
         match put {
             Some(Put::Delivered(answer)) => Ok(answer),
@@ -52,9 +53,9 @@ impl Post for RunPost {
                 format!("another process is sending this message to `{channel}`"),
             )
             .transient(true)),
-            Some(Put::Claimed(entry)) => sending(Some(&entry)).attempt(target, channel, message),
+            Some(Put::Claimed(entry)) => attempt(Some(&entry)).send(target, channel, message),
             // Better told without a memory of it than not told.
-            None => sending(None).attempt(target, channel, message),
+            None => attempt(None).send(target, channel, message),
         }
     }
 }
@@ -80,17 +81,17 @@ pub(super) fn letter(
 }
 
 /// All that an attempt needs beside the channel and the message.
-pub(super) struct Sending<'a> {
-    pub(super) keeper: &'a Keeper,
+pub(super) struct DeliveryAttempt<'a> {
+    pub(super) outbox: &'a OutboxHandle,
     pub(super) recorder: &'a dyn Recorder,
     pub(super) masker: &'a Masker,
     /// The claimed entry; none where there is no outbox.
     pub(super) entry: Option<&'a Entry>,
 }
 
-impl Sending<'_> {
+impl DeliveryAttempt<'_> {
     /// Sends a message once, notes in the outbox what came of it, and puts it on record.
-    pub(super) fn attempt(
+    pub(super) fn send(
         &self,
         target: Result<&dyn Channel, &Diagnostic>,
         channel: &str,
@@ -119,8 +120,8 @@ impl Sending<'_> {
                 Ok(answer) => Attempt::Delivered { answer: answer.clone() },
                 Err(error) => Attempt::Failed { error: error.one_line(), after },
             };
-            // Where this fails, it is sent again, with the same id; the keeper has noted why.
-            let _noted = self.keeper.with(|outbox| outbox.settle(entry, &attempt));
+            // Where this fails, it is sent again, with the same id; the outbox has noted why.
+            let _noted = self.outbox.with(|outbox| outbox.settle(entry, &attempt));
         }
         debug!(channel, when = message.when, attempts, delivered = result.is_ok(), "message");
         self.record(channel, message, attempts, &result, after)?;

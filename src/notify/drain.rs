@@ -6,9 +6,9 @@ use jiff::Zoned;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value as Json};
 
-use super::delivery::{RunPost, Sending};
-use super::occasion::told;
-use super::outbox::Keeper;
+use super::delivery::{DeliveryAttempt, RunNotifier};
+use super::occasion::message_event;
+use super::outbox::OutboxHandle;
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
@@ -19,7 +19,7 @@ use crate::value::{Cancel, Masker};
 
 /// How to go about the messages that wait.
 pub(super) struct Drain<'a> {
-    pub(super) keeper: &'a Keeper,
+    pub(super) outbox: &'a OutboxHandle,
     pub(super) recorder: &'a dyn Recorder,
     /// Also those that are to wait longer, and those that were given up.
     pub(super) all: bool,
@@ -50,7 +50,7 @@ pub(super) struct Tried {
 }
 
 /// The channel of a message that waits, opened again.
-struct Reopened {
+struct RetryTarget {
     channel: Box<dyn Channel>,
     masker: Masker,
     message: Message,
@@ -59,9 +59,9 @@ struct Reopened {
 impl Drain<'_> {
     /// Tries what is due, oldest first; returns how many are left that were due. A channel that fails once is left alone:
     /// what else waits for it would fail too, each after its time limit.
-    pub(super) fn run(&self, told: &mut dyn FnMut(Drained)) -> usize {
+    pub(super) fn run(&self, emit: &mut dyn FnMut(Drained)) -> usize {
         let started = Instant::now();
-        let due = self.keeper.with(|outbox| outbox.prune().and_then(|()| outbox.due(self.all))).unwrap_or_default();
+        let due = self.outbox.with(|outbox| outbox.prune().and_then(|()| outbox.due(self.all))).unwrap_or_default();
         let mut failed: BTreeMap<(PathBuf, String), Option<Diagnostic>> = BTreeMap::new();
         let mut left: BTreeMap<(PathBuf, String), usize> = BTreeMap::new();
         for entry in due {
@@ -71,14 +71,14 @@ impl Drain<'_> {
                 *left.entry(place).or_default() += 1;
                 continue;
             }
-            match reopen(&entry) {
+            match retry_target(&entry) {
                 Ok(open) => {
-                    if let Some(false) = self.attempt(&entry, open, told) {
+                    if let Some(false) = self.attempt(&entry, open, emit) {
                         failed.insert(place, None);
                     }
                 }
                 Err(error) => {
-                    let _noted = self.keeper.with(|outbox| outbox.set_aside(&entry, &error.one_line()));
+                    let _noted = self.outbox.with(|outbox| outbox.set_aside(&entry, &error.one_line()));
                     *left.entry(place.clone()).or_default() += 1;
                     failed.insert(place, Some(error));
                 }
@@ -86,21 +86,22 @@ impl Drain<'_> {
         }
         for (place, count) in &left {
             let unopened = failed.get_mut(place).and_then(Option::take);
-            told(Drained::Problem(unopened.unwrap_or_else(|| waiting(&place.1, *count))));
+            emit(Drained::Problem(unopened.unwrap_or_else(|| waiting(&place.1, *count))));
         }
         left.values().sum()
     }
 
     /// `None` where another process has it.
-    fn attempt(&self, entry: &Entry, open: Reopened, told: &mut dyn FnMut(Drained)) -> Option<bool> {
-        let entry = self.keeper.with(|outbox| outbox.claim(entry))??;
-        let Reopened { channel, masker, message } = open;
+    fn attempt(&self, entry: &Entry, open: RetryTarget, emit: &mut dyn FnMut(Drained)) -> Option<bool> {
+        let entry = self.outbox.with(|outbox| outbox.claim(entry))??;
+        let RetryTarget { channel, masker, message } = open;
         let name = entry.letter.channel.clone();
-        let sending = Sending { keeper: self.keeper, recorder: self.recorder, masker: &masker, entry: Some(&entry) };
-        let result = sending.attempt(Ok(&*channel), &name, &message);
+        let delivery =
+            DeliveryAttempt { outbox: self.outbox, recorder: self.recorder, masker: &masker, entry: Some(&entry) };
+        let result = delivery.send(Ok(&*channel), &name, &message);
         let delivered = result.is_ok();
         let tried = Tried { message, channel: name, attempts: entry.attempts, result };
-        told(Drained::Tried(Box::new(tried)));
+        emit(Drained::Tried(Box::new(tried)));
         Some(delivered)
     }
 }
@@ -112,7 +113,7 @@ fn waiting(channel: &str, count: usize) -> Diagnostic {
 }
 
 /// Opens the channel of a message again, with the file as it is now.
-fn reopen(entry: &Entry) -> Result<Reopened> {
+fn retry_target(entry: &Entry) -> Result<RetryTarget> {
     let letter = &entry.letter;
     let failed = || {
         let message = format!("the channel `{}` of `{}` cannot be opened again", letter.channel, letter.file.display());
@@ -141,37 +142,37 @@ fn reopen(entry: &Entry) -> Result<Reopened> {
         failed.mask(&|text| secrets.masker.mask(text));
         failed
     })?;
-    Ok(Reopened { channel, masker: secrets.masker, message })
+    Ok(RetryTarget { channel, masker: secrets.masker, message })
 }
 
 /// What waits from earlier runs holds up this one no longer than this, and one message.
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Sends what waits in the outbox, of whatever pipeline.
-pub(crate) fn drain(post: &RunPost, cancel: &Cancel, emit: &mut dyn FnMut(What)) {
-    if post.keeper.is_in_use() {
+pub(crate) fn drain(post: &RunNotifier, cancel: &Cancel, emit: &mut dyn FnMut(What)) {
+    if post.outbox.is_in_use() {
         let stopped = || cancel.is_cancelled();
         let drain = Drain {
-            keeper: &post.keeper,
+            outbox: &post.outbox,
             recorder: &*post.recorder,
             all: false,
             limit: Some(DRAIN),
             stopped: &stopped,
         };
-        drain.run(&mut |drained| emit(told_late(drained)));
+        drain.run(&mut |drained| emit(drained_event(drained)));
     }
     outbox_trouble(post, emit);
 }
 
 /// That the outbox does not work is no reason to fail, but one to say so.
-pub(crate) fn outbox_trouble(post: &RunPost, emit: &mut dyn FnMut(What)) {
-    if let Some(error) = post.keeper.problem() {
+pub(crate) fn outbox_trouble(post: &RunNotifier, emit: &mut dyn FnMut(What)) {
+    if let Some(error) = post.outbox.problem() {
         emit(What::Problem { error });
     }
 }
 
 /// What came of a message of an earlier run, as an event of this one.
-fn told_late(drained: Drained) -> What {
+fn drained_event(drained: Drained) -> What {
     match drained {
         Drained::Problem(error) => What::Problem { error },
         Drained::Tried(tried) => {
@@ -181,7 +182,7 @@ fn told_late(drained: Drained) -> What {
                 run => format!("attempt {attempts}, run {run} of {}", message.pipeline),
             };
             let result = result.map(|how| format!("{how} ({of})")).map_err(|error| error.label(of));
-            told(&channel, &message, result)
+            message_event(&channel, &message, result)
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use ulid::Ulid;
 
 use super::drain::{self, Drain, Drained};
-use super::outbox::Keeper;
+use super::outbox::OutboxHandle;
 use crate::audit::Log;
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, codes};
@@ -127,8 +127,8 @@ pub fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
     drop(state.outbox().map_err(|error| vec![database_error(&error)])?);
     let log = Log::open(&state.audit()).map_err(|error| vec![audit_error(&error)])?;
     let recorder = LogRecorder::new(log, None, Masker::default());
-    let keeper = Keeper::new(state.clone());
-    let drain = Drain { keeper: &keeper, recorder: &recorder, all, limit: None, stopped: &|| false };
+    let outbox = OutboxHandle::new(state.clone());
+    let drain = Drain { outbox: &outbox, recorder: &recorder, all, limit: None, stopped: &|| false };
     flushed.left = drain.run(&mut |drained| match drained {
         Drained::Problem(problem) => flushed.problems.push(problem),
         Drained::Tried(tried) => {
@@ -148,7 +148,7 @@ pub fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
             });
         }
     });
-    flushed.problems.extend(keeper.problem());
+    flushed.problems.extend(outbox.problem());
     if !flushed.tried.is_empty() {
         recorder.checkpoint().map_err(|error| vec![error])?;
     }

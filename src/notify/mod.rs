@@ -12,9 +12,9 @@ mod occasion;
 mod outbox;
 mod overdue;
 
-pub(crate) use delivery::RunPost;
+pub(crate) use delivery::RunNotifier;
 pub(crate) use drain::{drain, outbox_trouble};
 pub use messages::{Flushed, Tested, Tried, flush, list, test};
-pub(crate) use occasion::{failed_before, tell, when};
-pub(crate) use outbox::Keeper;
-pub use overdue::tell_late;
+pub(crate) use occasion::{failed_before, send, when};
+pub(crate) use outbox::OutboxHandle;
+pub use overdue::send_overdue;

@@ -37,7 +37,7 @@ fn occasion(wanted: &[When], result: When, recovered: bool) -> Option<When> {
 }
 
 /// Tells everybody who wants to know. A message that is not delivered changes nothing of the run.
-pub(crate) fn tell(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut dyn FnMut(What)) {
+pub(crate) fn send(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut dyn FnMut(What)) {
     // A run that goes on starts and ends once more, and that is news.
     let id = match shared.session {
         1 => shared.run.clone(),
@@ -50,20 +50,20 @@ pub(crate) fn tell(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut
             Ok(message) => {
                 for channel in &notification.to {
                     let result = shared.post.deliver(channel, &message);
-                    emit(told(channel, &message, result));
+                    emit(message_event(channel, &message, result));
                 }
             }
             Err(error) => {
                 let nothing = Message { when: when.word().to_owned(), ..Message::default() };
                 for channel in &notification.to {
-                    emit(told(channel, &nothing, Err(error.clone())));
+                    emit(message_event(channel, &nothing, Err(error.clone())));
                 }
             }
         }
     }
 }
 
-pub(super) fn told(channel: &str, message: &Message, result: Result<String>) -> What {
+pub(super) fn message_event(channel: &str, message: &Message, result: Result<String>) -> What {
     let (delivered, error) = match result {
         Ok(how) => (Some(how), None),
         Err(error) => (None, Some(error)),

@@ -6,7 +6,7 @@ use crate::state::{DbError, Outbox, StateDir, Text};
 
 /// The outbox of a state folder, opened when it is first needed. Where it does not work, messages are sent all the same,
 /// and that is told once.
-pub(crate) struct Keeper {
+pub(crate) struct OutboxHandle {
     state: StateDir,
     opened: Mutex<Opened>,
     problem: Mutex<Trouble>,
@@ -26,7 +26,7 @@ enum Trouble {
     Told,
 }
 
-impl Keeper {
+impl OutboxHandle {
     pub(crate) fn new(state: StateDir) -> Self {
         Self { state, opened: Mutex::new(Opened::NotYet), problem: Mutex::default() }
     }

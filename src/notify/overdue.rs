@@ -12,7 +12,7 @@ use super::messages::{Flushed, flush};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::inspect::Stale;
 use crate::open::{
-    Loaded, News, absolute, database_error, for_messages, lateness, place_of, read_secrets, spelled, state_error,
+    Loaded, News, absolute, database_error, for_messages, input_texts, lateness, place_of, read_secrets, state_error,
 };
 use crate::pipeline::{self, When, resolve_inputs};
 use crate::state::{DbError, Filter, Letter, Run, StateDir};
@@ -23,13 +23,13 @@ use crate::value::hex;
 ///
 /// The messages and the note that they are there are written at once, before anything is sent: no crash loses one, and no two
 /// processes make two. Who sends it is the outbox's to say.
-pub fn tell_late(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
+pub fn send_overdue(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     for stale in found.iter().filter(|stale| stale.is_stale) {
         match put(state, stale, now) {
             Ok(()) => {}
-            Err(Untold::Pipeline(found)) => problems.push(untold(stale, &found)),
-            Err(Untold::State(error)) => return Err(vec![error]),
+            Err(OverdueError::Pipeline(found)) => problems.push(not_sent(stale, &found)),
+            Err(OverdueError::State(error)) => return Err(vec![error]),
         }
     }
     let mut flushed = flush(state, false)?;
@@ -38,32 +38,32 @@ pub fn tell_late(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Fl
 }
 
 /// Why nobody is told of a late pipeline.
-enum Untold {
+enum OverdueError {
     /// What is wrong with it. Others can be told of.
     Pipeline(Vec<Diagnostic>),
     /// Nothing can be kept.
     State(Diagnostic),
 }
 
-impl From<Vec<Diagnostic>> for Untold {
+impl From<Vec<Diagnostic>> for OverdueError {
     fn from(found: Vec<Diagnostic>) -> Self {
         Self::Pipeline(found)
     }
 }
 
-impl From<DbError> for Untold {
+impl From<DbError> for OverdueError {
     fn from(error: DbError) -> Self {
         Self::State(database_error(&error))
     }
 }
 
-fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), Untold> {
+fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), OverdueError> {
     let file = Path::new(&late.file);
     let checked = pipeline::load(file)?;
     if !checked.1.notify.iter().any(|entry| entry.when.contains(&When::Stale)) {
         return Ok(());
     }
-    state.create().map_err(|error| Untold::State(state_error(&error)))?;
+    state.create().map_err(|error| OverdueError::State(state_error(&error)))?;
     let mut outbox = state.outbox()?;
     let (place, due) = (place_of(file), late.due.as_deref().unwrap_or_default());
     // Asked before secrets are read, for which programs may run. Who asks at the same time is told apart below.
@@ -71,7 +71,7 @@ fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), Untold> {
         return Ok(());
     }
     let last = last_run(state, file)?;
-    let given = last.as_ref().and_then(|run| run.inputs.as_ref()?.as_object()).map(spelled).unwrap_or_default();
+    let given = last.as_ref().and_then(|run| run.inputs.as_ref()?.as_object()).map(input_texts).unwrap_or_default();
     // A file that no longer takes what its last run was given may do without.
     let declared = &checked.1.inputs;
     let inputs = resolve_inputs(declared, &given).or_else(|_| resolve_inputs(declared, &BTreeMap::new()))?;
@@ -123,7 +123,7 @@ fn fingerprint(place: &Path, due: Option<&str>) -> String {
     text
 }
 
-fn untold(stale: &Stale, found: &[Diagnostic]) -> Diagnostic {
+fn not_sent(stale: &Stale, found: &[Diagnostic]) -> Diagnostic {
     let name = stale.pipeline.as_ref().unwrap_or(&stale.file);
     let mut told =
         Diagnostic::warning(codes::TL0676, format!("nobody is told that `{name}` has not succeeded in time"))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Zoned;
 use serde_json::{Map, Value as Json, json};
 
-use super::environment::Surroundings;
+use super::environment::RunEnvironment;
 use super::loaded::Loaded;
 use crate::expression::Values;
 use crate::value::object;
@@ -25,7 +25,7 @@ pub(crate) fn run_values(pipeline: &str, run: &str, now: &Zoned) -> Map<String, 
 pub(crate) struct Contexts {
     inputs: Arc<Json>,
     secrets: Arc<Json>,
-    surroundings: Surroundings,
+    environment: RunEnvironment,
     run: Map<String, Json>,
 }
 
@@ -35,7 +35,7 @@ impl Contexts {
         Self {
             inputs: Arc::new(Json::Object(loaded.inputs.clone())),
             secrets: Arc::new(Json::Object(secrets)),
-            surroundings: loaded.surroundings.clone(),
+            environment: loaded.environment.clone(),
             run,
         }
     }
@@ -48,6 +48,6 @@ impl Contexts {
             .with("inputs", Arc::clone(&self.inputs))
             .with("secrets", Arc::clone(&self.secrets))
             .with("run", Json::Object(run));
-        self.surroundings.add_to(values)
+        self.environment.add_to(values)
     }
 }

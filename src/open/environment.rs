@@ -11,15 +11,15 @@ use crate::pipeline::{Document, uses_context};
 
 /// Where a run runs. Read once, when its file is.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct RunEnvironment {
     host: Arc<Json>,
     git: Arc<Json>,
     ci: Arc<Json>,
 }
 
-impl Surroundings {
+impl RunEnvironment {
     /// Looks around. `git` is asked only where the file uses it; then the file must be in a repository.
-    pub(crate) fn of(document: &Document) -> Result<Self, Diagnostic> {
+    pub(crate) fn read(document: &Document) -> Result<Self, Diagnostic> {
         let uses_git = uses_context(document, "git");
         let host = rustix::system::uname();
         Ok(Self {
@@ -34,12 +34,12 @@ impl Surroundings {
     }
 
     /// All of it, for the journal.
-    pub(crate) fn kept(&self) -> Json {
+    pub(crate) fn to_json(&self) -> Json {
         json!({ "host": *self.host, "git": *self.git, "ci": *self.ci })
     }
 
     /// As it was when a run started.
-    pub(crate) fn of_kept(kept: &Json) -> Self {
+    pub(crate) fn from_json(kept: &Json) -> Self {
         let part = |name: &str| Arc::new(kept[name].clone());
         Self { host: part("host"), git: part("git"), ci: part("ci") }
     }
@@ -81,8 +81,8 @@ fn ci(variable: &dyn Fn(&str) -> Option<String>) -> Json {
 }
 
 /// The values that are known when a run starts.
-pub(crate) fn start_values(inputs: &Map<String, Json>, surroundings: &Surroundings) -> Values {
-    surroundings.add_to(Values::default().with("inputs", Json::Object(inputs.clone())))
+pub(crate) fn start_values(inputs: &Map<String, Json>, environment: &RunEnvironment) -> Values {
+    environment.add_to(Values::default().with("inputs", Json::Object(inputs.clone())))
 }
 
 #[cfg(test)]

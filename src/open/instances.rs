@@ -1,4 +1,4 @@
-//! The instances of a stage with a matrix, at the moment when all that it needs is known.
+//! The instances of a stage with a matrix, at the scope when all that it needs is known.
 
 use std::sync::Arc;
 

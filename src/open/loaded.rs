@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
-use super::environment::{Surroundings, start_values};
+use super::environment::{RunEnvironment, start_values};
 use super::files::absolute;
 use super::templates::check_templates;
 use crate::diagnostic::{Diagnostic, codes};
@@ -23,7 +23,7 @@ pub struct Loaded {
     /// The file, absolute.
     pub path: PathBuf,
     /// Where it was read.
-    pub surroundings: Surroundings,
+    pub environment: RunEnvironment,
 }
 
 /// Reads a file and proves it, with the templates of its messages. Fails with all that is wrong.
@@ -44,28 +44,28 @@ pub fn settle(
     path: &Path,
     given: &BTreeMap<String, String>,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let surroundings = Surroundings::of(&checked.0).map_err(|found| vec![found]);
+    let environment = RunEnvironment::read(&checked.0).map_err(|found| vec![found]);
     // A wrong input is told first: it is the nearer mistake.
     resolve_inputs(&checked.1.inputs, given)?;
-    settle_with(checked, path, given, surroundings?)
+    settle_with(checked, path, given, environment?)
 }
 
 /// Inputs that were settled before, as they are given.
-pub(crate) fn spelled(inputs: &Map<String, Json>) -> BTreeMap<String, String> {
+pub(crate) fn input_texts(inputs: &Map<String, Json>) -> BTreeMap<String, String> {
     let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     inputs.iter().map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
-/// The same, in surroundings that are known.
+/// The same, in environment that are known.
 pub(crate) fn settle_with(
     (document, outline): (Document, Outline),
     path: &Path,
     given: &BTreeMap<String, String>,
-    surroundings: Surroundings,
+    environment: RunEnvironment,
 ) -> Result<Loaded, Vec<Diagnostic>> {
     let inputs = resolve_inputs(&outline.inputs, given)?;
-    let pipeline = outline.settle(&document, &start_values(&inputs, &surroundings))?;
-    Ok(Loaded { document, pipeline, inputs, path: absolute(path), surroundings })
+    let pipeline = outline.settle(&document, &start_values(&inputs, &environment))?;
+    Ok(Loaded { document, pipeline, inputs, path: absolute(path), environment })
 }
 
 /// Refuses to run what a file may say and this version cannot do.
@@ -97,6 +97,6 @@ pub(crate) fn for_messages(
     path: &Path,
     inputs: Map<String, Json>,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let surroundings = Surroundings::of(&document).map_err(|found| vec![found])?;
-    Ok(Loaded { document, pipeline: outline.for_messages(), inputs, path: absolute(path), surroundings })
+    let environment = RunEnvironment::read(&document).map_err(|found| vec![found])?;
+    Ok(Loaded { document, pipeline: outline.for_messages(), inputs, path: absolute(path), environment })
 }

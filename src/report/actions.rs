@@ -10,7 +10,7 @@ use super::tally::{Ended, Tally, Verdict};
 use super::{Reporter, Style, append, plain};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::event::{Event, Outcome, Stream, What, called};
-use crate::inspect::Entry;
+use crate::inspect::StageEntry;
 use crate::value::human_duration;
 
 /// A report for the log of GitHub Actions: a group for each stage, printed when it has ended, so that stages which run at
@@ -19,7 +19,7 @@ pub struct Actions<W> {
     to: W,
     /// The file named by `$GITHUB_STEP_SUMMARY`.
     summary: Option<PathBuf>,
-    entries: Vec<Entry>,
+    entries: Vec<StageEntry>,
     outputs: HashMap<String, Tail>,
     tally: Tally,
     lost: Option<Diagnostic>,
@@ -30,7 +30,7 @@ const MOST_OUTPUT: usize = 256 * 1024;
 
 impl<W: Write + Send> Actions<W> {
     /// Writes to `to`, and at the end to the file `summary`. `entries` say where the stages stand.
-    pub fn new(to: W, summary: Option<PathBuf>, entries: Vec<Entry>) -> Self {
+    pub fn new(to: W, summary: Option<PathBuf>, entries: Vec<StageEntry>) -> Self {
         Self { to, summary, entries, outputs: HashMap::new(), tally: Tally::default(), lost: None }
     }
 

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::plain;
-use crate::inspect::{Entry, PlanReport, StageReport};
+use crate::inspect::{PlanReport, StageEntry, StageReport};
 
 /// The graph of a pipeline, to be drawn.
 #[derive(Clone, Debug, Serialize)]
@@ -75,8 +75,8 @@ pub fn graph(plan: &PlanReport) -> GraphReport {
 
 impl GraphReport {
     /// The graph of stages as they stand in their file: names, kinds, and what waits for what.
-    pub(super) fn of_entries(pipeline: &str, entries: &[Entry]) -> Self {
-        let node = |entry: &Entry| Node {
+    pub(super) fn of_entries(pipeline: &str, entries: &[StageEntry]) -> Self {
+        let node = |entry: &StageEntry| Node {
             name: entry.name.clone(),
             kind: entry.kind.clone(),
             instances: Vec::new(),
@@ -84,7 +84,7 @@ impl GraphReport {
             condition: None,
             skipped: None,
         };
-        let edges = |entry: &Entry| {
+        let edges = |entry: &StageEntry| {
             let to = entry.name.clone();
             entry.needs.iter().map(move |need| Edge { from: need.clone(), to: to.clone() }).collect::<Vec<_>>()
         };

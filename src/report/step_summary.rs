@@ -5,7 +5,7 @@ use super::next::next;
 use super::tally::{Tally, Verdict};
 use super::{GraphReport, plain};
 use crate::event::Outcome;
-use crate::inspect::Entry;
+use crate::inspect::StageEntry;
 use crate::value::human_duration;
 
 /// GitHub takes a megabyte; a table of more rows is read by nobody.
@@ -18,7 +18,7 @@ const MOST_OF_AN_ERROR: usize = 2_000;
 const MOST_DRAWN: usize = 60;
 
 /// What became of a run, in Markdown.
-pub(super) fn render_step_summary(tally: &Tally, verdict: Verdict, entries: &[Entry]) -> String {
+pub(super) fn render_step_summary(tally: &Tally, verdict: Verdict, entries: &[StageEntry]) -> String {
     let mut text = format!(
         "## {} {}: {}\n\n{} in {}, exit code {}, run {}, file {}\n\n",
         sign(verdict.outcome),
@@ -94,7 +94,7 @@ fn errors(tally: &Tally, verdict: Verdict) -> String {
 }
 
 /// The graph, each stage in the colour of its outcome.
-fn picture(tally: &Tally, entries: &[Entry]) -> String {
+fn picture(tally: &Tally, entries: &[StageEntry]) -> String {
     let graph = GraphReport::of_entries(&tally.pipeline, entries);
     let own = tally.ended.iter().filter(|ended| !ended.is_instance);
     let outcomes: BTreeMap<&str, Outcome> = own.map(|ended| (ended.stage.as_str(), ended.outcome)).collect();

@@ -6,7 +6,7 @@
 //! it; only `cli` and `report` come after it.
 
 mod chain;
-mod deliveries;
+mod delivery_journal;
 mod event_log;
 mod event_sink;
 mod execute;
@@ -26,4 +26,4 @@ mod work;
 
 pub use execute::execute;
 pub use options::Options;
-pub use resume::{Resumed, Wish, resume};
+pub use resume::{ResumeMode, Resumed, resume};

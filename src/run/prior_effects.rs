@@ -5,15 +5,15 @@ use crate::state::{Effect, Left};
 
 /// What the journal says is done.
 #[derive(Debug, Default)]
-pub(super) struct Past {
+pub(super) struct PriorEffects {
     /// By stage and number of instance.
     effects: HashMap<usize, BTreeMap<Option<usize>, Effect>>,
     /// The stages that wait for each one.
     dependants: Vec<Vec<usize>>,
 }
 
-impl Past {
-    pub(super) fn of(left: &Left, plan: &Plan) -> Self {
+impl PriorEffects {
+    pub(super) fn new(left: &Left, plan: &Plan) -> Self {
         let stages = || plan.stages.iter().enumerate();
         let numbers: HashMap<&str, usize> = stages().map(|(number, stage)| (stage.name.as_str(), number)).collect();
         let mut effects: HashMap<usize, BTreeMap<_, _>> = HashMap::new();

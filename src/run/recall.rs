@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
@@ -67,15 +66,15 @@ impl PipelineWork {
     ) -> std::result::Result<Option<Vec<Ended>>, (usize, Diagnostic)> {
         let stages = &self.plan.units[attempt.unit].stages;
         let mut needs = stages.iter().flat_map(|&stage| &self.plan.stages[stage].needs);
-        let is_fresh = {
-            let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-            needs.any(|need| fresh.contains(need))
+        let is_redone = {
+            let memory = self.memory();
+            needs.any(|need| memory.redone.contains(need))
         };
-        if is_fresh {
+        if is_redone {
             return Ok(None);
         }
         let instance = attempt.instance.as_ref().map(|instance| instance.number);
-        let effects = stages.iter().map(|&stage| self.past.effect(stage, instance)).collect::<Option<Vec<&Effect>>>();
+        let effects = stages.iter().map(|&stage| self.prior.effect(stage, instance)).collect::<Option<Vec<&Effect>>>();
         let Some(effects) = effects else { return Ok(None) };
         for (&stage, effect) in stages.iter().zip(&effects) {
             if effect.key != key || !self.is_there(stage, attempt, effect).map_err(|error| (stage, error))? {
@@ -91,23 +90,26 @@ impl PipelineWork {
 
     /// Whether an earlier session did a stage, to its end.
     pub(super) fn was_done(&self, stage: usize, attempt: &Attempt) -> bool {
-        self.past.effect(stage, attempt.instance.as_ref().map(|instance| instance.number)).is_some()
+        self.prior.effect(stage, attempt.instance.as_ref().map(|instance| instance.number)).is_some()
     }
 
     /// A unit is done in this session, and so is what waits for it. What an earlier session did of them counts no more, also
     /// not for a later one.
-    pub(super) fn begin_anew(&self, attempt: &Attempt) -> Result<()> {
+    pub(super) fn invalidate(&self, attempt: &Attempt) -> Result<()> {
         let stages = &self.plan.units[attempt.unit].stages;
         // Whether an artifact became another one, the keys of those that take it tell.
         let gives_artifact =
             stages.last().is_some_and(|&stage| matches!(self.flow(stage), Flow::Source | Flow::Filter));
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, source| !stages.contains(source));
-        if !gives_artifact {
-            self.fresh.lock().unwrap_or_else(PoisonError::into_inner).extend(stages);
+        {
+            let mut memory = self.memory();
+            memory.lost_artifacts.retain(|_, source| !stages.contains(source));
+            if !gives_artifact {
+                memory.redone.extend(stages);
+            }
         }
         let instance = attempt.instance.as_ref().map(|instance| instance.number);
-        let own = stages.iter().filter_map(|&stage| self.past.effect(stage, instance));
-        let waiting = stages.iter().filter(|_| !gives_artifact).flat_map(|&stage| self.past.of_dependants(stage));
+        let own = stages.iter().filter_map(|&stage| self.prior.effect(stage, instance));
+        let waiting = stages.iter().filter(|_| !gives_artifact).flat_map(|&stage| self.prior.of_dependants(stage));
         let forgotten: Vec<_> = own.chain(waiting).map(|effect| (effect.stage.clone(), effect.instance)).collect();
         match &self.journal {
             Some(journal) if !forgotten.is_empty() && attempt.number == 1 => {
@@ -131,7 +133,7 @@ impl PipelineWork {
                     let Some(digest) = digest_in(artifact) else { return Ok(false) };
                     self.keep_spool(stage, instance, Spool::kept(self.folder.join("gone"), digest));
                     let lost = ArtifactRef::of(&self.key(stage, instance));
-                    self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(lost, stage);
+                    self.memory().lost_artifacts.insert(lost, stage);
                 }
                 None => return Ok(false),
             }
@@ -148,19 +150,19 @@ impl PipelineWork {
 
     /// Whether an earlier session delivered what a stage gives, through whatever filters.
     fn was_delivered(&self, stage: usize) -> bool {
-        self.past.dependants(stage).any(|taker| match self.flow(taker) {
-            Flow::Sink => self.past.has_effect(taker),
+        self.prior.dependants(stage).any(|taker| match self.flow(taker) {
+            Flow::Sink => self.prior.has_effect(taker),
             Flow::Filter => self.was_delivered(taker),
             Flow::Source | Flow::None => false,
         })
     }
 
     /// Why a unit cannot be done: the bytes that it takes were delivered, and are kept no more.
-    pub(super) fn lacks_bytes(&self, stages: &[usize], ready: &[Ready]) -> Option<(usize, Diagnostic)> {
-        let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn missing_artifact(&self, stages: &[usize], ready: &[Ready]) -> Option<(usize, Diagnostic)> {
+        let memory = self.memory();
         let lacking = |(&stage, ready): (&usize, &Ready)| {
             let Ready::Kind(_, settings) = ready else { return None };
-            let source = gone.get(&ArtifactRef::deserialize(&settings["artifact"]).ok()?)?;
+            let source = memory.lost_artifacts.get(&ArtifactRef::deserialize(&settings["artifact"]).ok()?)?;
             Some((stage, &self.plan.stages[*source].name))
         };
         let (stage, source) = stages.iter().zip(ready).find_map(lacking)?;
@@ -185,15 +187,15 @@ impl PipelineWork {
         if self.journal.is_none() {
             return HashSet::new();
         }
-        let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
-        let finished = spools.values().filter(|spool| spool.digest().is_some());
+        let memory = self.memory();
+        let finished = memory.spools.values().filter(|spool| spool.digest().is_some());
         finished.filter_map(|spool| Some(spool.path().file_name()?.to_str()?.to_owned())).collect()
     }
 
     /// What a later session may count on, from what a stage did.
     pub(super) fn effect(&self, done: &Done) -> Option<Effect> {
         let name = self.plan.stages[done.stage].name.clone();
-        let key = self.keys().get(&(self.plan.stages[done.stage].unit, done.instance))?.clone();
+        let key = self.memory().keys.get(&(self.plan.stages[done.stage].unit, done.instance))?.clone();
         let outputs = Json::Object(done.outputs.clone());
         let mut shown = outputs.clone();
         self.shared.masker.mask_json(&mut shown);

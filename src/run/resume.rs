@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 use serde_json::{Map, Value as Json};
 
-use super::event_sink::{Teller, tell};
+use super::event_sink::{EventSink, emit};
 use super::options::Options;
 use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::event::What;
-use crate::notify::Keeper;
+use crate::notify::OutboxHandle;
 use crate::open::{
-    Loaded, Surroundings, check, database_error, place_of, run_values, runnable, settle_with, spelled, state_error,
+    Loaded, RunEnvironment, check, database_error, input_texts, place_of, run_values, runnable, settle_with,
+    state_error,
 };
 use crate::process;
 use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, Left, RunEnd, Start, StateDir, WorkDir};
@@ -25,7 +26,7 @@ use crate::value::{Masker, object, sha256};
 /// A run to be resumed, and its file.
 #[derive(Debug)]
 pub struct Resumed {
-    /// The file, with the inputs and the surroundings that the run started with.
+    /// The file, with the inputs and the environment that the run started with.
     pub loaded: Loaded,
     /// What the journal says.
     pub left: Left,
@@ -33,7 +34,7 @@ pub struct Resumed {
 
 /// Why somebody goes on with a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum ResumeMode {
     /// What is not done is to be done.
     Finish,
     /// What failed is to be tried again, also where the run ended well in spite of it.
@@ -42,7 +43,7 @@ pub enum Wish {
     Stages,
 }
 
-impl Wish {
+impl ResumeMode {
     /// Why a run that ended so has nothing to go on with.
     fn refusal(self, end: Option<&RunEnd>) -> Option<(String, &'static str)> {
         match (self, end) {
@@ -68,11 +69,11 @@ pub fn resume(
     state: &StateDir,
     run: Option<&str>,
     file: Option<&Path>,
-    wish: Wish,
+    mode: ResumeMode,
 ) -> Result<Resumed, Vec<Diagnostic>> {
     let run = match run {
         Some(run) => run.to_owned(),
-        None => last_to_resume(state, file, wish).map_err(|error| vec![error])?,
+        None => last_to_resume(state, file, mode).map_err(|error| vec![error])?,
     };
     let left = state.left(&run).map_err(|error| vec![database_error(&error)])?;
     let left = left.ok_or_else(|| {
@@ -80,7 +81,7 @@ pub fn resume(
         vec![Diagnostic::usage(codes::TL0780, message).help("`tl history` lists the runs that are known here")]
     })?;
     let refuse = |message: String, help: &str| Err(vec![Diagnostic::usage(codes::TL0781, message).help(help)]);
-    if let Some((why, help)) = wish.refusal(left.end.as_ref()) {
+    if let Some((why, help)) = mode.refusal(left.end.as_ref()) {
         return refuse(format!("the run `{run}` {why}"), help);
     }
     let Some(inputs) = left.start.inputs.clone() else {
@@ -88,8 +89,8 @@ pub fn resume(
         return refuse(message, "start a new run, and give secrets by `secrets`");
     };
     let path = file.map_or_else(|| left.start.file.clone(), Path::to_owned);
-    let surroundings = Surroundings::of_kept(&left.start.fixed);
-    let loaded = settle_with(check(&path)?, &path, &spelled(&inputs), surroundings)?;
+    let environment = RunEnvironment::from_json(&left.start.fixed);
+    let loaded = settle_with(check(&path)?, &path, &input_texts(&inputs), environment)?;
     runnable(&loaded)?;
     if loaded.pipeline.name.as_str() != left.start.pipeline {
         let message =
@@ -99,7 +100,7 @@ pub fn resume(
     Ok(Resumed { loaded, left })
 }
 
-fn last_to_resume(state: &StateDir, file: Option<&Path>, wish: Wish) -> Result<String> {
+fn last_to_resume(state: &StateDir, file: Option<&Path>, mode: ResumeMode) -> Result<String> {
     let mut runs = state.last_runs().map_err(|error| database_error(&error))?;
     if let Some(place) = file.map(place_of) {
         runs.retain(|last| place_of(&last.file) == place);
@@ -108,7 +109,7 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>, wish: Wish) -> Result<S
         Diagnostic::usage(codes::TL0780, message)
             .help("leave out `--resume` to start a new run; `tl history` lists what ran")
     };
-    let mut open = runs.iter().filter(|last| wish.refusal(last.end.as_ref()).is_none());
+    let mut open = runs.iter().filter(|last| mode.refusal(last.end.as_ref()).is_none());
     match (open.next(), open.next()) {
         (Some(only), None) => Ok(only.run.clone()),
         (Some(one), Some(other)) => {
@@ -119,7 +120,7 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>, wish: Wish) -> Result<S
             Err(Diagnostic::usage(codes::TL0780, message).help("name the run, or its file"))
         }
         (None, _) if runs.is_empty() => Err(none("no run is known here that could be resumed")),
-        (None, _) if wish == Wish::RerunFailed => Err(none("no stage of the last run failed")),
+        (None, _) if mode == ResumeMode::RerunFailed => Err(none("no stage of the last run failed")),
         (None, _) => Err(none("the last run ended well: there is nothing to resume")),
     }
 }
@@ -159,7 +160,7 @@ pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> 
 }
 
 /// The supervisor of the programs holds the locks of a run too: while one of them runs, the run is at work.
-pub(super) fn hold(folder: &WorkDir, group: Option<GroupLock>) -> Result<Option<GroupLock>> {
+pub(super) fn share_locks(folder: &WorkDir, group: Option<GroupLock>) -> Result<Option<GroupLock>> {
     let mut locks = std::iter::once(folder.lock()).chain(group.as_ref().map(GroupLock::lock));
     let shared = locks.try_for_each(|lock| lock.map(process::hold));
     shared.map(|()| group).map_err(|error| {
@@ -202,7 +203,7 @@ pub(super) fn open_journal(
     }
     let pipeline = loaded.pipeline.name.to_string();
     let fixed = run_values(&pipeline, run, &Zoned::now());
-    let mut kept = loaded.surroundings.kept();
+    let mut kept = loaded.environment.to_json();
     kept["run"] = Json::Object(fixed.clone());
     let inputs = Json::Object(loaded.inputs.clone());
     let mut shown = inputs.clone();
@@ -219,10 +220,10 @@ pub(super) fn open_journal(
 }
 
 /// The journal, as far as a run can do without it.
-pub(super) fn journal_or_none(
+pub(super) fn optional_journal(
     journal: Result<Arc<Journal>, DbError>,
     options: &Options,
-    keeper: &Keeper,
+    outbox: &OutboxHandle,
 ) -> Result<Option<Arc<Journal>>> {
     match journal {
         Ok(journal) => Ok(Some(journal)),
@@ -230,7 +231,7 @@ pub(super) fn journal_or_none(
         Err(error) if options.resumed.is_some() => Err(database_error(&error)),
         // A run that cannot be resumed is better than none.
         Err(error) => {
-            keeper.note(&error);
+            outbox.note(&error);
             Ok(None)
         }
     }
@@ -238,20 +239,20 @@ pub(super) fn journal_or_none(
 
 /// Removes the work of a run that is done, and of which the journal says so; of another one, what it has no use for when it
 /// is resumed.
-pub(super) fn put_away(folder: WorkDir, is_done: bool, work: &PipelineWork, teller: &Mutex<Teller>) {
+pub(super) fn tidy_work(folder: WorkDir, is_done: bool, work: &PipelineWork, sink: &Mutex<EventSink>) {
     let kept = if is_done { HashSet::new() } else { work.kept_files() };
     if kept.is_empty() {
-        remove_work(folder, teller);
+        remove_work(folder, sink);
     } else if let Err(error) = folder.keep(&kept) {
         let message = format!("the work folder `{}` could not be tidied", folder.path().display());
-        tell(teller, What::Problem { error: Diagnostic::warning(codes::TL0708, message).cause(&error) });
+        emit(sink, What::Problem { error: Diagnostic::warning(codes::TL0708, message).cause(&error) });
     }
 }
 
-pub(super) fn remove_work(folder: WorkDir, teller: &Mutex<Teller>) {
+pub(super) fn remove_work(folder: WorkDir, sink: &Mutex<EventSink>) {
     let path = folder.path().display().to_string();
     if let Err(error) = folder.remove() {
         let message = format!("the work folder `{path}` could not be removed");
-        tell(teller, What::Problem { error: Diagnostic::warning(codes::TL0708, message).cause(&error) });
+        emit(sink, What::Problem { error: Diagnostic::warning(codes::TL0708, message).cause(&error) });
     }
 }

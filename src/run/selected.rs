@@ -1,7 +1,6 @@
 //! What a run does of the stages that its selection leaves out: nothing.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 
 use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Result, codes};
@@ -18,7 +17,7 @@ impl PipelineWork {
 
     /// These stages of a unit are not done.
     pub(super) fn leave_out(&self, stages: &[usize]) -> Vec<Ended> {
-        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).extend(stages);
+        self.memory().left_out.extend(stages);
         let ended = |&stage: &usize| {
             let nothing = Err(Diagnostic::failure(codes::TL0604, "this stage was not begun"));
             Ended { victim: Some((Outcome::Skipped, "not selected".to_owned())), ..Ended::new(stage, nothing) }
@@ -30,7 +29,7 @@ impl PipelineWork {
     pub(super) fn unless_left_out<T>(&self, stage: usize, answer: Result<T>, otherwise: T) -> Result<T> {
         match answer {
             Err(_) if self.plan.stages[stage].part == Part::LeftOut => {
-                self.left_out.lock().unwrap_or_else(PoisonError::into_inner).insert(stage);
+                self.memory().left_out.insert(stage);
                 Ok(otherwise)
             }
             answer => answer,
@@ -39,7 +38,7 @@ impl PipelineWork {
 
     /// The names of the stages that the selection left undone, or that wait for such a stage.
     pub(super) fn names_left_out(&self, outcomes: &[Outcome]) -> Vec<String> {
-        let mut left_out: BTreeSet<usize> = self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut left_out: BTreeSet<usize> = self.memory().left_out.clone();
         loop {
             let known = left_out.len();
             for (stage, planned) in self.plan.stages.iter().enumerate() {

@@ -11,7 +11,7 @@ use tracing::Span;
 
 use super::chain::{self, Link, Ready};
 use super::logs::RunLogs;
-use super::prior_effects::Past;
+use super::prior_effects::PriorEffects;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::engine::{Attempt, BoxFuture, Done, Ended, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
@@ -35,30 +35,37 @@ pub(super) struct PipelineWork {
     /// Where a later session of the run finds what this one did; none where the journal cannot be kept.
     pub(super) journal: Option<Arc<Journal>>,
     /// What earlier sessions did.
-    pub(super) past: Past,
-    /// Stages that were done in this session: what waits for them is done again.
-    pub(super) fresh: Mutex<HashSet<usize>>,
-    /// Artifacts that were delivered and are kept no more, and whose they are.
-    pub(super) gone: Mutex<HashMap<ArtifactRef, usize>>,
-    /// Stages that the selection left undone.
-    pub(super) left_out: Mutex<BTreeSet<usize>>,
-    /// What each unit, or instance of one, depends on.
-    pub(super) keys: Mutex<HashMap<(usize, Option<usize>), String>>,
-    /// What programs print.
+    pub(super) prior: PriorEffects,
+    /// The output of programs.
     pub(super) logs: Arc<RunLogs>,
-    /// Artifacts that lie in files, by stage.
-    pub(super) spools: Mutex<HashMap<(usize, Option<usize>), Spool>>,
+    /// What the run learns while it runs. The only part that changes.
+    pub(super) memory: Mutex<Memory>,
+}
+
+/// What one session learns about its stages while they run.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Stages run in this session. Stages that depend on them run again too.
+    pub(super) redone: HashSet<usize>,
+    /// Artifacts that an earlier session delivered and whose bytes are gone, with the stage that produced each.
+    pub(super) lost_artifacts: HashMap<ArtifactRef, usize>,
+    /// Stages that the selection left out.
+    pub(super) left_out: BTreeSet<usize>,
+    /// The key of each unit, or of an instance of it: see `unit_key`.
+    pub(super) keys: HashMap<(usize, Option<usize>), String>,
+    /// Artifacts in files of the work folder, by stage and instance.
+    pub(super) spools: HashMap<(usize, Option<usize>), Spool>,
 }
 
 impl Work for PipelineWork {
     fn condition(&self, stage: usize, results: &Results, status: Status) -> Result<bool> {
         let planned = &self.plan.stages[stage];
         let Some(condition) = &planned.condition else { return Ok(true) };
-        let moment = Moment { attempt: 1, results, before: None, instance: None };
-        let answer = self.values(planned, &moment).and_then(|values| {
+        let scope = EvalScope { attempt: 1, results, before: None, instance: None };
+        let answer = self.values(planned, &scope).and_then(|values| {
             evaluate(condition, &values.with_status(status))
                 .map(|value| value == Json::Bool(true))
-                .map_err(|mistake| self.unresolved(planned, "if", failure(mistake)))
+                .map_err(|mistake| self.unresolved(planned, "if", failure_of(mistake)))
         });
         self.unless_left_out(stage, answer, true)
     }
@@ -77,7 +84,7 @@ impl Work for PipelineWork {
 
     fn expand(&self, stage: usize, results: &Results) -> Result<Expansion> {
         let planned = &self.plan.stages[stage];
-        let values = self.needed(planned, &Moment { attempt: 1, results, before: None, instance: None });
+        let values = self.needed(planned, &EvalScope { attempt: 1, results, before: None, instance: None });
         let none = Expansion { instances: Vec::new(), skipped: Vec::new() };
         self.unless_left_out(stage, expand(&self.loaded.document, planned, &values), none)
     }
@@ -106,13 +113,13 @@ impl PipelineWork {
         let part = self.part(attempt.unit);
         let mut ready = Vec::new();
         for (place, &stage) in stages.iter().enumerate() {
-            let moment = Moment {
+            let scope = EvalScope {
                 attempt: attempt.number,
                 results: &attempt.results,
                 before: place.checked_sub(1).map(|before| stages[before]),
                 instance: attempt.instance.as_ref(),
             };
-            match self.ready(stage, &moment) {
+            match self.ready(stage, &scope) {
                 Ok(one) => ready.push(one),
                 Err(_) if part == Part::LeftOut => return self.leave_out(stages),
                 // Nothing has begun yet, so a chain that cannot begin ends as a whole.
@@ -128,15 +135,15 @@ impl PipelineWork {
                 Err((culprit, error)) => return self.none_began(stages, culprit, &error),
             }
             let instance = attempt.instance.as_ref().map(|instance| instance.number);
-            self.keys().insert((attempt.unit, instance), key);
+            self.memory().keys.insert((attempt.unit, instance), key);
         }
         if part == Part::LeftOut {
             return self.leave_out(stages);
         }
-        if let Some((culprit, error)) = self.lacks_bytes(stages, &ready) {
+        if let Some((culprit, error)) = self.missing_artifact(stages, &ready) {
             return self.none_began(stages, culprit, &error);
         }
-        if let Err(error) = self.begin_anew(attempt) {
+        if let Err(error) = self.invalidate(attempt) {
             return self.none_began(stages, stages[0], &error);
         }
         let (mut links, mut streams, mut incoming) = (Vec::new(), Vec::new(), None);
@@ -195,9 +202,9 @@ impl PipelineWork {
     }
 
     /// A stage with every expression resolved.
-    fn ready(&self, stage: usize, moment: &Moment<'_>) -> Result<Ready> {
+    fn ready(&self, stage: usize, scope: &EvalScope<'_>) -> Result<Ready> {
         let planned = &self.plan.stages[stage];
-        let values = self.values(planned, moment)?;
+        let values = self.values(planned, scope)?;
         let Some(kind) = planned.stage.uses.as_deref().and_then(stages::find) else {
             return self.command(planned, &values).map(Ready::Program);
         };
@@ -214,7 +221,7 @@ impl PipelineWork {
             Some(Run::Argv(raw)) => {
                 let argument = |(index, text): (usize, &String)| {
                     argument(text, values)
-                        .map_err(|mistake| self.unresolved(planned, &format!("run/{index}"), failure(mistake)))
+                        .map_err(|mistake| self.unresolved(planned, &format!("run/{index}"), failure_of(mistake)))
                 };
                 raw.iter().enumerate().map(argument).collect::<Result<_>>()?
             }
@@ -233,8 +240,8 @@ impl PipelineWork {
             let text = match raw {
                 Json::String(text) => Template::parse(text)
                     .and_then(|template| resolve_text(&template, values))
-                    .map(spelled)
-                    .map_err(|mistake| self.unresolved(planned, &format!("env/{name}"), failure(mistake)))?,
+                    .map(scalar_text)
+                    .map_err(|mistake| self.unresolved(planned, &format!("env/{name}"), failure_of(mistake)))?,
                 other => other.to_string(),
             };
             Ok((name.clone(), text))
@@ -243,9 +250,9 @@ impl PipelineWork {
     }
 
     /// The values that a stage's expressions see.
-    fn values(&self, planned: &Planned, moment: &Moment<'_>) -> Result<Values> {
-        let values = self.needed(planned, moment);
-        let values = match moment.instance {
+    fn values(&self, planned: &Planned, scope: &EvalScope<'_>) -> Result<Values> {
+        let values = self.needed(planned, scope);
+        let values = match scope.instance {
             Some(instance) => values.with("matrix", Arc::clone(&instance.matrix)),
             None => values,
         };
@@ -254,33 +261,34 @@ impl PipelineWork {
     }
 
     /// The values that all instances of a stage see.
-    fn needed(&self, planned: &Planned, moment: &Moment<'_>) -> Values {
+    fn needed(&self, planned: &Planned, scope: &EvalScope<'_>) -> Values {
         let mut needs = Map::new();
         for &need in &planned.needs {
             let name = self.plan.stages[need].name.clone();
-            let value = match moment.results.get(need) {
+            let value = match scope.results.get(need) {
                 Some(result) => json!({ "outputs": *result.outputs, "result": result.outcome.word() }),
-                None if moment.before == Some(need) => {
+                None if scope.before == Some(need) => {
                     json!({ "outputs": { "artifact": ArtifactRef::of(&name) }, "result": Outcome::Success.word() })
                 }
                 None => continue,
             };
             needs.insert(name, value);
         }
-        let values = self.contexts.values(moment.attempt).with("needs", Json::Object(needs));
+        let values = self.contexts.values(scope.attempt).with("needs", Json::Object(needs));
         if !planned.is_finally {
             return values;
         }
         let mut all = Map::new();
         for (stage, other) in self.plan.stages.iter().enumerate() {
-            let word = moment.results.get(stage).map_or("waiting", |result| result.outcome.word());
+            let word = scope.results.get(stage).map_or("waiting", |result| result.outcome.word());
             all.insert(other.name.clone(), json!({ "result": word }));
         }
         values.with("stages", Json::Object(all))
     }
 
-    pub(super) fn keys(&self) -> MutexGuard<'_, HashMap<(usize, Option<usize>), String>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the memory. Hold the guard for one look or change only: the lock is not reentrant.
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which session of the run this is.
@@ -304,7 +312,7 @@ impl PipelineWork {
 }
 
 /// When an expression is evaluated.
-struct Moment<'a> {
+struct EvalScope<'a> {
     attempt: u32,
     results: &'a Results,
     /// The stage of the same chain that gives it its data.
@@ -312,12 +320,12 @@ struct Moment<'a> {
     instance: Option<&'a Instance>,
 }
 
-fn failure(mistake: Mistake) -> Failure {
+fn failure_of(mistake: Mistake) -> Failure {
     Failure { pointer: String::new(), mistake }
 }
 
 /// A scalar as an argument or a variable spells it.
-fn spelled(value: Json) -> String {
+fn scalar_text(value: Json) -> String {
     match value {
         Json::String(text) => text,
         other => other.to_string(),
@@ -327,7 +335,7 @@ fn spelled(value: Json) -> String {
 /// One argument stays one argument whatever it holds; it must not become an option.
 fn argument(text: &str, values: &Values) -> std::result::Result<String, Mistake> {
     let template = Template::parse(text)?;
-    let value = spelled(resolve_text(&template, values)?);
+    let value = scalar_text(resolve_text(&template, values)?);
     let place = template.expressions().next().map_or((0, 1), crate::expression::Expression::place);
     if value.starts_with('-') && !text.starts_with('-') {
         let message =

@@ -28,8 +28,8 @@ const RECIPIENTS_FILE: &str = "recipients-file";
 /// The contract of a loaded pipeline. Reads files of recipients, and no secret.
 pub(super) fn contract(loaded: &Loaded) -> Result<Json> {
     let steady =
-        Values::default().with("inputs", Json::Object(loaded.inputs.clone())).with("host", loaded.surroundings.host());
-    let all = start_values(&loaded.inputs, &loaded.surroundings);
+        Values::default().with("inputs", Json::Object(loaded.inputs.clone())).with("host", loaded.environment.host());
+    let all = start_values(&loaded.inputs, &loaded.environment);
     let file = loaded.document.value();
     let mut contract = Map::new();
     for key in RULES.iter().filter(|key| file.get(**key).is_some()) {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::compare::{Difference, compare};
 use super::contract::contract;
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::open::{Loaded, absolute, settle, spelled};
+use crate::open::{Loaded, absolute, input_texts, settle};
 use crate::value::sha256;
 
 /// The key that a plan is known by; its value is the version of the format.
@@ -24,7 +24,7 @@ const BEGINNING: usize = 64;
 /// A plan as a file keeps it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Kept {
+pub struct PlanFile {
     /// The version of the format.
     tl_plan: u64,
     /// The release that made it.
@@ -50,9 +50,9 @@ struct Text {
 }
 
 /// The text of a plan of a loaded pipeline.
-pub fn keep(loaded: &Loaded) -> Result<String> {
+pub fn plan_text(loaded: &Loaded) -> Result<String> {
     let text = |(name, text): (&str, &str)| Text { path: absolute(Path::new(name)), sha256: sha256(text) };
-    let plan = Kept {
+    let plan = PlanFile {
         tl_plan: NEWEST,
         made_by: env!("CARGO_PKG_VERSION").to_owned(),
         file: loaded.path.clone(),
@@ -78,16 +78,16 @@ pub fn is_plan(content: &[u8]) -> bool {
 }
 
 /// Reads a plan; nothing where the file is none, or is not there. A pipe is none: it could not be read twice.
-pub fn open_plan(path: &Path) -> Result<Option<Kept>> {
+pub fn open_plan(path: &Path) -> Result<Option<PlanFile>> {
     let mut content = Vec::new();
     if fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() <= LARGEST) {
         // Who reads it as a pipeline says why it cannot be read.
         let _unread = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut content));
     }
-    if is_plan(&content) { Kept::parse(path, &content).map(Some) } else { Ok(None) }
+    if is_plan(&content) { PlanFile::parse(path, &content).map(Some) } else { Ok(None) }
 }
 
-impl Kept {
+impl PlanFile {
     fn parse(path: &Path, content: &[u8]) -> Result<Self> {
         let name = path.display();
         let damaged = |error: &serde_json::Error| {
@@ -121,7 +121,7 @@ impl Kept {
         &self,
         checked: (crate::pipeline::Document, crate::pipeline::Outline),
     ) -> Result<Loaded, Vec<Diagnostic>> {
-        settle(checked, &self.file, &spelled(&self.inputs))
+        settle(checked, &self.file, &input_texts(&self.inputs))
     }
 
     /// Where a run would not do what the plan says; nowhere, if it may run.

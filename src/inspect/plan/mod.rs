@@ -10,5 +10,5 @@ mod report;
 mod stage;
 
 pub use compare::Difference;
-pub use file::{Kept, is_plan, keep, open_plan};
-pub use report::{Due, Group, Instances, PlanReport, StageReport, Told, Unknown, Write, plan};
+pub use file::{PlanFile, is_plan, open_plan, plan_text};
+pub use report::{Due, Group, Instances, NotificationPlan, PlanReport, StageReport, Unknown, Write, plan};

@@ -37,7 +37,7 @@ pub struct PlanReport {
     /// Steps in order; the stages of one step may run at the same time.
     pub steps: Vec<Vec<StageReport>>,
     /// Who is told of what.
-    pub notify: Vec<Told>,
+    pub notify: Vec<NotificationPlan>,
 }
 
 /// The runs that share something.
@@ -64,7 +64,7 @@ pub struct Due {
 
 /// Who is told of what.
 #[derive(Clone, Debug, Serialize)]
-pub struct Told {
+pub struct NotificationPlan {
     /// Of what.
     pub when: Vec<&'static str>,
     /// The channels, each with its kind.
@@ -178,7 +178,7 @@ pub fn plan(loaded: &Loaded) -> Result<PlanReport> {
         success_every: pipeline.expect.as_ref().map(|expect| expect.success_every),
         policy: policy(&pipeline.policy),
         steps,
-        notify: told(loaded),
+        notify: notification_plans(loaded),
     })
 }
 
@@ -193,13 +193,13 @@ fn policy(policy: &Policy) -> Vec<String> {
     flags.chain(list("allow-run", &policy.allow_run)).chain(list("allow-stores", &policy.allow_stores)).collect()
 }
 
-fn told(loaded: &Loaded) -> Vec<Told> {
+fn notification_plans(loaded: &Loaded) -> Vec<NotificationPlan> {
     let channels = &loaded.pipeline.channels;
     let named = |name: &String| match channels.iter().find(|(other, _)| other.as_str() == name) {
         Some((_, channel)) => format!("{name} ({})", channel.uses),
         None => name.clone(),
     };
-    let rules = loaded.pipeline.notify.iter().map(|rule| Told {
+    let rules = loaded.pipeline.notify.iter().map(|rule| NotificationPlan {
         when: rule.when.iter().map(|when| when.word()).collect(),
         to: rule.to.iter().map(named).collect(),
     });

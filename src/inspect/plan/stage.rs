@@ -26,7 +26,7 @@ pub(super) fn report(
 ) -> Result<StageReport> {
     let planned = &plan.stages[number];
     let kind = planned.stage.uses.as_deref().and_then(stages::find);
-    let start = start_values(&loaded.inputs, &loaded.surroundings);
+    let start = start_values(&loaded.inputs, &loaded.environment);
     let values = with_env(loaded, planned, &start);
     let expanded = planned.stage.strategy.as_ref().map(|_| expansion(loaded, planned, &start)).transpose()?;
     let reason = reason_to_skip(plan, planned, &values, skipped, expanded.as_ref());

@@ -15,12 +15,12 @@ use crate::state::{Journal, Left, Step};
 use crate::storage::Coming;
 
 /// What is known of objects on their way: from earlier sessions of the run, and from earlier attempts of this one.
-pub(super) struct OnTheirWay {
+pub(super) struct DeliveryJournal {
     journal: Option<Arc<Journal>>,
     left: Mutex<HashMap<String, Unfinished>>,
 }
 
-impl OnTheirWay {
+impl DeliveryJournal {
     pub(super) fn new(journal: Option<Arc<Journal>>, left: Option<&Left>) -> Self {
         let deliveries = left.into_iter().flat_map(|left| &left.deliveries);
         let unfinished = deliveries.filter_map(|delivery| {
@@ -33,7 +33,7 @@ impl OnTheirWay {
     }
 
     /// Puts down what changes of an object: first in the journal, then for the next attempt of this session.
-    fn put_down(&self, uri: &str, change: impl FnOnce(&mut Unfinished) -> Step) -> Result<()> {
+    fn update(&self, uri: &str, change: impl FnOnce(&mut Unfinished) -> Step) -> Result<()> {
         let now = Timestamp::now();
         let new = || Unfinished { since: now, coming: Vec::new(), open: None };
         let mut known = self.left(uri).unwrap_or_else(new);
@@ -46,9 +46,9 @@ impl OnTheirWay {
     }
 }
 
-impl Deliveries for OnTheirWay {
+impl Deliveries for DeliveryJournal {
     fn begun(&self, uri: &str) -> Result<()> {
-        self.put_down(uri, |known| {
+        self.update(uri, |known| {
             // An object of an earlier attempt may still be there.
             known.since = Timestamp::now();
             Step::Begun
@@ -56,7 +56,7 @@ impl Deliveries for OnTheirWay {
     }
 
     fn opened(&self, uri: &str, open: &OpenDelivery) -> Result<()> {
-        self.put_down(uri, |known| {
+        self.update(uri, |known| {
             known.open = Some(open.upload.clone());
             Step::Opened(json(open))
         })
@@ -66,7 +66,7 @@ impl Deliveries for OnTheirWay {
         if self.left(uri).is_none_or(|known| known.open.is_none()) {
             return Ok(());
         }
-        self.put_down(uri, |known| {
+        self.update(uri, |known| {
             known.open = None;
             Step::Closed
         })
@@ -77,7 +77,7 @@ impl Deliveries for OnTheirWay {
     }
 
     fn coming(&self, uri: &str, coming: &Coming) -> Result<()> {
-        self.put_down(uri, |known| {
+        self.update(uri, |known| {
             // Until this one appears, that of an earlier attempt is still there.
             known.coming.retain(|earlier| (&earlier.token, earlier.digest) != (&coming.token, coming.digest));
             known.coming.push(coming.clone());
