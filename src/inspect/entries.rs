@@ -2,20 +2,20 @@ use crate::diagnostic::Place;
 use crate::graph::{Plan, Planned};
 use crate::open::Loaded;
 
-/// A stage as it stands in its file.
+/// A stage as its file declares it.
 #[derive(Clone, Debug)]
 pub struct StageEntry {
     /// Its name.
     pub name: String,
     /// Its kind, or `run`.
     pub kind: String,
-    /// The stages that it waits for.
+    /// The stages that it needs.
     pub needs: Vec<String>,
-    /// Where its name stands.
+    /// The place of its name.
     pub place: Place,
 }
 
-/// The stages of a loaded pipeline, in the order of the file; those of `finally` last.
+/// The stages of a loaded pipeline in the order of the file, `finally` last.
 pub fn stage_entries(loaded: &Loaded) -> Vec<StageEntry> {
     let plan = Plan::new(&loaded.pipeline);
     let entry = |planned: &Planned| StageEntry {

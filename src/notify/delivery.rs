@@ -13,7 +13,8 @@ use crate::stages::{Post, Recorder, Severity};
 use crate::state::{Attempt, Entry, Letter, LetterState, backoff};
 use crate::value::{Masker, human_duration};
 
-/// The post of a run. A message is in the outbox, on the disk, before it is sent, and stays in it until it was taken.
+/// Sends the messages of a run. A message is in the outbox, synced, before it is sent, and stays pending until a channel has
+/// accepted it: a crash sends it again with the same id, and loses none.
 pub(crate) struct RunNotifier {
     pub(crate) channels: Channels,
     pub(crate) outbox: OutboxHandle,
@@ -21,11 +22,11 @@ pub(crate) struct RunNotifier {
     pub(crate) masker: Masker,
     /// The pipeline file, absolute.
     pub(crate) file: PathBuf,
-    /// The inputs of the run: with them a channel can be opened again.
+    /// The inputs of the run. A later process needs them to open the channel again.
     pub(crate) inputs: Map<String, Json>,
 }
 
-/// What the outbox says of a message that is to be sent.
+/// The state of a message in the outbox before it is sent.
 enum Put {
     Claimed(Box<Entry>),
     Delivered(String),
@@ -54,13 +55,13 @@ impl Post for RunNotifier {
             )
             .transient(true)),
             Some(Put::Claimed(entry)) => attempt(Some(&entry)).send(target, channel, message),
-            // Better told without a memory of it than not told.
+            // Send even if the outbox cannot record it.
             None => attempt(None).send(target, channel, message),
         }
     }
 }
 
-/// A message as the outbox keeps it.
+/// A message in the form that the outbox keeps.
 pub(super) fn letter(
     channel: &str,
     message: &Message,
@@ -80,17 +81,17 @@ pub(super) fn letter(
     }
 }
 
-/// All that an attempt needs beside the channel and the message.
+/// One attempt to deliver a message.
 pub(super) struct DeliveryAttempt<'a> {
     pub(super) outbox: &'a OutboxHandle,
     pub(super) recorder: &'a dyn Recorder,
     pub(super) masker: &'a Masker,
-    /// The claimed entry; none where there is no outbox.
+    /// The claimed entry; none if the outbox does not work.
     pub(super) entry: Option<&'a Entry>,
 }
 
 impl DeliveryAttempt<'_> {
-    /// Sends a message once, notes in the outbox what came of it, and puts it on record.
+    /// Sends a message once, updates the outbox, and records the result.
     pub(super) fn send(
         &self,
         target: Result<&dyn Channel, &Diagnostic>,
@@ -107,7 +108,7 @@ impl DeliveryAttempt<'_> {
                 diagnostic.mask(&|text| self.masker.mask(text));
                 (Err(diagnostic), after)
             }
-            // What it wants may be there next time.
+            // The secret or file that the channel lacks may be there next time.
             Err(unopened) => {
                 let after = backoff(attempts, None, fastrand::f64());
                 let mut diagnostic = failed().help(self.outlook(after, true));
@@ -120,7 +121,7 @@ impl DeliveryAttempt<'_> {
                 Ok(answer) => Attempt::Delivered { answer: answer.clone() },
                 Err(error) => Attempt::Failed { error: error.one_line(), after },
             };
-            // Where this fails, it is sent again, with the same id; the outbox has noted why.
+            // If this fails, the message is sent again with the same id. The handle has noted the error.
             let _noted = self.outbox.with(|outbox| outbox.settle(entry, &attempt));
         }
         debug!(channel, when = message.when, attempts, delivered = result.is_ok(), "message");
@@ -128,7 +129,7 @@ impl DeliveryAttempt<'_> {
         result
     }
 
-    /// What becomes of a message that was not delivered.
+    /// Help for a message that was not delivered: when it is tried again.
     fn outlook(&self, after: Option<Duration>, transient: bool) -> String {
         match after {
             _ if self.entry.is_none() => "it is not kept, and not tried again".to_owned(),
@@ -169,7 +170,7 @@ impl DeliveryAttempt<'_> {
     }
 }
 
-/// How long until the next attempt, if there is to be one. What would fail in the same way is not tried again.
+/// The delay until the next attempt. None after a permanent error, or after the last attempt.
 fn again(attempts: u32, transient: bool, asked: Option<Duration>) -> Option<Duration> {
     transient.then(|| backoff(attempts, asked, fastrand::f64())).flatten()
 }

@@ -17,39 +17,39 @@ use crate::stages::Recorder;
 use crate::state::Entry;
 use crate::value::{Cancel, Masker};
 
-/// How to go about the messages that wait.
+/// The options of one pass over the pending messages.
 pub(super) struct Drain<'a> {
     pub(super) outbox: &'a OutboxHandle,
     pub(super) recorder: &'a dyn Recorder,
-    /// Also those that are to wait longer, and those that were given up.
+    /// Include messages scheduled later or given up.
     pub(super) all: bool,
-    /// After this, none is begun.
+    /// No attempt starts after this time.
     pub(super) limit: Option<Duration>,
-    /// Whether to stop.
+    /// Whether the caller has cancelled.
     pub(super) stopped: &'a dyn Fn() -> bool,
 }
 
-/// What came of a message that waited.
+/// A result of a pass over the outbox.
 pub(super) enum Drained {
-    /// It was tried.
+    /// A message was tried.
     Tried(Box<Tried>),
-    /// Something is worth knowing.
+    /// A warning: messages still wait, or a channel cannot be opened.
     Problem(Diagnostic),
 }
 
-/// A message that waited and was tried.
+/// One attempt to deliver a pending message.
 pub(super) struct Tried {
-    /// What was sent.
+    /// The message.
     pub(super) message: Message,
-    /// To which channel.
+    /// The channel.
     pub(super) channel: String,
-    /// How often it was tried.
+    /// The number of attempts so far.
     pub(super) attempts: u32,
-    /// What came of it.
+    /// The channel's answer, or why it failed.
     pub(super) result: Result<String>,
 }
 
-/// The channel of a message that waits, opened again.
+/// A pending message with its channel, opened again.
 struct RetryTarget {
     channel: Box<dyn Channel>,
     masker: Masker,
@@ -57,8 +57,8 @@ struct RetryTarget {
 }
 
 impl Drain<'_> {
-    /// Tries what is due, oldest first; returns how many are left that were due. A channel that fails once is left alone:
-    /// what else waits for it would fail too, each after its time limit.
+    /// Sends due messages, oldest first, and returns how many due ones are left. A channel that fails once is skipped for the
+    /// rest of the pass: its other messages would likely fail too, each after its time limit.
     pub(super) fn run(&self, emit: &mut dyn FnMut(Drained)) -> usize {
         let started = Instant::now();
         let due = self.outbox.with(|outbox| outbox.prune().and_then(|()| outbox.due(self.all))).unwrap_or_default();
@@ -91,7 +91,7 @@ impl Drain<'_> {
         left.values().sum()
     }
 
-    /// `None` where another process has it.
+    /// Whether the message was delivered; `None` if another process is sending it.
     fn attempt(&self, entry: &Entry, open: RetryTarget, emit: &mut dyn FnMut(Drained)) -> Option<bool> {
         let entry = self.outbox.with(|outbox| outbox.claim(entry))??;
         let RetryTarget { channel, masker, message } = open;
@@ -112,7 +112,7 @@ fn waiting(channel: &str, count: usize) -> Diagnostic {
         .help("the next run tries again, and so does `tl notify flush`; `tl notify list` shows them")
 }
 
-/// Opens the channel of a message again, with the file as it is now.
+/// Opens the channel of a pending message from its file as it is now. Only the text of the message was kept.
 fn retry_target(entry: &Entry) -> Result<RetryTarget> {
     let letter = &entry.letter;
     let failed = || {
@@ -145,10 +145,10 @@ fn retry_target(entry: &Entry) -> Result<RetryTarget> {
     Ok(RetryTarget { channel, masker: secrets.masker, message })
 }
 
-/// What waits from earlier runs holds up this one no longer than this, and one message.
+/// Time limit for the messages of earlier runs at the start of a run. One attempt may exceed it.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Sends what waits in the outbox, of whatever pipeline.
+/// Sends the due messages in the outbox, of all pipelines.
 pub(crate) fn drain(post: &RunNotifier, cancel: &Cancel, emit: &mut dyn FnMut(What)) {
     if post.outbox.is_in_use() {
         let stopped = || cancel.is_cancelled();
@@ -164,14 +164,14 @@ pub(crate) fn drain(post: &RunNotifier, cancel: &Cancel, emit: &mut dyn FnMut(Wh
     outbox_trouble(post, emit);
 }
 
-/// That the outbox does not work is no reason to fail, but one to say so.
+/// Reports, once, that the outbox does not work. The run continues: only the retry of messages is lost.
 pub(crate) fn outbox_trouble(post: &RunNotifier, emit: &mut dyn FnMut(What)) {
     if let Some(error) = post.outbox.problem() {
         emit(What::Problem { error });
     }
 }
 
-/// What came of a message of an earlier run, as an event of this one.
+/// A result of draining as an event of this run.
 fn drained_event(drained: Drained) -> What {
     match drained {
         Drained::Problem(error) => What::Problem { error },

@@ -1,4 +1,4 @@
-//! Tells the channels of pipelines that have not succeeded in time.
+//! Messages about overdue pipelines.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,11 +18,11 @@ use crate::pipeline::{self, When, resolve_inputs};
 use crate::state::{DbError, Filter, Letter, Run, StateDir};
 use crate::value::hex;
 
-/// Puts a message into the outbox for each late pipeline whose file asks for it, once for each due time that passed, and
-/// sends what is due there.
+/// Puts a message into the outbox for each overdue pipeline whose file asks for it, once for each due time that has passed.
+/// Then sends all due messages.
 ///
-/// The messages and the note that they are there are written at once, before anything is sent: no crash loses one, and no two
-/// processes make two. Who sends it is the outbox's to say.
+/// The messages and the mark for the due time are one transaction, before anything is sent: no crash loses a message, and two
+/// processes do not write it twice. The outbox deduplicates the sending.
 pub fn send_overdue(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     for stale in found.iter().filter(|stale| stale.is_stale) {
@@ -37,11 +37,11 @@ pub fn send_overdue(state: &StateDir, found: &[Stale], now: Timestamp) -> Result
     Ok(flushed)
 }
 
-/// Why nobody is told of a late pipeline.
+/// Why no message about an overdue pipeline was written.
 enum OverdueError {
-    /// What is wrong with it. Others can be told of.
+    /// Findings in the pipeline. Messages about others are still possible.
     Pipeline(Vec<Diagnostic>),
-    /// Nothing can be kept.
+    /// The state folder fails, for every pipeline.
     State(Diagnostic),
 }
 
@@ -66,13 +66,13 @@ fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), OverdueErro
     state.create().map_err(|error| OverdueError::State(state_error(&error)))?;
     let mut outbox = state.outbox()?;
     let (place, due) = (place_of(file), late.due.as_deref().unwrap_or_default());
-    // Asked before secrets are read, for which programs may run. Who asks at the same time is told apart below.
+    // Checked before secrets are read, because that may run programs. `put_late` checks again, against concurrent callers.
     if outbox.has_told_late(&place, due)? {
         return Ok(());
     }
     let last = last_run(state, file)?;
     let given = last.as_ref().and_then(|run| run.inputs.as_ref()?.as_object()).map(input_texts).unwrap_or_default();
-    // A file that no longer takes what its last run was given may do without.
+    // The file may no longer declare the inputs of its last run. Then try its defaults.
     let declared = &checked.1.inputs;
     let inputs = resolve_inputs(declared, &given).or_else(|_| resolve_inputs(declared, &BTreeMap::new()))?;
     let loaded = for_messages(checked, file, inputs)?;
@@ -88,7 +88,7 @@ fn last_run(state: &StateDir, file: &Path) -> Result<Option<Run>, DbError> {
 /// A message for each channel of each entry that asks for it.
 fn letters(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<Vec<Letter>, Diagnostic> {
     let (document, pipeline) = (&loaded.document, &loaded.pipeline);
-    // What is missing is told by who opens the channels.
+    // Missing secrets are reported when the channels are opened.
     let masker = read_secrets(document, pipeline, &|| None).masker;
     let due = stale.due.as_ref().and_then(|due| due.parse::<Timestamp>().ok());
     let late = lateness(
@@ -112,7 +112,7 @@ fn letters(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<
     Ok(letters)
 }
 
-/// Tells apart the due times of all files: several may have one name, and be due together.
+/// Identifies a due time of a file. Several files may share a pipeline name and a due time.
 fn fingerprint(place: &Path, due: Option<&str>) -> String {
     let mut hash = Sha256::new();
     hash.update(place.as_os_str().as_encoded_bytes());

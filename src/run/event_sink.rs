@@ -1,4 +1,4 @@
-//! The way of events from a run to whoever shows or keeps them.
+//! Carries events from a run to the reporter and the journal.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +10,10 @@ use crate::open::unwritten;
 use crate::state::{Journal, Note};
 use crate::value::{Masker, utc};
 
-/// Takes events, in order.
+/// Receives events in order.
 pub(super) type Emit = Box<dyn FnMut(&Event) + Send>;
 
-/// Gives events their time and run, hides secrets in them, and puts them into the journal.
+/// Adds time and run to events, masks their secrets, writes them to the journal and passes them on.
 pub(super) struct EventSink {
     run: String,
     pub(super) masker: Masker,
@@ -47,8 +47,8 @@ pub(super) fn emit(sink: &Mutex<EventSink>, what: What) {
     sink.lock().unwrap_or_else(PoisonError::into_inner).emit(what);
 }
 
-/// Puts the end of a run into its journal, which ends with it, before it is told. Whether it is there: else the journal
-/// goes on to say that the run may be resumed.
+/// Writes the end of a run to its journal and closes that, before the event is emitted. Returns whether it was written: if not,
+/// the journal still says that the run can be resumed.
 pub(super) fn end_journal(sink: &Mutex<EventSink>, ended: &What) -> bool {
     let journal = sink.lock().unwrap_or_else(PoisonError::into_inner).journal.take();
     let written = journal.zip(finish(ended)).map_or(Ok(()), |(journal, finish)| journal.finish(finish));

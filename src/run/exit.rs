@@ -3,10 +3,11 @@ use crate::engine::Finished;
 use crate::event::Outcome;
 use crate::value::CancelReason;
 
-/// What a process exits with when it had nothing to do.
+/// Exit code of a run that had nothing to do.
 pub(super) const SKIPPED: u8 = 75;
 
-/// How a run ended, and what the process exits with: 20, 130, 124, 2, then the first failed stage's own cause, 4, 3, 75, 0.
+/// The outcome and exit code of a run. The first that applies of: 20 (audit log), 130 (cancelled), 124 (time limit), the code
+/// of the first failed stage, 4 (verification), 3 (warning), 75 (skipped), 0.
 pub(super) fn verdict(finished: &Finished) -> (Outcome, u8) {
     let failed = |kind: Kind| finished.errors.iter().any(|(_, error)| error.kind == kind);
     let any = |outcome: Outcome| finished.outcomes.contains(&outcome);
@@ -21,10 +22,10 @@ pub(super) fn verdict(finished: &Finished) -> (Outcome, u8) {
         Some(CancelReason::RunTimeout | CancelReason::StageTimeout) => {
             return (Outcome::Failure, Kind::TimedOut.exit_code());
         }
-        // A sibling ends instances, never a run.
+        // `fail-fast` cancels instances, never a run.
         Some(CancelReason::Sibling) | None => {}
     }
-    // A verification that failed is the last of causes: only where nothing else failed does it name the run.
+    // A failed verification decides only if nothing else failed.
     let first = finished.errors.iter().map(|(_, error)| error).find(|error| error.kind != Kind::Verification);
     if let Some(first) = first {
         return (Outcome::Failure, code(first));
@@ -43,7 +44,7 @@ pub(super) fn verdict(finished: &Finished) -> (Outcome, u8) {
 
 fn code(error: &Diagnostic) -> u8 {
     match error.kind {
-        // The time of a stage is not the time of the run; and no stage is a wrong file.
+        // These codes are about the run or the file. A stage that timed out or was misused is a plain failure.
         Kind::TimedOut | Kind::Usage | Kind::Cancelled | Kind::Verification => Kind::Failure.exit_code(),
         kind => kind.exit_code(),
     }

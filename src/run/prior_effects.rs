@@ -3,12 +3,12 @@ use std::collections::{BTreeMap, HashMap};
 use crate::graph::Plan;
 use crate::state::{Effect, Left};
 
-/// What the journal says is done.
+/// The effects of earlier sessions, from the journal.
 #[derive(Debug, Default)]
 pub(super) struct PriorEffects {
-    /// By stage and number of instance.
+    /// By stage and instance number.
     effects: HashMap<usize, BTreeMap<Option<usize>, Effect>>,
-    /// The stages that wait for each one.
+    /// For each stage, the stages that need it.
     dependants: Vec<Vec<usize>>,
 }
 
@@ -33,12 +33,12 @@ impl PriorEffects {
         self.effects.get(&stage)?.get(&instance)
     }
 
-    /// The effects of what waits for a stage.
+    /// The effects of the stages that need a stage.
     pub(super) fn of_dependants(&self, stage: usize) -> impl Iterator<Item = &Effect> {
         self.dependants(stage).filter_map(|dependant| self.effects.get(&dependant)).flat_map(BTreeMap::values)
     }
 
-    /// The stages that wait for a stage.
+    /// The stages that need a stage.
     pub(super) fn dependants(&self, stage: usize) -> impl Iterator<Item = usize> {
         self.dependants.get(stage).into_iter().flatten().copied()
     }

@@ -1,4 +1,4 @@
-//! A run that ended early, made ready to go on.
+//! Resumes runs that ended early, and keeps their work folders and journals.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -23,28 +23,28 @@ use crate::process;
 use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, Left, RunEnd, Start, StateDir, WorkDir};
 use crate::value::{Masker, object, sha256};
 
-/// A run to be resumed, and its file.
+/// A run to resume.
 #[derive(Debug)]
 pub struct Resumed {
-    /// The file, with the inputs and the environment that the run started with.
+    /// Its file, with the inputs and the environment of its start.
     pub loaded: Loaded,
-    /// What the journal says.
+    /// Its earlier sessions, from the journal.
     pub left: Left,
 }
 
-/// Why somebody goes on with a run.
+/// How to resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResumeMode {
-    /// What is not done is to be done.
+    /// Run what is not finished.
     Finish,
-    /// What failed is to be tried again, also where the run ended well in spite of it.
+    /// Run failed stages again, also in a run that ended well in spite of them.
     RerunFailed,
-    /// Stages that are named are to be done again, however the run ended.
+    /// Run the named stages again, whatever the outcome of the run.
     Stages,
 }
 
 impl ResumeMode {
-    /// Why a run that ended so has nothing to go on with.
+    /// Why a run with this end cannot be resumed in this mode.
     fn refusal(self, end: Option<&RunEnd>) -> Option<(String, &'static str)> {
         match (self, end) {
             (Self::Finish, Some(end)) if end.is_good => {
@@ -63,8 +63,8 @@ impl ResumeMode {
     }
 }
 
-/// Finds the run of this id, or the last one of a file, or the only one that can be resumed, and reads its file. Fails with
-/// all that keeps it from going on.
+/// Finds a run by its id, else the last run of a file, else the only run that can be resumed, and loads its file. Fails with
+/// every reason that prevents it.
 pub fn resume(
     state: &StateDir,
     run: Option<&str>,
@@ -125,7 +125,7 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>, mode: ResumeMode) -> Re
     }
 }
 
-/// Takes the work folder of a run, new or resumed. Only one process has it.
+/// Locks the work folder of a run, new or resumed. One process at a time holds it.
 pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> Result<WorkDir> {
     let busy = |message: String| {
         Diagnostic::new(codes::TL0782, Kind::Busy, message).help("let it end: `tl status` shows how far it is")
@@ -135,7 +135,7 @@ pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> 
         if let Some(folder) = state.create_work(run).map_err(|error| state_error(&error))? {
             break folder;
         }
-        // Where tl was killed, its supervisor holds the lock until the programs have ended.
+        // After a kill of `tl`, its supervisor holds the lock until the programs have ended.
         let is_ending = matches!(state.find_run(run), Ok(FoundRun::One(known)) if !known.process.is_alive());
         if !is_ending || begun.elapsed() > process::GRACE * 2 {
             return Err(busy(format!("the run `{run}` is at work in another process")));
@@ -143,7 +143,7 @@ pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> 
         thread::sleep(Duration::from_millis(50));
     };
     if let Some(left) = resumed {
-        // What was read of it before the folder was held may be old.
+        // Read again under the lock: another process may have resumed the run in between.
         let now = state.left(run).map_err(|error| database_error(&error))?;
         if now.is_none_or(|now| (now.sessions, &now.end) != (left.sessions, &left.end)) {
             return Err(busy(format!("another process went on with the run `{run}` in this moment")));
@@ -159,7 +159,8 @@ pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> 
     Ok(folder)
 }
 
-/// The supervisor of the programs holds the locks of a run too: while one of them runs, the run is at work.
+/// Shares the locks of a run with the supervisor. If `tl` is killed, they stay locked until its programs have ended, so that no
+/// resumed run starts beside them.
 pub(super) fn share_locks(folder: &WorkDir, group: Option<GroupLock>) -> Result<Option<GroupLock>> {
     let mut locks = std::iter::once(folder.lock()).chain(group.as_ref().map(GroupLock::lock));
     let shared = locks.try_for_each(|lock| lock.map(process::hold));
@@ -170,24 +171,24 @@ pub(super) fn share_locks(folder: &WorkDir, group: Option<GroupLock>) -> Result<
     })
 }
 
-/// Removes the work folders of runs whose process is gone, but of those that may be resumed: the last run of each other
-/// file. A run that has begun takes the place of the last one of its own.
+/// Removes the work folders of ended processes, except those of runs that may be resumed: the last run of every other file. This
+/// run replaces the last one of its own file.
 pub(super) fn sweep(loaded: &Loaded, state: &StateDir, run: &str) {
-    // Where it cannot be said which may be resumed, all stay.
+    // Without the journal we cannot tell which runs may be resumed, so all folders stay.
     let Ok(runs) = state.last_runs() else { return };
     let is_other = |last: &LastRun| last.pipeline != loaded.pipeline.name.as_str() || last.file != loaded.path;
     let kept = runs.into_iter().filter(is_other).map(|last| last.run).chain([run.to_owned()]).collect();
-    // What stays is swept by the next run.
+    // The next run sweeps what is left.
     let _left = state.sweep_work(&kept);
 }
 
-/// The files in the work folder that a later session of a run may use.
+/// The artifact files in the work folder that the journal names.
 pub(super) fn artifacts_of(left: &Left) -> HashSet<String> {
     let names = left.effects.iter().filter_map(|effect| effect.artifact.as_ref()?["file"].as_str());
     names.map(str::to_owned).collect()
 }
 
-/// Opens the journal of a run, new or resumed, and gives what is fixed for all its sessions.
+/// Opens the journal of a run, new or resumed. Returns the value of `run` too, which is the same in all sessions.
 pub(super) fn open_journal(
     loaded: &Loaded,
     options: &Options,
@@ -219,7 +220,7 @@ pub(super) fn open_journal(
     (fixed, options.state.begin_journal(&start).map(Arc::new))
 }
 
-/// The journal, as far as a run can do without it.
+/// The journal, or none if it fails and the run can do without.
 pub(super) fn optional_journal(
     journal: Result<Arc<Journal>, DbError>,
     options: &Options,
@@ -227,9 +228,9 @@ pub(super) fn optional_journal(
 ) -> Result<Option<Arc<Journal>>> {
     match journal {
         Ok(journal) => Ok(Some(journal)),
-        // What it does would be done again by the next one that goes on.
+        // A resumed run without a journal would repeat and forget: fail.
         Err(error) if options.resumed.is_some() => Err(database_error(&error)),
-        // A run that cannot be resumed is better than none.
+        // A backup that cannot be resumed is better than none.
         Err(error) => {
             outbox.note(&error);
             Ok(None)
@@ -237,8 +238,7 @@ pub(super) fn optional_journal(
     }
 }
 
-/// Removes the work of a run that is done, and of which the journal says so; of another one, what it has no use for when it
-/// is resumed.
+/// Removes the work folder of a finished run; otherwise only files no resume needs.
 pub(super) fn tidy_work(folder: WorkDir, is_done: bool, work: &PipelineWork, sink: &Mutex<EventSink>) {
     let kept = if is_done { HashSet::new() } else { work.kept_files() };
     if kept.is_empty() {

@@ -1,4 +1,4 @@
-//! What a run does of the stages that its selection leaves out: nothing.
+//! Stages that the selection leaves out: they are skipped.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,13 @@ use crate::event::Outcome;
 use crate::graph::Part;
 
 impl PipelineWork {
-    /// What the selection has to do with a unit; the same for all stages of it, but that one alone may be asked for.
+    /// The part of a unit in the selection. Its stages have the same one, except that a single stage may be asked for.
     pub(super) fn part(&self, unit: usize) -> Part {
         let parts = || self.plan.units[unit].stages.iter().map(|&stage| self.plan.stages[stage].part);
         if parts().any(|part| part == Part::Asked) { Part::Asked } else { parts().next().unwrap_or_default() }
     }
 
-    /// These stages of a unit are not done.
+    /// Skips the stages of a unit.
     pub(super) fn leave_out(&self, stages: &[usize]) -> Vec<Ended> {
         self.memory().left_out.extend(stages);
         let ended = |&stage: &usize| {
@@ -25,7 +25,8 @@ impl PipelineWork {
         stages.iter().map(ended).collect()
     }
 
-    /// An answer about a stage before it starts. Where it is left out, nothing about it can fail.
+    /// The answer to a question about a stage before it starts. If the stage is left out, an error becomes `otherwise`: a stage
+    /// that nobody asked for must not fail the run.
     pub(super) fn unless_left_out<T>(&self, stage: usize, answer: Result<T>, otherwise: T) -> Result<T> {
         match answer {
             Err(_) if self.plan.stages[stage].part == Part::LeftOut => {
@@ -36,7 +37,7 @@ impl PipelineWork {
         }
     }
 
-    /// The names of the stages that the selection left undone, or that wait for such a stage.
+    /// The names of the stages that the selection left out, and of skipped stages that need them.
     pub(super) fn names_left_out(&self, outcomes: &[Outcome]) -> Vec<String> {
         let mut left_out: BTreeSet<usize> = self.memory().left_out.clone();
         loop {
@@ -47,7 +48,7 @@ impl PipelineWork {
                     left_out.insert(stage);
                 }
             }
-            // A file may name what waits before what it waits for.
+            // Repeat until nothing changes: a file may list a stage before its needs.
             if left_out.len() == known {
                 break;
             }

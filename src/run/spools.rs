@@ -1,4 +1,4 @@
-//! The artifacts of a run that lie in files of its work folder.
+//! Artifacts in files of the work folder.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::stages::Flow;
 use crate::stages::artifact::{ArtifactRef, Sink, Source, Spool};
 
 impl PipelineWork {
-    /// The artifacts in files that a stage may open.
+    /// The artifacts in files that a stage can open.
     pub(super) fn spooled_needs(&self, stage: usize) -> HashMap<ArtifactRef, Source> {
         let memory = self.memory();
         let needs = &self.plan.stages[stage].needs;
@@ -20,7 +20,7 @@ impl PipelineWork {
             .collect()
     }
 
-    /// What the artifacts in files are that a stage may open.
+    /// The digests of the artifacts that a stage can open, for its key.
     pub(super) fn digests_of_needs(&self, stage: usize) -> Vec<String> {
         let needs = &self.plan.stages[stage].needs;
         let memory = self.memory();
@@ -33,17 +33,18 @@ impl PipelineWork {
             .collect()
     }
 
-    /// The artifact of a stage, where it lies in a file.
+    /// The artifact of a stage, if it is in a file.
     pub(super) fn spool_of(&self, stage: usize, instance: Option<usize>) -> Option<Spool> {
         self.memory().spools.get(&(stage, instance)).cloned()
     }
 
-    /// Takes an artifact of an earlier session for that of a stage.
+    /// Sets the artifact of a stage to one of an earlier session.
     pub(super) fn keep_spool(&self, stage: usize, instance: Option<usize>, spool: Spool) {
         self.memory().spools.insert((stage, instance), spool);
     }
 
-    /// A file for the artifact of a stage that gives one, at the end of its chain.
+    /// A new file for the artifact of the last stage of a chain; none if the stage produces none. The name holds session and
+    /// attempt: a file is never written twice.
     pub(super) fn spool(&self, stage: usize, attempt: &Attempt) -> Option<Sink> {
         if !matches!(self.flow(stage), Flow::Source | Flow::Filter) {
             return None;

@@ -1,4 +1,4 @@
-//! Uploads that were left open to be gone on with, and that nobody will go on with.
+//! Aborts open uploads that no run will resume.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -17,13 +17,13 @@ use crate::state::{StateDir, UploadLeft};
 use crate::storage::Store;
 use crate::value::object;
 
-/// Takes back what earlier runs of the file left open: this one has taken their place.
+/// Aborts the open uploads of earlier runs of the file, which this run replaces.
 pub(super) fn abort_superseded(work: &PipelineWork, state: &StateDir, sink: &Mutex<EventSink>) {
     abort_uploads(work, state, sink, |left| left.run != work.shared.run && !left.is_at_work);
 }
 
-/// Takes back what earlier sessions of a run that ended well left open, and no stage of it asked for: its stage is gone, or
-/// delivers something else by now.
+/// Aborts open uploads of a run that ended well, which no stage claimed: the stage was removed, or delivers something else by
+/// now.
 pub(super) fn abort_unclaimed(work: &PipelineWork, state: &StateDir, sink: &Mutex<EventSink>) {
     abort_uploads(work, state, sink, |left| left.run == work.shared.run);
 }
@@ -35,7 +35,7 @@ fn abort_uploads(
     is_meant: impl Fn(&UploadLeft) -> bool,
 ) {
     let warn = |warning| emit(sink, What::Problem { error: warning });
-    // That the database does not work, the journal has about.
+    // The journal has already reported an error of the database.
     let Ok(all) = state.uploads_left(&work.shared.pipeline, &work.loaded.path) else { return };
     let mut unreachable = HashSet::new();
     for left in all.iter().filter(|left| is_meant(left)) {
@@ -51,7 +51,7 @@ fn abort_uploads(
                 about("is of a store that this file does not name any more")
                     .help("abort it with the tools of the store: it costs what it holds, and tl forgets it now"),
             );
-            // On record: who reads this run's report may be nobody.
+            // Recorded, because nobody may read the report of this run, and the upload costs money.
             let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
             match work.recorder.record("upload.abandoned", Severity::Warning, object(data)) {
                 Ok(()) => forget(state, left, sink),
@@ -59,7 +59,7 @@ fn abort_uploads(
             }
             continue;
         };
-        // Each call waits: a store that does not answer holds up a run once.
+        // Each call waits for the store. One that does not answer delays the run once only.
         if unreachable.contains(&open.store) {
             warn(about("was not taken back: its store did not take back another one").help(LATER));
             continue;
@@ -78,7 +78,7 @@ fn abort_uploads(
 
 const LATER: &str = "the next run tries again; it costs what it holds until then";
 
-/// The store of an upload, if it is still the one that it was begun in.
+/// The store of an upload, if the file still names the same one.
 fn store_of<'a>(work: &'a PipelineWork, left: &UploadLeft, open: &OpenDelivery) -> Option<&'a dyn Store> {
     let store = work.shared.places.stores.get(&open.store)?.as_ref();
     let key = open.key.parse().ok()?;

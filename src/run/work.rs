@@ -1,4 +1,4 @@
-//! The engine's work: attempts at the stages of a pipeline.
+//! Runs attempts at the stages of a pipeline, for the engine.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use crate::stages::{self, Command, Context, Flow, Shared, Told};
 use crate::state::{Effect, Journal};
 use crate::value::Secret;
 
-/// What the stages of one run work with.
+/// The stages of one run: fixed inputs, and one memory that changes.
 pub(super) struct PipelineWork {
     pub(super) loaded: Loaded,
     pub(super) plan: Arc<Plan>,
@@ -32,9 +32,9 @@ pub(super) struct PipelineWork {
     pub(super) shared: Arc<Shared>,
     pub(super) recorder: Arc<LogRecorder>,
     pub(super) folder: PathBuf,
-    /// Where a later session of the run finds what this one did; none where the journal cannot be kept.
+    /// The journal for later sessions; none if it cannot be written.
     pub(super) journal: Option<Arc<Journal>>,
-    /// What earlier sessions did.
+    /// The effects of earlier sessions.
     pub(super) prior: PriorEffects,
     /// The output of programs.
     pub(super) logs: Arc<RunLogs>,
@@ -76,7 +76,7 @@ impl Work for PipelineWork {
             match spawn_blocking(move || span.in_scope(|| self.blocking_attempt(&attempt))).await {
                 Ok(ended) => ended,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                // The runtime goes only after the engine has ended.
+                // The runtime is shut down, which happens only after the engine has ended.
                 Err(_) => Vec::new(),
             }
         })
@@ -122,7 +122,7 @@ impl PipelineWork {
             match self.ready(stage, &scope) {
                 Ok(one) => ready.push(one),
                 Err(_) if part == Part::LeftOut => return self.leave_out(stages),
-                // Nothing has begun yet, so a chain that cannot begin ends as a whole.
+                // No stage of the chain has started, so the whole chain ends here.
                 Err(error) => return self.none_began(stages, stage, &error),
             }
         }
@@ -194,14 +194,14 @@ impl PipelineWork {
         let name = &self.plan.stages[culprit].name;
         let victim = |stage: usize| {
             let outcome = if stage < culprit { Outcome::Cancelled } else { Outcome::Skipped };
-            // Who stops a run stops all of a chain.
+            // A cancel stops the whole chain.
             let is_stopped = error.kind == Kind::Cancelled;
             (stage != culprit && !is_stopped).then(|| (outcome, format!("`{name}` failed")))
         };
         stages.iter().map(|&stage| Ended { victim: victim(stage), ..Ended::new(stage, Err(error.clone())) }).collect()
     }
 
-    /// A stage with every expression resolved.
+    /// Resolves every expression of a stage.
     fn ready(&self, stage: usize, scope: &EvalScope<'_>) -> Result<Ready> {
         let planned = &self.plan.stages[stage];
         let values = self.values(planned, scope)?;
@@ -249,7 +249,7 @@ impl PipelineWork {
         planned.stage.env.iter().map(variable).collect()
     }
 
-    /// The values that a stage's expressions see.
+    /// The values for the expressions of a stage.
     fn values(&self, planned: &Planned, scope: &EvalScope<'_>) -> Result<Values> {
         let values = self.needed(planned, scope);
         let values = match scope.instance {
@@ -260,7 +260,7 @@ impl PipelineWork {
         Ok(values.with("env", Json::Object(env.into_iter().map(|(name, text)| (name, text.into())).collect())))
     }
 
-    /// The values that all instances of a stage see.
+    /// The values that are the same for all instances of a stage.
     fn needed(&self, planned: &Planned, scope: &EvalScope<'_>) -> Values {
         let mut needs = Map::new();
         for &need in &planned.needs {
@@ -291,12 +291,12 @@ impl PipelineWork {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which session of the run this is.
+    /// The number of this session.
     pub(super) fn session(&self) -> u32 {
         self.journal.as_ref().map_or(1, |journal| journal.session())
     }
 
-    /// Names a stage, or an instance of it, among all of the run.
+    /// The name of a stage or instance, unique in the run.
     pub(super) fn key(&self, stage: usize, instance: Option<usize>) -> String {
         let name = &self.plan.stages[stage].name;
         instance.map_or_else(|| name.clone(), |number| format!("{name}.{number}"))
@@ -311,11 +311,11 @@ impl PipelineWork {
     }
 }
 
-/// When an expression is evaluated.
+/// The scope in which expressions of a stage are evaluated.
 struct EvalScope<'a> {
     attempt: u32,
     results: &'a Results,
-    /// The stage of the same chain that gives it its data.
+    /// The stage before it in the same chain, which has not ended but provides its data.
     before: Option<usize>,
     instance: Option<&'a Instance>,
 }
@@ -324,7 +324,7 @@ fn failure_of(mistake: Mistake) -> Failure {
     Failure { pointer: String::new(), mistake }
 }
 
-/// A scalar as an argument or a variable spells it.
+/// A scalar as text for an argument or a variable.
 fn scalar_text(value: Json) -> String {
     match value {
         Json::String(text) => text,
@@ -332,7 +332,7 @@ fn scalar_text(value: Json) -> String {
     }
 }
 
-/// One argument stays one argument whatever it holds; it must not become an option.
+/// Resolves one argument. Whatever its value holds, it stays one argument and must not become an option.
 fn argument(text: &str, values: &Values) -> std::result::Result<String, Mistake> {
     let template = Template::parse(text)?;
     let value = scalar_text(resolve_text(&template, values)?);
@@ -348,7 +348,7 @@ fn argument(text: &str, values: &Values) -> std::result::Result<String, Mistake>
     Ok(value)
 }
 
-/// A shell that ends at the first command that fails.
+/// A shell command line that stops at the first failing command.
 fn shell(shell: &str, script: &str) -> Vec<String> {
     let flags: &[&str] = match Path::new(shell).file_name().and_then(|name| name.to_str()) {
         Some("bash") => &["-eo", "pipefail", "-c"],
