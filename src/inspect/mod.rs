@@ -1,8 +1,8 @@
 //! Reads and judges without running.
 //!
 //! Pipeline files and the state folder flow in. Findings, reports and numbers flow out, as values that `report` renders.
-//! What never happens here: no run starts, no message is sent, nothing is written to the state folder except the text of a
-//! pipeline that is about to be replaced. Only `doctor` and `secrets` read secrets, and only `doctor` opens stores.
+//! What never happens here: no run starts and no message is sent. Only `doctor`, `secrets` and, when asked, `validate` read
+//! secrets; only `doctor` contacts stores and channels.
 
 mod doctor;
 mod entries;

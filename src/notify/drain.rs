@@ -149,24 +149,24 @@ fn retry_target(entry: &Entry) -> Result<RetryTarget> {
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Sends the due messages in the outbox, of all pipelines.
-pub(crate) fn drain(post: &RunNotifier, cancel: &Cancel, emit: &mut dyn FnMut(What)) {
-    if post.outbox.is_in_use() {
+pub(crate) fn drain(notifier: &RunNotifier, cancel: &Cancel, emit: &mut dyn FnMut(What)) {
+    if notifier.outbox.is_in_use() {
         let stopped = || cancel.is_cancelled();
         let drain = Drain {
-            outbox: &post.outbox,
-            recorder: &*post.recorder,
+            outbox: &notifier.outbox,
+            recorder: &*notifier.recorder,
             all: false,
             limit: Some(DRAIN),
             stopped: &stopped,
         };
         drain.run(&mut |drained| emit(drained_event(drained)));
     }
-    outbox_trouble(post, emit);
+    outbox_trouble(notifier, emit);
 }
 
 /// Reports, once, that the outbox does not work. The run continues: only the retry of messages is lost.
-pub(crate) fn outbox_trouble(post: &RunNotifier, emit: &mut dyn FnMut(What)) {
-    if let Some(error) = post.outbox.problem() {
+pub(crate) fn outbox_trouble(notifier: &RunNotifier, emit: &mut dyn FnMut(What)) {
+    if let Some(error) = notifier.outbox.problem() {
         emit(What::Problem { error });
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! An occasion flows in: a run started, ended or could not start, or a pipeline is overdue. Messages flow out through the
 //! channels, and what became of each flows back through a callback, for events and reports.
-//! What never happens here: no stage starts, no outcome is decided, and a message that cannot be delivered fails no run.
+//! What never happens here: no stage starts and no outcome is decided. A message that was not delivered is an answer to the
+//! caller, who decides what that means.
 
 mod delivery;
 mod drain;

@@ -66,7 +66,7 @@ fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> u8 {
     for error in others {
         emit(sink, What::Problem { error: error.clone() });
     }
-    if let Some(Blocked { recorder, post, shared, loaded }) = with {
+    if let Some(Blocked { recorder, notifier, shared, loaded }) = with {
         let lines: Vec<String> = errors.iter().map(Diagnostic::one_line).collect();
         let data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "errors": lines });
         let recorded = recorder.record("run.finished", severity, object(data));
@@ -76,7 +76,7 @@ fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> u8 {
             ..News::of(notify::when(outcome), &loaded.document, &loaded.pipeline)
         };
         tokio::task::block_in_place(|| notify::send(&shared, &news, false, &mut |what| emit(sink, what)));
-        outbox_trouble(&post, &mut |what| emit(sink, what));
+        outbox_trouble(&notifier, &mut |what| emit(sink, what));
         match recorded.and_then(|()| recorder.checkpoint()) {
             Ok(signed) => emit(sink, What::Checkpoint { size: signed.size, root: signed.root }),
             Err(error) => emit(sink, What::Problem { error }),
@@ -111,9 +111,9 @@ async fn run_stages(prepared: Prepared, options: Options, began: Instant, sink: 
 
 /// What comes before the first stage: old uploads, waiting messages, the message that the run started.
 fn before_stages(prepared: &Prepared, options: &Options, sink: &Mutex<EventSink>) {
-    let Prepared { work, shared, post, .. } = prepared;
+    let Prepared { work, shared, notifier, .. } = prepared;
     abort_superseded(work, &options.state, sink);
-    drain(post, &options.cancel, &mut |what| emit(sink, what));
+    drain(notifier, &options.cancel, &mut |what| emit(sink, what));
     // A monitor takes `started` as a promise of a success. A run of selected stages sends none, so it must not promise one.
     if options.selection == Selection::All {
         let started = News::of(When::Started, &work.loaded.document, &work.loaded.pipeline);
@@ -165,7 +165,7 @@ fn end(
     began: Instant,
     sink: &Mutex<EventSink>,
 ) -> u8 {
-    let Prepared { work, recorder, shared, post, audit, folder, group, .. } = prepared;
+    let Prepared { work, recorder, shared, notifier, audit, folder, group, .. } = prepared;
     // Reported once, at the end: while stages run, the engine is the only emitter.
     work.logs.problem().into_iter().for_each(|error| emit(sink, What::Problem { error }));
     let (outcome, exit_code) = exit::verdict(&finished);
@@ -189,7 +189,7 @@ fn end(
         ..News::of(notify::when(end.outcome), &work.loaded.document, &work.loaded.pipeline)
     };
     let sent = notify_end(&shared, &news, &end, recovered, sink);
-    outbox_trouble(&post, &mut |what| emit(sink, what));
+    outbox_trouble(&notifier, &mut |what| emit(sink, what));
     // The messages are on record too, under a signature of their own.
     let last = if sent && signed.is_some() { recorder.checkpoint().map(Some) } else { Ok(signed) };
     match last {

@@ -33,7 +33,7 @@ pub(super) struct Prepared {
     pub(super) work: Arc<PipelineWork>,
     pub(super) recorder: Arc<LogRecorder>,
     pub(super) shared: Arc<Shared>,
-    pub(super) post: Arc<RunNotifier>,
+    pub(super) notifier: Arc<RunNotifier>,
     pub(super) audit: PathBuf,
     pub(super) folder: WorkDir,
     pub(super) group: Option<GroupLock>,
@@ -54,7 +54,7 @@ pub(super) struct NotReady {
 /// The parts of a run that could not start which are needed to record and report that.
 pub(super) struct Blocked {
     pub(super) recorder: Arc<LogRecorder>,
-    pub(super) post: Arc<RunNotifier>,
+    pub(super) notifier: Arc<RunNotifier>,
     pub(super) shared: Arc<Shared>,
     pub(super) loaded: Loaded,
 }
@@ -92,7 +92,7 @@ pub(super) fn prepare(
     if errors.is_empty() {
         errors = unopened;
     }
-    let post = Arc::new(RunNotifier {
+    let notifier = Arc::new(RunNotifier {
         channels,
         outbox,
         recorder: recorder.clone(),
@@ -108,7 +108,7 @@ pub(super) fn prepare(
         state: options.state.path().to_owned(),
         program: options.program.clone(),
         places,
-        post: post.clone(),
+        post: notifier.clone(),
         recorder: recorder.clone(),
         ledger: Ledger::default(),
         deliveries: Arc::new(DeliveryJournal::new(journal.clone(), options.resumed.as_ref())),
@@ -124,13 +124,13 @@ pub(super) fn prepare(
         Ok(group) => group,
         Err(Refused { errors, skipped }) => {
             // The channels that could be opened still carry messages.
-            let with = Some(Blocked { recorder, post, shared, loaded });
+            let with = Some(Blocked { recorder, notifier, shared, loaded });
             // A resumed run keeps its work folder: a later session may still use it.
             let folder = options.resumed.is_none().then_some(folder);
             return Err(Box::new(NotReady { folder, errors, skipped, with }));
         }
     };
-    post.outbox.keep_text(loaded.pipeline.name.as_str(), &text_of(&loaded));
+    notifier.outbox.keep_text(loaded.pipeline.name.as_str(), &text_of(&loaded));
     let session = journal.as_ref().map_or(1, |journal| journal.session());
     let work = Arc::new(PipelineWork {
         prior: options.resumed.as_ref().map(|left| PriorEffects::new(left, &plan)).unwrap_or_default(),
@@ -144,7 +144,7 @@ pub(super) fn prepare(
         journal,
         memory: Mutex::default(),
     });
-    Ok(Prepared { work, recorder, shared, post, audit, folder, group, left })
+    Ok(Prepared { work, recorder, shared, notifier, audit, folder, group, left })
 }
 
 /// Opens the stores and channels of a file; returns also why some could not be opened.
