@@ -35,10 +35,10 @@ pub fn verdict(finished: &Finished) -> (Outcome, u8) {
         Some(CancelReason::RunTimeout | CancelReason::StageTimeout) => {
             return (Outcome::Failure, Kind::TimedOut.exit_code());
         }
-        // A sibling ends instances, never a run.
+        // `fail-fast` cancels instances, never a run.
         Some(CancelReason::Sibling) | None => {}
     }
-    // A verification that failed is the last of causes: only where nothing else failed does it name the run.
+    // A failed verification decides only if nothing else failed.
     let first = finished.errors.iter().map(|(_, error)| error).find(|error| error.kind != Kind::Verification);
     if let Some(first) = first {
         return (Outcome::Failure, code(first));
@@ -57,7 +57,7 @@ pub fn verdict(finished: &Finished) -> (Outcome, u8) {
 
 fn code(error: &Diagnostic) -> u8 {
     match error.kind {
-        // The time of a stage is not the time of the run; and no stage is a wrong file.
+        // These codes are about the run or the file. A stage that timed out or was misused is a plain failure.
         Kind::TimedOut | Kind::Usage | Kind::Cancelled | Kind::Verification => Kind::Failure.exit_code(),
         kind => kind.exit_code(),
     }

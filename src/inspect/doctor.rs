@@ -1,4 +1,4 @@
-//! Tries what a pipeline needs, without running it.
+//! Probes the secrets, stores and channels of a pipeline without running it.
 
 use jiff::Zoned;
 use serde::Serialize;
@@ -7,28 +7,28 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::open::{Contexts, Loaded, Secrets, open_channel, open_store, read_secret, run_values};
 use crate::storage::{Trial, TrialResult};
 
-/// What was tried with one secret, store or channel.
+/// One secret, store or channel, with the results of its probe.
 #[derive(Debug, Serialize)]
-pub struct Examined {
+pub struct DoctorItem {
     /// `secret`, `store` or `channel`.
     pub what: &'static str,
     /// Its name in the file.
     pub name: String,
     /// Its kind.
     pub kind: String,
-    /// What came of it, in order.
+    /// The checks, in order.
     pub trials: Vec<Trial>,
 }
 
-impl Examined {
-    /// Whether all that must work does.
+impl DoctorItem {
+    /// Whether no check failed.
     pub fn is_well(&self) -> bool {
         self.trials.iter().all(|trial| trial.result != TrialResult::Failed)
     }
 }
 
-/// Reads every secret, and tries every store and channel. Nothing is left behind, and nobody gets a message.
-pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
+/// Reads every secret and probes every store and channel. Leaves nothing behind and sends no message.
+pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
     let mut found = Vec::new();
     let mut secrets = Vec::new();
     for (name, declared) in &loaded.pipeline.secrets {
@@ -57,15 +57,15 @@ pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
         };
         found.push(examined("channel", name.as_str(), &place.uses, vec![trial]));
     }
-    // What servers say may repeat what they were told.
+    // A server's answer may repeat a secret that it was sent.
     for trial in found.iter_mut().flat_map(|examined| &mut examined.trials) {
         trial.detail = secrets.masker.mask(&trial.detail);
     }
     found
 }
 
-fn examined(what: &'static str, name: &str, kind: &str, trials: Vec<Trial>) -> Examined {
-    Examined { what, name: name.to_owned(), kind: kind.to_owned(), trials }
+fn examined(what: &'static str, name: &str, kind: &str, trials: Vec<Trial>) -> DoctorItem {
+    DoctorItem { what, name: name.to_owned(), kind: kind.to_owned(), trials }
 }
 
 fn tried(what: &'static str, result: Result<String, Diagnostic>) -> Trial {

@@ -2,23 +2,23 @@ use crate::diagnostic::Location;
 use crate::graph::{Plan, Planned};
 use crate::open::Loaded;
 
-/// A stage as it stands in its file.
+/// A stage as its file declares it.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct StageEntry {
     /// Its name.
     pub name: String,
     /// Its kind, or `run`.
     pub kind: String,
-    /// The stages that it waits for.
+    /// The stages that it needs.
     pub needs: Vec<String>,
-    /// Where its name stands.
+    /// The place of its name.
     pub place: Location,
 }
 
-/// The stages of a loaded pipeline, in the order of the file; those of `finally` last.
-pub fn entries(loaded: &Loaded) -> Vec<Entry> {
+/// The stages of a loaded pipeline in the order of the file, `finally` last.
+pub fn stage_entries(loaded: &Loaded) -> Vec<StageEntry> {
     let plan = Plan::new(&loaded.pipeline);
-    let entry = |planned: &Planned| Entry {
+    let entry = |planned: &Planned| StageEntry {
         name: planned.name.clone(),
         kind: planned.stage.uses.clone().unwrap_or_else(|| "run".to_owned()),
         needs: planned.needs.iter().map(|&need| plan.stages[need].name.clone()).collect(),

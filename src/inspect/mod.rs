@@ -1,8 +1,8 @@
 //! Reads and judges without running.
 //!
 //! Pipeline files and the state folder flow in. Findings, reports and numbers flow out, as values that `report` renders.
-//! What never happens here: no run starts, no message is sent, nothing is written to the state folder except the text of a
-//! pipeline that is about to be replaced. Only `doctor` and `secrets` read secrets, and only `doctor` opens stores.
+//! What never happens here: no run starts and no message is sent. Only `doctor`, `secrets` and, when asked, `validate` read
+//! secrets; only `doctor` contacts stores and channels.
 
 mod doctor;
 mod entries;
@@ -15,17 +15,17 @@ mod status;
 mod validate;
 mod versions;
 
-pub use doctor::{Examined, doctor};
-pub use entries::{Entry, entries};
+pub use doctor::{DoctorItem, doctor};
+pub use entries::{StageEntry, stage_entries};
 pub use plan::{
-    Difference, Due, Group, Instances, Kept, PlanReport, StageReport, Told, Unknown, Write, is_plan, keep, open_plan,
-    plan,
+    Difference, Due, Group, Instances, NotificationPlan, PlanFile, PlanReport, StageReport, Unknown, Write, is_plan,
+    open_plan, plan, plan_text,
 };
 pub use preview::{Preview, preview};
 pub use secrets::{SecretFound, check_secrets};
 pub use stale::{Judged, Stale, stale};
 pub use stats::{Measured, Odd, PipelineStats, StageStats, Summary, stats};
 pub use status::{Status, Watch, Working};
-pub use validate::{Finding, Thorough, Validation, validate};
+pub use validate::{Finding, ValidateOptions, Validation, validate};
 pub(crate) use versions::text_of;
 pub use versions::{History, with_last_good};

@@ -1,4 +1,4 @@
-//! The messages of a pipeline as they would be.
+//! Previews of the messages of a pipeline.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use crate::open::{Rendered, check, render, sample, values};
 use crate::pipeline::{Notification, When};
 use crate::value::Masker;
 
-/// A message as it would be.
+/// A message with made-up values.
 #[derive(Debug, Serialize)]
 pub struct Preview {
-    /// To whom; nobody where the file has no entry for that occasion.
+    /// The channels; none if the file has no entry for the occasion.
     pub to: Vec<String>,
     /// The occasion.
     pub when: &'static str,
-    /// Its first line.
+    /// Its subject.
     pub subject: String,
     /// Its text.
     pub body: String,
@@ -24,7 +24,7 @@ pub struct Preview {
     pub html: Option<String>,
 }
 
-/// Fills the templates of a file for an occasion, with made-up values. Reads no secret and sends nothing.
+/// Renders the templates of a file for an occasion with made-up values. Reads no secret and sends nothing.
 pub fn preview(path: &Path, when: When) -> Result<Vec<Preview>, Vec<Diagnostic>> {
     let (document, pipeline) = check(path)?;
     let values = values(&sample(when, &document, &pipeline), "01RUN", when, &Masker::default());

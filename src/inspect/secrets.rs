@@ -1,4 +1,4 @@
-//! Tries the secrets of a pipeline, without running it.
+//! Checks that the secrets of a pipeline can be read, without running it.
 
 use std::path::Path;
 
@@ -7,16 +7,16 @@ use serde::Serialize;
 use crate::diagnostic::Diagnostic;
 use crate::open::{Secrets, check, open_source, read_secret};
 
-/// Where a secret comes from, and what came of reading it. Never its value.
+/// The source of a secret and whether it could be read. Never its value.
 #[derive(Debug, Serialize)]
 pub struct SecretFound {
     /// Its name in the file.
     pub name: String,
     /// The kind of its source.
     pub from: String,
-    /// Where it comes from, in words.
+    /// Its source in words.
     pub place: String,
-    /// Whether a run would have it.
+    /// Whether it could be read.
     pub found: bool,
     /// Why not.
     pub error: Option<Diagnostic>,

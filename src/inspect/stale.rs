@@ -1,4 +1,4 @@
-//! Which pipelines have not done in time what their `expect` says.
+//! Finds pipelines that are overdue: without a success for longer than their `expect` allows.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,43 +13,43 @@ use crate::pipeline::{self, Document, is_pipeline};
 use crate::state::{LastGood, Runs, StateDir};
 use crate::value::{PositiveDuration, utc};
 
-/// A pipeline file that expects a success now and then.
+/// A pipeline file and whether it is overdue.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stale {
     /// The file.
     pub file: String,
-    /// The name of the pipeline; none where it is not known.
+    /// The name of the pipeline, if known.
     pub pipeline: Option<String>,
-    /// From one success to the next, no longer than this; none where nothing is expected.
+    /// The longest time between successes; none if the file expects none.
     pub success_every: Option<PositiveDuration>,
     /// When a run last ended in success or warning.
     pub last_success: Option<String>,
-    /// When the next one is due, or was. None where it is not known since when the pipeline is used.
+    /// When the next success is due, or was. None if the first use of the file is unknown.
     pub due: Option<String>,
-    /// Whether that has passed.
+    /// Whether it is overdue.
     pub is_stale: bool,
-    /// What is wrong with the file.
+    /// A problem of the file.
     pub problem: Option<Diagnostic>,
 }
 
-/// What was found of pipelines that expect a success.
+/// The judged files, and the problems of the others.
 #[derive(Debug, Default)]
 pub struct Judged {
-    /// Each that could be judged.
+    /// The files that could be judged.
     pub pipelines: Vec<Stale>,
-    /// Why others could not.
+    /// Why other files could not be judged.
     pub problems: Vec<Diagnostic>,
 }
 
-/// What a file expects.
+/// The expectation of a file.
 struct Expected {
     pipeline: Option<String>,
     every: Option<PositiveDuration>,
     problem: Option<Diagnostic>,
 }
 
-/// Judges these files and the pipelines below these folders; without any, all files that ran and expect something. Each
-/// is judged once. One that cannot be read keeps nobody from judging the others.
+/// Judges these files and the pipelines below these folders, or, if none are given, all files that ran and expect a success.
+/// Each file is judged once. A file that cannot be read does not stop the others.
 pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Judged, Vec<Diagnostic>> {
     let failed = |error| vec![database_error(&error)];
     let runs = state.runs().map_err(failed)?;
@@ -97,10 +97,10 @@ pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Judg
 fn judgement(file: &Path, expected: Expected, last: Option<&str>, first: Option<&str>, now: Timestamp) -> Stale {
     let Expected { pipeline, every, problem } = expected;
     let parsed = |text: &str| text.parse::<Timestamp>().ok();
-    // Before its first success, it has as long from its first use.
+    // Without any success, the time counts from the first use.
     let base = last.or(first).and_then(parsed);
     let due = base.zip(every).and_then(|(base, every)| base.checked_add(every.get()).ok());
-    // One that never ran here has no success either.
+    // A pipeline that never ran here is overdue too.
     let is_stale = every.is_some() && due.is_none_or(|due| due < now);
     Stale {
         file: file.display().to_string(),
@@ -136,7 +136,7 @@ fn files(paths: &[PathBuf], problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     found
 }
 
-/// What a file that ran expects: as it is now, else as its last good text said.
+/// The expectation of a file that ran: from its text now, else from its last good text.
 fn expected_of_known(
     state: &StateDir,
     runs: Option<&Runs>,

@@ -1,4 +1,4 @@
-//! How runs went, in numbers.
+//! Statistics of past runs.
 
 use std::collections::BTreeMap;
 
@@ -7,94 +7,94 @@ use serde_json::Value as Json;
 
 use crate::state::{DbError, Filter, Life, Run, Runs, StageRun};
 
-/// How the last runs of a pipeline went.
+/// Statistics of the last runs of a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PipelineStats {
     /// Its name.
     pub pipeline: String,
-    /// How many runs are counted.
+    /// The number of runs counted.
     pub runs: usize,
-    /// How many ended how.
+    /// The number of runs by outcome.
     pub outcomes: BTreeMap<String, usize>,
-    /// Of those that succeeded or did not; neither skipped nor cancelled ones are counted.
+    /// The share of successes. Skipped and cancelled runs do not count.
     pub success_rate: Option<f64>,
-    /// How long those took that succeeded.
+    /// The duration of successful runs.
     pub seconds: Option<Summary>,
-    /// What they delivered or handled.
+    /// The bytes that successful runs delivered.
     pub bytes: Option<Summary>,
     /// Its stages.
     pub stages: Vec<StageStats>,
-    /// What is odd about the last run.
+    /// Outliers of the last run.
     pub odd: Vec<Odd>,
     /// The last run that ended.
     pub last_run: Option<String>,
 }
 
-/// How a stage went, all its instances together.
+/// Statistics of a stage, all its instances together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageStats {
     /// Its name.
     pub stage: String,
-    /// In how many runs it was begun and not cancelled.
+    /// The number of runs in which it started and was not cancelled.
     pub runs: usize,
-    /// Of those, how many it succeeded in.
+    /// The share of those in which it succeeded.
     pub success_rate: Option<f64>,
-    /// How long it took where it succeeded.
+    /// Its duration where it succeeded.
     pub seconds: Option<Summary>,
-    /// How many bytes it handled there.
+    /// The bytes that it handled there.
     pub bytes: Option<Summary>,
 }
 
 /// A number over time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// Half are no larger.
+    /// The median.
     pub median: f64,
-    /// Of twenty, nineteen are no larger.
+    /// The 95th percentile.
     pub p95: f64,
-    /// That of the last run; none where that did not succeed.
+    /// The value of the last run; none if that did not succeed.
     pub last: Option<f64>,
-    /// All, oldest first.
+    /// All values, oldest first.
     pub values: Vec<f64>,
 }
 
-/// A number of the last run that is far from those before it.
+/// An outlier: a number of the last run that is far from those of earlier runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Odd {
-    /// The stage; none where it is the run.
+    /// The stage; none for the whole run.
     pub stage: Option<String>,
-    /// Which number.
+    /// What was measured.
     pub what: Measured,
-    /// What it was.
+    /// The value in the last run.
     pub last: f64,
-    /// The median of those before it.
+    /// The median of the earlier runs.
     pub median: f64,
-    /// How many times the usual deviation it is away from that: above or below.
+    /// The distance from the median in robust standard deviations; negative if below.
     pub deviations: f64,
-    /// How many there are before it.
+    /// The number of earlier runs compared.
     pub earlier: usize,
 }
 
-/// What is measured.
+/// A measured quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measured {
-    /// How long it took.
+    /// The duration.
     Seconds,
-    /// How many bytes it handled.
+    /// The bytes handled.
     Bytes,
 }
 
-/// The last run is compared with so many before it at most.
+/// The last run is compared with at most this many earlier ones.
 const BEFORE: usize = 30;
-/// With fewer, nothing is odd.
+/// With fewer earlier runs, nothing is an outlier.
 const FEWEST: usize = 8;
-/// So far away is odd. The usual bound for medians (Iglewicz and Hoaglin, 1993).
+/// Outlier threshold in robust standard deviations: the usual bound (Iglewicz and Hoaglin, 1993).
 const FAR: f64 = 3.5;
-/// From the median of the deviations to what a standard deviation would be.
+/// Converts a median absolute deviation into a standard deviation, for normally distributed values.
 const SCALE: f64 = 1.4826;
 
-/// How the last runs of each pipeline, or of one, went.
+/// Statistics of the last runs of each pipeline, or of one.
 pub fn stats(runs: &Runs, pipeline: Option<&str>, last: usize) -> Result<Vec<PipelineStats>, DbError> {
     let names = match pipeline {
         Some(name) => vec![name.to_owned()],
@@ -114,7 +114,7 @@ pub fn stats(runs: &Runs, pipeline: Option<&str>, last: usize) -> Result<Vec<Pip
     Ok(all?.into_iter().filter(|stats| stats.runs > 0).collect())
 }
 
-/// What a run, or a stage in it, came to.
+/// One run, or one stage of a run.
 struct Point {
     outcome: String,
     seconds: Option<f64>,
@@ -128,7 +128,7 @@ impl Point {
     }
 }
 
-/// Runs stand oldest first.
+/// `runs` are oldest first.
 fn of_pipeline(pipeline: String, runs: &[(Run, Vec<StageRun>)], last: usize) -> PipelineStats {
     let ended: Vec<&(Run, Vec<StageRun>)> =
         runs.iter().filter(|(run, _)| run.life == Life::Ended && run.left_out.is_empty()).collect();
@@ -184,7 +184,7 @@ fn of_pipeline(pipeline: String, runs: &[(Run, Vec<StageRun>)], last: usize) -> 
     }
 }
 
-/// What became of a stage in a run; none where it was not begun, or was cancelled.
+/// A stage in one run; none if it was skipped or cancelled.
 fn stage_point<'a>(rows: impl Iterator<Item = &'a StageRun>, is_last: bool) -> Option<Point> {
     let rows: Vec<&StageRun> = rows.collect();
     let own = rows.iter().find(|row| row.instance.is_none()).or(rows.first())?;
@@ -196,13 +196,14 @@ fn total(bytes: impl Iterator<Item = u64>) -> Option<f64> {
     bytes.fold(None, |sum, bytes| Some(sum.unwrap_or(0.0) + bytes as f64))
 }
 
-/// What a stage handled, by its own count, else by what it gave.
+/// The bytes that a stage handled: its own count, else the size of its output.
 fn handled(row: &StageRun) -> Option<u64> {
     let output = |name: &str| row.outputs.as_ref().and_then(|outputs| outputs[name].as_u64());
     row.bytes.or_else(|| output("bytes")).or_else(|| output("checked_bytes")).or_else(|| delivered(row))
 }
 
-/// The size of the object that it delivered. What a stage with instances gave is a list, and theirs already.
+/// The size of the object that a stage delivered. The outputs of a stage with instances are lists; its instances count
+/// instead.
 fn delivered(row: &StageRun) -> Option<u64> {
     row.outputs.as_ref().map(|outputs| &outputs["object"]).and_then(|object: &Json| object["size"].as_u64())
 }
@@ -222,7 +223,7 @@ fn summary(points: &[Point], number: impl Fn(&Point) -> Option<f64>) -> Option<S
     Some(Summary { median: quantile(&values, 0.5)?, p95: quantile(&values, 0.95)?, last, values })
 }
 
-/// By the nearest rank, but for a median between two. None of no values.
+/// A quantile by the nearest rank. The median of an even count is the mean of the middle two. None for no values.
 fn quantile(values: &[f64], part: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -235,8 +236,8 @@ fn quantile(values: &[f64], part: f64) -> Option<f64> {
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
-/// What is far from what was before it. The scale is the median of the deviations: one or two odd ones among those before
-/// do not hide the next. It is never less than a part of the median, where all are nearly the same.
+/// The outliers of the last point. The scale is the median absolute deviation, so that one or two earlier outliers do not hide
+/// the next. It is at least 5 % of the median, so that values which hardly vary raise no alarm.
 fn odd_of(stage: Option<&str>, points: &[Point]) -> Vec<Odd> {
     let judge = |what: Measured, number: fn(&Point) -> Option<f64>, least: f64| {
         let summary = summary(points, number)?;
@@ -250,7 +251,7 @@ fn odd_of(stage: Option<&str>, points: &[Point]) -> Vec<Odd> {
         let stage = stage.map(str::to_owned);
         (deviations.abs() > FAR).then_some(Odd { stage, what, last, median, deviations, earlier: before.len() })
     };
-    // Tenths of a second and kilobytes are no news.
+    // Differences of tenths of a second or of kilobytes are noise.
     let seconds = judge(Measured::Seconds, |point| point.seconds, 0.1);
     let bytes = judge(Measured::Bytes, |point| point.bytes, 1_024.0);
     seconds.into_iter().chain(bytes).collect()

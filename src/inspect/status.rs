@@ -1,4 +1,4 @@
-//! What runs now on this host.
+//! The runs that are active on this host, and the interrupted ones.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,13 +17,13 @@ pub struct Status {
     /// The run.
     #[serde(flatten)]
     pub run: Run,
-    /// How many of its stages are done.
+    /// The number of finished stages.
     pub stages_done: usize,
-    /// How many there are; none where its file has changed since.
+    /// The number of all stages; none if the file has changed since.
     pub stages_total: Option<usize>,
-    /// What it is doing.
+    /// The stages at work.
     pub working: Vec<Working>,
-    /// What goes on with it, where it was interrupted.
+    /// The command that resumes it, if it was interrupted.
     pub resume: Option<String>,
 }
 
@@ -34,39 +34,39 @@ pub struct Working {
     pub stage: String,
     /// The instance.
     pub instance: Option<String>,
-    /// What it does.
+    /// Its kind.
     pub kind: Option<String>,
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// When the first one began.
+    /// When the first attempt began.
     pub started: Option<String>,
     /// Bytes it has handled.
     pub bytes: Option<u64>,
-    /// How fast: since the look before this one, else since it began.
+    /// The rate since the previous look, else since the start.
     pub bytes_per_second: Option<f64>,
 }
 
 /// A stage at work, by run, name and instance.
-type Who = (String, String, Option<String>);
+type StageAt = (String, String, Option<String>);
 
-/// Looks again and again, and asks only when something may have changed.
+/// Polls the journals. Queries them only when something may have changed.
 pub struct Watch {
     state: StateDir,
-    /// The journals, and which file they were opened as.
+    /// The journals, with device and inode of their file.
     runs: Option<(Runs, (u64, u64))>,
     seen: Option<i64>,
     totals: HashMap<(PathBuf, String), Option<usize>>,
-    before: HashMap<Who, (Timestamp, u64)>,
+    before: HashMap<StageAt, (Timestamp, u64)>,
     now: Vec<Status>,
 }
 
 impl Watch {
-    /// Of this state folder.
+    /// Watches a state folder.
     pub fn new(state: StateDir) -> Self {
         Self { state, runs: None, seen: None, totals: HashMap::new(), before: HashMap::new(), now: Vec::new() }
     }
 
-    /// What runs now; the first time, and whenever that changed since it was last asked.
+    /// The runs, at the first call and whenever they changed since the last one; else none.
     pub fn look(&mut self) -> Result<Option<&[Status]>, DbError> {
         self.open()?;
         let change = self.runs.as_ref().map(|(runs, _)| runs.change()).transpose()?.unwrap_or(-1);
@@ -89,12 +89,12 @@ impl Watch {
         Ok(is_new.then_some(&self.now))
     }
 
-    /// What ran when it was last looked at.
+    /// The runs at the last look.
     pub fn last(&self) -> &[Status] {
         &self.now
     }
 
-    /// Opens the journals where that is still to be done, or where another file took their place.
+    /// Opens the journals if they are not open, or if another file has replaced theirs.
     fn open(&mut self) -> Result<(), DbError> {
         let file = self.state.journal_file();
         if self.runs.as_ref().map(|(_, file)| *file) != file || self.runs.is_none() {
@@ -112,7 +112,7 @@ impl Watch {
         &mut self,
         run: Run,
         stages: &[StageRun],
-        before: &HashMap<Who, (Timestamp, u64)>,
+        before: &HashMap<StageAt, (Timestamp, u64)>,
         now: Timestamp,
     ) -> Status {
         let is_done = |stage: &&StageRun| {
@@ -149,7 +149,7 @@ impl Watch {
     }
 }
 
-/// How fast a stage is. An attempt that was made again has begun again at nothing, at a time that is not known.
+/// The rate of a stage. A retry counts its bytes from zero, from a start that is not recorded, so it has no rate at first.
 fn rate(stage: &StageRun, before: Option<&(Timestamp, u64)>, now: Timestamp) -> Option<f64> {
     let bytes = stage.bytes?;
     let since = |then: Timestamp| now.duration_since(then).as_secs_f64();
@@ -163,7 +163,7 @@ fn rate(stage: &StageRun, before: Option<&(Timestamp, u64)>, now: Timestamp) -> 
     }
 }
 
-/// How many stages a file has, if it still is the one that runs.
+/// The number of stages of a file, if its text is still the one that runs.
 fn count_stages(file: &Path, sha256: &str) -> Option<usize> {
     let content = fs::read(file).ok()?;
     if value::sha256(content) != sha256 {

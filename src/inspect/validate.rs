@@ -11,58 +11,58 @@ use crate::diagnostic::{Diagnostic, Severity, codes};
 use crate::open::{check_templates, read_secrets, settle, yaml_files_below};
 use crate::pipeline::{self, Document, Pipeline, is_pipeline, warnings};
 
-/// How thorough a validation is.
+/// The options of a validation.
 #[derive(Debug, Default)]
-pub struct Thorough<'a> {
-    /// Inputs that must fit, if any are given.
+pub struct ValidateOptions<'a> {
+    /// Inputs to check, if any are given.
     pub inputs: BTreeMap<String, String>,
-    /// Whether every secret must be there.
+    /// Whether to read every secret.
     pub secrets: bool,
-    /// The state folder, if one was named: it knows the last good text of a file.
+    /// The state folder, if one was named. It has the last good text of a file.
     pub state: Option<&'a Path>,
 }
 
-/// One thing that was found, and the file in which it was.
+/// One finding and its file.
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// The file, as the user named it or its folder; none where the command line itself is wrong.
+    /// The file, as the user named it or its folder; none if the command line is wrong.
     pub file: Option<String>,
-    /// What was found. Its place may be in another file that this one is made of.
+    /// The finding. Its place may be in a file that this one extends.
     #[serde(flatten)]
     pub problem: Diagnostic,
 }
 
 impl Finding {
-    /// The file that a person should look at.
+    /// The file to look at.
     pub fn file(&self) -> Option<&str> {
         self.problem.place.as_ref().map(|place| place.file.as_str()).or(self.file.as_deref())
     }
 }
 
-/// What a validation came to.
+/// The result of a validation.
 #[derive(Debug, Default, Serialize)]
 pub struct Validation {
-    /// The files that were looked at, in order.
+    /// The files that were checked, in order.
     pub files: Vec<String>,
-    /// How many YAML files below the given folders are no pipelines.
+    /// The number of YAML files below the given folders that are no pipelines.
     pub passed_over: usize,
     /// All findings, by file, place and code.
     pub findings: Vec<Finding>,
 }
 
 impl Validation {
-    /// One that ended before it began.
+    /// A validation that was refused, because the command line is wrong.
     pub fn refused(problems: Vec<Diagnostic>) -> Self {
         let findings = problems.into_iter().map(|problem| Finding { file: None, problem }).collect();
         Self { findings, ..Self::default() }
     }
 
-    /// How many findings are so bad.
+    /// The number of findings of a severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.problem.severity == severity).count()
     }
 
-    /// The files in which nothing was found.
+    /// The files without findings.
     pub fn sound(&self) -> impl Iterator<Item = &String> {
         self.files.iter().filter(|file| !self.findings.iter().any(|finding| finding.file.as_ref() == Some(*file)))
     }
@@ -93,52 +93,52 @@ impl Validation {
     }
 }
 
-/// Proves files, and every pipeline below folders, each once.
-pub fn validate(paths: &[PathBuf], thorough: &Thorough<'_>) -> Validation {
+/// Checks files, and every pipeline below folders, each once.
+pub fn validate(paths: &[PathBuf], options: &ValidateOptions<'_>) -> Validation {
     let mut validation = Validation::default();
     let mut seen = BTreeSet::new();
     for path in paths {
         let files = if path.is_dir() { validation.pipelines_below(path) } else { vec![path.clone()] };
         for file in files {
-            // What is not there is told under the name it was given.
+            // A missing file cannot be canonicalised and is reported under its given name.
             if seen.insert(fs::canonicalize(&file).unwrap_or_else(|_| file.clone())) {
                 validation.files.push(file.display().to_string());
-                validation.find(&file, problems_of(&file, thorough));
+                validation.find(&file, problems_of(&file, options));
             }
         }
     }
     let place =
         |finding: &Finding| (finding.file().map(str::to_owned), finding.problem.place.clone(), finding.problem.code);
     validation.findings.sort_by_cached_key(place);
-    // What several files share is one mistake.
+    // Files that extend the same base share its findings.
     let same = |a: &Finding, b: &Finding| place(a) == place(b) && a.problem.message == b.problem.message;
     validation.findings.dedup_by(|a, b| same(a, b));
     validation
 }
 
-fn problems_of(path: &Path, thorough: &Thorough<'_>) -> Vec<Diagnostic> {
+fn problems_of(path: &Path, options: &ValidateOptions<'_>) -> Vec<Diagnostic> {
     let (document, pipeline) = match pipeline::load(path) {
         Ok(sound) => sound,
-        Err(problems) => return with_last_good(problems, thorough.state, path),
+        Err(problems) => return with_last_good(problems, options.state, path),
     };
     let mut found = check_templates(&document, &pipeline);
     let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
     found.extend(warnings(&document, &pipeline, &device));
-    if thorough.secrets {
-        // No secret comes from an input.
+    if options.secrets {
+        // Secrets do not depend on inputs, so the outline suffices.
         found.extend(read_secrets(&document, &pipeline, &|| None).missing);
     }
-    if !thorough.inputs.is_empty() {
+    if !options.inputs.is_empty() {
         let place = declared_inputs(&document, &pipeline);
         let placed = |problem: Diagnostic| if problem.place.is_some() { problem } else { problem.at(place.clone()) };
-        if let Err(problems) = settle((document, pipeline), path, &thorough.inputs) {
+        if let Err(problems) = settle((document, pipeline), path, &options.inputs) {
             found.extend(problems.into_iter().map(placed));
         }
     }
     found
 }
 
-/// Where somebody looks who gave a wrong input.
+/// The place reported for a wrong input.
 fn declared_inputs(document: &Document, pipeline: &Pipeline) -> crate::diagnostic::Location {
     if pipeline.inputs.is_empty() { document.at_value("/name") } else { document.at_key("/inputs") }
 }

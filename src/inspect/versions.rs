@@ -1,4 +1,4 @@
-//! The texts that a pipeline file had.
+//! The texts of a pipeline file over time.
 
 use std::path::{Path, PathBuf};
 
@@ -7,16 +7,16 @@ use crate::open::{Loaded, database_error, place_of};
 use crate::pipeline::hide_identities;
 use crate::state::{StateDir, Text, Version};
 
-/// What is kept of one pipeline file.
+/// The kept versions of one pipeline file.
 pub struct History {
     state: StateDir,
-    /// The file, by the path under which its texts are kept.
+    /// The path under which the state folder keeps the texts.
     path: PathBuf,
     versions: Vec<Version>,
 }
 
 impl History {
-    /// Reads what is kept of a file. The file itself need not be there.
+    /// Reads the kept versions of a file. The file need not exist.
     pub fn read(state: StateDir, file: &Path) -> Result<Self> {
         let path = place_of(file);
         let kept = state.peek_versions().map_err(|error| database_error(&error))?;
@@ -44,8 +44,8 @@ impl History {
         })
     }
 
-    /// Keeps a text that is about to be replaced; returns its number. Fails where it holds an identity, which is never
-    /// kept and would be lost.
+    /// Keeps a text that is about to be replaced and returns its number. Fails if it holds an identity: identities are never
+    /// kept, so this one would be lost.
     pub fn keep_present(&self, content: &[u8]) -> Result<u32> {
         if storable(content) != content {
             let message = format!("`{}` holds an age identity, which is never kept", self.path.display());
@@ -60,21 +60,21 @@ impl History {
     }
 }
 
-/// The text that a run starts with, as it is kept.
+/// The text that a run starts with, in the form that is kept.
 pub(crate) fn text_of(loaded: &Loaded) -> Text {
     Text { path: place_of(&loaded.path), content: storable(&loaded.document.source()) }
 }
 
-/// A text without identities that stand in it by mistake: they have no place in a database.
+/// A text without identities that somebody left in it: secrets must not get into the database.
 fn storable(content: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
     let clean = hide_identities(&text);
     if clean == text { content.to_vec() } else { clean.into_bytes() }
 }
 
-/// What is wrong with a file, and that it was right once, where its text is still known.
+/// Adds to the findings of a file where its last good text is, if one is kept.
 pub fn with_last_good(mut problems: Vec<Diagnostic>, state: Option<&Path>, file: &Path) -> Vec<Diagnostic> {
-    // What is wrong is told with the file; that there is no state, or none that can be read, is not what was asked.
+    // Without a readable state folder there is no hint. That is no error here.
     let history = StateDir::locate(state).ok().and_then(|state| History::read(state, file).ok());
     let was_good = history.is_some_and(|history| history.versions.iter().any(|version| version.first_used.is_some()));
     if let Some(last) = problems.last_mut().filter(|_| was_good) {

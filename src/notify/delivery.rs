@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 use tracing::debug;
 
-use super::outbox::Keeper;
+use super::outbox::OutboxHandle;
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::open::{Channels, no_channel};
@@ -13,37 +13,39 @@ use crate::stages::{Post, Recorder, Severity};
 use crate::state::{Attempt, Entry, Letter, LetterState, backoff};
 use crate::value::{Masker, human_duration};
 
-/// The post of a run. A message is in the outbox, on the disk, before it is sent, and stays in it until it was taken.
-pub(crate) struct RunPost {
+/// Sends the messages of a run. A message is in the outbox, synced, before it is sent, and stays pending until a channel has
+/// accepted it: a crash sends it again with the same id, and loses none.
+pub(crate) struct RunNotifier {
     pub(crate) channels: Channels,
-    pub(crate) keeper: Keeper,
+    pub(crate) outbox: OutboxHandle,
     pub(crate) recorder: Arc<dyn Recorder>,
     pub(crate) masker: Masker,
     /// The pipeline file, absolute.
     pub(crate) file: PathBuf,
-    /// The inputs of the run: with them a channel can be opened again.
+    /// The inputs of the run. A later process needs them to open the channel again.
     pub(crate) inputs: Map<String, Json>,
 }
 
-/// What the outbox says of a message that is to be sent.
+/// The state of a message in the outbox before it is sent.
 enum Put {
     Claimed(Box<Entry>),
     Delivered(String),
     Taken,
 }
 
-impl Post for RunPost {
+impl Post for RunNotifier {
     fn deliver(&self, channel: &str, message: &Message) -> Result<String> {
         let target = self.channels.get(channel).ok_or_else(|| no_channel(channel))?;
         let letter = letter(channel, message, &self.file, &self.inputs, &self.masker);
-        let put = self.keeper.with(|outbox| {
+        let put = self.outbox.with(|outbox| {
             let entry = outbox.put(&letter)?;
             if entry.state == LetterState::Delivered {
                 return Ok(Put::Delivered(entry.answer.unwrap_or_default()));
             }
             Ok(outbox.claim(&entry)?.map_or(Put::Taken, |entry| Put::Claimed(Box::new(entry))))
         });
-        let sending = |entry| Sending { keeper: &self.keeper, recorder: &*self.recorder, masker: &self.masker, entry };
+        let attempt =
+            |entry| DeliveryAttempt { outbox: &self.outbox, recorder: &*self.recorder, masker: &self.masker, entry };
         let target = target.as_ref().map(Box::as_ref);
         match put {
             Some(Put::Delivered(answer)) => Ok(answer),
@@ -52,14 +54,14 @@ impl Post for RunPost {
                 format!("another process is sending this message to `{channel}`"),
             )
             .transient(true)),
-            Some(Put::Claimed(entry)) => sending(Some(&entry)).attempt(target, channel, message),
-            // Better told without a memory of it than not told.
-            None => sending(None).attempt(target, channel, message),
+            Some(Put::Claimed(entry)) => attempt(Some(&entry)).send(target, channel, message),
+            // Send even if the outbox cannot record it.
+            None => attempt(None).send(target, channel, message),
         }
     }
 }
 
-/// A message as the outbox keeps it.
+/// A message in the form that the outbox keeps.
 pub(super) fn letter(
     channel: &str,
     message: &Message,
@@ -79,18 +81,18 @@ pub(super) fn letter(
     }
 }
 
-/// All that an attempt needs beside the channel and the message.
-pub(super) struct Sending<'a> {
-    pub(super) keeper: &'a Keeper,
+/// One attempt to deliver a message.
+pub(super) struct DeliveryAttempt<'a> {
+    pub(super) outbox: &'a OutboxHandle,
     pub(super) recorder: &'a dyn Recorder,
     pub(super) masker: &'a Masker,
-    /// The claimed entry; none where there is no outbox.
+    /// The claimed entry; none if the outbox does not work.
     pub(super) entry: Option<&'a Entry>,
 }
 
-impl Sending<'_> {
-    /// Sends a message once, notes in the outbox what came of it, and puts it on record.
-    pub(super) fn attempt(
+impl DeliveryAttempt<'_> {
+    /// Sends a message once, updates the outbox, and records the result.
+    pub(super) fn send(
         &self,
         target: Result<&dyn Channel, &Diagnostic>,
         channel: &str,
@@ -106,7 +108,7 @@ impl Sending<'_> {
                 diagnostic.mask(&|text| self.masker.mask(text));
                 (Err(diagnostic), after)
             }
-            // What it wants may be there next time.
+            // The secret or file that the channel lacks may be there next time.
             Err(unopened) => {
                 let after = backoff(attempts, None, fastrand::f64());
                 let mut diagnostic = failed().help(self.outlook(after, true));
@@ -119,15 +121,15 @@ impl Sending<'_> {
                 Ok(answer) => Attempt::Delivered { answer: answer.clone() },
                 Err(error) => Attempt::Failed { error: error.one_line(), after },
             };
-            // Where this fails, it is sent again, with the same id; the keeper has noted why.
-            let _noted = self.keeper.with(|outbox| outbox.settle(entry, &attempt));
+            // If this fails, the message is sent again with the same id. The handle has noted the error.
+            let _noted = self.outbox.with(|outbox| outbox.settle(entry, &attempt));
         }
         debug!(channel, when = message.when, attempts, delivered = result.is_ok(), "message");
         self.record(channel, message, attempts, &result, after)?;
         result
     }
 
-    /// What becomes of a message that was not delivered.
+    /// Help for a message that was not delivered: when it is tried again.
     fn outlook(&self, after: Option<Duration>, transient: bool) -> String {
         match after {
             _ if self.entry.is_none() => "it is not kept, and not tried again".to_owned(),
@@ -168,7 +170,7 @@ impl Sending<'_> {
     }
 }
 
-/// How long until the next attempt, if there is to be one. What would fail in the same way is not tried again.
+/// The delay until the next attempt. None after a permanent error, or after the last attempt.
 fn again(attempts: u32, transient: bool, asked: Option<Duration>) -> Option<Duration> {
     transient.then(|| backoff(attempts, asked, fastrand::f64())).flatten()
 }

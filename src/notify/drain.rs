@@ -6,9 +6,9 @@ use jiff::Zoned;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value as Json};
 
-use super::delivery::{RunPost, Sending};
-use super::occasion::told;
-use super::outbox::Keeper;
+use super::delivery::{DeliveryAttempt, RunNotifier};
+use super::occasion::message_event;
+use super::outbox::OutboxHandle;
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
@@ -17,51 +17,51 @@ use crate::stages::Recorder;
 use crate::state::Entry;
 use crate::value::{Cancel, Masker};
 
-/// How to go about the messages that wait.
+/// The options of one pass over the pending messages.
 pub(super) struct Drain<'a> {
-    pub(super) keeper: &'a Keeper,
+    pub(super) outbox: &'a OutboxHandle,
     pub(super) recorder: &'a dyn Recorder,
-    /// Also those that are to wait longer, and those that were given up.
+    /// Include messages scheduled later or given up.
     pub(super) all: bool,
-    /// After this, none is begun.
+    /// No attempt starts after this time.
     pub(super) limit: Option<Duration>,
-    /// Whether to stop.
+    /// Whether the caller has cancelled.
     pub(super) stopped: &'a dyn Fn() -> bool,
 }
 
-/// What came of a message that waited.
+/// A result of a pass over the outbox.
 pub(super) enum Drained {
-    /// It was tried.
+    /// A message was tried.
     Tried(Box<Tried>),
-    /// Something is worth knowing.
+    /// A warning: messages still wait, or a channel cannot be opened.
     Problem(Diagnostic),
 }
 
-/// A message that waited and was tried.
+/// One attempt to deliver a pending message.
 pub(super) struct Tried {
-    /// What was sent.
+    /// The message.
     pub(super) message: Message,
-    /// To which channel.
+    /// The channel.
     pub(super) channel: String,
-    /// How often it was tried.
+    /// The number of attempts so far.
     pub(super) attempts: u32,
-    /// What came of it.
+    /// The channel's answer, or why it failed.
     pub(super) result: Result<String>,
 }
 
-/// The channel of a message that waits, opened again.
-struct Reopened {
+/// A pending message with its channel, opened again.
+struct RetryTarget {
     channel: Box<dyn Channel>,
     masker: Masker,
     message: Message,
 }
 
 impl Drain<'_> {
-    /// Tries what is due, oldest first; returns how many are left that were due. A channel that fails once is left alone:
-    /// what else waits for it would fail too, each after its time limit.
-    pub(super) fn run(&self, told: &mut dyn FnMut(Drained)) -> usize {
+    /// Sends due messages, oldest first, and returns how many due ones are left. A channel that fails once is skipped for the
+    /// rest of the pass: its other messages would likely fail too, each after its time limit.
+    pub(super) fn run(&self, emit: &mut dyn FnMut(Drained)) -> usize {
         let started = Instant::now();
-        let due = self.keeper.with(|outbox| outbox.prune().and_then(|()| outbox.due(self.all))).unwrap_or_default();
+        let due = self.outbox.with(|outbox| outbox.prune().and_then(|()| outbox.due(self.all))).unwrap_or_default();
         let mut failed: BTreeMap<(PathBuf, String), Option<Diagnostic>> = BTreeMap::new();
         let mut left: BTreeMap<(PathBuf, String), usize> = BTreeMap::new();
         for entry in due {
@@ -71,14 +71,14 @@ impl Drain<'_> {
                 *left.entry(place).or_default() += 1;
                 continue;
             }
-            match reopen(&entry) {
+            match retry_target(&entry) {
                 Ok(open) => {
-                    if let Some(false) = self.attempt(&entry, open, told) {
+                    if let Some(false) = self.attempt(&entry, open, emit) {
                         failed.insert(place, None);
                     }
                 }
                 Err(error) => {
-                    let _noted = self.keeper.with(|outbox| outbox.set_aside(&entry, &error.one_line()));
+                    let _noted = self.outbox.with(|outbox| outbox.set_aside(&entry, &error.one_line()));
                     *left.entry(place.clone()).or_default() += 1;
                     failed.insert(place, Some(error));
                 }
@@ -86,21 +86,22 @@ impl Drain<'_> {
         }
         for (place, count) in &left {
             let unopened = failed.get_mut(place).and_then(Option::take);
-            told(Drained::Problem(unopened.unwrap_or_else(|| waiting(&place.1, *count))));
+            emit(Drained::Problem(unopened.unwrap_or_else(|| waiting(&place.1, *count))));
         }
         left.values().sum()
     }
 
-    /// `None` where another process has it.
-    fn attempt(&self, entry: &Entry, open: Reopened, told: &mut dyn FnMut(Drained)) -> Option<bool> {
-        let entry = self.keeper.with(|outbox| outbox.claim(entry))??;
-        let Reopened { channel, masker, message } = open;
+    /// Whether the message was delivered; `None` if another process is sending it.
+    fn attempt(&self, entry: &Entry, open: RetryTarget, emit: &mut dyn FnMut(Drained)) -> Option<bool> {
+        let entry = self.outbox.with(|outbox| outbox.claim(entry))??;
+        let RetryTarget { channel, masker, message } = open;
         let name = entry.letter.channel.clone();
-        let sending = Sending { keeper: self.keeper, recorder: self.recorder, masker: &masker, entry: Some(&entry) };
-        let result = sending.attempt(Ok(&*channel), &name, &message);
+        let delivery =
+            DeliveryAttempt { outbox: self.outbox, recorder: self.recorder, masker: &masker, entry: Some(&entry) };
+        let result = delivery.send(Ok(&*channel), &name, &message);
         let delivered = result.is_ok();
         let tried = Tried { message, channel: name, attempts: entry.attempts, result };
-        told(Drained::Tried(Box::new(tried)));
+        emit(Drained::Tried(Box::new(tried)));
         Some(delivered)
     }
 }
@@ -111,8 +112,8 @@ fn waiting(channel: &str, count: usize) -> Diagnostic {
         .help("the next run tries again, and so does `tl notify flush`; `tl notify list` shows them")
 }
 
-/// Opens the channel of a message again, with the file as it is now.
-fn reopen(entry: &Entry) -> Result<Reopened> {
+/// Opens the channel of a pending message from its file as it is now. Only the text of the message was kept.
+fn retry_target(entry: &Entry) -> Result<RetryTarget> {
     let letter = &entry.letter;
     let failed = || {
         let message = format!("the channel `{}` of `{}` cannot be opened again", letter.channel, letter.file.display());
@@ -141,37 +142,37 @@ fn reopen(entry: &Entry) -> Result<Reopened> {
         failed.mask(&|text| secrets.masker.mask(text));
         failed
     })?;
-    Ok(Reopened { channel, masker: secrets.masker, message })
+    Ok(RetryTarget { channel, masker: secrets.masker, message })
 }
 
-/// What waits from earlier runs holds up this one no longer than this, and one message.
+/// Time limit for the messages of earlier runs at the start of a run. One attempt may exceed it.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Sends what waits in the outbox, of whatever pipeline.
-pub(crate) fn drain(post: &RunPost, cancel: &Cancel, emit: &mut dyn FnMut(What)) {
-    if post.keeper.is_in_use() {
+/// Sends the due messages in the outbox, of all pipelines.
+pub(crate) fn drain(notifier: &RunNotifier, cancel: &Cancel, emit: &mut dyn FnMut(What)) {
+    if notifier.outbox.is_in_use() {
         let stopped = || cancel.is_cancelled();
         let drain = Drain {
-            keeper: &post.keeper,
-            recorder: &*post.recorder,
+            outbox: &notifier.outbox,
+            recorder: &*notifier.recorder,
             all: false,
             limit: Some(DRAIN),
             stopped: &stopped,
         };
-        drain.run(&mut |drained| emit(told_late(drained)));
+        drain.run(&mut |drained| emit(drained_event(drained)));
     }
-    outbox_trouble(post, emit);
+    outbox_trouble(notifier, emit);
 }
 
-/// That the outbox does not work is no reason to fail, but one to say so.
-pub(crate) fn outbox_trouble(post: &RunPost, emit: &mut dyn FnMut(What)) {
-    if let Some(error) = post.keeper.problem() {
+/// Reports, once, that the outbox does not work. The run continues: only the retry of messages is lost.
+pub(crate) fn outbox_trouble(notifier: &RunNotifier, emit: &mut dyn FnMut(What)) {
+    if let Some(error) = notifier.outbox.problem() {
         emit(What::Problem { error });
     }
 }
 
-/// What came of a message of an earlier run, as an event of this one.
-fn told_late(drained: Drained) -> What {
+/// A result of draining as an event of this run.
+fn drained_event(drained: Drained) -> What {
     match drained {
         Drained::Problem(error) => What::Problem { error },
         Drained::Tried(tried) => {
@@ -181,7 +182,7 @@ fn told_late(drained: Drained) -> What {
                 run => format!("attempt {attempts}, run {run} of {}", message.pipeline),
             };
             let result = result.map(|how| format!("{how} ({of})")).map_err(|error| error.label(of));
-            told(&channel, &message, result)
+            message_event(&channel, &message, result)
         }
     }
 }

@@ -9,16 +9,16 @@ use crate::pipeline::When;
 use crate::template::{Form, Template};
 use crate::value::Masker;
 
-/// Where a message comes from.
+/// The origin of a message.
 pub(super) struct Origin<'a> {
-    /// What the id of the message begins with. The same message has the same one, whoever makes it.
+    /// The start of the message's id. It depends only on the occasion, so that receivers can recognise a repeated message.
     pub(super) id: &'a str,
-    /// The run that it is about; empty where there was none.
+    /// The run that it is about; empty if there is none.
     pub(super) run: &'a str,
     pub(super) masker: &'a Masker,
 }
 
-/// The message for the entry of `notify` with this number.
+/// The message for an entry of `notify`, by its number.
 pub(super) fn message(origin: &Origin<'_>, news: &News<'_>, number: usize, when: When) -> Result<Message> {
     let Origin { id, run, masker } = origin;
     let about = &news.pipeline.notify[number];
@@ -38,7 +38,8 @@ pub(super) fn message(origin: &Origin<'_>, news: &News<'_>, number: usize, when:
     })
 }
 
-/// The file was proven with its templates, but they may have changed since. Better a plain message than none.
+/// The shipped text, with the error of the user's template. Templates were checked with the file but may have changed since;
+/// a plain message is better than none.
 fn plainly(values: &Json, error: &Diagnostic) -> Result<Rendered> {
     let plain = Template::shipped(Form::Text).render(Form::Text, values).map_err(|_| error.clone())?;
     let Rendered { subject, body, .. } = split(&plain);

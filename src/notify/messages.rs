@@ -1,4 +1,4 @@
-//! What the commands about messages do.
+//! The commands about messages: test a channel, flush the outbox, list it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use ulid::Ulid;
 
 use super::drain::{self, Drain, Drained};
-use super::outbox::Keeper;
+use super::outbox::OutboxHandle;
 use crate::audit::Log;
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, codes};
@@ -20,19 +20,18 @@ use crate::stages::Recorder as _;
 use crate::state::{Entry, StateDir};
 use crate::value::{Masker, Name};
 
-/// What a channel made of a test message.
+/// The result of a test message on one channel.
 #[derive(Debug, Serialize)]
 pub struct Tested {
-    /// Which channel.
+    /// The channel.
     pub channel: String,
-    /// How delivery is known.
+    /// The channel's answer, if it was delivered.
     pub delivered: Option<String>,
     /// Why it was not delivered.
     pub error: Option<Diagnostic>,
 }
 
-/// Sends a message to each channel of a file, or to one of them, once. It is no message of a run: it is not kept and
-/// not on record.
+/// Sends a test message to each channel of a file, or to one. Test messages are neither kept in the outbox nor recorded.
 pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -> Result<Vec<Tested>, Vec<Diagnostic>> {
     let loaded = load(path, given)?;
     if let Some(name) = only
@@ -80,55 +79,55 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
     Ok(names.filter(|name| only.is_none_or(|only| only == *name)).map(send).collect())
 }
 
-/// What came of a message that waited.
+/// One attempt to deliver a pending message.
 #[derive(Debug, Serialize)]
 pub struct Tried {
-    /// Its id, the same for each attempt.
+    /// Its id, the same for every attempt.
     pub id: String,
     /// The channel's name.
     pub channel: String,
     /// The pipeline's name.
     pub pipeline: String,
-    /// Its first line.
+    /// Its subject.
     pub subject: String,
-    /// Counted from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// How delivery is known.
+    /// The channel's answer, if it was delivered.
     pub delivered: Option<String>,
     /// Why it was not delivered.
     pub error: Option<Diagnostic>,
 }
 
-/// What came of the messages that waited.
+/// The result of flushing the outbox.
 #[derive(Debug, Default, Serialize)]
 pub struct Flushed {
-    /// Each that was tried.
+    /// The messages that were tried.
     pub tried: Vec<Tried>,
-    /// How many were due and could not be tried.
+    /// The number of due messages that were not tried.
     pub left: usize,
-    /// What is wrong.
+    /// Problems, such as channels that cannot be opened.
     pub problems: Vec<Diagnostic>,
 }
 
 impl Flushed {
-    /// Whether something was not delivered, or is wrong.
+    /// Whether a message was not delivered, or there is a problem.
     pub fn is_lacking(&self) -> bool {
         self.left > 0 || !self.problems.is_empty() || self.tried.iter().any(|tried| tried.error.is_some())
     }
 }
 
-/// Sends what waits in the outbox and is due; with `all`, also what is to wait longer and what was given up.
+/// Sends the due messages in the outbox; with `all`, also those scheduled later or given up.
 pub fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
     let mut flushed = Flushed::default();
     if !state.has_outbox() {
         return Ok(flushed);
     }
-    // Asked before anything is sent: here a broken outbox is the whole answer.
+    // Opened before anything is sent: unlike in a run, a broken outbox fails this command.
     drop(state.outbox().map_err(|error| vec![database_error(&error)])?);
     let log = Log::open(&state.audit()).map_err(|error| vec![audit_error(&error)])?;
     let recorder = LogRecorder::new(log, None, Masker::default());
-    let keeper = Keeper::new(state.clone());
-    let drain = Drain { keeper: &keeper, recorder: &recorder, all, limit: None, stopped: &|| false };
+    let outbox = OutboxHandle::new(state.clone());
+    let drain = Drain { outbox: &outbox, recorder: &recorder, all, limit: None, stopped: &|| false };
     flushed.left = drain.run(&mut |drained| match drained {
         Drained::Problem(problem) => flushed.problems.push(problem),
         Drained::Tried(tried) => {
@@ -148,14 +147,14 @@ pub fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
             });
         }
     });
-    flushed.problems.extend(keeper.problem());
+    flushed.problems.extend(outbox.problem());
     if !flushed.tried.is_empty() {
         recorder.checkpoint().map_err(|error| vec![error])?;
     }
     Ok(flushed)
 }
 
-/// All that is in the outbox, oldest first.
+/// All messages in the outbox, oldest first.
 pub fn list(state: &StateDir) -> Result<Vec<Map<String, Json>>, Vec<Diagnostic>> {
     if !state.has_outbox() {
         return Ok(Vec::new());

@@ -2,7 +2,8 @@
 //!
 //! An occasion flows in: a run started, ended or could not start, or a pipeline is overdue. Messages flow out through the
 //! channels, and what became of each flows back through a callback, for events and reports.
-//! What never happens here: no stage starts, no outcome is decided, and a message that cannot be delivered fails no run.
+//! What never happens here: no stage starts and no outcome is decided. A message that was not delivered is an answer to the
+//! caller, who decides what that means.
 
 mod delivery;
 mod drain;
@@ -12,9 +13,9 @@ mod occasion;
 mod outbox;
 mod overdue;
 
-pub(crate) use delivery::RunPost;
+pub(crate) use delivery::RunNotifier;
 pub(crate) use drain::{drain, outbox_trouble};
 pub use messages::{Flushed, Tested, Tried, flush, list, test};
-pub(crate) use occasion::{failed_before, tell, when};
-pub(crate) use outbox::Keeper;
-pub use overdue::tell_late;
+pub(crate) use occasion::{failed_before, send, when};
+pub(crate) use outbox::OutboxHandle;
+pub use overdue::send_overdue;

@@ -1,4 +1,4 @@
-//! Whom to tell of what.
+//! Which entries of `notify` get a message about an outcome.
 
 use std::path::Path;
 
@@ -25,8 +25,8 @@ pub(crate) fn when(outcome: Outcome) -> When {
     }
 }
 
-/// What somebody who asked to be told of `wanted` is told of a result. A recovery is told instead of a success, never
-/// instead of anything that is not well.
+/// The occasion of the message for an entry that wants `wanted`, if it gets one. `recovered` replaces `success`, never a worse
+/// result that was asked for.
 fn occasion(wanted: &[When], result: When, recovered: bool) -> Option<When> {
     let recovery = recovered && matches!(result, When::Success | When::Warning) && wanted.contains(&When::Recovered);
     match result {
@@ -36,9 +36,9 @@ fn occasion(wanted: &[When], result: When, recovered: bool) -> Option<When> {
     }
 }
 
-/// Tells everybody who wants to know. A message that is not delivered changes nothing of the run.
-pub(crate) fn tell(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut dyn FnMut(What)) {
-    // A run that goes on starts and ends once more, and that is news.
+/// Sends the messages of a run about a result. A failed delivery does not change the outcome of the run.
+pub(crate) fn send(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut dyn FnMut(What)) {
+    // A resumed run starts and ends again. Its messages are new ones, so their ids name the session.
     let id = match shared.session {
         1 => shared.run.clone(),
         session => format!("{}.{session}", shared.run),
@@ -50,20 +50,20 @@ pub(crate) fn tell(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut
             Ok(message) => {
                 for channel in &notification.to {
                     let result = shared.post.deliver(channel, &message);
-                    emit(told(channel, &message, result));
+                    emit(message_event(channel, &message, result));
                 }
             }
             Err(error) => {
                 let nothing = Message { when: when.word().to_owned(), ..Message::default() };
                 for channel in &notification.to {
-                    emit(told(channel, &nothing, Err(error.clone())));
+                    emit(message_event(channel, &nothing, Err(error.clone())));
                 }
             }
         }
     }
 }
 
-pub(super) fn told(channel: &str, message: &Message, result: Result<String>) -> What {
+pub(super) fn message_event(channel: &str, message: &Message, result: Result<String>) -> What {
     let (delivered, error) = match result {
         Ok(how) => (Some(how), None),
         Err(error) => (None, Some(error)),
@@ -78,14 +78,14 @@ pub(super) fn told(channel: &str, message: &Message, result: Result<String>) -> 
     }
 }
 
-/// Whether the run before this one, of the same pipeline, did not succeed.
+/// Whether the previous run of the pipeline failed. The audit log decides: a second history could disagree with it.
 pub(crate) fn failed_before(folder: &Path, pipeline: &str, run: &str) -> bool {
     let filter = audit::Filter { kind: Some("run.finished".to_owned()), ..audit::Filter::default() };
     let Ok(records) = audit::read(folder, filter) else { return false };
     let last = records
         .filter_map(std::result::Result::ok)
         .filter(|record| record.run.as_deref() != Some(run) && record.data.get("pipeline") == Some(&pipeline.into()))
-        // To do well some of the stages is no success.
+        // A partial run that went well proves no recovery.
         .filter(|record| !(record.data.contains_key("left_out") && is_well(record)))
         .last();
     last.is_some_and(|record| {
@@ -116,35 +116,35 @@ mod tests {
 
     /// Every set of flags, every result, recovered or not.
     #[test]
-    fn who_is_told_of_what() {
-        let mut told = 0;
+    fn occasions_follow_the_flags() {
+        let mut sent = 0;
         for flags in 0_u32..512 {
             let wanted: Vec<When> =
                 ALL.iter().enumerate().filter(|(bit, _)| flags >> bit & 1 == 1).map(|(_, when)| *when).collect();
-            // What is late has no result.
+            // An overdue pipeline has no result.
             for result in ALL.into_iter().filter(|when| !matches!(when, When::Recovered | When::Stale)) {
                 for recovered in [false, true] {
                     let got = occasion(&wanted, result, recovered);
                     let is_well = matches!(result, When::Success | When::Warning);
                     let recovery = recovered && is_well && wanted.contains(&When::Recovered);
-                    // What was asked for is told; nothing else is, but for a recovery.
+                    // Only results that were asked for get a message, and recoveries.
                     assert_eq!(
                         got.is_some(),
                         wanted.contains(&result) || recovery,
                         "{wanted:?} {result:?} {recovered}"
                     );
-                    // What is not well keeps its name, whatever else there is to tell.
+                    // A result other than success keeps its name, also in a recovery.
                     if result != When::Success && wanted.contains(&result) {
                         assert_eq!(got, Some(result), "{wanted:?} {recovered}");
                     }
-                    // A recovery has its name where nothing worse does.
+                    // A recovery has its own name unless a worse result takes the message.
                     if recovery && (result == When::Success || !wanted.contains(&result)) {
                         assert_eq!(got, Some(When::Recovered), "{wanted:?} {result:?}");
                     }
-                    told += usize::from(got.is_some());
+                    sent += usize::from(got.is_some());
                 }
             }
         }
-        assert!(told > 1_000);
+        assert!(sent > 1_000);
     }
 }

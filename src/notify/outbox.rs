@@ -4,9 +4,8 @@ use crate::diagnostic::Diagnostic;
 use crate::open::database_error;
 use crate::state::{DbError, Outbox, StateDir, Text};
 
-/// The outbox of a state folder, opened when it is first needed. Where it does not work, messages are sent all the same,
-/// and that is told once.
-pub(crate) struct Keeper {
+/// The outbox of a state folder, opened at its first use. If it fails, messages are still sent; we warn once.
+pub(crate) struct OutboxHandle {
     state: StateDir,
     opened: Mutex<Opened>,
     problem: Mutex<Trouble>,
@@ -26,17 +25,17 @@ enum Trouble {
     Told,
 }
 
-impl Keeper {
+impl OutboxHandle {
     pub(crate) fn new(state: StateDir) -> Self {
         Self { state, opened: Mutex::new(Opened::NotYet), problem: Mutex::default() }
     }
 
-    /// Whether anything was ever put in.
+    /// Whether the outbox was ever used.
     pub(crate) fn is_in_use(&self) -> bool {
         self.state.has_outbox()
     }
 
-    /// Does something with the outbox; `None` where that does not work.
+    /// Calls `what` with the outbox. `None` if the outbox fails.
     pub(crate) fn with<T>(&self, what: impl FnOnce(&Outbox) -> Result<T, DbError>) -> Option<T> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*opened, Opened::NotYet) {
@@ -52,7 +51,7 @@ impl Keeper {
         what(outbox).inspect_err(|error| self.note(error)).ok()
     }
 
-    /// Keeps the text that a run starts with. That this does not work is no reason not to start.
+    /// Keeps the text that a run starts with. A failure is only noted: it must not stop the run.
     pub(crate) fn keep_text(&self, pipeline: &str, text: &Text) {
         let kept = self.state.versions().and_then(|mut versions| versions.keep(pipeline, text, &[], true));
         if let Err(error) = kept {
@@ -60,7 +59,7 @@ impl Keeper {
         }
     }
 
-    /// Remembers what is wrong with the database, to be told once.
+    /// Notes an error of the database for one warning.
     pub(crate) fn note(&self, error: &DbError) {
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*problem, Trouble::None) {
@@ -70,7 +69,7 @@ impl Keeper {
         }
     }
 
-    /// What is wrong with the outbox, the first time it is asked.
+    /// The noted error, at the first call after it was noted; else none.
     pub(crate) fn problem(&self) -> Option<Diagnostic> {
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::take(&mut *problem) {

@@ -1,4 +1,4 @@
-//! Tells the channels of pipelines that have not succeeded in time.
+//! Messages about overdue pipelines.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,24 +12,24 @@ use super::messages::{Flushed, flush};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::inspect::Stale;
 use crate::open::{
-    Loaded, News, absolute, database_error, for_messages, lateness, place_of, read_secrets, spelled, state_error,
+    Loaded, News, absolute, database_error, for_messages, input_texts, lateness, place_of, read_secrets, state_error,
 };
 use crate::pipeline::{self, When, resolve_inputs};
 use crate::state::{DbError, Filter, Letter, Run, StateDir};
 use crate::value::hex;
 
-/// Puts a message into the outbox for each late pipeline whose file asks for it, once for each due time that passed, and
-/// sends what is due there.
+/// Puts a message into the outbox for each overdue pipeline whose file asks for it, once for each due time that has passed.
+/// Then sends all due messages.
 ///
-/// The messages and the note that they are there are written at once, before anything is sent: no crash loses one, and no two
-/// processes make two. Who sends it is the outbox's to say.
-pub fn tell_late(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
+/// The messages and the mark for the due time are one transaction, before anything is sent: no crash loses a message, and two
+/// processes do not write it twice. The outbox deduplicates the sending.
+pub fn send_overdue(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     for stale in found.iter().filter(|stale| stale.is_stale) {
         match put(state, stale, now) {
             Ok(()) => {}
-            Err(Untold::Pipeline(found)) => problems.push(untold(stale, &found)),
-            Err(Untold::State(error)) => return Err(vec![error]),
+            Err(OverdueError::Pipeline(found)) => problems.push(not_sent(stale, &found)),
+            Err(OverdueError::State(error)) => return Err(vec![error]),
         }
     }
     let mut flushed = flush(state, false)?;
@@ -37,42 +37,42 @@ pub fn tell_late(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Fl
     Ok(flushed)
 }
 
-/// Why nobody is told of a late pipeline.
-enum Untold {
-    /// What is wrong with it. Others can be told of.
+/// Why no message about an overdue pipeline was written.
+enum OverdueError {
+    /// Findings in the pipeline. Messages about others are still possible.
     Pipeline(Vec<Diagnostic>),
-    /// Nothing can be kept.
+    /// The state folder fails, for every pipeline.
     State(Diagnostic),
 }
 
-impl From<Vec<Diagnostic>> for Untold {
+impl From<Vec<Diagnostic>> for OverdueError {
     fn from(found: Vec<Diagnostic>) -> Self {
         Self::Pipeline(found)
     }
 }
 
-impl From<DbError> for Untold {
+impl From<DbError> for OverdueError {
     fn from(error: DbError) -> Self {
         Self::State(database_error(&error))
     }
 }
 
-fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), Untold> {
+fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), OverdueError> {
     let file = Path::new(&late.file);
     let checked = pipeline::load(file)?;
     if !checked.1.notify.iter().any(|entry| entry.when.contains(&When::Stale)) {
         return Ok(());
     }
-    state.create().map_err(|error| Untold::State(state_error(&error)))?;
+    state.create().map_err(|error| OverdueError::State(state_error(&error)))?;
     let mut outbox = state.outbox()?;
     let (place, due) = (place_of(file), late.due.as_deref().unwrap_or_default());
-    // Asked before secrets are read, for which programs may run. Who asks at the same time is told apart below.
+    // Checked before secrets are read, because that may run programs. `put_late` checks again, against concurrent callers.
     if outbox.has_told_late(&place, due)? {
         return Ok(());
     }
     let last = last_run(state, file)?;
-    let given = last.as_ref().and_then(|run| run.inputs.as_ref()?.as_object()).map(spelled).unwrap_or_default();
-    // A file that no longer takes what its last run was given may do without.
+    let given = last.as_ref().and_then(|run| run.inputs.as_ref()?.as_object()).map(input_texts).unwrap_or_default();
+    // The file may no longer declare the inputs of its last run. Then try its defaults.
     let declared = &checked.1.inputs;
     let inputs = resolve_inputs(declared, &given).or_else(|_| resolve_inputs(declared, &BTreeMap::new()))?;
     let loaded = for_messages(checked, file, inputs)?;
@@ -88,7 +88,7 @@ fn last_run(state: &StateDir, file: &Path) -> Result<Option<Run>, DbError> {
 /// A message for each channel of each entry that asks for it.
 fn letters(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<Vec<Letter>, Diagnostic> {
     let (document, pipeline) = (&loaded.document, &loaded.pipeline);
-    // What is missing is told by who opens the channels.
+    // Missing secrets are reported when the channels are opened.
     let masker = read_secrets(document, pipeline, &|| None).masker;
     let due = stale.due.as_ref().and_then(|due| due.parse::<Timestamp>().ok());
     let late = lateness(
@@ -112,7 +112,7 @@ fn letters(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<
     Ok(letters)
 }
 
-/// Tells apart the due times of all files: several may have one name, and be due together.
+/// Identifies a due time of a file. Several files may share a pipeline name and a due time.
 fn fingerprint(place: &Path, due: Option<&str>) -> String {
     let mut hash = Sha256::new();
     hash.update(place.as_os_str().as_encoded_bytes());
@@ -123,7 +123,7 @@ fn fingerprint(place: &Path, due: Option<&str>) -> String {
     text
 }
 
-fn untold(stale: &Stale, found: &[Diagnostic]) -> Diagnostic {
+fn not_sent(stale: &Stale, found: &[Diagnostic]) -> Diagnostic {
     let name = stale.pipeline.as_ref().unwrap_or(&stale.file);
     let mut told =
         Diagnostic::warning(codes::TL0676, format!("nobody is told that `{name}` has not succeeded in time"))

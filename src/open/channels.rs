@@ -1,4 +1,4 @@
-//! The channels of a pipeline, opened.
+//! Opens the channels of a pipeline.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use super::loaded::Loaded;
 use crate::channels::{self, Channel};
 use crate::diagnostic::Result;
 
-/// Channels by name, as far as they could be opened.
+/// The channels of a pipeline by name, each open or with the reason why not.
 pub(crate) type Channels = BTreeMap<String, Result<Box<dyn Channel>>>;
 
-/// Opens every channel. Those that cannot be opened do not keep the others from telling so.
+/// Opens every channel. One that fails does not stop the others, which may carry the message about it.
 pub(crate) fn open_channels(loaded: &Loaded, contexts: &Contexts) -> Channels {
     let names = loaded.pipeline.channels.keys();
     names.map(|name| (name.to_string(), open_channel(loaded, contexts, name.as_str()))).collect()

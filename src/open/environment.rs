@@ -1,4 +1,4 @@
-//! What expressions may know of the place where a run runs: the host, the git repository of the file, the CI.
+//! The environment of a run, as expressions see it: the host, the git repository of the file, the CI.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use crate::diagnostic::Diagnostic;
 use crate::expression::Values;
 use crate::pipeline::{Document, uses_context};
 
-/// Where a run runs. Read once, when its file is.
+/// The host, the repository and the CI of a run. Read once, with its file.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct RunEnvironment {
     host: Arc<Json>,
     git: Arc<Json>,
     ci: Arc<Json>,
 }
 
-impl Surroundings {
-    /// Looks around. `git` is asked only where the file uses it; then the file must be in a repository.
-    pub(crate) fn of(document: &Document) -> Result<Self, Diagnostic> {
+impl RunEnvironment {
+    /// Reads the environment. Runs `git` only if the file uses it; the file must then be in a repository.
+    pub(crate) fn read(document: &Document) -> Result<Self, Diagnostic> {
         let uses_git = uses_context(document, "git");
         let host = rustix::system::uname();
         Ok(Self {
@@ -33,18 +33,18 @@ impl Surroundings {
         })
     }
 
-    /// All of it, for the journal.
-    pub(crate) fn kept(&self) -> Json {
+    /// The environment as the journal keeps it.
+    pub(crate) fn to_json(&self) -> Json {
         json!({ "host": *self.host, "git": *self.git, "ci": *self.ci })
     }
 
-    /// As it was when a run started.
-    pub(crate) fn of_kept(kept: &Json) -> Self {
+    /// The environment that the journal kept when a run started.
+    pub(crate) fn from_json(kept: &Json) -> Self {
         let part = |name: &str| Arc::new(kept[name].clone());
         Self { host: part("host"), git: part("git"), ci: part("ci") }
     }
 
-    /// The value of `host`, which stays while commits and builds move on.
+    /// The value of `host`. A plan holds a run to it, unlike `git` and `ci`, which differ from one run to the next.
     pub(crate) fn host(&self) -> Arc<Json> {
         Arc::clone(&self.host)
     }
@@ -56,7 +56,7 @@ impl Surroundings {
     }
 }
 
-/// What each CI says of its runs: the variable that tells it is there, its name, the run's id, the run's address.
+/// The CI systems: the variable that identifies one, its name, the variables of the run's id and address.
 const CIS: &[(&str, &str, &str, &str)] = &[
     ("GITEA_ACTIONS", "gitea", "GITHUB_RUN_ID", ""),
     ("GITHUB_ACTIONS", "github", "GITHUB_RUN_ID", ""),
@@ -73,16 +73,16 @@ fn ci(variable: &dyn Fn(&str) -> Option<String>) -> Json {
         return json!({ "active": active, "name": null, "run_id": null, "run_url": null });
     };
     let address = variable(address).or_else(|| {
-        // Actions have no variable for it.
+        // GitHub and Gitea have no variable for the address.
         let [server, repository] = ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY"].map(variable);
         Some(format!("{}/{}/actions/runs/{}", server?, repository?, variable(id)?))
     });
     json!({ "active": true, "name": name, "run_id": variable(id), "run_url": address })
 }
 
-/// The values that are known when a run starts.
-pub(crate) fn start_values(inputs: &Map<String, Json>, surroundings: &Surroundings) -> Values {
-    surroundings.add_to(Values::default().with("inputs", Json::Object(inputs.clone())))
+/// The values that expressions can use before a run starts.
+pub(crate) fn start_values(inputs: &Map<String, Json>, environment: &RunEnvironment) -> Values {
+    environment.add_to(Values::default().with("inputs", Json::Object(inputs.clone())))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::pipeline::{Document, Failure};
 use crate::state::{self, DbError};
 
-/// An expression that has no value after all.
+/// An expression that failed when it was evaluated.
 pub(crate) fn unresolved(document: &Document, pointer: &str, failure: Failure) -> Diagnostic {
     let Failure { pointer: below, error } = failure;
     let place = document.inside(&format!("{pointer}{below}"), error.offset, error.length);
@@ -16,19 +16,19 @@ pub(crate) fn unresolved(document: &Document, pointer: &str, failure: Failure) -
     }
 }
 
-/// A name that no channel of the file has.
+/// No channel of the file has this name.
 pub(crate) fn no_channel(name: &str) -> Diagnostic {
     Diagnostic::usage(codes::TL0403, format!("there is no channel `{name}`"))
 }
 
-/// What was done cannot be put on the disk.
+/// The journal could not be written.
 pub(crate) fn unwritten(error: &str) -> Diagnostic {
     let mut found = Diagnostic::failure(codes::TL0728, "the journal of the run could not be written");
     found.causes.push(error.to_owned());
     found.help("make room in the state folder; then `tl run --resume` goes on where this run stopped")
 }
 
-/// What is wrong with the state folder, and what to do about it.
+/// An error of the state folder.
 pub(crate) fn state_error(error: &state::Error) -> Diagnostic {
     let diagnostic = Diagnostic::failure(codes::TL0707, error.to_string());
     let diagnostic = diagnostic.help("make room in the state folder, or name another one with `--state` or `TL_STATE`");
@@ -38,7 +38,7 @@ pub(crate) fn state_error(error: &state::Error) -> Diagnostic {
     }
 }
 
-/// What is wrong with the database of the state folder, and what to do about it.
+/// An error of the database in the state folder.
 pub fn database_error(error: &DbError) -> Diagnostic {
     let (code, help) = match error {
         DbError::Newer { .. } => {
@@ -60,7 +60,7 @@ pub fn database_error(error: &DbError) -> Diagnostic {
     }
 }
 
-/// What is wrong with the log, and what to do about it.
+/// An error of the audit log.
 pub fn audit_error(error: &audit::Error) -> Diagnostic {
     use audit::Error;
     let (code, kind, help) = match error {

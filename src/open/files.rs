@@ -1,15 +1,15 @@
-//! Where pipeline files are.
+//! Paths of pipeline files.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// Where a file is, whatever the folder tl was started in.
+/// The absolute path of a file that was read.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
-    // Fails for an empty path alone, and none such was read.
+    // `absolute` fails for an empty path only, which cannot have been read.
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The path under which the texts of a file are kept: the same however the file is named, whether it is there or not.
+/// The path under which the state folder knows a file: the same for every spelling, also if the file does not exist.
 pub fn place_of(file: &Path) -> PathBuf {
     let beside = || {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

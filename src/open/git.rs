@@ -1,9 +1,9 @@
-//! What git says of the repository that a file stands in.
+//! Commit, branch, tag and state of the git repository that holds a file.
 //!
-//! Git is asked with as little of what the repository itself may bring as can be: no program that watches it, no hooks, and no
-//! clean filters that its own configuration names. What remains: filters of the user's and the system's configuration run,
-//! as those of Git LFS do; in a submodule whose files changed, git looks by the submodule's own configuration; and a file
-//! whose filter is kept from running counts as changed once its times do, since git then compares its bytes as they are.
+//! A repository can make git run programs, so git runs without its file system monitor, its hooks and the filters that its own
+//! configuration names. Three limits remain. Filters of the user's and the system's configuration run, since Git LFS needs
+//! them. In a changed submodule, git follows the submodule's own configuration. A file whose filter is disabled counts as
+//! changed as soon as its times differ, because git then compares unfiltered bytes.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 
 use crate::diagnostic::{Diagnostic, codes};
 
-/// One answer takes no longer; a large tree on a slow disk takes some time.
+/// Time limit of one git command: `status` of a large tree on a slow disk takes a while.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The value of `git` for a file in this folder.
@@ -41,12 +41,12 @@ pub(super) fn look(folder: &Path) -> Result<Json, Diagnostic> {
 
 struct Git<'a> {
     folder: &'a Path,
-    /// Settings that are overridden, and with what.
+    /// Overridden settings, with their values.
     without: Vec<(String, &'static str)>,
 }
 
 impl Git<'_> {
-    /// What takes the filters away that the repository itself configures.
+    /// The settings that disable the filters of the repository's own configuration.
     fn own_filters(&self) -> Result<Vec<(String, &'static str)>, Diagnostic> {
         let listed = self.ask(&["config", "--show-scope", "--name-only", "-z", "--get-regexp", r"^filter\."])?;
         let text = String::from_utf8_lossy(&listed.stdout).into_owned();
@@ -58,7 +58,7 @@ impl Git<'_> {
         Ok(names.flat_map(|name| keys.map(|(key, value)| (format!("{name}.{key}"), value))).collect())
     }
 
-    /// What it prints, where it has an answer.
+    /// The output of a git command; none if the command fails.
     fn text(&self, arguments: &[&str]) -> Result<Option<String>, Diagnostic> {
         let output = self.ask(arguments)?;
         Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned()))
@@ -71,7 +71,7 @@ impl Git<'_> {
         // The environment may name another repository or configuration.
         command.env_clear();
         command.envs(["PATH", "HOME", "LANG", "TZ"].iter().filter_map(|name| Some((name, env::var_os(name)?))));
-        // Not by `-c`, which ends a name at the first `=`.
+        // By variables, because `-c` ends a name at the first `=`.
         command.env("GIT_CONFIG_COUNT", self.without.len().to_string());
         for (number, (key, value)) in self.without.iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{number}"), key).env(format!("GIT_CONFIG_VALUE_{number}"), value);
@@ -97,19 +97,19 @@ impl Git<'_> {
     }
 }
 
-/// Runs a program to its end; nothing where it does not end in time. Then it is killed with all that it started.
+/// Runs a program to its end. `None` if it exceeds the limit: it is then killed with its process group.
 fn output_of(command: &mut Command, limit: Duration) -> io::Result<Option<Output>> {
     let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let group = Pid::from_child(&child);
     let (sender, ended) = mpsc::channel();
     Builder::new().name("tl-git".into()).spawn(move || {
-        // Nobody listens after the time limit.
+        // After the time limit the receiver is gone.
         let _late = sender.send(child.wait_with_output());
     })?;
     if let Ok(output) = ended.recv_timeout(limit) {
         return output.map(Some);
     }
-    // A group that is gone is what is wanted.
+    // An error means that the group has ended, which is what we want.
     let _gone = kill_process_group(group, Signal::KILL);
     Ok(None)
 }

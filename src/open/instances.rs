@@ -1,4 +1,4 @@
-//! The instances of a stage with a matrix, at the moment when all that it needs is known.
+//! The instances of a stage with a matrix. They are known once its needs have ended.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::expression::Values;
 use crate::graph::{Planned, combinations};
 use crate::pipeline::{Document, MAX_INSTANCES, Matrix, resolve};
 
-/// Works out the instances of a stage.
+/// Expands the matrix of a stage.
 pub(crate) fn expand(document: &Document, planned: &Planned, values: &Values) -> Result<Expansion> {
     let Some(strategy) = &planned.stage.strategy else {
         return Ok(Expansion { instances: Vec::new(), skipped: Vec::new() });
     };
     let at = format!("{}/strategy/matrix", planned.pointer());
     let (lists, include, exclude) = lists(document, &strategy.matrix, &at, values)?;
-    // Each may be one of its own, and is compared with all others.
+    // Each `include` may be an instance of its own, and is compared with all combinations: stop before that gets expensive.
     let too_many = include.len() > MAX_INSTANCES;
     let count = lists.iter().map(|(_, items)| items.len()).fold(include.len(), |a, b| a.saturating_mul(b.max(1)));
     let all = if too_many || count > MAX_INSTANCES * MAX_INSTANCES {
@@ -79,7 +79,7 @@ fn kind(value: &Json) -> &'static str {
     }
 }
 
-/// What people call an instance: its values where they are short, else its number.
+/// The label of an instance: its values if they fit, else its number.
 fn label(number: usize, one: &Map<String, Json>) -> String {
     const LONGEST: usize = 60;
     let word = |value: &Json| match value {

@@ -5,70 +5,70 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
-use super::environment::{Surroundings, start_values};
+use super::environment::{RunEnvironment, start_values};
 use super::files::absolute;
 use super::templates::check_templates;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::pipeline::{self, Document, Outline, Pipeline, resolve_inputs};
 
-/// A file that was read and proven, with its inputs.
+/// A pipeline file that was read and checked, with its inputs.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The text and its places.
+    /// The text, with the place of each value.
     pub document: Document,
-    /// What it means.
+    /// The typed pipeline.
     pub pipeline: Pipeline,
     /// The value of each input.
     pub inputs: Map<String, Json>,
-    /// The file, absolute.
+    /// The absolute path of the file.
     pub path: PathBuf,
-    /// Where it was read.
-    pub surroundings: Surroundings,
+    /// The environment at that time.
+    pub environment: RunEnvironment,
 }
 
-/// Reads a file and proves it, with the templates of its messages. Fails with all that is wrong.
+/// Reads and checks a file and its message templates. Fails with every finding.
 pub fn check(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
     let (document, pipeline) = pipeline::load(path)?;
     let found = check_templates(&document, &pipeline);
     if found.is_empty() { Ok((document, pipeline)) } else { Err(found) }
 }
 
-/// Reads a file, proves it, and settles its inputs. Fails with all that is wrong.
+/// Reads and checks a file and resolves its inputs. Fails with every finding.
 pub fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec<Diagnostic>> {
     settle(check(path)?, path, given)
 }
 
-/// Settles the inputs of a file that was read and proven.
+/// Resolves the inputs of a checked file.
 pub fn settle(
     checked: (Document, Outline),
     path: &Path,
     given: &BTreeMap<String, String>,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let surroundings = Surroundings::of(&checked.0).map_err(|found| vec![found]);
-    // A wrong input is told first: it is the nearer mistake.
+    let environment = RunEnvironment::read(&checked.0).map_err(|found| vec![found]);
+    // A wrong input is reported before a missing repository: it is the user's nearer mistake.
     resolve_inputs(&checked.1.inputs, given)?;
-    settle_with(checked, path, given, surroundings?)
+    settle_with(checked, path, given, environment?)
 }
 
-/// Inputs that were settled before, as they are given.
-pub(crate) fn spelled(inputs: &Map<String, Json>) -> BTreeMap<String, String> {
+/// Resolved inputs, spelled as `--input` takes them.
+pub(crate) fn input_texts(inputs: &Map<String, Json>) -> BTreeMap<String, String> {
     let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     inputs.iter().map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
-/// The same, in surroundings that are known.
+/// Resolves the inputs of a checked file in a given environment.
 pub(crate) fn settle_with(
     (document, outline): (Document, Outline),
     path: &Path,
     given: &BTreeMap<String, String>,
-    surroundings: Surroundings,
+    environment: RunEnvironment,
 ) -> Result<Loaded, Vec<Diagnostic>> {
     let inputs = resolve_inputs(&outline.inputs, given)?;
-    let pipeline = outline.settle(&document, &start_values(&inputs, &surroundings))?;
-    Ok(Loaded { document, pipeline, inputs, path: absolute(path), surroundings })
+    let pipeline = outline.settle(&document, &start_values(&inputs, &environment))?;
+    Ok(Loaded { document, pipeline, inputs, path: absolute(path), environment })
 }
 
-/// Refuses to run what a file may say and this version cannot do.
+/// Refuses a file that asks for what this version cannot do.
 pub fn runnable(loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
     let parts = [("stages", &loaded.pipeline.stages), ("finally", &loaded.pipeline.finally)];
     let elsewhere = parts.into_iter().flat_map(|(section, stages)| {
@@ -86,17 +86,17 @@ pub fn runnable(loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
 
-/// Reads the file of a message that waits, without its templates: the message has its text.
+/// Reads the file of a queued message. Its templates are not checked: the message has its text already.
 pub(crate) fn load_again(path: &Path, inputs: Map<String, Json>) -> Result<Loaded, Vec<Diagnostic>> {
     for_messages(pipeline::load(path)?, path, inputs)
 }
 
-/// A file that was read, for what needs its channels alone.
+/// Loads a checked file for its channels only.
 pub(crate) fn for_messages(
     (document, outline): (Document, Outline),
     path: &Path,
     inputs: Map<String, Json>,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let surroundings = Surroundings::of(&document).map_err(|found| vec![found])?;
-    Ok(Loaded { document, pipeline: outline.for_messages(), inputs, path: absolute(path), surroundings })
+    let environment = RunEnvironment::read(&document).map_err(|found| vec![found])?;
+    Ok(Loaded { document, pipeline: outline.for_messages(), inputs, path: absolute(path), environment })
 }

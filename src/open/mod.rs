@@ -21,7 +21,7 @@ mod templates;
 
 pub(crate) use channels::{Channels, open_channel, open_channels};
 pub(crate) use contexts::{Contexts, run_values};
-pub use environment::Surroundings;
+pub use environment::RunEnvironment;
 pub(crate) use environment::start_values;
 pub use error::{audit_error, database_error};
 pub(crate) use error::{no_channel, state_error, unresolved, unwritten};
@@ -29,7 +29,7 @@ pub use files::place_of;
 pub(crate) use files::{absolute, yaml_files_below};
 pub(crate) use instances::expand;
 pub use loaded::{Loaded, check, load, runnable, settle};
-pub(crate) use loaded::{for_messages, load_again, settle_with, spelled};
+pub(crate) use loaded::{for_messages, input_texts, load_again, settle_with};
 pub(crate) use recorder::LogRecorder;
 pub use secrets::{NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
 pub(crate) use secrets::{Secrets, open_source, read_secret, read_secrets};

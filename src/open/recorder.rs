@@ -8,7 +8,7 @@ use crate::diagnostic::Result;
 use crate::stages::{Checkpoint, Recorder};
 use crate::value::Masker;
 
-/// Writes what a run does to the audit log, without its secrets.
+/// Writes records of a run to the audit log, with secrets masked.
 pub(crate) struct LogRecorder {
     log: Log,
     run: Option<String>,
@@ -16,12 +16,12 @@ pub(crate) struct LogRecorder {
 }
 
 impl LogRecorder {
-    /// `run` is whose records they are, where they are of one.
+    /// `run` is the run that the records belong to, if any.
     pub(crate) fn new(log: Log, run: Option<&str>, masker: Masker) -> Self {
         Self { log, run: run.map(str::to_owned), masker }
     }
 
-    /// Records something that need not be on the disk before the work goes on.
+    /// Appends a record without waiting for the disk. A crash may lose it.
     pub(crate) fn note(&self, kind: &str, data: Map<String, Json>) -> Result<()> {
         self.append(kind, Severity::Info, data, Durability::Buffered)
     }
@@ -39,7 +39,7 @@ impl LogRecorder {
     }
 }
 
-/// A record has room for 64 KiB. What a child wrote or a user gave must not keep the rest from being recorded.
+/// The longest text in a record, in bytes. A record holds 64 KiB; long output or inputs must not prevent it.
 const LONGEST_TEXT: usize = 2_048;
 
 fn shorten(value: &mut Json) {

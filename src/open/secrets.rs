@@ -9,14 +9,14 @@ use crate::trace;
 use crate::value::{CancelReason, Kind as PlaceKind, Masker, Secret};
 use crate::vault;
 
-/// A secret shorter than this is in too many texts to be hidden.
+/// The minimum length of a secret in bytes. A shorter text occurs by chance, and masking it would garble output.
 pub const SHORTEST_SECRET: usize = 8;
-/// What to do about a shorter one.
+/// Help for a secret that is too short.
 pub const SHORT_SECRET: &str = "so short a text cannot be hidden in logs: use a longer secret";
-/// What to do about one that holds a NUL byte.
+/// Help for a secret that holds a NUL byte.
 pub const NUL_SECRET: &str = vault::WITHOUT_NUL;
 
-/// The secrets of a pipeline, what hides them, and which are missing.
+/// The secrets of a pipeline, the masker for them, and an error for each one that could not be read.
 pub(crate) struct Secrets {
     pub(crate) values: Map<String, Json>,
     pub(crate) masker: Masker,
@@ -27,15 +27,14 @@ impl Secrets {
     pub(crate) fn new(secrets: &[(String, Secret)], mut missing: Vec<Diagnostic>) -> Self {
         let masker = Masker::new(secrets.iter().map(|(_, secret)| secret));
         trace::hide(&masker);
-        // A program that fails may repeat what another one gave.
+        // The error output of one secret's program may repeat the secret of another.
         missing.iter_mut().for_each(|error| error.mask(&|text| masker.mask(text)));
         let values = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect();
         Self { values, masker, missing }
     }
 }
 
-/// Reads every secret that is there.
-/// `stopped` says why to stop, once there is a reason.
+/// Reads every secret. `stopped` gives the reason to stop, if there is one.
 pub(crate) fn read_secrets(
     document: &Document,
     pipeline: &Pipeline,
@@ -46,7 +45,7 @@ pub(crate) fn read_secrets(
     for (name, declared) in &pipeline.secrets {
         match read_secret(document, name.as_str(), declared, stopped) {
             Ok(secret) => secrets.push((name.to_string(), secret)),
-            // Whoever stops a run is not told what it lacks.
+            // After a cancel, missing secrets are not news.
             Err(error) if matches!(error.kind, Kind::Cancelled | Kind::TimedOut) => {
                 found = vec![error];
                 break;

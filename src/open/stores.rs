@@ -1,4 +1,4 @@
-//! The stores of a pipeline, opened.
+//! Opens the stores of a pipeline.
 
 use super::contexts::Contexts;
 use super::kind::open;

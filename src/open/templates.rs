@@ -12,31 +12,31 @@ use crate::pipeline::{Document, Notification, Pipeline, When};
 use crate::template::{self, Form, Template};
 use crate::value::Masker;
 
-/// What a message says of a run.
+/// The facts that a message reports.
 pub(crate) struct News<'a> {
-    /// How the run ended; `started` where it did not yet.
+    /// The outcome of the run; `started` if it has not ended.
     pub(crate) result: When,
     pub(crate) seconds: f64,
-    /// Each stage that ended, as [`stage`] gives it.
+    /// The stages that ended, each as [`stage`] gives it.
     pub(crate) stages: Vec<Json>,
     /// The checkpoint that covers the run.
     pub(crate) audit: Option<Json>,
-    /// Why the run could not start or was stopped.
+    /// Why the run could not start or was cancelled.
     pub(crate) error: Option<String>,
-    /// How late the pipeline is, as [`lateness`] gives it.
+    /// How long the pipeline is overdue, as [`lateness`] gives it.
     pub(crate) stale: Option<Json>,
     pub(crate) document: &'a Document,
     pub(crate) pipeline: &'a Pipeline,
 }
 
 impl<'a> News<'a> {
-    /// That it came to this, and nothing more.
+    /// A result without further facts.
     pub(crate) fn of(result: When, document: &'a Document, pipeline: &'a Pipeline) -> Self {
         Self { result, seconds: 0.0, stages: Vec::new(), audit: None, error: None, stale: None, document, pipeline }
     }
 }
 
-/// What a message may say of a stage.
+/// The values of one stage in templates.
 pub(crate) fn stage(
     name: &str,
     outcome: Outcome,
@@ -57,12 +57,12 @@ pub(crate) fn stage(
     })
 }
 
-/// What a message may say of a pipeline that has not succeeded in time. Times are RFC 3339; none where they are not known.
+/// The value of `stale` in templates, for an overdue pipeline. Times are RFC 3339; none if unknown.
 pub(crate) fn lateness(every: &str, last_success: Option<&str>, due: Option<&str>, seconds: Option<f64>) -> Json {
     json!({ "every": every, "last_success": last_success, "due": due, "seconds": seconds })
 }
 
-/// The parts of a text.
+/// A rendered message.
 #[derive(Debug)]
 pub(crate) struct Rendered {
     pub(crate) subject: String,
@@ -70,11 +70,11 @@ pub(crate) struct Rendered {
     pub(crate) html: Option<String>,
 }
 
-/// Fills the templates of the entry of `notify` with this number, or those that are shipped.
+/// Renders the templates of an entry of `notify`, by its number, or the shipped ones.
 pub(crate) fn render(document: &Document, number: usize, about: &Notification, values: &Json) -> Result<Rendered> {
     let text = fill(document.folder_of(&pointer(number, TEMPLATE)), about.template.as_deref(), Form::Text, values)?;
     let html = match (&about.template, &about.template_html) {
-        // The shipped HTML would say something else than this text.
+        // The shipped HTML would not match the user's text.
         (Some(_), None) => None,
         (_, html) => Some(fill(document.folder_of(&pointer(number, HTML)), html.as_deref(), Form::Html, values)?),
     };
@@ -91,7 +91,7 @@ pub(crate) fn split(text: &str) -> Rendered {
 const TEMPLATE: &str = "template";
 const HTML: &str = "template-html";
 
-/// Where such a key of an entry stands.
+/// The JSON pointer to such a key.
 fn pointer(number: usize, key: &str) -> String {
     format!("/notify/{number}/{key}")
 }
@@ -120,7 +120,7 @@ fn fill(base: &Path, path: Option<&str>, form: Form, values: &Json) -> Result<St
 const VALUES: &str = "it may use pipeline, description, file, run, when, result, at, seconds, host, stages, counts, summary, \
                       files, bytes, audit, error, stale";
 
-/// What a template may use.
+/// All values that templates can use.
 pub(crate) fn values(news: &News<'_>, run: &str, when: When, masker: &Masker) -> Json {
     let sum = |key: &str| news.stages.iter().filter_map(|stage| stage[key].as_u64()).sum::<u64>();
     let words = ["success", "warning", "failure", "skipped", "cancelled"];
@@ -151,12 +151,12 @@ pub(crate) fn values(news: &News<'_>, run: &str, when: When, masker: &Masker) ->
     values
 }
 
-/// A value that has no lines of its own to say something with.
+/// A value on one line. It must not be able to add lines to a message.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-/// What there might be to say.
+/// Made-up facts for a preview or a check.
 pub(crate) fn sample<'a>(when: When, document: &'a Document, pipeline: &'a Pipeline) -> News<'a> {
     let ran = !matches!(when, When::Started | When::Blocked | When::Stale);
     let outputs = |value: Json| value.as_object().cloned().unwrap_or_default();
@@ -198,7 +198,7 @@ pub(crate) fn sample<'a>(when: When, document: &'a Document, pipeline: &'a Pipel
     }
 }
 
-/// Fills each template as each of its occasions would: a mistake in the message of a failure must not wait for one.
+/// Renders each template for each of its occasions. A mistake in the message of a failure must not wait for a failure.
 pub(crate) fn check_templates(document: &Document, pipeline: &Pipeline) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (number, about) in pipeline.notify.iter().enumerate() {
@@ -209,7 +209,7 @@ pub(crate) fn check_templates(document: &Document, pipeline: &Pipeline) -> Vec<D
             let never =
                 News { stale: Some(lateness("1d", None, None, None)), ..sample(When::Stale, document, pipeline) };
             let samples = about.when.iter().map(|&when| (when, sample(when, document, pipeline)));
-            // One that never succeeded has no times.
+            // A pipeline that never succeeded has no times.
             let samples = samples.chain(about.when.contains(&When::Stale).then_some((When::Stale, never)));
             let failed = samples.into_iter().find_map(|(when, news)| {
                 let values = values(&news, "run", when, &Masker::default());

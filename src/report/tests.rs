@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 use super::*;
 use crate::diagnostic::{Diagnostic, Location, codes};
 use crate::event::{Event, Outcome, Stream, What};
-use crate::inspect::Entry;
+use crate::inspect::StageEntry;
 
 /// What a hostile child writes.
 const HOSTILE: &str = "]]> ::error::x \u{1b}[31m | `a` <b> ##[error]y \u{0}\u{fffe}\r";
@@ -144,12 +144,12 @@ fn human(events: Vec<What>, columns: usize, style: Style) -> String {
     shown(events, |to| Box::new(Human::with(Sent(to), style, columns, None)))
 }
 
-fn entries() -> Vec<Entry> {
+fn entries() -> Vec<StageEntry> {
     let needs = |need: &str| vec![need.to_owned()];
     [("collect", vec![]), ("deliver", needs("collect")), ("copy", needs("collect")), ("prove", needs("deliver"))]
         .into_iter()
         .zip(10..)
-        .map(|((name, needs), line)| Entry {
+        .map(|((name, needs), line)| StageEntry {
             name: name.to_owned(),
             kind: "upload".to_owned(),
             needs,

@@ -1,4 +1,4 @@
-//! One attempt at a unit: its stages at the same time, each on a thread of its own, data flowing from one to the next.
+//! One attempt at a unit. Its stages run at the same time, each on its own thread, and stream data from one to the next.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,14 +23,14 @@ pub(super) enum Ready {
     Program(Command),
 }
 
-/// A stage with all that it needs.
+/// A stage with its context.
 pub(super) struct Link {
     pub(super) stage: usize,
     pub(super) ready: Ready,
     pub(super) context: Context,
 }
 
-/// Runs them to their ends. `streams` are what flows between each and the next.
+/// Runs the stages to their ends. `streams` are the connections between neighbours.
 pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) -> Vec<Ended> {
     let stages: Vec<usize> = links.iter().map(|link| link.stage).collect();
     let results: Vec<Result<Map<String, Json>, StageError>> = if links.len() == 1 {
@@ -38,7 +38,7 @@ pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) ->
     } else {
         let span = Span::current();
         thread::scope(|scope| {
-            // A link that gets no thread is dropped, and its ends of the streams with it: the others end too.
+            // A link that gets no thread is dropped with its ends of the streams, so its neighbours end too.
             let start = |link| {
                 let span = span.clone();
                 let thread = thread::Builder::new().spawn_scoped(scope, move || span.in_scope(|| one(link)));
@@ -95,7 +95,7 @@ fn one(link: Link) -> Result<Map<String, Json>, StageError> {
 }
 
 fn caught(link: Link) -> Result<Map<String, Json>, StageError> {
-    // Everything the stage holds is dropped with it: its ends of the streams tell the neighbours.
+    // Dropping the stage drops its ends of the streams, which ends its neighbours.
     let outputs = catch_unwind(AssertUnwindSafe(move || {
         let Link { ready, context, .. } = link;
         let outputs = match ready {

@@ -1,4 +1,4 @@
-//! What a run puts into the journal for people, from its events.
+//! The event log: what a run keeps of its events in the journal, for people.
 
 use serde_json::Value as Json;
 
@@ -6,7 +6,7 @@ use crate::diagnostic::Diagnostic;
 use crate::event::What;
 use crate::state::{Finish, Note, StageName};
 
-/// The note of an event, where it is of a stage and worth keeping. Its texts have their secrets masked already.
+/// The note of an event, if it is about a stage and is kept. Its secrets are masked already.
 pub(super) fn note_of(what: &What) -> Option<(StageName, Note)> {
     let name =
         |stage: &String, instance: &Option<String>| StageName { stage: stage.clone(), instance: instance.clone() };
@@ -35,7 +35,7 @@ pub(super) fn note_of(what: &What) -> Option<(StageName, Note)> {
     })
 }
 
-/// The end of a run, from the event that tells of it.
+/// The end of a run, from its last event.
 pub(super) fn finish(ended: &What) -> Option<Finish> {
     let What::RunEnded { outcome, exit_code, seconds, left_out, error } = ended else { return None };
     Some(Finish {

@@ -1,4 +1,4 @@
-//! The way of events from a run to whoever shows or keeps them.
+//! Carries events from a run to the reporter and the journal.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +10,11 @@ use crate::open::unwritten;
 use crate::state::{Journal, Note};
 use crate::value::{Masker, utc};
 
-/// Takes events, in order.
+/// Receives events in order.
 pub(super) type Emit = Box<dyn FnMut(&Event) + Send>;
 
-/// Gives events their time and run, hides secrets in them, and puts them into the journal.
-pub(super) struct Teller {
+/// Adds time and run to events, masks their secrets, writes them to the journal and passes them on.
+pub(super) struct EventSink {
     run: String,
     pub(super) masker: Masker,
     pub(super) journal: Option<Arc<Journal>>,
@@ -23,13 +23,13 @@ pub(super) struct Teller {
     emit: Emit,
 }
 
-impl Teller {
+impl EventSink {
     pub(super) fn new(run: String, plan: &Plan, emit: Emit) -> Self {
         let left_out = plan.stages.iter().filter(|stage| stage.part == Part::LeftOut).map(|stage| stage.name.clone());
         Self { run, masker: Masker::default(), journal: None, left_out: left_out.collect(), emit }
     }
 
-    pub(super) fn tell(&mut self, mut what: What) {
+    pub(super) fn emit(&mut self, mut what: What) {
         what.mask(&|text| self.masker.mask(text));
         if let (Some(journal), Some((stage, note))) = (&self.journal, note_of(&what)) {
             match note {
@@ -43,14 +43,14 @@ impl Teller {
     }
 }
 
-pub(super) fn tell(teller: &Mutex<Teller>, what: What) {
-    teller.lock().unwrap_or_else(PoisonError::into_inner).tell(what);
+pub(super) fn emit(sink: &Mutex<EventSink>, what: What) {
+    sink.lock().unwrap_or_else(PoisonError::into_inner).emit(what);
 }
 
-/// Puts the end of a run into its journal, which ends with it, before it is told. Whether it is there: else the journal
-/// goes on to say that the run may be resumed.
-pub(super) fn end_journal(teller: &Mutex<Teller>, ended: &What) -> bool {
-    let journal = teller.lock().unwrap_or_else(PoisonError::into_inner).journal.take();
+/// Writes the end of a run to its journal and closes that, before the event is emitted. Returns whether it was written: if not,
+/// the journal still says that the run can be resumed.
+pub(super) fn end_journal(sink: &Mutex<EventSink>, ended: &What) -> bool {
+    let journal = sink.lock().unwrap_or_else(PoisonError::into_inner).journal.take();
     let written = journal.zip(finish(ended)).map_or(Ok(()), |(journal, finish)| journal.finish(finish));
-    written.map_err(|error| tell(teller, What::Problem { error: unwritten(&error).as_warning() })).is_ok()
+    written.map_err(|error| emit(sink, What::Problem { error: unwritten(&error).as_warning() })).is_ok()
 }

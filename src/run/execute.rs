@@ -1,31 +1,30 @@
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 use tracing::{Instrument as _, info_span};
 
-use super::event_sink::{Emit, Teller, end_journal, tell};
+use super::event_sink::{Emit, EventSink, emit, end_journal};
 use super::on_record::sign_end;
 use super::options::Options;
-use super::prepare::{Blocked, NotReady, Ready, prepare};
-use super::resume::{put_away, remove_work};
-use super::uploads::{take_back_of_others, take_back_of_own};
+use super::prepare::{Blocked, NotReady, Prepared, prepare};
+use super::resume::{remove_work, tidy_work};
+use super::uploads::{abort_superseded, abort_unclaimed};
 use crate::audit::Severity;
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::engine::Engine;
 use crate::event::{Outcome, What, called};
-use crate::graph::verdict::{SKIPPED, verdict};
+use crate::graph::verdict::{Finished, SKIPPED, verdict};
 use crate::graph::{Plan, Selection};
 use crate::notify::{self, drain, outbox_trouble};
-use crate::open::{Loaded, News, stage_values};
+use crate::open::{Loaded, LogRecorder, News, stage_values};
 use crate::pipeline::When;
-use crate::stages::Recorder as _;
+use crate::stages::{Checkpoint, Recorder as _, Shared};
 use crate::state::GroupLock;
 use crate::value::object;
 
-/// Runs a loaded pipeline to its end; returns the exit code. Everything that happens goes to `emit`.
+/// Runs a loaded pipeline to its end and returns the exit code. Every event goes to `emit`.
 pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> u8 {
     let resumed = options.resumed.as_ref();
     let run = resumed.map_or_else(|| ulid::Ulid::new().to_string(), |left| left.start.run.clone());
@@ -35,24 +34,23 @@ pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> u8 {
 
 async fn run_in_span(loaded: Loaded, options: Options, run: String, emit: Emit) -> u8 {
     let plan = Plan::select(&loaded.pipeline, &options.selection);
-    let teller = Arc::new(Mutex::new(Teller::new(run.clone(), &plan, emit)));
-    teller.lock().unwrap_or_else(PoisonError::into_inner).tell(What::RunStarted {
+    let sink = Arc::new(Mutex::new(EventSink::new(run.clone(), &plan, emit)));
+    sink.lock().unwrap_or_else(PoisonError::into_inner).emit(What::RunStarted {
         pipeline: loaded.pipeline.name.to_string(),
         file: loaded.document.name().to_owned(),
         stages: plan.stages.iter().map(|stage| stage.name.clone()).collect(),
         session: options.session(),
     });
     let began = Instant::now();
-    let result = tokio::task::block_in_place(|| prepare(loaded, &options, plan, &run, &teller));
-    let ready = match result {
-        Ok(ready) => ready,
-        Err(error) => return blocked(*error, began, &teller),
-    };
-    go(ready, options, began, &teller).await
+    let result = tokio::task::block_in_place(|| prepare(loaded, &options, plan, &run, &sink));
+    match result {
+        Ok(prepared) => run_stages(prepared, options, began, &sink).await,
+        Err(error) => blocked(*error, began, &sink),
+    }
 }
 
-/// The run could not start: says so on record, to the people who want to know, and with the exit code.
-fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
+/// Ends a run that could not start: the record, the messages, the events and the exit code.
+fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> u8 {
     let NotReady { folder, errors, skipped, with } = not_ready;
     let is_cancelled = errors.first().is_some_and(|first| first.kind == Kind::Cancelled);
     let exit_code = if skipped { SKIPPED } else { errors.first().map_or(1, |first| first.kind.exit_code()) };
@@ -66,9 +64,9 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
         None => (None, &[][..]),
     };
     for error in others {
-        tell(teller, What::Problem { error: error.clone() });
+        emit(sink, What::Problem { error: error.clone() });
     }
-    if let Some(Blocked { recorder, post, shared, loaded }) = with {
+    if let Some(Blocked { recorder, notifier, shared, loaded }) = with {
         let lines: Vec<String> = errors.iter().map(Diagnostic::one_line).collect();
         let data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "errors": lines });
         let recorded = recorder.record("run.finished", severity, object(data));
@@ -77,117 +75,163 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
             error: Some(lines.join("\n")),
             ..News::of(notify::when(outcome), &loaded.document, &loaded.pipeline)
         };
-        tokio::task::block_in_place(|| notify::tell(&shared, &news, false, &mut |what| tell(teller, what)));
-        outbox_trouble(&post, &mut |what| tell(teller, what));
+        tokio::task::block_in_place(|| notify::send(&shared, &news, false, &mut |what| emit(sink, what)));
+        outbox_trouble(&notifier, &mut |what| emit(sink, what));
         match recorded.and_then(|()| recorder.checkpoint()) {
-            Ok(signed) => tell(teller, What::Checkpoint { size: signed.size, root: signed.root }),
-            Err(error) => tell(teller, What::Problem { error }),
+            Ok(signed) => emit(sink, What::Checkpoint { size: signed.size, root: signed.root }),
+            Err(error) => emit(sink, What::Problem { error }),
         }
     }
     let seconds = began.elapsed().as_secs_f64();
     let ended = What::RunEnded { outcome, exit_code, seconds, left_out: Vec::new(), error: last };
-    end_journal(teller, &ended);
-    folder.into_iter().for_each(|folder| remove_work(folder, teller));
-    tell(teller, ended);
+    end_journal(sink, &ended);
+    folder.into_iter().for_each(|folder| remove_work(folder, sink));
+    emit(sink, ended);
     exit_code
 }
 
-async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> u8 {
-    let Ready { work, recorder, shared, post, audit, folder, group, left } = ready;
-    let (document, pipeline) = (&work.loaded.document, &work.loaded.pipeline);
-    let news = |result| News::of(result, document, pipeline);
-    tokio::task::block_in_place(|| {
-        take_back_of_others(&work, &options.state, teller);
-        drain(&post, &options.cancel, &mut |what| tell(teller, what));
-        // Who hears that it started waits to hear that it went well.
-        if options.selection == Selection::All {
-            let started = news(When::Started);
-            notify::tell(&shared, &started, false, &mut |what| tell(teller, what));
-        }
-    });
+async fn run_stages(prepared: Prepared, options: Options, began: Instant, sink: &Arc<Mutex<EventSink>>) -> u8 {
+    tokio::task::block_in_place(|| before_stages(&prepared, &options, sink));
+    let work = Arc::clone(&prepared.work);
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-    let max_parallel = pipeline.max_parallel.map_or(cores, |most| usize::from(most.get()));
-    let details: Arc<Mutex<Vec<Json>>> = Arc::default();
-    // Also where the run forgives it.
-    let failed: Arc<AtomicBool> = Arc::default();
-    let emit = {
-        let (teller, details) = (Arc::clone(teller), Arc::clone(&details));
-        let failed = Arc::clone(&failed);
-        let mut in_instances = HashSet::new();
+    let max_parallel = work.loaded.pipeline.max_parallel.map_or(cores, |most| usize::from(most.get()));
+    let ended: Arc<Mutex<EndedStages>> = Arc::default();
+    let on_event = {
+        let (sink, ended) = (Arc::clone(sink), Arc::clone(&ended));
         move |what: What| {
-            if let What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, .. } = &what {
-                failed.fetch_or(error.is_some(), Ordering::Relaxed);
-                let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
-                let line = stage_values(&called(stage, instance.as_deref()), *outcome, *seconds, outputs, detail);
-                // A stage with instances is told of by these.
-                if instance.is_some() {
-                    in_instances.insert(stage.clone());
-                }
-                if instance.is_some() || !in_instances.contains(stage) {
-                    details.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-                }
-            }
-            tell(&teller, what);
+            ended.lock().unwrap_or_else(PoisonError::into_inner).add(&what);
+            emit(&sink, what);
         }
     };
-    let engine = Engine::run(Arc::clone(&work.plan), Arc::clone(&work), max_parallel, left, options.cancel, emit);
-    let finished = engine.await;
-    let (outcome, exit_code) = verdict(&finished);
+    let cancel = options.cancel.clone();
+    let finished = Engine::run(Arc::clone(&work.plan), work, max_parallel, prepared.left, cancel, on_event).await;
+    let stages = std::mem::take(&mut *ended.lock().unwrap_or_else(PoisonError::into_inner));
+    tokio::task::block_in_place(|| end(prepared, &options, finished, stages, began, sink))
+}
 
-    tokio::task::block_in_place(|| {
-        // Said once, and at the end: while stages run, the engine alone says what happens.
-        work.logs.problem().into_iter().for_each(|error| tell(teller, What::Problem { error }));
-        let left_out = work.names_left_out(&finished.outcomes);
-        let is_whole = left_out.is_empty() && !failed.load(Ordering::Relaxed);
-        if is_whole && outcome.is_ok() {
-            take_back_of_own(&work, &options.state, teller);
-        }
-        let recovered = outcome.is_ok()
-            && pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
-            && notify::failed_before(&audit, &shared.pipeline, &shared.run);
-        let seconds = began.elapsed().as_secs_f64();
-        let mut data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "exit_code": exit_code });
-        if !left_out.is_empty() {
-            data["left_out"] = json!(left_out);
-        }
-        let severity = if outcome == Outcome::Failure { Severity::Error } else { Severity::Info };
-        let mut error = finished.record_error.or_else(|| finished.stopped.map(Diagnostic::from));
-        let (signed, outcome, exit_code) = match sign_end(&recorder, severity, data) {
-            Ok(signed) => (Some(signed), outcome, exit_code),
-            // A run whose end is not on record, or not signed, has not ended well, and nobody may hear that it did.
-            Err(problem) => {
-                let code = if problem.kind == Kind::Audit { problem.kind.exit_code() } else { exit_code.max(1) };
-                error.get_or_insert(problem);
-                (None, Outcome::Failure, code)
+/// What comes before the first stage: old uploads, waiting messages, the message that the run started.
+fn before_stages(prepared: &Prepared, options: &Options, sink: &Mutex<EventSink>) {
+    let Prepared { work, shared, notifier, .. } = prepared;
+    abort_superseded(work, &options.state, sink);
+    drain(notifier, &options.cancel, &mut |what| emit(sink, what));
+    // A monitor takes `started` as a promise of a success. A run of selected stages sends none, so it must not promise one.
+    if options.selection == Selection::All {
+        let started = News::of(When::Started, &work.loaded.document, &work.loaded.pipeline);
+        notify::send(shared, &started, false, &mut |what| emit(sink, what));
+    }
+}
+
+/// The stages that have ended, for the message about the run.
+#[derive(Default)]
+struct EndedStages {
+    values: Vec<Json>,
+    with_instances: HashSet<String>,
+    has_failed: bool,
+}
+
+impl EndedStages {
+    fn add(&mut self, what: &What) {
+        let What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, .. } = what else { return };
+        // A failure that `continue-on-error` forgives counts too.
+        self.has_failed |= error.is_some();
+        match instance {
+            Some(_) => {
+                self.with_instances.insert(stage.clone());
             }
-        };
-        let audit = signed.as_ref().map(|signed| json!({ "size": signed.size, "root": signed.root }));
-        let stages = std::mem::take(&mut *details.lock().unwrap_or_else(PoisonError::into_inner));
-        let text = error.as_ref().map(Diagnostic::one_line);
-        let news = News { seconds, stages, audit, error: text, ..news(notify::when(outcome)) };
-        let mut told = 0;
-        // Nobody hears that a run went well which did not do all of it.
-        if left_out.is_empty() || !outcome.is_ok() {
-            notify::tell(&shared, &news, recovered && outcome.is_ok(), &mut |what| {
-                told += 1;
-                tell(teller, what);
-            });
+            // The instances of a stage end before it, and the message names each of them.
+            None if self.with_instances.contains(stage) => return,
+            None => {}
         }
-        outbox_trouble(&post, &mut |what| tell(teller, what));
-        // What was told is on record too, under a signature of its own.
-        let last = if told > 0 && signed.is_some() { recorder.checkpoint().map(Some) } else { Ok(signed) };
-        match last {
-            Ok(Some(signed)) => tell(teller, What::Checkpoint { size: signed.size, root: signed.root }),
-            Ok(None) => {}
-            Err(problem) => tell(teller, What::Problem { error: problem }),
-        }
-        let seconds = began.elapsed().as_secs_f64();
-        let ended = What::RunEnded { outcome, exit_code, seconds, left_out, error };
-        let is_written = end_journal(teller, &ended);
-        put_away(folder, is_written && is_whole && (outcome.is_ok() || outcome == Outcome::Skipped), &work, teller);
-        // The next run of the group may begin: all of this one is on record and told.
-        group.into_iter().for_each(GroupLock::release);
-        tell(teller, ended);
-        exit_code
-    })
+        let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
+        self.values.push(stage_values(&called(stage, instance.as_deref()), *outcome, *seconds, outputs, detail));
+    }
+}
+
+/// How a run ended.
+struct End {
+    outcome: Outcome,
+    exit_code: u8,
+    left_out: Vec<String>,
+    error: Option<Diagnostic>,
+}
+
+/// Ends a run whose stages have ended. The order matters: the record first, then the messages, then the journal, so that
+/// nobody hears of a success that is not on record, and a run killed in between can be resumed.
+fn end(
+    prepared: Prepared,
+    options: &Options,
+    finished: Finished,
+    stages: EndedStages,
+    began: Instant,
+    sink: &Mutex<EventSink>,
+) -> u8 {
+    let Prepared { work, recorder, shared, notifier, audit, folder, group, .. } = prepared;
+    // Reported once, at the end: while stages run, the engine is the only emitter.
+    work.logs.problem().into_iter().for_each(|error| emit(sink, What::Problem { error }));
+    let (outcome, exit_code) = verdict(&finished);
+    let left_out = work.names_left_out(&finished.outcomes);
+    let is_whole = left_out.is_empty() && !stages.has_failed;
+    if is_whole && outcome.is_ok() {
+        abort_unclaimed(&work, &options.state, sink);
+    }
+    let recovered = outcome.is_ok()
+        && work.loaded.pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
+        && notify::failed_before(&audit, &shared.pipeline, &shared.run);
+    let seconds = began.elapsed().as_secs_f64();
+    let error = finished.record_error.or_else(|| finished.stopped.map(Diagnostic::from));
+    let mut end = End { outcome, exit_code, left_out, error };
+    let signed = sign(&recorder, &shared.pipeline, &mut end);
+    let news = News {
+        seconds,
+        stages: stages.values,
+        audit: signed.as_ref().map(|signed| json!({ "size": signed.size, "root": signed.root })),
+        error: end.error.as_ref().map(Diagnostic::one_line),
+        ..News::of(notify::when(end.outcome), &work.loaded.document, &work.loaded.pipeline)
+    };
+    let sent = notify_end(&shared, &news, &end, recovered, sink);
+    outbox_trouble(&notifier, &mut |what| emit(sink, what));
+    // The messages are on record too, under a signature of their own.
+    let last = if sent && signed.is_some() { recorder.checkpoint().map(Some) } else { Ok(signed) };
+    match last {
+        Ok(Some(signed)) => emit(sink, What::Checkpoint { size: signed.size, root: signed.root }),
+        Ok(None) => {}
+        Err(error) => emit(sink, What::Problem { error }),
+    }
+    let End { outcome, exit_code, left_out, error } = end;
+    let ended = What::RunEnded { outcome, exit_code, seconds: began.elapsed().as_secs_f64(), left_out, error };
+    let is_written = end_journal(sink, &ended);
+    tidy_work(folder, is_written && is_whole && (outcome.is_ok() || outcome == Outcome::Skipped), &work, sink);
+    // The next run of the group may begin: this one is on record, and its messages are sent.
+    group.into_iter().for_each(GroupLock::release);
+    emit(sink, ended);
+    exit_code
+}
+
+/// Records and signs the end. A run whose end is not on record or not signed has failed, whatever its stages did.
+fn sign(recorder: &LogRecorder, pipeline: &str, end: &mut End) -> Option<Checkpoint> {
+    let mut data = json!({ "pipeline": pipeline, "outcome": end.outcome.word(), "exit_code": end.exit_code });
+    if !end.left_out.is_empty() {
+        data["left_out"] = json!(end.left_out);
+    }
+    let severity = if end.outcome == Outcome::Failure { Severity::Error } else { Severity::Info };
+    let problem = match sign_end(recorder, severity, data) {
+        Ok(signed) => return Some(signed),
+        Err(problem) => problem,
+    };
+    end.exit_code = if problem.kind == Kind::Audit { problem.kind.exit_code() } else { end.exit_code.max(1) };
+    end.outcome = Outcome::Failure;
+    end.error.get_or_insert(problem);
+    None
+}
+
+/// Sends the messages about the end. Returns whether there were any. A partial run sends no message of success.
+fn notify_end(shared: &Shared, news: &News<'_>, end: &End, recovered: bool, sink: &Mutex<EventSink>) -> bool {
+    let mut sent = false;
+    if end.left_out.is_empty() || !end.outcome.is_ok() {
+        notify::send(shared, news, recovered && end.outcome.is_ok(), &mut |what| {
+            sent = true;
+            emit(sink, what);
+        });
+    }
+    sent
 }

@@ -1,4 +1,4 @@
-//! Runs that share something: one of a group runs at a time.
+//! Concurrency groups: one run of a group at a time.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use crate::pipeline::IfBusy;
 use crate::state::{GroupLock, StateDir};
 use crate::value::{Cancel, CancelReason};
 
-/// How often a run that waits looks again.
+/// How often a waiting run tries the lock again.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What came of asking for the lock of a group.
+/// The result of asking for the lock of a group.
 pub(super) enum Turn {
-    /// The run may go on; it holds the lock, if there is a group.
+    /// The run may start. It holds the lock, if the file names a group.
     Taken(Option<GroupLock>),
-    /// Another run is at work, and this one has nothing to do.
+    /// Another run is at work, and the file says `if-busy: skip`.
     Skip(Diagnostic),
 }
 
-/// Waits until the group of a run is free, as far as the file says so. `waiting` is told once of whom it waits for.
+/// Takes the lock of the run's group, waiting as long as the file allows. `waiting` gets one warning that names the other run.
 pub(super) fn wait_for_turn(
     loaded: &Loaded,
     state: &StateDir,

@@ -4,28 +4,28 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::event::Stream;
 use crate::state::{LogWriter, Logs};
 
-/// Keeps what the programs of a run print. That it cannot be kept fails no stage.
+/// Keeps the output of programs. A log that cannot be written fails no stage; the run warns at its end.
 pub(super) struct RunLogs {
     logs: Logs,
     session: u32,
     trouble: OnceLock<Diagnostic>,
 }
 
-/// The log of one attempt; none any more where it could not be written.
+/// The log of one attempt; none after a write failed.
 pub(super) type Log = Mutex<Option<LogWriter>>;
 
 impl RunLogs {
-    /// `session` is which start of the run this is, from 1.
+    /// `session` counts from 1.
     pub(super) fn new(logs: Logs, session: u32) -> Self {
         Self { logs, session, trouble: OnceLock::new() }
     }
 
-    /// A log for an attempt at a stage, or an instance of it, by its key.
+    /// The log for an attempt at a stage or an instance, by its key.
     pub(super) fn begin(&self, key: &str, attempt: u32) -> Log {
         Mutex::new(Some(self.logs.begin(key, self.session, attempt)))
     }
 
-    /// Adds a line, in which nothing is secret.
+    /// Adds a line. Its secrets are masked already.
     pub(super) fn line(&self, log: &Log, stream: Stream, text: &str) {
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(writer) = log.as_mut() else { return };
@@ -36,7 +36,7 @@ impl RunLogs {
         }
     }
 
-    /// Why something was not kept, if so.
+    /// The first error, if output was lost.
     pub(super) fn problem(&self) -> Option<Diagnostic> {
         self.trouble.get().cloned()
     }

@@ -2,11 +2,11 @@
 //!
 //! A loaded pipeline and options flow in; events flow out while it runs, and one exit code at the end. The journal, the audit
 //! log and the logs of programs are written on the way.
-//! What never happens here: no file is parsed or checked anew, and nothing is printed. This room knows all the rooms before
-//! it; only `cli` and `report` come after it.
+//! What never happens here: nothing is printed, and no message of success is sent before the end of the run is on record.
+//! This room may import all the rooms before it; only `report` and `cli` come after it.
 
 mod chain;
-mod deliveries;
+mod delivery_journal;
 mod event_log;
 mod event_sink;
 mod execute;
@@ -25,4 +25,4 @@ mod work;
 
 pub use execute::execute;
 pub use options::Options;
-pub use resume::{Resumed, Wish, resume};
+pub use resume::{ResumeMode, Resumed, resume};

@@ -1,4 +1,4 @@
-//! The start and the end of a run, on record.
+//! Records the start and the end of a run.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use crate::open::{Loaded, LogRecorder};
 use crate::stages::{Checkpoint, Recorder};
 use crate::value::{object, sha256};
 
-/// Puts the start on record, or that the run goes on.
+/// Records that a run started or was resumed.
 pub(super) fn begin(loaded: &Loaded, recorder: &LogRecorder, options: &Options) -> Result<()> {
     let mut files = loaded.document.files().map(|(file, text)| json!({ "file": file, "sha256": sha256(text) }));
     let own = files.next().unwrap_or_default();
     let extends: Vec<Json> = files.collect();
-    // The log has no floats: canonical JSON writes them in a way that few programs agree on.
+    // The log has no floats: few programs agree on how canonical JSON writes them.
     let plain = |value: &Json| if value.is_f64() { value.to_string().into() } else { value.clone() };
     let inputs: Map<String, Json> = loaded.inputs.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
     let data = json!({
@@ -43,19 +43,19 @@ pub(super) fn begin(loaded: &Loaded, recorder: &LogRecorder, options: &Options) 
     }
 }
 
-/// Whether the start of a run is on record: one that is in the journal may have been killed before that.
+/// Whether the start of a run is on record. A run in the journal may have been killed before its record.
 fn has_started(log: &Path, run: &str) -> bool {
     let (kind, run) = (Some("run.started".to_owned()), Some(run.to_owned()));
     let filter = audit::Filter { kind, run, ..audit::Filter::default() };
     audit::read(log, filter).is_ok_and(|mut records| records.any(|record| record.is_ok()))
 }
 
-/// Puts the end on record and signs it. Where the signature fails, the record that says otherwise gets one beside it.
+/// Records the end and signs the log. If signing fails, a further record says so.
 pub(super) fn sign_end(recorder: &LogRecorder, severity: Severity, data: Json) -> Result<Checkpoint> {
     recorder.record("run.finished", severity, object(data))?;
     recorder.checkpoint().inspect_err(|problem| {
         let data = json!({ "error": problem.one_line() });
-        // The log has just failed: it may well fail again, and the exit code tells all the same.
+        // The log has just failed and may fail again. The exit code reports it anyway.
         let _unrecorded = recorder.record("run.unsigned", Severity::Error, object(data));
     })
 }

@@ -4,24 +4,24 @@ use crate::graph::Selection;
 use crate::state::{Left, StateDir};
 use crate::value::Cancel;
 
-/// How to run a pipeline.
+/// The options of a run.
 pub struct Options {
-    /// Where state is kept.
+    /// The state folder.
     pub state: StateDir,
-    /// Stops the run.
+    /// Cancels the run.
     pub cancel: Cancel,
-    /// The program `tl` itself.
+    /// The path of `tl` itself, for `$TL`.
     pub program: PathBuf,
-    /// The SHA-256 of the plan that is held to, if one is.
+    /// The SHA-256 of the plan file, if a plan runs.
     pub plan: Option<String>,
-    /// The run that goes on, if one does.
+    /// The earlier sessions, if the run is resumed.
     pub resumed: Option<Left>,
-    /// Which of its stages it is about; checked.
+    /// The selected stages; checked.
     pub selection: Selection,
 }
 
 impl Options {
-    /// How often the run was started or resumed, this time included.
+    /// The number of this session: 1, or higher if the run is resumed.
     pub(super) fn session(&self) -> u32 {
         self.resumed.as_ref().map_or(1, |left| left.sessions + 1)
     }

@@ -6,98 +6,95 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::deliveries::OnTheirWay;
-use super::event_sink::{Teller, tell};
+use super::delivery_journal::DeliveryJournal;
+use super::event_sink::{EventSink, emit};
 use super::group::{Turn, wait_for_turn};
 use super::logs::RunLogs;
 use super::on_record::begin;
 use super::options::Options;
-use super::prior_effects::Past;
-use super::resume::{hold, journal_or_none, open_journal, sweep, take_work};
+use super::prior_effects::PriorEffects;
+use super::resume::{open_journal, optional_journal, share_locks, sweep, take_work};
 use super::work::PipelineWork;
 use crate::audit::Log;
 use crate::diagnostic::Diagnostic;
 use crate::event::What;
 use crate::graph::Plan;
 use crate::inspect::text_of;
-use crate::notify::{Keeper, RunPost};
-use crate::open::{Contexts, Loaded, LogRecorder, audit_error, open_channels, open_places, read_secrets, state_error};
+use crate::notify::{OutboxHandle, RunNotifier};
+use crate::open::{
+    Channels, Contexts, Loaded, LogRecorder, audit_error, open_channels, open_places, read_secrets, state_error,
+};
 use crate::stages::{Ledger, Places, Shared};
 use crate::state::{GroupLock, WorkDir};
 use crate::value::{CancelReason, PositiveDuration};
 
-/// All that a run works with.
-pub(super) struct Ready {
+/// A run that is ready for its first stage.
+pub(super) struct Prepared {
     pub(super) work: Arc<PipelineWork>,
     pub(super) recorder: Arc<LogRecorder>,
     pub(super) shared: Arc<Shared>,
-    pub(super) post: Arc<RunPost>,
+    pub(super) notifier: Arc<RunNotifier>,
     pub(super) audit: PathBuf,
     pub(super) folder: WorkDir,
     pub(super) group: Option<GroupLock>,
-    /// What reading the secrets left of the time of the run.
+    /// The time limit of the run, less the time that reading the secrets took.
     pub(super) left: Option<Duration>,
 }
 
-/// Why a run could not start, with what there is to tell somebody of it.
+/// Why a run could not start.
 pub(super) struct NotReady {
     pub(super) folder: Option<WorkDir>,
     pub(super) errors: Vec<Diagnostic>,
-    /// Another run is at work, and this one has nothing to do.
+    /// Another run of the group is at work, and the file says `if-busy: skip`.
     pub(super) skipped: bool,
-    /// If it came so far.
+    /// None where the audit log or the work folder could not be opened.
     pub(super) with: Option<Blocked>,
 }
 
-/// What a run that could not start can still tell with.
+/// The parts of a run that could not start which are needed to record and report that.
 pub(super) struct Blocked {
     pub(super) recorder: Arc<LogRecorder>,
-    pub(super) post: Arc<RunPost>,
+    pub(super) notifier: Arc<RunNotifier>,
     pub(super) shared: Arc<Shared>,
     pub(super) loaded: Loaded,
 }
 
+/// Opens everything that a run needs, and records its start.
 pub(super) fn prepare(
     loaded: Loaded,
     options: &Options,
     plan: Plan,
     run: &str,
-    teller: &Mutex<Teller>,
-) -> std::result::Result<Ready, Box<NotReady>> {
+    sink: &Mutex<EventSink>,
+) -> std::result::Result<Prepared, Box<NotReady>> {
     let early = |folder, error| Box::new(NotReady { folder, errors: vec![error], skipped: false, with: None });
     options.state.create().map_err(|error| early(None, state_error(&error)))?;
     let audit = options.state.audit();
     let log = Log::open(&audit).map_err(|error| early(None, audit_error(&error)))?;
     let folder = take_work(&options.state, run, options.resumed.as_ref()).map_err(|error| early(None, error))?;
 
-    let (start, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
-    let is_over = || limit.is_some_and(|limit| start.elapsed() >= limit);
+    let (began, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
+    let is_over = || limit.is_some_and(|limit| began.elapsed() >= limit);
     let stopped = || options.cancel.reason().or_else(|| is_over().then_some(CancelReason::RunTimeout));
     let secrets = read_secrets(&loaded.document, &loaded.pipeline, &stopped);
-    let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
+    let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
     let masker = secrets.masker;
-    teller.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
+    sink.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
     let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
-    let (pipeline, mut errors) = (loaded.pipeline.name.to_string(), secrets.missing);
+    let mut errors = secrets.missing;
     let (fixed, journal) = open_journal(&loaded, options, run, &masker, !errors.is_empty());
-    let keeper = Keeper::new(options.state.clone());
-    let journal = journal_or_none(journal, options, &keeper).map_err(|error| early(None, error))?;
-    teller.lock().unwrap_or_else(PoisonError::into_inner).journal.clone_from(&journal);
+    let outbox = OutboxHandle::new(options.state.clone());
+    let journal = optional_journal(journal, options, &outbox).map_err(|error| early(None, error))?;
+    sink.lock().unwrap_or_else(PoisonError::into_inner).journal.clone_from(&journal);
     let contexts = Contexts::new(&loaded, secrets.values, fixed);
-    // Without a secret that is missing anyway, a place that wants it cannot be opened: that is told once.
-    let mut unopened = Vec::new();
-    let places = open_places(&loaded, &contexts).unwrap_or_else(|error| {
-        unopened.push(error);
-        Places::default()
-    });
-    let channels = open_channels(&loaded, &contexts);
-    unopened.extend(channels.values().filter_map(|channel| channel.as_ref().err().cloned()));
+    let (places, channels, unopened) = open_declared(&loaded, &contexts);
+    // A store that needs a missing secret cannot be opened either. Only the secret is reported then.
     if errors.is_empty() {
         errors = unopened;
     }
-    let post = Arc::new(RunPost {
+    let notifier = Arc::new(RunNotifier {
         channels,
-        keeper,
+        outbox,
         recorder: recorder.clone(),
         masker: masker.clone(),
         file: loaded.path.clone(),
@@ -106,66 +103,90 @@ pub(super) fn prepare(
     let shared = Arc::new(Shared {
         run: run.to_owned(),
         session: options.session(),
-        pipeline,
+        pipeline: loaded.pipeline.name.to_string(),
         base: loaded.document.folder().to_owned(),
         state: options.state.path().to_owned(),
         program: options.program.clone(),
         places,
-        post: post.clone(),
+        post: notifier.clone(),
         recorder: recorder.clone(),
         ledger: Ledger::default(),
-        deliveries: Arc::new(OnTheirWay::new(journal.clone(), options.resumed.as_ref())),
+        deliveries: Arc::new(DeliveryJournal::new(journal.clone(), options.resumed.as_ref())),
         masker,
         runtime: Handle::current(),
     });
-    let mut skipped = false;
-    let begun = if errors.is_empty() {
-        let mut waiting = |warning| tell(teller, What::Problem { error: warning });
-        match wait_for_turn(&loaded, &options.state, run, &options.cancel, &mut waiting) {
-            Ok(Turn::Taken(group)) => begin(&loaded, &recorder, options)
-                .map(|()| group)
-                .and_then(|group| hold(&folder, group))
-                .inspect(|_| sweep(&loaded, &options.state, run)),
-            Ok(Turn::Skip(why)) => {
-                skipped = true;
-                Err(why.as_warning())
-            }
-            Err(error) => Err(error),
-        }
-        .map_err(|error| vec![error])
+    let started = if errors.is_empty() {
+        start(&loaded, options, run, &recorder, &folder, sink)
     } else {
-        Err(errors)
+        Err(Refused { errors, skipped: false })
     };
-    match begun {
-        // The channels that could be opened can still tell somebody.
-        Err(errors) => {
-            let with = Some(Blocked { recorder, post, shared, loaded });
-            // What a run that is resumed has there, it has still.
+    let group = match started {
+        Ok(group) => group,
+        Err(Refused { errors, skipped }) => {
+            // The channels that could be opened still carry messages.
+            let with = Some(Blocked { recorder, notifier, shared, loaded });
+            // A resumed run keeps its work folder: a later session may still use it.
             let folder = options.resumed.is_none().then_some(folder);
-            Err(Box::new(NotReady { folder, errors, skipped, with }))
+            return Err(Box::new(NotReady { folder, errors, skipped, with }));
         }
-        Ok(group) => {
-            post.keeper.keep_text(loaded.pipeline.name.as_str(), &text_of(&loaded));
-            let work = Arc::new(PipelineWork {
-                past: options.resumed.as_ref().map(|left| Past::of(left, &plan)).unwrap_or_default(),
-                loaded,
-                plan: Arc::new(plan),
-                contexts,
-                shared: Arc::clone(&shared),
-                recorder: Arc::clone(&recorder),
-                folder: folder.path().to_owned(),
-                logs: Arc::new(RunLogs::new(
-                    options.state.logs(run),
-                    journal.as_ref().map_or(1, |journal| journal.session()),
-                )),
-                journal,
-                fresh: Mutex::default(),
-                gone: Mutex::default(),
-                left_out: Mutex::default(),
-                keys: Mutex::default(),
-                spools: Mutex::default(),
-            });
-            Ok(Ready { work, recorder, shared, post, audit, folder, group, left })
-        }
+    };
+    notifier.outbox.keep_text(loaded.pipeline.name.as_str(), &text_of(&loaded));
+    let session = journal.as_ref().map_or(1, |journal| journal.session());
+    let work = Arc::new(PipelineWork {
+        prior: options.resumed.as_ref().map(|left| PriorEffects::new(left, &plan)).unwrap_or_default(),
+        loaded,
+        plan: Arc::new(plan),
+        contexts,
+        shared: Arc::clone(&shared),
+        recorder: Arc::clone(&recorder),
+        folder: folder.path().to_owned(),
+        logs: Arc::new(RunLogs::new(options.state.logs(run), session)),
+        journal,
+        memory: Mutex::default(),
+    });
+    Ok(Prepared { work, recorder, shared, notifier, audit, folder, group, left })
+}
+
+/// Opens the stores and channels of a file; returns also why some could not be opened.
+fn open_declared(loaded: &Loaded, contexts: &Contexts) -> (Places, Channels, Vec<Diagnostic>) {
+    let mut unopened = Vec::new();
+    let places = open_places(loaded, contexts).unwrap_or_else(|error| {
+        unopened.push(error);
+        Places::default()
+    });
+    let channels = open_channels(loaded, contexts);
+    unopened.extend(channels.values().filter_map(|channel| channel.as_ref().err().cloned()));
+    (places, channels, unopened)
+}
+
+/// Why a run does not start, and whether it was skipped: another run of its group is at work.
+struct Refused {
+    errors: Vec<Diagnostic>,
+    skipped: bool,
+}
+
+impl From<Diagnostic> for Refused {
+    fn from(error: Diagnostic) -> Self {
+        Self { errors: vec![error], skipped: false }
     }
+}
+
+/// Waits for the lock of the group and records the start.
+fn start(
+    loaded: &Loaded,
+    options: &Options,
+    run: &str,
+    recorder: &LogRecorder,
+    folder: &WorkDir,
+    sink: &Mutex<EventSink>,
+) -> std::result::Result<Option<GroupLock>, Refused> {
+    let mut waiting = |warning| emit(sink, What::Problem { error: warning });
+    let group = match wait_for_turn(loaded, &options.state, run, &options.cancel, &mut waiting)? {
+        Turn::Taken(group) => group,
+        Turn::Skip(why) => return Err(Refused { errors: vec![why.as_warning()], skipped: true }),
+    };
+    begin(loaded, recorder, options)?;
+    let group = share_locks(folder, group)?;
+    sweep(loaded, &options.state, run);
+    Ok(group)
 }

@@ -3,17 +3,17 @@ use std::collections::{BTreeMap, HashMap};
 use crate::graph::Plan;
 use crate::state::{Effect, Left};
 
-/// What the journal says is done.
+/// The effects of earlier sessions, from the journal.
 #[derive(Debug, Default)]
-pub(super) struct Past {
-    /// By stage and number of instance.
+pub(super) struct PriorEffects {
+    /// By stage and instance number.
     effects: HashMap<usize, BTreeMap<Option<usize>, Effect>>,
-    /// The stages that wait for each one.
+    /// For each stage, the stages that need it.
     dependants: Vec<Vec<usize>>,
 }
 
-impl Past {
-    pub(super) fn of(left: &Left, plan: &Plan) -> Self {
+impl PriorEffects {
+    pub(super) fn new(left: &Left, plan: &Plan) -> Self {
         let stages = || plan.stages.iter().enumerate();
         let numbers: HashMap<&str, usize> = stages().map(|(number, stage)| (stage.name.as_str(), number)).collect();
         let mut effects: HashMap<usize, BTreeMap<_, _>> = HashMap::new();
@@ -33,12 +33,12 @@ impl Past {
         self.effects.get(&stage)?.get(&instance)
     }
 
-    /// The effects of what waits for a stage.
+    /// The effects of the stages that need a stage.
     pub(super) fn of_dependants(&self, stage: usize) -> impl Iterator<Item = &Effect> {
         self.dependants(stage).filter_map(|dependant| self.effects.get(&dependant)).flat_map(BTreeMap::values)
     }
 
-    /// The stages that wait for a stage.
+    /// The stages that need a stage.
     pub(super) fn dependants(&self, stage: usize) -> impl Iterator<Item = usize> {
         self.dependants.get(stage).into_iter().flatten().copied()
     }

@@ -1,10 +1,9 @@
-//! What earlier sessions of a run did, and whether it still holds: only that is not done again.
+//! Recall: a unit that an earlier session finished is not run again if its key is the same and its effects still hold.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
@@ -23,8 +22,8 @@ use crate::state::Effect;
 use crate::value::{Digest, parse_sha256, sha256};
 
 impl PipelineWork {
-    /// Names all that a unit depends on: what its stages are set to, without secrets, what the files say that they name,
-    /// the stores, and the bytes that earlier stages gave. `None` for what is done again each time.
+    /// The key of a unit: a digest of everything it depends on. That is its settings without secrets, the contents of files
+    /// they name, its stores, and the artifacts it takes. `None` for units that run in every session.
     pub(super) fn unit_key(&self, attempt: &Attempt, ready: &[Ready]) -> Option<String> {
         let stages = &self.plan.units[attempt.unit].stages;
         let mut all = vec![json!({ "format": 1 })];
@@ -53,14 +52,14 @@ impl PipelineWork {
         artifacts.sort();
         all.push(artifacts.into());
         let mut all = Json::Array(all);
-        // A secret that was changed is no other work.
+        // A changed secret does not change the key: rotating a password must not repeat a delivery.
         self.shared.masker.mask_json(&mut all);
         Some(sha256(all.to_string()))
     }
 
-    /// What an earlier session did of a unit, if all of it was done with the same key and is still there, and nothing that
-    /// it waits for was done again. Fails, with the stage, where that cannot be found out now: what is proven done is not done
-    /// again for a store that does not answer, or for a stop.
+    /// The results of an earlier session for a unit, if they have the same key, still hold, and none of its needs ran again.
+    /// Fails, with the stage, if that cannot be checked now: a stage that finished is not repeated because its store is
+    /// unreachable or the run is cancelled.
     pub(super) fn recall(
         &self,
         attempt: &Attempt,
@@ -68,15 +67,15 @@ impl PipelineWork {
     ) -> std::result::Result<Option<Vec<Ended>>, (usize, Diagnostic)> {
         let stages = &self.plan.units[attempt.unit].stages;
         let mut needs = stages.iter().flat_map(|&stage| &self.plan.stages[stage].needs);
-        let is_fresh = {
-            let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-            needs.any(|need| fresh.contains(need))
+        let is_redone = {
+            let memory = self.memory();
+            needs.any(|need| memory.redone.contains(need))
         };
-        if is_fresh {
+        if is_redone {
             return Ok(None);
         }
         let instance = attempt.instance.as_ref().map(|instance| instance.number);
-        let effects = stages.iter().map(|&stage| self.past.effect(stage, instance)).collect::<Option<Vec<&Effect>>>();
+        let effects = stages.iter().map(|&stage| self.prior.effect(stage, instance)).collect::<Option<Vec<&Effect>>>();
         let Some(effects) = effects else { return Ok(None) };
         for (&stage, effect) in stages.iter().zip(&effects) {
             if effect.key != key || !self.is_there(stage, attempt, effect).map_err(|error| (stage, error))? {
@@ -90,25 +89,28 @@ impl PipelineWork {
         Ok(Some(stages.iter().zip(effects).map(ended).collect()))
     }
 
-    /// Whether an earlier session did a stage, to its end.
+    /// Whether an earlier session finished a stage.
     pub(super) fn was_done(&self, stage: usize, attempt: &Attempt) -> bool {
-        self.past.effect(stage, attempt.instance.as_ref().map(|instance| instance.number)).is_some()
+        self.prior.effect(stage, attempt.instance.as_ref().map(|instance| instance.number)).is_some()
     }
 
-    /// A unit is done in this session, and so is what waits for it. What an earlier session did of them counts no more, also
-    /// not for a later one.
-    pub(super) fn begin_anew(&self, attempt: &Attempt) -> Result<()> {
+    /// Forgets earlier sessions' results for this unit and the stages that need it, durably and before it starts: a session that
+    /// is killed in between must not leave results that a later one would trust.
+    pub(super) fn invalidate(&self, attempt: &Attempt) -> Result<()> {
         let stages = &self.plan.units[attempt.unit].stages;
-        // Whether an artifact became another one, the keys of those that take it tell.
+        // Stages that take an artifact have its digest in their key. They run again only if it changed.
         let gives_artifact =
             stages.last().is_some_and(|&stage| matches!(self.flow(stage), Flow::Source | Flow::Filter));
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, source| !stages.contains(source));
-        if !gives_artifact {
-            self.fresh.lock().unwrap_or_else(PoisonError::into_inner).extend(stages);
+        {
+            let mut memory = self.memory();
+            memory.lost_artifacts.retain(|_, source| !stages.contains(source));
+            if !gives_artifact {
+                memory.redone.extend(stages);
+            }
         }
         let instance = attempt.instance.as_ref().map(|instance| instance.number);
-        let own = stages.iter().filter_map(|&stage| self.past.effect(stage, instance));
-        let waiting = stages.iter().filter(|_| !gives_artifact).flat_map(|&stage| self.past.of_dependants(stage));
+        let own = stages.iter().filter_map(|&stage| self.prior.effect(stage, instance));
+        let waiting = stages.iter().filter(|_| !gives_artifact).flat_map(|&stage| self.prior.of_dependants(stage));
         let forgotten: Vec<_> = own.chain(waiting).map(|effect| (effect.stage.clone(), effect.instance)).collect();
         match &self.journal {
             Some(journal) if !forgotten.is_empty() && attempt.number == 1 => {
@@ -118,8 +120,8 @@ impl PipelineWork {
         }
     }
 
-    /// Whether what a stage left is as it left it: its artifact in the work folder, and what its kind looks at. What nobody
-    /// may look at is done again.
+    /// Whether the effects of a stage still hold: its artifact in the work folder, and what its kind checks. If we lack
+    /// permission to check, run again.
     fn is_there(&self, stage: usize, attempt: &Attempt, effect: &Effect) -> Result<bool> {
         let instance = effect.instance;
         if let Some(artifact) = &effect.artifact {
@@ -127,12 +129,13 @@ impl PipelineWork {
             attempt.cancel.check()?;
             match spool {
                 Some(spool) => self.keep_spool(stage, instance, spool),
-                // What was delivered is not collected anew because nobody keeps it any more: it would be something else.
+                // Do not collect a delivered artifact again: its source may have changed, and another object would take its
+                // name. Stages that need its bytes fail in `missing_artifact`.
                 None if self.was_delivered(stage) => {
                     let Some(digest) = digest_in(artifact) else { return Ok(false) };
                     self.keep_spool(stage, instance, Spool::kept(self.folder.join("gone"), digest));
                     let lost = ArtifactRef::of(&self.key(stage, instance));
-                    self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(lost, stage);
+                    self.memory().lost_artifacts.insert(lost, stage);
                 }
                 None => return Ok(false),
             }
@@ -147,21 +150,21 @@ impl PipelineWork {
         }
     }
 
-    /// Whether an earlier session delivered what a stage gives, through whatever filters.
+    /// Whether an earlier session delivered the artifact of a stage, also through filters.
     fn was_delivered(&self, stage: usize) -> bool {
-        self.past.dependants(stage).any(|taker| match self.flow(taker) {
-            Flow::Sink => self.past.has_effect(taker),
+        self.prior.dependants(stage).any(|taker| match self.flow(taker) {
+            Flow::Sink => self.prior.has_effect(taker),
             Flow::Filter => self.was_delivered(taker),
             Flow::Source | Flow::None => false,
         })
     }
 
-    /// Why a unit cannot be done: the bytes that it takes were delivered, and are kept no more.
-    pub(super) fn lacks_bytes(&self, stages: &[usize], ready: &[Ready]) -> Option<(usize, Diagnostic)> {
-        let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The error of a unit that needs an artifact which was delivered and whose bytes are gone.
+    pub(super) fn missing_artifact(&self, stages: &[usize], ready: &[Ready]) -> Option<(usize, Diagnostic)> {
+        let memory = self.memory();
         let lacking = |(&stage, ready): (&usize, &Ready)| {
             let Ready::Kind(_, settings) = ready else { return None };
-            let source = gone.get(&ArtifactRef::deserialize(&settings["artifact"]).ok()?)?;
+            let source = memory.lost_artifacts.get(&ArtifactRef::deserialize(&settings["artifact"]).ok()?)?;
             Some((stage, &self.plan.stages[*source].name))
         };
         let (stage, source) = stages.iter().zip(ready).find_map(lacking)?;
@@ -174,31 +177,31 @@ impl PipelineWork {
         Some((stage, Diagnostic::failure(codes::TL0639, message).help(help)))
     }
 
-    /// An artifact of an earlier session, if its bytes are what they were: the power may have failed since.
+    /// An artifact of an earlier session, if its bytes are unchanged. They may not be, after a power failure.
     fn kept_spool(&self, artifact: &Json, stopped: &dyn Fn() -> bool) -> Option<Spool> {
         let path = self.folder.join(artifact["file"].as_str()?);
         let digest = digest_of(&path, stopped).ok()??;
         (artifact["digest"] == digest.to_string() && artifact["size"] == digest.size).then(|| Spool::kept(path, digest))
     }
 
-    /// The files in the work folder that a later session may have a use for.
+    /// The files in the work folder that a later session may need.
     pub(super) fn kept_files(&self) -> HashSet<String> {
         if self.journal.is_none() {
             return HashSet::new();
         }
-        let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
-        let finished = spools.values().filter(|spool| spool.digest().is_some());
+        let memory = self.memory();
+        let finished = memory.spools.values().filter(|spool| spool.digest().is_some());
         finished.filter_map(|spool| Some(spool.path().file_name()?.to_str()?.to_owned())).collect()
     }
 
-    /// What a later session may count on, from what a stage did.
+    /// The effect of a finished stage, for later sessions.
     pub(super) fn effect(&self, done: &Done) -> Option<Effect> {
         let name = self.plan.stages[done.stage].name.clone();
-        let key = self.keys().get(&(self.plan.stages[done.stage].unit, done.instance))?.clone();
+        let key = self.memory().keys.get(&(self.plan.stages[done.stage].unit, done.instance))?.clone();
         let outputs = Json::Object(done.outputs.clone());
         let mut shown = outputs.clone();
         self.shared.masker.mask_json(&mut shown);
-        // What holds a secret is not kept, and so is done again.
+        // Outputs that hold a secret are not kept, so the stage runs again.
         if shown != outputs {
             return None;
         }
@@ -210,12 +213,12 @@ impl PipelineWork {
     }
 }
 
-/// What the journal says that an artifact was.
+/// The digest of an artifact, from the journal.
 fn digest_in(artifact: &Json) -> Option<Digest> {
     Some(Digest { sha256: parse_sha256(artifact["digest"].as_str()?)?, size: artifact["size"].as_u64()? })
 }
 
-/// Which secrets a stage uses. Their values are no part of a key; that it uses others is another setting.
+/// The names of the secrets that a stage uses. Names are part of a key, values are not.
 fn names_of_secrets(stage: &Stage) -> BTreeSet<String> {
     let with = Json::Object(stage.with.clone());
     let raw = stage.env.values().chain([&with]).flat_map(expressions_in).collect::<Vec<_>>();
@@ -223,7 +226,7 @@ fn names_of_secrets(stage: &Stage) -> BTreeSet<String> {
     paths.filter(|path| path.first().is_some_and(|root| root == "secrets")).map(|path| path.join(".")).collect()
 }
 
-/// The digests of the files that settings name, such as those of recipients.
+/// The digests of files that settings name, such as files of recipients.
 fn digests_of_files(settings: &Json, schema: &Json) -> Vec<Json> {
     let digest = |path: &PathBuf| {
         let digest = digest_of(path, &|| false).ok().flatten();
@@ -232,7 +235,7 @@ fn digests_of_files(settings: &Json, schema: &Json) -> Vec<Json> {
     paths_in(settings, schema).iter().map(digest).collect()
 }
 
-/// What a file holds; nothing where `stopped` says so first.
+/// The digest of a file; `None` if cancelled first.
 fn digest_of(path: &Path, stopped: &dyn Fn() -> bool) -> io::Result<Option<Digest>> {
     let mut file = File::open(path)?;
     if !file.metadata()?.is_file() {

@@ -1,4 +1,4 @@
-//! A run that ended early, made ready to go on.
+//! Resumes runs that ended early, and keeps their work folders and journals.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,41 +9,42 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 use serde_json::{Map, Value as Json};
 
-use super::event_sink::{Teller, tell};
+use super::event_sink::{EventSink, emit};
 use super::options::Options;
 use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::event::What;
-use crate::notify::Keeper;
+use crate::notify::OutboxHandle;
 use crate::open::{
-    Loaded, Surroundings, check, database_error, place_of, run_values, runnable, settle_with, spelled, state_error,
+    Loaded, RunEnvironment, check, database_error, input_texts, place_of, run_values, runnable, settle_with,
+    state_error,
 };
 use crate::process;
 use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, Left, RunEnd, Start, StateDir, WorkDir};
 use crate::value::{Masker, object, sha256};
 
-/// A run to be resumed, and its file.
+/// A run to resume.
 #[derive(Debug)]
 pub struct Resumed {
-    /// The file, with the inputs and the surroundings that the run started with.
+    /// Its file, with the inputs and the environment of its start.
     pub loaded: Loaded,
-    /// What the journal says.
+    /// Its earlier sessions, from the journal.
     pub left: Left,
 }
 
-/// Why somebody goes on with a run.
+/// How to resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// What is not done is to be done.
+pub enum ResumeMode {
+    /// Run what is not finished.
     Finish,
-    /// What failed is to be tried again, also where the run ended well in spite of it.
+    /// Run failed stages again, also in a run that ended well in spite of them.
     RerunFailed,
-    /// Stages that are named are to be done again, however the run ended.
+    /// Run the named stages again, whatever the outcome of the run.
     Stages,
 }
 
-impl Wish {
-    /// Why a run that ended so has nothing to go on with.
+impl ResumeMode {
+    /// Why a run with this end cannot be resumed in this mode.
     fn refusal(self, end: Option<&RunEnd>) -> Option<(String, &'static str)> {
         match (self, end) {
             (Self::Finish, Some(end)) if end.is_good => {
@@ -62,17 +63,17 @@ impl Wish {
     }
 }
 
-/// Finds the run of this id, or the last one of a file, or the only one that can be resumed, and reads its file. Fails with
-/// all that keeps it from going on.
+/// Finds a run by its id, else the last run of a file, else the only run that can be resumed, and loads its file. Fails with
+/// every reason that prevents it.
 pub fn resume(
     state: &StateDir,
     run: Option<&str>,
     file: Option<&Path>,
-    wish: Wish,
+    mode: ResumeMode,
 ) -> Result<Resumed, Vec<Diagnostic>> {
     let run = match run {
         Some(run) => run.to_owned(),
-        None => last_to_resume(state, file, wish).map_err(|error| vec![error])?,
+        None => last_to_resume(state, file, mode).map_err(|error| vec![error])?,
     };
     let left = state.left(&run).map_err(|error| vec![database_error(&error)])?;
     let left = left.ok_or_else(|| {
@@ -80,7 +81,7 @@ pub fn resume(
         vec![Diagnostic::usage(codes::TL0780, message).help("`tl history` lists the runs that are known here")]
     })?;
     let refuse = |message: String, help: &str| Err(vec![Diagnostic::usage(codes::TL0781, message).help(help)]);
-    if let Some((why, help)) = wish.refusal(left.end.as_ref()) {
+    if let Some((why, help)) = mode.refusal(left.end.as_ref()) {
         return refuse(format!("the run `{run}` {why}"), help);
     }
     let Some(inputs) = left.start.inputs.clone() else {
@@ -88,8 +89,8 @@ pub fn resume(
         return refuse(message, "start a new run, and give secrets by `secrets`");
     };
     let path = file.map_or_else(|| left.start.file.clone(), Path::to_owned);
-    let surroundings = Surroundings::of_kept(&left.start.fixed);
-    let loaded = settle_with(check(&path)?, &path, &spelled(&inputs), surroundings)?;
+    let environment = RunEnvironment::from_json(&left.start.fixed);
+    let loaded = settle_with(check(&path)?, &path, &input_texts(&inputs), environment)?;
     runnable(&loaded)?;
     if loaded.pipeline.name.as_str() != left.start.pipeline {
         let message =
@@ -99,7 +100,7 @@ pub fn resume(
     Ok(Resumed { loaded, left })
 }
 
-fn last_to_resume(state: &StateDir, file: Option<&Path>, wish: Wish) -> Result<String> {
+fn last_to_resume(state: &StateDir, file: Option<&Path>, mode: ResumeMode) -> Result<String> {
     let mut runs = state.last_runs().map_err(|error| database_error(&error))?;
     if let Some(place) = file.map(place_of) {
         runs.retain(|last| place_of(&last.file) == place);
@@ -108,7 +109,7 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>, wish: Wish) -> Result<S
         Diagnostic::usage(codes::TL0780, message)
             .help("leave out `--resume` to start a new run; `tl history` lists what ran")
     };
-    let mut open = runs.iter().filter(|last| wish.refusal(last.end.as_ref()).is_none());
+    let mut open = runs.iter().filter(|last| mode.refusal(last.end.as_ref()).is_none());
     match (open.next(), open.next()) {
         (Some(only), None) => Ok(only.run.clone()),
         (Some(one), Some(other)) => {
@@ -119,12 +120,12 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>, wish: Wish) -> Result<S
             Err(Diagnostic::usage(codes::TL0780, message).help("name the run, or its file"))
         }
         (None, _) if runs.is_empty() => Err(none("no run is known here that could be resumed")),
-        (None, _) if wish == Wish::RerunFailed => Err(none("no stage of the last run failed")),
+        (None, _) if mode == ResumeMode::RerunFailed => Err(none("no stage of the last run failed")),
         (None, _) => Err(none("the last run ended well: there is nothing to resume")),
     }
 }
 
-/// Takes the work folder of a run, new or resumed. Only one process has it.
+/// Locks the work folder of a run, new or resumed. One process at a time holds it.
 pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> Result<WorkDir> {
     let busy = |message: String| {
         Diagnostic::new(codes::TL0782, Kind::Busy, message).help("let it end: `tl status` shows how far it is")
@@ -134,7 +135,7 @@ pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> 
         if let Some(folder) = state.create_work(run).map_err(|error| state_error(&error))? {
             break folder;
         }
-        // Where tl was killed, its supervisor holds the lock until the programs have ended.
+        // After a kill of `tl`, its supervisor holds the lock until the programs have ended.
         let is_ending = matches!(state.find_run(run), Ok(FoundRun::One(known)) if !known.process.is_alive());
         if !is_ending || begun.elapsed() > process::GRACE * 2 {
             return Err(busy(format!("the run `{run}` is at work in another process")));
@@ -142,7 +143,7 @@ pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> 
         thread::sleep(Duration::from_millis(50));
     };
     if let Some(left) = resumed {
-        // What was read of it before the folder was held may be old.
+        // Read again under the lock: another process may have resumed the run in between.
         let now = state.left(run).map_err(|error| database_error(&error))?;
         if now.is_none_or(|now| (now.sessions, &now.end) != (left.sessions, &left.end)) {
             return Err(busy(format!("another process went on with the run `{run}` in this moment")));
@@ -158,8 +159,9 @@ pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> 
     Ok(folder)
 }
 
-/// The supervisor of the programs holds the locks of a run too: while one of them runs, the run is at work.
-pub(super) fn hold(folder: &WorkDir, group: Option<GroupLock>) -> Result<Option<GroupLock>> {
+/// Shares the locks of a run with the supervisor. If `tl` is killed, they stay locked until its programs have ended, so that no
+/// resumed run starts beside them.
+pub(super) fn share_locks(folder: &WorkDir, group: Option<GroupLock>) -> Result<Option<GroupLock>> {
     let mut locks = std::iter::once(folder.lock()).chain(group.as_ref().map(GroupLock::lock));
     let shared = locks.try_for_each(|lock| lock.map(process::hold));
     shared.map(|()| group).map_err(|error| {
@@ -169,24 +171,24 @@ pub(super) fn hold(folder: &WorkDir, group: Option<GroupLock>) -> Result<Option<
     })
 }
 
-/// Removes the work folders of runs whose process is gone, but of those that may be resumed: the last run of each other
-/// file. A run that has begun takes the place of the last one of its own.
+/// Removes the work folders of ended processes, except those of runs that may be resumed: the last run of every other file. This
+/// run replaces the last one of its own file.
 pub(super) fn sweep(loaded: &Loaded, state: &StateDir, run: &str) {
-    // Where it cannot be said which may be resumed, all stay.
+    // Without the journal we cannot tell which runs may be resumed, so all folders stay.
     let Ok(runs) = state.last_runs() else { return };
     let is_other = |last: &LastRun| last.pipeline != loaded.pipeline.name.as_str() || last.file != loaded.path;
     let kept = runs.into_iter().filter(is_other).map(|last| last.run).chain([run.to_owned()]).collect();
-    // What stays is swept by the next run.
+    // The next run sweeps what is left.
     let _left = state.sweep_work(&kept);
 }
 
-/// The files in the work folder that a later session of a run may use.
+/// The artifact files in the work folder that the journal names.
 pub(super) fn artifacts_of(left: &Left) -> HashSet<String> {
     let names = left.effects.iter().filter_map(|effect| effect.artifact.as_ref()?["file"].as_str());
     names.map(str::to_owned).collect()
 }
 
-/// Opens the journal of a run, new or resumed, and gives what is fixed for all its sessions.
+/// Opens the journal of a run, new or resumed. Returns the value of `run` too, which is the same in all sessions.
 pub(super) fn open_journal(
     loaded: &Loaded,
     options: &Options,
@@ -202,7 +204,7 @@ pub(super) fn open_journal(
     }
     let pipeline = loaded.pipeline.name.to_string();
     let fixed = run_values(&pipeline, run, &Zoned::now());
-    let mut kept = loaded.surroundings.kept();
+    let mut kept = loaded.environment.to_json();
     kept["run"] = Json::Object(fixed.clone());
     let inputs = Json::Object(loaded.inputs.clone());
     let mut shown = inputs.clone();
@@ -218,40 +220,39 @@ pub(super) fn open_journal(
     (fixed, options.state.begin_journal(&start).map(Arc::new))
 }
 
-/// The journal, as far as a run can do without it.
-pub(super) fn journal_or_none(
+/// The journal, or none if it fails and the run can do without.
+pub(super) fn optional_journal(
     journal: Result<Arc<Journal>, DbError>,
     options: &Options,
-    keeper: &Keeper,
+    outbox: &OutboxHandle,
 ) -> Result<Option<Arc<Journal>>> {
     match journal {
         Ok(journal) => Ok(Some(journal)),
-        // What it does would be done again by the next one that goes on.
+        // A resumed run without a journal would repeat and forget: fail.
         Err(error) if options.resumed.is_some() => Err(database_error(&error)),
-        // A run that cannot be resumed is better than none.
+        // A backup that cannot be resumed is better than none.
         Err(error) => {
-            keeper.note(&error);
+            outbox.note(&error);
             Ok(None)
         }
     }
 }
 
-/// Removes the work of a run that is done, and of which the journal says so; of another one, what it has no use for when it
-/// is resumed.
-pub(super) fn put_away(folder: WorkDir, is_done: bool, work: &PipelineWork, teller: &Mutex<Teller>) {
+/// Removes the work folder of a finished run; otherwise only files no resume needs.
+pub(super) fn tidy_work(folder: WorkDir, is_done: bool, work: &PipelineWork, sink: &Mutex<EventSink>) {
     let kept = if is_done { HashSet::new() } else { work.kept_files() };
     if kept.is_empty() {
-        remove_work(folder, teller);
+        remove_work(folder, sink);
     } else if let Err(error) = folder.keep(&kept) {
         let message = format!("the work folder `{}` could not be tidied", folder.path().display());
-        tell(teller, What::Problem { error: Diagnostic::warning(codes::TL0708, message).cause(&error) });
+        emit(sink, What::Problem { error: Diagnostic::warning(codes::TL0708, message).cause(&error) });
     }
 }
 
-pub(super) fn remove_work(folder: WorkDir, teller: &Mutex<Teller>) {
+pub(super) fn remove_work(folder: WorkDir, sink: &Mutex<EventSink>) {
     let path = folder.path().display().to_string();
     if let Err(error) = folder.remove() {
         let message = format!("the work folder `{path}` could not be removed");
-        tell(teller, What::Problem { error: Diagnostic::warning(codes::TL0708, message).cause(&error) });
+        emit(sink, What::Problem { error: Diagnostic::warning(codes::TL0708, message).cause(&error) });
     }
 }

@@ -1,7 +1,6 @@
-//! What a run does of the stages that its selection leaves out: nothing.
+//! Stages that the selection leaves out: they are skipped.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 
 use super::work::PipelineWork;
 use crate::diagnostic::Result;
@@ -10,32 +9,33 @@ use crate::graph::Part;
 use crate::graph::outcome::{Ended, OwnEnd};
 
 impl PipelineWork {
-    /// What the selection has to do with a unit; the same for all stages of it, but that one alone may be asked for.
+    /// The part of a unit in the selection. Its stages have the same one, except that a single stage may be asked for.
     pub(super) fn part(&self, unit: usize) -> Part {
         let parts = || self.plan.units[unit].stages.iter().map(|&stage| self.plan.stages[stage].part);
         if parts().any(|part| part == Part::Asked) { Part::Asked } else { parts().next().unwrap_or_default() }
     }
 
-    /// These stages of a unit are not done.
+    /// Skips the stages of a unit.
     pub(super) fn leave_out(&self, stages: &[usize]) -> Vec<Ended> {
-        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).extend(stages);
+        self.memory().left_out.extend(stages);
         stages.iter().map(|&stage| Ended { stage, end: OwnEnd::LeftOut }).collect()
     }
 
-    /// An answer about a stage before it starts. Where it is left out, nothing about it can fail.
+    /// The answer to a question about a stage before it starts. If the stage is left out, an error becomes `otherwise`: a stage
+    /// that nobody asked for must not fail the run.
     pub(super) fn unless_left_out<T>(&self, stage: usize, answer: Result<T>, otherwise: T) -> Result<T> {
         match answer {
             Err(_) if self.plan.stages[stage].part == Part::LeftOut => {
-                self.left_out.lock().unwrap_or_else(PoisonError::into_inner).insert(stage);
+                self.memory().left_out.insert(stage);
                 Ok(otherwise)
             }
             answer => answer,
         }
     }
 
-    /// The names of the stages that the selection left undone, or that wait for such a stage.
+    /// The names of the stages that the selection left out, and of skipped stages that need them.
     pub(super) fn names_left_out(&self, outcomes: &[Outcome]) -> Vec<String> {
-        let mut left_out: BTreeSet<usize> = self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut left_out: BTreeSet<usize> = self.memory().left_out.clone();
         loop {
             let known = left_out.len();
             for (stage, planned) in self.plan.stages.iter().enumerate() {
@@ -44,7 +44,7 @@ impl PipelineWork {
                     left_out.insert(stage);
                 }
             }
-            // A file may name what waits before what it waits for.
+            // Repeat until nothing changes: a file may list a stage before its needs.
             if left_out.len() == known {
                 break;
             }

@@ -1,7 +1,6 @@
-//! The artifacts of a run that lie in files of its work folder.
+//! Artifacts in files of the work folder.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
 
 use super::work::PipelineWork;
 use crate::engine::Attempt;
@@ -9,22 +8,23 @@ use crate::stages::Flow;
 use crate::stages::artifact::{ArtifactRef, Sink, Source, Spool};
 
 impl PipelineWork {
-    /// The artifacts in files that a stage may open.
+    /// The artifacts in files that a stage can open.
     pub(super) fn spooled_needs(&self, stage: usize) -> HashMap<ArtifactRef, Source> {
-        let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = self.memory();
         let needs = &self.plan.stages[stage].needs;
-        spools
+        memory
+            .spools
             .iter()
             .filter(|((need, _), _)| needs.contains(need))
             .map(|(&(need, instance), spool)| (ArtifactRef::of(&self.key(need, instance)), Source::File(spool.clone())))
             .collect()
     }
 
-    /// What the artifacts in files are that a stage may open.
+    /// The digests of the artifacts that a stage can open, for its key.
     pub(super) fn digests_of_needs(&self, stage: usize) -> Vec<String> {
         let needs = &self.plan.stages[stage].needs;
-        let spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
-        let needed = spools.iter().filter(|((need, _), _)| needs.contains(need));
+        let memory = self.memory();
+        let needed = memory.spools.iter().filter(|((need, _), _)| needs.contains(need));
         needed
             .map(|(&(need, instance), spool)| {
                 let digest = spool.digest().map(|digest| digest.to_string()).unwrap_or_default();
@@ -33,17 +33,18 @@ impl PipelineWork {
             .collect()
     }
 
-    /// The artifact of a stage, where it lies in a file.
+    /// The artifact of a stage, if it is in a file.
     pub(super) fn spool_of(&self, stage: usize, instance: Option<usize>) -> Option<Spool> {
-        self.spools.lock().unwrap_or_else(PoisonError::into_inner).get(&(stage, instance)).cloned()
+        self.memory().spools.get(&(stage, instance)).cloned()
     }
 
-    /// Takes an artifact of an earlier session for that of a stage.
+    /// Sets the artifact of a stage to one of an earlier session.
     pub(super) fn keep_spool(&self, stage: usize, instance: Option<usize>, spool: Spool) {
-        self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert((stage, instance), spool);
+        self.memory().spools.insert((stage, instance), spool);
     }
 
-    /// A file for the artifact of a stage that gives one, at the end of its chain.
+    /// A new file for the artifact of the last stage of a chain; none if the stage produces none. The name holds session and
+    /// attempt: a file is never written twice.
     pub(super) fn spool(&self, stage: usize, attempt: &Attempt) -> Option<Sink> {
         if !matches!(self.flow(stage), Flow::Source | Flow::Filter) {
             return None;
@@ -51,7 +52,7 @@ impl PipelineWork {
         let instance = attempt.instance.as_ref().map(|instance| instance.number);
         let name = format!("{}-{}-{}.artifact", self.key(stage, instance), self.session(), attempt.number);
         let spool = Spool::new(self.folder.join(name));
-        self.spools.lock().unwrap_or_else(PoisonError::into_inner).insert((stage, instance), spool.clone());
+        self.memory().spools.insert((stage, instance), spool.clone());
         Some(Sink::File(spool))
     }
 }

@@ -1,4 +1,4 @@
-//! Uploads that were left open to be gone on with, and that nobody will go on with.
+//! Aborts open uploads that no run will resume.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use serde::Deserialize as _;
 use serde_json::json;
 
-use super::event_sink::{Teller, tell};
+use super::event_sink::{EventSink, emit};
 use super::work::PipelineWork;
 use crate::audit::Severity;
 use crate::diagnostic::{Diagnostic, Result, codes};
@@ -17,53 +17,58 @@ use crate::state::{StateDir, UploadLeft};
 use crate::storage::Store;
 use crate::value::object;
 
-/// Takes back what earlier runs of the file left open: this one has taken their place.
-pub(super) fn take_back_of_others(work: &PipelineWork, state: &StateDir, teller: &Mutex<Teller>) {
-    take_back(work, state, teller, |left| left.run != work.shared.run && !left.is_at_work);
+/// Aborts the open uploads of earlier runs of the file, which this run replaces.
+pub(super) fn abort_superseded(work: &PipelineWork, state: &StateDir, sink: &Mutex<EventSink>) {
+    abort_uploads(work, state, sink, |left| left.run != work.shared.run && !left.is_at_work);
 }
 
-/// Takes back what earlier sessions of a run that ended well left open, and no stage of it asked for: its stage is gone, or
-/// delivers something else by now.
-pub(super) fn take_back_of_own(work: &PipelineWork, state: &StateDir, teller: &Mutex<Teller>) {
-    take_back(work, state, teller, |left| left.run == work.shared.run);
+/// Aborts open uploads of a run that ended well, which no stage claimed: the stage was removed, or delivers something else by
+/// now.
+pub(super) fn abort_unclaimed(work: &PipelineWork, state: &StateDir, sink: &Mutex<EventSink>) {
+    abort_uploads(work, state, sink, |left| left.run == work.shared.run);
 }
 
-fn take_back(work: &PipelineWork, state: &StateDir, teller: &Mutex<Teller>, is_meant: impl Fn(&UploadLeft) -> bool) {
-    let warn = |warning| tell(teller, What::Problem { error: warning });
-    // That the database does not work, the journal has told.
+fn abort_uploads(
+    work: &PipelineWork,
+    state: &StateDir,
+    sink: &Mutex<EventSink>,
+    is_meant: impl Fn(&UploadLeft) -> bool,
+) {
+    let warn = |warning| emit(sink, What::Problem { error: warning });
+    // The journal has already reported an error of the database.
     let Ok(all) = state.uploads_left(&work.shared.pipeline, &work.loaded.path) else { return };
-    let mut silent = HashSet::new();
+    let mut unreachable = HashSet::new();
     for left in all.iter().filter(|left| is_meant(left)) {
         let Ok(open) = OpenDelivery::deserialize(&left.upload) else { continue };
-        let told = |why: &str| {
+        let about = |why: &str| {
             let UploadLeft { run, uri, .. } = left;
             let message =
                 format!("the multipart upload {} of `{uri}`, which the run `{run}` left open, {why}", open.upload.id);
             Diagnostic::warning(codes::TL0659, message)
         };
-        let Some(store) = place_of(work, left, &open) else {
+        let Some(store) = store_of(work, left, &open) else {
             warn(
-                told("is of a store that this file does not name any more")
+                about("is of a store that this file does not name any more")
                     .help("abort it with the tools of the store: it costs what it holds, and tl forgets it now"),
             );
-            // On record: who reads this run's report may be nobody.
+            // Recorded, because nobody may read the report of this run, and the upload costs money.
             let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
             match work.recorder.record("upload.abandoned", Severity::Warning, object(data)) {
-                Ok(()) => forget(state, left, teller),
+                Ok(()) => forget(state, left, sink),
                 Err(error) => warn(error.as_warning()),
             }
             continue;
         };
-        // Each call waits: a store that does not answer holds up a run once.
-        if silent.contains(&open.store) {
-            warn(told("was not taken back: its store did not take back another one").help(LATER));
+        // Each call waits for the store. One that does not answer delays the run once only.
+        if unreachable.contains(&open.store) {
+            warn(about("was not taken back: its store did not take back another one").help(LATER));
             continue;
         }
-        match closed(work, store, left, &open) {
-            Ok(()) => forget(state, left, teller),
+        match abort(work, store, left, &open) {
+            Ok(()) => forget(state, left, sink),
             Err(error) => {
-                silent.insert(open.store.clone());
-                let mut warning = told("could not be taken back").help(LATER);
+                unreachable.insert(open.store.clone());
+                let mut warning = about("could not be taken back").help(LATER);
                 warning.causes.push(error.one_line());
                 warn(warning);
             }
@@ -73,22 +78,22 @@ fn take_back(work: &PipelineWork, state: &StateDir, teller: &Mutex<Teller>, is_m
 
 const LATER: &str = "the next run tries again; it costs what it holds until then";
 
-/// The store of an upload, if it is still the one that it was begun in.
-fn place_of<'a>(work: &'a PipelineWork, left: &UploadLeft, open: &OpenDelivery) -> Option<&'a dyn Store> {
+/// The store of an upload, if the file still names the same one.
+fn store_of<'a>(work: &'a PipelineWork, left: &UploadLeft, open: &OpenDelivery) -> Option<&'a dyn Store> {
     let store = work.shared.places.stores.get(&open.store)?.as_ref();
     let key = open.key.parse().ok()?;
     (store.uri(&key) == left.uri).then_some(store)
 }
 
-fn closed(work: &PipelineWork, store: &dyn Store, left: &UploadLeft, open: &OpenDelivery) -> Result<()> {
+fn abort(work: &PipelineWork, store: &dyn Store, left: &UploadLeft, open: &OpenDelivery) -> Result<()> {
     let key = open.key.parse().map_err(|_| Diagnostic::failure(codes::TL0637, "the key is none"))?;
     store.close(&key, &open.upload)?;
     let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
     work.recorder.record("upload.aborted", Severity::Info, object(data))
 }
 
-fn forget(state: &StateDir, left: &UploadLeft, teller: &Mutex<Teller>) {
+fn forget(state: &StateDir, left: &UploadLeft, sink: &Mutex<EventSink>) {
     if let Err(error) = state.forget_upload(left) {
-        tell(teller, What::Problem { error: database_error(&error).as_warning() });
+        emit(sink, What::Problem { error: database_error(&error).as_warning() });
     }
 }

@@ -1,4 +1,4 @@
-//! The engine's work: attempts at the stages of a pipeline.
+//! Runs attempts at the stages of a pipeline, for the engine.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tracing::Span;
 
 use super::chain::{self, Link, Ready};
 use super::logs::RunLogs;
-use super::prior_effects::Past;
+use super::prior_effects::PriorEffects;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::engine::{Attempt, BoxFuture, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
@@ -25,7 +25,7 @@ use crate::stages::{self, Command, Context, Flow, Shared, Told};
 use crate::state::{Effect, Journal};
 use crate::value::Secret;
 
-/// What the stages of one run work with.
+/// The stages of one run: fixed inputs, and one memory that changes.
 pub(super) struct PipelineWork {
     pub(super) loaded: Loaded,
     pub(super) plan: Arc<Plan>,
@@ -33,33 +33,40 @@ pub(super) struct PipelineWork {
     pub(super) shared: Arc<Shared>,
     pub(super) recorder: Arc<LogRecorder>,
     pub(super) folder: PathBuf,
-    /// Where a later session of the run finds what this one did; none where the journal cannot be kept.
+    /// The journal for later sessions; none if it cannot be written.
     pub(super) journal: Option<Arc<Journal>>,
-    /// What earlier sessions did.
-    pub(super) past: Past,
-    /// Stages that were done in this session: what waits for them is done again.
-    pub(super) fresh: Mutex<HashSet<usize>>,
-    /// Artifacts that were delivered and are kept no more, and whose they are.
-    pub(super) gone: Mutex<HashMap<ArtifactRef, usize>>,
-    /// Stages that the selection left undone.
-    pub(super) left_out: Mutex<BTreeSet<usize>>,
-    /// What each unit, or instance of one, depends on.
-    pub(super) keys: Mutex<HashMap<(usize, Option<usize>), String>>,
-    /// What programs print.
+    /// The effects of earlier sessions.
+    pub(super) prior: PriorEffects,
+    /// The output of programs.
     pub(super) logs: Arc<RunLogs>,
-    /// Artifacts that lie in files, by stage.
-    pub(super) spools: Mutex<HashMap<(usize, Option<usize>), Spool>>,
+    /// What the run learns while it runs. The only part that changes.
+    pub(super) memory: Mutex<Memory>,
+}
+
+/// What one session learns about its stages while they run.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Stages run in this session. Stages that depend on them run again too.
+    pub(super) redone: HashSet<usize>,
+    /// Artifacts that an earlier session delivered and whose bytes are gone, with the stage that produced each.
+    pub(super) lost_artifacts: HashMap<ArtifactRef, usize>,
+    /// Stages that the selection left out.
+    pub(super) left_out: BTreeSet<usize>,
+    /// The key of each unit, or of an instance of it: see `unit_key`.
+    pub(super) keys: HashMap<(usize, Option<usize>), String>,
+    /// Artifacts in files of the work folder, by stage and instance.
+    pub(super) spools: HashMap<(usize, Option<usize>), Spool>,
 }
 
 impl Work for PipelineWork {
     fn condition(&self, stage: usize, results: &Results, status: Status) -> Result<bool> {
         let planned = &self.plan.stages[stage];
         let Some(condition) = &planned.condition else { return Ok(true) };
-        let moment = Moment { attempt: 1, results, before: None, instance: None };
-        let answer = self.values(planned, &moment).and_then(|values| {
+        let scope = EvalScope { attempt: 1, results, before: None, instance: None };
+        let answer = self.values(planned, &scope).and_then(|values| {
             evaluate(condition, &values.with_status(status))
                 .map(|value| value == Json::Bool(true))
-                .map_err(|error| self.unresolved(planned, "if", failure(error)))
+                .map_err(|error| self.unresolved(planned, "if", failure_of(error)))
         });
         self.unless_left_out(stage, answer, true)
     }
@@ -70,7 +77,7 @@ impl Work for PipelineWork {
             match spawn_blocking(move || span.in_scope(|| self.blocking_attempt(&attempt))).await {
                 Ok(ended) => ended,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                // The runtime goes only after the engine has ended.
+                // The runtime is shut down, which happens only after the engine has ended.
                 Err(_) => Vec::new(),
             }
         })
@@ -78,7 +85,7 @@ impl Work for PipelineWork {
 
     fn expand(&self, stage: usize, results: &Results) -> Result<Expansion> {
         let planned = &self.plan.stages[stage];
-        let values = self.needed(planned, &Moment { attempt: 1, results, before: None, instance: None });
+        let values = self.needed(planned, &EvalScope { attempt: 1, results, before: None, instance: None });
         let none = Expansion { instances: Vec::new(), skipped: Vec::new() };
         self.unless_left_out(stage, expand(&self.loaded.document, planned, &values), none)
     }
@@ -107,16 +114,16 @@ impl PipelineWork {
         let part = self.part(attempt.unit);
         let mut ready = Vec::new();
         for (place, &stage) in stages.iter().enumerate() {
-            let moment = Moment {
+            let scope = EvalScope {
                 attempt: attempt.number,
                 results: &attempt.results,
                 before: place.checked_sub(1).map(|before| stages[before]),
                 instance: attempt.instance.as_ref(),
             };
-            match self.ready(stage, &moment) {
+            match self.ready(stage, &scope) {
                 Ok(one) => ready.push(one),
                 Err(_) if part == Part::LeftOut => return self.leave_out(stages),
-                // Nothing has begun yet, so a chain that cannot begin ends as a whole.
+                // No stage of the chain has started, so the whole chain ends here.
                 Err(error) => return Self::none_began(stages, stage, &error),
             }
         }
@@ -129,15 +136,15 @@ impl PipelineWork {
                 Err((culprit, error)) => return Self::none_began(stages, culprit, &error),
             }
             let instance = attempt.instance.as_ref().map(|instance| instance.number);
-            self.keys().insert((attempt.unit, instance), key);
+            self.memory().keys.insert((attempt.unit, instance), key);
         }
         if part == Part::LeftOut {
             return self.leave_out(stages);
         }
-        if let Some((culprit, error)) = self.lacks_bytes(stages, &ready) {
+        if let Some((culprit, error)) = self.missing_artifact(stages, &ready) {
             return Self::none_began(stages, culprit, &error);
         }
-        if let Err(error) = self.begin_anew(attempt) {
+        if let Err(error) = self.invalidate(attempt) {
             return Self::none_began(stages, stages[0], &error);
         }
         let (mut links, mut streams, mut incoming) = (Vec::new(), Vec::new(), None);
@@ -191,10 +198,10 @@ impl PipelineWork {
         stages.iter().map(|&stage| Ended { stage, end: end(stage) }).collect()
     }
 
-    /// A stage with every expression resolved.
-    fn ready(&self, stage: usize, moment: &Moment<'_>) -> Result<Ready> {
+    /// Resolves every expression of a stage.
+    fn ready(&self, stage: usize, scope: &EvalScope<'_>) -> Result<Ready> {
         let planned = &self.plan.stages[stage];
-        let values = self.values(planned, moment)?;
+        let values = self.values(planned, scope)?;
         let Some(kind) = planned.stage.uses.as_deref().and_then(stages::find) else {
             return self.command(planned, &values).map(Ready::Program);
         };
@@ -211,7 +218,7 @@ impl PipelineWork {
             Some(Run::Argv(raw)) => {
                 let argument = |(index, text): (usize, &String)| {
                     argument(text, values)
-                        .map_err(|error| self.unresolved(planned, &format!("run/{index}"), failure(error)))
+                        .map_err(|error| self.unresolved(planned, &format!("run/{index}"), failure_of(error)))
                 };
                 raw.iter().enumerate().map(argument).collect::<Result<_>>()?
             }
@@ -230,8 +237,8 @@ impl PipelineWork {
             let text = match raw {
                 Json::String(text) => Template::parse(text)
                     .and_then(|template| resolve_text(&template, values))
-                    .map(spelled)
-                    .map_err(|error| self.unresolved(planned, &format!("env/{name}"), failure(error)))?,
+                    .map(scalar_text)
+                    .map_err(|error| self.unresolved(planned, &format!("env/{name}"), failure_of(error)))?,
                 other => other.to_string(),
             };
             Ok((name.clone(), text))
@@ -239,10 +246,10 @@ impl PipelineWork {
         planned.stage.env.iter().map(variable).collect()
     }
 
-    /// The values that a stage's expressions see.
-    fn values(&self, planned: &Planned, moment: &Moment<'_>) -> Result<Values> {
-        let values = self.needed(planned, moment);
-        let values = match moment.instance {
+    /// The values for the expressions of a stage.
+    fn values(&self, planned: &Planned, scope: &EvalScope<'_>) -> Result<Values> {
+        let values = self.needed(planned, scope);
+        let values = match scope.instance {
             Some(instance) => values.with("matrix", Arc::clone(&instance.matrix)),
             None => values,
         };
@@ -250,42 +257,43 @@ impl PipelineWork {
         Ok(values.with("env", Json::Object(env.into_iter().map(|(name, text)| (name, text.into())).collect())))
     }
 
-    /// The values that all instances of a stage see.
-    fn needed(&self, planned: &Planned, moment: &Moment<'_>) -> Values {
+    /// The values that are the same for all instances of a stage.
+    fn needed(&self, planned: &Planned, scope: &EvalScope<'_>) -> Values {
         let mut needs = Map::new();
         for &need in &planned.needs {
             let name = self.plan.stages[need].name.clone();
-            let value = match moment.results.get(need) {
+            let value = match scope.results.get(need) {
                 Some(result) => json!({ "outputs": *result.outputs, "result": result.outcome.word() }),
-                None if moment.before == Some(need) => {
+                None if scope.before == Some(need) => {
                     json!({ "outputs": { "artifact": ArtifactRef::of(&name) }, "result": Outcome::Success.word() })
                 }
                 None => continue,
             };
             needs.insert(name, value);
         }
-        let values = self.contexts.values(moment.attempt).with("needs", Json::Object(needs));
+        let values = self.contexts.values(scope.attempt).with("needs", Json::Object(needs));
         if !planned.is_finally {
             return values;
         }
         let mut all = Map::new();
         for (stage, other) in self.plan.stages.iter().enumerate() {
-            let word = moment.results.get(stage).map_or("waiting", |result| result.outcome.word());
+            let word = scope.results.get(stage).map_or("waiting", |result| result.outcome.word());
             all.insert(other.name.clone(), json!({ "result": word }));
         }
         values.with("stages", Json::Object(all))
     }
 
-    pub(super) fn keys(&self) -> MutexGuard<'_, HashMap<(usize, Option<usize>), String>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the memory. Hold the guard for one look or change only: the lock is not reentrant.
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which session of the run this is.
+    /// The number of this session.
     pub(super) fn session(&self) -> u32 {
         self.journal.as_ref().map_or(1, |journal| journal.session())
     }
 
-    /// Names a stage, or an instance of it, among all of the run.
+    /// The name of a stage or instance, unique in the run.
     pub(super) fn key(&self, stage: usize, instance: Option<usize>) -> String {
         let name = &self.plan.stages[stage].name;
         instance.map_or_else(|| name.clone(), |number| format!("{name}.{number}"))
@@ -300,31 +308,31 @@ impl PipelineWork {
     }
 }
 
-/// When an expression is evaluated.
-struct Moment<'a> {
+/// The scope in which expressions of a stage are evaluated.
+struct EvalScope<'a> {
     attempt: u32,
     results: &'a Results,
-    /// The stage of the same chain that gives it its data.
+    /// The stage before it in the same chain, which has not ended but provides its data.
     before: Option<usize>,
     instance: Option<&'a Instance>,
 }
 
-fn failure(error: ExpressionError) -> Failure {
+fn failure_of(error: ExpressionError) -> Failure {
     Failure { pointer: String::new(), error }
 }
 
-/// A scalar as an argument or a variable spells it.
-fn spelled(value: Json) -> String {
+/// A scalar as text for an argument or a variable.
+fn scalar_text(value: Json) -> String {
     match value {
         Json::String(text) => text,
         other => other.to_string(),
     }
 }
 
-/// One argument stays one argument whatever it holds; it must not become an option.
+/// Resolves one argument. Whatever its value holds, it stays one argument and must not become an option.
 fn argument(text: &str, values: &Values) -> std::result::Result<String, ExpressionError> {
     let template = Template::parse(text)?;
-    let value = spelled(resolve_text(&template, values)?);
+    let value = scalar_text(resolve_text(&template, values)?);
     let place = template.expressions().next().map_or((0, 1), crate::expression::Expression::place);
     if value.starts_with('-') && !text.starts_with('-') {
         let message =
@@ -337,7 +345,7 @@ fn argument(text: &str, values: &Values) -> std::result::Result<String, Expressi
     Ok(value)
 }
 
-/// A shell that ends at the first command that fails.
+/// A shell command line that stops at the first failing command.
 fn shell(shell: &str, script: &str) -> Vec<String> {
     let flags: &[&str] = match Path::new(shell).file_name().and_then(|name| name.to_str()) {
         Some("bash") => &["-eo", "pipefail", "-c"],

@@ -27,7 +27,7 @@ pub(in crate::cli) fn plan(command: &Plan, output: &mut Output) -> Done {
     let loaded = open::load(&command.file, &command.inputs.values()?)?;
     let report = inspect::plan(&loaded).map_err(|error| vec![error])?;
     if let Some(out) = &command.out {
-        let text = inspect::keep(&loaded).map_err(|error| vec![error])?;
+        let text = inspect::plan_text(&loaded).map_err(|error| vec![error])?;
         atomic_file::replace(out, text.as_bytes(), &inspect::is_plan)?;
     }
     if command.json {

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::done::Done;
 use crate::cli::inputs::Inputs;
 use crate::diagnostic::Severity;
-use crate::inspect::{self, Thorough, Validation};
+use crate::inspect::{self, ValidateOptions, Validation};
 use crate::report::{Output, render_counts, render_github, render_sarif};
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Validate {
@@ -44,7 +44,7 @@ pub(in crate::cli) enum Format {
 /// What is wrong is printed in the format that was asked for; the exit code says that there is something.
 pub(in crate::cli) fn validate(command: &Validate, state: Option<&Path>, output: &mut Output) -> Done {
     let validation = match command.inputs.values() {
-        Ok(inputs) => inspect::validate(&command.paths, &Thorough { inputs, secrets: command.secrets, state }),
+        Ok(inputs) => inspect::validate(&command.paths, &ValidateOptions { inputs, secrets: command.secrets, state }),
         Err(problems) => Validation::refused(problems),
     };
     match validation.passed_over {

@@ -40,7 +40,7 @@ pub(in crate::cli) fn stale(command: &Stale, state: Option<&Path>, output: &mut 
     }
     let mut problems = Vec::new();
     // Told after it is shown: a channel may take its time.
-    let told = match command.notify.then(|| notify::tell_late(&state, &found, now)) {
+    let told = match command.notify.then(|| notify::send_overdue(&state, &found, now)) {
         Some(Err(untold)) => {
             problems = untold;
             None

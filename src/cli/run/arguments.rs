@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::inputs::Inputs;
 use crate::graph::Selection;
-use crate::run::Wish;
+use crate::run::ResumeMode;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Run {
@@ -49,11 +49,11 @@ impl Run {
     }
 
     /// Why a run goes on, if one does.
-    pub(in crate::cli) fn wish(&self) -> Option<Wish> {
+    pub(in crate::cli) fn resume_mode(&self) -> Option<ResumeMode> {
         match (self.rerun_failed, self.resume, self.selection()) {
-            (true, ..) => Some(Wish::RerunFailed),
-            (_, true, Selection::All) => Some(Wish::Finish),
-            (_, true, _) => Some(Wish::Stages),
+            (true, ..) => Some(ResumeMode::RerunFailed),
+            (_, true, Selection::All) => Some(ResumeMode::Finish),
+            (_, true, _) => Some(ResumeMode::Stages),
             _ => None,
         }
     }

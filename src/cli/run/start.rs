@@ -9,19 +9,19 @@ use crate::cli::inputs::Inputs;
 use crate::cli::state::{known_run, located};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::graph::Selection;
-use crate::inspect::{self, Kept};
+use crate::inspect::{self, PlanFile};
 use crate::open::{self, Loaded};
 use crate::process;
 use crate::report::{Actions, Human, JsonLines, Junit, Lines, Output, Queue, Reporter, differing};
-use crate::run::{self, Options, Resumed, Wish};
+use crate::run::{self, Options, ResumeMode, Resumed};
 use crate::state::StateDir;
 use crate::value::{Cancel, CancelReason};
 
 /// The run that goes on: named by its file or by its id, or the only one there is.
-fn to_resume(named: Option<&Path>, state: &StateDir, wish: Wish) -> Result<Resumed, Vec<Diagnostic>> {
+fn to_resume(named: Option<&Path>, state: &StateDir, resume_mode: ResumeMode) -> Result<Resumed, Vec<Diagnostic>> {
     match named.filter(|named| !named.exists()).and_then(Path::to_str) {
-        Some(word) => run::resume(state, Some(&known_run(state, word)?.run), None, wish),
-        None => run::resume(state, None, named, wish),
+        Some(word) => run::resume(state, Some(&known_run(state, word)?.run), None, resume_mode),
+        None => run::resume(state, None, named, resume_mode),
     }
 }
 
@@ -44,7 +44,7 @@ fn to_run(file: &Path, inputs: &Inputs, state: Option<&Path>) -> Result<(Loaded,
 }
 
 /// Refuses what would not do what the plan says.
-fn hold_to(plan: &Kept, loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
+fn hold_to(plan: &PlanFile, loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
     let found = plan.differences(loaded).map_err(|error| vec![error])?;
     if found.is_empty() { Ok(()) } else { Err(found.iter().map(differing).collect()) }
 }
@@ -54,7 +54,7 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
     let junit = command.junit.as_deref().map(|path| junit_file(path).map(|file| Junit::new(path.to_owned(), file)));
     let junit = junit.transpose()?;
     let selection = command.selection();
-    let (loaded, plan, resumed) = match (&command.file, command.wish()) {
+    let (loaded, plan, resumed) = match (&command.file, command.resume_mode()) {
         (named, Some(wish)) => {
             let Resumed { loaded, left } = to_resume(named.as_deref(), &located(state)?, wish)?;
             (loaded, None, Some(left))
@@ -84,7 +84,7 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
     let sink = Box::new(queue.sink());
     let code = runtime.block_on(async {
         let cancel = Cancel::default();
-        // A terminal that goes away is a wish to stop, too.
+        // A terminal that goes away is a resume_mode to stop, too.
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         if let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) {
             tokio::spawn(stop_at_signals([interrupt, terminate, hangup], cancel.clone()));
@@ -124,7 +124,7 @@ fn reporter(kind: ReporterKind, loaded: &Loaded, output: &Output) -> Box<dyn Rep
         ReporterKind::Json => Box::new(JsonLines::new(out)),
         ReporterKind::Github => {
             let summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
-            Box::new(Actions::new(out, summary.map(Into::into), inspect::entries(loaded)))
+            Box::new(Actions::new(out, summary.map(Into::into), inspect::stage_entries(loaded)))
         }
     }
 }

@@ -1,20 +1,20 @@
-//! How a contract differs from what a run would do now.
+//! Compares the contract of a plan with the file as it is now.
 
 use serde_json::{Map, Value as Json};
 
 use crate::diagnostic::Location;
 use crate::open::Loaded;
 
-/// One thing that a run would do otherwise than its plan says.
+/// One difference between a plan and the file.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// What differs.
+    /// The thing that differs, in words.
     pub what: String,
-    /// Where that stands in the file as it is now.
+    /// Its place in the file as it is now.
     pub place: Location,
-    /// What the plan says; empty where it says nothing.
+    /// The value in the plan; empty if it has none.
     pub planned: String,
-    /// What a run would do; empty where it would do nothing.
+    /// The value in the file; empty if it has none.
     pub present: String,
 }
 
@@ -53,7 +53,7 @@ fn text(value: Option<&Json>) -> String {
     }
 }
 
-/// What people call the thing at a pointer.
+/// A pointer in words.
 fn what(pointer: &str) -> String {
     let parts: Vec<&str> = pointer.split('/').skip(1).collect();
     match parts.as_slice() {

@@ -1,8 +1,8 @@
-//! What a run can be held to: the graph, settings, stores, keys, recipients, removals, locks, and who is told.
+//! The contract of a run: graph, settings, stores, keys, recipients, removals, locks and notifications.
 //!
-//! A contract is laid out as the file is, so that a difference has a place in it. What belongs to one run alone (its id,
-//! its time, what its stages give) stands in it as expressions. So do commits and builds, but where they decide which
-//! object is written, for whom it is sealed and how it is locked.
+//! A contract has the layout of the file, so that a difference has a place in it. Values that belong to one run (its id, its
+//! time, the outputs of its stages) stay expressions. So do commits and builds, except where they decide which object is
+//! written, for whom it is sealed and how it is locked.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -16,20 +16,20 @@ use crate::pipeline::{PartialResolver, SecretPlaceholder};
 use crate::value::Kind;
 use crate::{channels, stages, storage, vault};
 
-/// The parts of a file that say what a run does, beside its stages, stores, channels and secrets.
+/// The keys of a file that a contract holds besides stages, stores, channels and secrets.
 const RULES: &[&str] = &["name", "defaults", "concurrency", "expect", "policy", "max-parallel", "timeout", "notify"];
 
-/// The settings that decide what is written and removed, for whom, and how it is locked.
+/// The settings that decide what is written, removed, sealed and locked. `git` and `ci` are filled in here only.
 const DECISIVE: &[&str] = &["store", "key", "overwrite", "object-lock", "recipients", "recipients-file"];
 
-/// The file of recipients, as `encrypt` names it.
+/// The setting of `encrypt` that names a file of recipients.
 const RECIPIENTS_FILE: &str = "recipients-file";
 
-/// The contract of a loaded pipeline. Reads files of recipients, and no secret.
+/// The contract of a loaded pipeline. Reads files of recipients but no secret.
 pub(super) fn contract(loaded: &Loaded) -> Result<Json> {
     let steady =
-        Values::default().with("inputs", Json::Object(loaded.inputs.clone())).with("host", loaded.surroundings.host());
-    let all = start_values(&loaded.inputs, &loaded.surroundings);
+        Values::default().with("inputs", Json::Object(loaded.inputs.clone())).with("host", loaded.environment.host());
+    let all = start_values(&loaded.inputs, &loaded.environment);
     let file = loaded.document.value();
     let mut contract = Map::new();
     for key in RULES.iter().filter(|key| file.get(**key).is_some()) {
@@ -70,7 +70,7 @@ fn fill(loaded: &Loaded, values: &Values, value: &Json, schema: &Json, at: &str)
         .value
 }
 
-/// The schema of something whose settings stand under `with`.
+/// A schema one level up, for settings below `with`.
 fn in_with(mut schema: Json) -> Json {
     let definitions = schema["definitions"].take();
     json!({ "properties": { "with": schema }, "definitions": definitions })
@@ -117,7 +117,7 @@ fn stage(loaded: &Loaded, planned: &Planned, steady: &Values, all: &Values) -> R
     Ok(Json::Object(contract))
 }
 
-/// The settings of a stage. Those of each instance follow from the instances, so `matrix` stays an expression here.
+/// The settings of a stage. `matrix` stays an expression: the contract lists the instances separately.
 fn with(loaded: &Loaded, planned: &Planned, schema: &Json, steady: &Values, all: &Values) -> Json {
     let (steady, all) = (with_env(loaded, planned, steady), with_env(loaded, planned, all));
     let at = format!("{}/with", planned.pointer());
@@ -132,7 +132,7 @@ fn with(loaded: &Loaded, planned: &Planned, schema: &Json, steady: &Values, all:
     Json::Object(filled)
 }
 
-/// Who is named in a file of recipients; `null` where that is not known before the run.
+/// The recipients in a file; `null` if the file is not known before the run.
 fn recipients(with: &Json) -> Json {
     let text = with[RECIPIENTS_FILE].as_str().and_then(|path| std::fs::read_to_string(path).ok());
     let recipients = text.and_then(|text| parse_recipients(&text).ok());

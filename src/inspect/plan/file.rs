@@ -1,4 +1,4 @@
-//! A plan in a file.
+//! Plan files: written by `tl plan --out`, read by `tl run`.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,34 +10,34 @@ use serde_json::{Map, Value as Json};
 use super::compare::{Difference, compare};
 use super::contract::contract;
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::open::{Loaded, absolute, settle, spelled};
+use crate::open::{Loaded, absolute, input_texts, settle};
 use crate::value::sha256;
 
-/// The key that a plan is known by; its value is the version of the format.
+/// The key that identifies a plan. Its value is the version of the format.
 const MARK: &str = "tl-plan";
 const NEWEST: u64 = 1;
-/// Larger files are no plans.
+/// A larger file is not taken for a plan.
 const LARGEST: u64 = 64 << 20;
-/// The mark is the first key: this far in, it has come.
+/// The mark is the first key, so it is within this many bytes, also in a plan that is cut off.
 const BEGINNING: usize = 64;
 
-/// A plan as a file keeps it.
+/// A plan file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Kept {
+pub struct PlanFile {
     /// The version of the format.
     tl_plan: u64,
     /// The release that made it.
     made_by: String,
-    /// The pipeline file, absolute.
+    /// The absolute path of the pipeline file.
     pub file: PathBuf,
-    /// That file, and behind it those that it extends, as they were.
+    /// That file and the files that it extends, with their digests.
     files: Vec<Text>,
     /// The value of each input.
     inputs: Map<String, Json>,
-    /// What a run is held to.
+    /// The contract that a run is held to.
     contract: Json,
-    /// The digest of the plan's own text.
+    /// The digest of the plan file itself.
     #[serde(skip)]
     pub sha256: String,
 }
@@ -49,10 +49,10 @@ struct Text {
     sha256: String,
 }
 
-/// The text of a plan of a loaded pipeline.
-pub fn keep(loaded: &Loaded) -> Result<String> {
+/// The text of the plan file of a loaded pipeline.
+pub fn plan_text(loaded: &Loaded) -> Result<String> {
     let text = |(name, text): (&str, &str)| Text { path: absolute(Path::new(name)), sha256: sha256(text) };
-    let plan = Kept {
+    let plan = PlanFile {
         tl_plan: NEWEST,
         made_by: env!("CARGO_PKG_VERSION").to_owned(),
         file: loaded.path.clone(),
@@ -77,17 +77,17 @@ pub fn is_plan(content: &[u8]) -> bool {
             || serde_json::from_slice::<Map<String, Json>>(text).is_ok_and(|map| map.contains_key(MARK)))
 }
 
-/// Reads a plan; nothing where the file is none, or is not there. A pipe is none: it could not be read twice.
-pub fn open_plan(path: &Path) -> Result<Option<Kept>> {
+/// Reads a plan file. `None` if the file is no plan or does not exist. A pipe is no plan: it cannot be read twice.
+pub fn open_plan(path: &Path) -> Result<Option<PlanFile>> {
     let mut content = Vec::new();
     if fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() <= LARGEST) {
-        // Who reads it as a pipeline says why it cannot be read.
+        // The caller then reads it as a pipeline, and reports why it cannot be read.
         let _unread = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut content));
     }
-    if is_plan(&content) { Kept::parse(path, &content).map(Some) } else { Ok(None) }
+    if is_plan(&content) { PlanFile::parse(path, &content).map(Some) } else { Ok(None) }
 }
 
-impl Kept {
+impl PlanFile {
     fn parse(path: &Path, content: &[u8]) -> Result<Self> {
         let name = path.display();
         let damaged = |error: &serde_json::Error| {
@@ -116,15 +116,15 @@ impl Kept {
         Ok(plan)
     }
 
-    /// The pipeline as its file is now, with the inputs of the plan.
+    /// Loads the pipeline file as it is now, with the inputs of the plan.
     pub fn settle(
         &self,
         checked: (crate::pipeline::Document, crate::pipeline::Outline),
     ) -> Result<Loaded, Vec<Diagnostic>> {
-        settle(checked, &self.file, &spelled(&self.inputs))
+        settle(checked, &self.file, &input_texts(&self.inputs))
     }
 
-    /// Where a run would not do what the plan says; nowhere, if it may run.
+    /// The differences between the plan and the file. A run may start only if there are none.
     pub fn differences(&self, loaded: &Loaded) -> Result<Vec<Difference>> {
         Ok(compare(&self.contract, &contract(loaded)?, loaded))
     }

@@ -1,4 +1,4 @@
-//! What is known of a stage before its run.
+//! The values of a stage that are known before the run.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::graph::Planned;
 use crate::open::{Loaded, expand};
 use crate::pipeline::{PartialResolver, SecretPlaceholder, expressions_in};
 
-/// The values that a stage's settings see, with those of its `env` that are known.
+/// The values for the settings of a stage, with the variables of its `env` that are known.
 pub(super) fn with_env(loaded: &Loaded, planned: &Planned, values: &Values) -> Values {
     let resolver = PartialResolver { document: &loaded.document, values, secrets: SecretPlaceholder::Hidden };
     let mut env = Map::new();
@@ -26,7 +26,7 @@ pub(super) fn with_env(loaded: &Loaded, planned: &Planned, values: &Values) -> V
     values.clone().with("env", Json::Object(env))
 }
 
-/// The instances of a stage with a matrix, or the expressions that keep them from being known. Fails where the run would.
+/// The instances of a stage with a matrix, or the expressions in it that have no value yet. Fails if any run would.
 pub(super) fn expansion(
     loaded: &Loaded,
     planned: &Planned,
@@ -41,7 +41,7 @@ pub(super) fn expansion(
     if unknown.is_empty() { expand(&loaded.document, planned, values).map(Ok) } else { Ok(Err(unknown)) }
 }
 
-/// When the value of an expression is known, as the end of "known …".
+/// When expressions get their value, as the end of "known …".
 pub(super) fn when(expressions: &[Expression]) -> String {
     let paths: Vec<Vec<String>> = expressions.iter().flat_map(Expression::paths).collect();
     let needs: BTreeSet<String> = paths

@@ -1,6 +1,8 @@
-//! What a run would do, without doing any of it: a report for people, and a contract that a run can be held to.
+//! The plan of a run: a report for people, and a contract that a run can be held to.
 //!
-//! A loaded pipeline flows in. No secret is read and no store is opened.
+//! A loaded pipeline flows in; a report, or the text of a plan file, flows out. A plan file flows in again before its run, and
+//! the differences flow out.
+//! What never happens here: no secret is read, no store is opened, nothing is run.
 
 mod compare;
 mod contract;
@@ -10,5 +12,5 @@ mod report;
 mod stage;
 
 pub use compare::Difference;
-pub use file::{Kept, is_plan, keep, open_plan};
-pub use report::{Due, Group, Instances, PlanReport, StageReport, Told, Unknown, Write, plan};
+pub use file::{PlanFile, is_plan, open_plan, plan_text};
+pub use report::{Due, Group, Instances, NotificationPlan, PlanReport, StageReport, Unknown, Write, plan};

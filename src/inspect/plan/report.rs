@@ -11,7 +11,7 @@ use crate::pipeline::{IfBusy, OnWarning, Policy, Retry};
 use crate::stages::archive::Survey;
 use crate::value::{Duration, PositiveDuration, Schedule};
 
-/// What a run would do.
+/// The report of a plan.
 #[derive(Clone, Debug, Serialize)]
 pub struct PlanReport {
     /// The pipeline's name.
@@ -20,91 +20,91 @@ pub struct PlanReport {
     pub file: String,
     /// The value of each input.
     pub inputs: Map<String, Json>,
-    /// Where each secret comes from.
+    /// The secrets, each with its source.
     pub secrets: Vec<String>,
-    /// How many stages run at the same time, where the file says.
+    /// How many stages run at the same time, if the file sets it.
     pub max_parallel: Option<u16>,
-    /// After this the run is ended.
+    /// The time limit of the run.
     pub timeout: Option<PositiveDuration>,
-    /// With which runs it shares something.
+    /// The group of runs of which one runs at a time.
     pub concurrency: Option<Group>,
-    /// When it is to run.
+    /// Its schedule.
     pub schedule: Vec<Due>,
     /// How often a success is due.
     pub success_every: Option<PositiveDuration>,
-    /// What the file must hold to.
+    /// Its policy.
     pub policy: Vec<String>,
     /// Steps in order; the stages of one step may run at the same time.
     pub steps: Vec<Vec<StageReport>>,
-    /// Who is told of what.
-    pub notify: Vec<Told>,
+    /// The notifications.
+    pub notify: Vec<NotificationPlan>,
 }
 
-/// The runs that share something.
+/// A group of runs of which one runs at a time.
 #[derive(Clone, Debug, Serialize)]
 pub struct Group {
     /// Its name.
     pub group: String,
     /// What happens when another run of it is running: `wait`, `skip` or `fail`.
     pub if_busy: &'static str,
-    /// How long to wait at most.
+    /// The longest wait.
     pub wait: Option<Duration>,
 }
 
-/// A time at which a pipeline is to run. Nothing is started by it yet.
+/// A schedule of a pipeline. Nothing starts runs by it yet.
 #[derive(Clone, Debug, Serialize)]
 pub struct Due {
-    /// The one spelling of all equal schedules.
+    /// Its normal form: equal schedules have the same one.
     pub schedule: String,
-    /// The same in words.
+    /// The schedule in words.
     pub words: String,
-    /// When it comes next, as RFC 3339 with the time zone in brackets.
+    /// The next time, as RFC 3339 with the time zone in brackets.
     pub next: Option<String>,
 }
 
-/// Who is told of what.
+/// One entry of `notify`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Told {
-    /// Of what.
+pub struct NotificationPlan {
+    /// The occasions.
     pub when: Vec<&'static str>,
     /// The channels, each with its kind.
     pub to: Vec<String>,
 }
 
-/// What a stage would do.
+/// The plan of one stage.
 #[derive(Clone, Debug, Serialize)]
 pub struct StageReport {
     /// Its name.
     pub name: String,
     /// Its kind, or `run`.
     pub kind: String,
-    /// What that does.
+    /// What the kind does.
     pub about: String,
-    /// Whether it stands in `finally`.
+    /// Whether it belongs to `finally`.
     pub finally: bool,
-    /// What it waits for.
+    /// The stages that it needs.
     pub needs: Vec<String>,
     /// Its `if`.
     pub condition: Option<String>,
-    /// Why it would be skipped, where that is known.
+    /// Why it would be skipped, if that is known.
     pub skipped: Option<String>,
     /// The stages that it forms one stream with, in the direction of the data.
     pub stream: Vec<String>,
-    /// Its instances, where it has a matrix.
+    /// Its instances, if it has a matrix.
     pub instances: Option<Instances>,
-    /// How often it is tried; a stream is tried as its last stage says.
+    /// Its retries. A stream has those of its last stage.
     pub retry: Retry,
-    /// After this an attempt is ended.
+    /// The time limit of an attempt.
     pub timeout: Option<PositiveDuration>,
-    /// What a warning of it comes to.
+    /// What happens after a warning.
     pub on_warning: OnWarning,
     /// Whether its failure counts as a warning.
     pub continue_on_error: bool,
-    /// Its settings: what is known now is filled in, secrets are masked.
+    /// Its settings with known values filled in and secrets masked.
     pub with: Map<String, Json>,
-    /// What of them is not known yet.
+    /// The expressions without a value yet.
     pub unknown: Vec<Unknown>,
-    /// What an `archive` would read now, where its settings are known.
+    /// What an `archive` would read now, if its settings are known.
     pub reads: Option<Survey>,
     /// The objects that it would write.
     pub writes: Vec<Write>,
@@ -113,9 +113,9 @@ pub struct StageReport {
 /// The instances of a stage.
 #[derive(Clone, Debug, Serialize)]
 pub struct Instances {
-    /// What people call each, where they are known.
+    /// The label of each, if they are known.
     pub labels: Option<Vec<String>>,
-    /// When they are known, where they are not.
+    /// When they will be known, if they are not.
     pub known: Option<String>,
     /// Whether the failure of one ends the others.
     pub fail_fast: bool,
@@ -128,27 +128,27 @@ pub struct Instances {
 pub struct Unknown {
     /// The expression.
     pub expression: String,
-    /// When it has one.
+    /// When it gets one.
     pub known: String,
 }
 
 /// An object that would be written.
 #[derive(Clone, Debug, Serialize)]
 pub struct Write {
-    /// By which instance.
+    /// The instance that writes it.
     pub instance: Option<String>,
     /// The store.
     pub store: String,
-    /// Where, as far as that is known.
+    /// The URI, as far as it is known.
     pub uri: String,
-    /// What happens to an object that is there: `false` where it stays.
+    /// The setting `overwrite`.
     pub overwrite: Json,
-    /// How it is protected from removal, and for how long from its delivery.
+    /// Its object lock, with the time from delivery.
     pub lock: Option<String>,
 }
 
-/// Plans a loaded pipeline. Reads no secret and opens no store. Fails for what would fail in any run: a matrix that is too
-/// large, or sources that no archive takes.
+/// Plans a loaded pipeline. Reads no secret and opens no store. Fails if every run would: a matrix that is too large, or
+/// sources that cannot be archived.
 pub fn plan(loaded: &Loaded) -> Result<PlanReport> {
     let plan = Plan::new(&loaded.pipeline);
     let pipeline = &loaded.pipeline;
@@ -178,7 +178,7 @@ pub fn plan(loaded: &Loaded) -> Result<PlanReport> {
         success_every: pipeline.expect.as_ref().map(|expect| expect.success_every),
         policy: policy(&pipeline.policy),
         steps,
-        notify: told(loaded),
+        notify: notification_plans(loaded),
     })
 }
 
@@ -193,13 +193,13 @@ fn policy(policy: &Policy) -> Vec<String> {
     flags.chain(list("allow-run", &policy.allow_run)).chain(list("allow-stores", &policy.allow_stores)).collect()
 }
 
-fn told(loaded: &Loaded) -> Vec<Told> {
+fn notification_plans(loaded: &Loaded) -> Vec<NotificationPlan> {
     let channels = &loaded.pipeline.channels;
     let named = |name: &String| match channels.iter().find(|(other, _)| other.as_str() == name) {
         Some((_, channel)) => format!("{name} ({})", channel.uses),
         None => name.clone(),
     };
-    let rules = loaded.pipeline.notify.iter().map(|rule| Told {
+    let rules = loaded.pipeline.notify.iter().map(|rule| NotificationPlan {
         when: rule.when.iter().map(|when| when.word()).collect(),
         to: rule.to.iter().map(named).collect(),
     });

@@ -1,4 +1,4 @@
-//! What one stage would do.
+//! The plan of one stage.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ pub(super) fn report(
 ) -> Result<StageReport> {
     let planned = &plan.stages[number];
     let kind = planned.stage.uses.as_deref().and_then(stages::find);
-    let start = start_values(&loaded.inputs, &loaded.surroundings);
+    let start = start_values(&loaded.inputs, &loaded.environment);
     let values = with_env(loaded, planned, &start);
     let expanded = planned.stage.strategy.as_ref().map(|_| expansion(loaded, planned, &start)).transpose()?;
     let reason = reason_to_skip(plan, planned, &values, skipped, expanded.as_ref());
@@ -66,7 +66,7 @@ pub(super) fn report(
     })
 }
 
-/// All that a stage is set to, by the key that it has in the file.
+/// All settings of a stage, by their keys in the file.
 fn settings(planned: &Planned) -> Json {
     let mut with = match &planned.stage.run {
         Some(Run::Argv(argv)) => Map::from_iter([("run".to_owned(), Json::from(argv.clone()))]),
@@ -125,13 +125,13 @@ fn unknown(expressions: &[Expression]) -> Vec<Unknown> {
     all
 }
 
-/// What an archive would read. Settings that came out of no fitting type are what the run says.
+/// What an archive would read. Settings of a wrong type give none here: the run reports them.
 fn reads(loaded: &Loaded, with: Json) -> Result<Option<Survey>> {
     let archive = serde_json::from_value::<Archive>(with).ok();
     archive.map(|archive| archive.survey(loaded.document.folder())).transpose()
 }
 
-/// The objects that an upload would write: one, or one for each instance that is known.
+/// The objects that an upload would write: one, or one for each known instance.
 fn writes(
     loaded: &Loaded,
     planned: &Planned,
@@ -166,7 +166,7 @@ fn writes(
     }
 }
 
-/// Where an object would be, as its store spells it. The store is made from its settings, and never opened.
+/// The URI of an object. The store is built from its settings and never contacted.
 fn uri(loaded: &Loaded, values: &Values, store: &str, key: &str) -> String {
     let place = loaded.pipeline.stores.iter().find(|(name, _)| name.as_str() == store).map(|(_, place)| place);
     let built = place.and_then(|place| {

@@ -8,7 +8,7 @@ use super::step_summary::render_step_summary;
 use super::tail::Tail;
 use crate::diagnostic::{Diagnostic, Result, Severity};
 use crate::event::{Event, Outcome, Stream, What, called};
-use crate::inspect::Entry;
+use crate::inspect::StageEntry;
 use crate::report::reporter::{Reporter, unwritten};
 use crate::report::style::Style;
 use crate::report::summary::render_summary;
@@ -22,7 +22,7 @@ pub struct Actions<W> {
     to: W,
     /// The file named by `$GITHUB_STEP_SUMMARY`.
     summary: Option<PathBuf>,
-    entries: Vec<Entry>,
+    entries: Vec<StageEntry>,
     outputs: HashMap<String, Tail>,
     tally: Tally,
     lost: Option<Diagnostic>,
@@ -33,7 +33,7 @@ const MOST_OUTPUT: usize = 256 * 1024;
 
 impl<W: Write + Send> Actions<W> {
     /// Writes to `to`, and at the end to the file `summary`. `entries` say where the stages stand.
-    pub fn new(to: W, summary: Option<PathBuf>, entries: Vec<Entry>) -> Self {
+    pub fn new(to: W, summary: Option<PathBuf>, entries: Vec<StageEntry>) -> Self {
         Self { to, summary, entries, outputs: HashMap::new(), tally: Tally::default(), lost: None }
     }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::Outcome;
-use crate::inspect::Entry;
+use crate::inspect::StageEntry;
 use crate::report::drawing::{GraphReport, render_outcomes};
 use crate::report::next::next;
 use crate::report::tally::{Tally, Verdict};
@@ -18,7 +18,7 @@ const MOST_OF_AN_ERROR: usize = 2_000;
 const MOST_DRAWN: usize = 60;
 
 /// What became of a run, in Markdown.
-pub(super) fn render_step_summary(tally: &Tally, verdict: Verdict, entries: &[Entry]) -> String {
+pub(super) fn render_step_summary(tally: &Tally, verdict: Verdict, entries: &[StageEntry]) -> String {
     let mut text = format!(
         "## {} {}: {}\n\n{} in {}, exit code {}, run {}, file {}\n\n",
         sign(verdict.outcome),
@@ -94,7 +94,7 @@ fn errors(tally: &Tally, verdict: Verdict) -> String {
 }
 
 /// The graph, each stage in the colour of its outcome.
-fn picture(tally: &Tally, entries: &[Entry]) -> String {
+fn picture(tally: &Tally, entries: &[StageEntry]) -> String {
     let graph = GraphReport::of_entries(&tally.pipeline, entries);
     let own = tally.ended.iter().filter(|ended| !ended.is_instance);
     let outcomes: BTreeMap<&str, Outcome> = own.map(|ended| (ended.stage.as_str(), ended.outcome)).collect();

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::inspect::{Entry, PlanReport, StageReport};
+use crate::inspect::{PlanReport, StageEntry, StageReport};
 use crate::report::text::{cut, plain};
 
 /// The graph of a pipeline, to be drawn.
@@ -75,8 +75,8 @@ pub fn graph(plan: &PlanReport) -> GraphReport {
 
 impl GraphReport {
     /// The graph of stages as they stand in their file: names, kinds, and what waits for what.
-    pub(in crate::report) fn of_entries(pipeline: &str, entries: &[Entry]) -> Self {
-        let node = |entry: &Entry| Node {
+    pub(in crate::report) fn of_entries(pipeline: &str, entries: &[StageEntry]) -> Self {
+        let node = |entry: &StageEntry| Node {
             name: entry.name.clone(),
             kind: entry.kind.clone(),
             instances: Vec::new(),
@@ -84,7 +84,7 @@ impl GraphReport {
             condition: None,
             skipped: None,
         };
-        let edges = |entry: &Entry| {
+        let edges = |entry: &StageEntry| {
             let to = entry.name.clone();
             entry.needs.iter().map(move |need| Edge { from: need.clone(), to: to.clone() }).collect::<Vec<_>>()
         };

@@ -1,14 +1,14 @@
 //! What `tl doctor` found, for people.
 
-use crate::inspect::Examined;
+use crate::inspect::DoctorItem;
 use crate::report::style::Style;
 use crate::report::text::plain_lines;
 use crate::storage::TrialResult;
 
 /// One line for each thing that was tried, below the name of what it was tried with.
-pub fn render_examined(found: &[Examined], style: Style) -> String {
+pub fn render_examined(found: &[DoctorItem], style: Style) -> String {
     let mut text = String::new();
-    for Examined { what, name, kind, trials } in found {
+    for DoctorItem { what, name, kind, trials } in found {
         text.push_str(&format!("{what} {name} ({kind})\n"));
         for trial in trials {
             let word = match trial.result {

@@ -1,4 +1,4 @@
-//! What becomes of objects on their way, in the journal.
+//! The journal of unfinished deliveries.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,13 +14,13 @@ use crate::stages::{Deliveries, OpenDelivery, Unfinished};
 use crate::state::{Journal, Left, Step};
 use crate::storage::Coming;
 
-/// What is known of objects on their way: from earlier sessions of the run, and from earlier attempts of this one.
-pub(super) struct OnTheirWay {
+/// The unfinished deliveries of a run, from earlier sessions and from earlier attempts of this one.
+pub(super) struct DeliveryJournal {
     journal: Option<Arc<Journal>>,
     left: Mutex<HashMap<String, Unfinished>>,
 }
 
-impl OnTheirWay {
+impl DeliveryJournal {
     pub(super) fn new(journal: Option<Arc<Journal>>, left: Option<&Left>) -> Self {
         let deliveries = left.into_iter().flat_map(|left| &left.deliveries);
         let unfinished = deliveries.filter_map(|delivery| {
@@ -32,8 +32,8 @@ impl OnTheirWay {
         Self { journal, left: Mutex::new(unfinished.collect()) }
     }
 
-    /// Puts down what changes of an object: first in the journal, then for the next attempt of this session.
-    fn put_down(&self, uri: &str, change: impl FnOnce(&mut Unfinished) -> Step) -> Result<()> {
+    /// Changes the state of an object: in the journal first, so that a crash never leaves more in a store than it says.
+    fn update(&self, uri: &str, change: impl FnOnce(&mut Unfinished) -> Step) -> Result<()> {
         let now = Timestamp::now();
         let new = || Unfinished { since: now, coming: Vec::new(), open: None };
         let mut known = self.left(uri).unwrap_or_else(new);
@@ -46,17 +46,17 @@ impl OnTheirWay {
     }
 }
 
-impl Deliveries for OnTheirWay {
+impl Deliveries for DeliveryJournal {
     fn begun(&self, uri: &str) -> Result<()> {
-        self.put_down(uri, |known| {
-            // An object of an earlier attempt may still be there.
+        self.update(uri, |known| {
+            // `coming` stays: an object of an earlier attempt may still appear.
             known.since = Timestamp::now();
             Step::Begun
         })
     }
 
     fn opened(&self, uri: &str, open: &OpenDelivery) -> Result<()> {
-        self.put_down(uri, |known| {
+        self.update(uri, |known| {
             known.open = Some(open.upload.clone());
             Step::Opened(json(open))
         })
@@ -66,7 +66,7 @@ impl Deliveries for OnTheirWay {
         if self.left(uri).is_none_or(|known| known.open.is_none()) {
             return Ok(());
         }
-        self.put_down(uri, |known| {
+        self.update(uri, |known| {
             known.open = None;
             Step::Closed
         })
@@ -77,8 +77,8 @@ impl Deliveries for OnTheirWay {
     }
 
     fn coming(&self, uri: &str, coming: &Coming) -> Result<()> {
-        self.put_down(uri, |known| {
-            // Until this one appears, that of an earlier attempt is still there.
+        self.update(uri, |known| {
+            // Earlier objects stay in the list: until this one appears, one of them may be in the store.
             known.coming.retain(|earlier| (&earlier.token, earlier.digest) != (&coming.token, coming.digest));
             known.coming.push(coming.clone());
             Step::Coming(json(&known.coming))
@@ -94,7 +94,7 @@ fn json(value: &impl Serialize) -> Json {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-/// What a column holds, if it is what this release writes.
+/// The value of a column; none if another release wrote it in another form.
 fn read<T: DeserializeOwned>(column: Option<&Json>) -> Option<T> {
     column.and_then(|value| serde_json::from_value(value.clone()).ok())
 }
