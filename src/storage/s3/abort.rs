@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::S3;
 use super::connection::runtime;
 use super::fault::{Class, Fault, seconds};
-use super::own::Place;
+use super::recover::Place;
 use crate::storage::{Error, Stopped};
 use crate::value::ObjectKey;
 

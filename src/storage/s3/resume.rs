@@ -8,9 +8,9 @@ use super::checksum::Algorithm;
 use super::connection::{Connection, runtime};
 use super::fault::{Class, Fault};
 use super::multipart::Open;
-use super::own::Place;
 use super::part::Part;
 use super::put::{Write, echoed, judge};
+use super::recover::Place;
 use crate::storage::{Error, OpenUpload, Reopened, SentPart, Stopped};
 use crate::value::{Digest, ObjectKey};
 

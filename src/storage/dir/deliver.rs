@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::error::with_causes;
-use super::{Body, Checksums, Coming, Error, Order, Stat, Stopped, Store, Stored, Trial, TrialResult};
+use crate::storage::error::with_causes;
+use crate::storage::{Body, Checksums, Coming, Error, Order, Stat, Stopped, Store, Stored, Trial, TrialResult};
 use crate::value::{Digest, FilePath, ObjectKey, hex, parse_sha256};
 
 /// A directory: each object a file, with its digest beside it in a file that `sha256sum -c` reads.
@@ -568,7 +568,7 @@ mod tests {
         let told = tempfile::tempdir().unwrap();
         let told = told.path().join("coming");
         let ended = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "storage::dir::tests::a_writer_that_is_killed", "--ignored"])
+            .args(["--exact", "storage::dir::deliver::tests::a_writer_that_is_killed", "--ignored"])
             .env("TL_TEST_MOMENT", moment)
             .env("TL_TEST_ROOT", root)
             .env("TL_TEST_COMING", &told)
