@@ -12,7 +12,7 @@ use super::work::unwritten;
 use crate::diagnostic::Result;
 use crate::stages::{Deliveries, OpenDelivery, Unfinished};
 use crate::state::{Journal, Left, Step};
-use crate::storage::Coming;
+use crate::storage::PendingObject;
 
 /// What is known of objects on their way: from earlier sessions of the run, and from earlier attempts of this one.
 pub(super) struct OnTheirWay {
@@ -76,7 +76,7 @@ impl Deliveries for OnTheirWay {
         self.journal.is_some()
     }
 
-    fn coming(&self, uri: &str, coming: &Coming) -> Result<()> {
+    fn coming(&self, uri: &str, coming: &PendingObject) -> Result<()> {
         self.put_down(uri, |known| {
             // Until this one appears, that of an earlier attempt is still there.
             known.coming.retain(|earlier| (&earlier.token, earlier.digest) != (&coming.token, coming.digest));

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::contexts::{Contexts, run_values};
 use super::prepare::{Loaded, Secrets, open_channel, open_store, read_secret};
 use crate::diagnostic::{Diagnostic, codes};
-use crate::storage::{Trial, TrialResult};
+use crate::storage::{Check, CheckResult};
 
 /// What was tried with one secret, store or channel.
 #[derive(Debug, Serialize)]
@@ -18,13 +18,13 @@ pub struct Examined {
     /// Its kind.
     pub kind: String,
     /// What came of it, in order.
-    pub trials: Vec<Trial>,
+    pub trials: Vec<Check>,
 }
 
 impl Examined {
     /// Whether all that must work does.
     pub fn is_well(&self) -> bool {
-        self.trials.iter().all(|trial| trial.result != TrialResult::Failed)
+        self.trials.iter().all(|trial| trial.result != CheckResult::Failed)
     }
 }
 
@@ -65,13 +65,13 @@ pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
     found
 }
 
-fn examined(what: &'static str, name: &str, kind: &str, trials: Vec<Trial>) -> Examined {
+fn examined(what: &'static str, name: &str, kind: &str, trials: Vec<Check>) -> Examined {
     Examined { what, name: name.to_owned(), kind: kind.to_owned(), trials }
 }
 
-fn tried(what: &'static str, result: Result<String, Diagnostic>) -> Trial {
+fn tried(what: &'static str, result: Result<String, Diagnostic>) -> Check {
     match result {
-        Ok(detail) => Trial { what, result: TrialResult::Yes, detail },
-        Err(error) => Trial { what, result: TrialResult::Failed, detail: error.one_line() },
+        Ok(detail) => Check { what, result: CheckResult::Yes, detail },
+        Err(error) => Check { what, result: CheckResult::Failed, detail: error.one_line() },
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
@@ -215,8 +216,8 @@ pub(super) fn open_places(loaded: &Loaded, contexts: &Contexts) -> Result<Places
 }
 
 /// Opens one store.
-pub(super) fn open_store(loaded: &Loaded, contexts: &Contexts, name: &str, place: &Place) -> Result<Box<dyn Store>> {
-    open(loaded, contexts, "stores", name, place, storage::KINDS)
+pub(super) fn open_store(loaded: &Loaded, contexts: &Contexts, name: &str, place: &Place) -> Result<Arc<dyn Store>> {
+    open(loaded, contexts, "stores", name, place, storage::KINDS).map(Arc::from)
 }
 
 /// Channels by name, as far as they could be opened.

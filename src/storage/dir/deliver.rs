@@ -1,49 +1,31 @@
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use jiff::Timestamp;
-use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
-use schemars::JsonSchema;
-use serde::Deserialize;
+use rustix::fs::{self, AtFlags, FlockOperation};
 use sha2::{Digest as _, Sha256};
 
-use crate::storage::error::with_causes;
-use crate::storage::{Body, Checksums, Coming, Error, Order, Stat, Stopped, Store, Stored, Trial, TrialResult};
-use crate::value::{Digest, FilePath, ObjectKey, hex, parse_sha256};
+use super::Dir;
+use super::folder::{DIGEST_SUFFIX, Partial, remove_abandoned, remove_digest};
+use super::objects::kept;
+use crate::storage::{Body, Deliver, Delivered, Error, Objects as _, PendingObject, UploadJournal, UploadOptions};
+use crate::value::{Cancel, Digest, ObjectKey};
 
-/// A directory: each object a file, with its digest beside it in a file that `sha256sum -c` reads.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Dir {
-    /// The directory. It must be there: a disk that is not mounted must not become a folder on the root disk.
-    path: FilePath,
-    /// Make the directory, and those above it, when it is missing.
-    #[serde(default)]
-    create: bool,
-}
-
-/// Sealed objects need no reader but their owner.
-const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
-const DIR_MODE: Mode = Mode::RWXU;
 const BLOCK: usize = 256 * 1024;
-const DIGEST_SUFFIX: &str = ".sha256";
 
-impl Store for Dir {
-    fn uri(&self, key: &ObjectKey) -> String {
-        self.path.as_path().join(key.as_str()).display().to_string()
-    }
-
-    fn folder(&self) -> Option<&Path> {
-        Some(self.path.as_path())
-    }
-
-    fn put(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
-        let (uri, overwrite, ordered) = (self.uri(key), order.overwrite, order.ordered);
-        if order.lock.is_some() {
+impl Deliver for Dir {
+    fn upload(
+        &self,
+        key: &ObjectKey,
+        body: &mut dyn Body,
+        options: &UploadOptions<'_>,
+        journal: &dyn UploadJournal,
+        _cancel: &Cancel,
+    ) -> Result<Delivered, Error> {
+        let (uri, overwrite, ordered) = (self.uri(key), options.overwrite, options.ordered);
+        if options.lock.is_some() {
             return Err(Error::NoLock { uri, why: "a directory has no object lock".to_owned() });
         }
         let failed = |error: io::Error| Error::from_io(&uri, error);
@@ -52,8 +34,9 @@ impl Store for Dir {
         if !overwrite && fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Err(Error::Exists { uri });
         }
-        order.witness.begun()?;
+        journal.begun()?;
         let mut partial = Partial::create(&folder).map_err(failed)?;
+        // A cancel reaches the body, whose next read fails.
         let written = copy(body, &mut partial.file, &uri)?;
         // `None`: the source never said that this was all, so it may not have been.
         if body.digest() != Some(written) {
@@ -62,179 +45,61 @@ impl Store for Dir {
         partial.file.sync_all().map_err(failed)?;
 
         let beside = digest_file(&folder, name, &written).map_err(failed)?;
-        let stored = Stored { digest: written, checksums: kept(Some(written.sha256)), version: None, lock: None };
-        let checksums = stored.checksums.clone();
-        order.witness.coming(&Coming { token: None, digest: written, checksums, lock: None, ordered })?;
+        let checksums = kept(Some(written.sha256));
+        let delivered = Delivered { digest: written, checksums: checksums.clone(), version: None, lock: None };
+        journal.pending(&PendingObject { token: None, digest: written, checksums, lock: None, ordered })?;
         // One writer at a time, so that no digest stands beside the object of another. Not every file system can lock.
         let _unlocked = fs::flock(&folder, FlockOperation::LockExclusive);
-        let digest_name = format!("{name}{DIGEST_SUFFIX}");
         if overwrite {
             // A crash from here on leaves an object without a digest, never one with a wrong digest.
-            match fs::unlinkat(&folder, &digest_name, AtFlags::empty()) {
-                Ok(()) => fs::fsync(&folder).map_err(|errno| failed(errno.into()))?,
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(failed(errno.into())),
-            }
+            remove_digest(&folder, name).map_err(failed)?;
         }
         match partial.rename(name, overwrite) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Exists { uri }),
             Err(error) => return Err(failed(error)),
         }
-        beside.rename(&digest_name, true).map_err(failed)?;
+        beside.rename(&format!("{name}{DIGEST_SUFFIX}"), true).map_err(failed)?;
         fs::fsync(&folder).map_err(|errno| failed(errno.into()))?;
-        Ok(stored)
+        Ok(delivered)
     }
 
-    fn stat(&self, key: &ObjectKey, _version: Option<&str>, _stopped: &Stopped) -> Result<Option<Stat>, Error> {
-        let uri = self.uri(key);
-        let Some(file) = self.open(key, "")? else { return Ok(None) };
-        let size = file.metadata().map_err(|error| Error::from_io(&uri, error))?.len();
-        let sha256 = match self.open(key, DIGEST_SUFFIX) {
-            Err(Error::Foreign { .. }) | Ok(None) => None,
-            Err(error) => return Err(error),
-            Ok(Some(beside)) => {
-                let mut line = String::new();
-                // A damaged file is no digest, which is for the caller to judge.
-                let read = beside.take(1_024).read_to_string(&mut line);
-                read.ok().and_then(|_| parse_sha256(line.split_whitespace().next().unwrap_or_default()))
-            }
-        };
-        Ok(Some(Stat { size, checksums: kept(sha256), version: None, lock: None }))
-    }
-
-    fn get(&self, key: &ObjectKey, _version: Option<&str>, _stopped: &Stopped) -> Result<Box<dyn Read + Send>, Error> {
-        let uri = self.uri(key);
-        let file = self.open(key, "")?.ok_or(Error::NoObject { uri })?;
-        // What is read back should come from the disk. Only a hint: pages that are still dirty stay.
-        let _advice = fs::fadvise(&file, 0, None, fs::Advice::DontNeed);
-        Ok(Box::new(file))
-    }
-
-    fn own(&self, key: &ObjectKey, coming: &Coming, stopped: &Stopped) -> Result<Option<Stored>, Error> {
+    fn recover(&self, key: &ObjectKey, pending: &PendingObject, cancel: &Cancel) -> Result<Option<Delivered>, Error> {
         let uri = self.uri(key);
         let failed = |error: io::Error| Error::from_io(&uri, error);
-        let mut file = match self.open(key, "") {
+        let mut file = match self.open_file(key, "") {
             Ok(None) | Err(Error::Foreign { .. }) => return Ok(None),
-            other => other?.expect("what is not there was answered"),
+            other => other?.expect("a missing file returned above"),
         };
         let (folder, name) = self.folder_of(key, false)?;
         let found = file.metadata().map_err(failed)?;
-        if found.len() != coming.digest.size || digest_of(&mut file, &uri, stopped)? != coming.digest {
+        if found.len() != pending.digest.size || digest_of(&mut file, &uri, cancel)? != pending.digest {
             return Ok(None);
         }
-        let beside = digest_file(&folder, name, &coming.digest).map_err(failed)?;
+        let beside = digest_file(&folder, name, &pending.digest).map_err(failed)?;
         let _unlocked = fs::flock(&folder, FlockOperation::LockExclusive);
-        // Files are replaced, never written again: it is the one that was read while it is the same file.
+        // Deliveries replace files and never write into them: the same inode is the file that was read.
         let now = fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
         if !now.is_ok_and(|now| now.st_ino == found.ino()) {
             return Ok(None);
         }
         beside.rename(&format!("{name}{DIGEST_SUFFIX}"), true).map_err(failed)?;
-        // Its name may be younger than the last sync.
+        // The object's name may be younger than the last sync.
         fs::fsync(&folder).map_err(|errno| failed(errno.into()))?;
-        let (digest, checksums) = (coming.digest, kept(Some(coming.digest.sha256)));
-        Ok(Some(Stored { digest, checksums, version: None, lock: None }))
+        let (digest, checksums) = (pending.digest, kept(Some(pending.digest.sha256)));
+        Ok(Some(Delivered { digest, checksums, version: None, lock: None }))
     }
 
-    fn clear(&self, key: &ObjectKey, _since: Timestamp, _stopped: &Stopped) -> Result<usize, Error> {
+    fn discard_unfinished(&self, key: &ObjectKey, _since: Timestamp, _cancel: &Cancel) -> Result<usize, Error> {
         match self.folder_of(key, false) {
             Ok((folder, _)) => Ok(remove_abandoned(&folder)),
             Err(Error::NoObject { .. }) => Ok(0),
             Err(error) => Err(error),
         }
     }
-
-    fn probe(&self) -> Vec<Trial> {
-        let trial = |what, result: Result<String, Error>| match result {
-            Ok(detail) => Trial { what, result: TrialResult::Yes, detail },
-            Err(error) => Trial { what, result: TrialResult::Failed, detail: with_causes(&error) },
-        };
-        if self.create && !self.path.as_path().exists() {
-            let detail = "it is missing; the first upload makes it".to_owned();
-            return vec![Trial { what: "reach", result: TrialResult::Unknown, detail }];
-        }
-        let root = self.root();
-        let written = root.as_ref().ok().map(|root| {
-            let tried = Partial::create(root).and_then(|mut partial| partial.file.write_all(b"tl doctor"));
-            let is_written = tried.map(|()| "a file was made and removed".to_owned());
-            trial("write", is_written.map_err(|error| Error::from_io(&self.name(), error)))
-        });
-        let reached = trial("reach", root.map(|_| self.name()));
-        std::iter::once(reached).chain(written).collect()
-    }
 }
 
-fn kept(sha256: Option<[u8; 32]>) -> Checksums {
-    sha256.map(|sha256| ("sha256".to_owned(), hex(&sha256))).into_iter().collect()
-}
-
-impl Dir {
-    fn name(&self) -> String {
-        self.path.as_path().display().to_string()
-    }
-
-    fn root(&self) -> Result<OwnedFd, Error> {
-        let path = self.path.as_path();
-        let open = || fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        let opened = match open() {
-            Err(Errno::NOENT) if self.create => std::fs::create_dir_all(path)
-                .map_err(|error| Error::from_io(&self.name(), error))
-                .and_then(|()| open().map_err(|errno| Error::from_io(&self.name(), errno.into())))?,
-            Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => {
-                return Err(Error::Missing { uri: self.name(), source: errno.into() });
-            }
-            other => other.map_err(|errno| Error::from_io(&self.name(), errno.into()))?,
-        };
-        Ok(opened)
-    }
-
-    /// The folder that holds an object, and the object's name in it. Never through a symbolic link: the key comes from
-    /// an expression, and a link in the store must not lead out of it.
-    fn folder_of<'k>(&self, key: &'k ObjectKey, create: bool) -> Result<(OwnedFd, &'k str), Error> {
-        let mut folder = self.root()?;
-        let mut parts = key.parts();
-        let name = parts.next_back().expect("a key has at least one part");
-        for part in parts {
-            let failed = |errno: Errno| Error::from_io(&self.uri(key), errno.into());
-            if create {
-                match fs::mkdirat(&folder, part, DIR_MODE) {
-                    Ok(()) => fs::fsync(&folder).map_err(failed)?,
-                    Err(Errno::EXIST) => {}
-                    Err(errno) => return Err(failed(errno)),
-                }
-            }
-            let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            folder = match fs::openat(&folder, part, flags, Mode::empty()) {
-                Err(Errno::NOENT) => return Err(Error::NoObject { uri: self.uri(key) }),
-                Err(Errno::LOOP | Errno::NOTDIR) => return Err(Error::Foreign { uri: self.uri(key) }),
-                other => other.map_err(failed)?,
-            };
-        }
-        Ok((folder, name))
-    }
-
-    /// Opens an object, or a file beside it, for reading.
-    fn open(&self, key: &ObjectKey, suffix: &str) -> Result<Option<File>, Error> {
-        let failed = |errno: Errno| Error::from_io(&self.uri(key), errno.into());
-        let (folder, name) = match self.folder_of(key, false) {
-            Err(Error::NoObject { .. }) => return Ok(None),
-            other => other?,
-        };
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match fs::openat(&folder, format!("{name}{suffix}"), flags, Mode::empty()) {
-            Ok(fd) => {
-                let is_file = FileType::from_raw_mode(fs::fstat(&fd).map_err(failed)?.st_mode).is_file();
-                if is_file { Ok(Some(File::from(fd))) } else { Err(Error::Foreign { uri: self.uri(key) }) }
-            }
-            Err(Errno::NOENT) => Ok(None),
-            Err(Errno::LOOP | Errno::NXIO) => Err(Error::Foreign { uri: self.uri(key) }),
-            Err(errno) => Err(failed(errno)),
-        }
-    }
-}
-
-/// Writes all of `body`, and says what was written.
+/// Writes all of `body`, and returns the digest of what was written.
 fn copy(body: &mut dyn Body, file: &mut File, uri: &str) -> Result<Digest, Error> {
     let mut block = vec![0; BLOCK];
     let (mut hash, mut size) = (Sha256::new(), 0);
@@ -251,13 +116,13 @@ fn copy(body: &mut dyn Body, file: &mut File, uri: &str) -> Result<Digest, Error
     }
 }
 
-/// What an object holds.
-fn digest_of(file: &mut File, uri: &str, stopped: &Stopped) -> Result<Digest, Error> {
-    let digest = Digest::of(file, &**stopped).map_err(|error| Error::from_io(uri, error))?;
-    digest.ok_or_else(|| Error::Stopped { uri: uri.to_owned() })
+/// The digest of a file.
+fn digest_of(file: &mut File, uri: &str, cancel: &Cancel) -> Result<Digest, Error> {
+    let digest = Digest::of(file, &|| cancel.is_cancelled()).map_err(|error| Error::from_io(uri, error))?;
+    digest.ok_or_else(|| Error::Cancelled { uri: uri.to_owned() })
 }
 
-/// The file that will stand beside an object, synced.
+/// The file with the digest of an object, synced and without its name yet.
 fn digest_file<'a>(folder: &'a OwnedFd, name: &str, digest: &Digest) -> io::Result<Partial<'a>> {
     let mut beside = Partial::create(folder)?;
     beside.file.write_all(format!("{}  {name}\n", digest.hex()).as_bytes())?;
@@ -265,84 +130,14 @@ fn digest_file<'a>(folder: &'a OwnedFd, name: &str, digest: &Digest) -> io::Resu
     Ok(beside)
 }
 
-/// A file that is removed again unless it was given its name.
-struct Partial<'a> {
-    folder: &'a OwnedFd,
-    name: String,
-    file: File,
-}
-
-impl<'a> Partial<'a> {
-    fn create(folder: &'a OwnedFd) -> io::Result<Self> {
-        loop {
-            let mut random = [0; 8];
-            fastrand::Rng::new().fill(&mut random);
-            let name = format!(".tl-{}.partial", hex(&random));
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = File::from(fs::openat(folder, &name, flags, FILE_MODE)?);
-            // By explicit mode: the umask of whoever starts tl decides nothing.
-            fs::fchmod(&file, FILE_MODE)?;
-            // Says that somebody is writing it. Not every file system can lock; then nothing that is left is removed.
-            let _unlocked = fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-            // Before the lock, another writer may have taken it for one that was left.
-            if fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-                return Ok(Self { folder, name, file });
-            }
-        }
-    }
-
-    fn rename(mut self, to: &str, overwrite: bool) -> io::Result<()> {
-        if overwrite {
-            fs::renameat(self.folder, &self.name, self.folder, to)?;
-        } else {
-            match fs::renameat_with(self.folder, &self.name, self.folder, to, RenameFlags::NOREPLACE) {
-                // Not every file system knows the flag; a link fails just as surely when the name is taken.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                    fs::linkat(self.folder, &self.name, self.folder, to, AtFlags::empty())?;
-                    fs::unlinkat(self.folder, &self.name, AtFlags::empty())?;
-                }
-                other => other?,
-            }
-        }
-        self.name.clear();
-        Ok(())
-    }
-}
-
-impl Drop for Partial<'_> {
-    fn drop(&mut self) {
-        if !self.name.is_empty() {
-            // A leftover is harmless: its name says what it is, and no object has it.
-            let _removed = fs::unlinkat(self.folder, &self.name, AtFlags::empty());
-        }
-    }
-}
-
-/// Removes the unfinished files of writers that are gone, and says how many there were.
-fn remove_abandoned(folder: &OwnedFd) -> usize {
-    let Ok(entries) = fs::Dir::read_from(folder) else { return 0 };
-    let mut removed = 0;
-    for entry in entries.filter_map(Result::ok) {
-        let name = entry.file_name();
-        let is_partial = name.to_str().is_ok_and(|name| name.starts_with(".tl-") && name.ends_with(".partial"));
-        if !is_partial {
-            continue;
-        }
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = fs::openat(folder, name, flags, Mode::empty()) else { continue };
-        if fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            // What cannot be removed now is tried again by the next upload.
-            removed += usize::from(fs::unlinkat(folder, name, AtFlags::empty()).is_ok());
-        }
-    }
-    removed
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::path::Path;
+
     use super::*;
-    use crate::storage::OpenUpload;
-    use crate::storage::Witness;
+    use crate::storage::{ObjectId, OpenUpload, Stat};
+    use crate::value::CancelReason;
 
     struct Bytes<'a>(&'a [u8], Option<Digest>);
 
@@ -358,18 +153,22 @@ mod tests {
         }
     }
 
-    fn order(overwrite: bool) -> Order<'static> {
-        watched(overwrite, &Nobody)
+    fn options(overwrite: bool) -> UploadOptions<'static> {
+        UploadOptions { overwrite, lock: None, ordered: Timestamp::now(), resume: None, scratch: Path::new("/") }
     }
 
-    fn watched(overwrite: bool, witness: &dyn Witness) -> Order<'_> {
-        let (ordered, scratch) = (Timestamp::now(), Path::new("/"));
-        Order { overwrite, lock: None, ordered, resume: None, scratch, stopped: never(), witness }
+    fn upload(store: &Dir, key: &ObjectKey, body: &mut dyn Body, overwrite: bool) -> Result<Delivered, Error> {
+        store.upload(key, body, &options(overwrite), &NoJournal, &Cancel::default())
     }
 
-    struct Nobody;
+    fn stat_of(store: &Dir, key: &ObjectKey) -> Option<Stat> {
+        let found = store.stat(&ObjectId::latest(key.clone()), &Cancel::default()).unwrap();
+        found.map(|stat| Stat { etag: None, ..stat })
+    }
 
-    impl Witness for Nobody {
+    struct NoJournal;
+
+    impl UploadJournal for NoJournal {
         fn begun(&self) -> Result<(), Error> {
             Ok(())
         }
@@ -378,15 +177,11 @@ mod tests {
             Ok(())
         }
 
-        fn kept(&self, _bytes: u64) {}
+        fn reused(&self, _bytes: u64) {}
 
-        fn coming(&self, _coming: &Coming) -> Result<(), Error> {
+        fn pending(&self, _coming: &PendingObject) -> Result<(), Error> {
             Ok(())
         }
-    }
-
-    fn never() -> Stopped {
-        std::sync::Arc::new(|| false)
     }
 
     fn digest(bytes: &[u8]) -> Digest {
@@ -394,7 +189,7 @@ mod tests {
     }
 
     fn stat(digest: Digest) -> Stat {
-        Stat { size: digest.size, checksums: kept(Some(digest.sha256)), version: None, lock: None }
+        Stat { size: digest.size, checksums: kept(Some(digest.sha256)), version: None, lock: None, etag: None }
     }
 
     fn store(path: &Path, create: bool) -> Dir {
@@ -415,15 +210,15 @@ mod tests {
         let key = "day/object".parse().unwrap();
         let good = digest(b"hello");
         for claimed in [None, Some(digest(b"hellx")), Some(Digest { size: 4, ..good })] {
-            let error = store.put(&key, &mut Bytes(b"hello", claimed), &order(false)).unwrap_err();
+            let error = upload(&store, &key, &mut Bytes(b"hello", claimed), false).unwrap_err();
             assert!(matches!(error, Error::Altered { .. }), "{error:?}");
             assert!(names(&root.path().join("day")).is_empty());
         }
-        assert_eq!(store.put(&key, &mut Bytes(b"hello", Some(good)), &order(false)).unwrap().digest, good);
+        assert_eq!(upload(&store, &key, &mut Bytes(b"hello", Some(good)), false).unwrap().digest, good);
         assert_eq!(names(&root.path().join("day")), ["object", "object.sha256"]);
-        assert_eq!(store.stat(&key, None, &never()).unwrap(), Some(stat(good)));
+        assert_eq!(stat_of(&store, &key), Some(stat(good)));
         let mut back = String::new();
-        store.get(&key, None, &never()).unwrap().read_to_string(&mut back).unwrap();
+        store.open(&ObjectId::latest(key), &Cancel::default()).unwrap().read_to_string(&mut back).unwrap();
         assert_eq!(back, "hello");
     }
 
@@ -432,11 +227,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = store(root.path(), false);
         let key = "object".parse().unwrap();
-        store.put(&key, &mut Bytes(b"one", Some(digest(b"one"))), &order(false)).unwrap();
-        let error = store.put(&key, &mut Bytes(b"two", Some(digest(b"two"))), &order(false)).unwrap_err();
+        upload(&store, &key, &mut Bytes(b"one", Some(digest(b"one"))), false).unwrap();
+        let error = upload(&store, &key, &mut Bytes(b"two", Some(digest(b"two"))), false).unwrap_err();
         assert!(matches!(error, Error::Exists { .. }));
         assert_eq!(std::fs::read(root.path().join("object")).unwrap(), b"one");
-        store.put(&key, &mut Bytes(b"two", Some(digest(b"two"))), &order(true)).unwrap();
+        upload(&store, &key, &mut Bytes(b"two", Some(digest(b"two"))), true).unwrap();
         assert_eq!(std::fs::read(root.path().join("object")).unwrap(), b"two");
     }
 
@@ -446,7 +241,7 @@ mod tests {
     impl Read for Overtaken<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             if self.2.0.len() == 4 {
-                self.0.put(&self.1, &mut Bytes(b"first", Some(digest(b"first"))), &order(false)).unwrap();
+                upload(self.0, &self.1, &mut Bytes(b"first", Some(digest(b"first"))), false).unwrap();
             }
             self.2.read(buffer)
         }
@@ -464,8 +259,8 @@ mod tests {
         let store = store(root.path(), false);
         let key: ObjectKey = "object".parse().unwrap();
         let mut late = Overtaken(&store, key.clone(), Bytes(b"late", Some(digest(b"late"))));
-        assert!(matches!(store.put(&key, &mut late, &order(false)).unwrap_err(), Error::Exists { .. }));
-        assert_eq!(store.stat(&key, None, &never()).unwrap(), Some(stat(digest(b"first"))));
+        assert!(matches!(upload(&store, &key, &mut late, false).unwrap_err(), Error::Exists { .. }));
+        assert_eq!(stat_of(&store, &key), Some(stat(digest(b"first"))));
         assert_eq!(names(root.path()), ["object", "object.sha256"]);
     }
 
@@ -476,7 +271,7 @@ mod tests {
         std::fs::write(root.path().join(".tl-00.partial"), "left").unwrap();
         let folder = store.root().unwrap();
         let alive = Partial::create(&folder).unwrap();
-        store.put(&"object".parse().unwrap(), &mut Bytes(b"x", Some(digest(b"x"))), &order(false)).unwrap();
+        upload(&store, &"object".parse().unwrap(), &mut Bytes(b"x", Some(digest(b"x"))), false).unwrap();
         assert_eq!(names(root.path()), [alive.name.as_str(), "object", "object.sha256"]);
     }
 
@@ -486,10 +281,10 @@ mod tests {
         let path = root.path().join("not/mounted");
         let key = "object".parse().unwrap();
         let mut body = Bytes(b"", Some(digest(b"")));
-        let error = store(&path, false).put(&key, &mut body, &order(false)).unwrap_err();
+        let error = upload(&store(&path, false), &key, &mut body, false).unwrap_err();
         assert!(matches!(error, Error::Missing { .. }), "{error:?}");
         assert!(!path.exists());
-        store(&path, true).put(&key, &mut body, &order(false)).unwrap();
+        upload(&store(&path, true), &key, &mut body, false).unwrap();
         assert!(path.join("object").exists());
     }
 
@@ -499,7 +294,7 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(outside.path(), root.path().join("day")).unwrap();
         let mut body = Bytes(b"x", Some(digest(b"x")));
-        assert!(store(root.path(), false).put(&"day/object".parse().unwrap(), &mut body, &order(false)).is_err());
+        assert!(upload(&store(root.path(), false), &"day/object".parse().unwrap(), &mut body, false).is_err());
         assert!(names(outside.path()).is_empty());
     }
 
@@ -514,7 +309,7 @@ mod tests {
         }
     }
 
-    impl Witness for Killed {
+    impl UploadJournal for Killed {
         fn begun(&self) -> Result<(), Error> {
             self.at("begun");
             Ok(())
@@ -524,11 +319,11 @@ mod tests {
             Ok(())
         }
 
-        fn kept(&self, _bytes: u64) {}
+        fn reused(&self, _bytes: u64) {}
 
-        fn coming(&self, coming: &Coming) -> Result<(), Error> {
-            std::fs::write(std::env::var("TL_TEST_COMING").unwrap(), serde_json::to_vec(coming).unwrap()).unwrap();
-            self.at("coming");
+        fn pending(&self, pending: &PendingObject) -> Result<(), Error> {
+            std::fs::write(std::env::var("TL_TEST_COMING").unwrap(), serde_json::to_vec(pending).unwrap()).unwrap();
+            self.at("pending");
             Ok(())
         }
     }
@@ -560,13 +355,13 @@ mod tests {
         let moment = || Killed(std::env::var("TL_TEST_MOMENT").unwrap());
         let store = store(Path::new(&std::env::var("TL_TEST_ROOT").unwrap()), false);
         let mut body = Chained(b"hello".as_slice().chain(moment()));
-        store.put(&"day/object".parse().unwrap(), &mut body, &watched(true, &moment())).unwrap();
+        store.upload(&"day/object".parse().unwrap(), &mut body, &options(true), &moment(), &Cancel::default()).unwrap();
     }
 
-    /// Starts a writer that is killed at this moment; returns what it said was coming.
-    fn killed_at(moment: &str, root: &Path) -> Option<Coming> {
+    /// Starts a writer that is killed at this moment; returns what it said was pending.
+    fn killed_at(moment: &str, root: &Path) -> Option<PendingObject> {
         let told = tempfile::tempdir().unwrap();
-        let told = told.path().join("coming");
+        let told = told.path().join("pending");
         let ended = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "storage::dir::deliver::tests::a_writer_that_is_killed", "--ignored"])
             .env("TL_TEST_MOMENT", moment)
@@ -581,23 +376,30 @@ mod tests {
     #[test]
     fn what_a_killed_writer_left_is_found_or_taken_back() {
         let key: ObjectKey = "day/object".parse().unwrap();
-        for (moment, partials) in [("begun", 0), ("middle", 1), ("coming", 2)] {
+        for (moment, partials) in [("begun", 0), ("middle", 1), ("pending", 2)] {
             let root = tempfile::tempdir().unwrap();
             let (store, day) = (store(root.path(), false), root.path().join("day"));
-            let coming = killed_at(moment, root.path());
-            assert_eq!((coming.is_some(), names(&day).len()), (moment == "coming", partials), "{moment}");
-            assert_eq!(store.clear(&key, Timestamp::UNIX_EPOCH, &never()).unwrap(), partials, "{moment}");
+            let pending = killed_at(moment, root.path());
+            assert_eq!((pending.is_some(), names(&day).len()), (moment == "pending", partials), "{moment}");
+            assert_eq!(
+                store.discard_unfinished(&key, Timestamp::UNIX_EPOCH, &Cancel::default()).unwrap(),
+                partials,
+                "{moment}"
+            );
             assert_eq!(names(&day), [""; 0], "{moment}");
-            if let Some(coming) = coming {
-                assert_eq!(coming.digest, digest(b"hello"));
-                assert_eq!(store.own(&key, &coming, &never()).unwrap(), None);
+            if let Some(pending) = pending {
+                assert_eq!(pending.digest, digest(b"hello"));
+                assert_eq!(store.recover(&key, &pending, &Cancel::default()).unwrap(), None);
             }
-            let stored = store.put(&key, &mut Bytes(b"hello", Some(digest(b"hello"))), &order(false));
+            let stored = upload(&store, &key, &mut Bytes(b"hello", Some(digest(b"hello"))), false);
             assert!(stored.is_ok(), "{moment}: {stored:?}");
         }
         // Nothing of a store that nobody wrote to.
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(store(root.path(), false).clear(&key, Timestamp::UNIX_EPOCH, &never()).unwrap(), 0);
+        assert_eq!(
+            store(root.path(), false).discard_unfinished(&key, Timestamp::UNIX_EPOCH, &Cancel::default()).unwrap(),
+            0
+        );
     }
 
     #[test]
@@ -605,9 +407,9 @@ mod tests {
         let key: ObjectKey = "day/object".parse().unwrap();
         let root = tempfile::tempdir().unwrap();
         let (store, day) = (store(root.path(), false), root.path().join("day"));
-        let coming = killed_at("never", root.path()).unwrap();
+        let pending = killed_at("never", root.path()).unwrap();
         let kept = std::fs::read(day.join("object.sha256")).unwrap();
-        let own = Stored { digest: coming.digest, checksums: coming.checksums.clone(), version: None, lock: None };
+        let own = Delivered { digest: pending.digest, checksums: pending.checksums.clone(), version: None, lock: None };
         // After the object has its name; between the two names where it gets it by a link; before the digest is right.
         let unfinished: [&dyn Fn(); 3] = [
             &|| std::fs::remove_file(day.join("object.sha256")).unwrap(),
@@ -616,23 +418,22 @@ mod tests {
         ];
         for undo in unfinished {
             undo();
-            store.clear(&key, Timestamp::UNIX_EPOCH, &never()).unwrap();
-            assert_eq!(store.own(&key, &coming, &never()).unwrap().as_ref(), Some(&own));
+            store.discard_unfinished(&key, Timestamp::UNIX_EPOCH, &Cancel::default()).unwrap();
+            assert_eq!(store.recover(&key, &pending, &Cancel::default()).unwrap().as_ref(), Some(&own));
             assert_eq!(names(&day), ["object", "object.sha256"]);
             assert_eq!(std::fs::read(day.join("object.sha256")).unwrap(), kept);
         }
-        assert!(matches!(
-            store.own(&key, &coming, &(std::sync::Arc::new(|| true) as Stopped)),
-            Err(Error::Stopped { .. })
-        ));
+        let cancelled = Cancel::default();
+        cancelled.cancel(CancelReason::Requested);
+        assert!(matches!(store.recover(&key, &pending, &cancelled), Err(Error::Cancelled { .. })));
         // Another's: of the same length, of another one, no file.
         for other in ["hellO", "hell", "hello!"] {
             std::fs::write(day.join("object"), other).unwrap();
-            assert_eq!(store.own(&key, &coming, &never()).unwrap(), None, "{other}");
+            assert_eq!(store.recover(&key, &pending, &Cancel::default()).unwrap(), None, "{other}");
         }
         std::fs::remove_file(day.join("object")).unwrap();
         std::fs::create_dir(day.join("object")).unwrap();
-        assert_eq!(store.own(&key, &coming, &never()).unwrap(), None);
+        assert_eq!(store.recover(&key, &pending, &Cancel::default()).unwrap(), None);
         assert_eq!(std::fs::read(day.join("object.sha256")).unwrap(), kept, "the digest of another's is left alone");
     }
 
@@ -646,7 +447,7 @@ mod tests {
         }
     }
 
-    impl Witness for Refuses {
+    impl UploadJournal for Refuses {
         fn begun(&self) -> Result<(), Error> {
             self.at("begun")
         }
@@ -655,28 +456,29 @@ mod tests {
             Ok(())
         }
 
-        fn kept(&self, _bytes: u64) {}
+        fn reused(&self, _bytes: u64) {}
 
-        fn coming(&self, _coming: &Coming) -> Result<(), Error> {
-            self.at("coming")
+        fn pending(&self, _coming: &PendingObject) -> Result<(), Error> {
+            self.at("pending")
         }
     }
 
     #[test]
     fn what_is_not_on_record_does_not_appear_and_replaces_nothing() {
         let key: ObjectKey = "object".parse().unwrap();
-        for (there, moment) in [(false, "begun"), (false, "coming"), (true, "begun"), (true, "coming")] {
+        for (there, moment) in [(false, "begun"), (false, "pending"), (true, "begun"), (true, "pending")] {
             let root = tempfile::tempdir().unwrap();
             let store = store(root.path(), false);
             if there {
-                store.put(&key, &mut Bytes(b"old", Some(digest(b"old"))), &order(false)).unwrap();
+                upload(&store, &key, &mut Bytes(b"old", Some(digest(b"old"))), false).unwrap();
             }
             let before = names(root.path());
             let mut body = Bytes(b"new", Some(digest(b"new")));
-            let error = store.put(&key, &mut body, &watched(true, &Refuses(moment))).unwrap_err();
+            let error =
+                store.upload(&key, &mut body, &options(true), &Refuses(moment), &Cancel::default()).unwrap_err();
             assert!(matches!(error, Error::Unrecorded { .. }), "{error:?}");
             assert_eq!(names(root.path()), before);
-            let kept = store.stat(&key, None, &never()).unwrap();
+            let kept = stat_of(&store, &key);
             assert_eq!(kept, there.then(|| stat(digest(b"old"))));
         }
     }
