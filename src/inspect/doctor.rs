@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, codes};
 use crate::open::{Contexts, Loaded, Secrets, open_channel, open_store, read_secret, run_values};
-use crate::storage::{Trial, TrialResult};
+use crate::storage::{Check, CheckResult};
 
 /// One secret, store or channel, with the results of its probe.
 #[derive(Debug, Serialize)]
@@ -17,13 +17,13 @@ pub struct DoctorItem {
     /// Its kind.
     pub kind: String,
     /// The checks, in order.
-    pub trials: Vec<Trial>,
+    pub trials: Vec<Check>,
 }
 
 impl DoctorItem {
     /// Whether no check failed.
     pub fn is_well(&self) -> bool {
-        self.trials.iter().all(|trial| trial.result != TrialResult::Failed)
+        self.trials.iter().all(|trial| trial.result != CheckResult::Failed)
     }
 }
 
@@ -64,13 +64,13 @@ pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
     found
 }
 
-fn examined(what: &'static str, name: &str, kind: &str, trials: Vec<Trial>) -> DoctorItem {
+fn examined(what: &'static str, name: &str, kind: &str, trials: Vec<Check>) -> DoctorItem {
     DoctorItem { what, name: name.to_owned(), kind: kind.to_owned(), trials }
 }
 
-fn tried(what: &'static str, result: Result<String, Diagnostic>) -> Trial {
+fn tried(what: &'static str, result: Result<String, Diagnostic>) -> Check {
     match result {
-        Ok(detail) => Trial { what, result: TrialResult::Yes, detail },
-        Err(error) => Trial { what, result: TrialResult::Failed, detail: error.one_line() },
+        Ok(detail) => Check { what, result: CheckResult::Yes, detail },
+        Err(error) => Check { what, result: CheckResult::Failed, detail: error.one_line() },
     }
 }

@@ -3,6 +3,8 @@
 use super::contexts::Contexts;
 use super::kind::open;
 use super::loaded::Loaded;
+use std::sync::Arc;
+
 use crate::diagnostic::Result;
 use crate::pipeline::StoreOrChannel;
 use crate::stages::Places;
@@ -23,6 +25,6 @@ pub(crate) fn open_store(
     contexts: &Contexts,
     name: &str,
     place: &StoreOrChannel,
-) -> Result<Box<dyn Store>> {
-    open(loaded, contexts, "stores", name, place, storage::KINDS)
+) -> Result<Arc<dyn Store>> {
+    open(loaded, contexts, "stores", name, place, storage::KINDS).map(Arc::from)
 }

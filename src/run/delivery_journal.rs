@@ -12,7 +12,7 @@ use crate::diagnostic::Result;
 use crate::open::unwritten;
 use crate::stages::{Deliveries, OpenDelivery, Unfinished};
 use crate::state::{Journal, Left, Step};
-use crate::storage::Coming;
+use crate::storage::PendingObject;
 
 /// The unfinished deliveries of a run, from earlier sessions and from earlier attempts of this one.
 pub(super) struct DeliveryJournal {
@@ -76,7 +76,7 @@ impl Deliveries for DeliveryJournal {
         self.journal.is_some()
     }
 
-    fn coming(&self, uri: &str, coming: &Coming) -> Result<()> {
+    fn coming(&self, uri: &str, coming: &PendingObject) -> Result<()> {
         self.update(uri, |known| {
             // Earlier objects stay in the list: until this one appears, one of them may be in the store.
             known.coming.retain(|earlier| (&earlier.token, earlier.digest) != (&coming.token, coming.digest));

@@ -141,8 +141,8 @@ impl PipelineWork {
             }
         }
         let kind = self.plan.stages[stage].stage.uses.as_deref().and_then(stages::find);
-        let (key, stopped) = (self.key(stage, instance), attempt.cancel.as_question());
-        let holds = kind.map_or(Ok(true), |kind| (kind.take_up)(&effect.outputs, &key, &self.shared, &stopped));
+        let key = self.key(stage, instance);
+        let holds = kind.map_or(Ok(true), |kind| (kind.take_up)(&effect.outputs, &key, &self.shared, &attempt.cancel));
         attempt.cancel.check()?;
         match holds {
             Err(error) if error.transient => Err(error),

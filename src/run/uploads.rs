@@ -87,7 +87,7 @@ fn store_of<'a>(work: &'a PipelineWork, left: &UploadLeft, open: &OpenDelivery) 
 
 fn abort(work: &PipelineWork, store: &dyn Store, left: &UploadLeft, open: &OpenDelivery) -> Result<()> {
     let key = open.key.parse().map_err(|_| Diagnostic::failure(codes::TL0637, "the key is none"))?;
-    store.close(&key, &open.upload)?;
+    store.abort(&key, &open.upload)?;
     let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
     work.recorder.record("upload.aborted", Severity::Info, object(data))
 }

@@ -12,7 +12,7 @@ use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Doom, Sink, S
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Stream;
-use crate::storage::{Checksums, Coming, OpenUpload, Store};
+use crate::storage::{Checksums, OpenUpload, PendingObject, Store};
 use crate::value::{Cancel, Digest, Masker};
 
 /// How far an attempt is. Read by the dispatcher, written by the stage.
@@ -117,7 +117,7 @@ pub trait Deliveries: Send + Sync {
     fn are_kept(&self) -> bool;
 
     /// The object is about to appear.
-    fn coming(&self, uri: &str, coming: &Coming) -> Result<()>;
+    fn coming(&self, uri: &str, coming: &PendingObject) -> Result<()>;
 
     /// What was said of an object before this attempt to deliver it.
     fn left(&self, uri: &str) -> Option<Unfinished>;
@@ -129,7 +129,7 @@ pub struct Unfinished {
     /// Since when something of it may be left.
     pub since: Timestamp,
     /// What tells it apart, if it was about to appear; of several attempts, the last one's at the end.
-    pub coming: Vec<Coming>,
+    pub coming: Vec<PendingObject>,
     /// An upload of it that can go on.
     pub open: Option<OpenUpload>,
 }
@@ -155,7 +155,7 @@ pub trait Post: Send + Sync {
 #[derive(Debug, Default)]
 pub struct Places {
     /// Stores by name.
-    pub stores: BTreeMap<String, Box<dyn Store>>,
+    pub stores: BTreeMap<String, Arc<dyn Store>>,
 }
 
 /// What is the same for every stage of a run.
@@ -292,7 +292,7 @@ impl Context {
             .places
             .stores
             .get(name)
-            .map(Box::as_ref)
+            .map(Arc::as_ref)
             .ok_or_else(|| Diagnostic::usage(codes::TL0403, format!("there is no store `{name}`")))
     }
 

@@ -9,7 +9,7 @@ use super::reading::read_object;
 use super::upload::parse_key;
 use super::{Context, Flow, Stage, StageError};
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
-use crate::storage::Error;
+use crate::storage::{Error, ObjectId};
 
 /// Settings of `download`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -44,13 +44,14 @@ impl Stage for Download {
         let store = context.store(&self.store)?;
         let key = parse_key(&self.key)?;
         let uri = store.uri(&key);
-        let stopped = context.cancel.as_question();
-        let version = self.version_id.as_deref();
-        let kept = store.stat(&key, version, &stopped)?.ok_or_else(|| Error::NoObject { uri: uri.clone() })?;
-        let version = version.or(kept.version.as_deref());
-        let mut object = store.get(&key, version, &stopped)?;
+        let failed = |error: Error| context.cancelled().unwrap_or_else(|| error.into());
+        let mut object = ObjectId { key, version: self.version_id };
+        let kept = store.stat(&object, &context.cancel).map_err(failed)?;
+        let kept = kept.ok_or_else(|| Error::NoObject { uri: uri.clone() })?;
+        object.version = object.version.or_else(|| kept.version.clone());
+        let mut bytes = store.open(&object, &context.cancel).map_err(failed)?;
         let (artifact, mut writer) = context.create()?;
-        let found = read_object(context, &uri, &mut object, |block| {
+        let found = read_object(context, &uri, &mut bytes, |block| {
             writer.write_all(block).map_err(|error| write_failed(context, &error))
         })?;
         if found.size != kept.size || kept.checksums.get("sha256").is_some_and(|kept| *kept != found.hex()) {

@@ -82,6 +82,13 @@ fn about(error: &storage::Error) -> (Code, Kind, &'static str) {
             Kind::Failure,
             "give the key a part that is new each time, such as ${{ run.id }}, or `overwrite: true`",
         ),
+        Error::Changed { .. } => {
+            (codes::TL0632, Kind::Failure, "another writer was faster: read the object again, then try again")
+        }
+        Error::NoPrecondition { .. } => {
+            (codes::TL0647, Kind::Failure, "use a store that keeps conditions; `tl doctor FILE` tries it")
+        }
+        Error::Reserved { .. } => (codes::TL0637, Kind::Failure, "choose a key that does not end in `.sha256`"),
         Error::Denied { .. } => (codes::TL0633, Kind::Key, "check owner and mode, and as whom tl runs"),
         Error::Full { .. } => (codes::TL0634, Kind::Failure, "make room, then run again"),
         Error::Altered { .. } => (codes::TL0635, Kind::Failure, "check memory and disk of this machine"),
@@ -111,7 +118,7 @@ fn about(error: &storage::Error) -> (Code, Kind, &'static str) {
         Error::Unrecorded { .. } => {
             (codes::TL0707, Kind::Failure, "make sure that the state folder is on a disk with room, and writable")
         }
-        Error::Stopped { .. } => (codes::TL0601, Kind::Cancelled, "run it again"),
+        Error::Cancelled { .. } => (codes::TL0601, Kind::Cancelled, "run it again"),
         Error::Io { .. } => (codes::TL0636, Kind::Failure, "see what the system says above"),
     }
 }

@@ -5,8 +5,7 @@ use serde_json::Value as Json;
 
 use super::{Context, Shared, StageError};
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::storage::Stopped;
-use crate::value::kept_schema_of;
+use crate::value::{Cancel, kept_schema_of};
 
 /// What a kind of stage does with data; decides which stages the engine may join into one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub trait Stage: DeserializeOwned + JsonSchema + Send + 'static {
     /// Takes up what an earlier session of the run did, instead of doing it again: looks whether what these outputs say of
     /// the world outside still holds, and tells `shared` what the other stages of the run count on. `false` where it does
     /// not hold. `key` names the stage, or its instance. By default there is nothing outside to look at.
-    fn take_up(_outputs: &Json, _key: &str, _shared: &Shared, _stopped: &Stopped) -> Result<bool> {
+    fn take_up(_outputs: &Json, _key: &str, _shared: &Shared, _cancel: &Cancel) -> Result<bool> {
         Ok(true)
     }
 }
@@ -58,7 +57,7 @@ pub struct StageKind {
     /// Runs it with a `with` whose expressions are resolved.
     pub run: fn(Json, &Context) -> Result<Json, StageError>,
     /// Takes up what it did in an earlier session of the run, by its outputs: see [`Stage::take_up`].
-    pub take_up: fn(&Json, &str, &Shared, &Stopped) -> Result<bool>,
+    pub take_up: fn(&Json, &str, &Shared, &Cancel) -> Result<bool>,
 }
 
 /// The entry of a kind.

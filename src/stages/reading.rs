@@ -49,7 +49,10 @@ pub(super) fn read_object(
             Ok(0) => return Ok(Digest { sha256: hash.finalize().into(), size }),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Error::from_io(uri, error).into()),
+            Err(error) => {
+                context.cancel.check()?;
+                return Err(Error::from_io(uri, error).into());
+            }
         };
         hash.update(&block[..read]);
         size += read as u64;

@@ -11,10 +11,10 @@ use super::reading::Metered;
 use super::{Context, Expected, Flow, OpenDelivery, Severity, Shared, Stage, StageError};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::storage::{
-    Body, Checksums, Coming, Error, Lock, LockMode, OpenUpload, Order, Reopened, Resume, Stopped, Store, Stored,
-    Witness,
+    Body, Checksums, Delivered, Error, Lock, LockMode, ObjectId, OpenUpload, PendingObject, Resume, ResumedUpload,
+    Store, UploadJournal, UploadOptions,
 };
-use crate::value::{Digest, ObjectKey, PositiveDuration, parse_sha256};
+use crate::value::{Cancel, Digest, ObjectKey, PositiveDuration, parse_sha256};
 
 /// Settings of `upload`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -110,16 +110,16 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    fn new(store: &str, key: &str, uri: String, stored: &Stored) -> Self {
+    fn new(store: &str, key: &str, uri: String, delivered: &Delivered) -> Self {
         Self {
             store: store.to_owned(),
             key: key.to_owned(),
             uri,
-            size: stored.digest.size,
-            digest: stored.digest.to_string(),
-            version_id: stored.version.clone(),
-            lock_until: locked_until(stored.lock),
-            checksums: stored.checksums.clone(),
+            size: delivered.digest.size,
+            digest: delivered.digest.to_string(),
+            version_id: delivered.version.clone(),
+            lock_until: locked_until(delivered.lock),
+            checksums: delivered.checksums.clone(),
         }
     }
 
@@ -154,67 +154,73 @@ impl Stage for Upload {
             let message = format!("`{first}` of this run delivers to `{uri}` already, and one would replace the other");
             return Err(Diagnostic::failure(codes::TL0675, message).help("give each its own `key`").into());
         }
-        let Left { own, reopened } = self.left(context, store, &key)?;
+        let Earlier { delivered, resumed } = self.earlier(context, store, &key)?;
         let digest = context.digest(&self.artifact);
-        if let Some((own, ordered)) = &own
-            && digest == Some(own.digest)
-            && self.is_locked_as_asked(own.lock, *ordered)?
+        if let Some((delivered, ordered)) = &delivered
+            && digest == Some(delivered.digest)
+            && self.is_locked_as_asked(delivered.lock, *ordered)?
         {
-            if let Some(Err(error)) = reopened.map(|reopened| store.close(&key, &reopened.upload)) {
+            if let Some(Err(error)) = resumed.map(|resumed| store.abort(&key, &resumed.upload)) {
                 context.warn(Diagnostic::from(error).as_warning());
             }
-            return Ok(self.delivered(context, uri, own, own.digest)?);
+            return Ok(self.delivered(context, uri, delivered, delivered.digest)?);
         }
         let ordered = Timestamp::now();
         let lock = self.lock(ordered)?;
-        // Where later sessions get to know nothing, nothing is left for them.
+        // Without a journal no later session could find the parts, so none are left.
         let can_resume = self.resume && context.shared.deliveries.are_kept();
-        let is_open = AtomicBool::new(reopened.is_some());
-        let resume = digest.filter(|_| can_resume).map(|digest| Resume { digest, left: reopened });
+        let is_open = AtomicBool::new(resumed.is_some());
+        let resume = digest.filter(|_| can_resume).map(|digest| Resume { digest, earlier: resumed });
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
-        // What an earlier attempt of the same run delivered, and nobody counts on, is not in the way of this one.
-        let overwrite = self.overwrite || own.is_some();
+        // An object that an earlier attempt of the same run delivered without being counted may be replaced.
+        let overwrite = self.overwrite || delivered.is_some();
         let data = json!({ "uri": uri, "overwrite": overwrite, "lock_until": locked_until(lock) });
         context.record("upload.intent", Severity::Info, data)?;
-        let witness =
-            OnRecord { context, uri: &uri, upload: &self, is_open, parts: AtomicU64::new(0), bytes: AtomicU64::new(0) };
-        let stopped = context.cancel.as_question();
-        let order = Order { overwrite, lock, ordered, resume, scratch: &context.work, stopped, witness: &witness };
-        let put = store.put(&key, &mut body, &order);
-        witness.say_what_was_kept()?;
-        let stored = match put {
-            Ok(stored) => stored,
+        let journal = DeliveryRecord {
+            context,
+            uri: &uri,
+            upload: &self,
+            is_open,
+            parts: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        };
+        let options = UploadOptions { overwrite, lock, ordered, resume, scratch: &context.work };
+        let uploaded = store.upload(&key, &mut body, &options, &journal, &context.cancel);
+        journal.record_reused()?;
+        let delivered = match uploaded {
+            Ok(delivered) => delivered,
             Err(error) => {
                 let is_left_open = matches!(error, Error::LeftOpen { .. });
-                // One that could not be taken back before is not meant.
-                if !is_left_open && witness.is_open.load(Ordering::SeqCst) {
+                // Only the upload of this attempt: one that could not be aborted before stays on record.
+                if !is_left_open && journal.is_open.load(Ordering::SeqCst) {
                     context.shared.deliveries.closed(&uri)?;
                 }
                 let mut error = Diagnostic::from(error);
-                if is_left_open && order.resume.is_some() {
-                    // A new run would take the parts back.
+                if is_left_open && options.resume.is_some() {
+                    // A new run would abort the upload.
                     error = error.help(format!("`tl run --resume {}` goes on with its parts", context.shared.run));
                 }
                 context.record("upload.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
-                let Err(stopped) = context.cancel.check() else { return Err(error.into()) };
+                let Err(reason) = context.cancel.check() else { return Err(error.into()) };
                 if is_left_open {
                     context.warn(error);
                 }
-                return Err(stopped.into());
+                return Err(reason.into());
             }
         };
-        // What verification compares with is the source's own digest, not what the store says it wrote.
-        let source = body.digest().unwrap_or(stored.digest);
-        Ok(self.delivered(context, uri, &stored, source)?)
+        // `verify` compares with the digest of the source, not with what the store says it wrote: an upload that wrote something
+        // else would otherwise be compared with its own mistake.
+        let source = body.digest().unwrap_or(delivered.digest);
+        Ok(self.delivered(context, uri, &delivered, source)?)
     }
 
-    fn take_up(outputs: &Json, key: &str, shared: &Shared, stopped: &Stopped) -> Result<bool> {
+    fn take_up(outputs: &Json, key: &str, shared: &Shared, cancel: &Cancel) -> Result<bool> {
         let Ok(object) = ObjectRef::deserialize(&outputs["object"]) else { return Ok(false) };
         let (Some(store), Some(expected)) = (shared.places.stores.get(&object.store), object.expected()) else {
             return Ok(false);
         };
-        // Nothing else of this run may replace it.
-        if !still_there(&object, store.as_ref(), stopped)? || shared.ledger.claim(&object.uri, key) != key {
+        // No other stage of this run may replace it.
+        if !still_there(&object, store.as_ref(), cancel)? || shared.ledger.claim(&object.uri, key) != key {
             return Ok(false);
         }
         shared.ledger.note(&object.uri, expected);
@@ -222,13 +228,13 @@ impl Stage for Upload {
     }
 }
 
-/// What an earlier attempt of the same run left of an object.
+/// The results of earlier attempts of the same run.
 #[derive(Default)]
-struct Left {
-    /// What it delivered, and when that was ordered.
-    own: Option<(Stored, Timestamp)>,
-    /// What can go on.
-    reopened: Option<Reopened>,
+struct Earlier {
+    /// An object that was delivered, and when it was ordered.
+    delivered: Option<(Delivered, Timestamp)>,
+    /// An upload that can be resumed.
+    resumed: Option<ResumedUpload>,
 }
 
 impl Upload {
@@ -236,36 +242,37 @@ impl Upload {
         self.object_lock.as_ref().map(|lock| lock.lock(now)).transpose()
     }
 
-    /// Finds what an earlier attempt of the same run left of the object, and takes back what cannot go on.
-    fn left(&self, context: &Context, store: &dyn Store, key: &ObjectKey) -> Result<Left> {
+    /// Finds what earlier attempts of the same run left of the object, and discards what cannot be resumed.
+    fn earlier(&self, context: &Context, store: &dyn Store, key: &ObjectKey) -> Result<Earlier> {
         let uri = store.uri(key);
-        let Some(left) = context.shared.deliveries.left(&uri) else { return Ok(Left::default()) };
-        let stopped = context.cancel.as_question();
-        let or_stopped = |error: Error| context.cancelled().unwrap_or_else(|| error.into());
-        let reopened = match &left.open {
-            Some(open) if self.goes_on(context, open)? => store.reopen(key, open, &stopped).map_err(or_stopped)?,
+        let Some(left) = context.shared.deliveries.left(&uri) else { return Ok(Earlier::default()) };
+        let cancel = &context.cancel;
+        let failed = |error: Error| context.cancelled().unwrap_or_else(|| error.into());
+        let resumed = match &left.open {
+            Some(open) if self.can_resume(context, open)? => store.resume(key, open, cancel).map_err(failed)?,
             _ => None,
         };
-        // First: what is taken back, or was complete when it was asked for its parts, cannot appear later.
-        if reopened.is_none() {
-            let closed = left.open.as_ref().map_or(Ok(()), |open| store.close(key, open));
-            if let Err(error) = closed.and_then(|()| store.clear(key, left.since, &stopped)) {
+        // Before the object is looked for: an upload that is aborted, or was complete when it was asked for its parts, cannot make
+        // the object appear later.
+        if resumed.is_none() {
+            let aborted = left.open.as_ref().map_or(Ok(()), |open| store.abort(key, open));
+            if let Err(error) = aborted.and_then(|()| store.discard_unfinished(key, left.since, cancel)) {
                 context.cancel.check()?;
                 context.warn(Diagnostic::from(error).as_warning());
             } else if left.open.is_some() {
                 context.shared.deliveries.closed(&uri)?;
             }
         }
-        for coming in left.coming.iter().rev() {
-            if let Some(own) = store.own(key, coming, &stopped).map_err(or_stopped)? {
-                return Ok(Left { own: Some((own, coming.ordered)), reopened });
+        for pending in left.coming.iter().rev() {
+            if let Some(delivered) = store.recover(key, pending, cancel).map_err(failed)? {
+                return Ok(Earlier { delivered: Some((delivered, pending.ordered)), resumed });
             }
         }
-        Ok(Left { own: None, reopened })
+        Ok(Earlier { delivered: None, resumed })
     }
 
     /// Whether an open upload is of the same artifact, and the object will be locked as the stage asks for.
-    fn goes_on(&self, context: &Context, open: &OpenUpload) -> Result<bool> {
+    fn can_resume(&self, context: &Context, open: &OpenUpload) -> Result<bool> {
         let is_over = |lock: Lock| lock.retention.is_some_and(|(_, until)| until <= Timestamp::now());
         Ok(self.resume
             && context.digest(&self.artifact) == Some(open.digest)
@@ -288,28 +295,28 @@ impl Upload {
         Ok(is_kept && (found.legal_hold || !asked.legal_hold))
     }
 
-    /// The object is there: says so on record, and to those who verify it.
-    fn delivered(&self, context: &Context, uri: String, stored: &Stored, source: Digest) -> Result<Outputs> {
-        let expected = Expected { digest: source, checksums: stored.checksums.clone() };
+    /// Records the delivery, and what later stages must find at the store.
+    fn delivered(&self, context: &Context, uri: String, delivered: &Delivered, source: Digest) -> Result<Outputs> {
+        let expected = Expected { digest: source, checksums: delivered.checksums.clone() };
         context.shared.ledger.note(&uri, expected);
         let data = json!({
-            "uri": uri, "size": stored.digest.size, "sha256": stored.digest.hex(), "version": stored.version,
-            "lock_until": locked_until(stored.lock),
+            "uri": uri, "size": delivered.digest.size, "sha256": delivered.digest.hex(), "version": delivered.version,
+            "lock_until": locked_until(delivered.lock),
         });
         context.record("upload.done", Severity::Info, data)?;
         if self.resume {
             context.shared.deliveries.closed(&uri)?;
         }
-        Ok(Outputs { object: ObjectRef::new(&self.store, &self.key, uri, stored) })
+        Ok(Outputs { object: ObjectRef::new(&self.store, &self.key, uri, delivered) })
     }
 }
 
-/// Tells the run what becomes of an object.
-struct OnRecord<'a> {
+/// Writes the steps of one upload into the run's journal.
+struct DeliveryRecord<'a> {
     context: &'a Context,
     uri: &'a str,
     upload: &'a Upload,
-    /// Whether an upload that can go on was opened, or is gone on with.
+    /// Whether a resumable upload is open.
     is_open: AtomicBool,
     /// How many parts of an earlier attempt were not sent again.
     parts: AtomicU64,
@@ -317,57 +324,57 @@ struct OnRecord<'a> {
     bytes: AtomicU64,
 }
 
-impl OnRecord<'_> {
-    fn say_what_was_kept(&self) -> Result<()> {
+impl DeliveryRecord<'_> {
+    fn record_reused(&self) -> Result<()> {
         let (parts, bytes) = (self.parts.load(Ordering::SeqCst), self.bytes.load(Ordering::SeqCst));
         let data = json!({ "uri": self.uri, "parts": parts, "bytes": bytes });
         if parts == 0 { Ok(()) } else { self.context.record("upload.resumed", Severity::Info, data) }
     }
 
-    fn unless(&self, recorded: Result<()>) -> Result<(), Error> {
+    fn unless_failed(&self, recorded: Result<()>) -> Result<(), Error> {
         recorded.map_err(|error| Error::Unrecorded { uri: self.uri.to_owned(), source: error.one_line().into() })
     }
 }
 
-impl Witness for OnRecord<'_> {
+impl UploadJournal for DeliveryRecord<'_> {
     fn begun(&self) -> Result<(), Error> {
-        self.unless(self.context.shared.deliveries.begun(self.uri))
+        self.unless_failed(self.context.shared.deliveries.begun(self.uri))
     }
 
     fn opened(&self, upload: &OpenUpload) -> Result<(), Error> {
         let Upload { store, key, .. } = self.upload;
         let open = OpenDelivery { store: store.clone(), key: key.clone(), upload: upload.clone() };
-        self.unless(self.context.shared.deliveries.opened(self.uri, &open))?;
+        self.unless_failed(self.context.shared.deliveries.opened(self.uri, &open))?;
         self.is_open.store(true, Ordering::SeqCst);
         Ok(())
     }
 
-    fn kept(&self, bytes: u64) {
+    fn reused(&self, bytes: u64) {
         self.parts.fetch_add(1, Ordering::SeqCst);
         self.bytes.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    fn coming(&self, coming: &Coming) -> Result<(), Error> {
-        self.unless(self.context.shared.deliveries.coming(self.uri, coming))
+    fn pending(&self, object: &PendingObject) -> Result<(), Error> {
+        self.unless_failed(self.context.shared.deliveries.coming(self.uri, object))
     }
 }
 
-/// Whether an object that was delivered is still the same: its version, its size, and what its store says of its bytes.
-/// Where that is nothing, a directory reads them; of others it is then not known.
-fn still_there(object: &ObjectRef, store: &dyn Store, stopped: &Stopped) -> Result<bool> {
-    let (key, version) = (parse_key(&object.key)?, object.version_id.as_deref());
+/// Whether a delivered object is still the same: its version, its size, and its checksums. Without checksums, a directory reads
+/// the bytes; elsewhere the answer is no.
+fn still_there(object: &ObjectRef, store: &dyn Store, cancel: &Cancel) -> Result<bool> {
+    let id = ObjectId { key: parse_key(&object.key)?, version: object.version_id.clone() };
     let Some(expected) = object.expected() else { return Ok(false) };
-    let stat = match store.stat(&key, version, stopped) {
+    let stat = match store.stat(&id, cancel) {
         Ok(Some(stat)) if stat.size == object.size => stat,
         Ok(_) | Err(Error::Foreign { .. }) => return Ok(false),
         Err(error) => return Err(error.into()),
     };
     let kept: Vec<bool> =
         stat.checksums.iter().filter_map(|(name, kept)| Some(expected.checksums.get(name)? == kept)).collect();
-    if kept.is_empty() && version.is_none() {
+    if kept.is_empty() && id.version.is_none() {
         let Expected { digest, checksums } = expected;
-        let read = Coming { token: None, digest, checksums, lock: None, ordered: Timestamp::now() };
-        return Ok(store.own(&key, &read, stopped)?.is_some());
+        let pending = PendingObject { token: None, digest, checksums, lock: None, ordered: Timestamp::now() };
+        return Ok(store.recover(&id.key, &pending, cancel)?.is_some());
     }
     Ok(kept.into_iter().all(|same| same))
 }

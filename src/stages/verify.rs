@@ -7,7 +7,7 @@ use super::reading::read_object;
 use super::upload::{ObjectRef, parse_key};
 use super::{Context, Expected, Flow, Severity, Stage, StageError};
 use crate::diagnostic::{Code, Diagnostic, Kind, Result, codes};
-use crate::storage::{Error, Stat};
+use crate::storage::{Error, ObjectId, Stat};
 
 /// Settings of `verify`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -71,11 +71,11 @@ impl Verify {
         let key = parse_key(&self.object.key)?;
         let uri = store.uri(&key);
         let expected = self.expected(context, &uri)?;
-        let stopped = context.cancel.as_question();
-        let version = self.object.version_id.as_deref();
-        let stat = match store.stat(&key, version, &stopped) {
+        let failed = |error: Error| context.cancelled().unwrap_or_else(|| error.into());
+        let object = ObjectId { key, version: self.object.version_id.clone() };
+        let stat = match store.stat(&object, &context.cancel) {
             Err(error @ Error::Foreign { .. }) => return Err(unproven(codes::TL0640, error.to_string())),
-            other => other?.ok_or_else(|| unproven(codes::TL0640, format!("`{uri}` is gone")))?,
+            other => other.map_err(failed)?.ok_or_else(|| unproven(codes::TL0640, format!("`{uri}` is gone")))?,
         };
         if stat.size != expected.digest.size {
             let message = format!("`{uri}` has {} bytes where the source gave {}", stat.size, expected.digest.size);
@@ -104,13 +104,13 @@ impl Verify {
         if self.level < Level::Content {
             return Ok(Outputs { level: self.level, checked_bytes: 0 });
         }
-        let object = match store.get(&key, version, &stopped) {
+        let bytes = match store.open(&object, &context.cancel) {
             Err(error @ (Error::NoObject { .. } | Error::Foreign { .. })) => {
                 return Err(unproven(codes::TL0640, error.to_string()));
             }
-            other => other.map_err(Diagnostic::from),
+            other => other.map_err(failed),
         };
-        match object.and_then(|mut object| read_object(context, &uri, &mut object, |_| Ok(()))) {
+        match bytes.and_then(|mut bytes| read_object(context, &uri, &mut bytes, |_| Ok(()))) {
             Ok(found) if found == expected.digest => Ok(Outputs { level: self.level, checked_bytes: found.size }),
             Ok(found) => {
                 let message = format!("`{uri}` reads back as {found} where the source gave {}", expected.digest);

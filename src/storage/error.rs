@@ -2,27 +2,27 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// What a layer below said.
+/// The error of a layer below.
 pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a store did not do what it was asked.
+/// Why a call of a store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store itself is not there.
+    /// The directory of the store is missing.
     #[error("the store `{uri}` is not there")]
     Missing {
         /// Which store.
         uri: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The bucket is not there.
+    /// The bucket is missing.
     #[error("there is no bucket for `{uri}`")]
     NoBucket {
         /// Which object.
         uri: String,
-        /// What the server said.
+        /// The error of the server.
         #[source]
         source: BoxedError,
     },
@@ -32,24 +32,24 @@ pub enum Error {
         /// Which object.
         uri: String,
     },
-    /// An object of that name is there, and was left alone.
+    /// There is an object of that name. It was left alone.
     #[error("`{uri}` exists already and was left as it is")]
     Exists {
         /// Which object.
         uri: String,
     },
-    /// Something else has its name, or the way to it leads through a link.
+    /// Something that is no object has its name, or its path leads through a link.
     #[error("`{uri}` is not an object of this store: a link, a folder or a device stands there")]
     Foreign {
         /// Which object.
         uri: String,
     },
-    /// It cannot be reached.
+    /// The store cannot be reached.
     #[error("`{uri}` cannot be reached")]
     Unreachable {
         /// What could not be reached.
         uri: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: BoxedError,
     },
@@ -58,22 +58,22 @@ pub enum Error {
     Refused {
         /// What was tried.
         what: String,
-        /// With what.
+        /// Which object.
         uri: String,
-        /// What the store said.
+        /// The error of the store.
         #[source]
         source: BoxedError,
     },
-    /// The store answered something else.
+    /// The store answered with an error, or not as it should.
     #[error("{what} of `{uri}` failed")]
     Answer {
         /// What was tried.
         what: String,
-        /// With what.
+        /// Which object.
         uri: String,
         /// Whether the same call may succeed a little later.
         transient: bool,
-        /// What the store said.
+        /// The error of the store.
         #[source]
         source: BoxedError,
     },
@@ -95,7 +95,7 @@ pub enum Error {
         /// Exactly what is missing.
         why: String,
     },
-    /// The store cannot do what the order asks for.
+    /// The store cannot lock the object.
     #[error("`{uri}` cannot be protected from removal: {why}")]
     NoLock {
         /// Which object.
@@ -103,15 +103,15 @@ pub enum Error {
         /// Why.
         why: String,
     },
-    /// The object is there, but not as ordered.
+    /// The object is there, but not as it was ordered.
     #[error("`{uri}` was delivered, but {why}")]
     Unproven {
         /// Which object.
         uri: String,
-        /// What is not as ordered.
+        /// What differs.
         why: String,
     },
-    /// The bytes that were read are not those that the store keeps the checksum of.
+    /// The bytes that were read do not have the checksum that the store keeps.
     #[error("what `{uri}` gave is not what its store keeps the {checksum} of")]
     Corrupt {
         /// Which object.
@@ -119,17 +119,17 @@ pub enum Error {
         /// Which checksum.
         checksum: String,
     },
-    /// It failed, and something of it is left.
+    /// The upload failed, and its parts are still at the store.
     #[error("{error}; the multipart upload {upload} was left open: {why}")]
     LeftOpen {
         /// Why it failed.
         error: Box<Error>,
-        /// The id of what is left.
+        /// The upload id.
         upload: String,
-        /// Why it is left.
+        /// Why it was not aborted.
         why: String,
     },
-    /// What must be on record before the object appears could not be put there.
+    /// The journal failed, which must hold the object before it appears.
     #[error("`{uri}` was not delivered: that could not be put on record first")]
     Unrecorded {
         /// Which object.
@@ -138,9 +138,29 @@ pub enum Error {
         #[source]
         source: BoxedError,
     },
-    /// Whoever called has lost interest.
+    /// The object is not the one whose `ETag` the precondition names. It was left alone.
+    #[error("`{uri}` was changed since it was read, and was left as it is")]
+    Changed {
+        /// Which object.
+        uri: String,
+    },
+    /// The store does not keep preconditions of writes.
+    #[error("`{uri}` cannot be written under a condition: {why}")]
+    NoPrecondition {
+        /// Which object.
+        uri: String,
+        /// Why.
+        why: String,
+    },
+    /// Only deliveries write files of that name.
+    #[error("`{uri}` has the name of a digest, which only a delivery writes")]
+    Reserved {
+        /// Which object.
+        uri: String,
+    },
+    /// The caller has cancelled.
     #[error("the transfer of `{uri}` was stopped")]
-    Stopped {
+    Cancelled {
         /// Which object.
         uri: String,
     },
@@ -149,7 +169,7 @@ pub enum Error {
     Denied {
         /// What could not be used.
         uri: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -158,7 +178,7 @@ pub enum Error {
     Full {
         /// What could not be written.
         uri: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -168,12 +188,12 @@ pub enum Error {
         /// Which object.
         uri: String,
     },
-    /// The source of the bytes failed, not the store.
+    /// The source of the bytes failed, and not the store.
     #[error("the data for `{uri}` ended early; nothing was kept")]
     Source {
         /// Which object.
         uri: String,
-        /// What the source said.
+        /// The error of the source.
         #[source]
         source: io::Error,
     },
@@ -182,7 +202,7 @@ pub enum Error {
     Io {
         /// What could not be used.
         uri: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -191,7 +211,7 @@ pub enum Error {
 impl Error {
     /// The error that fits what the system said.
     pub fn from_io(uri: &str, source: io::Error) -> Self {
-        // A reader of a store wraps the store's own error.
+        // A reader of a store wraps an error of this type.
         let source = match source.downcast::<Self>() {
             Ok(own) => return own,
             Err(source) => source,

@@ -1,17 +1,24 @@
 //! Stores: places that hold objects.
 //!
-//! Bytes flow in under a key and out again; an object is there whole or not at all. Each kind is one file and one line
-//! in [`KINDS`]. Nothing here knows of stages, pipelines or sealing.
+//! In: a key and bytes. Out: an object that is there whole or not at all, and what its store says of it. [`Objects`] are
+//! small calls that keep no state between them; [`Deliver`] sends large objects so that a killed writer can be followed up.
+//! A kind of store is one folder and one entry in [`KINDS`]. Nothing here knows of stages, pipelines or sealing.
 
+mod deliver;
 mod dir;
 mod error;
+mod objects;
+mod registry;
 mod s3;
-mod store;
 
+pub use deliver::{
+    Body, Deliver, Delivered, OpenUpload, PendingObject, Resume, ResumedUpload, SentPart, UploadJournal, UploadOptions,
+};
 pub use dir::Dir;
 pub use error::{BoxedError, Error};
-pub use s3::S3;
-pub use store::{
-    Body, Checksums, Coming, KINDS, Lock, LockMode, OpenUpload, Order, Reopened, Resume, SentPart, Stat, Stopped,
-    Store, Stored, Trial, TrialResult, Witness,
+pub use objects::{
+    Check, CheckResult, Checksums, Cursor, ETag, Entry, LARGEST_READ, Lock, LockMode, ObjectId, Objects, PAGE, Page,
+    Precondition, Removed, Stat, Store,
 };
+pub use registry::KINDS;
+pub use s3::S3;

@@ -47,12 +47,6 @@ impl Cancel {
         self.reason().is_some()
     }
 
-    /// As a function that says whether it is cancelled.
-    pub fn as_question(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
-        let cancel = self.clone();
-        Arc::new(move || cancel.is_cancelled())
-    }
-
     /// Fails if it is cancelled.
     pub fn check(&self) -> Result<(), CancelReason> {
         self.reason().map_or(Ok(()), Err)

@@ -102,6 +102,12 @@ pub struct KeyError {
 }
 
 impl ObjectKey {
+    /// A name in a list of a store: also that of the digest beside an object, which no delivery may take.
+    pub fn listed(text: &str) -> Result<Self, KeyError> {
+        text.strip_suffix(".sha256").unwrap_or(text).parse::<Self>()?;
+        Ok(Self(text.to_owned()))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -177,6 +183,16 @@ mod tests {
             ["", "/a", "a/", "a//b", "../a", "a/..", "./a", "a\nb", "a\0b", ".tl-x", "a.sha256", &"x".repeat(241)]
         {
             assert!(bad.parse::<ObjectKey>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_listed_name_may_be_that_of_a_digest() {
+        for good in ["a", "a.sha256", "a/b.sha256"] {
+            assert_eq!(ObjectKey::listed(good).unwrap().as_str(), good);
+        }
+        for bad in ["", ".sha256", "a/.sha256", "a.sha256.sha256", "../a.sha256", ".tl-x", "a\nb"] {
+            assert!(ObjectKey::listed(bad).is_err(), "{bad}");
         }
     }
 }

@@ -113,7 +113,7 @@ fn warn_of_stores_inside(context: &Context, options: &Options) -> Result<()> {
     let excludes = Excludes::new(&options.exclude)
         .map_err(|(index, reason)| failed(Error::Pattern { pattern: options.exclude[index].clone(), reason }))?;
     for (name, store) in &context.shared.places.stores {
-        let Some(folder) = store.folder() else { continue };
+        let Some(folder) = store.local_folder() else { continue };
         for source in options.sources.iter().map(|source| options.base.join(source)) {
             let inside = folder.ancestors().take_while(|path| path.starts_with(&source));
             let is_left_out = |path: &Path| {

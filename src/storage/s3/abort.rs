@@ -12,43 +12,45 @@ use jiff::Timestamp;
 use super::S3;
 use super::connection::runtime;
 use super::fault::{Class, Fault, seconds};
-use super::own::Place;
-use crate::storage::{Error, Stopped};
-use crate::value::ObjectKey;
+use super::recover::Target;
+use crate::storage::Error;
+use crate::value::{Cancel, ObjectKey};
 
-/// How long tl tries to take back what it cannot complete.
+/// How long `tl` tries to abort what it cannot complete.
 pub(super) const ABORT: Duration = Duration::from_secs(20);
-/// Clocks are told in whole seconds: that of the server, and that of the begin of an upload.
+/// The server tells its clock, and when an upload began, in whole seconds.
 const SLACK: i64 = 2;
 
 impl S3 {
-    /// Takes back the uploads that a writer left open.
-    pub(super) fn abort_left(&self, key: &ObjectKey, since: Timestamp, stopped: &Stopped) -> Result<usize, Error> {
-        let place = self.place_of(key, stopped)?;
-        let aborted = runtime(&place.uri)?.block_on(self.abort_begun(&place, since, None));
-        aborted.map_err(|fault| fault.into_error("taking back the open multipart uploads", &place.uri))
+    /// Aborts the uploads that a writer left open.
+    pub(super) fn abort_unfinished(&self, key: &ObjectKey, since: Timestamp, cancel: &Cancel) -> Result<usize, Error> {
+        let target = self.target_of(key, cancel)?;
+        let aborted = runtime(&target.uri)?.block_on(self.abort_begun(&target, since, None));
+        aborted.map_err(|fault| fault.into_error("taking back the open multipart uploads", &target.uri))
     }
 
-    /// Takes back the uploads of this key that began at this time or later, but one. Where they cannot be listed, only the
-    /// rules of the bucket can remove them. Returns how many there were.
+    /// Aborts the uploads of this key that began at `since` or later, except one. Where they cannot be listed, only the
+    /// bucket's lifecycle rules can remove them. Returns how many there were.
+    ///
+    /// `since` is compared by the server's clock, which its answer tells.
     pub(super) async fn abort_begun(
         &self,
-        place: &Place,
+        target: &Target,
         since: Timestamp,
         except: Option<&str>,
     ) -> Result<usize, Fault> {
         let clock = ServerClock::default();
         let send = |client: Client| {
-            let list = client.list_multipart_uploads().bucket(&self.bucket).prefix(&place.key);
+            let list = client.list_multipart_uploads().bucket(&self.bucket).prefix(&target.key);
             list.customize().interceptor(clock.clone()).send()
         };
-        let answer = place.connection.call(0, &place.stopped, send).await?;
+        let answer = target.connection.call(0, &target.cancel, send).await?;
         let since = since.as_second() + clock.ahead() - SLACK;
-        let same_key = answer.uploads().iter().filter(|upload| upload.key() == Some(&place.key));
+        let same_key = answer.uploads().iter().filter(|upload| upload.key() == Some(&target.key));
         let begun = same_key.filter(|upload| upload.initiated().map(DateTime::secs).is_some_and(|time| time >= since));
         let (mut aborted, mut failed) = (0, None);
         for id in begun.filter_map(|upload| upload.upload_id()).filter(|id| Some(*id) != except) {
-            match self.abort(place, id).await {
+            match self.abort(target, id).await {
                 Ok(()) => aborted += 1,
                 Err(fault) => failed = Some(fault),
             }
@@ -56,24 +58,24 @@ impl S3 {
         failed.map_or(Ok(aborted), Err)
     }
 
-    /// Takes back an upload of which the id is known.
-    pub(super) fn close_upload(&self, key: &ObjectKey, id: &str) -> Result<(), Error> {
-        // Also when the run was stopped.
-        let place = self.place_of(key, &(Arc::new(|| false) as Stopped))?;
-        let aborted = runtime(&place.uri)?.block_on(self.abort(&place, id));
-        aborted.map_err(|fault| fault.into_error(&format!("taking back the multipart upload {id}"), &place.uri))
+    /// Aborts an upload by its id.
+    pub(super) fn abort_upload(&self, key: &ObjectKey, id: &str) -> Result<(), Error> {
+        // Also when the run is cancelled: the parts cost money. `ABORT` limits it.
+        let target = self.target_of(key, &Cancel::default())?;
+        let aborted = runtime(&target.uri)?.block_on(self.abort(&target, id));
+        aborted.map_err(|fault| fault.into_error(&format!("taking back the multipart upload {id}"), &target.uri))
     }
 
-    /// Takes an upload back, with all parts that the server has.
-    pub(super) async fn abort(&self, place: &Place, id: &str) -> Result<(), Fault> {
-        let aborted = tokio::time::timeout(ABORT, self.abort_patiently(place, id)).await;
+    /// Aborts an upload, with all parts that the server has.
+    pub(super) async fn abort(&self, target: &Target, id: &str) -> Result<(), Fault> {
+        let aborted = tokio::time::timeout(ABORT, self.abort_fully(target, id)).await;
         aborted.unwrap_or_else(|_| Err(Fault::new(Class::Transient, "no answer")))
     }
 
-    async fn abort_patiently(&self, place: &Place, id: &str) -> Result<(), Fault> {
-        let Place { connection, key, .. } = place;
-        // Also when the run was stopped.
-        let never: Stopped = Arc::new(|| false);
+    async fn abort_fully(&self, target: &Target, id: &str) -> Result<(), Fault> {
+        let Target { connection, key, .. } = target;
+        // Also when the run is cancelled.
+        let never = Cancel::default();
         loop {
             let send =
                 |client: Client| client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(id).send();
@@ -86,15 +88,14 @@ impl S3 {
             let send = |client: Client| client.list_parts().bucket(&self.bucket).key(key).upload_id(id).send();
             match connection.call(0, &never, send).await {
                 Ok(answer) if !answer.parts().is_empty() => tokio::time::sleep(Duration::from_millis(200)).await,
-                // Gone, or nobody may look.
+                // Gone, or we may not look.
                 _ => return Ok(()),
             }
         }
     }
 }
 
-/// Reads from an answer how far the server's clock is ahead of this machine's, in seconds: the begin of an upload is told
-/// in its time.
+/// Reads from an answer how many seconds the server's clock is ahead of this machine's.
 #[derive(Clone, Debug, Default)]
 struct ServerClock(Arc<AtomicI64>);
 

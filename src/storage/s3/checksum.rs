@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::value::hex;
 
-/// What goes with the bytes of a request.
+/// A checksum that goes with the bytes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Crc64Nvme,
@@ -15,7 +15,7 @@ pub(super) enum Algorithm {
     Md5,
 }
 
-/// Computes the checksum of one part.
+/// A checksum that is being computed.
 pub(super) enum Running {
     Crc(Algorithm, crc_fast::Digest),
     Sha256(Sha256),
@@ -51,7 +51,7 @@ impl Algorithm {
         }
     }
 
-    /// That of this name.
+    /// The algorithm of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
         [Self::Crc64Nvme, Self::Crc32c, Self::Sha256, Self::Md5].into_iter().find(|algorithm| algorithm.name() == name)
     }
@@ -64,7 +64,7 @@ impl Algorithm {
         }
     }
 
-    /// The checksum of no bytes: where the parts of an object are added up.
+    /// The checksum of no bytes: the start when parts are combined.
     pub(super) fn of_nothing(self) -> Sum {
         self.start().finish(0)
     }
@@ -94,17 +94,17 @@ impl Running {
 }
 
 impl Sum {
-    /// As it stands in a header.
+    /// In base64, as headers hold it.
     pub(super) fn base64(&self) -> String {
         STANDARD.encode(&self.bytes)
     }
 
-    /// As an `ETag` has it.
+    /// In hexadecimal, as an `ETag` holds it.
     pub(super) fn hex(&self) -> String {
         hex(&self.bytes)
     }
 
-    /// The checksum of the bytes of both, where that can be told without reading them again.
+    /// The checksum of the bytes of both, if the algorithm can combine two.
     pub(super) fn followed_by(&self, next: &Self) -> Option<Self> {
         let number = |sum: &Self| sum.bytes.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
         let value = checksum_combine(self.algorithm.crc()?, number(self), number(next), next.size).to_be_bytes();
@@ -112,7 +112,7 @@ impl Sum {
         Some(Self { algorithm: self.algorithm, bytes, size: self.size + next.size })
     }
 
-    /// What S3 keeps for an object of these parts: the hash of their hashes, and how many they are.
+    /// The composite checksum that S3 keeps of an object in parts: the hash of their hashes, and their number.
     pub(super) fn of_parts(parts: &[Self]) -> Option<String> {
         let algorithm = parts.first()?.algorithm;
         let mut running = algorithm.start();

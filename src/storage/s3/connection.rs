@@ -2,6 +2,7 @@ use std::env;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -31,28 +32,34 @@ use url::{Host, Url};
 use super::checksum::Algorithm;
 use super::fault::{Class, Fault};
 use super::part::{LARGEST, SMALLEST};
+use super::retry::until_cancelled;
 use super::settings::{Choice, S3, Sse};
 use crate::storage::Error;
-use crate::value::{ObjectKey, Secret, is_public};
+use crate::value::{Cancel, ObjectKey, Secret, is_public};
 
-/// S3 closes idle connections after about 20 seconds; one that is used in that moment fails.
+/// S3 closes idle connections after about 20 seconds, and a request on such a connection fails.
 const IDLE: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// The bucket, as one process talks to it.
+/// The client of one bucket, and what this process has learnt about its server.
 #[derive(Debug)]
 pub(super) struct Connection {
     client: Mutex<Client>,
     settings: Mutex<Builder>,
-    /// Set where the server refused the checksum of `checksum: auto`.
+    /// Set once the server refused CRC64NVME and `checksum: auto` fell back. No probe object finds this out beforehand: in a
+    /// bucket that locks by default it could not be removed.
     fallback: OnceLock<Algorithm>,
     choice: Choice,
-    /// Fresh credentials can be had.
+    /// Whether fresh credentials can be fetched.
     renewable: bool,
+    /// Whether the server has refused a write whose `If-None-Match` could not hold.
+    pub(super) keeps_absent: AtomicBool,
+    /// The same, of `If-Match`.
+    pub(super) keeps_unchanged: AtomicBool,
     pub(super) policy: Policy,
 }
 
-/// How patient requests are.
+/// Time limits of requests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
     pub(super) request_timeout: Duration,
@@ -61,13 +68,13 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// How long a request may take that carries so many bytes.
+    /// How long a request may take that carries these bytes.
     pub(super) fn limit(&self, bytes: u64) -> Duration {
         self.request_timeout + Duration::from_secs_f64(bytes as f64 / self.minimum_speed.max(1) as f64)
     }
 }
 
-/// Requests run here: stores are called from threads that belong to no runtime.
+/// The runtime of all requests. Stores have their own, since their callers block threads that belong to no runtime.
 pub(super) fn runtime(uri: &str) -> Result<&'static Runtime, Error> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     if let Some(runtime) = RUNTIME.get() {
@@ -79,12 +86,12 @@ pub(super) fn runtime(uri: &str) -> Result<&'static Runtime, Error> {
         .enable_all()
         .build()
         .map_err(|error| Error::from_io(uri, error))?;
-    // Of two that come at once, one is dropped, which an asynchronous context would not allow; none calls this.
+    // If two threads race, one runtime is dropped. That would panic in an asynchronous context; no caller is in one.
     Ok(RUNTIME.get_or_init(|| runtime))
 }
 
 impl Connection {
-    /// Finds credentials and region, and prepares a client. Nothing is sent to the store yet.
+    /// Finds credentials and region, and prepares a client. Sends nothing to the store.
     pub(super) async fn new(s3: &S3, uri: &str) -> Result<Self, Error> {
         let settings = |why: String, help| Error::Settings { uri: uri.to_owned(), why, help };
         let http = http_client(s3).map_err(|why| settings(why, "see `ca-certificate`"))?;
@@ -98,9 +105,9 @@ impl Connection {
             .force_path_style(s3.path_style)
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
-            // It ends a multipart upload whose completion takes longer than five seconds. Requests have limits of ours.
+            // It would kill a `CompleteMultipartUpload` that takes longer than five seconds. Our own limits apply.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            // What goes with the bytes is decided here, not by `AWS_REQUEST_CHECKSUM_CALCULATION`.
+            // We choose the checksum; `AWS_REQUEST_CHECKSUM_CALCULATION` must not turn it off.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         let mut builder = builder;
@@ -111,6 +118,8 @@ impl Connection {
             fallback: OnceLock::new(),
             choice: s3.checksum,
             renewable,
+            keeps_absent: AtomicBool::new(false),
+            keeps_unchanged: AtomicBool::new(false),
             policy: Policy {
                 request_timeout: s3.request_timeout.get(),
                 minimum_speed: s3.minimum_speed.get(),
@@ -123,7 +132,7 @@ impl Connection {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Which checksum goes with the bytes now.
+    /// The algorithm that requests use now.
     pub(super) fn algorithm(&self) -> Algorithm {
         match self.choice {
             Choice::Auto => self.fallback.get().copied().unwrap_or(Algorithm::Crc64Nvme),
@@ -134,17 +143,17 @@ impl Connection {
         }
     }
 
-    /// Whether this checksum goes with the bytes, or may.
+    /// Whether requests use this algorithm, or may fall back to it.
     pub(super) fn takes(&self, algorithm: Algorithm) -> bool {
         algorithm == self.algorithm() || self.choice == Choice::Auto && algorithm == Algorithm::Md5
     }
 
-    /// Goes on with MD5, if the file leaves the choice. Returns whether that changes anything.
+    /// Switches `checksum: auto` to MD5. Returns whether that changes anything.
     pub(super) fn fall_back(&self) -> bool {
         self.choice == Choice::Auto && self.fallback.set(Algorithm::Md5).is_ok()
     }
 
-    /// Sets right what a fault shows to be wrong. Returns whether there was anything to set right.
+    /// Corrects the region, the clock or the credentials that a fault shows to be wrong. Returns whether it could.
     pub(super) fn adjust(&self, fault: &Fault) -> bool {
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         let adjusted = match (fault.class, &fault.region, fault.clock) {
@@ -160,7 +169,7 @@ impl Connection {
     }
 }
 
-/// The clock of a server that differs from ours.
+/// The clock of a server, as a shift of ours.
 #[derive(Debug)]
 struct ShiftedClock {
     by: i64,
@@ -179,7 +188,7 @@ impl TimeSource for ShiftedClock {
     }
 }
 
-/// An address that the file does not allow.
+/// A private address of an endpoint whose settings do not allow one.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("`{host}` has the private address {address}")]
 pub(super) struct PrivateAddress {
@@ -187,7 +196,7 @@ pub(super) struct PrivateAddress {
     address: IpAddr,
 }
 
-/// Looks names up, and refuses private addresses of endpoints that must not have one.
+/// Resolves host names, and refuses private addresses unless the settings allow them.
 #[derive(Clone, Copy, Debug)]
 struct Resolver {
     allow_private: bool,
@@ -207,8 +216,8 @@ impl ResolveDns for Resolver {
 }
 
 impl S3 {
-    /// What can be told of the settings without asking anybody.
-    pub(super) fn check_settings(&self) -> Result<(), String> {
+    /// Checks the settings, offline. The message holds no secret.
+    pub(in crate::storage) fn check_settings(&self) -> Result<(), String> {
         let is_bucket = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if self.bucket.len() < 3 || self.bucket.starts_with('.') || !self.bucket.chars().all(is_bucket) {
             return Err(format!("`{}` cannot be the name of a bucket", self.bucket.escape_debug()));
@@ -263,7 +272,7 @@ impl S3 {
     }
 }
 
-/// The certificates of a PEM file, of which each can be used.
+/// The certificates of a PEM file. Each is parsed, since the SDK panics at one that it cannot read.
 fn certificates(path: &Path) -> Result<Vec<u8>, String> {
     let wrong = |reason: &dyn fmt::Display| format!("`{}`: {reason}", path.display());
     let pem = std::fs::read(path).map_err(|error| wrong(&format!("it cannot be read: {error}")))?;
@@ -285,17 +294,17 @@ fn http_client(s3: &S3) -> Result<SharedHttpClient, String> {
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .tls_context(tls)
         .pool_idle_timeout(IDLE)
-        // Amazon's own names may lead to private addresses: endpoints inside of a network.
+        // Amazon's own names may resolve to private addresses: VPC endpoints.
         .build_with_resolver(Resolver { allow_private: s3.allow_private || s3.endpoint.is_none() }))
 }
 
-/// A value of the file, else of the environment.
+/// The value of the settings, else of the environment.
 fn field(given: Option<&Secret>, variable: &str) -> Option<Secret> {
     let from_environment = || env::var(variable).ok().filter(|text| !text.is_empty()).map(Secret::new);
     given.cloned().or_else(from_environment)
 }
 
-/// The credentials, and whether fresh ones can be had; else exactly what is missing.
+/// The credentials, and whether fresh ones can be fetched later. Else exactly what is missing.
 async fn credentials(s3: &S3, http: &SharedHttpClient) -> Result<(SharedCredentialsProvider, bool), String> {
     let sources = ProviderConfig::default().with_http_client(http.clone());
     if let Some(profile) = &s3.profile {
@@ -304,7 +313,7 @@ async fn credentials(s3: &S3, http: &SharedHttpClient) -> Result<(SharedCredenti
     }
     let id = field(s3.access_key_id.as_ref(), "AWS_ACCESS_KEY_ID");
     let secret = field(s3.secret_access_key.as_ref(), "AWS_SECRET_ACCESS_KEY");
-    // A token belongs to its key: that of the environment does not go with a key of the file.
+    // A session token belongs to its key: that of the environment does not fit a key of the settings.
     let token = match (&s3.session_token, &s3.access_key_id) {
         (None, Some(_)) => None,
         (given, _) => field(given.as_ref(), "AWS_SESSION_TOKEN"),
@@ -336,21 +345,26 @@ async fn region(s3: &S3) -> Region {
 }
 
 impl S3 {
-    /// Where the bucket is, for people and tools.
-    pub(super) fn place(&self) -> String {
-        // Not the endpoint as it stands: somebody may have written a password into it.
+    /// Names the bucket for people and tools.
+    pub(super) fn bucket_name(&self) -> String {
+        // Only the origin of the endpoint: it might hold a password.
         let origin = self.endpoint.as_deref().and_then(|endpoint| Url::parse(endpoint).ok());
         let origin = origin.map(|url| format!(" at {}", url.origin().ascii_serialization())).unwrap_or_default();
         format!("s3://{}{origin}", self.bucket)
     }
 
     /// The connection, made at its first use.
-    pub(super) fn connect(&self) -> Result<Arc<Connection>, Error> {
+    pub(super) fn connect(&self, cancel: &Cancel) -> Result<Arc<Connection>, Error> {
         if let Some(connection) = self.connection.get() {
             return Ok(Arc::clone(connection));
         }
-        let uri = self.place();
-        let connection = Arc::new(runtime(&uri)?.block_on(Connection::new(self, &uri))?);
+        let uri = self.bucket_name();
+        // A program of the AWS profile, or a metadata service, gives the credentials, and either may hang.
+        let new = tokio::time::timeout(self.request_timeout.get(), Connection::new(self, &uri));
+        let made = runtime(&uri)?.block_on(async { until_cancelled(new, cancel).await });
+        let made = made.map_err(|fault| fault.into_error("the look for credentials", &uri))?;
+        let late = |_| Error::NoCredentials { uri: uri.clone(), why: "their source does not answer".to_owned() };
+        let connection = Arc::new(made.map_err(late)??);
         Ok(Arc::clone(self.connection.get_or_init(|| connection)))
     }
 }

@@ -9,42 +9,42 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use super::connection::PrivateAddress;
 use crate::storage::Error;
 
-/// Why a request did not do what it was made for.
+/// Why a request failed.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) class: Class,
-    /// What the server or the way to it said.
+    /// The words of the server, or of the network.
     said: String,
-    /// How long the server wants to be left alone.
+    /// How long the server asks to wait (`Retry-After`).
     pub(super) retry_after: Option<Duration>,
-    /// The region that the bucket is in, where the server says so.
+    /// The bucket's region, where the server says it.
     pub(super) region: Option<String>,
-    /// The server's clock, in seconds since 1970, where that is what is wrong.
+    /// The server's clock in seconds since 1970, if the fault is about clocks.
     pub(super) clock: Option<i64>,
 }
 
-/// What kind of fault it is: what follows from it.
+/// The class of a fault. It decides what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     /// Too many requests.
     Throttled,
-    /// The server, or the way to it, failed for the moment.
+    /// The server or the network failed for the moment.
     Transient,
-    /// Nobody answers there.
+    /// No server answers there.
     Unreachable,
     /// The server's certificate is not trusted.
     Untrusted,
-    /// The endpoint has an address that the file does not allow.
+    /// The endpoint has a private address, and the settings do not allow one.
     Private,
-    /// A success that does not say what it must.
+    /// A success whose answer lacks what it must hold.
     Unclear,
     /// The bytes did not arrive as they were sent.
     Damaged,
     /// The clocks differ too much.
     Skewed,
-    /// The credentials are too old.
+    /// The credentials have expired.
     Expired,
-    /// The credentials are not good for this.
+    /// The credentials do not allow this.
     Denied,
     /// The bucket is in another region.
     Moved,
@@ -54,16 +54,18 @@ pub(super) enum Class {
     NoObject,
     /// There is no such multipart upload.
     NoUpload,
-    /// The object is there already.
+    /// A precondition does not hold: the object exists, or has changed.
     Exists,
-    /// Somebody else is writing it.
+    /// Another writer is at work on the same key.
     Conflict,
-    /// The server does not know this.
+    /// The range begins behind the end of the object.
+    PastEnd,
+    /// The server does not implement this.
     Unsupported,
     /// Anything else: the same request will fail again.
     Wrong,
-    /// Whoever called has lost interest.
-    Stopped,
+    /// The caller has cancelled.
+    Cancelled,
 }
 
 impl fmt::Display for Fault {
@@ -79,25 +81,30 @@ impl Fault {
         Self { class, said: said.into(), retry_after: None, region: None, clock: None }
     }
 
-    /// The same, seen otherwise.
+    /// The same fault in another class.
     pub(super) fn seen_as(self, class: Class) -> Self {
         Self { class, ..self }
     }
 
-    /// Whether the request may have been carried out all the same.
+    /// Whether the request may have been carried out.
     pub(super) fn is_ambiguous(&self) -> bool {
         matches!(self.class, Class::Transient | Class::Unclear | Class::Conflict)
     }
 
-    /// Whether what was to be done can be done later, by another attempt: nothing speaks against what was sent so far.
-    pub(super) fn may_pass(&self) -> bool {
+    /// Whether a later attempt can use what was sent so far.
+    pub(super) fn is_retryable_later(&self) -> bool {
         matches!(
             self.class,
-            Class::Throttled | Class::Transient | Class::Unreachable | Class::Expired | Class::Skewed | Class::Stopped
+            Class::Throttled
+                | Class::Transient
+                | Class::Unreachable
+                | Class::Expired
+                | Class::Skewed
+                | Class::Cancelled
         )
     }
 
-    /// As the error of a call for an object or a bucket.
+    /// The error of a call about an object or a bucket.
     pub(super) fn into_error(self, what: &str, uri: &str) -> Error {
         let (what, uri) = (what.to_owned(), uri.to_owned());
         match self.class {
@@ -116,7 +123,7 @@ impl Fault {
             Class::NoBucket => Error::NoBucket { uri, source: self.into() },
             Class::NoObject => Error::NoObject { uri },
             Class::Exists => Error::Exists { uri },
-            Class::Stopped => Error::Stopped { uri },
+            Class::Cancelled => Error::Cancelled { uri },
             class => {
                 let transient = matches!(
                     class,
@@ -140,7 +147,7 @@ where
     fn from(error: SdkError<E, HttpResponse>) -> Self {
         let Some(response) = error.raw_response() else {
             let fault = unanswered(&error);
-            // It was never sent: a value that no header can hold, and will not the next time.
+            // It was never sent: no header can hold one of its values, and no retry changes that.
             let is_unfit = matches!(error, SdkError::ConstructionFailure(_)) && fault.class == Class::Transient;
             return if is_unfit { fault.seen_as(Class::Wrong) } else { fault };
         };
@@ -154,7 +161,7 @@ where
         let code = about.and_then(ProvideErrorMetadata::code).unwrap_or_default().to_owned();
         let class = match about {
             Some(_) => class(status, &code, region.is_some()),
-            // Something that is no S3 answer, or one that was cut.
+            // Not an answer of S3, or one that was cut.
             None if status < 300 => Class::Unclear,
             None => class(status, "", region.is_some()),
         };
@@ -179,7 +186,7 @@ pub(super) fn seconds(date: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(date).ok().map(|time| time.timestamp().as_second())
 }
 
-/// What servers write goes into logs: no control characters, and not without end.
+/// A server's words, made fit for logs: without control characters, and short.
 fn plain(text: &str) -> String {
     text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -192,7 +199,7 @@ fn last_cause(error: &(dyn StdError + 'static)) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
-/// No answer came.
+/// The fault of a request that got no answer.
 fn unanswered(error: &(dyn StdError + 'static)) -> Fault {
     if let Some(private) = causes(error).find_map(|cause| cause.downcast_ref::<PrivateAddress>()) {
         return Fault::new(Class::Private, private.to_string());
@@ -208,7 +215,7 @@ fn unanswered(error: &(dyn StdError + 'static)) -> Fault {
     } else if has("credential") {
         Class::Denied
     } else if has("InvalidContentType") {
-        // No TLS is spoken there.
+        // The server does not speak TLS.
         Class::Wrong
     } else if no_connection || has("dns error") || has("failed to lookup") {
         Class::Unreachable
@@ -234,6 +241,7 @@ fn class(status: u16, code: &str, has_region: bool) -> Class {
         "NoSuchKey" | "NoSuchVersion" => Class::NoObject,
         "NoSuchUpload" => Class::NoUpload,
         "PreconditionFailed" => Class::Exists,
+        "InvalidRange" => Class::PastEnd,
         "ConditionalRequestConflict" | "OperationAborted" => Class::Conflict,
         "NotImplemented"
         | "InvalidRequest"
@@ -249,6 +257,7 @@ fn class(status: u16, code: &str, has_region: bool) -> Class {
             408 | 500 | 502 | 504 => Class::Transient,
             409 => Class::Conflict,
             412 => Class::Exists,
+            416 => Class::PastEnd,
             429 | 503 => Class::Throttled,
             501 => Class::Unsupported,
             ..300 => Class::Unclear,
@@ -283,6 +292,7 @@ mod tests {
             (404, "NoSuchUpload", false, Class::NoUpload),
             (409, "ConditionalRequestConflict", false, Class::Conflict),
             (412, "", false, Class::Exists),
+            (416, "InvalidRange", false, Class::PastEnd),
             (501, "NotImplemented", false, Class::Unsupported),
             (400, "EntityTooLarge", false, Class::Wrong),
         ] {

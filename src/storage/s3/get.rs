@@ -16,12 +16,12 @@ use super::connection::{Connection, runtime};
 use super::fault::{Class, Fault};
 use super::part::Buffer;
 use super::stat::stat;
-use crate::storage::{Error, Stopped, Store as _};
-use crate::value::ObjectKey;
+use crate::storage::{Error, ObjectId, Objects as _};
+use crate::value::Cancel;
 
-/// What one request asks for, and what is tried again when an answer is cut.
+/// The bytes of one request, and what is fetched again when an answer is cut.
 const WINDOW: u64 = 4 << 20;
-/// Windows that are fetched ahead, of all readers of the process together. One more each has in any case.
+/// Windows that all readers of the process together fetch ahead. Each has one more in any case.
 static AHEAD: Semaphore = Semaphore::const_new(2);
 
 /// Reads an object window by window, and compares its checksum at the end.
@@ -35,7 +35,7 @@ struct Reader {
     fetching: VecDeque<Window>,
     current: Bytes,
     checks: Vec<(&'static str, String, Running)>,
-    stopped: Stopped,
+    cancel: Cancel,
     ended: bool,
 }
 
@@ -44,7 +44,7 @@ struct Window {
     _share: Option<SemaphorePermit<'static>>,
 }
 
-/// Which bytes: of this version, and of no other.
+/// The object that is read. The `ETag` makes sure that all windows are of one object, also without versions.
 pub(super) struct Source {
     pub(super) bucket: String,
     pub(super) key: String,
@@ -55,25 +55,24 @@ pub(super) struct Source {
 impl S3 {
     pub(super) fn download(
         &self,
-        key: &ObjectKey,
-        version: Option<&str>,
-        stopped: &Stopped,
+        ObjectId { key, version }: &ObjectId,
+        cancel: &Cancel,
     ) -> Result<Box<dyn Read + Send>, Error> {
         let uri = self.uri(key);
-        let connection = self.connect()?;
+        let connection = self.connect(cancel)?;
         let key = self.full_key(key);
         let head = runtime(&uri)?
-            .block_on(self.head(&connection, &key, version, stopped))
+            .block_on(self.head(&connection, &key, version.as_deref(), cancel))
             .map_err(|fault| fault.into_error("a look at the properties", &uri))?
             .ok_or_else(|| Error::NoObject { uri: uri.clone() })?;
         let found = stat(&head);
         let checks = [Algorithm::Crc64Nvme, Algorithm::Crc32c, Algorithm::Sha256, Algorithm::Md5];
-        // One is enough, and they are in the order of speed.
+        // One is enough; the fastest comes first.
         let check = checks.into_iter().find_map(|check| Some((check, found.checksums.get(check.name())?.clone())));
         let source = Source {
             bucket: self.bucket.clone(),
             key,
-            version: version.map(str::to_owned).or(found.version),
+            version: version.clone().or(found.version),
             etag: head.e_tag().map(str::to_owned),
         };
         Ok(Box::new(Reader {
@@ -85,14 +84,14 @@ impl S3 {
             fetching: VecDeque::new(),
             current: Bytes::new(),
             checks: check.into_iter().map(|(check, value)| (check.name(), value, check.start())).collect(),
-            stopped: Arc::clone(stopped),
+            cancel: cancel.clone(),
             ended: false,
         }))
     }
 }
 
 impl Reader {
-    /// Keeps requests on their way: one at least, more while there is room.
+    /// Starts requests: one at least, more while there is room.
     fn fetch(&mut self) -> Result<(), Error> {
         while self.next < self.size {
             let share = AHEAD.try_acquire().ok();
@@ -101,10 +100,10 @@ impl Reader {
             }
             let length = WINDOW.min(self.size - self.next);
             let (connection, source) = (Arc::clone(&self.connection), Arc::clone(&self.source));
-            let (from, whole, stopped) = (self.next, self.size, Arc::clone(&self.stopped));
+            let (from, whole, cancel) = (self.next, self.size, self.cancel.clone());
             let task = runtime(&self.uri)?.spawn(async move {
                 connection
-                    .call(length, &stopped, |client| window(client, Arc::clone(&source), from, length, whole))
+                    .call(length, &cancel, |client| window(client, Arc::clone(&source), from, length, whole))
                     .await
             });
             self.fetching.push_back(Window { task, _share: share });
@@ -156,7 +155,7 @@ impl Drop for Reader {
     }
 }
 
-/// One request: the bytes, all of them.
+/// Makes one request for a window, and fails unless all its bytes come.
 pub(super) async fn window(
     client: Client,
     source: Arc<Source>,

@@ -1,6 +1,5 @@
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
@@ -13,18 +12,19 @@ use super::abort::ABORT;
 use super::checksum::{Algorithm, Sum};
 use super::connection::runtime;
 use super::fault::{Class, Fault};
-use super::own::Taken;
 use super::part::{Part, Parts, part_size};
 use super::put::{Write, echoed, judge, note, with_checksum, with_properties};
-use super::resume::{WAITS, is_kept, may_go_on};
-use super::retry::Pace;
+use super::recover::AcceptedUpload;
+use super::resume::{WAITS, can_resume_after, is_kept};
+use super::retry::Backoff;
 use super::settings::Sse;
 use super::stat::{is_opaque, version};
-use crate::storage::{Checksums, Coming, Error, Stopped};
+use crate::storage::{Checksums, Error, PendingObject};
+use crate::value::Cancel;
 
-/// Parts on their way at once.
+/// Parts that are sent at once.
 const IN_FLIGHT: usize = 2;
-/// A server may take long to put many parts together: so many times the time for a small request.
+/// `CompleteMultipartUpload` gets this many times the normal timeout: a server may take long to join many parts.
 const COMPLETION: u32 = 20;
 
 /// A multipart upload that is open.
@@ -32,7 +32,7 @@ const COMPLETION: u32 = 20;
 pub(super) struct Open {
     pub(super) id: String,
     pub(super) algorithm: Algorithm,
-    /// The `ETag`s of the server say nothing about the bytes.
+    /// Whether the server's `ETag`s say nothing about the bytes.
     pub(super) opaque: bool,
 }
 
@@ -44,49 +44,49 @@ pub(super) struct Sent {
 }
 
 impl S3 {
-    /// Sends an object in parts, of which the first was read already.
+    /// Sends an object in parts. The first was read already.
     pub(super) fn put_parts(
         &self,
         write: &Write<'_>,
         first: Part,
         mut parts: Parts<'_>,
-        flight: &mut Flight,
-    ) -> Result<(Coming, Taken), Error> {
-        let uri = &write.place.uri;
+        uploads: &mut PartUploads,
+    ) -> Result<(PendingObject, AcceptedUpload), Error> {
+        let uri = &write.target.uri;
         let runtime = runtime(uri)?;
-        let open = if let Some(open) = flight.open.clone() {
+        let open = if let Some(open) = uploads.open.clone() {
             open
         } else {
-            write.order.witness.begun()?;
+            write.journal.begun()?;
             let created = runtime.block_on(self.create(write));
             let open = created.map_err(|fault| fault.into_error("the begin of the multipart upload", uri))?;
-            // From here on it is taken back where something fails.
-            flight.open = Some(open.clone());
-            if let Some(resume) = &write.order.resume {
-                write.order.witness.opened(&self.record_of(write, &open, resume.digest))?;
+            // From here on a failure aborts it.
+            uploads.open = Some(open.clone());
+            if let Some(resume) = &write.options.resume {
+                write.journal.opened(&self.record_of(write, &open, resume.digest))?;
             }
             open
         };
-        self.send_parts(write, &open, first, &mut parts, flight)?;
-        // Not completed unless it is all that the source gave.
+        self.send_parts(write, &open, first, &mut parts, uploads)?;
+        // Completed only if it is all that the source gave.
         let digest = parts.finish()?;
-        let coming = write.coming(digest, checksums(&open, &flight.sent));
-        write.order.witness.coming(&coming)?;
-        let completed = runtime.block_on(self.complete(write, &open, &flight.sent, digest.size));
-        Ok((coming, completed.map_err(|fault| fault.into_error("the completion of the multipart upload", uri))?))
+        let pending = write.pending(digest, checksums(&open, &uploads.sent));
+        write.journal.pending(&pending)?;
+        let completed = runtime.block_on(self.complete(write, &open, &uploads.sent, digest.size));
+        Ok((pending, completed.map_err(|fault| fault.into_error("the completion of the multipart upload", uri))?))
     }
 
-    /// Takes back what was sent, or leaves it to the next attempt; the error, with what is left.
-    pub(super) async fn give_up(&self, write: &Write<'_>, mut flight: Flight, error: Error) -> Error {
-        flight.end().await;
-        let Some(open) = flight.open else { return error };
-        // Whatever somebody who is stopped fails with.
-        let is_stopped = write.order.resume.is_some() && (write.order.stopped)();
-        let error = if is_stopped { Error::Stopped { uri: write.place.uri.clone() } } else { error };
-        let why = if write.order.resume.is_some() && may_go_on(&error) {
+    /// Aborts what was sent, or leaves it to the next attempt. Returns the error, with what is left.
+    pub(super) async fn give_up(&self, write: &Write<'_>, mut uploads: PartUploads, error: Error) -> Error {
+        uploads.end().await;
+        let Some(open) = uploads.open else { return error };
+        // A cancelled body fails with an error of its own, which must not decide whether the parts stay.
+        let is_cancelled = write.options.resume.is_some() && write.target.cancel.is_cancelled();
+        let error = if is_cancelled { Error::Cancelled { uri: write.target.uri.clone() } } else { error };
+        let why = if write.options.resume.is_some() && can_resume_after(&error) {
             WAITS.to_owned()
         } else {
-            match self.abort(&write.place, &open.id).await {
+            match self.abort(&write.target, &open.id).await {
                 Ok(()) => return error,
                 Err(fault) => fault.to_string(),
             }
@@ -96,11 +96,11 @@ impl S3 {
 
     async fn create(&self, write: &Write<'_>) -> Result<Open, Fault> {
         let began = Timestamp::now();
-        let mut pace = Pace::new(&write.place.connection, &write.place.stopped);
+        let mut backoff = Backoff::new(&write.target.connection, &write.target.cancel);
         let mut may_be_left = false;
-        let patient = patient(&write.place.stopped);
+        let never = Cancel::default();
         loop {
-            let algorithm = write.place.connection.algorithm();
+            let algorithm = write.target.connection.algorithm();
             let (named, kind) = match algorithm {
                 Algorithm::Crc64Nvme => (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject)),
                 Algorithm::Crc32c => (Some(ChecksumAlgorithm::Crc32C), Some(ChecksumType::FullObject)),
@@ -113,25 +113,26 @@ impl S3 {
                     .set_checksum_type(kind.clone())
                     .send()
             };
-            match write.place.connection.once(0, &patient, send).await {
+            match with_grace(write.target.connection.once(0, &never, send), &write.target.cancel).await {
                 Ok(answer) => {
                     let opaque = is_opaque(answer.server_side_encryption()) || self.sse == Some(Sse::Kms);
                     let id = answer.upload_id().filter(|id| !id.is_empty()).map(str::to_owned);
                     if let Some(id) = id {
                         let open = Open { id, algorithm, opaque };
                         if may_be_left {
-                            // What requests began whose answers were lost. What cannot be removed now costs space, but no
-                            // data.
-                            let _aborted = self.abort_begun(&write.place, began, Some(&open.id)).await;
+                            // Uploads that our own requests began whose answers were lost. They cannot be told from those that
+                            // another writer of the same key began in that time: that one fails, and may be retried.
+                            // Otherwise each lost answer would leave parts that nobody sees. A failure here costs space only.
+                            let _aborted = self.abort_begun(&write.target, began, Some(&open.id)).await;
                         }
                         return Ok(open);
                     }
-                    pace.after(Fault::new(Class::Unclear, "the answer has no upload id")).await?;
+                    backoff.after(Fault::new(Class::Unclear, "the answer has no upload id")).await?;
                 }
-                Err(fault) if fault.class == Class::Unsupported && write.place.connection.fall_back() => {}
+                Err(fault) if fault.class == Class::Unsupported && write.target.connection.fall_back() => {}
                 Err(fault) => {
                     may_be_left |= fault.is_ambiguous();
-                    pace.after(fault).await?;
+                    backoff.after(fault).await?;
                 }
             }
         }
@@ -143,9 +144,9 @@ impl S3 {
         open: &Open,
         first: Part,
         parts: &mut Parts<'_>,
-        flight: &mut Flight,
+        uploads: &mut PartUploads,
     ) -> Result<(), Error> {
-        let runtime = runtime(&write.place.uri)?;
+        let runtime = runtime(&write.target.uri)?;
         let (total, target) = (parts.total(), self.part_size.get());
         let mut next = Some(first);
         for number in 1.. {
@@ -156,17 +157,21 @@ impl S3 {
             };
             let number = i32::try_from(number).unwrap_or(i32::MAX);
             if let Some(kept) = kept(write, open, number, &part)? {
-                flight.sent.insert(number, kept);
+                uploads.sent.insert(number, kept);
                 continue;
             }
-            if flight.waiting.len() == IN_FLIGHT {
-                runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.place.uri))?;
+            if uploads.waiting.len() == IN_FLIGHT {
+                runtime
+                    .block_on(uploads.next_done())
+                    .map_err(|(what, fault)| fault.into_error(&what, &write.target.uri))?;
             }
             let task = self.part_task(write, open, number, part).in_current_span();
-            flight.waiting.push_back((number, runtime.spawn(task)));
+            uploads.waiting.push_back((number, runtime.spawn(task)));
         }
-        while !flight.waiting.is_empty() {
-            runtime.block_on(flight.land()).map_err(|(what, fault)| fault.into_error(&what, &write.place.uri))?;
+        while !uploads.waiting.is_empty() {
+            runtime
+                .block_on(uploads.next_done())
+                .map_err(|(what, fault)| fault.into_error(&what, &write.target.uri))?;
         }
         Ok(())
     }
@@ -179,11 +184,11 @@ impl S3 {
         number: i32,
         part: Part,
     ) -> impl Future<Output = Result<Sent, Fault>> + Send + 'static {
-        let (connection, stopped) = (Arc::clone(&write.place.connection), Arc::clone(&write.place.stopped));
-        let (bucket, key) = (self.bucket.clone(), write.place.key.clone());
+        let (connection, cancel) = (Arc::clone(&write.target.connection), write.target.cancel.clone());
+        let (bucket, key) = (self.bucket.clone(), write.target.key.clone());
         let (id, algorithm, opaque) = (open.id.clone(), open.algorithm, open.opaque);
         async move {
-            let mut pace = Pace::new(&connection, &stopped);
+            let mut backoff = Backoff::new(&connection, &cancel);
             loop {
                 let sum = part.sum(algorithm)?;
                 let stream = part.stream().await?;
@@ -192,7 +197,7 @@ impl S3 {
                     let request = request.content_length(i64::try_from(part.size).unwrap_or(i64::MAX)).body(stream);
                     with_checksum!(request, &sum).customize().disable_payload_signing().send()
                 };
-                let fault = match connection.once(part.size, &stopped, send).await {
+                let fault = match connection.once(part.size, &cancel, send).await {
                     Ok(answer) => match judge(&part, &sum, echoed!(answer, algorithm), answer.e_tag(), opaque) {
                         Ok(_) => {
                             return Ok(Sent::new(number, answer.e_tag, sum, &part));
@@ -201,27 +206,33 @@ impl S3 {
                     },
                     Err(fault) => fault,
                 };
-                pace.after(fault).await?;
+                backoff.after(fault).await?;
             }
         }
     }
 
-    async fn complete(&self, write: &Write<'_>, open: &Open, arrived: &Arrived, size: u64) -> Result<Taken, Fault> {
+    async fn complete(
+        &self,
+        write: &Write<'_>,
+        open: &Open,
+        arrived: &Arrived,
+        size: u64,
+    ) -> Result<AcceptedUpload, Fault> {
         let whole = whole(open, arrived);
         let list: Vec<CompletedPart> = arrived.values().map(|part| part.completed.clone()).collect();
         let list = CompletedMultipartUpload::builder().set_parts(Some(list)).build();
-        let stopped = &write.place.stopped;
-        let mut pace = Pace::new(&write.place.connection, stopped);
+        let cancel = &write.target.cancel;
+        let mut backoff = Backoff::new(&write.target.connection, cancel);
         loop {
             let send = |client: Client| {
                 let request = client
                     .complete_multipart_upload()
                     .bucket(&self.bucket)
-                    .key(&write.place.key)
+                    .key(&write.target.key)
                     .upload_id(&open.id)
                     .multipart_upload(list.clone())
                     .mpu_object_size(i64::try_from(size).unwrap_or(i64::MAX))
-                    .set_if_none_match((!write.order.overwrite).then(|| "*".to_owned()));
+                    .set_if_none_match((!write.options.overwrite).then(|| "*".to_owned()));
                 match (&whole, open.algorithm) {
                     (Some(whole), Algorithm::Crc64Nvme) => request.checksum_crc64_nvme(whole.base64()),
                     (Some(whole), Algorithm::Crc32c) => request.checksum_crc32_c(whole.base64()),
@@ -229,20 +240,20 @@ impl S3 {
                 }
                 .send()
             };
-            let limit = write.place.connection.policy.request_timeout * COMPLETION;
-            let fault = match write.place.connection.within(limit, stopped, send).await {
+            let limit = write.target.connection.policy.request_timeout * COMPLETION;
+            let fault = match write.target.connection.within(limit, cancel, send).await {
                 Ok(answer) if answer.e_tag().is_some_and(|etag| !etag.is_empty()) => {
                     let etag = answer.e_tag().map(str::to_owned);
-                    return Ok(Taken { etag, version: version(answer.version_id()), proven: true });
+                    return Ok(AcceptedUpload { etag, version: version(answer.version_id()), proven: true });
                 }
                 Ok(_) => Fault::new(Class::Unclear, "the answer has no ETag"),
                 Err(fault) => fault,
             };
             let may_be_done = fault.is_ambiguous() || matches!(fault.class, Class::NoUpload | Class::Exists);
-            if may_be_done && let Some(found) = self.find_own(&write.place, &write.token).await? {
-                return Ok(Taken { etag: None, version: found.version, proven: false });
+            if may_be_done && let Some(found) = self.find_by_token(&write.target, &write.token).await? {
+                return Ok(AcceptedUpload { etag: None, version: found.version, proven: false });
             }
-            pace.after(fault).await?;
+            backoff.after(fault).await?;
         }
     }
 }
@@ -260,20 +271,20 @@ impl Sent {
     }
 }
 
-/// The part, if the server has it from an earlier attempt: as it is read now.
+/// The part, if the server has it from an earlier attempt with the bytes that are read now.
 fn kept(write: &Write<'_>, open: &Open, number: i32, part: &Part) -> Result<Option<Sent>, Error> {
-    let left = write.order.resume.as_ref().and_then(|resume| resume.left.as_ref());
-    let Some(sent) = left.and_then(|left| left.parts.get(&number)) else { return Ok(None) };
-    let failed = |fault: Fault| fault.into_error(&format!("part {number} of the upload"), &write.place.uri);
+    let earlier = write.options.resume.as_ref().and_then(|resume| resume.earlier.as_ref());
+    let Some(sent) = earlier.and_then(|earlier| earlier.parts.get(&number)) else { return Ok(None) };
+    let failed = |fault: Fault| fault.into_error(&format!("part {number} of the upload"), &write.target.uri);
     if !is_kept(open, sent, part).map_err(failed)? {
         return Ok(None);
     }
-    write.order.witness.kept(part.size);
+    write.journal.reused(part.size);
     let sum = part.sum(open.algorithm).map_err(failed)?;
     Ok(Some(Sent::new(number, sent.etag.clone(), sum, part)))
 }
 
-/// The checksum of the whole, where the algorithm can put it together from those of the parts.
+/// The checksum of the whole, where the algorithm can combine it from those of the parts.
 fn whole(open: &Open, arrived: &Arrived) -> Option<Sum> {
     arrived.values().try_fold(open.algorithm.of_nothing(), |whole, part| whole.followed_by(&part.sum))
 }
@@ -294,35 +305,38 @@ fn checksums(open: &Open, arrived: &Arrived) -> Checksums {
     checksums
 }
 
-/// Somebody who is stopped, and waits a little longer: an upload that was begun can only be taken back by its id, and
-/// that is in the answer.
-fn patient(stopped: &Stopped) -> Stopped {
-    let (stopped, since) = (Arc::clone(stopped), Mutex::new(None::<Instant>));
-    Arc::new(move || {
-        let mut since = since.lock().unwrap_or_else(PoisonError::into_inner);
-        stopped() && since.get_or_insert_with(Instant::now).elapsed() >= ABORT
-    })
+/// After a cancel, waits a little longer for the answer of `CreateMultipartUpload`: without its upload id we cannot abort it.
+async fn with_grace<T>(answer: impl Future<Output = Result<T, Fault>>, cancel: &Cancel) -> Result<T, Fault> {
+    let grace = async {
+        cancel.cancelled().await;
+        tokio::time::sleep(ABORT).await;
+    };
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        () = grace => Err(Fault::new(Class::Cancelled, "cancelled")),
+    }
 }
 
-/// Parts that the server has, by their numbers.
+/// Parts that the server has, by number.
 type Arrived = BTreeMap<i32, Sent>;
 
-/// An upload in parts, from when it is open.
-pub(super) struct Flight {
+/// The parts of one upload: sent, and being sent.
+pub(super) struct PartUploads {
     pub(super) open: Option<Open>,
-    /// Parts on their way, in order.
+    /// Parts that are being sent, in order.
     waiting: VecDeque<(i32, JoinHandle<Result<Sent, Fault>>)>,
     sent: Arrived,
 }
 
-impl Flight {
-    /// Nothing is on its way; `open` is what an earlier attempt left.
+impl PartUploads {
+    /// Nothing is being sent; `open` is the upload of an earlier attempt.
     pub(super) fn new(open: Option<Open>) -> Self {
         Self { open, waiting: VecDeque::new(), sent: Arrived::new() }
     }
 
-    /// Waits for the first of them.
-    async fn land(&mut self) -> Result<(), (String, Fault)> {
+    /// Waits until the first part in flight is done.
+    async fn next_done(&mut self) -> Result<(), (String, Fault)> {
         let Some((number, task)) = self.waiting.front_mut() else { return Ok(()) };
         let (number, what) = (*number, format!("part {number} of the upload"));
         let ended = task.await;
@@ -337,13 +351,13 @@ impl Flight {
         }
     }
 
-    /// Calls all of them off, and waits until they are.
+    /// Cancels all parts in flight, and waits until they have ended.
     async fn end(&mut self) {
         for (_, task) in &self.waiting {
             task.abort();
         }
         while let Some((_, task)) = self.waiting.pop_front() {
-            // Whether it was done or not, nobody needs it.
+            // The result does not matter: the upload failed.
             let _ended = task.await;
         }
     }

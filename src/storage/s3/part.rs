@@ -16,19 +16,19 @@ use crate::storage::{Body, Error};
 use crate::value::Digest;
 
 const MIB: u64 = 1 << 20;
-/// Memory for parts, of all uploads of the process together, in MiB.
+/// Memory in MiB for the parts of all uploads of the process together.
 const BUDGET: usize = 24;
-/// A larger part waits in a file.
+/// Larger parts are kept in a file.
 const LARGEST_IN_MEMORY: u64 = 16 * MIB;
-/// S3: no part is larger, none but the last is smaller, and no object has more.
+/// The limits of S3: no part is larger, only the last may be smaller, and no object has more parts.
 pub(super) const LARGEST: u64 = 5 << 30;
 pub(super) const SMALLEST: u64 = 5 * MIB;
 const MOST: u64 = 10_000;
-/// Where nobody knows how long it will be, parts double after so many: 10,000 of them then hold 10 TB.
+/// Parts of an upload of unknown length double in size after this many: 10,000 of them then hold 10 TB.
 const STEP: u64 = 850;
 const BLOCK: usize = 256 * 1024;
 
-/// The size of a part, counted from 1. `total` where it is known.
+/// The size of a part, by its number from 1 and the total length, where that is known.
 pub(super) fn part_size(number: u64, total: Option<u64>, target: u64) -> u64 {
     match total {
         Some(total) => target.max(total.div_ceil(MOST).next_multiple_of(MIB)),
@@ -37,13 +37,14 @@ pub(super) fn part_size(number: u64, total: Option<u64>, target: u64) -> u64 {
     .min(LARGEST)
 }
 
-/// Bytes that were read, to be sent as often as it takes.
+/// Bytes that were read, kept so that they can be sent again.
 #[derive(Clone)]
 pub(super) struct Part {
     content: Content,
     pub(super) size: u64,
-    /// In the order of use: the one it was read with, and one more where a server wants or keeps another.
+    /// The checksum that was computed while reading.
     sum: Sum,
+    /// Computed when a server wants or keeps MD5.
     md5: Arc<OnceLock<Sum>>,
 }
 
@@ -54,6 +55,14 @@ enum Content {
 }
 
 impl Part {
+    /// A part that is in memory already.
+    pub(super) fn of(bytes: Bytes, algorithm: Algorithm) -> Self {
+        let mut running = algorithm.start();
+        running.update(&bytes);
+        let size = bytes.len() as u64;
+        Self { content: Content::Memory(bytes), size, sum: running.finish(size), md5: Arc::default() }
+    }
+
     pub(super) async fn stream(&self) -> Result<ByteStream, Fault> {
         match &self.content {
             Content::Memory(bytes) => Ok(ByteStream::from(bytes.clone())),
@@ -63,7 +72,7 @@ impl Part {
         }
     }
 
-    /// Its checksum by this algorithm: kept, or computed from what is still there.
+    /// Its checksum by this algorithm: kept, or computed from the bytes.
     pub(super) fn sum(&self, algorithm: Algorithm) -> Result<Sum, Fault> {
         if self.sum.algorithm == algorithm {
             return Ok(self.sum.clone());
@@ -91,21 +100,21 @@ impl Part {
         Ok(if algorithm == Algorithm::Md5 { self.md5.get_or_init(|| sum).clone() } else { sum })
     }
 
-    /// Its MD5, if somebody wanted it.
+    /// Its MD5, if it was computed.
     pub(super) fn known_md5(&self) -> Option<&Sum> {
         if self.sum.algorithm == Algorithm::Md5 { Some(&self.sum) } else { self.md5.get() }
     }
 }
 
-/// Memory that goes back to the pool with the last request that holds it.
+/// Memory that returns to the pool when the last request that holds it ends.
 pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
-    /// Dropped with it, which lets the next part in.
+    /// Its share of the budget, given back on drop.
     _share: Option<SemaphorePermit<'static>>,
 }
 
 static SHARES: Semaphore = Semaphore::const_new(BUDGET);
-/// Buffers are used again: the allocator would keep freed ones, and take new ones from the system.
+/// Buffers to use again: glibc does not return freed blocks of this size to the system, and fragments.
 static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 impl Buffer {
@@ -164,7 +173,7 @@ impl<'b> Parts<'b> {
         Self { body, scratch, uri, peeked: None, hash: Sha256::new(), size: 0 }
     }
 
-    /// How long the body will be, where that is known.
+    /// The length of the body, where it is known.
     pub(super) fn total(&self) -> Option<u64> {
         self.body.size()
     }
@@ -211,7 +220,7 @@ impl<'b> Parts<'b> {
             fill_up(&mut buffer.bytes)?;
             Content::Memory(Bytes::from_owner(buffer))
         } else {
-            // Mode 0600, and removed with the part.
+            // `NamedTempFile` has mode 0600, and is removed on drop.
             let file = std::fs::create_dir_all(scratch).and_then(|()| NamedTempFile::new_in(scratch));
             let mut file = file.map_err(|error| Error::from_io(uri, error))?;
             fill_up(&mut file)?;
@@ -221,7 +230,7 @@ impl<'b> Parts<'b> {
         Ok(Part { content, size: length, sum: running.finish(length), md5: Arc::default() })
     }
 
-    /// What was read, once that was all, and was what the source says it gave.
+    /// The digest of what was read, if it is the one that the source computed.
     pub(super) fn finish(self) -> Result<Digest, Error> {
         let read = Digest { sha256: self.hash.finalize().into(), size: self.size };
         // `None`: the source never said that this was all, so it may not have been.

@@ -10,72 +10,74 @@ use super::fault::{Class, Fault};
 use super::get::{Source, window};
 use super::stat::{md5_of, stat, version};
 use crate::storage::error::with_causes;
-use crate::storage::{Error, Stopped, Trial, TrialResult};
+use crate::storage::{Check, CheckResult, Error};
+use crate::value::Cancel;
 
 const BYTES: &[u8] = b"tl doctor was here, and takes this away again\n";
 
-/// What was found out so far.
-struct Trials<'a> {
+/// The checks that were made so far.
+struct Checks<'a> {
     s3: &'a S3,
     connection: Arc<Connection>,
-    never: Stopped,
+    never: Cancel,
     key: String,
-    found: Vec<Trial>,
+    found: Vec<Check>,
 }
 
 impl S3 {
-    pub(super) fn trials(&self) -> Vec<Trial> {
-        let uri = self.place();
+    pub(super) fn checks(&self) -> Vec<Check> {
+        let uri = self.bucket_name();
         let failed = |error: Error| {
             let detail = with_causes(&error);
-            vec![Trial { what: "reach", result: TrialResult::Failed, detail }]
+            vec![Check { what: "reach", result: CheckResult::Failed, detail }]
         };
-        let connection = match self.connect() {
+        let never = Cancel::default();
+        let connection = match self.connect(&never) {
             Ok(connection) => connection,
             Err(error) => return failed(error),
         };
         let key = self.full_key(&format!(".tl-doctor-{}", ulid::Ulid::new()));
-        let mut trials = Trials { s3: self, connection, never: Arc::new(|| false), key, found: Vec::new() };
+        let mut checks = Checks { s3: self, connection, never, key, found: Vec::new() };
         match runtime(&uri) {
-            Ok(runtime) => runtime.block_on(trials.all()),
+            Ok(runtime) => runtime.block_on(checks.all()),
             Err(error) => return failed(error),
         }
-        trials.found
+        checks.found
     }
 }
 
-impl Trials<'_> {
+impl Checks<'_> {
     async fn all(&mut self) {
         let bucket = self.s3.head_bucket(&self.connection, &self.never).await;
         match bucket {
-            Ok(()) => self.say("reach", TrialResult::Yes, self.s3.place()),
-            // Who may not list a bucket may still use its objects.
+            Ok(()) => self.say("reach", CheckResult::Yes, self.s3.bucket_name()),
+            // Credentials that may not list a bucket may still use its objects.
             Err(fault) if fault.class == Class::Denied => {
-                self.say("reach", TrialResult::Unknown, format!("looking at the bucket is refused: {fault}"));
+                self.say("reach", CheckResult::Unknown, format!("looking at the bucket is refused: {fault}"));
             }
-            Err(fault) => return self.say("reach", TrialResult::Failed, fault.to_string()),
+            Err(fault) => return self.say("reach", CheckResult::Failed, fault.to_string()),
         }
         self.versioning().await;
         if self.lock().await {
             let why = "not tried: this bucket locks every new object, and nothing must be left".to_owned();
-            return self.say("write", TrialResult::Unknown, why);
+            return self.say("write", CheckResult::Unknown, why);
         }
         self.multipart().await;
         self.object().await;
     }
 
-    fn say(&mut self, what: &'static str, result: TrialResult, detail: impl Into<String>) {
-        self.found.push(Trial { what, result, detail: detail.into() });
+    fn say(&mut self, what: &'static str, result: CheckResult, detail: impl Into<String>) {
+        self.found.push(Check { what, result, detail: detail.into() });
     }
 
     async fn versioning(&mut self) {
         let send = |client: Client| client.get_bucket_versioning().bucket(&self.s3.bucket).send();
         let (result, detail) = match self.connection.call(0, &self.never, send).await {
             Ok(answer) if answer.status() == Some(&BucketVersioningStatus::Enabled) => {
-                (TrialResult::Yes, "old versions are kept".to_owned())
+                (CheckResult::Yes, "old versions are kept".to_owned())
             }
-            Ok(_) => (TrialResult::No, "what is overwritten or removed is gone".to_owned()),
-            Err(fault) => (TrialResult::Unknown, fault.to_string()),
+            Ok(_) => (CheckResult::No, "what is overwritten or removed is gone".to_owned()),
+            Err(fault) => (CheckResult::Unknown, fault.to_string()),
         };
         self.say("versioning", result, detail);
     }
@@ -89,33 +91,33 @@ impl Trials<'_> {
         let default = configuration.and_then(|found| found.rule()).and_then(|rule| rule.default_retention());
         let (result, detail) = match (&answer, enabled) {
             (Ok(_), true) => (
-                TrialResult::Yes,
+                CheckResult::Yes,
                 default
                     .map_or("objects are locked where a stage says so", |_| "every new object is locked by default")
                     .to_owned(),
             ),
             (Err(fault), _) if matches!(fault.class, Class::Denied | Class::Unreachable | Class::Transient) => {
-                (TrialResult::Unknown, fault.to_string())
+                (CheckResult::Unknown, fault.to_string())
             }
-            _ => (TrialResult::No, "`object-lock` cannot be used with this bucket".to_owned()),
+            _ => (CheckResult::No, "`object-lock` cannot be used with this bucket".to_owned()),
         };
         self.say("object lock", result, detail);
         default.is_some()
     }
 
-    /// Begins a multipart upload and takes it back: that leaves nothing even where removal is not allowed.
+    /// Begins a multipart upload and aborts it, which leaves nothing even where removal is not allowed.
     async fn multipart(&mut self) {
         let send = |client: Client| client.create_multipart_upload().bucket(&self.s3.bucket).key(&self.key).send();
         let (result, detail) = match self.connection.call(0, &self.never, send).await {
-            Err(fault) => (TrialResult::Failed, fault.to_string()),
+            Err(fault) => (CheckResult::Failed, fault.to_string()),
             Ok(answer) => {
                 let id = answer.upload_id().unwrap_or_default().to_owned();
                 let send = |client: Client| {
                     client.abort_multipart_upload().bucket(&self.s3.bucket).key(&self.key).upload_id(&id).send()
                 };
                 match self.connection.call(0, &self.never, send).await {
-                    Ok(_) => (TrialResult::Yes, "begun and aborted".to_owned()),
-                    Err(fault) => (TrialResult::Failed, format!("the upload {id} was left open: {fault}")),
+                    Ok(_) => (CheckResult::Yes, "begun and aborted".to_owned()),
+                    Err(fault) => (CheckResult::Failed, format!("the upload {id} was left open: {fault}")),
                 }
             }
         };
@@ -130,24 +132,24 @@ impl Trials<'_> {
         self.connection.call(0, &self.never, send).await.map(|answer| version(answer.version_id()))
     }
 
-    /// Writes, looks at, reads and removes a small object.
+    /// Writes, stats, reads and removes a small object.
     async fn object(&mut self) {
         let first = match self.put().await {
             Ok(version) => version,
-            Err(fault) => return self.say("write", TrialResult::Failed, fault.to_string()),
+            Err(fault) => return self.say("write", CheckResult::Failed, fault.to_string()),
         };
-        self.say("write", TrialResult::Yes, format!("{} bytes", BYTES.len()));
+        self.say("write", CheckResult::Yes, format!("{} bytes", BYTES.len()));
         let mut versions = vec![first];
         match self.put().await {
             Err(fault) if matches!(fault.class, Class::Exists | Class::Conflict) => {
-                self.say("conditional write", TrialResult::Yes, "a second object of the same name is refused");
+                self.say("conditional write", CheckResult::Yes, "a second object of the same name is refused");
             }
             Ok(version) => {
                 versions.push(version);
                 let detail = "`If-None-Match` is ignored: of two writers at once, one replaces the other";
-                self.say("conditional write", TrialResult::No, detail);
+                self.say("conditional write", CheckResult::No, detail);
             }
-            Err(fault) => self.say("conditional write", TrialResult::Unknown, fault.to_string()),
+            Err(fault) => self.say("conditional write", CheckResult::Unknown, fault.to_string()),
         }
         match self.s3.head(&self.connection, &self.key, None, &self.never).await {
             Ok(Some(head)) => {
@@ -155,22 +157,22 @@ impl Trials<'_> {
                 let has_crc = kept.get("crc64nvme") == Some(&crc());
                 let has_md5 = head.e_tag().and_then(md5_of).is_some();
                 let (result, detail) = match (has_crc, has_md5) {
-                    (true, _) => (TrialResult::Yes, "CRC64NVME is kept: `verify` with `level: checksum` reads no byte"),
-                    (false, true) => (TrialResult::Yes, "only an MD5 in the ETag is kept"),
-                    _ => (TrialResult::No, "none is kept: only `level: content` proves what is there"),
+                    (true, _) => (CheckResult::Yes, "CRC64NVME is kept: `verify` with `level: checksum` reads no byte"),
+                    (false, true) => (CheckResult::Yes, "only an MD5 in the ETag is kept"),
+                    _ => (CheckResult::No, "none is kept: only `level: content` proves what is there"),
                 };
                 self.say("checksums", result, detail);
             }
-            Ok(None) => self.say("checksums", TrialResult::Failed, "the object that was written is not there"),
-            Err(fault) => self.say("checksums", TrialResult::Unknown, fault.to_string()),
+            Ok(None) => self.say("checksums", CheckResult::Failed, "the object that was written is not there"),
+            Err(fault) => self.say("checksums", CheckResult::Unknown, fault.to_string()),
         }
         let source = Source { bucket: self.s3.bucket.clone(), key: self.key.clone(), version: None, etag: None };
         let (source, length) = (Arc::new(source), BYTES.len() as u64);
         let read = |client: Client| window(client, Arc::clone(&source), 0, length, length);
         let read = match self.connection.call(length, &self.never, read).await {
-            Ok(bytes) if bytes == BYTES => (TrialResult::Yes, "every byte came back".to_owned()),
-            Ok(_) => (TrialResult::Failed, "other bytes came back".to_owned()),
-            Err(fault) => (TrialResult::Failed, fault.to_string()),
+            Ok(bytes) if bytes == BYTES => (CheckResult::Yes, "every byte came back".to_owned()),
+            Ok(_) => (CheckResult::Failed, "other bytes came back".to_owned()),
+            Err(fault) => (CheckResult::Failed, fault.to_string()),
         };
         self.say("read", read.0, read.1);
         let mut removed = Ok(());
@@ -181,10 +183,10 @@ impl Trials<'_> {
             removed = removed.and(self.connection.call(0, &self.never, send).await.map(drop));
         }
         match removed {
-            Ok(()) => self.say("remove", TrialResult::Yes, "nothing was left"),
+            Ok(()) => self.say("remove", CheckResult::Yes, "nothing was left"),
             Err(fault) => {
                 let detail = format!("`{}` was left in the bucket: {fault}", self.key);
-                self.say("remove", TrialResult::Failed, detail);
+                self.say("remove", CheckResult::Failed, detail);
             }
         }
     }

@@ -9,14 +9,14 @@ use super::S3;
 use super::checksum::{Algorithm, Sum};
 use super::connection::runtime;
 use super::fault::{Class, Fault};
-use super::multipart::{Flight, Open};
-use super::own::{Place, Taken};
+use super::multipart::{Open, PartUploads};
 use super::part::{Part, Parts, part_size};
-use super::retry::Pace;
+use super::recover::{AcceptedUpload, Target};
+use super::retry::Backoff;
 use super::settings::Sse;
 use super::stat::{TOKEN, is_of, is_opaque, md5_of, version};
-use crate::storage::{Body, Checksums, Coming, Error, Lock, LockMode, Order, Stored};
-use crate::value::{Digest, ObjectKey};
+use crate::storage::{Body, Checksums, Delivered, Error, Lock, LockMode, PendingObject, UploadJournal, UploadOptions};
+use crate::value::{Cancel, Digest, ObjectKey};
 
 /// Sets the checksum of a request.
 macro_rules! with_checksum {
@@ -43,13 +43,13 @@ macro_rules! echoed {
     };
 }
 
-/// Sets what every object of this store gets, however it is sent.
+/// Sets the key and properties of a new object.
 macro_rules! with_properties {
     ($request:expr, $write:expr) => {{
         let (write, properties) = ($write, $write.properties.clone());
         $request
             .bucket(&write.bucket)
-            .key(&write.place.key)
+            .key(&write.target.key)
             .set_metadata(Some(properties.metadata))
             .set_storage_class(properties.storage_class)
             .set_server_side_encryption(properties.sse)
@@ -63,19 +63,20 @@ macro_rules! with_properties {
 
 pub(super) use {echoed, with_checksum, with_properties};
 
-/// One object on its way.
+/// One upload.
 pub(super) struct Write<'a> {
-    pub(super) place: Place,
+    pub(super) target: Target,
     pub(super) bucket: String,
-    /// In the metadata of the object: tells ours from one of the same name.
+    /// A random token in the object's metadata: tells ours from another one of the same key.
     pub(super) token: String,
     pub(super) properties: Properties,
     pub(super) lock: Option<Lock>,
     pub(super) ordered: Timestamp,
-    pub(super) order: &'a Order<'a>,
+    pub(super) options: &'a UploadOptions<'a>,
+    pub(super) journal: &'a dyn UploadJournal,
 }
 
-/// What an object gets beside its bytes.
+/// The properties of a new object.
 #[derive(Clone)]
 pub(super) struct Properties {
     pub(super) metadata: HashMap<String, String>,
@@ -89,15 +90,15 @@ pub(super) struct Properties {
 }
 
 impl Write<'_> {
-    /// What tells the object from any other, once it is known what it holds.
-    pub(super) fn coming(&self, digest: Digest, mut checksums: Checksums) -> Coming {
+    /// The object about to appear.
+    pub(super) fn pending(&self, digest: Digest, mut checksums: Checksums) -> PendingObject {
         checksums.insert("sha256".to_owned(), digest.hex());
-        Coming { token: Some(self.token.clone()), digest, checksums, lock: self.lock, ordered: self.ordered }
+        PendingObject { token: Some(self.token.clone()), digest, checksums, lock: self.lock, ordered: self.ordered }
     }
 }
 
 impl Properties {
-    fn new(s3: &S3, token: &str, lock: Option<Lock>) -> Self {
+    pub(super) fn new(s3: &S3, token: &str, lock: Option<Lock>) -> Self {
         let retention = lock.and_then(|lock| lock.retention);
         let mut tags = form_urlencoded::Serializer::new(String::new());
         tags.extend_pairs(&s3.tags);
@@ -121,124 +122,142 @@ impl Properties {
 }
 
 impl S3 {
-    pub(super) fn upload(&self, key: &ObjectKey, body: &mut dyn Body, order: &Order<'_>) -> Result<Stored, Error> {
-        let place = self.place_of(key, &order.stopped)?;
-        let runtime = runtime(&place.uri)?;
-        let left = order.resume.as_ref().and_then(|resume| resume.left.as_ref()).map(|left| &left.upload);
-        let token = left.map_or_else(|| ulid::Ulid::new().to_string(), |left| left.token.clone());
-        let (lock, ordered) = left.map_or((order.lock, order.ordered), |left| (left.lock, left.ordered));
+    pub(super) fn upload_object(
+        &self,
+        key: &ObjectKey,
+        body: &mut dyn Body,
+        options: &UploadOptions<'_>,
+        journal: &dyn UploadJournal,
+        cancel: &Cancel,
+    ) -> Result<Delivered, Error> {
+        let target = self.target_of(key, cancel)?;
+        let runtime = runtime(&target.uri)?;
+        let open = options.resume.as_ref().and_then(|resume| resume.earlier.as_ref()).map(|earlier| &earlier.upload);
+        let token = open.map_or_else(|| ulid::Ulid::new().to_string(), |open| open.token.clone());
+        let (lock, ordered) = open.map_or((options.lock, options.ordered), |open| (open.lock, open.ordered));
         let write = Write {
-            place,
+            target,
             bucket: self.bucket.clone(),
             properties: Properties::new(self, &token, lock),
             token,
             lock,
             ordered,
-            order,
+            options,
+            journal,
         };
-        let mut flight = Flight::new(left.and_then(Open::of));
-        let (coming, accepted) = match self.send(&write, body, &mut flight) {
+        let mut uploads = PartUploads::new(open.and_then(Open::of));
+        let (pending, accepted) = match self.send(&write, body, &mut uploads) {
             Ok(sent) => sent,
-            Err(error) => return Err(runtime.block_on(self.give_up(&write, flight, error))),
+            Err(error) => return Err(runtime.block_on(self.give_up(&write, uploads, error))),
         };
-        runtime.block_on(self.confirm(&write.place, &coming, accepted))
+        runtime.block_on(self.confirm(&write.target, &pending, accepted))
     }
 
     /// Sends all of a body, in one request or in parts.
-    fn send(&self, write: &Write<'_>, body: &mut dyn Body, flight: &mut Flight) -> Result<(Coming, Taken), Error> {
-        let Place { uri, connection, .. } = &write.place;
+    fn send(
+        &self,
+        write: &Write<'_>,
+        body: &mut dyn Body,
+        uploads: &mut PartUploads,
+    ) -> Result<(PendingObject, AcceptedUpload), Error> {
+        let Target { uri, connection, .. } = &write.target;
         let runtime = runtime(uri)?;
-        if !write.order.overwrite {
+        if !write.options.overwrite {
             runtime.block_on(self.check_absence(write))?;
         }
         if write.lock.is_some() {
             runtime.block_on(self.check_lock(write))?;
         }
-        let mut parts = Parts::new(body, write.order.scratch, uri);
-        let algorithm = flight.open.as_ref().map_or_else(|| connection.algorithm(), |open| open.algorithm);
+        let mut parts = Parts::new(body, write.options.scratch, uri);
+        let algorithm = uploads.open.as_ref().map_or_else(|| connection.algorithm(), |open| open.algorithm);
         let first = parts.next(part_size(1, parts.total(), self.part_size.get()), algorithm)?;
         if parts.at_end()? {
             let digest = parts.finish()?;
             self.put_whole(write, &first, digest)
         } else {
-            self.put_parts(write, first, parts, flight)
+            self.put_parts(write, first, parts, uploads)
         }
     }
 
     /// Refuses to replace an object before anything is sent: not every server knows `If-None-Match`.
     async fn check_absence(&self, write: &Write<'_>) -> Result<(), Error> {
-        let Place { uri, connection, key, stopped } = &write.place;
-        match self.head(connection, key, None, stopped).await {
-            // A completion of an earlier attempt was still on its way.
+        let Target { uri, connection, key, cancel } = &write.target;
+        match self.head(connection, key, None, cancel).await {
+            // A completion that an earlier attempt had sent has just won.
             Ok(Some(head)) if is_of(&head, &write.token) => Ok(()),
             Ok(Some(_)) => Err(Error::Exists { uri: uri.clone() }),
             Ok(None) => Ok(()),
-            // Whoever may not look may still write.
+            // Credentials that may only write are fine.
             Err(fault) if fault.class == Class::Denied => Ok(()),
             Err(fault) => Err(fault.into_error("a look at the properties", uri)),
         }
     }
 
-    /// Refuses a lock before anything is sent, where the bucket cannot have any.
+    /// Refuses a lock before anything is sent, where the bucket has no object lock.
     async fn check_lock(&self, write: &Write<'_>) -> Result<(), Error> {
         let send = |client: aws_sdk_s3::Client| client.get_object_lock_configuration().bucket(&self.bucket).send();
-        let (uri, connection) = (&write.place.uri, &write.place.connection);
-        match connection.call(0, &write.place.stopped, send).await {
+        let (uri, connection) = (&write.target.uri, &write.target.connection);
+        match connection.call(0, &write.target.cancel, send).await {
             Err(fault) if matches!(fault.class, Class::NoObject | Class::Unsupported) => {
                 Err(Error::NoLock { uri: uri.clone(), why: format!("its bucket has no object lock ({fault})") })
             }
-            // Nobody may look: then what is read back of the object decides.
+            // Access denied: then the object that is read back decides.
             Err(fault) if fault.class != Class::Denied => Err(fault.into_error("a look at the object lock", uri)),
             _ => Ok(()),
         }
     }
 
     /// Sends an object in one request.
-    fn put_whole(&self, write: &Write<'_>, part: &Part, digest: Digest) -> Result<(Coming, Taken), Error> {
-        let Place { connection, uri, .. } = &write.place;
+    fn put_whole(
+        &self,
+        write: &Write<'_>,
+        part: &Part,
+        digest: Digest,
+    ) -> Result<(PendingObject, AcceptedUpload), Error> {
+        let Target { connection, uri, .. } = &write.target;
         let failed = |fault: Fault| fault.into_error("the upload", uri);
         loop {
             let sum = part.sum(connection.algorithm()).map_err(failed)?;
             let mut checksums = Checksums::new();
             note(&mut checksums, &sum);
-            let mut coming = write.coming(digest, checksums);
-            write.order.witness.coming(&coming)?;
+            let mut pending = write.pending(digest, checksums);
+            write.journal.pending(&pending)?;
             match runtime(uri)?.block_on(self.send_whole(write, part, &sum)) {
                 Err(fault) if fault.class == Class::Unsupported && connection.fall_back() => {}
                 sent => {
                     let accepted = sent.map_err(failed)?;
-                    part.known_md5().into_iter().for_each(|md5| note(&mut coming.checksums, md5));
-                    return Ok((coming, accepted));
+                    part.known_md5().into_iter().for_each(|md5| note(&mut pending.checksums, md5));
+                    return Ok((pending, accepted));
                 }
             }
         }
     }
 
-    async fn send_whole(&self, write: &Write<'_>, part: &Part, sum: &Sum) -> Result<Taken, Fault> {
-        let Place { connection, stopped, .. } = &write.place;
-        let mut pace = Pace::new(connection, stopped);
+    async fn send_whole(&self, write: &Write<'_>, part: &Part, sum: &Sum) -> Result<AcceptedUpload, Fault> {
+        let Target { connection, cancel, .. } = &write.target;
+        let mut backoff = Backoff::new(connection, cancel);
         loop {
             let stream = part.stream().await?;
             let send = |client: aws_sdk_s3::Client| {
                 let request = with_properties!(client.put_object(), write)
-                    .set_if_none_match((!write.order.overwrite).then(|| "*".to_owned()))
+                    .set_if_none_match((!write.options.overwrite).then(|| "*".to_owned()))
                     .content_length(i64::try_from(part.size).unwrap_or(i64::MAX))
                     .body(stream);
                 // The checksum is in a signed header, so the signature covers the bytes all the same.
                 with_checksum!(request, sum).customize().disable_payload_signing().send()
             };
-            let fault = match connection.once(part.size, stopped, send).await {
+            let fault = match connection.once(part.size, cancel, send).await {
                 Ok(answer) => {
                     let echo = echoed!(answer, sum.algorithm);
                     let opaque = is_opaque(answer.server_side_encryption()) || self.sse == Some(Sse::Kms);
                     match judge(part, sum, echo, answer.e_tag(), opaque) {
                         Ok(proven) => {
                             let etag = answer.e_tag().map(str::to_owned);
-                            return Ok(Taken { etag, version: version(answer.version_id()), proven });
+                            return Ok(AcceptedUpload { etag, version: version(answer.version_id()), proven });
                         }
                         Err(fault) => {
                             if fault.class == Class::Damaged {
-                                self.discard(&write.place, version(answer.version_id())).await;
+                                self.discard(&write.target, version(answer.version_id())).await;
                             }
                             fault
                         }
@@ -247,18 +266,18 @@ impl S3 {
                 Err(fault) => fault,
             };
             if (fault.is_ambiguous() || fault.class == Class::Exists)
-                && let Some(found) = self.find_own(&write.place, &write.token).await?
+                && let Some(found) = self.find_by_token(&write.target, &write.token).await?
             {
-                return Ok(Taken { etag: None, version: found.version, proven: false });
+                return Ok(AcceptedUpload { etag: None, version: found.version, proven: false });
             }
-            // Somebody else is writing the same key: who is later finds the object, or an empty place.
+            // Another writer is at work on the same key: the next try finds its object, or none.
             let fault = if fault.class == Class::Conflict { fault.seen_as(Class::Transient) } else { fault };
-            pace.after(fault).await?;
+            backoff.after(fault).await?;
         }
     }
 }
 
-/// Whether an answer shows that the server has the bytes that were sent, or fails where it shows that it has others.
+/// Whether an answer proves that the server has the bytes that were sent. Fails where it proves that it has others.
 pub(super) fn judge(
     part: &Part,
     sum: &Sum,
@@ -294,7 +313,7 @@ pub(super) fn judge(
     }
 }
 
-/// Notes a checksum of the whole object.
+/// Adds a checksum of the whole object.
 pub(super) fn note(checksums: &mut Checksums, sum: &Sum) {
     let value = match sum.algorithm {
         Algorithm::Crc64Nvme | Algorithm::Crc32c => sum.base64(),

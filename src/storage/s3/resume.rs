@@ -8,17 +8,17 @@ use super::checksum::Algorithm;
 use super::connection::{Connection, runtime};
 use super::fault::{Class, Fault};
 use super::multipart::Open;
-use super::own::Place;
 use super::part::Part;
 use super::put::{Write, echoed, judge};
-use crate::storage::{Error, OpenUpload, Reopened, SentPart, Stopped};
-use crate::value::{Digest, ObjectKey};
+use super::recover::Target;
+use crate::storage::{Error, OpenUpload, ResumedUpload, SentPart};
+use crate::value::{Cancel, Digest, ObjectKey};
 
-/// Why an upload was not taken back.
+/// Why an upload was not aborted.
 pub(super) const WAITS: &str = "its parts wait for the next attempt, or for `tl run --resume`";
 
 impl S3 {
-    /// All that it takes to go on with an upload.
+    /// All that another process needs to resume an upload.
     pub(super) fn record_of(&self, write: &Write<'_>, open: &Open, digest: Digest) -> OpenUpload {
         OpenUpload {
             id: open.id.clone(),
@@ -33,7 +33,7 @@ impl S3 {
         }
     }
 
-    /// What the begin of an upload fixes for the object, beside its lock.
+    /// The settings that are fixed when an upload begins, beside the lock.
     fn fixed_settings(&self) -> Json {
         json!({
             "storage-class": self.storage_class,
@@ -43,40 +43,42 @@ impl S3 {
         })
     }
 
-    /// Asks for the parts of an upload that an earlier attempt left open.
-    pub(super) fn reopen_upload(
+    /// Looks up the parts of an upload that an earlier attempt left open.
+    pub(super) fn resume_upload(
         &self,
         key: &ObjectKey,
         upload: &OpenUpload,
-        stopped: &Stopped,
-    ) -> Result<Option<Reopened>, Error> {
-        let place = self.place_of(key, stopped)?;
-        let open = Open::of(upload).filter(|open| self.would_begin(upload, open, &place.connection));
+        cancel: &Cancel,
+    ) -> Result<Option<ResumedUpload>, Error> {
+        let target = self.target_of(key, cancel)?;
+        let open = Open::of(upload).filter(|open| self.would_begin(upload, open, &target.connection));
         let Some(open) = open else { return Ok(None) };
-        match runtime(&place.uri)?.block_on(self.list_parts(&place, &open)) {
-            Ok(parts) => Ok(Some(Reopened { upload: upload.clone(), parts })),
-            Err(fault) if fault.may_pass() => Err(fault.into_error("the list of the parts sent so far", &place.uri)),
-            // It is gone, or nobody may know what it holds.
+        match runtime(&target.uri)?.block_on(self.list_parts(&target, &open)) {
+            Ok(parts) => Ok(Some(ResumedUpload { upload: upload.clone(), parts })),
+            Err(fault) if fault.is_retryable_later() => {
+                Err(fault.into_error("the list of the parts sent so far", &target.uri))
+            }
+            // It is gone, or we may not look.
             Err(_) => Ok(None),
         }
     }
 
-    /// Whether an upload that begins now would be the same.
+    /// Whether an upload that begins now would have the same settings.
     fn would_begin(&self, upload: &OpenUpload, open: &Open, connection: &Connection) -> bool {
         connection.takes(open.algorithm)
             && upload.part_size == self.part_size.get()
             && upload.settings == self.fixed_settings()
     }
 
-    async fn list_parts(&self, place: &Place, open: &Open) -> Result<BTreeMap<i32, SentPart>, Fault> {
+    async fn list_parts(&self, target: &Target, open: &Open) -> Result<BTreeMap<i32, SentPart>, Fault> {
         let mut parts = BTreeMap::new();
         let mut after: Option<String> = None;
         loop {
             let send = |client: Client| {
-                let list = client.list_parts().bucket(&self.bucket).key(&place.key).upload_id(&open.id);
+                let list = client.list_parts().bucket(&self.bucket).key(&target.key).upload_id(&open.id);
                 list.set_part_number_marker(after.clone()).send()
             };
-            let page = place.connection.call(0, &place.stopped, send).await?;
+            let page = target.connection.call(0, &target.cancel, send).await?;
             for part in page.parts() {
                 let size = part.size().and_then(|size| u64::try_from(size).ok());
                 let (Some(number), Some(size)) = (part.part_number(), size) else { continue };
@@ -96,27 +98,30 @@ impl S3 {
 }
 
 impl Open {
-    /// The upload that is on record.
+    /// The upload that is in the journal.
     pub(super) fn of(upload: &OpenUpload) -> Option<Self> {
         let algorithm = Algorithm::named(&upload.algorithm)?;
         Some(Self { id: upload.id.clone(), algorithm, opaque: upload.opaque })
     }
 }
 
-/// Whether the server has these very bytes, as far as it can show that.
+/// Whether the server proves that it has these very bytes. A part counts only by comparison with the bytes that are read now,
+/// by length and checksum, else by MD5: the journal keeps the upload, not its parts.
 pub(super) fn is_kept(open: &Open, sent: &SentPart, part: &Part) -> Result<bool, Fault> {
     let sum = part.sum(open.algorithm)?;
     let shown = judge(part, &sum, sent.checksum.as_deref(), sent.etag.as_deref(), open.opaque);
     Ok(sent.size == part.size && shown.is_ok_and(|proven| proven))
 }
 
-/// Whether what was sent is worth going on with after this error.
-pub(super) fn may_go_on(error: &Error) -> bool {
+/// Whether the parts that were sent are worth keeping after this error.
+pub(super) fn can_resume_after(error: &Error) -> bool {
     match error {
-        Error::Unreachable { .. } | Error::Stopped { .. } => true,
+        Error::Unreachable { .. } | Error::Cancelled { .. } => true,
         Error::Answer { source, .. } | Error::Refused { source, .. } => {
-            // An answer that says nothing may be a completion.
-            source.downcast_ref::<Fault>().is_some_and(|fault| fault.may_pass() || fault.class == Class::Unclear)
+            // An unclear answer may be that of a completion that was done.
+            source
+                .downcast_ref::<Fault>()
+                .is_some_and(|fault| fault.is_retryable_later() || fault.class == Class::Unclear)
         }
         _ => false,
     }

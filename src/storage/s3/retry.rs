@@ -6,37 +6,35 @@ use tracing::debug;
 
 use super::connection::Connection;
 use super::fault::{Class, Fault};
-use crate::storage::Stopped;
+use crate::value::Cancel;
 
-/// The first wait, and the longest one that we choose ourselves.
+/// The first wait, and the longest one without a `Retry-After`.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(20);
-/// Bytes that do not arrive as they were sent: memory or a cable is broken, and will be the next time.
+/// After bytes arrived damaged this often, memory or a cable is broken and more tries do not help.
 const MOST_DAMAGED: u32 = 2;
-/// How often `stopped` is asked.
-const GLANCE: Duration = Duration::from_millis(100);
 
-/// When a request is made again, if at all.
-pub(super) struct Pace<'a> {
+/// Decides when a request is retried, if at all.
+pub(super) struct Backoff<'a> {
     connection: &'a Connection,
-    stopped: &'a Stopped,
+    cancel: &'a Cancel,
     began: Instant,
     wait: Duration,
     damaged: u32,
     adjusted: u32,
 }
 
-impl<'a> Pace<'a> {
-    pub(super) fn new(connection: &'a Connection, stopped: &'a Stopped) -> Self {
-        Self { connection, stopped, began: Instant::now(), wait: FIRST, damaged: 0, adjusted: 0 }
+impl<'a> Backoff<'a> {
+    pub(super) fn new(connection: &'a Connection, cancel: &'a Cancel) -> Self {
+        Self { connection, cancel, began: Instant::now(), wait: FIRST, damaged: 0, adjusted: 0 }
     }
 
-    /// Waits as long as the fault asks for. Gives the fault back where another attempt makes no sense.
+    /// Waits before the next try. Returns the fault where another try makes no sense.
     pub(super) async fn after(&mut self, fault: Fault) -> Result<(), Fault> {
         match fault.class {
             Class::Throttled | Class::Transient | Class::Unreachable | Class::Unclear => {}
             Class::Damaged if self.damaged < MOST_DAMAGED => self.damaged += 1,
-            // Each can be set right once: another region, fresh credentials, the server's clock.
+            // Each can be corrected once: the region, the credentials, the clock.
             Class::Moved | Class::Expired | Class::Skewed if self.adjusted < 3 => {
                 self.adjusted += 1;
                 if !self.connection.adjust(&fault) {
@@ -52,30 +50,30 @@ impl<'a> Pace<'a> {
             return Err(fault);
         }
         self.wait = (self.wait * 2).min(LONGEST);
-        until_stopped(tokio::time::sleep(wait), self.stopped).await
+        until_cancelled(tokio::time::sleep(wait), self.cancel).await
     }
 }
 
 impl Connection {
-    /// Makes a request once. `bytes` is what it carries, and gets time by its size.
+    /// Makes a request once. Its time limit grows with the bytes that it carries.
     pub(super) async fn once<T, F, E>(
         self: &Arc<Self>,
         bytes: u64,
-        stopped: &Stopped,
+        cancel: &Cancel,
         send: impl FnOnce(Client) -> F,
     ) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, E>>,
         Fault: From<E>,
     {
-        self.within(self.policy.limit(bytes), stopped, send).await
+        self.within(self.policy.limit(bytes), cancel, send).await
     }
 
-    /// Makes a request once, and waits so long for the answer.
+    /// Makes a request once, with a time limit.
     pub(super) async fn within<T, F, E>(
         self: &Arc<Self>,
         limit: Duration,
-        stopped: &Stopped,
+        cancel: &Cancel,
         send: impl FnOnce(Client) -> F,
     ) -> Result<T, Fault>
     where
@@ -84,7 +82,7 @@ impl Connection {
     {
         let begun = Instant::now();
         // Boxed: the future of a request is large, and futures hold futures.
-        let answer = until_stopped(tokio::time::timeout(limit, Box::pin(send(self.client()))), stopped).await?;
+        let answer = until_cancelled(tokio::time::timeout(limit, Box::pin(send(self.client()))), cancel).await?;
         let answer = match answer {
             Ok(answer) => answer.map_err(Fault::from),
             Err(_) => Err(Fault::new(Class::Transient, format!("no answer within {} s", limit.as_secs()))),
@@ -97,36 +95,32 @@ impl Connection {
         answer
     }
 
-    /// Makes a request until it succeeds, or another attempt makes no sense.
+    /// Makes a request until it succeeds, or another try makes no sense.
     pub(super) async fn call<T, F, E>(
         self: &Arc<Self>,
         bytes: u64,
-        stopped: &Stopped,
+        cancel: &Cancel,
         send: impl Fn(Client) -> F,
     ) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, E>>,
         Fault: From<E>,
     {
-        let mut pace = Pace::new(self, stopped);
+        let mut backoff = Backoff::new(self, cancel);
         loop {
-            match self.once(bytes, stopped, &send).await {
+            match self.once(bytes, cancel, &send).await {
                 Ok(answer) => return Ok(answer),
-                Err(fault) => pace.after(fault).await?,
+                Err(fault) => backoff.after(fault).await?,
             }
         }
     }
 }
 
-/// Waits for `what`, but not longer than somebody is interested.
-async fn until_stopped<T>(what: impl Future<Output = T>, stopped: &Stopped) -> Result<T, Fault> {
-    let mut what = std::pin::pin!(what);
-    loop {
-        if stopped() {
-            return Err(Fault::new(Class::Stopped, "stopped"));
-        }
-        if let Ok(done) = tokio::time::timeout(GLANCE, &mut what).await {
-            return Ok(done);
-        }
+/// Waits for `what`, or for a cancel.
+pub(super) async fn until_cancelled<T>(what: impl Future<Output = T>, cancel: &Cancel) -> Result<T, Fault> {
+    tokio::select! {
+        biased;
+        _ = cancel.cancelled() => Err(Fault::new(Class::Cancelled, "cancelled")),
+        done = what => Ok(done),
     }
 }

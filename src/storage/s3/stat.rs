@@ -9,35 +9,49 @@ use jiff::Timestamp;
 use super::S3;
 use super::connection::Connection;
 use super::fault::{Class, Fault};
-use crate::storage::{Checksums, Lock, LockMode, Stat, Stopped};
-use crate::value::hex;
+use super::recover::Target;
+use crate::storage::{Checksums, ETag, Lock, LockMode, Stat};
+use crate::value::{Cancel, hex};
 
-/// The write token, in the metadata of the object.
+/// The metadata key of the write token.
 pub(super) const TOKEN: &str = "tl-token";
 
 impl S3 {
-    /// What the store says of an object.
+    /// What the server says of an object.
     pub(super) async fn head(
         &self,
         connection: &Arc<Connection>,
         key: &str,
         version: Option<&str>,
-        stopped: &Stopped,
+        cancel: &Cancel,
     ) -> Result<Option<HeadObjectOutput>, Fault> {
         let send = |client: aws_sdk_s3::Client| {
             let request = client.head_object().bucket(&self.bucket).key(key).checksum_mode(ChecksumMode::Enabled);
             request.set_version_id(version.map(str::to_owned)).send()
         };
-        match connection.call(0, stopped, send).await {
+        match connection.call(0, cancel, send).await {
             Ok(head) => Ok(Some(head)),
             Err(fault) if fault.class == Class::NoObject => Ok(None),
             Err(fault) => Err(fault),
         }
     }
 
-    /// Whether the bucket is there. A missing object and a missing bucket get the same answer.
-    pub(super) async fn head_bucket(&self, connection: &Arc<Connection>, stopped: &Stopped) -> Result<(), Fault> {
-        let sent = connection.call(0, stopped, |client| client.head_bucket().bucket(&self.bucket).send()).await;
+    /// The properties of an object. Tells a missing object (`None`) from a missing bucket (a fault).
+    pub(super) async fn find(&self, target: &Target, version: Option<&str>) -> Result<Option<HeadObjectOutput>, Fault> {
+        let Target { connection, key, cancel, .. } = target;
+        match self.head(connection, key, version, cancel).await? {
+            None => self.head_bucket(connection, cancel).await.map(|()| None).or_else(|fault| match fault.class {
+                // Credentials that may not look at the bucket may still look at objects.
+                Class::Denied => Ok(None),
+                _ => Err(fault),
+            }),
+            found => Ok(found),
+        }
+    }
+
+    /// Fails if the bucket is not there. HEAD of an object answers alike for a missing object and a missing bucket.
+    pub(super) async fn head_bucket(&self, connection: &Arc<Connection>, cancel: &Cancel) -> Result<(), Fault> {
+        let sent = connection.call(0, cancel, |client| client.head_bucket().bucket(&self.bucket).send()).await;
         sent.map(drop).map_err(|fault| match fault.class {
             Class::NoObject => Fault::new(Class::NoBucket, "there is no such bucket"),
             _ => fault,
@@ -45,7 +59,7 @@ impl S3 {
     }
 }
 
-/// Whether an object is the one with this token.
+/// Whether an object has this token.
 pub(super) fn is_of(head: &HeadObjectOutput, token: &str) -> bool {
     head.metadata().and_then(|metadata| metadata.get(TOKEN)).is_some_and(|own| own == token)
 }
@@ -83,6 +97,7 @@ pub(super) fn stat(head: &HeadObjectOutput) -> Stat {
         checksums: checksums(head),
         version: version(head.version_id()),
         lock: lock(head),
+        etag: head.e_tag().filter(|etag| !etag.is_empty()).map(|etag| ETag(etag.to_owned())),
     }
 }
 
@@ -99,7 +114,7 @@ fn checksums(head: &HeadObjectOutput) -> Checksums {
             }
             ("sha256", true) => drop(kept.insert("sha256-parts".to_owned(), value.to_owned())),
             (_, false) => drop(kept.insert(name.to_owned(), value.to_owned())),
-            // A checksum of checksums that tl never asks for.
+            // A checksum of checksums, which `tl` never asks for.
             (_, true) => {}
         }
     };

@@ -17,7 +17,7 @@ use timelocker::stages::{
     Checkpoint, Context, Deliveries, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared, StageError,
     Told, Unfinished, find,
 };
-use timelocker::storage::{Coming, KINDS, Store};
+use timelocker::storage::{KINDS, PendingObject, Store};
 use timelocker::value::{Cancel, Kind, Masker};
 
 use crate::storage::s3::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
@@ -59,7 +59,7 @@ impl Deliveries for Kept {
         true
     }
 
-    fn coming(&self, uri: &str, coming: &Coming) -> Result<()> {
+    fn coming(&self, uri: &str, coming: &PendingObject) -> Result<()> {
         self.keep(uri, |known| known.coming.push(coming.clone()))
     }
 
@@ -100,7 +100,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(store: Box<dyn Store>, deliveries: &Arc<Kept>) -> Self {
+    fn new(store: Arc<dyn Store>, deliveries: &Arc<Kept>) -> Self {
         let (work, records) = (tempfile::tempdir().unwrap(), Arc::<Records>::default());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let shared = Shared {
@@ -183,11 +183,11 @@ impl Session {
     }
 }
 
-fn dir(path: &Path) -> Box<dyn Store> {
-    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path })).unwrap()
+fn dir(path: &Path) -> Arc<dyn Store> {
+    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path })).unwrap().into()
 }
 
-fn cloud(server: &Server, bucket: &str) -> Box<dyn Store> {
+fn cloud(server: &Server, bucket: &str) -> Arc<dyn Store> {
     s3(bucket, &server.endpoint())
 }
 
@@ -218,7 +218,7 @@ fn what_was_delivered_and_not_counted_is_not_delivered_again() {
 fn what_nobody_counts_on_is_not_in_the_way_of_other_bytes() {
     let server = Fault::start();
     let root = tempfile::tempdir().unwrap();
-    let stores: [&dyn Fn() -> Box<dyn Store>; 3] =
+    let stores: [&dyn Fn() -> Arc<dyn Store>; 3] =
         [&|| dir(root.path()), &|| cloud(&server, PLAIN), &|| cloud(&server, VAULT)];
     for store in stores {
         let kept = Arc::<Kept>::default();
@@ -241,14 +241,14 @@ fn what_nobody_counts_on_is_not_in_the_way_of_other_bytes() {
 #[test]
 fn what_was_about_to_replace_an_object_of_its_own_run_still_may() {
     let (server, root) = (Fault::start(), tempfile::tempdir().unwrap());
-    let stores: [&dyn Fn() -> Box<dyn Store>; 2] = [&|| dir(root.path()), &|| cloud(&server, VAULT)];
+    let stores: [&dyn Fn() -> Arc<dyn Store>; 2] = [&|| dir(root.path()), &|| cloud(&server, VAULT)];
     for store in stores {
         let kept = Arc::<Kept>::default();
         let first = Session::new(store(), &kept).file(b"hello", &json!({})).unwrap();
         let uri = first["object"]["uri"].as_str().unwrap();
         let coming = kept.left(uri).unwrap().coming.pop().unwrap();
         let token = coming.token.as_ref().map(|_| "another".to_owned());
-        kept.coming(uri, &Coming { token, digest: digest(b"other"), ..coming }).unwrap();
+        kept.coming(uri, &PendingObject { token, digest: digest(b"other"), ..coming }).unwrap();
         let second = Session::new(store(), &kept).file(b"other", &json!({})).unwrap();
         assert_ne!(second["object"]["digest"], first["object"]["digest"]);
     }
@@ -299,7 +299,7 @@ fn what_cannot_be_put_on_record_is_not_delivered() {
 fn an_object_of_an_earlier_session_is_looked_at() {
     let server = Fault::start();
     let root = tempfile::tempdir().unwrap();
-    let stores: [&dyn Fn() -> Box<dyn Store>; 3] =
+    let stores: [&dyn Fn() -> Arc<dyn Store>; 3] =
         [&|| dir(root.path()), &|| cloud(&server, PLAIN), &|| cloud(&server, VAULT)];
     for (number, store) in stores.into_iter().enumerate() {
         let kept = Arc::<Kept>::default();

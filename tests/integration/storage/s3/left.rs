@@ -3,17 +3,15 @@
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use timelocker::storage::{
-    Body, Coming, Error, KINDS, Lock, LockMode, OpenUpload, Order, Stopped, Store, Stored, Witness,
+    Body, Delivered, Error, KINDS, Lock, LockMode, OpenUpload, PendingObject, Store, UploadJournal, UploadOptions,
 };
-use timelocker::value::{Digest, Kind, ObjectKey};
+use timelocker::value::{Cancel, CancelReason, Digest, Kind, ObjectKey};
 
 use super::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
 use super::{KEYS, noise};
@@ -21,20 +19,20 @@ use super::{KEYS, noise};
 const SMALL: usize = 1 << 10;
 const LARGE: usize = 12 << 20;
 
-pub fn s3(bucket: &str, endpoint: &str) -> Box<dyn Store> {
+pub fn s3(bucket: &str, endpoint: &str) -> Arc<dyn Store> {
     let settings = json!({
         "bucket": bucket, "prefix": "some/where", "endpoint": endpoint, "path-style": true, "allow-private": true, "region":
         "us-east-1", "part-size": "5MiB", "request-timeout": "20s", "retry-for": "2s", "access-key-id": KEYS.0,
         "secret-access-key": KEYS.1,
     });
-    (Kind::find(KINDS, "s3").unwrap().build)(settings).unwrap()
+    (Kind::find(KINDS, "s3").unwrap().build)(settings).unwrap().into()
 }
 
 /// What the store says, in its order, and what becomes of it then.
 #[derive(Default)]
 pub struct Said<'a> {
     pub log: Mutex<Vec<&'static str>>,
-    pub coming: Mutex<Option<Coming>>,
+    pub coming: Mutex<Option<PendingObject>>,
     /// What is looked at, at each of its moments.
     look: Option<&'a (dyn Fn(&str) + Sync)>,
 }
@@ -48,7 +46,7 @@ impl Said<'_> {
     }
 }
 
-impl Witness for Said<'_> {
+impl UploadJournal for Said<'_> {
     fn begun(&self) -> Result<(), Error> {
         self.at("begun");
         Ok(())
@@ -59,9 +57,9 @@ impl Witness for Said<'_> {
         Ok(())
     }
 
-    fn kept(&self, _bytes: u64) {}
+    fn reused(&self, _bytes: u64) {}
 
-    fn coming(&self, coming: &Coming) -> Result<(), Error> {
+    fn pending(&self, coming: &PendingObject) -> Result<(), Error> {
         *self.coming.lock().unwrap() = Some(coming.clone());
         self.at("coming");
         Ok(())
@@ -77,7 +75,7 @@ impl Refuses {
     }
 }
 
-impl Witness for Refuses {
+impl UploadJournal for Refuses {
     fn begun(&self) -> Result<(), Error> {
         self.at("begun")
     }
@@ -86,9 +84,9 @@ impl Witness for Refuses {
         self.at("opened")
     }
 
-    fn kept(&self, _bytes: u64) {}
+    fn reused(&self, _bytes: u64) {}
 
-    fn coming(&self, _coming: &Coming) -> Result<(), Error> {
+    fn pending(&self, _object: &PendingObject) -> Result<(), Error> {
         self.at("coming")
     }
 }
@@ -111,26 +109,24 @@ pub fn digest(bytes: &[u8]) -> Digest {
     Digest { sha256: Sha256::digest(bytes).into(), size: bytes.len() as u64 }
 }
 
-pub fn never() -> Stopped {
-    Arc::new(|| false)
+pub fn never() -> Cancel {
+    Cancel::default()
 }
 
 pub fn key() -> ObjectKey {
     "object".parse().unwrap()
 }
 
-fn order(overwrite: bool, stopped: Stopped, witness: &dyn Witness) -> Order<'_> {
-    let (ordered, scratch) = (Timestamp::now(), Path::new("/nowhere"));
-    Order { overwrite, lock: None, ordered, resume: None, scratch, stopped, witness }
+fn options(overwrite: bool) -> UploadOptions<'static> {
+    UploadOptions { overwrite, lock: None, ordered: Timestamp::now(), resume: None, scratch: Path::new("/nowhere") }
 }
 
-pub fn put(store: &dyn Store, bytes: &[u8], witness: &dyn Witness) -> Result<Stored, Error> {
-    let order = order(true, never(), witness);
-    store.put(&key(), &mut Bytes(bytes, digest(bytes)), &order)
+pub fn put(store: &dyn Store, bytes: &[u8], journal: &dyn UploadJournal) -> Result<Delivered, Error> {
+    store.upload(&key(), &mut Bytes(bytes, digest(bytes)), &options(true), journal, &never())
 }
 
 /// A writer that ends in this moment, and tidies nothing up.
-pub fn killed_at(store: &dyn Store, bytes: &[u8], moment: &'static str) -> Option<Coming> {
+pub fn killed_at(store: &dyn Store, bytes: &[u8], moment: &'static str) -> Option<PendingObject> {
     let die = |at: &str| assert_ne!(at, moment, "killed");
     let said = Said { look: Some(&die), ..Said::default() };
     let died = catch_unwind(AssertUnwindSafe(|| put(store, bytes, &said)));
@@ -201,13 +197,13 @@ fn what_never_appeared_is_taken_back() {
         let coming = killed_at(store.as_ref(), &noise(size, 1), moment);
         let left = usize::from(size == LARGE && moment == "coming");
         assert_eq!(server.open_uploads(), others.len() + left, "{size} {moment}");
-        assert_eq!(store.clear(&key(), since, &never()).unwrap(), left, "{size} {moment}");
+        assert_eq!(store.discard_unfinished(&key(), since, &never()).unwrap(), left, "{size} {moment}");
         assert_eq!(server.open_ids(VAULT), others[..4], "{size} {moment}");
         if let Some(coming) = coming {
-            assert_eq!(store.own(&key(), &coming, &never()).unwrap(), None);
+            assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None);
         }
         assert_eq!(versions(&server, VAULT), 0);
-        assert_eq!(store.clear(&key(), since, &never()).unwrap(), 0);
+        assert_eq!(store.discard_unfinished(&key(), since, &never()).unwrap(), 0);
     }
 }
 
@@ -221,7 +217,7 @@ fn clocks_may_differ() {
         let since = Timestamp::now();
         let store = s3(VAULT, &server.endpoint());
         killed_at(store.as_ref(), &noise(LARGE, 1), "coming");
-        assert_eq!(store.clear(&key(), since, &never()).unwrap(), 1, "{ahead}");
+        assert_eq!(store.discard_unfinished(&key(), since, &never()).unwrap(), 1, "{ahead}");
         assert_eq!(server.open_ids(VAULT), [earlier], "{ahead}");
     }
 }
@@ -235,19 +231,19 @@ fn an_object_that_appeared_is_found() {
         let stored = put(store.as_ref(), &bytes, &first).unwrap();
         let coming = first.coming.into_inner().unwrap().unwrap();
         // It lies in the journal.
-        let coming: Coming = serde_json::from_str(&serde_json::to_string(&coming).unwrap()).unwrap();
-        assert_eq!(store.own(&key(), &coming, &never()).unwrap(), Some(stored));
-        assert_eq!(store.own(&"other".parse().unwrap(), &coming, &never()).unwrap(), None);
+        let coming: PendingObject = serde_json::from_str(&serde_json::to_string(&coming).unwrap()).unwrap();
+        assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), Some(stored));
+        assert_eq!(store.recover(&"other".parse().unwrap(), &coming, &never()).unwrap(), None);
 
         // Another writer's, though its bytes are the same.
         let stored = put(store.as_ref(), &bytes, &second).unwrap();
-        assert_eq!(store.own(&key(), &coming, &never()).unwrap(), None, "{bucket} {size}");
+        assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None, "{bucket} {size}");
         let coming = second.coming.into_inner().unwrap().unwrap();
-        assert_eq!(store.own(&key(), &coming, &never()).unwrap(), Some(stored), "{bucket} {size}");
+        assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), Some(stored), "{bucket} {size}");
 
         // Who may not look cannot know.
         server.rule(Rule::always(Op::Head, Action::Error(403, "AccessDenied", &[])));
-        assert_eq!(store.own(&key(), &coming, &never()).unwrap(), None);
+        assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None);
     }
 }
 
@@ -258,12 +254,13 @@ fn an_object_that_is_not_as_it_was_sent_is_no_delivery() {
     put(store.as_ref(), &noise(SMALL, 1), &said).unwrap();
     let coming = said.coming.into_inner().unwrap().unwrap();
     let lock = Some(Lock { retention: Some((LockMode::Compliance, Timestamp::now())), legal_hold: false });
-    let error = store.own(&key(), &Coming { lock, ..coming.clone() }, &never()).unwrap_err();
+    let error = store.recover(&key(), &PendingObject { lock, ..coming.clone() }, &never()).unwrap_err();
     assert!(matches!(error, Error::Unproven { .. }), "{error:?}");
-    let error = store.own(&key(), &Coming { digest: digest(b"other"), ..coming.clone() }, &never()).unwrap_err();
+    let error =
+        store.recover(&key(), &PendingObject { digest: digest(b"other"), ..coming.clone() }, &never()).unwrap_err();
     assert!(error.is_transient() && error.to_string().contains("upload"), "{error:?}");
     // As after an upload that arrived otherwise, it is removed, and can be sent again.
-    assert_eq!(store.own(&key(), &coming, &never()).unwrap(), None);
+    assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None);
 }
 
 /// The completion was sent, and whoever sent it never learnt what came of it.
@@ -272,26 +269,22 @@ fn a_completion_without_an_answer() {
     let server = Fault::start();
     server.rule(Rule::once(Op::Complete, Action::LostInSilence));
     let (store, said, since) = (s3(VAULT, &server.endpoint()), Said::default(), Timestamp::now());
-    let sent = Arc::new(AtomicBool::new(false));
-    let stopped: Stopped = {
-        let sent = Arc::clone(&sent);
-        Arc::new(move || sent.load(Ordering::SeqCst))
-    };
+    let cancel = Cancel::default();
     let bytes = noise(LARGE, 1);
-    let order = order(false, stopped, &said);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while server.count(Op::Complete) == 0 {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
-            sent.store(true, Ordering::SeqCst);
+            cancel.cancel(CancelReason::Requested);
         });
-        let error = store.put(&key(), &mut Bytes(&bytes, digest(&bytes)), &order).unwrap_err();
-        assert!(matches!(error, Error::Stopped { .. }), "{error:?}");
+        let error =
+            store.upload(&key(), &mut Bytes(&bytes, digest(&bytes)), &options(false), &said, &cancel).unwrap_err();
+        assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
     });
-    assert_eq!(store.clear(&key(), since, &never()).unwrap(), 0);
+    assert_eq!(store.discard_unfinished(&key(), since, &never()).unwrap(), 0);
     let coming = said.coming.into_inner().unwrap().unwrap();
-    let own = store.own(&key(), &coming, &never()).unwrap().expect("it has appeared");
+    let own = store.recover(&key(), &coming, &never()).unwrap().expect("it has appeared");
     assert_eq!((own.digest, own.version.is_some()), (coming.digest, true));
 }
 
@@ -299,7 +292,7 @@ fn a_completion_without_an_answer() {
 fn who_may_not_list_uploads_is_told_so() {
     let server = Fault::start();
     server.rule(Rule::always(Op::ListUploads, Action::Error(403, "AccessDenied", &[])));
-    let error = s3(SAFE, &server.endpoint()).clear(&key(), Timestamp::now(), &never()).unwrap_err();
+    let error = s3(SAFE, &server.endpoint()).discard_unfinished(&key(), Timestamp::now(), &never()).unwrap_err();
     assert!(matches!(error, Error::Refused { .. }), "{error:?}");
     assert!(error.to_string().contains("open multipart uploads"), "{error}");
 }

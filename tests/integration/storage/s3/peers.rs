@@ -325,14 +325,14 @@ fn seaweedfs() {
     // What a killed writer left is taken back, and what appeared is found.
     let (store, since) = (left::s3("vault", &weed.endpoint()), jiff::Timestamp::now());
     let coming = left::killed_at(store.as_ref(), &content, "coming").unwrap();
-    assert_eq!((store.own(&left::key(), &coming, &left::never()).unwrap(), weed.open_uploads("vault")), (None, 1));
-    assert_eq!(store.clear(&left::key(), since, &left::never()).unwrap(), 1);
+    assert_eq!((store.recover(&left::key(), &coming, &left::never()).unwrap(), weed.open_uploads("vault")), (None, 1));
+    assert_eq!(store.discard_unfinished(&left::key(), since, &left::never()).unwrap(), 1);
     assert_eq!(weed.open_uploads("vault"), 0);
     for bytes in [&content[..], b"hello"] {
         let said = left::Said::default();
         let stored = left::put(store.as_ref(), bytes, &said).unwrap();
         let coming = said.coming.into_inner().unwrap().unwrap();
-        assert_eq!(store.own(&left::key(), &coming, &left::never()).unwrap(), Some(stored));
+        assert_eq!(store.recover(&left::key(), &coming, &left::never()).unwrap(), Some(stored));
     }
 
     // Refusals.

@@ -4,75 +4,82 @@ use super::S3;
 use super::connection::{Connection, runtime};
 use super::fault::{Class, Fault};
 use super::stat::{TOKEN, bare, is_of, stat};
-use crate::storage::{Coming, Error, Lock, Stat, Stopped, Store as _, Stored};
-use crate::value::ObjectKey;
+use crate::storage::{Delivered, Error, Lock, Objects as _, PendingObject, Stat};
+use crate::value::{Cancel, ObjectKey};
 
-/// Where an object is, and how it is reached.
-pub(super) struct Place {
+/// The object of one call.
+pub(super) struct Target {
     pub(super) connection: Arc<Connection>,
-    /// In the bucket.
+    /// Its key in the bucket.
     pub(super) key: String,
     pub(super) uri: String,
-    pub(super) stopped: Stopped,
+    pub(super) cancel: Cancel,
 }
 
-/// An object that the server says it took.
-pub(super) struct Taken {
+/// An object that the server says it has stored.
+pub(super) struct AcceptedUpload {
     pub(super) etag: Option<String>,
     pub(super) version: Option<String>,
-    /// An answer has shown that the server has the bytes that were sent.
+    /// Whether an answer proved that the server has the bytes that were sent.
     pub(super) proven: bool,
 }
 
 impl S3 {
-    pub(super) fn place_of(&self, key: &ObjectKey, stopped: &Stopped) -> Result<Place, Error> {
-        let stopped = Arc::clone(stopped);
-        Ok(Place { connection: self.connect()?, key: self.full_key(key), uri: self.uri(key), stopped })
+    pub(super) fn target_of(&self, key: &ObjectKey, cancel: &Cancel) -> Result<Target, Error> {
+        let cancel = cancel.clone();
+        Ok(Target { connection: self.connect(&cancel)?, key: self.full_key(key), uri: self.uri(key), cancel })
     }
 
-    /// The object that was about to appear when its writer ended, confirmed as that writer would have done.
-    pub(super) fn find_coming(
+    /// Finds the object that was about to appear when its writer ended, and confirms it as that writer would have done.
+    pub(super) fn recover_object(
         &self,
         key: &ObjectKey,
-        coming: &Coming,
-        stopped: &Stopped,
-    ) -> Result<Option<Stored>, Error> {
-        let Some(token) = &coming.token else { return Ok(None) };
-        let place = self.place_of(key, stopped)?;
-        runtime(&place.uri)?.block_on(async {
-            let found = self.find_own(&place, token).await;
-            match found.map_err(|fault| fault.into_error("a look at the properties", &place.uri))? {
+        pending: &PendingObject,
+        cancel: &Cancel,
+    ) -> Result<Option<Delivered>, Error> {
+        let Some(token) = &pending.token else { return Ok(None) };
+        let target = self.target_of(key, cancel)?;
+        runtime(&target.uri)?.block_on(async {
+            let found = self.find_by_token(&target, token).await;
+            match found.map_err(|fault| fault.into_error("a look at the properties", &target.uri))? {
                 None => Ok(None),
                 Some(found) => {
-                    let accepted = Taken { etag: None, version: found.version, proven: false };
-                    self.confirm(&place, coming, accepted).await.map(Some)
+                    let accepted = AcceptedUpload { etag: None, version: found.version, proven: false };
+                    self.confirm(&target, pending, accepted).await.map(Some)
                 }
             }
         })
     }
 
-    /// The object, if it is the one with this token: an answer may be lost after the work was done.
-    pub(super) async fn find_own(&self, place: &Place, token: &str) -> Result<Option<Stat>, Fault> {
-        match self.head(&place.connection, &place.key, None, &place.stopped).await {
+    /// The object, if it has this token. An answer may be lost after the work was done, and "there is an object" would not
+    /// tell ours from another one.
+    pub(super) async fn find_by_token(&self, target: &Target, token: &str) -> Result<Option<Stat>, Fault> {
+        match self.head(&target.connection, &target.key, None, &target.cancel).await {
             Ok(head) => Ok(head.filter(|head| is_of(head, token)).as_ref().map(stat)),
-            // Who may not look cannot know.
+            // Access denied: treat as unknown.
             Err(fault) if fault.class == Class::Denied => Ok(None),
             Err(fault) => Err(fault),
         }
     }
 
-    /// Looks at what the store has: only then is it delivered.
-    pub(super) async fn confirm(&self, place: &Place, coming: &Coming, accepted: Taken) -> Result<Stored, Error> {
-        let Coming { token, digest, checksums, lock, .. } = coming;
-        let uri = &place.uri;
-        let head = self.head(&place.connection, &place.key, accepted.version.as_deref(), &place.stopped).await;
+    /// Compares what the store says of the object with what was sent. A success of the upload alone proves nothing: servers
+    /// have sent one with other bytes, without an `ETag` and with half an answer. Credentials that may only write are the
+    /// exception, where an answer of the upload was proof.
+    pub(super) async fn confirm(
+        &self,
+        target: &Target,
+        pending: &PendingObject,
+        accepted: AcceptedUpload,
+    ) -> Result<Delivered, Error> {
+        let PendingObject { token, digest, checksums, lock, .. } = pending;
+        let uri = &target.uri;
+        let head = self.head(&target.connection, &target.key, accepted.version.as_deref(), &target.cancel).await;
         let unproven = |why: String| Error::Unproven { uri: uri.clone(), why };
-        let stored = |version, lock| Stored { digest: *digest, checksums: checksums.clone(), version, lock };
+        let stored = |version, lock| Delivered { digest: *digest, checksums: checksums.clone(), version, lock };
         let head = match head {
             Ok(Some(head)) => head,
             Ok(None) => return Err(unproven("the store says that it is not there".to_owned())),
             Err(fault) if fault.class == Class::Denied && accepted.proven && lock.is_none() => {
-                // Credentials that can only write are a good idea.
                 return Ok(stored(accepted.version, None));
             }
             Err(fault) => return Err(unproven(format!("it cannot be looked at: {fault}"))),
@@ -95,7 +102,7 @@ impl S3 {
                 .map(|(put, head)| format!("ETag {head} where {put} was answered"))
         };
         if let Some(differs) = differs {
-            let removed = self.discard(place, found.version).await;
+            let removed = self.discard(target, found.version).await;
             let kept = if removed { "it was removed" } else { "it could not be removed" };
             let said = format!("the store has {differs}; {kept}");
             return Err(Fault::new(Class::Damaged, said).into_error("the upload", uri));
@@ -104,16 +111,16 @@ impl S3 {
         Ok(stored(found.version.or(accepted.version), found.lock))
     }
 
-    /// Removes what is not as it was sent. Returns whether it is gone.
-    pub(super) async fn discard(&self, place: &Place, version: Option<String>) -> bool {
+    /// Removes an object whose bytes are not those that were sent. Returns whether that worked.
+    pub(super) async fn discard(&self, target: &Target, version: Option<String>) -> bool {
         let send = |client: aws_sdk_s3::Client| {
-            client.delete_object().bucket(&self.bucket).key(&place.key).set_version_id(version.clone()).send()
+            client.delete_object().bucket(&self.bucket).key(&target.key).set_version_id(version.clone()).send()
         };
-        place.connection.call(0, &place.stopped, send).await.is_ok()
+        target.connection.call(0, &target.cancel, send).await.is_ok()
     }
 }
 
-/// Whether an object is locked as was asked for, or longer.
+/// Checks that an object is locked as it was ordered, or longer.
 fn confirm_lock(asked: Option<Lock>, found: Option<Lock>) -> Result<(), String> {
     let Some(asked) = asked else { return Ok(()) };
     let got = found.unwrap_or(Lock { retention: None, legal_hold: false });
