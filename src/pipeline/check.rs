@@ -11,9 +11,8 @@ use super::secret::secret_code;
 use super::stray::first_expression;
 use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::{Expression, Mistake, Scope, Template, Type, article, check, check_template, did_you_mean};
-use crate::value::{Kind, MASK};
-use crate::value::{Schedule, ScheduleErrorKind};
-use crate::vault::{self, Unfit};
+use crate::value::{Kind, MASK, Schedule, ScheduleErrorKind, Unfit};
+use crate::vault;
 use crate::{channels, stages, storage};
 
 pub(super) struct Checker<'a> {
@@ -63,6 +62,9 @@ impl<'a> Checker<'a> {
                 let site = Site { scope: &scope, stage: &Json::Null };
                 self.settings(&format!("/{section}/{}/with", escape(name)), &place["with"], schema, site);
             }
+        }
+        for (name, channel) in entries(self.file, "channels") {
+            self.channel(name, channel);
         }
         for section in ["stages", "finally"] {
             for (name, stage) in entries(self.file, section) {
@@ -146,12 +148,12 @@ impl<'a> Checker<'a> {
         settings.shift_remove("from");
         // What does not fit the schema is told by it.
         let Ok(source) = (kind.build)(settings.into()) else { return };
-        if let Err(Unfit { setting, error }) = source.check() {
+        for Unfit { setting, error } in source.check() {
             let at = self.document.at_key(&format!("/secrets/{}/{setting}", escape(name)));
             let message = format!("`{setting}` of the secret `{name}` cannot be used");
             let mut found = Diagnostic::usage(secret_code(&error), message).at(at).cause(&error);
             // What stands there may be the secret itself, by mistake: the line is shown without it.
-            if let Some(text) = secret[setting].as_str().filter(|text| !text.is_empty()) {
+            if let Some(text) = secret[&setting].as_str().filter(|text| !text.is_empty()) {
                 found.mask(&|shown| shown.replace(text, MASK));
             }
             self.find(match error.help() {

@@ -7,6 +7,7 @@ use super::contexts::{Contexts, run_values};
 use super::prepare::{Loaded, Secrets, open_channel, open_store, read_secret};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::storage::{Trial, TrialResult};
+use crate::value::Cancel;
 
 /// What was tried with one secret, store or channel.
 #[derive(Debug, Serialize)]
@@ -33,7 +34,7 @@ pub fn doctor(loaded: &Loaded) -> Vec<Examined> {
     let mut found = Vec::new();
     let mut secrets = Vec::new();
     for (name, declared) in &loaded.pipeline.secrets {
-        let read = read_secret(&loaded.document, name.as_str(), declared, &|| None);
+        let read = read_secret(&loaded.document, name.as_str(), declared, &Cancel::default());
         let trial = tried("read", read.as_ref().map(|_| "it is there".to_owned()).map_err(Clone::clone));
         found.push(examined("secret", name.as_str(), &declared.from, vec![trial]));
         secrets.extend(read.ok().map(|secret| (name.to_string(), secret)));

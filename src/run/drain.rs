@@ -28,8 +28,8 @@ pub(super) struct Drain<'a> {
     pub(super) all: bool,
     /// After this, none is begun.
     pub(super) limit: Option<Duration>,
-    /// Whether to stop.
-    pub(super) stopped: &'a dyn Fn() -> bool,
+    /// Checked before each message.
+    pub(super) cancel: &'a Cancel,
 }
 
 /// What came of a message that waited.
@@ -70,7 +70,7 @@ impl Drain<'_> {
         for entry in due {
             let place = (entry.letter.file.clone(), entry.letter.channel.clone());
             let late = self.limit.is_some_and(|limit| started.elapsed() >= limit);
-            if late || (self.stopped)() || failed.contains_key(&place) {
+            if late || self.cancel.is_cancelled() || failed.contains_key(&place) {
                 *left.entry(place).or_default() += 1;
                 continue;
             }
@@ -133,7 +133,7 @@ fn reopen(entry: &Entry) -> Result<Reopened> {
     message.folder = letter.file.parent().map(Path::to_owned).unwrap_or_default();
     let inputs: Map<String, Json> = serde_json::from_str(&letter.inputs).map_err(unread)?;
     let loaded = load_again(&letter.file, inputs).map_err(|found| caused(&found))?;
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| None);
+    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &Cancel::default());
     let when =
         message.time.parse::<jiff::Timestamp>().map_or_else(|_| Zoned::now(), |time| time.to_zoned(TimeZone::system()));
     let contexts = Contexts::new(&loaded, secrets.values, run_values(&letter.pipeline, &message.run, &when));
@@ -153,14 +153,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// Sends what waits in the outbox, of whatever pipeline.
 pub(super) fn drain(post: &RunPost, cancel: &Cancel, teller: &Mutex<Teller>) {
     if post.keeper.is_in_use() {
-        let stopped = || cancel.is_cancelled();
-        let drain = Drain {
-            keeper: &post.keeper,
-            recorder: &*post.recorder,
-            all: false,
-            limit: Some(DRAIN),
-            stopped: &stopped,
-        };
+        let drain = Drain { keeper: &post.keeper, recorder: &*post.recorder, all: false, limit: Some(DRAIN), cancel };
         drain.run(&mut |drained| tell(teller, told_late(drained)));
     }
     outbox_trouble(post, teller);

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use tokio::runtime::Handle;
 use tracing::{Instrument as _, info_span};
 
 use super::contexts::Contexts;
@@ -35,7 +34,7 @@ use crate::graph::{Plan, Selection};
 use crate::pipeline::When;
 use crate::stages::{Ledger, Places, Recorder, Shared};
 use crate::state::{self, GroupLock, Left, StateDir, WorkDir};
-use crate::value::{Cancel, CancelReason, PositiveDuration};
+use crate::value::{Cancel, PositiveDuration};
 
 /// How to run a pipeline.
 pub struct Options {
@@ -131,9 +130,8 @@ fn prepare(
     let folder = take_work(&options.state, run, options.resumed.as_ref()).map_err(|error| early(None, error))?;
 
     let (start, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
-    let is_over = || limit.is_some_and(|limit| start.elapsed() >= limit);
-    let stopped = || options.cancel.reason().or_else(|| is_over().then_some(CancelReason::RunTimeout));
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &stopped);
+    let read = |cancel: &Cancel| read_secrets(&loaded.document, &loaded.pipeline, cancel);
+    let secrets = options.cancel.limited(limit, read);
     let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
     let masker = secrets.masker;
     teller.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
@@ -176,7 +174,6 @@ fn prepare(
         ledger: Ledger::default(),
         deliveries: Arc::new(OnTheirWay::new(journal.clone(), options.resumed.as_ref())),
         masker,
-        runtime: Handle::current(),
     });
     let mut skipped = false;
     let begun = if errors.is_empty() {

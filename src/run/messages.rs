@@ -20,7 +20,7 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::pipeline::{Notification, When};
 use crate::stages::Recorder as _;
 use crate::state::{Entry, StateDir};
-use crate::value::{Masker, Name};
+use crate::value::{Cancel, Masker, Name};
 
 /// A message as it would be.
 #[derive(Debug, Serialize)]
@@ -76,7 +76,7 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
         return Err(vec![no_channel(name)]);
     }
     let id = Ulid::new().to_string();
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| None);
+    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &Cancel::default());
     let pipeline = loaded.pipeline.name.to_string();
     let contexts = Contexts::new(&loaded, secrets.values, run_values(&pipeline, &id, &Zoned::now()));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -163,7 +163,7 @@ pub fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
     let log = Log::open(&state.audit()).map_err(|error| vec![audit_error(&error)])?;
     let recorder = LogRecorder::new(log, None, Masker::default());
     let keeper = Keeper::new(state.clone());
-    let drain = Drain { keeper: &keeper, recorder: &recorder, all, limit: None, stopped: &|| false };
+    let drain = Drain { keeper: &keeper, recorder: &recorder, all, limit: None, cancel: &Cancel::default() };
     flushed.left = drain.run(&mut |drained| match drained {
         Drained::Problem(problem) => flushed.problems.push(problem),
         Drained::Tried(tried) => {

@@ -17,7 +17,7 @@ use super::versions::place_of;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::pipeline::{self, When, resolve_inputs};
 use crate::state::{DbError, Filter, Letter, Run, StateDir};
-use crate::value::hex;
+use crate::value::{Cancel, hex};
 
 /// Puts a message into the outbox for each late pipeline whose file asks for it, once for each due time that passed, and
 /// sends what is due there.
@@ -90,7 +90,7 @@ fn last_run(state: &StateDir, file: &Path) -> Result<Option<Run>, DbError> {
 fn letters(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<Vec<Letter>, Diagnostic> {
     let (document, pipeline) = (&loaded.document, &loaded.pipeline);
     // What is missing is told by who opens the channels.
-    let masker = read_secrets(document, pipeline, &|| None).masker;
+    let masker = read_secrets(document, pipeline, &Cancel::default()).masker;
     let due = stale.due.as_ref().and_then(|due| due.parse::<Timestamp>().ok());
     let late = lateness(
         &stale.success_every.map(|every| every.to_string()).unwrap_or_default(),

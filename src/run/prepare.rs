@@ -17,7 +17,7 @@ use crate::pipeline::{
 use crate::stages::Places;
 use crate::storage::{self, Store};
 use crate::trace;
-use crate::value::{CancelReason, Kind as PlaceKind, Masker, Secret};
+use crate::value::{Cancel, Kind as PlaceKind, Masker, Secret};
 use crate::vault;
 
 /// A file that was read and proven, with its inputs.
@@ -141,19 +141,14 @@ impl Secrets {
     }
 }
 
-/// Reads every secret that is there.
-/// `stopped` says why to stop, once there is a reason.
-pub(super) fn read_secrets(
-    document: &Document,
-    pipeline: &Pipeline,
-    stopped: &dyn Fn() -> Option<CancelReason>,
-) -> Secrets {
+/// Reads every secret that is there, until cancelled.
+pub(super) fn read_secrets(document: &Document, pipeline: &Pipeline, cancel: &Cancel) -> Secrets {
     let mut secrets = Vec::new();
     let mut found = Vec::new();
     for (name, declared) in &pipeline.secrets {
-        match read_secret(document, name.as_str(), declared, stopped) {
+        match read_secret(document, name.as_str(), declared, cancel) {
             Ok(secret) => secrets.push((name.to_string(), secret)),
-            // Whoever stops a run is not told what it lacks.
+            // A cancelled run reports the cancel and not what else was missing.
             Err(error) if matches!(error.kind, Kind::Cancelled | Kind::TimedOut) => {
                 found = vec![error];
                 break;
@@ -165,21 +160,16 @@ pub(super) fn read_secrets(
 }
 
 /// Reads one secret.
-pub(super) fn read_secret(
-    document: &Document,
-    name: &str,
-    declared: &SecretSource,
-    stopped: &dyn Fn() -> Option<CancelReason>,
-) -> Result<Secret> {
+pub(super) fn read_secret(document: &Document, name: &str, declared: &SecretSource, cancel: &Cancel) -> Result<Secret> {
     let source = open_source(document, name, declared)?;
     let at = document.at_key(&format!("/secrets/{name}"));
-    match source.read(document.folder(), &|| stopped().is_some()) {
+    match source.read(document.folder(), cancel) {
         Ok(secret) if secret.expose().len() < SHORTEST_SECRET => {
             let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
             Err(Diagnostic::new(codes::TL0511, Kind::Key, message).at(at).help(SHORT_SECRET))
         }
         Ok(secret) => Ok(secret),
-        Err(vault::Error::Stopped { .. }) => Err(stopped().unwrap_or(CancelReason::Requested).into()),
+        Err(vault::Error::Cancelled { reason, .. }) => Err(reason.into()),
         Err(error) => {
             let word = if secret_code(&error) == codes::TL0510 { "is missing" } else { "cannot be had" };
             let message = format!("the secret `{name}` {word}");
@@ -232,7 +222,16 @@ pub(super) fn open_channels(loaded: &Loaded, contexts: &Contexts) -> Channels {
 pub(super) fn open_channel(loaded: &Loaded, contexts: &Contexts, name: &str) -> Result<Box<dyn Channel>> {
     let declared = loaded.pipeline.channels.iter().find(|(other, _)| other.as_str() == name);
     let (_, place) = declared.ok_or_else(|| no_channel(name))?;
-    open(loaded, contexts, "channels", name, place, channels::KINDS)
+    let channel = open(loaded, contexts, "channels", name, place, channels::KINDS)?;
+    match channel.check().into_iter().next() {
+        None => Ok(channel),
+        Some(unfit) => {
+            let at = loaded.document.at_value(&format!("/channels/{name}/with"));
+            let mut found = Diagnostic::usage(codes::TL0606, format!("the settings of `{name}` do not fit")).at(at);
+            found.causes.push(unfit.error);
+            Err(found)
+        }
+    }
 }
 
 pub(super) fn no_channel(name: &str) -> Diagnostic {

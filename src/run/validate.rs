@@ -11,6 +11,7 @@ use super::prepare::{read_secrets, settle};
 use super::versions::with_last_good;
 use crate::diagnostic::{Diagnostic, Severity, codes};
 use crate::pipeline::{self, Document, Pipeline, is_pipeline, warnings};
+use crate::value::Cancel;
 
 /// How thorough a validation is.
 #[derive(Debug, Default)]
@@ -127,7 +128,7 @@ fn problems_of(path: &Path, thorough: &Thorough<'_>) -> Vec<Diagnostic> {
     found.extend(warnings(&document, &pipeline, &device));
     if thorough.secrets {
         // No secret comes from an input.
-        found.extend(read_secrets(&document, &pipeline, &|| None).missing);
+        found.extend(read_secrets(&document, &pipeline, &Cancel::default()).missing);
     }
     if !thorough.inputs.is_empty() {
         let place = declared_inputs(&document, &pipeline);

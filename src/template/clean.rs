@@ -1,9 +1,9 @@
-use crate::value::is_steering;
+use crate::value::is_control_or_bidi;
 
 /// A text without what would steer what shows it: control characters but for tabs and line ends, and marks that turn
 /// the direction of writing.
 pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if is_steering(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_control_or_bidi(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A value as it stands in HTML, in text and in quoted attributes.

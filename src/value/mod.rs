@@ -3,6 +3,7 @@
 
 mod address;
 mod cancel;
+mod control;
 mod digest;
 mod duration;
 mod human;
@@ -14,21 +15,20 @@ mod path;
 mod schedule;
 mod secret;
 mod size;
-mod steering;
 mod utc;
 
 pub use address::is_public;
 pub use cancel::{Cancel, CancelReason};
+pub use control::{is_bidi, is_control_or_bidi};
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
 pub use duration::{Duration, ParseDurationError, ParsePositiveDurationError, PositiveDuration};
 pub use human::{human_bytes, human_duration};
 pub use inherited::INHERITED;
-pub use kind::{Kind, kept_schema_of, schema_of};
+pub use kind::{Kind, Unfit, kept_schema_of, schema_of};
 pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};
 pub use path::FilePath;
 pub use schedule::{Schedule, ScheduleError, ScheduleErrorKind};
 pub use secret::Secret;
 pub use size::{ParseSizeError, Size};
-pub use steering::is_steering;
 pub use utc::utc;

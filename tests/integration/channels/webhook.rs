@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use timelocker::channels::Error;
-use timelocker::value::is_steering;
+use timelocker::value::is_control_or_bidi;
 
 use super::receiver::{Answer, Received, Receiver, certificate, status};
 use super::{HOSTILE, channel, message, refused};
@@ -71,7 +71,7 @@ fn values_stay_values_in_a_template() {
         let [request] = &receiver.requests()[..] else { panic!() };
         let body: Json = serde_json::from_str(&request.body).unwrap();
         // JSON escapes control characters; templates replace what else would steer what shows it.
-        let shown = hostile.replace(|c: char| is_steering(c) && !c.is_control(), "\u{fffd}");
+        let shown = hostile.replace(|c: char| is_control_or_bidi(c) && !c.is_control(), "\u{fffd}");
         assert_eq!(body, json!({ "text": shown, "more": [shown] }));
         judge(KEY, request);
     }
