@@ -2,63 +2,28 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::de::{DeserializeOwned, Error as _};
+use crate::value::Unfit;
 
-use super::services::{Discord, Gotify, Healthchecks, Ntfy, PagerDuty, Pushover, Slack, Teams, UptimeKuma};
-use super::{Command, Desktop, Email, MessageFile, Webhook};
-use crate::value::{Kind, kept_schema_of};
-
-/// Every kind of channel.
-pub static KINDS: &[Kind<dyn Channel>] = &[
-    kind::<MessageFile>("file"),
-    kind::<Command>("command"),
-    kind::<Webhook>("webhook"),
-    kind::<Email>("email"),
-    kind::<Desktop>("desktop"),
-    kind::<Slack>("slack"),
-    kind::<Discord>("discord"),
-    kind::<Teams>("teams"),
-    kind::<Ntfy>("ntfy"),
-    kind::<Gotify>("gotify"),
-    kind::<Pushover>("pushover"),
-    kind::<PagerDuty>("pagerduty"),
-    kind::<Healthchecks>("healthchecks"),
-    kind::<UptimeKuma>("uptime-kuma"),
-];
-
-const fn kind<K: Channel + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Channel> {
-    Kind {
-        name,
-        schema: kept_schema_of::<K>,
-        build: |settings| {
-            let channel = serde_json::from_value::<K>(settings)?;
-            channel.check().map_err(serde_json::Error::custom)?;
-            Ok(Box::new(channel))
-        },
-    }
-}
-
-/// What is told. No field holds a secret: everything was masked before.
+/// A message to people. Its texts are masked already.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Message {
-    /// The same for each attempt to deliver the same message.
+    /// Identifies the message. All attempts to deliver it have the same id.
     pub id: String,
     /// RFC 3339, UTC.
     pub time: String,
-    /// Why it is sent, such as `failure`.
+    /// The occasion, such as `failure`.
     pub when: String,
     /// The pipeline's name.
     pub pipeline: String,
     /// The run's id.
     pub run: String,
-    /// One line.
+    /// One line of text.
     pub subject: String,
     /// The text.
     pub body: String,
-    /// The same as HTML, where a channel can show it.
+    /// The body as HTML, for channels that show it.
     pub html: Option<String>,
-    /// The folder of the pipeline file, where programs run. Not part of what is kept: it is that of the file.
+    /// The folder of the pipeline file, in which programs start. Not kept in the outbox, which has the file's path.
     #[serde(skip)]
     pub folder: PathBuf,
 }
@@ -71,7 +36,7 @@ pub enum Error {
     Write {
         /// Which file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -80,11 +45,11 @@ pub enum Error {
     Start {
         /// Which program.
         program: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The program did not take it.
+    /// The program failed or ran too long.
     #[error("`{program}` did not take the message: {how}")]
     Refused {
         /// Which program.
@@ -92,19 +57,19 @@ pub enum Error {
         /// How it ended.
         how: String,
     },
-    /// The message could not be made, or is none for this receiver.
+    /// The settings or the message do not suit this receiver.
     #[error("{reason}")]
     Unfit {
         /// Why.
         reason: String,
     },
-    /// The receiver's address is not one of the public internet.
+    /// The receiver's address is not public, and `allow-private` is off.
     #[error("{place} is a private address: `allow-private: true` permits it")]
     Private {
         /// Scheme and host.
         place: String,
     },
-    /// There was no connection, or no answer.
+    /// No connection, or no answer in time.
     #[error("{place} could not be told: {reason}")]
     Unreachable {
         /// Scheme and host.
@@ -112,26 +77,26 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
-    /// An HTTP answer that is none of success.
+    /// A non-2xx response.
     #[error("{place} answered {status}{answer}")]
     Answered {
         /// Scheme and host.
         place: String,
         /// The status.
         status: u16,
-        /// The beginning of what it said.
+        /// The beginning of its body, masked.
         answer: String,
-        /// How long it asked to be left alone.
+        /// Its `Retry-After`.
         after: Option<Duration>,
     },
-    /// An SMTP server did not take the message.
+    /// The mail server refused the message.
     #[error("{place} replied {code} {text}")]
     Replied {
         /// The host.
         place: String,
         /// The reply's code.
         code: u16,
-        /// What it said.
+        /// Its text, masked.
         text: String,
     },
 }
@@ -140,7 +105,7 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            // A disk that was full, a program that another one waited for: nobody can know.
+            // A full disk or a failed program may work a little later.
             Self::Write { .. } | Self::Start { .. } | Self::Refused { .. } | Self::Unreachable { .. } => true,
             Self::Unfit { .. } | Self::Private { .. } => false,
             Self::Answered { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
@@ -148,7 +113,7 @@ impl Error {
         }
     }
 
-    /// How long the receiver asked to be left alone.
+    /// The `Retry-After` of the receiver.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answered { after, .. } => *after,
@@ -157,16 +122,16 @@ impl Error {
     }
 }
 
-/// A way to tell somebody. Its calls block.
+/// A way to send a message. Its calls block.
 pub trait Channel: fmt::Debug + Send + Sync {
-    /// Delivers a message; returns how delivery is known, in a few words.
+    /// Delivers a message. Returns the evidence in a few words, such as `250 queued`.
     fn deliver(&self, message: &Message) -> Result<String, Error>;
 
-    /// Finds out whether a message could be delivered, without sending one; returns what was found, in a few words.
+    /// Tries as much as it can without sending a message. Returns what it found, in a few words.
     fn probe(&self) -> Result<String, Error>;
 
-    /// What is wrong with the settings, beyond their schema. The answer holds no secret.
-    fn check(&self) -> Result<(), String> {
-        Ok(())
+    /// Checks what the schema cannot, from the settings alone. No reason holds a secret.
+    fn check(&self) -> Vec<Unfit<String>> {
+        Vec::new()
     }
 }

@@ -4,6 +4,8 @@ use serde::Deserialize;
 #[cfg(feature = "desktop")]
 use super::text;
 use super::{Channel, Error, Message};
+#[cfg(not(feature = "desktop"))]
+use crate::value::Unfit;
 
 /// A notification on the desktop of the user who runs `tl`. Only in a `tl` that was built with the feature `desktop`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -17,7 +19,7 @@ impl Channel for Desktop {
             "failure" | "blocked" | "stale" => notify_rust::Urgency::Critical,
             _ => notify_rust::Urgency::Normal,
         };
-        // Desktops read markup in the body.
+        // Desktops render markup in the body.
         let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let body = text::cut(&text::lines(&message.body), 1_000);
         notify_rust::Notification::new()
@@ -50,7 +52,7 @@ impl Channel for Desktop {
         Err(Error::Unfit { reason: MISSING.to_owned() })
     }
 
-    fn check(&self) -> Result<(), String> {
-        Err(MISSING.to_owned())
+    fn check(&self) -> Vec<Unfit<String>> {
+        vec![Unfit { setting: String::new(), error: MISSING.to_owned() }]
     }
 }

@@ -1,15 +1,12 @@
-//! Texts on their way to people and back: cut, and without what would steer what shows them.
+//! Texts for people, and answers of receivers: cut, and without characters that control how the text around them is shown.
 
-/// Whether a character changes how the text around it is shown: overrides and isolates of direction.
-fn is_bidi_control(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
+use crate::value::is_bidi;
 
 /// One line without control characters.
 pub(super) fn one_line(text: &str) -> String {
     let space = |c: char| match c {
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-        c if c.is_control() || is_bidi_control(c) => '\u{fffd}',
+        c if c.is_control() || is_bidi(c) => '\u{fffd}',
         c => c,
     };
     text.chars().map(space).collect::<String>().trim().to_owned()
@@ -19,13 +16,13 @@ pub(super) fn one_line(text: &str) -> String {
 pub(super) fn lines(text: &str) -> String {
     let clean = |c: char| match c {
         '\n' | '\t' => c,
-        c if c.is_control() || is_bidi_control(c) => '\u{fffd}',
+        c if c.is_control() || is_bidi(c) => '\u{fffd}',
         c => c,
     };
     text.replace("\r\n", "\n").chars().map(clean).collect()
 }
 
-/// At most that many characters; the last one says where more were.
+/// At most `most` characters. A cut text ends in `…`.
 pub(super) fn cut(text: &str, most: usize) -> String {
     if text.chars().nth(most).is_none() {
         return text.to_owned();
@@ -45,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_steers_is_left() {
+    fn no_control_character_is_left() {
         let hostile = "a\r\nBcc: x\0\u{1b}[31m\u{202e}\u{2066}b\u{2028}c\td\u{85}";
         assert_eq!(one_line(hostile), "a  Bcc: x\u{fffd}\u{fffd}[31m\u{fffd}\u{fffd}b c d\u{fffd}");
         assert_eq!(lines("a\r\nb\rc\0"), "a\nb\u{fffd}c\u{fffd}");

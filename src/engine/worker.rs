@@ -126,7 +126,8 @@ pub(super) struct Policy {
     pub(super) timeout: Option<Duration>,
 }
 
-/// After a stop, so long until an attempt that goes on is left alone: a read from a dead network disk cannot be ended.
+/// How long to wait after a cancel before abandoning an attempt that ignores it: a read from a dead network disk cannot be
+/// ended.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Makes attempts until one succeeds, or no further one is due.
@@ -184,12 +185,10 @@ pub(super) async fn work<W: Work>(
 fn tell(job: Job, reports: &mpsc::Sender<Report>) -> Tell {
     let reports = reports.clone();
     Arc::new(move |stage, told| {
-        let mut report = Report::Told { job, stage, told };
-        // Not `blocking_send`, which refuses to block where a stage waits for a child inside the runtime; each stage has
-        // a thread of its own that may sleep.
-        while let Err(mpsc::error::TrySendError::Full(back)) = reports.try_send(report) {
-            report = back;
-            std::thread::sleep(Duration::from_millis(1));
+        // Each stage has a thread of its own, which may block until there is room.
+        if let Err(mpsc::error::TrySendError::Full(report)) = reports.try_send(Report::Told { job, stage, told }) {
+            // The dispatcher is gone only when the process is.
+            drop(reports.blocking_send(report));
         }
     })
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::open::{Contexts, Loaded, Secrets, open_channel, open_store, read_secret, run_values};
 use crate::storage::{Check, CheckResult};
+use crate::value::Cancel;
 
 /// One secret, store or channel, with the results of its probe.
 #[derive(Debug, Serialize)]
@@ -32,7 +33,7 @@ pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
     let mut found = Vec::new();
     let mut secrets = Vec::new();
     for (name, declared) in &loaded.pipeline.secrets {
-        let read = read_secret(&loaded.document, name.as_str(), declared, &|| None);
+        let read = read_secret(&loaded.document, name.as_str(), declared, &Cancel::default());
         let trial = tried("read", read.as_ref().map(|_| "it is there".to_owned()).map_err(Clone::clone));
         found.push(examined("secret", name.as_str(), &declared.from, vec![trial]));
         secrets.extend(read.ok().map(|secret| (name.to_string(), secret)));

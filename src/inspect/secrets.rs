@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::diagnostic::Diagnostic;
 use crate::open::{Secrets, check, open_source, read_secret};
+use crate::value::Cancel;
 
 /// The source of a secret and whether it could be read. Never its value.
 #[derive(Debug, Serialize)]
@@ -29,7 +30,7 @@ pub fn check_secrets(path: &Path) -> Result<Vec<SecretFound>, Vec<Diagnostic>> {
     let mut found = Vec::new();
     for (name, declared) in &pipeline.secrets {
         let place = open_source(&document, name.as_str(), declared).map(|source| source.place());
-        let error = match read_secret(&document, name.as_str(), declared, &|| None) {
+        let error = match read_secret(&document, name.as_str(), declared, &Cancel::default()) {
             Ok(secret) => {
                 secrets.push((name.to_string(), secret));
                 None

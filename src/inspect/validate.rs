@@ -10,6 +10,7 @@ use super::versions::with_last_good;
 use crate::diagnostic::{Diagnostic, Severity, codes};
 use crate::open::{check_templates, read_secrets, settle, yaml_files_below};
 use crate::pipeline::{self, Document, Pipeline, is_pipeline, warnings};
+use crate::value::Cancel;
 
 /// The options of a validation.
 #[derive(Debug, Default)]
@@ -126,7 +127,7 @@ fn problems_of(path: &Path, options: &ValidateOptions<'_>) -> Vec<Diagnostic> {
     found.extend(warnings(&document, &pipeline, &device));
     if options.secrets {
         // Secrets do not depend on inputs, so the outline suffices.
-        found.extend(read_secrets(&document, &pipeline, &|| None).missing);
+        found.extend(read_secrets(&document, &pipeline, &Cancel::default()).missing);
     }
     if !options.inputs.is_empty() {
         let place = declared_inputs(&document, &pipeline);

@@ -25,8 +25,8 @@ pub(super) struct Drain<'a> {
     pub(super) all: bool,
     /// No attempt starts after this time.
     pub(super) limit: Option<Duration>,
-    /// Whether the caller has cancelled.
-    pub(super) stopped: &'a dyn Fn() -> bool,
+    /// Checked before each message.
+    pub(super) cancel: &'a Cancel,
 }
 
 /// A result of a pass over the outbox.
@@ -67,7 +67,7 @@ impl Drain<'_> {
         for entry in due {
             let place = (entry.letter.file.clone(), entry.letter.channel.clone());
             let late = self.limit.is_some_and(|limit| started.elapsed() >= limit);
-            if late || (self.stopped)() || failed.contains_key(&place) {
+            if late || self.cancel.is_cancelled() || failed.contains_key(&place) {
                 *left.entry(place).or_default() += 1;
                 continue;
             }
@@ -131,7 +131,7 @@ fn retry_target(entry: &Entry) -> Result<RetryTarget> {
     message.folder = letter.file.parent().map(Path::to_owned).unwrap_or_default();
     let inputs: Map<String, Json> = serde_json::from_str(&letter.inputs).map_err(unread)?;
     let loaded = load_again(&letter.file, inputs).map_err(|found| caused(&found))?;
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| None);
+    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &Cancel::default());
     let when =
         message.time.parse::<jiff::Timestamp>().map_or_else(|_| Zoned::now(), |time| time.to_zoned(TimeZone::system()));
     let contexts = Contexts::new(&loaded, secrets.values, run_values(&letter.pipeline, &message.run, &when));
@@ -151,14 +151,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// Sends the due messages in the outbox, of all pipelines.
 pub(crate) fn drain(notifier: &RunNotifier, cancel: &Cancel, emit: &mut dyn FnMut(What)) {
     if notifier.outbox.is_in_use() {
-        let stopped = || cancel.is_cancelled();
-        let drain = Drain {
-            outbox: &notifier.outbox,
-            recorder: &*notifier.recorder,
-            all: false,
-            limit: Some(DRAIN),
-            stopped: &stopped,
-        };
+        let drain =
+            Drain { outbox: &notifier.outbox, recorder: &*notifier.recorder, all: false, limit: Some(DRAIN), cancel };
         drain.run(&mut |drained| emit(drained_event(drained)));
     }
     outbox_trouble(notifier, emit);

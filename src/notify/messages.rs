@@ -18,7 +18,7 @@ use crate::open::{
 };
 use crate::stages::Recorder as _;
 use crate::state::{Entry, StateDir};
-use crate::value::{Masker, Name};
+use crate::value::{Cancel, Masker, Name};
 
 /// The result of a test message on one channel.
 #[derive(Debug, Serialize)]
@@ -40,7 +40,7 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
         return Err(vec![no_channel(name)]);
     }
     let id = Ulid::new().to_string();
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| None);
+    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &Cancel::default());
     let pipeline = loaded.pipeline.name.to_string();
     let contexts = Contexts::new(&loaded, secrets.values, run_values(&pipeline, &id, &Zoned::now()));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -127,7 +127,7 @@ pub fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
     let log = Log::open(&state.audit()).map_err(|error| vec![audit_error(&error)])?;
     let recorder = LogRecorder::new(log, None, Masker::default());
     let outbox = OutboxHandle::new(state.clone());
-    let drain = Drain { outbox: &outbox, recorder: &recorder, all, limit: None, stopped: &|| false };
+    let drain = Drain { outbox: &outbox, recorder: &recorder, all, limit: None, cancel: &Cancel::default() };
     flushed.left = drain.run(&mut |drained| match drained {
         Drained::Problem(problem) => flushed.problems.push(problem),
         Drained::Tried(tried) => {

@@ -16,7 +16,7 @@ use crate::open::{
 };
 use crate::pipeline::{self, When, resolve_inputs};
 use crate::state::{DbError, Filter, Letter, Run, StateDir};
-use crate::value::hex;
+use crate::value::{Cancel, hex};
 
 /// Puts a message into the outbox for each overdue pipeline whose file asks for it, once for each due time that has passed.
 /// Then sends all due messages.
@@ -89,7 +89,7 @@ fn last_run(state: &StateDir, file: &Path) -> Result<Option<Run>, DbError> {
 fn letters(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<Vec<Letter>, Diagnostic> {
     let (document, pipeline) = (&loaded.document, &loaded.pipeline);
     // Missing secrets are reported when the channels are opened.
-    let masker = read_secrets(document, pipeline, &|| None).masker;
+    let masker = read_secrets(document, pipeline, &Cancel::default()).masker;
     let due = stale.due.as_ref().and_then(|due| due.parse::<Timestamp>().ok());
     let late = lateness(
         &stale.success_every.map(|every| every.to_string()).unwrap_or_default(),

@@ -5,29 +5,27 @@
 //! them. In a changed submodule, git follows the submodule's own configuration. A file whose filter is disabled counts as
 //! changed as soon as its times differ, because git then compares unfiltered bytes.
 
-use std::os::unix::process::CommandExt;
+use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::sync::mpsc;
-use std::thread::Builder;
 use std::time::Duration;
-use std::{env, io};
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value as Json, json};
 
 use crate::diagnostic::{Diagnostic, codes};
+use crate::process::{Captured, Failure, Program};
+use crate::value::Cancel;
 
-/// Time limit of one git command: `status` of a large tree on a slow disk takes a while.
+/// The limit of one call. `git status` of a large tree on a slow disk takes some time.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Bytes that are read of one answer.
+const LARGEST: usize = 1 << 20;
 
 /// The value of `git` for a file in this folder.
 pub(super) fn look(folder: &Path) -> Result<Json, Diagnostic> {
     let mut git = Git { folder, without: Vec::new() };
     let head = git.ask(&["rev-parse", "HEAD"])?;
     if !head.status.success() {
-        let said = String::from_utf8_lossy(&head.stderr);
-        return Err(git.refused(said.lines().next().unwrap_or("git gives no commit").to_owned()));
+        return Err(git.refused(head.first_error().unwrap_or_else(|| "git gives no commit".to_owned())));
     }
     git.without = git.own_filters()?;
     let changed = git.text(&["status", "--porcelain", "--untracked-files=normal"])?;
@@ -49,6 +47,9 @@ impl Git<'_> {
     /// The settings that disable the filters of the repository's own configuration.
     fn own_filters(&self) -> Result<Vec<(String, &'static str)>, Diagnostic> {
         let listed = self.ask(&["config", "--show-scope", "--name-only", "-z", "--get-regexp", r"^filter\."])?;
+        if listed.is_cut {
+            return Err(self.refused("its configuration has too many filters".to_owned()));
+        }
         let text = String::from_utf8_lossy(&listed.stdout).into_owned();
         let words: Vec<&str> = text.split('\0').collect();
         let own = words.chunks_exact(2).filter(|pair| matches!(pair[0], "local" | "worktree"));
@@ -64,28 +65,30 @@ impl Git<'_> {
         Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned()))
     }
 
-    fn ask(&self, arguments: &[&str]) -> Result<Output, Diagnostic> {
-        let mut command = Command::new("git");
-        command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C"]);
-        command.arg(self.folder).args(arguments).stdin(Stdio::null());
-        // The environment may name another repository or configuration.
-        command.env_clear();
-        command.envs(["PATH", "HOME", "LANG", "TZ"].iter().filter_map(|name| Some((name, env::var_os(name)?))));
-        // By variables, because `-c` ends a name at the first `=`.
-        command.env("GIT_CONFIG_COUNT", self.without.len().to_string());
+    fn ask(&self, arguments: &[&str]) -> Result<Captured, Diagnostic> {
+        // The environment may name another repository or configuration; a program gets none of those variables.
+        let fixed = ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C"].map(OsStr::new);
+        let arguments = arguments.iter().map(OsStr::new);
+        let all = fixed.into_iter().chain([self.folder.as_os_str()]).chain(arguments.clone());
+        // Not by `-c`, which ends a name at the first `=`.
+        let mut program = Program::new("git", all).limit(LIMIT).env("GIT_CONFIG_COUNT", self.without.len().to_string());
         for (number, (key, value)) in self.without.iter().enumerate() {
-            command.env(format!("GIT_CONFIG_KEY_{number}"), key).env(format!("GIT_CONFIG_VALUE_{number}"), value);
+            program =
+                program.env(&format!("GIT_CONFIG_KEY_{number}"), key).env(&format!("GIT_CONFIG_VALUE_{number}"), value);
         }
-        match output_of(&mut command, LIMIT) {
-            Ok(Some(output)) => Ok(output),
-            Ok(None) => {
+        match program.capture(LARGEST, &Cancel::default()) {
+            Ok(output) => Ok(output),
+            Err(Failure::Start(error) | Failure::Wait(error)) => {
+                Err(self.refused(format!("git cannot be run: {error}")))
+            }
+            Err(Failure::Late | Failure::Cancelled(_)) => {
                 let limit = LIMIT.as_secs();
                 let message =
                     format!("git did not answer within {limit}s in `{}` and was killed", self.folder.display());
+                let command = arguments.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
                 Err(Diagnostic::usage(codes::TL0319, message)
-                    .help(format!("try `git {}` there, or leave out `git`", arguments.join(" "))))
+                    .help(format!("try `git {command}` there, or leave out `git`")))
             }
-            Err(error) => Err(self.refused(format!("git cannot be run: {error}"))),
         }
     }
 
@@ -95,21 +98,4 @@ impl Git<'_> {
         found.causes.push(cause);
         found.help("commit the file to a repository, or leave out `git`")
     }
-}
-
-/// Runs a program to its end. `None` if it exceeds the limit: it is then killed with its process group.
-fn output_of(command: &mut Command, limit: Duration) -> io::Result<Option<Output>> {
-    let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let group = Pid::from_child(&child);
-    let (sender, ended) = mpsc::channel();
-    Builder::new().name("tl-git".into()).spawn(move || {
-        // After the time limit the receiver is gone.
-        let _late = sender.send(child.wait_with_output());
-    })?;
-    if let Ok(output) = ended.recv_timeout(limit) {
-        return output.map(Some);
-    }
-    // An error means that the group has ended, which is what we want.
-    let _gone = kill_process_group(group, Signal::KILL);
-    Ok(None)
 }

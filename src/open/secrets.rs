@@ -6,7 +6,7 @@ use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::expression::Values;
 use crate::pipeline::{Document, Pipeline, SecretSource, resolve, secret_code};
 use crate::trace;
-use crate::value::{CancelReason, Kind as PlaceKind, Masker, Secret};
+use crate::value::{Cancel, Kind as PlaceKind, Masker, Secret};
 use crate::vault;
 
 /// The minimum length of a secret in bytes. A shorter text occurs by chance, and masking it would garble output.
@@ -34,16 +34,12 @@ impl Secrets {
     }
 }
 
-/// Reads every secret. `stopped` gives the reason to stop, if there is one.
-pub(crate) fn read_secrets(
-    document: &Document,
-    pipeline: &Pipeline,
-    stopped: &dyn Fn() -> Option<CancelReason>,
-) -> Secrets {
+/// Reads every secret.
+pub(crate) fn read_secrets(document: &Document, pipeline: &Pipeline, cancel: &Cancel) -> Secrets {
     let mut secrets = Vec::new();
     let mut found = Vec::new();
     for (name, declared) in &pipeline.secrets {
-        match read_secret(document, name.as_str(), declared, stopped) {
+        match read_secret(document, name.as_str(), declared, cancel) {
             Ok(secret) => secrets.push((name.to_string(), secret)),
             // After a cancel, missing secrets are not news.
             Err(error) if matches!(error.kind, Kind::Cancelled | Kind::TimedOut) => {
@@ -57,21 +53,16 @@ pub(crate) fn read_secrets(
 }
 
 /// Reads one secret.
-pub(crate) fn read_secret(
-    document: &Document,
-    name: &str,
-    declared: &SecretSource,
-    stopped: &dyn Fn() -> Option<CancelReason>,
-) -> Result<Secret> {
+pub(crate) fn read_secret(document: &Document, name: &str, declared: &SecretSource, cancel: &Cancel) -> Result<Secret> {
     let source = open_source(document, name, declared)?;
     let at = document.at_key(&format!("/secrets/{name}"));
-    match source.read(document.folder(), &|| stopped().is_some()) {
+    match source.read(document.folder(), cancel) {
         Ok(secret) if secret.expose().len() < SHORTEST_SECRET => {
             let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
             Err(Diagnostic::new(codes::TL0511, Kind::Key, message).at(at).help(SHORT_SECRET))
         }
         Ok(secret) => Ok(secret),
-        Err(vault::Error::Stopped { .. }) => Err(stopped().unwrap_or(CancelReason::Requested).into()),
+        Err(vault::Error::Cancelled { reason, .. }) => Err(reason.into()),
         Err(error) => {
             let word = if secret_code(&error) == codes::TL0510 { "is missing" } else { "cannot be had" };
             let message = format!("the secret `{name}` {word}");

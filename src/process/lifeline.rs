@@ -13,125 +13,130 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use ulid::Ulid;
 
 use super::Process;
-use super::supervisor::{COMMAND, Line, greeting};
+use super::supervisor::{COMMAND, Notice, greeting};
 use super::table::MARK;
 
-/// How long tl waits for the end of its supervisor.
+/// How long to wait for the supervisor to end.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// One that lived shorter is not replaced at once.
+/// A supervisor that lived shorter than this is replaced only after it: one that cannot live must not keep the machine busy.
 const SHORT_LIFE: Duration = Duration::from_millis(50);
 
 static LIFELINE: Mutex<Lifeline> = Mutex::new(Lifeline {
     is_enabled: false,
     token: String::new(),
-    last: 0,
+    newest: 0,
     live: BTreeMap::new(),
     locks: Vec::new(),
     supervisor: None,
 });
 
-/// What tl's process holds of its supervisor.
+/// tl's side of the supervision. The supervisor is this same program, run as `tl supervise`, at the other end of a pipe.
 struct Lifeline {
-    /// Other programs that use this library are no supervisors.
+    /// Off in other programs that use this library: they do not know `supervise`.
     is_enabled: bool,
-    /// What tells its programs from others; made for the first of them.
+    /// Marks the programs of this process. Made for the first of them.
     token: String,
-    /// The number of the last program.
-    last: u64,
-    /// The programs that run, by number, with their groups.
+    /// The number of the newest program.
+    newest: u64,
+    /// The running programs by number, with their process groups.
     live: BTreeMap<u64, Option<u32>>,
-    /// Locks that must not be free while programs run.
+    /// Locks that must stay taken while programs run.
     locks: Vec<File>,
     supervisor: Option<Supervisor>,
 }
 
 struct Supervisor {
     id: u32,
-    lifeline: PipeWriter,
-    /// Ends with it.
-    gone: Receiver<()>,
+    pipe: PipeWriter,
+    /// Disconnected when the supervisor has ended.
+    ended: Receiver<()>,
 }
 
-/// From now on programs are supervised. For `tl` itself alone, since the supervisor is the same program.
+/// Supervises all programs that start from now on. For `tl` itself alone, since the supervisor is the same program.
 pub fn enable() {
     lock().is_enabled = true;
 }
 
-/// The supervisor holds this lock too, so that it is not free before the programs have ended. Two at most.
+/// Shares a lock with the supervisor, which keeps it until all programs have ended. Two locks at most.
 pub fn hold(lock_file: File) {
     let mut lifeline = lock();
     lifeline.locks.push(lock_file);
-    // One that runs already cannot be given it; the next program starts another.
+    // The lock goes to a supervisor when that starts. With no program running, the next one starts a new supervisor.
     if lifeline.live.is_empty() {
-        lifeline.let_go();
+        lifeline.release();
     }
 }
 
-/// Lets the supervisor go, before tl ends in order. Programs that run still are ended by it.
+/// Closes the pipe before tl exits. The supervisor ends the programs that still run.
 pub fn finish() {
     let mut lifeline = lock();
     lifeline.locks.clear();
-    lifeline.let_go();
+    lifeline.release();
 }
 
-/// Ends every program and tl itself, without giving anybody time.
+/// Kills every program and exits.
 pub fn end_at_once(exit_code: i32) -> ! {
-    // Held to the end: what ends in this moment must not be taken for something that ended in order.
+    // Locked until the exit: a program that is killed here must not be recorded as one that ended by itself.
     let mut lifeline = lock();
     for group in lifeline.live.values().flatten() {
-        // It may have ended in this moment.
-        let _gone = group_of(*group).map(|group| kill_process_group(group, Signal::KILL));
+        // A group that is gone is what is wanted.
+        let _gone = pid(*group).map(|group| kill_process_group(group, Signal::KILL));
     }
     if !lifeline.live.is_empty() {
-        lifeline.say(Line::Hurry);
-        if let Some(Supervisor { lifeline, gone, .. }) = lifeline.supervisor.take() {
-            drop(lifeline);
-            let _late = gone.recv_timeout(PATIENCE);
+        lifeline.try_send(Notice::Hurry);
+        if let Some(Supervisor { pipe, ended, .. }) = lifeline.supervisor.take() {
+            drop(pipe);
+            let _late = ended.recv_timeout(PATIENCE);
         }
     }
     process::exit(exit_code)
 }
 
-/// A program that tl starts. It is tl's until this is dropped, which is to be done when it was waited for.
+/// A program that the supervisor watches. Dropped once the program has been waited for: what the program left behind then
+/// stays, as it left that on purpose.
 #[derive(Debug)]
-pub struct Supervised {
+pub(super) struct Registration {
     number: u64,
     mark: Option<String>,
+    /// Its process group, once it is started.
+    pub(super) group: Option<Pid>,
 }
 
-impl Supervised {
-    /// To be called before the program is started. Fails where there is nobody to watch over it.
-    pub fn announce() -> io::Result<Self> {
+impl Registration {
+    /// Registers a program that is about to start. Fails without a supervisor: a program that outlives tl is worse than one
+    /// that does not start.
+    pub(super) fn announce() -> io::Result<Self> {
         let mut lifeline = lock();
-        lifeline.last += 1;
-        let number = lifeline.last;
+        lifeline.newest += 1;
+        let number = lifeline.newest;
         lifeline.live.insert(number, None);
-        if let Err(error) = lifeline.tell(Line::Coming(number)) {
+        if let Err(error) = lifeline.send(Notice::Announced(number)) {
             lifeline.live.remove(&number);
             return Err(io::Error::other(format!("there is no supervisor for it: {error}")));
         }
         let mark = lifeline.is_enabled.then(|| format!("{}-{number}", lifeline.token));
-        Ok(Self { number, mark })
+        Ok(Self { number, mark, group: None })
     }
 
-    /// The variable that must be in the environment of the program.
-    pub fn environment(&self) -> Option<(&'static str, &str)> {
+    /// The variable to set in the program's environment.
+    pub(super) fn environment(&self) -> Option<(&'static str, &str)> {
         self.mark.as_deref().map(|mark| (MARK, mark))
     }
 
-    /// It was started in a group of its own.
-    pub fn began(&self, process: u32) {
+    /// Notes that the program runs and leads a process group of its own.
+    pub(super) fn started(&mut self, process: u32) {
+        self.group = pid(process);
         let mut lifeline = lock();
         lifeline.live.insert(self.number, Some(process));
-        lifeline.say(Line::Began(self.number, process));
+        lifeline.try_send(Notice::Started(self.number, process));
     }
 }
 
-impl Drop for Supervised {
+impl Drop for Registration {
     fn drop(&mut self) {
         let mut lifeline = lock();
         lifeline.live.remove(&self.number);
-        lifeline.say(Line::Ended(self.number));
+        lifeline.try_send(Notice::Ended(self.number));
     }
 }
 
@@ -139,26 +144,26 @@ fn lock() -> MutexGuard<'static, Lifeline> {
     LIFELINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn group_of(process: u32) -> Option<Pid> {
+fn pid(process: u32) -> Option<Pid> {
     i32::try_from(process).ok().and_then(Pid::from_raw)
 }
 
 impl Lifeline {
-    /// Tells the supervisor, which is started where there is none. `live` has been changed already.
-    fn tell(&mut self, line: Line) -> io::Result<()> {
-        let text = line.text();
+    /// Sends a notice, or starts a supervisor if there is none. A new one gets all of `live`, so change that first.
+    fn send(&mut self, notice: Notice) -> io::Result<()> {
+        let text = notice.text();
         match &self.supervisor {
             _ if !self.is_enabled => Ok(()),
-            Some(supervisor) if (&supervisor.lifeline).write_all(text.as_bytes()).is_ok() => Ok(()),
-            // Somebody ended it. Another one takes over all that runs.
+            Some(supervisor) if (&supervisor.pipe).write_all(text.as_bytes()).is_ok() => Ok(()),
+            // It was killed. A new one takes over all running programs.
             _ => self.start(),
         }
     }
 
-    /// Tells it what it need not hear for what is to come: where it cannot be told, the next announcement fails.
-    fn say(&mut self, line: Line) {
+    /// Sends a notice that may be lost: without a supervisor, the next `announce` fails.
+    fn try_send(&mut self, notice: Notice) {
         if self.supervisor.is_some() {
-            let _told_again = self.tell(line);
+            let _lost = self.send(notice);
         }
     }
 
@@ -167,8 +172,8 @@ impl Lifeline {
         if self.token.is_empty() {
             self.token = Ulid::new().to_string();
         }
-        let (reader, mut lifeline) = io::pipe()?;
-        // Open until it was written to: one that is ended at once is noticed by who waits for it, and not here.
+        let (reader, mut pipe) = io::pipe()?;
+        // Keeps the pipe readable while the greeting is written: if the supervisor dies at once, `wait` notices.
         let kept = reader.try_clone()?;
         let child = Command::new(own_program()?)
             .arg0("tl")
@@ -176,55 +181,55 @@ impl Lifeline {
             .env_clear()
             .current_dir("/")
             .stdin(reader)
-            // It prints nothing: what it would print to are the locks that it holds.
-            .stdout(self.held(0)?)
-            .stderr(self.held(1)?)
-            // What ends tl and its group must not end it.
+            // It prints nothing: in the place of its output it holds the locks.
+            .stdout(self.lock_file(0)?)
+            .stderr(self.lock_file(1)?)
+            // A signal to tl's group must not reach it.
             .process_group(0)
             .spawn()?;
         let mut text = greeting(&self.token, Process::own());
         for (number, group) in &self.live {
-            text += &Line::Coming(*number).text();
-            text.extend(group.map(|group| Line::Began(*number, group).text()));
+            text += &Notice::Announced(*number).text();
+            text.extend(group.map(|group| Notice::Started(*number, group).text()));
         }
         let id = child.id();
-        let (ended, gone) = channel();
-        thread::Builder::new().name("tl-supervisor".into()).spawn(move || wait(child, ended))?;
-        lifeline.write_all(text.as_bytes())?;
+        let (sender, ended) = channel();
+        thread::Builder::new().name("tl-supervisor".into()).spawn(move || wait(child, sender))?;
+        pipe.write_all(text.as_bytes())?;
         drop(kept);
-        self.supervisor = Some(Supervisor { id, lifeline, gone });
+        self.supervisor = Some(Supervisor { id, pipe, ended });
         Ok(())
     }
 
-    fn held(&self, place: usize) -> io::Result<Stdio> {
+    fn lock_file(&self, place: usize) -> io::Result<Stdio> {
         self.locks.get(place).map_or_else(|| Ok(Stdio::null()), |file| file.try_clone().map(Stdio::from))
     }
 
-    fn let_go(&mut self) {
-        if let Some(Supervisor { lifeline, gone, .. }) = self.supervisor.take() {
-            drop(lifeline);
+    /// Closes the pipe, upon which the supervisor ends.
+    fn release(&mut self) {
+        if let Some(Supervisor { pipe, ended, .. }) = self.supervisor.take() {
+            drop(pipe);
             if self.live.is_empty() {
-                let _late = gone.recv_timeout(PATIENCE);
+                let _late = ended.recv_timeout(PATIENCE);
             }
         }
     }
 }
 
-/// Waits for the end of a supervisor. Where tl has not let it go, another one takes its place.
+/// Waits for a supervisor to end. If tl has not released it, starts another one.
 fn wait(mut child: Child, ended: Sender<()>) {
     let (id, begun) = (child.id(), Instant::now());
     let _waited = child.wait();
     drop(ended);
-    // One that cannot live must not keep the machine busy.
     thread::sleep(SHORT_LIFE.saturating_sub(begun.elapsed()));
     let mut lifeline = lock();
     if lifeline.supervisor.as_ref().is_some_and(|supervisor| supervisor.id == id) {
-        // Where none can be started, the next announcement fails.
+        // If that fails, the next `announce` fails.
         let _none = lifeline.start();
     }
 }
 
-/// The program that runs, even where its file has been replaced since: both must speak alike.
+/// This very program, even if its file has been replaced since: both ends of the pipe must agree on the notices.
 fn own_program() -> io::Result<PathBuf> {
     let own = PathBuf::from("/proc/self/exe");
     if own.exists() { Ok(own) } else { std::env::current_exe() }

@@ -9,34 +9,34 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Process;
 use super::table::{Seen, Stat, processes};
 
-/// The word that makes tl a supervisor. It is no command for people.
+/// The argument that makes tl a supervisor. Not a command for people.
 pub const COMMAND: &str = "supervise";
 /// How long a program has between TERM and KILL.
 pub const GRACE: Duration = Duration::from_secs(10);
-/// How long it is tried to KILL: what the system does not let go does not do anything any more.
-const STUBBORN: Duration = Duration::from_secs(30);
-/// Pauses between two looks at what is left.
+/// How long to repeat KILL. A process that is still there waits in the kernel and runs no code.
+const KILLING: Duration = Duration::from_secs(30);
+/// Pauses between two looks at `/proc`: nothing signals the end of a process that is no child.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
-/// What tl's process tells its supervisor, one a line.
+/// What tl sends to its supervisor, one a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
-    /// A program is about to be started, and will have this number in its mark.
-    Coming(u64),
-    /// It was started, and leads this group.
-    Began(u64, u32),
-    /// It has ended and is tl's no more. What it left behind, it left on purpose.
+pub(super) enum Notice {
+    /// A program is about to start, with this number in its mark.
+    Announced(u64),
+    /// It runs and leads this process group.
+    Started(u64, u32),
+    /// It has ended. What it left behind, it left on purpose.
     Ended(u64),
-    /// There is no time for TERM.
+    /// KILL without TERM.
     Hurry,
 }
 
-impl Line {
+impl Notice {
     pub(super) fn text(self) -> String {
         match self {
-            Self::Coming(number) => format!("? {number}\n"),
-            Self::Began(number, group) => format!("+ {number} {group}\n"),
+            Self::Announced(number) => format!("? {number}\n"),
+            Self::Started(number, group) => format!("+ {number} {group}\n"),
             Self::Ended(number) => format!("- {number}\n"),
             Self::Hurry => "!\n".to_owned(),
         }
@@ -47,8 +47,8 @@ impl Line {
         let word = words.next()?;
         let mut number = || words.next()?.parse::<u64>().ok();
         match word {
-            "?" => Some(Self::Coming(number()?)),
-            "+" => Some(Self::Began(number()?, u32::try_from(number()?).ok()?)),
+            "?" => Some(Self::Announced(number()?)),
+            "+" => Some(Self::Started(number()?, u32::try_from(number()?).ok()?)),
             "-" => Some(Self::Ended(number()?)),
             "!" => Some(Self::Hurry),
             _ => None,
@@ -56,7 +56,7 @@ impl Line {
     }
 }
 
-/// The first line: the token, and the process to be watched.
+/// The first line: the token, and tl's process.
 pub(super) fn greeting(token: &str, process: Process) -> String {
     format!("{token} {} {}\n", process.id, process.since)
 }
@@ -67,25 +67,24 @@ fn read_greeting(text: &str) -> Option<(String, Process)> {
     Some((token.to_owned(), Process { id: id.parse().ok()?, since: since.parse().ok()? }))
 }
 
-/// Watches over the programs of another process of tl, told of them on standard input. When that ends, tl has ended, and
-/// what runs still is ended too. Returns the exit code.
+/// Watches the programs of another tl process, which names them on standard input. The input ends when that process does; then
+/// this ends the programs that still run. Returns the exit code.
 ///
-/// Where there is no `/proc`, nothing is found here, and what holds is what tl does itself: a run that is stopped ends the groups
-/// of its programs.
+/// Without `/proc` it finds nothing. What remains is what tl does itself: a cancelled run kills the groups of its programs.
 pub fn supervise() -> u8 {
     let mut lines = BufReader::new(io::stdin().lock()).lines().map_while(Result::ok);
     let Some((token, tl)) = lines.next().as_deref().and_then(read_greeting) else { return 2 };
-    // Whoever stops tl may reach this process too, which has to stay for what tl leaves.
+    // A signal meant for tl may reach this process too, which has to stay until it has ended the programs.
     let _as_it_is = ignore_signals();
-    let mut charges = Charges { token, tl, live: BTreeMap::new(), is_hurried: false };
-    lines.filter_map(|line| Line::read(&line)).for_each(|line| charges.note(line));
-    if !charges.live.is_empty() {
-        charges.end();
+    let mut supervised = Supervised { token, tl, live: BTreeMap::new(), is_hurried: false };
+    lines.filter_map(|line| Notice::read(&line)).for_each(|line| supervised.note(line));
+    if !supervised.live.is_empty() {
+        supervised.end();
     }
     0
 }
 
-/// Handlers of tokio stay for as long as the process does; nobody listens to these.
+/// Takes the signals and does nothing: tokio's handlers stay installed for the life of the process.
 fn ignore_signals() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _inside = runtime.enter();
@@ -95,55 +94,54 @@ fn ignore_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// The programs that are watched over.
-struct Charges {
+/// The programs that are watched.
+struct Supervised {
     token: String,
     tl: Process,
-    /// By number, the leader of each one's group, once it is known.
+    /// By number, with the leader of its process group once that is known.
     live: BTreeMap<u64, Option<Process>>,
     is_hurried: bool,
 }
 
-impl Charges {
-    fn note(&mut self, line: Line) {
-        match line {
-            Line::Coming(number) => {
+impl Supervised {
+    fn note(&mut self, notice: Notice) {
+        match notice {
+            Notice::Announced(number) => {
                 self.live.insert(number, None);
             }
-            Line::Began(number, group) => {
-                // While it is tl's child, its number is its own. One that tl has waited for already has its end told soon.
+            Notice::Started(number, group) => {
+                // A process id is not reused while it is tl's child. If tl has waited for it already, `Ended` follows.
                 let leader = Stat::of(group).filter(|stat| stat.parent == self.tl.id && stat.group == group);
                 self.live.insert(number, leader.map(|stat| Process { id: group, since: stat.since }));
             }
-            Line::Ended(number) => {
+            Notice::Ended(number) => {
                 self.live.remove(&number);
             }
-            Line::Hurry => self.is_hurried = true,
+            Notice::Hurry => self.is_hurried = true,
         }
     }
 
-    /// Ends all that is left: TERM, a while, KILL.
+    /// Ends what is left: TERM, a grace period, KILL.
     ///
-    /// tl's end of the pipe is closed on exec, so the pipe ends only when every program that tl was about to start runs, with its
-    /// mark to be seen, or never will. What is found by its mark, its group or its parent is signalled through a handle on the
-    /// process, which cannot come to mean another one.
+    /// tl's end of the pipe is closed on exec. So when the pipe ends, each program that tl was about to start either runs, and
+    /// its mark can be read, or will never run. Signals go through a pidfd, which cannot come to mean another process.
     fn end(&self) {
-        // The number of a group is not used again while it has members; that it means ours still is known by its leader.
+        // A group id is not reused while the group has members, and a living leader shows that it is still this group.
         let groups: BTreeSet<u32> =
             self.live.values().flatten().filter(|leader| leader.is_alive()).map(|leader| leader.id).collect();
         let begun = Instant::now();
         let grace = if self.is_hurried { Duration::ZERO } else { GRACE };
         let mut known = BTreeSet::new();
         let (mut pause, mut empty) = (SHORTEST_PAUSE, 0);
-        // Something may be forked while it is looked for.
-        while empty < 2 && begun.elapsed() < grace + STUBBORN {
+        // A process may fork between two looks: twice nothing means nothing.
+        while empty < 2 && begun.elapsed() < grace + KILLING {
             let found = ours(&processes(&self.token, self.tl.since), &self.live, &groups, &known);
             empty = if found.is_empty() { empty + 1 } else { 0 };
             for process in found {
                 let is_new = known.insert(process);
                 let signal = if begun.elapsed() < grace { Signal::TERM } else { Signal::KILL };
                 if is_new || signal == Signal::KILL {
-                    // It may be another user's by now, and is then not ours to end.
+                    // It may have changed its user; then tl may not end it.
                     let _refused = process.signal(signal);
                 }
             }
@@ -153,7 +151,7 @@ impl Charges {
     }
 }
 
-/// Those that belong to live programs: by their mark, their group, or one of these as a parent.
+/// The processes of live programs: by their mark, by their group, or because their parent is one of these.
 fn ours(
     all: &[Seen],
     live: &BTreeMap<u64, Option<Process>>,
@@ -186,11 +184,11 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_they_are_written() {
-        for line in [Line::Coming(1), Line::Began(u64::MAX, 4711), Line::Ended(0), Line::Hurry] {
-            assert_eq!(Line::read(line.text().trim_end()), Some(line));
+        for line in [Notice::Announced(1), Notice::Started(u64::MAX, 4711), Notice::Ended(0), Notice::Hurry] {
+            assert_eq!(Notice::read(line.text().trim_end()), Some(line));
         }
         for odd in ["", "?", "+ 1", "- x", "+ 1 -2", "!!"] {
-            assert_eq!(Line::read(odd), None, "{odd}");
+            assert_eq!(Notice::read(odd), None, "{odd}");
         }
         let tl = Process { id: 7, since: 9 };
         assert_eq!(read_greeting(greeting("T", tl).trim_end()), Some(("T".to_owned(), tl)));

@@ -2,10 +2,10 @@ use std::fs;
 
 use super::Process;
 
-/// What marks a program, and all that it starts, as one that tl started.
+/// The variable that marks a program, and all that it starts, as started by tl.
 pub(super) const MARK: &str = "TL_SUPERVISED";
 
-/// What the system says of a process; see `/proc/PID/stat` in proc(5).
+/// Some of `/proc/PID/stat`; see proc(5).
 pub(super) struct Stat {
     state: char,
     pub(super) parent: u32,
@@ -14,13 +14,13 @@ pub(super) struct Stat {
 }
 
 impl Stat {
-    /// `None` where it is gone, and where there is no `/proc`.
+    /// `None` if the process is gone or there is no `/proc`.
     pub(super) fn of(id: u32) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
     }
 
     fn parse(text: &str) -> Option<Self> {
-        // The name of the program stands in parentheses and may hold anything.
+        // The program's name is in parentheses and may hold anything, parentheses and blanks too.
         let mut fields = text.rsplit_once(')')?.1.split_whitespace();
         Some(Self {
             state: fields.next()?.chars().next()?,
@@ -30,28 +30,28 @@ impl Stat {
         })
     }
 
-    /// Whether it does nothing any more, and only its parent has not asked for it yet.
+    /// Whether it is a zombie or dead.
     pub(super) fn is_ended(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 }
 
-/// A process that is at work.
+/// A running process.
 pub(super) struct Seen {
     pub(super) process: Process,
     pub(super) parent: u32,
     pub(super) group: u32,
-    /// What stands behind the token in its mark, if that is the one that is looked for.
+    /// The number in its mark, if the mark has the token that is looked for.
     pub(super) number: Option<u64>,
 }
 
-/// All that are at work and began at `since` or later. Where there is no `/proc`, none.
+/// All running processes that started at `since` or later. None without `/proc`.
 pub(super) fn processes(token: &str, since: u64) -> Vec<Seen> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let seen = |id: u32| {
         let stat = Stat::of(id).filter(|stat| stat.since >= since && !stat.is_ended())?;
         let process = Process { id, since: stat.since };
-        // That of another user cannot be read; tl could not end it either.
+        // Unreadable for processes of other users, which tl could not end anyway.
         let number = fs::read(format!("/proc/{id}/environ")).ok().and_then(|text| number(&text, token));
         Some(Seen { process, parent: stat.parent, group: stat.group, number })
     };

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
-
 use super::delivery_journal::DeliveryJournal;
 use super::event_sink::{EventSink, emit};
 use super::group::{Turn, wait_for_turn};
@@ -26,7 +24,7 @@ use crate::open::{
 };
 use crate::stages::{Ledger, Places, Shared};
 use crate::state::{GroupLock, WorkDir};
-use crate::value::{CancelReason, PositiveDuration};
+use crate::value::{Cancel, PositiveDuration};
 
 /// A run that is ready for its first stage.
 pub(super) struct Prepared {
@@ -74,9 +72,8 @@ pub(super) fn prepare(
     let folder = take_work(&options.state, run, options.resumed.as_ref()).map_err(|error| early(None, error))?;
 
     let (began, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
-    let is_over = || limit.is_some_and(|limit| began.elapsed() >= limit);
-    let stopped = || options.cancel.reason().or_else(|| is_over().then_some(CancelReason::RunTimeout));
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &stopped);
+    let read = |cancel: &Cancel| read_secrets(&loaded.document, &loaded.pipeline, cancel);
+    let secrets = options.cancel.limited(limit, read);
     let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
     let masker = secrets.masker;
     sink.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
@@ -113,7 +110,6 @@ pub(super) fn prepare(
         ledger: Ledger::default(),
         deliveries: Arc::new(DeliveryJournal::new(journal.clone(), options.resumed.as_ref())),
         masker,
-        runtime: Handle::current(),
     });
     let started = if errors.is_empty() {
         start(&loaded, options, run, &recorder, &folder, sink)

@@ -19,7 +19,7 @@ use crate::pipeline::{Stage, expressions_in, paths_in};
 use crate::stages::artifact::{ArtifactRef, Spool};
 use crate::stages::{self, Flow};
 use crate::state::Effect;
-use crate::value::{Digest, parse_sha256, sha256};
+use crate::value::{Cancel, Digest, parse_sha256, sha256};
 
 impl PipelineWork {
     /// The key of a unit: a digest of everything it depends on. That is its settings without secrets, the contents of files
@@ -125,7 +125,7 @@ impl PipelineWork {
     fn is_there(&self, stage: usize, attempt: &Attempt, effect: &Effect) -> Result<bool> {
         let instance = effect.instance;
         if let Some(artifact) = &effect.artifact {
-            let spool = self.kept_spool(artifact, &|| attempt.cancel.is_cancelled());
+            let spool = self.kept_spool(artifact, &attempt.cancel);
             attempt.cancel.check()?;
             match spool {
                 Some(spool) => self.keep_spool(stage, instance, spool),
@@ -178,9 +178,9 @@ impl PipelineWork {
     }
 
     /// An artifact of an earlier session, if its bytes are unchanged. They may not be, after a power failure.
-    fn kept_spool(&self, artifact: &Json, stopped: &dyn Fn() -> bool) -> Option<Spool> {
+    fn kept_spool(&self, artifact: &Json, cancel: &Cancel) -> Option<Spool> {
         let path = self.folder.join(artifact["file"].as_str()?);
-        let digest = digest_of(&path, stopped).ok()??;
+        let digest = digest_of(&path, cancel).ok()??;
         (artifact["digest"] == digest.to_string() && artifact["size"] == digest.size).then(|| Spool::kept(path, digest))
     }
 
@@ -229,17 +229,17 @@ fn names_of_secrets(stage: &Stage) -> BTreeSet<String> {
 /// The digests of files that settings name, such as files of recipients.
 fn digests_of_files(settings: &Json, schema: &Json) -> Vec<Json> {
     let digest = |path: &PathBuf| {
-        let digest = digest_of(path, &|| false).ok().flatten();
+        let digest = digest_of(path, &Cancel::default()).ok().flatten();
         digest.map_or(Json::Null, |digest| digest.to_string().into())
     };
     paths_in(settings, schema).iter().map(digest).collect()
 }
 
 /// The digest of a file; `None` if cancelled first.
-fn digest_of(path: &Path, stopped: &dyn Fn() -> bool) -> io::Result<Option<Digest>> {
+fn digest_of(path: &Path, cancel: &Cancel) -> io::Result<Option<Digest>> {
     let mut file = File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("no file"));
     }
-    Digest::of(&mut file, stopped)
+    Digest::of(&mut file, &|| cancel.is_cancelled())
 }

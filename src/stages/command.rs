@@ -1,29 +1,26 @@
 //! `run`: a program of the user's.
+//!
+//! `$TL` names the running tl, as `$CARGO` names cargo, so that a stage can call the same version. A child writes its outputs to the
+//! file `$TL_OUTPUT`, in the format of GitHub Actions.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
-use std::{env, fs, io};
+use std::process::ExitStatus;
+use std::{fs, io};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, Signal, kill_process_group};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::Child;
-use tokio::time::timeout;
-use tracing::debug;
 
 use super::context::MAKE_ROOM;
 use super::{Context, StageError, Told};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Stream;
-use crate::process::{GRACE, Supervised};
-use crate::value::{INHERITED, Secret};
+use crate::process::{Failure, GRACE, Line, Program};
+use crate::value::{CancelReason, Secret};
 
 /// The type of a declared output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -44,7 +41,7 @@ pub enum OutputType {
 pub struct Command {
     /// The program and its arguments.
     pub argv: Vec<String>,
-    /// Environment variables beside those every child gets.
+    /// Environment variables in addition to those that every child gets.
     pub env: BTreeMap<String, Secret>,
     /// What it must write to `$TL_OUTPUT`.
     pub outputs: BTreeMap<String, OutputType>,
@@ -53,7 +50,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// What it is, for the key of what it does. Secrets are in it.
+    /// Its settings as JSON, for the key that tells whether a stage has changed. It holds secrets.
     pub fn described(&self) -> Json {
         let env: Map<String, Json> =
             self.env.iter().map(|(name, value)| (name.clone(), value.expose().into())).collect();
@@ -61,17 +58,14 @@ impl Command {
     }
 }
 
-/// An empty file for the owner alone, whatever the umask.
+/// Creates an empty file with mode 0600, whatever the umask.
 fn private_file(path: &Path) -> io::Result<()> {
     fs::File::options().write(true).create_new(true).mode(0o600).open(path).map(drop)
 }
 
-/// The exit code that says: nothing to do.
+/// The exit code for "nothing to do".
 const EXIT_SKIPPED: i32 = 75;
-/// How long the streams of an ended child are read on: a daemon it started may hold them for ever.
-const DRAIN: Duration = Duration::from_secs(2);
-/// Longer lines are shown in pieces.
-const LONGEST_LINE: usize = 16 * 1024;
+/// Bytes of all outputs together.
 const LARGEST_OUTPUT: u64 = 1 << 20;
 
 impl Command {
@@ -82,86 +76,48 @@ impl Command {
             let message = format!("the output file `{}` could not be made", output.display());
             Diagnostic::failure(codes::TL0607, message).cause(&error).help(MAKE_ROOM)
         })?;
-        let status = context.shared.runtime.block_on(self.wait(context, &output))?;
+        let status = self.run_program(context, &output)?;
         self.judge(status)?;
         Ok(self.read_outputs(context, &output)?)
     }
 
-    async fn wait(&self, context: &Context, output: &Path) -> Result<ExitStatus> {
-        let (mut child, supervised) = self.spawn(context, output)?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let lines = async {
-            tokio::join!(tell_lines(context, Stream::Stdout, stdout), tell_lines(context, Stream::Stderr, stderr))
-        };
-        tokio::pin!(lines);
-        let mut silent = false;
-        let status = loop {
-            tokio::select! {
-                status = child.wait() => break status,
-                _ = &mut lines, if !silent => silent = true,
-                stop = context.cancel.cancelled() => {
-                    // Its last words count: it may say why it did not end sooner.
-                    let last_words = async {
-                        if !silent {
-                            let _late = timeout(GRACE + DRAIN, &mut lines).await;
-                        }
-                    };
-                    let end = async {
-                        end(&mut child).await;
-                        drop(supervised);
-                    };
-                    tokio::join!(end, last_words);
-                    return Err(Diagnostic::from(stop));
-                }
-            }
-        };
-        drop(supervised);
-        if !silent {
-            // What the child said last is worth waiting for; what its own children say is not.
-            let _late = timeout(DRAIN, lines).await;
-        }
-        status.map_err(|error| Diagnostic::failure(codes::TL0650, "the child could not be waited for").cause(&error))
-    }
-
-    fn spawn(&self, context: &Context, output: &Path) -> Result<(Child, Supervised)> {
-        let (program, arguments) =
+    fn run_program(&self, context: &Context, output: &Path) -> Result<ExitStatus> {
+        let (name, arguments) =
             self.argv.split_first().ok_or_else(|| Diagnostic::usage(codes::TL0650, "no program is named"))?;
-        let failed = |error: io::Error| {
-            Diagnostic::failure(codes::TL0650, format!("`{program}` could not be started"))
-                .cause(&error)
-                .help("is it installed, in PATH, and executable for the user that tl runs as?")
-        };
         let shared = &context.shared;
-        let supervised = Supervised::announce().map_err(failed)?;
-        let mut command = tokio::process::Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))))
+        let mut program = Program::new(name, arguments)
+            .folder(&shared.base)
+            .grace(GRACE)
             .env("TL", &shared.program)
             .env("TL_RUN", &shared.run)
             .env("TL_PIPELINE", &shared.pipeline)
             .env("TL_STAGE", &context.stage)
-            .env("TL_OUTPUT", output)
-            .envs(context.instance.iter().map(|instance| ("TL_INSTANCE", instance)))
-            .envs(self.env.iter().map(|(name, value)| (name, value.expose())))
-            .envs(supervised.environment())
-            .current_dir(&shared.base)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A group of its own: the terminal's Ctrl-C is for tl, which then ends the whole group.
-            .process_group(0)
-            .kill_on_drop(true);
-        let child = command.spawn().map_err(failed)?;
-        child.id().into_iter().for_each(|id| supervised.began(id));
-        debug!(program, id = child.id(), "program started");
-        Ok((child, supervised))
+            .env("TL_OUTPUT", output);
+        if let Some(instance) = &context.instance {
+            program = program.env("TL_INSTANCE", instance);
+        }
+        program = self.env.iter().fold(program, |program, (name, value)| program.env(name, value.expose()));
+        let ended = program.stream(&shared.masker, &context.cancel, &mut |line| {
+            (context.tell)(match line {
+                Line::Stdout(text) => Told::Line(Stream::Stdout, text),
+                Line::Stderr(text) => Told::Line(Stream::Stderr, text),
+            });
+        });
+        ended.map_err(|failure| match failure {
+            Failure::Start(error) => Diagnostic::failure(codes::TL0650, format!("`{name}` could not be started"))
+                .cause(&error)
+                .help("is it installed, in PATH, and executable for the user that tl runs as?"),
+            Failure::Wait(error) => {
+                Diagnostic::failure(codes::TL0650, "the child could not be waited for").cause(&error)
+            }
+            Failure::Cancelled(reason) => Diagnostic::from(reason),
+            // A stage's time limit is a cancel; this program has none of its own.
+            Failure::Late => Diagnostic::from(CancelReason::StageTimeout),
+        })
     }
 
     fn judge(&self, status: ExitStatus) -> Result<(), StageError> {
         let program = self.argv.first().map_or("", String::as_str);
-        debug!(program, %status, "program ended");
         match status.code() {
             Some(0) => Ok(()),
             Some(EXIT_SKIPPED) => Err(StageError::NothingToDo(format!("`{program}` had nothing to do"))),
@@ -212,7 +168,7 @@ impl OutputType {
     }
 }
 
-/// Reads the file that a child wrote, or put in its place.
+/// Reads the outputs. The child may have put a link, a FIFO or a device in place of the file.
 fn read_output(path: &Path) -> io::Result<String> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -224,7 +180,7 @@ fn read_output(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Reads `name=value` and `name<<END … END`. The last of several values counts, as in a shell.
+/// Parses `name=value` and `name<<END … END`. The last of several values of a name counts, as in a shell.
 fn parse_outputs(text: &str) -> std::result::Result<BTreeMap<String, String>, String> {
     let mut outputs = BTreeMap::new();
     let mut lines = text.lines();
@@ -251,77 +207,6 @@ fn parse_outputs(text: &str) -> std::result::Result<BTreeMap<String, String>, St
         }
     }
     Ok(outputs)
-}
-
-async fn tell_lines(context: &Context, stream: Stream, from: Option<impl AsyncRead + Unpin>) {
-    let Some(from) = from else { return };
-    let mut from = BufReader::new(from);
-    let masker = &context.shared.masker;
-    let say = |text: &str| {
-        let text = masker.mask(text.trim_end_matches(['\n', '\r']));
-        (context.tell)(Told::Line(stream, text));
-    };
-    let mut text = String::new();
-    // A stream that cannot be read any more has said all that it will.
-    for number in 1_u64.. {
-        let Ok(Some(piece)) = next_piece(&mut from).await else { break };
-        // Thousands of short lines lie in one buffer; between them, a stop must be heard.
-        if number.is_multiple_of(32) {
-            tokio::task::yield_now().await;
-        }
-        text.push_str(&piece);
-        if text.ends_with('\n') {
-            say(&text);
-            text.clear();
-        } else {
-            // A long line in pieces: a secret that the cut goes through waits for its other half.
-            let settled = masker.settled(&text);
-            if settled > 0 {
-                say(&text[..settled]);
-                text.drain(..settled);
-            }
-        }
-    }
-    if !text.is_empty() {
-        say(&text);
-    }
-}
-
-/// A line with its end, or a piece of a long one: a child that writes no line end must not fill the memory.
-async fn next_piece(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<String>> {
-    let mut line = Vec::new();
-    loop {
-        let available = from.fill_buf().await?;
-        if available.is_empty() {
-            break;
-        }
-        let room = LONGEST_LINE - line.len();
-        let end = available.iter().take(room).position(|byte| *byte == b'\n');
-        let taken = end.map_or(available.len().min(room), |end| end + 1);
-        line.extend_from_slice(&available[..taken]);
-        from.consume(taken);
-        if end.is_some() || line.len() == LONGEST_LINE {
-            break;
-        }
-    }
-    if line.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(String::from_utf8_lossy(&line).into_owned()))
-}
-
-/// Ends a child and its whole group: TERM, a while, KILL.
-async fn end(child: &mut Child) {
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    let Some(group) = group else { return };
-    // A group that is gone is what is wanted.
-    let _gone = kill_process_group(group, Signal::TERM);
-    if timeout(GRACE, child.wait()).await.is_err() {
-        let _gone = kill_process_group(group, Signal::KILL);
-        let _reaped = child.wait().await;
-    } else {
-        let _gone = kill_process_group(group, Signal::KILL);
-    }
 }
 
 #[cfg(test)]

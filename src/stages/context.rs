@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use tokio::runtime::Handle;
 
 use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Doom, Sink, Source};
 use crate::channels::Message;
@@ -184,8 +183,6 @@ pub struct Shared {
     pub deliveries: Arc<dyn Deliveries>,
     /// Hides secrets.
     pub masker: Masker,
-    /// For stages that wait.
-    pub runtime: Handle,
 }
 
 /// What one attempt at one stage has in its hands.

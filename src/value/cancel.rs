@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -50,6 +51,23 @@ impl Cancel {
     /// Fails if it is cancelled.
     pub fn check(&self) -> Result<(), CancelReason> {
         self.reason().map_or(Ok(()), Err)
+    }
+
+    /// Does blocking work with a cancel that follows this one and is cancelled with `RunTimeout` after `limit`. Needs a tokio
+    /// runtime, whose other threads keep the time.
+    pub fn limited<T>(&self, limit: Option<Duration>, work: impl FnOnce(&Self) -> T) -> T {
+        let Some(limit) = limit else { return work(self) };
+        let (outer, limited) = (self.clone(), Self::default());
+        let inner = limited.clone();
+        let timer = tokio::spawn(async move {
+            limited.cancel(tokio::select! {
+                reason = outer.cancelled() => reason,
+                () = tokio::time::sleep(limit) => CancelReason::RunTimeout,
+            });
+        });
+        let result = work(&inner);
+        timer.abort();
+        result
     }
 
     /// Waits until it is cancelled; returns the reason.

@@ -24,6 +24,15 @@ impl<T: ?Sized> Kind<T> {
     }
 }
 
+/// A setting that cannot work, as its own value shows.
+#[derive(Debug)]
+pub struct Unfit<E> {
+    /// Where the setting is, as a JSON pointer below the settings without the first `/`: `url`, `to/0`.
+    pub setting: String,
+    /// Why.
+    pub error: E,
+}
+
 /// The JSON Schema (draft 7) of a type, with its definitions inside.
 pub fn schema_of<T: schemars::JsonSchema>() -> Json {
     let schema: Schema = SchemaSettings::draft07()

@@ -2,8 +2,8 @@
 //! registry of kinds is made of. They parse, print and describe themselves, and know nothing of the rest of the program.
 
 mod address;
-mod bidi;
 mod cancel;
+mod control;
 mod digest;
 mod duration;
 mod human;
@@ -20,14 +20,14 @@ mod size;
 mod utc;
 
 pub use address::is_public;
-pub use bidi::is_control_or_bidi;
 pub use cancel::{Cancel, CancelReason};
+pub use control::{is_bidi, is_control_or_bidi};
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256, sha256};
 pub use duration::{Duration, ParseDurationError, ParsePositiveDurationError, PositiveDuration};
 pub use human::{human_bytes, human_duration};
 pub use inherited::INHERITED;
 pub use json::object;
-pub use kind::{Kind, kept_schema_of, schema_of};
+pub use kind::{Kind, Unfit, kept_schema_of, schema_of};
 pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};
 pub use path::FilePath;

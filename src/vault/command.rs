@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::file::text_of;
 use super::program::output_of;
 use super::{Error, Source};
-use crate::value::{PositiveDuration, Secret};
+use crate::value::{Cancel, PositiveDuration, Secret};
 
 /// What a program prints, such as a password manager. One line end after it does not count.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -28,8 +28,8 @@ impl Source for Command {
         format!("what `{}` prints", self.run.first().map_or("", String::as_str))
     }
 
-    fn read(&self, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<Secret, Error> {
-        let printed = output_of(&self.run, folder, self.timeout.map_or(TIMEOUT, PositiveDuration::get), stopped)?;
+    fn read(&self, folder: &Path, cancel: &Cancel) -> Result<Secret, Error> {
+        let printed = output_of(&self.run, folder, self.timeout.map_or(TIMEOUT, PositiveDuration::get), cancel)?;
         text_of(&printed, self.place())
     }
 }

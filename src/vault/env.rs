@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Error, Source};
-use crate::value::Secret;
+use crate::value::{Cancel, Secret};
 
 /// An environment variable of tl itself.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ impl Source for Env {
         format!("the environment variable `{}`", self.name)
     }
 
-    fn read(&self, _: &Path, _: &dyn Fn() -> bool) -> Result<Secret, Error> {
+    fn read(&self, _: &Path, _: &Cancel) -> Result<Secret, Error> {
         let place = self.place();
         match env::var(&self.name) {
             Ok(text) if text.is_empty() => Err(Error::Empty { place }),

@@ -1,47 +1,48 @@
 use std::time::Duration;
 
 use crate::crypto::{self, IdentityFileError};
+use crate::value::CancelReason;
 
-/// Why a secret could not be had.
+/// Why a secret could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nothing is there.
+    /// There is no such variable, file or credential.
     #[error("{place} is missing")]
     Missing {
-        /// Where it was looked for.
+        /// The source, in words.
         place: String,
     },
-    /// Something is there that is no text.
+    /// It is not UTF-8 text, or is longer than a secret may be.
     #[error("{place} does not hold a text")]
     NotText {
-        /// Where it was looked for.
+        /// The source, in words.
         place: String,
     },
-    /// A NUL byte is in it: no variable of an environment and no argument can hold one.
+    /// It holds a NUL byte, which no environment variable and no argument can hold.
     #[error("{place} holds a NUL byte")]
     Nul {
-        /// Where it was looked for.
+        /// The source, in words.
         place: String,
     },
-    /// Nothing is in it.
+    /// It is empty.
     #[error("{place} is empty")]
     Empty {
-        /// Where it was looked for.
+        /// The source, in words.
         place: String,
     },
     /// It could not be read.
     #[error("{place} could not be read")]
     Io {
-        /// Where it was looked for.
+        /// The source, in words.
         place: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// No service manager gave credentials to tl, and no other way is named.
+    /// No service manager gave credentials to tl, and the secret has no `path`.
     #[error("{place} is missing: `$CREDENTIALS_DIRECTORY` is not set, and the secret has no `path`")]
     NoCredentials {
-        /// Where it was looked for.
+        /// The source, in words.
         place: String,
     },
     /// A program could not be started.
@@ -49,35 +50,37 @@ pub enum Error {
     Start {
         /// Its name.
         program: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// It ended, and not well.
+    /// It failed.
     #[error("`{program}` ended with {status}{said}")]
     Ended {
         /// Its name.
         program: String,
         /// Its exit code or signal.
         status: String,
-        /// What it said on standard error, behind a colon.
+        /// A colon and its last lines on standard error, if any.
         said: String,
     },
-    /// It did not end.
+    /// It reached its time limit.
     #[error("`{program}` did not end within {} and was killed", crate::value::Duration::new(*limit))]
     Late {
         /// Its name.
         program: String,
-        /// How long it had.
+        /// The limit.
         limit: Duration,
     },
-    /// It was not wanted any more.
+    /// The read was cancelled.
     #[error("`{program}` was killed")]
-    Stopped {
+    Cancelled {
         /// Its name.
         program: String,
+        /// Why.
+        reason: CancelReason,
     },
-    /// It printed more than a secret has.
+    /// It printed more than a secret may have.
     #[error("`{program}` printed more than 64 KiB")]
     TooMuch {
         /// Its name.
@@ -86,16 +89,16 @@ pub enum Error {
     /// The identity cannot be used.
     #[error("the identity cannot be used")]
     Identity(#[source] IdentityFileError),
-    /// The sealed text was sealed for somebody else.
+    /// The value was sealed for another recipient.
     #[error("the identity in `{identity}` does not open it")]
     WrongIdentity {
         /// The file of the identity.
         identity: String,
-        /// What the cryptography said.
+        /// The error of the decryption.
         #[source]
         source: crypto::Error,
     },
-    /// The sealed text is no such text, or is not as it was written.
+    /// The sealed value is not an armored age file, or was changed.
     #[error("its `value` is damaged")]
     Damaged(#[source] crypto::Error),
 }
@@ -111,7 +114,7 @@ impl Error {
             | Self::NotText { .. }
             | Self::Empty { .. }
             | Self::Io { .. }
-            | Self::Stopped { .. } => None,
+            | Self::Cancelled { .. } => None,
             Self::Start { .. } => Some("is it installed, in PATH, and executable for the user that tl runs as?"),
             Self::Ended { .. } => Some("it gets PATH, HOME, TZ, LANG and TMPDIR of the environment, and no input"),
             Self::Late { .. } => Some("it must not wait for anybody; else give the secret a longer `timeout`"),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{Error, Source};
-use crate::value::{FilePath, Secret};
+use crate::value::{Cancel, FilePath, Secret};
 
 /// A file that holds nothing but the secret. One line end after it does not count.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -20,9 +20,9 @@ pub struct SecretFile {
 }
 
 /// A secret is a key or a password, not a document.
-pub(super) const LARGEST: u64 = 64 * 1024;
+pub(super) const LARGEST: usize = 64 * 1024;
 
-/// Opens a regular file. Without waiting: a FIFO that nobody writes to must not hold up the start of a run.
+/// Opens a regular file without blocking: a FIFO that nobody writes to must not hold up the start of a run.
 fn open_file(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -38,25 +38,25 @@ impl Source for SecretFile {
         format!("the file `{}`", self.path.as_path().display())
     }
 
-    fn read(&self, _: &Path, _: &dyn Fn() -> bool) -> Result<Secret, Error> {
+    fn read(&self, _: &Path, _: &Cancel) -> Result<Secret, Error> {
         read_file(self.path.as_path(), self.place())
     }
 }
 
-/// The text of a file.
+/// Reads a secret from a file.
 pub(super) fn read_file(path: &Path, place: String) -> Result<Secret, Error> {
     let mut bytes = Zeroizing::new(Vec::new());
-    match open_file(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+    match open_file(path).and_then(|file| file.take(LARGEST as u64 + 1).read_to_end(&mut bytes)) {
         Ok(_) => text_of(&bytes, place),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing { place }),
         Err(source) => Err(Error::Io { place, source }),
     }
 }
 
-/// The secret in what was read, without one line end behind it.
+/// The secret in these bytes, without one line end at its end.
 pub(super) fn text_of(bytes: &[u8], place: String) -> Result<Secret, Error> {
     let Ok(text) = std::str::from_utf8(bytes) else { return Err(Error::NotText { place }) };
-    if bytes.len() as u64 > LARGEST {
+    if bytes.len() > LARGEST {
         return Err(Error::NotText { place });
     }
     let text = text.strip_suffix('\n').unwrap_or(text);

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::file::text_of;
-use super::{Error, Source, Unfit};
+use super::{Error, Source};
 use crate::crypto::{self, Key};
-use crate::value::{FilePath, Secret};
+use crate::value::{Cancel, FilePath, Secret, Unfit};
 
 /// A value that stands in the pipeline file itself, sealed: whoever has the identity can open it, and nobody else.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -26,11 +26,11 @@ impl Source for Sealed {
         format!("its `value`, opened with `{}`", self.identity.as_path().display())
     }
 
-    fn read(&self, _: &Path, _: &dyn Fn() -> bool) -> Result<Secret, Error> {
+    fn read(&self, _: &Path, _: &Cancel) -> Result<Secret, Error> {
         let sealed = crypto::dearmor(&self.value).map_err(Error::Damaged)?;
         let identities = crypto::read_identities(self.identity.as_path()).map_err(Error::Identity)?;
         let keys: Vec<Key> = identities.into_iter().map(Key::X25519).collect();
-        // The plaintext is the shorter one: it is never moved, and leaves no copy behind.
+        // The plaintext is shorter than the sealed bytes, so the vector never grows and leaves no copy behind.
         let mut opened = Zeroizing::new(Vec::with_capacity(sealed.len()));
         crypto::open(&keys, &mut sealed.as_slice(), &mut *opened, NonZeroUsize::MIN).map_err(|source| {
             if source.is_wrong_key() {
@@ -42,8 +42,12 @@ impl Source for Sealed {
         text_of(&opened, "its `value`".to_owned())
     }
 
-    fn check(&self) -> Result<(), Unfit> {
+    fn check(&self) -> Vec<Unfit<Error>> {
         let checked = crypto::dearmor(&self.value).and_then(|sealed| crypto::check(&sealed));
-        checked.map_err(|error| Unfit { setting: "value", error: Error::Damaged(error) })
+        checked
+            .err()
+            .map(|error| Unfit { setting: "value".to_owned(), error: Error::Damaged(error) })
+            .into_iter()
+            .collect()
     }
 }

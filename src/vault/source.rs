@@ -1,44 +1,18 @@
 use std::path::Path;
 
-use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use super::Error;
+use crate::value::{Cancel, Secret, Unfit};
 
-use super::{Command, Env, Error, Sealed, SecretFile, SystemdCreds};
-use crate::value::{Kind, Secret, kept_schema_of};
-
-/// Every source of secrets.
-pub static SOURCES: &[Kind<dyn Source>] = &[
-    source::<Env>("env"),
-    source::<SecretFile>("file"),
-    source::<Command>("command"),
-    source::<SystemdCreds>("systemd-creds"),
-    source::<Sealed>("sealed"),
-];
-
-const fn source<K: Source + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Source> {
-    Kind { name, schema: kept_schema_of::<K>, build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)) }
-}
-
-/// A setting that can be seen to be wrong without reading the secret.
-#[derive(Debug)]
-pub struct Unfit {
-    /// Which setting.
-    pub setting: &'static str,
-    /// Why.
-    pub error: Error,
-}
-
-/// A place that a secret comes from.
+/// A source of one secret.
 pub trait Source: Send + Sync {
-    /// Where that is, in words.
+    /// The place that the secret comes from, in words.
     fn place(&self) -> String;
 
-    /// Reads it now. Blocks. Programs are started in `folder`, which is that of the pipeline file.
-    /// `stopped` is asked while it waits, and ends that.
-    fn read(&self, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<Secret, Error>;
+    /// Reads the secret now. Blocks. Programs start in `folder`, the folder of the pipeline file.
+    fn read(&self, folder: &Path, cancel: &Cancel) -> Result<Secret, Error>;
 
-    /// Judges what its schema cannot, without reading anything.
-    fn check(&self) -> Result<(), Unfit> {
-        Ok(())
+    /// Checks what the schema cannot, from the settings alone.
+    fn check(&self) -> Vec<Unfit<Error>> {
+        Vec::new()
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::file::{read_file, text_of};
 use super::program::output_of;
 use super::{Error, Source};
-use crate::value::{FilePath, Secret};
+use crate::value::{Cancel, FilePath, Secret};
 
 /// A credential of systemd: one that the service manager gave to tl, or an encrypted one in a file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -21,11 +21,11 @@ pub struct SystemdCreds {
     path: Option<FilePath>,
 }
 
-/// A TPM takes its time.
+/// A TPM may take many seconds.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 impl SystemdCreds {
-    /// Where the service manager put it.
+    /// The file in which the service manager gives it to tl.
     fn given(&self) -> Option<PathBuf> {
         env::var_os("CREDENTIALS_DIRECTORY")
             .filter(|folder| !folder.is_empty())
@@ -43,20 +43,20 @@ impl Source for SystemdCreds {
         }
     }
 
-    fn read(&self, folder: &Path, stopped: &dyn Fn() -> bool) -> Result<Secret, Error> {
+    fn read(&self, folder: &Path, cancel: &Cancel) -> Result<Secret, Error> {
         let place = self.place();
         match (self.given(), &self.path) {
             (Some(given), None) => read_file(&given, place),
             (Some(given), Some(_)) if given.exists() => read_file(&given, place),
             (_, Some(path)) => {
                 let path = path.as_path();
-                // The program would say the same, in words of its own.
+                // Before the program reports it in its own words.
                 if !path.exists() {
                     return Err(Error::Missing { place });
                 }
                 let name = format!("--name={}", self.name);
                 let argv = ["systemd-creds", "decrypt", &name, &path.to_string_lossy(), "-"].map(ToOwned::to_owned);
-                text_of(&output_of(&argv, folder, TIMEOUT, stopped)?, place)
+                text_of(&output_of(&argv, folder, TIMEOUT, cancel)?, place)
             }
             (None, None) => Err(Error::NoCredentials { place }),
         }

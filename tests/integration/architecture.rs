@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("value", &[]),
     ("diagnostic", &[]),
-    ("process", &[]),
+    ("process", &["value"]),
     ("event", &["value", "diagnostic"]),
     ("explain", &["diagnostic"]),
     ("expression", &["value", "diagnostic"]),

@@ -1,13 +1,13 @@
 use std::net::IpAddr;
-use std::thread;
 
 use lettre::message::Mailbox;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{mail, smtp};
+use crate::channels::thread::on_own_thread;
 use crate::channels::{Channel, Error, Message};
-use crate::value::{FilePath, PositiveDuration, Secret};
+use crate::value::{FilePath, PositiveDuration, Secret, Unfit};
 
 /// A mail server that takes messages for others.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -71,46 +71,41 @@ pub(super) struct People {
 
 impl Channel for Email {
     fn deliver(&self, message: &Message) -> Result<String, Error> {
-        self.check().map_err(|reason| Error::Unfit { reason })?;
-        let people = self.people().map_err(|reason| Error::Unfit { reason })?;
+        let people = self.people().map_err(|unfit| Error::Unfit { reason: unfit.error })?;
         let (envelope, bytes) = mail::write(message, &people)?;
-        apart(|| smtp::send(self, &envelope, &bytes))
+        on_own_thread(|| smtp::send(self, &envelope, &bytes))
     }
 
     fn probe(&self) -> Result<String, Error> {
-        self.check().map_err(|reason| Error::Unfit { reason })?;
-        apart(|| smtp::greet(self))
+        on_own_thread(|| smtp::greet(self))
     }
 
-    fn check(&self) -> Result<(), String> {
-        self.people()?;
+    fn check(&self) -> Vec<Unfit<String>> {
+        let mut found: Vec<_> = self.people().err().into_iter().collect();
+        let mut refuse = |setting: &str, error: &str| found.push(unfit(setting, error.to_owned()));
         match self.security {
             Security::None if !self.insecure_plaintext => {
-                return Err("`security: none` needs `insecure-plaintext: true`".to_owned());
+                refuse("security", "`security: none` needs `insecure-plaintext: true`");
             }
             Security::None if !is_loopback(&self.host) => {
-                return Err("`security: none` is for a mail server on this machine alone: `localhost`".to_owned());
+                refuse("host", "`security: none` is for a mail server on this machine alone: `localhost`");
             }
             _ => {}
         }
         if self.host.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err("`host` is no name of a host".to_owned());
+            refuse("host", "`host` is no name of a host");
         }
         match (&self.username, &self.password) {
-            (Some(_), None) => Err("`username` needs a `password`".to_owned()),
-            (None, Some(_)) => Err("`password` needs a `username`".to_owned()),
-            _ => Ok(()),
+            (Some(_), None) => refuse("username", "`username` needs a `password`"),
+            (None, Some(_)) => refuse("password", "`password` needs a `username`"),
+            _ => {}
         }
+        found
     }
 }
 
-/// Runs in a thread of its own: the caller's may belong to a runtime, inside which no other one can wait.
-fn apart(work: impl FnOnce() -> Result<String, Error> + Send) -> Result<String, Error> {
-    thread::scope(|scope| {
-        let working = thread::Builder::new().name("channel".to_owned()).spawn_scoped(scope, work);
-        let working = working.map_err(|error| Error::Unfit { reason: error.to_string() })?;
-        working.join().unwrap_or_else(|_| Err(Error::Unfit { reason: "the channel panicked".to_owned() }))
-    })
+fn unfit(setting: &str, error: String) -> Unfit<String> {
+    Unfit { setting: setting.to_owned(), error }
 }
 
 impl Email {
@@ -126,16 +121,23 @@ impl Email {
         self.timeout.map_or(TIMEOUT, PositiveDuration::get)
     }
 
-    fn people(&self) -> Result<People, String> {
-        let several = |texts: &[String]| texts.iter().map(|text| mailbox(text)).collect::<Result<Vec<_>, _>>();
+    fn people(&self) -> Result<People, Unfit<String>> {
+        let one = |setting: &str, text: &str| mailbox(text).map_err(|error| unfit(setting, error));
+        let several = |setting: &str, texts: &[String]| {
+            texts
+                .iter()
+                .enumerate()
+                .map(|(at, text)| one(&format!("{setting}/{at}"), text))
+                .collect::<Result<Vec<_>, _>>()
+        };
         if self.to.is_empty() {
-            return Err("`to` names nobody".to_owned());
+            return Err(unfit("to", "`to` names nobody".to_owned()));
         }
         Ok(People {
-            from: mailbox(&self.from)?,
-            to: several(&self.to)?,
-            cc: several(&self.cc)?,
-            reply_to: self.reply_to.as_deref().map(mailbox).transpose()?,
+            from: one("from", &self.from)?,
+            to: several("to", &self.to)?,
+            cc: several("cc", &self.cc)?,
+            reply_to: self.reply_to.as_deref().map(|text| one("reply-to", text)).transpose()?,
         })
     }
 }
@@ -161,7 +163,8 @@ mod tests {
     fn email(more: serde_json::Value) -> Result<(), String> {
         let mut settings = json!({ "host": "mail.example.com", "from": "a@example.com", "to": ["b@example.com"] });
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        serde_json::from_value::<Email>(settings).map_err(|error| error.to_string())?.check()
+        let email = serde_json::from_value::<Email>(settings).map_err(|error| error.to_string())?;
+        email.check().into_iter().next().map_or(Ok(()), |unfit| Err(unfit.error))
     }
 
     #[test]

@@ -16,9 +16,9 @@ use super::{Connection, Method, Request};
 use crate::channels::{Error, text};
 use crate::value::{Masker, Secret};
 
-/// More of an answer is not read.
+/// Bytes that are read of an answer.
 const LARGEST_ANSWER: usize = 64 * 1024;
-/// The status has said it already; the rest is worth this long.
+/// The time to read an answer's body. The status alone decides.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// So much of an answer is shown.
 const SHOWN: usize = 120;
@@ -34,7 +34,7 @@ pub(super) async fn attempt(request: &Request, connection: &Connection<'_>, limi
     }
 }
 
-/// Finds out whether somebody listens there; blocks.
+/// Connects and sends nothing. Blocks.
 pub(super) fn reach(request: &Request, connection: &Connection<'_>) -> Result<String, Error> {
     let target = Target::new(&request.url, connection.allow_private).map_err(|reason| Error::Unfit { reason })?;
     let place = target.place();
@@ -61,8 +61,7 @@ async fn exchange(request: &Request, connection: &Connection<'_>, target: &Targe
     answered(response, request, place).await
 }
 
-/// Answers every question with the addresses that were checked: whoever controls the name cannot change its meaning
-/// between the check and the connection.
+/// Answers every lookup with the checked addresses: the owner of the name cannot change them between check and connection.
 struct Pinned(Vec<SocketAddr>);
 
 impl Resolve for Pinned {
@@ -105,7 +104,7 @@ async fn send(client: &Client, request: &Request, target: &Target) -> reqwest::R
     }
     let mut headers = reqwest::header::HeaderMap::new();
     for (name, value) in &request.headers {
-        // Their form was checked when the channel was opened.
+        // `check` refused other names and values when the channel was opened.
         if let (Ok(name), Ok(mut value)) =
             (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.expose().as_bytes()))
         {
@@ -135,7 +134,7 @@ async fn answered(mut response: Response, request: &Request, place: String) -> R
     Err(Error::Answered { place, status: status.as_u16(), answer, after })
 }
 
-/// The answer, as far as it is read, and whether that is all of it.
+/// The beginning of the answer, and whether that is all of it.
 async fn read(response: &mut Response) -> (Vec<u8>, bool) {
     let mut answer = Vec::new();
     let whole = timeout(ANSWER_LIMIT, async {

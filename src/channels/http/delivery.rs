@@ -6,47 +6,62 @@ use tokio::runtime;
 
 use super::attempt::{attempt, reach};
 use super::retry::{LIMIT, pause};
+use super::target::Target;
 use super::{Connection, Request};
+use crate::channels::thread::on_own_thread;
 use crate::channels::{Channel, Error, Message};
+use crate::value::{Secret, Unfit};
 
-/// A receiver of messages over HTTP: what it wants to read, and how to reach it. That makes it a channel.
+/// A receiver of messages over HTTP. Each one is a channel.
 pub(in crate::channels) trait Service: fmt::Debug + Send + Sync {
     /// How to connect.
     fn connection(&self) -> Connection<'_>;
 
-    /// The message as this receiver wants it, at a time in seconds since 1970.
+    /// The setting with the receiver's URL, and its value.
+    fn address(&self) -> (&'static str, Secret);
+
+    /// The request that carries a message, at a time in seconds since 1970.
     fn request(&self, message: &Message, now: i64) -> Result<Request, Error>;
+
+    /// Checks the settings of this receiver alone: not its URL, and nothing that `request` finds.
+    fn check_own(&self) -> Vec<Unfit<String>> {
+        Vec::new()
+    }
 }
 
 impl<S: Service> Channel for S {
     fn deliver(&self, message: &Message) -> Result<String, Error> {
-        // A thread of its own: the caller's may belong to a runtime, inside which no other one can wait.
-        thread::scope(|scope| {
-            let told = thread::Builder::new().name("channel".to_owned()).spawn_scoped(scope, || tell(self, message));
-            let told = told.map_err(|error| Error::Unfit { reason: error.to_string() })?;
-            told.join().unwrap_or_else(|_| Err(Error::Unfit { reason: "the channel panicked".to_owned() }))
-        })
+        on_own_thread(|| send(self, message))
     }
 
-    /// Looks the host up and connects: any request at all would be a message to some of them.
+    /// Looks the host up and connects. It sends no request: some receivers take any request as a message.
     fn probe(&self) -> Result<String, Error> {
-        self.check().map_err(|reason| Error::Unfit { reason })?;
         let connection = self.connection();
         reach(&self.request(&sample(), 0)?, &connection)
     }
 
-    /// Makes a request of a sample: its template, keys, headers and URL are then known to be fit.
-    fn check(&self) -> Result<(), String> {
-        let request = self.request(&sample(), 0).map_err(|error| error.to_string())?;
-        request.check(&self.connection())
+    fn check(&self) -> Vec<Unfit<String>> {
+        let (setting, address) = self.address();
+        let mut found = self.check_own();
+        if let Err(error) = Target::new(&address, self.connection().allow_private) {
+            found.push(Unfit { setting: setting.to_owned(), error });
+        }
+        if found.is_empty() {
+            // With all settings sound by themselves, the request of a sample message shows the rest.
+            match self.request(&sample(), 0) {
+                Ok(request) => found = request.check(&self.connection(), setting),
+                Err(error) => found.push(Unfit { setting: setting.to_owned(), error: error.to_string() }),
+            }
+        }
+        found
     }
 }
 
-fn tell<S: Service>(service: &S, message: &Message) -> Result<String, Error> {
+fn send<S: Service>(service: &S, message: &Message) -> Result<String, Error> {
     let unfit = |error: std::io::Error| Error::Unfit { reason: error.to_string() };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(unfit)?;
     let result = attempts(service, message, &runtime);
-    // A name that is still being looked up would be waited for.
+    // Without this, dropping the runtime would wait for a name that is still being looked up.
     runtime.shutdown_background();
     result
 }
@@ -70,7 +85,8 @@ fn attempts<S: Service>(service: &S, message: &Message, runtime: &runtime::Runti
     }
 }
 
-fn sample() -> Message {
+/// A message to check settings with.
+pub(in crate::channels) fn sample() -> Message {
     Message {
         id: "01ARZ3NDEKTSV4RRFFQ69G5FAV.failure.0".to_owned(),
         time: "2026-01-01T00:00:00Z".to_owned(),

@@ -1,7 +1,7 @@
-//! HTTP for channels: a request flows in, what the receiver answered flows out.
+//! HTTP for channels: a request flows in, the receiver's answer flows out.
 //!
-//! The crate `reqwest` is used in this folder only. No redirect is followed, no proxy of the environment used, no address
-//! connected to that was not checked, and nothing waits without end.
+//! The crate `reqwest` is used in this folder only. It follows no redirect, uses no proxy of the environment, connects to
+//! no address that it has not checked, and bounds every wait.
 
 mod attempt;
 mod delivery;
@@ -9,5 +9,6 @@ mod request;
 mod retry;
 mod target;
 
-pub(super) use delivery::Service;
-pub(super) use request::{Connection, Method, Request, below};
+pub(super) use delivery::{Service, sample};
+pub(super) use request::{Connection, Method, Request, below, check_headers};
+pub(super) use target::check_url;

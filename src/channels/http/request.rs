@@ -2,12 +2,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::target::Target;
-use crate::value::{FilePath, PositiveDuration, Secret};
+use crate::value::{FilePath, PositiveDuration, Secret, Unfit};
 
-/// How long an attempt may take, unless a file says otherwise.
+/// The default limit of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The word of a request.
+/// The method of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(in crate::channels) enum Method {
@@ -24,7 +24,7 @@ pub(in crate::channels) enum Method {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::channels) struct Connection<'a> {
     pub(in crate::channels) allow_private: bool,
-    /// Trusted instead of the certificates of the system.
+    /// Certificates to trust instead of the system's.
     pub(in crate::channels) ca_certificate: Option<&'a Path>,
     pub(in crate::channels) timeout: Duration,
 }
@@ -40,15 +40,15 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// One message, as a receiver wants it.
+/// A request that carries one message.
 #[derive(Debug)]
 pub(in crate::channels) struct Request {
     pub(in crate::channels) method: Method,
     pub(in crate::channels) url: Secret,
     pub(in crate::channels) headers: Vec<(String, Secret)>,
-    /// Its type, and the bytes.
+    /// Its content type and text.
     pub(in crate::channels) body: Option<(String, String)>,
-    /// What an answer must not show, beside the URL and the headers.
+    /// Texts to mask in an answer, in addition to the URL and the headers.
     pub(in crate::channels) secrets: Vec<Secret>,
 }
 
@@ -64,20 +64,21 @@ impl Request {
         }
     }
 
-    /// With one header more.
+    /// Adds a header.
     pub(in crate::channels) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), Secret::new(value.into())));
         self
     }
 
-    /// What is wrong with it. The answer holds no secret.
-    pub(super) fn check(&self, connection: &Connection<'_>) -> Result<(), String> {
-        Target::new(&self.url, connection.allow_private)?;
-        self.headers.iter().try_for_each(|(name, value)| check_header(name, value))
+    /// Checks its URL, which comes from `setting`, and its headers. No reason holds a secret.
+    pub(super) fn check(&self, connection: &Connection<'_>, setting: &str) -> Vec<Unfit<String>> {
+        let url = Target::new(&self.url, connection.allow_private).err();
+        let url = url.map(|error| Unfit { setting: setting.to_owned(), error });
+        url.into_iter().chain(check_headers(self.headers.iter().map(|(name, value)| (name, value)))).collect()
     }
 }
 
-/// What only the connection itself may say.
+/// Headers that the HTTP library sets itself.
 const OF_THE_CONNECTION: &[&str] = &[
     "connection",
     "content-length",
@@ -93,6 +94,16 @@ const OF_THE_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
+/// Checks headers that are settings: each stands in the map `headers`.
+pub(in crate::channels) fn check_headers<'a>(
+    headers: impl Iterator<Item = (&'a String, &'a Secret)>,
+) -> impl Iterator<Item = Unfit<String>> {
+    headers.filter_map(|(name, value)| {
+        let error = check_header(name, value).err()?;
+        Some(Unfit { setting: format!("headers/{}", name.replace('~', "~0").replace('/', "~1")), error })
+    })
+}
+
 fn check_header(name: &str, value: &Secret) -> Result<(), String> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_token) {
@@ -107,7 +118,7 @@ fn check_header(name: &str, value: &Secret) -> Result<(), String> {
     Ok(())
 }
 
-/// A path below the address of a server.
+/// The URL of a path of a server.
 pub(in crate::channels) fn below(server: &str, path: &str) -> Secret {
     Secret::new(format!("{}/{path}", server.trim_end_matches('/')))
 }

@@ -1,21 +1,21 @@
-//! When to try again: pure.
+//! Whether and when to try again: pure functions.
 
 use std::time::Duration;
 
 use crate::channels::Error;
 
-/// Telling somebody must not hold up the end of a run: all attempts together take no longer.
+/// The limit of all attempts together: sending a message must not hold up the end of a run.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
-/// How often in all.
+/// Attempts in all.
 const ATTEMPTS: u32 = 3;
-/// The first pause; each other is four times as long.
+/// The first pause. Each further one is four times as long.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Less time than this is not worth an attempt.
+/// With less time left than this, no attempt is made.
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
-/// Who asks for more is asked again after this.
+/// The cap for `Retry-After`.
 const LONGEST_AFTER: Duration = Duration::from_hours(24);
 
-/// How long to wait before another attempt; `None` where there is none. `attempt` is counted from 1.
+/// The pause before the next attempt; `None` if there is none. `attempt` counts from 1.
 pub(super) fn pause(error: &Error, attempt: u32, left: Duration) -> Option<Duration> {
     if !error.is_transient() || attempt >= ATTEMPTS {
         return None;
@@ -24,7 +24,7 @@ pub(super) fn pause(error: &Error, attempt: u32, left: Duration) -> Option<Durat
     (pause + SHORTEST_ATTEMPT <= left).then_some(pause)
 }
 
-/// What `Retry-After` says: seconds, or a date (RFC 9110, 10.2.3). `now` is in seconds since 1970.
+/// Parses `Retry-After`: seconds or a date (RFC 9110, 10.2.3). `now` is in seconds since 1970.
 pub(super) fn retry_after(value: &str, now: i64) -> Option<Duration> {
     let value = value.trim();
     let seconds = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -5,7 +5,7 @@ use url::Url;
 
 use crate::value::{Secret, is_public};
 
-/// Where a request goes. Its path may be a secret: only scheme and host are ever shown.
+/// The receiver of a request. The path of its URL may be a secret: only scheme and host are ever shown.
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) url: Url,
@@ -13,7 +13,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// What is wrong with a URL goes into the error, the URL does not.
+    /// Parses a URL. The error says what is wrong without the URL.
     pub(super) fn new(url: &Secret, allow_private: bool) -> Result<Self, String> {
         let url = Url::parse(url.expose().trim()).map_err(|error| format!("the URL is none: {error}"))?;
         match url.scheme() {
@@ -39,17 +39,22 @@ impl Target {
         format!("{}://{}{port}", self.url.scheme(), self.url.host_str().unwrap_or_default())
     }
 
-    /// Asks the system which addresses the host has. Blocks as long as the system does.
+    /// Looks up the addresses of the host. Blocks, with no limit of its own.
     pub(super) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         self.url.socket_addrs(|| None)
     }
 
-    /// Those addresses that may be connected to. Without TLS none of the internet may.
+    /// The addresses that tl may connect to. Plain HTTP never leaves the private network.
     pub(super) fn permitted(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let is_plain = self.url.scheme() == "http";
         let may = |address: &SocketAddr| if is_public(address.ip()) { !is_plain } else { self.allow_private };
         addresses.into_iter().filter(may).collect()
     }
+}
+
+/// Checks a URL that a setting holds. The error does not hold it.
+pub(in crate::channels) fn check_url(url: &Secret, allow_private: bool) -> Result<(), String> {
+    Target::new(url, allow_private).map(drop)
 }
 
 #[cfg(test)]

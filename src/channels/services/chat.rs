@@ -17,7 +17,7 @@ const TEAMS: usize = 6_000;
 
 service! {
     /// A Slack channel, by an incoming webhook.
-    Slack {
+    Slack at url {
         /// The incoming webhook's URL, which is a secret.
         #[schemars(extend("x-tl-form" = "url"))]
         url: Secret,
@@ -32,7 +32,7 @@ service! {
 
 service! {
     /// A Discord channel, by a webhook.
-    Discord {
+    Discord at url {
         /// The webhook's URL, which is a secret.
         #[schemars(extend("x-tl-form" = "url"))]
         url: Secret,
@@ -54,7 +54,7 @@ service! {
 
 service! {
     /// A Microsoft Teams channel, by a workflow that posts what it receives.
-    Teams {
+    Teams at url {
         /// The workflow's URL, which is a secret.
         #[schemars(extend("x-tl-form" = "url"))]
         url: Secret,

@@ -1,13 +1,13 @@
-//! Services that watch: they know when nothing was said, too.
+//! Services that watch over jobs, some of which raise the alarm when no message comes.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::service::service;
-use crate::channels::http::{Connection, Method, Request, Service, below};
+use crate::channels::http::{Connection, Method, Request, Service, below, check_url};
 use crate::channels::{Error, Message, text};
-use crate::value::{FilePath, PositiveDuration, Secret};
+use crate::value::{FilePath, PositiveDuration, Secret, Unfit};
 
 fn unfit(reason: impl Into<String>) -> Error {
     Error::Unfit { reason: reason.into() }
@@ -19,7 +19,7 @@ fn pagerduty() -> String {
 
 service! {
     /// Events of `PagerDuty`: opens an incident for each pipeline that fails, and resolves it when it succeeds.
-    PagerDuty {
+    PagerDuty at server {
         /// The server; by default `https://events.pagerduty.com`.
         #[serde(default = "pagerduty")]
         #[schemars(extend("x-tl-form" = "url"))]
@@ -54,13 +54,15 @@ service! {
     }
 }
 
+const URL_OR_UUID: &str = "either `url` or `uuid` is needed";
+
 fn healthchecks() -> String {
     "https://hc-ping.com".to_owned()
 }
 
 service! {
     /// A check of Healthchecks, which raises the alarm itself when no message comes.
-    Healthchecks {
+    Healthchecks at server {
         /// The check's ping URL, which is a secret.
         #[schemars(extend("x-tl-form" = "url"))]
         url: Option<Secret>,
@@ -75,7 +77,7 @@ service! {
         let base = match (&self.url, &self.uuid) {
             (Some(url), None) => url.clone(),
             (None, Some(uuid)) => below(&self.server, uuid.expose()),
-            _ => return Err(unfit("either `url` or `uuid` is needed")),
+            _ => return Err(unfit(URL_OR_UUID)),
         };
         let url = match message.when.as_str() {
             "started" => below(base.expose(), "start"),
@@ -94,11 +96,19 @@ service! {
             secrets: self.uuid.iter().cloned().chain([base]).collect(),
         })
     }
+    fn check_own(&self) -> Vec<Unfit<String>> {
+        let error = match &self.url {
+            Some(url) if self.uuid.is_none() => check_url(url, self.allow_private).err(),
+            None if self.uuid.is_some() => None,
+            _ => Some(URL_OR_UUID.to_owned()),
+        };
+        error.map(|error| Unfit { setting: "url".to_owned(), error }).into_iter().collect()
+    }
 }
 
 service! {
     /// A push monitor of Uptime Kuma.
-    UptimeKuma {
+    UptimeKuma at url {
         /// The monitor's push URL, which is a secret.
         #[schemars(extend("x-tl-form" = "url"))]
         url: Secret,

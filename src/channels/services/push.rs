@@ -37,7 +37,7 @@ fn ntfy() -> String {
 
 service! {
     /// A topic of ntfy.
-    Ntfy {
+    Ntfy at server {
         /// The server; by default `https://ntfy.sh`.
         #[serde(default = "ntfy")]
         #[schemars(extend("x-tl-form" = "url"))]
@@ -75,7 +75,7 @@ service! {
 
 service! {
     /// A Gotify server.
-    Gotify {
+    Gotify at server {
         /// The server.
         #[schemars(extend("x-tl-form" = "url"))]
         server: String,
@@ -101,7 +101,7 @@ fn pushover() -> String {
 
 service! {
     /// Pushover.
-    Pushover {
+    Pushover at server {
         /// The server; by default `https://api.pushover.net`.
         #[serde(default = "pushover")]
         #[schemars(extend("x-tl-form" = "url"))]

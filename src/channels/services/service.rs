@@ -1,10 +1,10 @@
 //! What the settings of every service have in common.
 
-/// Settings of a service: its own keys, and how to connect.
+/// The settings of a service: its own keys, and how to connect. `at` names the setting with its URL.
 ///
-/// serde's `flatten` cannot refuse unknown keys, so the common ones are written into each struct.
+/// serde's `flatten` cannot refuse unknown keys, so the macro writes the common ones into each struct.
 macro_rules! service {
-    ($(#[$about:meta])* $name:ident { $($(#[$meta:meta])* $field:ident: $kind:ty,)* } $request:item) => {
+    ($(#[$about:meta])* $name:ident at $address:ident { $($(#[$meta:meta])* $field:ident: $kind:ty,)* } $($method:item)+) => {
         $(#[$about])*
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -24,7 +24,11 @@ macro_rules! service {
                 Connection::new(self.allow_private, self.ca_certificate.as_ref(), self.timeout)
             }
 
-            $request
+            fn address(&self) -> (&'static str, Secret) {
+                (stringify!($address), self.$address.clone().into())
+            }
+
+            $($method)+
         }
     };
 }

@@ -4,10 +4,10 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::signature::Key;
-use crate::channels::http::{Connection, Method, Request, Service};
+use crate::channels::http::{Connection, Method, Request, Service, check_headers, sample};
 use crate::channels::{Error, Message, text};
 use crate::template::{Form, Template};
-use crate::value::{FilePath, PositiveDuration, Secret};
+use crate::value::{FilePath, PositiveDuration, Secret, Unfit};
 
 /// A request to a URL, signed as Standard Webhooks says.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -55,10 +55,9 @@ impl Service for Webhook {
         let unfit = |reason: String| Error::Unfit { reason };
         // The signature is over `id.timestamp.body`: an id with a dot in it could be read in two ways.
         let id = message.id.replace('.', "_");
-        let body = match (self.method, &self.body) {
-            (Method::Get, Some(_)) => return Err(unfit("a GET has no `body`".to_owned())),
-            (Method::Get, None) => String::new(),
-            (_, template) => self.text(template.as_deref(), message)?,
+        let body = match self.method {
+            Method::Get => String::new(),
+            _ => self.text(self.body.as_deref(), message)?,
         };
         let mut request = Request {
             method: self.method,
@@ -78,16 +77,38 @@ impl Service for Webhook {
             request = request.header("webhook-signature", signatures.join(" "));
         }
         if self.method != Method::Get {
-            if self.content_type.chars().any(char::is_control) {
-                return Err(unfit("`content-type` holds a control character".to_owned()));
-            }
             request.body = Some((self.content_type.clone(), body));
         }
         Ok(request)
     }
+
+    fn address(&self) -> (&'static str, Secret) {
+        ("url", self.url.clone())
+    }
+
+    fn check_own(&self) -> Vec<Unfit<String>> {
+        let unfit = |setting: String, error: String| Unfit { setting, error };
+        let several = self.signing_keys.iter().enumerate().map(|(at, key)| (format!("signing-keys/{at}"), key));
+        let keys = self.signing_key.iter().map(|key| ("signing-key".to_owned(), key)).chain(several);
+        let mut found: Vec<_> = keys.filter_map(|(setting, key)| Some(unfit(setting, Key::read(key).err()?))).collect();
+        found.extend(check_headers(self.headers.iter()));
+        if self.content_type.chars().any(char::is_control) {
+            found.push(unfit("content-type".to_owned(), "`content-type` holds a control character".to_owned()));
+        }
+        found.extend(self.check_body().err().map(|error| unfit("body".to_owned(), error)));
+        found
+    }
 }
 
 impl Webhook {
+    fn check_body(&self) -> Result<(), String> {
+        match &self.body {
+            Some(_) if self.method == Method::Get => Err("a GET has no `body`".to_owned()),
+            Some(template) => self.text(Some(template), &sample()).map(drop).map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
+    }
+
     fn text(&self, template: Option<&str>, message: &Message) -> Result<String, Error> {
         let Message { id, time, when, pipeline, run, subject, body, .. } = message;
         let mut values = json!({

@@ -8,8 +8,8 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
 use crate::pipeline::model::fits;
 use crate::pipeline::read::escape;
-use crate::value::{Kind, MASK, Schedule, ScheduleErrorKind};
-use crate::vault::{self, Unfit};
+use crate::value::{Kind, MASK, Schedule, ScheduleErrorKind, Unfit};
+use crate::vault;
 
 impl Checker<'_> {
     pub(super) fn input(&mut self, name: &str, input: &Json) {
@@ -54,12 +54,12 @@ impl Checker<'_> {
         settings.shift_remove("from");
         // What does not fit the schema is told by it.
         let Ok(source) = (kind.build)(settings.into()) else { return };
-        if let Err(Unfit { setting, error }) = source.check() {
+        for Unfit { setting, error } in source.check() {
             let at = self.document.at_key(&format!("/secrets/{}/{setting}", escape(name)));
             let message = format!("`{setting}` of the secret `{name}` cannot be used");
             let mut found = Diagnostic::usage(secret_code(&error), message).at(at).cause(&error);
             // What stands there may be the secret itself, by mistake: the line is shown without it.
-            if let Some(text) = secret[setting].as_str().filter(|text| !text.is_empty()) {
+            if let Some(text) = secret[&setting].as_str().filter(|text| !text.is_empty()) {
                 found.mask(&|shown| shown.replace(text, MASK));
             }
             self.find(match error.help() {

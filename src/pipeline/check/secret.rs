@@ -1,6 +1,13 @@
-//! Errors of `vault/`, which knows no codes, as diagnostics.
+//! Errors of `vault/` and `channels/`, which know no codes, as diagnostics.
 
-use crate::diagnostic::{Code, codes};
+use serde_json::{Map, Value as Json};
+
+use super::checker::Checker;
+use crate::channels;
+use crate::diagnostic::{Code, Diagnostic, codes};
+use crate::expression::Template;
+use crate::pipeline::read::{escape, field_of};
+use crate::value::{Kind, Unfit};
 use crate::vault;
 
 /// The code of an error of a source of secrets.
@@ -9,11 +16,39 @@ pub(crate) fn secret_code(error: &vault::Error) -> Code {
     match error {
         Error::Missing { .. } | Error::NotText { .. } | Error::Empty { .. } | Error::Io { .. } => codes::TL0510,
         Error::Start { .. } | Error::Ended { .. } | Error::Late { .. } | Error::TooMuch { .. } => codes::TL0512,
-        Error::Stopped { .. } => codes::TL0601,
+        Error::Cancelled { .. } => codes::TL0601,
         Error::Damaged(_) => codes::TL0513,
         Error::WrongIdentity { .. } => codes::TL0514,
         Error::NoCredentials { .. } => codes::TL0515,
         Error::Nul { .. } => codes::TL0516,
         Error::Identity(_) => codes::TL0621,
+    }
+}
+
+impl Checker<'_> {
+    /// What a channel can tell of its settings offline. A setting that holds an expression is checked when the run starts.
+    pub(super) fn channel(&mut self, name: &str, channel: &Json) {
+        let kind = channel["uses"].as_str().and_then(|uses| Kind::find(channels::KINDS, uses));
+        let with = channel.get("with").cloned().unwrap_or_else(|| Json::Object(Map::new()));
+        // The schema reports settings that do not fit it, and an expression may stand for a number or a choice.
+        let Some(opened) = kind.and_then(|kind| (kind.build)(with.clone()).ok()) else { return };
+        for Unfit { setting, error } in opened.check() {
+            let value = if setting.is_empty() { None } else { with.pointer(&format!("/{setting}")) };
+            if value.and_then(Json::as_str).is_some_and(Template::is_in) {
+                continue;
+            }
+            let pointer = format!("/channels/{}", escape(name));
+            let (at, message) = match value {
+                Some(_) => {
+                    let at = self.document.at_value(&format!("{pointer}/with/{setting}"));
+                    (at, format!("`{}` of the channel `{name}` cannot be used", field_of(&setting)))
+                }
+                // It is not in the file: a default, or about several settings at once.
+                None => (self.document.at_key(&pointer), format!("the channel `{name}` cannot be used")),
+            };
+            let mut found = Diagnostic::usage(codes::TL0606, message).at(at);
+            found.causes.push(error);
+            self.find(found);
+        }
     }
 }

@@ -35,6 +35,9 @@ impl Checker<'_> {
                 self.settings(&format!("/{section}/{}/with", escape(name)), &place["with"], schema, site);
             }
         }
+        for (name, channel) in entries(self.file, "channels") {
+            self.channel(name, channel);
+        }
         for section in ["stages", "finally"] {
             for (name, stage) in entries(self.file, section) {
                 // Each looks for a near name among all.

@@ -96,13 +96,11 @@ struct Session {
     records: Arc<Records>,
     work: tempfile::TempDir,
     warnings: Arc<AtomicU32>,
-    _runtime: tokio::runtime::Runtime,
 }
 
 impl Session {
     fn new(store: Arc<dyn Store>, deliveries: &Arc<Kept>) -> Self {
         let (work, records) = (tempfile::tempdir().unwrap(), Arc::<Records>::default());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let shared = Shared {
             session: 1,
             run: "run".to_owned(),
@@ -116,9 +114,8 @@ impl Session {
             ledger: Ledger::default(),
             deliveries: deliveries.clone(),
             masker: Masker::default(),
-            runtime: runtime.handle().clone(),
         };
-        Self { shared: Arc::new(shared), records, work, warnings: Arc::default(), _runtime: runtime }
+        Self { shared: Arc::new(shared), records, work, warnings: Arc::default() }
     }
 
     fn upload(&self, source: Source, more: &Json) -> Result<Json> {

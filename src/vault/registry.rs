@@ -1,0 +1,18 @@
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::{Command, Env, Sealed, SecretFile, Source, SystemdCreds};
+use crate::value::{Kind, kept_schema_of};
+
+/// Every source of secrets.
+pub static SOURCES: &[Kind<dyn Source>] = &[
+    source::<Env>("env"),
+    source::<SecretFile>("file"),
+    source::<Command>("command"),
+    source::<SystemdCreds>("systemd-creds"),
+    source::<Sealed>("sealed"),
+];
+
+const fn source<K: Source + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Source> {
+    Kind { name, schema: kept_schema_of::<K>, build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)) }
+}
