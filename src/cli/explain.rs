@@ -2,7 +2,7 @@ use serde_json::{Value as Json, json};
 
 use super::Done;
 use super::arguments::Explain;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::explain::{all, find, spelled};
 use crate::expression::did_you_mean;
 use crate::report::{Output, render_explanation};
@@ -10,7 +10,7 @@ use crate::report::{Output, render_explanation};
 pub(super) fn explain(command: &Explain, output: &mut Output) -> Done {
     let Some(word) = &command.code else {
         list(command.json, output);
-        return Ok(0);
+        return Ok(ExitCode::Success);
     };
     let explanation = find(word).ok_or_else(|| vec![unknown(word)])?;
     if command.json {
@@ -18,7 +18,7 @@ pub(super) fn explain(command: &Explain, output: &mut Output) -> Done {
     } else {
         output.text(&render_explanation(explanation, output.style()));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 fn list(json: bool, output: &mut Output) {

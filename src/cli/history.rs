@@ -11,7 +11,7 @@ use super::Done;
 use super::history_arguments::{Gc, History, Show, Stale, Stats, Status};
 use super::known_run::known_run;
 use super::notify::sent;
-use crate::diagnostic::{Diagnostic, Kind, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, Kind, codes};
 use crate::report::{
     Output, Screen, render_history, render_removed, render_run, render_stale, render_stats, render_status,
 };
@@ -62,7 +62,7 @@ pub(super) fn status(command: &Status, state: Option<&Path>, output: &mut Output
             }
         }
         if !command.watch || output.is_gone() {
-            return Ok(0);
+            return Ok(ExitCode::Success);
         }
         thread::sleep(LOOK);
     }
@@ -119,7 +119,7 @@ pub(super) fn history(command: &History, state: Option<&Path>, output: &mut Outp
         };
         let entries: Vec<Json> = found.iter().map(entry).collect();
         output.json(&json!({ "runs": entries, "is_all": is_all }));
-        return Ok(0);
+        return Ok(ExitCode::Success);
     }
     if found.is_empty() {
         output.hint("no such run is known here");
@@ -128,7 +128,7 @@ pub(super) fn history(command: &History, state: Option<&Path>, output: &mut Outp
     if !is_all {
         output.hint(&format!("the newest {}; `--last N` shows more", command.last));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 /// A name of a pipeline has neither a slash nor a dot.
@@ -177,7 +177,7 @@ pub(super) fn show(command: &Show, state: Option<&Path>, output: &mut Output) ->
         None if command.json => output.json(&Json::Null),
         None => output.hint("no run is known here"),
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 pub(super) fn stats(command: &Stats, state: Option<&Path>, output: &mut Output) -> Done {
@@ -192,7 +192,7 @@ pub(super) fn stats(command: &Stats, state: Option<&Path>, output: &mut Output) 
     } else {
         output.text(&render_stats(&found, Screen::of(output)));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 pub(super) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) -> Done {
@@ -233,8 +233,8 @@ pub(super) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) 
     }
     match told {
         _ if !problems.is_empty() => Err(problems),
-        Some(told) => Ok(u8::from(told.is_lacking())),
-        None => Ok(0),
+        Some(told) => Ok(ExitCode::failed_if(told.is_lacking())),
+        None => Ok(ExitCode::Success),
     }
 }
 
@@ -245,12 +245,12 @@ pub(super) fn gc(command: &Gc, state: Option<&Path>, output: &mut Output) -> Don
         let mut value = serde_json::to_value(removed).unwrap_or_default();
         value["dry_run"] = command.dry_run.into();
         output.json(&value);
-        return Ok(0);
+        return Ok(ExitCode::Success);
     }
     let text = render_removed(&removed, command.dry_run);
     if text.is_empty() {
         output.hint("there is nothing to remove");
     }
     output.text(&text);
-    Ok(0)
+    Ok(ExitCode::Success)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Done;
 use super::arguments::Init;
 use super::file::{exists, unwritable};
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::expression::did_you_mean;
 use crate::init::{TEMPLATES, Template, find};
 use crate::report::Output;
@@ -15,7 +15,7 @@ use crate::report::Output;
 pub(super) fn init(command: &Init, output: &mut Output) -> Done {
     if command.list {
         list(command.json, output);
-        return Ok(0);
+        return Ok(ExitCode::Success);
     }
     let template = match &command.template {
         Some(name) => named(name)?,
@@ -32,7 +32,7 @@ pub(super) fn init(command: &Init, output: &mut Output) -> Done {
     output.line(&format!("  tl doctor {name}"));
     output.line(&format!("  tl run {name}"));
     output.hint("the first is better done on another machine: only the recipients are needed here");
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 fn list(as_json: bool, output: &mut Output) {

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::Done;
 use super::known_run::known_run;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::event::Stream;
 use crate::report::{Output, render_log_line};
 use crate::state::{Log, LogLine, LogReader, StateDir};
@@ -68,7 +68,7 @@ pub(super) fn logs(command: &Logs, state: Option<&Path>, output: &mut Output) ->
     if !shown && !command.json {
         output.hint("nothing that a program printed is kept here");
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 fn print(log: &Log, line: &LogLine, as_json: bool, output: &mut Output) {

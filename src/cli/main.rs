@@ -9,13 +9,13 @@ use super::{
     audit, cancel, explain, history, init, key, logs, manual, migrate, notify, pipeline, seal, secret, validate,
     versions,
 };
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, ExitCode};
 use crate::process;
 use crate::report::{Output, on_panic};
 use crate::trace;
 
-/// What a command ends with: an exit code, or why it could not be done.
-pub(super) type Done = Result<u8, Vec<Diagnostic>>;
+/// The result of a command: an exit code, or why it failed.
+pub(super) type Done = Result<ExitCode, Vec<Diagnostic>>;
 
 /// Runs `tl` with these arguments; returns its exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -29,10 +29,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     process::enable();
     let code = command(arguments);
     process::finish();
-    code
+    code.into()
 }
 
-fn command(arguments: Vec<OsString>) -> u8 {
+fn command(arguments: Vec<OsString>) -> ExitCode {
     let mut output = Output::standard();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -40,12 +40,12 @@ fn command(arguments: Vec<OsString>) -> u8 {
             // Mistakes go to standard error. That nobody reads them changes nothing.
             if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
                 let _gone = error.print();
-                return 2;
+                return ExitCode::Usage;
             }
             let colours = output.style().colour;
             let help = error.render();
             output.text(&if colours { help.ansi().to_string() } else { help.to_string() });
-            return ended(Ok(0), &mut output);
+            return ended(Ok(ExitCode::Success), &mut output);
         }
     };
     if let Err(error) = trace::start() {
@@ -79,7 +79,7 @@ fn command(arguments: Vec<OsString>) -> u8 {
         Command::Migrate(command) => migrate::migrate(&command, &mut output),
         Command::Completions { shell } => {
             manual::completions(shell, &mut output);
-            Ok(0)
+            Ok(ExitCode::Success)
         }
         Command::Man { dir } => manual::man(dir.as_deref(), &mut output),
     };
@@ -90,19 +90,19 @@ fn command(arguments: Vec<OsString>) -> u8 {
 }
 
 /// Tells what is wrong; returns the exit code.
-fn ended(done: Done, output: &mut Output) -> u8 {
+fn ended(done: Done, output: &mut Output) -> ExitCode {
     let code = match done {
         Ok(code) => code,
         Err(problems) => {
             problems.iter().for_each(|problem| output.problem(problem));
-            problems.first().map_or(1, |first| first.kind.exit_code())
+            problems.first().map_or(ExitCode::Failure, |first| first.kind.exit_code())
         }
     };
     // It was done to its end all the same: a backup does not stop because its report has no room.
     match output.lost() {
-        Some(lost) if code == 0 => {
+        Some(lost) if code == ExitCode::Success => {
             output.problem(&lost.help("what was asked for was done; only what was to be told of it is not there"));
-            1
+            ExitCode::Failure
         }
         Some(lost) => {
             output.problem(&lost);

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::Done;
 use super::arguments::{Inputs, Notify, Occasion};
 use super::pipeline::given;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::pipeline::When;
 use crate::report::{Output, render_outbox, render_preview};
 use crate::run::{self, Flushed};
@@ -28,7 +28,7 @@ fn preview(file: &Path, when: Occasion, html: bool, json: bool, output: &mut Out
     let previews = run::preview(file, when.into())?;
     if json {
         output.json(&serde_json::to_value(&previews).unwrap_or(Json::Null));
-        return Ok(0);
+        return Ok(ExitCode::Success);
     }
     for preview in &previews {
         match &preview.html {
@@ -37,7 +37,7 @@ fn preview(file: &Path, when: Occasion, html: bool, json: bool, output: &mut Out
             _ => output.text(&render_preview(preview, output.style())),
         }
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output: &mut Output) -> Done {
@@ -45,7 +45,7 @@ fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output:
     let failed = tested.iter().any(|tested| tested.error.is_some());
     if json {
         output.json(&json!({ "channels": tested }));
-        return Ok(u8::from(failed));
+        return Ok(ExitCode::failed_if(failed));
     }
     for tested in &tested {
         match (&tested.delivered, &tested.error) {
@@ -56,20 +56,20 @@ fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output:
     if tested.is_empty() {
         output.hint("the file has no channels");
     }
-    Ok(u8::from(failed))
+    Ok(ExitCode::failed_if(failed))
 }
 
 fn flush(state: &StateDir, all: bool, json: bool, output: &mut Output) -> Done {
     let flushed = run::flush(state, all)?;
     if json {
         output.json(&serde_json::to_value(&flushed).unwrap_or(Json::Null));
-        return Ok(u8::from(flushed.is_lacking()));
+        return Ok(ExitCode::failed_if(flushed.is_lacking()));
     }
     sent(&flushed, output);
     if flushed.tried.is_empty() && flushed.problems.is_empty() {
         output.hint("nothing is due");
     }
-    Ok(u8::from(flushed.is_lacking()))
+    Ok(ExitCode::failed_if(flushed.is_lacking()))
 }
 
 /// Shows what came of messages.
@@ -97,7 +97,7 @@ fn list(state: &StateDir, json: bool, output: &mut Output) -> Done {
     } else {
         output.text(&render_outbox(&entries, output.style()));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 impl From<Occasion> for When {

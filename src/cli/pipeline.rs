@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::arguments::{Doctor, Drawing, Graph, Inputs, Plan, ReporterKind, Run, Schema};
 use super::known_run::known_run;
 use super::{Done, file};
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::graph::Selection;
@@ -20,11 +20,11 @@ use crate::report::{
 use crate::run::{self, Examined, Kept, Loaded, Options, Resumed, Wish};
 use crate::stages;
 use crate::state::StateDir;
-use crate::value::{Cancel, CancelReason, schema_of};
+use crate::value::{Cancel, CancelReason, written_schema_of};
 
 pub(super) fn schema(command: &Schema, output: &mut Output) -> Done {
     let schema = match &command.stage {
-        _ if command.event => schema_of::<Event>(),
+        _ if command.event => written_schema_of::<Event>(),
         None => pipeline_schema(),
         Some(name) => match stages::find(name) {
             Some(kind) => stage_schema(kind),
@@ -41,7 +41,7 @@ pub(super) fn schema(command: &Schema, output: &mut Output) -> Done {
         },
     };
     output.json(&schema);
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 pub(super) fn plan(command: &Plan, output: &mut Output) -> Done {
@@ -56,7 +56,7 @@ pub(super) fn plan(command: &Plan, output: &mut Output) -> Done {
     } else {
         output.text(&render_plan(&report, output.style()));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 pub(super) fn graph(command: &Graph, output: &mut Output) -> Done {
@@ -75,7 +75,7 @@ pub(super) fn graph(command: &Graph, output: &mut Output) -> Done {
         }
         None => output.text(&text),
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 /// The run that goes on: named by its file or by its id, or the only one there is.
@@ -117,7 +117,7 @@ pub(super) fn doctor(command: &Doctor, output: &mut Output) -> Done {
     } else {
         output.text(&render_examined(&found, output.style()));
     }
-    Ok(u8::from(!found.iter().all(Examined::is_well)))
+    Ok(ExitCode::failed_if(!found.iter().all(Examined::is_well)))
 }
 
 pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {
@@ -182,7 +182,7 @@ pub(super) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Do
     Ok(match lost {
         Some(lost) => {
             output.problem(&lost);
-            code.max(1)
+            code.or_failure()
         }
         None => code,
     })
@@ -212,7 +212,7 @@ async fn stop_at_signals([mut interrupt, mut terminate, mut hangup]: [Signal; 3]
         if round == 0 {
             cancel.cancel(CancelReason::Requested);
         } else {
-            process::end_at_once(130);
+            process::end_at_once(u8::from(ExitCode::Cancelled).into());
         }
     }
 }

@@ -8,7 +8,7 @@ use super::arguments::{Open, Recipients, Seal};
 use super::file::{Target, input};
 use super::key::identity_problem;
 use crate::crypto::{self, Key, Recipient, read_identities};
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::report::Output;
 
 pub(super) fn seal(command: &Seal, _: &mut Output) -> Done {
@@ -25,7 +25,7 @@ pub(super) fn seal(command: &Seal, _: &mut Output) -> Done {
     let mut to = Target::new(files.output.as_deref(), files.force)?;
     crypto::seal(&recipients, &mut from, &mut to, threads()).map_err(|error| vec![error.into()])?;
     to.finish()?;
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 pub(super) fn open(command: &Open) -> Done {
@@ -39,7 +39,7 @@ pub(super) fn open(command: &Open) -> Done {
     let mut to = Target::new(files.output.as_deref(), files.force)?;
     crypto::open(&keys, &mut from, &mut to, threads()).map_err(|error| vec![error.into()])?;
     to.finish()?;
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 /// Far more than a header may name.

@@ -2,14 +2,14 @@ use serde_json::Value as Json;
 
 use super::arguments::{Format, Validate};
 use super::pipeline::given;
-use crate::diagnostic::Severity;
+use crate::diagnostic::{ExitCode, Severity};
 use crate::report::{Output, render_counts, render_github, render_sarif};
 use std::path::Path;
 
 use crate::run::{self, Thorough, Validation};
 
 /// Its exit code: what is wrong is printed in the format that was asked for, and is no failure of the command.
-pub(super) fn validate(command: &Validate, state: Option<&Path>, output: &mut Output) -> u8 {
+pub(super) fn validate(command: &Validate, state: Option<&Path>, output: &mut Output) -> ExitCode {
     let validation = match given(&command.inputs) {
         Ok(inputs) => run::validate(&command.paths, &Thorough { inputs, secrets: command.secrets, state }),
         Err(problems) => Validation::refused(problems),
@@ -26,7 +26,7 @@ pub(super) fn validate(command: &Validate, state: Option<&Path>, output: &mut Ou
         Format::Sarif => output.json(&render_sarif(&validation.findings)),
     }
     let refused = validation.count(Severity::Error) > 0 || command.strict && !validation.findings.is_empty();
-    if refused { 2 } else { 0 }
+    if refused { ExitCode::Usage } else { ExitCode::Success }
 }
 
 fn print(validation: &Validation, output: &mut Output) {

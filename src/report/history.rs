@@ -35,7 +35,7 @@ fn remark(run: &Run, failure: Option<&Failure>) -> String {
         // What is cut off is at its end.
         failure.code.as_ref().map_or_else(|| name.clone(), |code| format!("{code} in {name}"))
     });
-    let own = || run.error.as_ref().and_then(|error| error["code"].as_str()).map(str::to_owned);
+    let own = || run.error.as_ref().map(|error| error.code.to_string());
     let resumed = (run.sessions > 1).then(|| format!("resumed {}", times(run.sessions - 1)));
     let left_out = (!run.left_out.is_empty()).then(|| format!("left out {}", run.left_out.join(", ")));
     failed.or_else(own).into_iter().chain(left_out).chain(resumed).collect::<Vec<_>>().join(", ")

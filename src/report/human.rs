@@ -6,7 +6,7 @@ use super::live::Live;
 use super::summary::{coloured, render_summary};
 use super::tally::{Tally, Verdict};
 use super::width::{fill, padded, size_of};
-use super::{Reporter, Style, plain, plain_lines, render_diagnostic};
+use super::{Reporter, Screen, Style, plain, plain_lines, render_diagnostic};
 use crate::diagnostic::Diagnostic;
 use crate::event::{self, Event, Stream, What};
 use crate::value::human_duration;
@@ -40,7 +40,18 @@ impl<W: Write + Send> Human<W> {
         Self { to, style, columns, live, tally: Tally::default(), names: 0 }
     }
 
-    fn say(&mut self, text: &str) {
+    /// For the events of a past run.
+    pub(super) fn of_past(to: W, screen: Screen) -> Self {
+        let tally = Tally::of_past();
+        Self { to, style: screen.style, columns: screen.width, live: None, tally, names: 0 }
+    }
+
+    /// Takes an event into the summary and shows nothing of it.
+    pub(super) fn count(&mut self, event: &Event) {
+        self.tally.take(event);
+    }
+
+    pub(super) fn say(&mut self, text: &str) {
         let to = &mut self.to;
         let mut write = || {
             // The run goes on all the same; the stream remembers what is lost.
@@ -84,8 +95,14 @@ impl<W: Write + Send> Reporter for Human<W> {
             live.take(event);
         }
         match &event.what {
-            What::RunStarted { pipeline, file, stages, .. } => {
+            What::RunStarted { pipeline, file, stages, session } => {
                 self.names = stages.iter().map(String::len).max().unwrap_or_default().min(WIDEST_NAME);
+                if self.tally.is_past {
+                    if *session > 1 {
+                        self.say(&format!("session {session}\n"));
+                    }
+                    return;
+                }
                 let line = format!("{pipeline} ({})  run {}", plain(file), event.run);
                 let line = fill(&line, 0, 2, self.columns);
                 self.say(&format!("{line}\n"));
@@ -100,7 +117,9 @@ impl<W: Write + Send> Reporter for Human<W> {
             What::StageRetrying { stage, instance, attempt, delay_ms, error } => {
                 let name = called(stage, instance.as_deref());
                 let delay = human_duration(*delay_ms as f64 / 1_000.0);
-                let said = format!("{name}: attempt {attempt} failed, next in {delay}");
+                // An event log does not know the delay.
+                let next = if self.tally.is_past { String::new() } else { format!(", next in {delay}") };
+                let said = format!("{name}: attempt {attempt} failed{next}");
                 let said = fill(&said, 11, 6, self.columns);
                 let text = format!("  {} {said}\n", self.style.yellow("retrying"));
                 self.say(&text);

@@ -45,7 +45,6 @@ mod tally;
 mod terminal;
 #[cfg(test)]
 mod tests;
-mod told;
 mod tree;
 mod versions;
 mod width;

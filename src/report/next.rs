@@ -1,6 +1,6 @@
 use super::plain;
 use super::tally::{Tally, Verdict};
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, ExitCode};
 use crate::event::Outcome;
 
 /// What somebody is to do after a run.
@@ -25,28 +25,32 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
         Next { advice: format!("{advice}{colon}"), commands }
     };
     match (verdict.outcome, verdict.exit_code) {
-        (_, 20) => steps(
+        (_, ExitCode::Audit) => steps(
             "find out what happened to the audit log before anything else runs",
             [Some("tl audit verify".into()), explain],
         ),
-        (_, 130) => steps("it was cancelled; let it go on when it may", [resume, record]),
-        (_, 124) => steps("see where the time went, or raise `timeout`, then let it go on", [record, resume]),
+        (_, ExitCode::Cancelled) => steps("it was cancelled; let it go on when it may", [resume, record]),
+        (_, ExitCode::TimedOut) => {
+            steps("see where the time went, or raise `timeout`, then let it go on", [record, resume])
+        }
         (Outcome::Skipped, _) if verdict.error.is_some() => {
             steps("another run of its group is at work; run it again when that has ended", [explain, None])
         }
         (Outcome::Skipped, _) => steps("nothing was to be done; see what decides that", [about_file("plan"), None]),
-        (_, 4) => {
+        (_, ExitCode::Unproven) => {
             steps("keep what was collected until it is proven; mend the cause and let it go on", [explain, resume])
         }
-        (Outcome::Failure, 10) => {
+        (Outcome::Failure, ExitCode::Destination) => {
             steps("make the destination reachable, try it, then let the run go on", [about_file("doctor"), resume])
         }
-        (_, 10) => steps("make the destination reachable, try it, then run it again", [explain, about_file("doctor")]),
-        (_, 11) => steps("wait until the other one has ended, then run it again", [explain, record]),
-        (Outcome::Failure, 12) => {
+        (_, ExitCode::Destination) => {
+            steps("make the destination reachable, try it, then run it again", [explain, about_file("doctor")])
+        }
+        (_, ExitCode::Busy) => steps("wait until the other one has ended, then run it again", [explain, record]),
+        (Outcome::Failure, ExitCode::Key) => {
             steps("mend the key or the credentials, try them, then let the run go on", [about_file("doctor"), resume])
         }
-        (_, 12) => {
+        (_, ExitCode::Key) => {
             steps("mend the key or the credentials, try them, then run it again", [explain, about_file("doctor")])
         }
         (Outcome::Blocked, _) => {

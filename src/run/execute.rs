@@ -12,7 +12,7 @@ use super::contexts::Contexts;
 use super::deliveries::OnTheirWay;
 use super::delivery::RunPost;
 use super::drain::{drain, outbox_trouble};
-use super::exit::{self, SKIPPED};
+use super::exit;
 use super::group::{Turn, wait_for_turn};
 use super::keeper::Keeper;
 use super::logs::RunLogs;
@@ -28,7 +28,7 @@ use super::uploads::{take_back_of_others, take_back_of_own};
 use super::versions;
 use super::work::PipelineWork;
 use crate::audit::{Log, Severity};
-use crate::diagnostic::{Diagnostic, Kind, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, Kind, codes};
 use crate::engine::Engine;
 use crate::event::{Outcome, What, called};
 use crate::graph::{Plan, Selection};
@@ -61,14 +61,14 @@ impl Options {
 }
 
 /// Runs a loaded pipeline to its end; returns the exit code. Everything that happens goes to `emit`.
-pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> u8 {
+pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> ExitCode {
     let resumed = options.resumed.as_ref();
     let run = resumed.map_or_else(|| ulid::Ulid::new().to_string(), |left| left.start.run.clone());
     let span = info_span!("run", %run, pipeline = %loaded.pipeline.name, session = options.session());
     run_in_span(loaded, options, run, emit).instrument(span).await
 }
 
-async fn run_in_span(loaded: Loaded, options: Options, run: String, emit: Emit) -> u8 {
+async fn run_in_span(loaded: Loaded, options: Options, run: String, emit: Emit) -> ExitCode {
     let plan = Plan::select(&loaded.pipeline, &options.selection);
     let teller = Arc::new(Mutex::new(Teller::new(run.clone(), &plan, emit)));
     teller.lock().unwrap_or_else(PoisonError::into_inner).tell(What::RunStarted {
@@ -240,10 +240,11 @@ pub(super) fn state_error(error: &state::Error) -> Diagnostic {
 }
 
 /// The run could not start: says so on record, to the people who want to know, and with the exit code.
-fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
+fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> ExitCode {
     let NotReady { folder, errors, skipped, with } = not_ready;
     let is_cancelled = errors.first().is_some_and(|first| first.kind == Kind::Cancelled);
-    let exit_code = if skipped { SKIPPED } else { errors.first().map_or(1, |first| first.kind.exit_code()) };
+    let cause = || errors.first().map_or(ExitCode::Failure, |first| first.kind.exit_code());
+    let exit_code = if skipped { ExitCode::NothingDone } else { cause() };
     let (outcome, severity) = match (skipped, is_cancelled) {
         (true, _) => (Outcome::Skipped, Severity::Info),
         (_, true) => (Outcome::Cancelled, Severity::Info),
@@ -280,7 +281,7 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
     exit_code
 }
 
-async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> u8 {
+async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<Teller>>) -> ExitCode {
     let Ready { work, recorder, shared, post, audit, folder, group, left } = ready;
     let (document, pipeline) = (&work.loaded.document, &work.loaded.pipeline);
     let news = |result| News::of(result, document, pipeline);
@@ -344,7 +345,7 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             Ok(signed) => (Some(signed), outcome, exit_code),
             // A run whose end is not on record, or not signed, has not ended well, and nobody may hear that it did.
             Err(problem) => {
-                let code = if problem.kind == Kind::Audit { problem.kind.exit_code() } else { exit_code.max(1) };
+                let code = if problem.kind == Kind::Audit { ExitCode::Audit } else { exit_code.or_failure() };
                 error.get_or_insert(problem);
                 (None, Outcome::Failure, code)
             }

@@ -7,7 +7,6 @@ mod chain;
 mod contexts;
 mod deliveries;
 mod delivery;
-mod diary;
 mod doctor;
 mod drain;
 mod entries;

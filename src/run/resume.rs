@@ -50,14 +50,14 @@ impl Wish {
         match (self, end) {
             (Self::Finish, Some(end)) if end.is_good => {
                 let help = "leave out `--resume` to start a new run, or name stages that are to be done again: `--from`, `--only`";
-                Some((format!("ended in {}: nothing of it is left to do", end.outcome), help))
+                Some((format!("ended in {}: nothing of it is left to do", end.outcome.word()), help))
             }
             (Self::RerunFailed, None) => {
                 Some(("has no end: it was interrupted".to_owned(), "`--resume` does what is left of it"))
             }
             (Self::RerunFailed, Some(end)) if !end.has_failed => {
                 let help = "`--resume` does what is left of a run; `--from STAGE` does a stage again";
-                Some((format!("ended in {}, and no stage of it failed", end.outcome), help))
+                Some((format!("ended in {}, and no stage of it failed", end.outcome.word()), help))
             }
             _ => None,
         }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::event::Outcome;
 use crate::pipeline;
 use crate::state::{DbError, Life, Run, Runs, StageRun, StateDir};
 use crate::value::hex;
@@ -117,7 +118,7 @@ impl Watch {
         now: Timestamp,
     ) -> Status {
         let is_done = |stage: &&StageRun| {
-            let is_good = matches!(stage.outcome.as_deref(), Some("success" | "warning"));
+            let is_good = stage.outcome.is_some_and(Outcome::is_ok);
             stage.instance.is_none() && stage.ended.is_some() && (is_good || stage.session == run.sessions)
         };
         let is_working =

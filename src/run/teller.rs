@@ -3,11 +3,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::diary::{finish, note_of};
 use super::work::unwritten;
 use crate::event::{Event, What};
 use crate::graph::{Part, Plan};
-use crate::state::{Journal, Note};
+use crate::state::{Finish, Journal};
 use crate::value::{Masker, utc};
 
 /// Takes events, in order.
@@ -31,11 +30,12 @@ impl Teller {
 
     pub(super) fn tell(&mut self, mut what: What) {
         what.mask(&|text| self.masker.mask(text));
-        if let (Some(journal), Some((stage, note))) = (&self.journal, note_of(&what)) {
-            match note {
-                note if !self.left_out.contains(&stage.stage) => journal.note(stage, note),
-                Note::Ended { reason, .. } => journal.note(stage, Note::LeftOut { reason }),
-                _ => {}
+        if let Some(journal) = &self.journal {
+            match &what {
+                What::StageEnded { stage, instance, reason, .. } if self.left_out.contains(stage) => {
+                    journal.log_left_out(stage.clone(), instance.clone(), reason.clone());
+                }
+                _ => journal.log(what.clone()),
             }
         }
         let ts = utc(jiff::Timestamp::now());
@@ -51,6 +51,6 @@ pub(super) fn tell(teller: &Mutex<Teller>, what: What) {
 /// goes on to say that the run may be resumed.
 pub(super) fn end_journal(teller: &Mutex<Teller>, ended: &What) -> bool {
     let journal = teller.lock().unwrap_or_else(PoisonError::into_inner).journal.take();
-    let written = journal.zip(finish(ended)).map_or(Ok(()), |(journal, finish)| journal.finish(finish));
+    let written = journal.zip(Finish::of(ended)).map_or(Ok(()), |(journal, finish)| journal.finish(finish));
     written.map_err(|error| tell(teller, What::Problem { error: unwritten(&error).as_warning() })).is_ok()
 }

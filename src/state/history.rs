@@ -10,11 +10,13 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Row, params_from_iter};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
-use serde_json::Value as Json;
+use serde::de::DeserializeOwned;
 
 use super::db::{Db, DbError, path_of, path_value};
 use super::dir::{DATABASE, StateDir};
 use super::record::{Failure, LastGood, Life, Record, Remark, Run, StageRun};
+use crate::diagnostic::{Code, Diagnostic, ExitCode, codes};
+use crate::event::Outcome;
 
 /// The journals of all runs of a state folder, to be read.
 #[derive(Debug)]
@@ -134,8 +136,9 @@ impl Runs {
     pub fn failure(&self, run: &str) -> Result<Option<Failure>, DbError> {
         let sql = "SELECT stage, instance, error ->> '$.code' FROM stages WHERE run = ?1 AND outcome = 'failure'
                    ORDER BY error IS NULL, position, instance = '', instance LIMIT 1";
-        let failure =
-            |row: &Row<'_>| Ok(Failure { stage: row.get(0)?, instance: instance(row.get(1)?), code: row.get(2)? });
+        let failure = |row: &Row<'_>| {
+            Ok(Failure { stage: row.get(0)?, instance: instance(row.get(1)?), code: code(row.get(2)?) })
+        };
         Ok(self.rows(sql, &[run.to_owned().into()], failure)?.pop())
     }
 
@@ -150,7 +153,7 @@ impl Runs {
                 attempt: row.get(3)?,
                 at: row.get(4)?,
                 is_retry: row.get(5)?,
-                problem: json(row.get(6)?).unwrap_or_default(),
+                problem: problem(&row.get::<_, String>(6)?),
             })
         };
         self.rows(sql, &[run.to_owned().into()], remark)
@@ -274,11 +277,11 @@ fn run(row: &Row<'_>, work: &Path) -> rusqlite::Result<Run> {
         life,
         started: row.get(7)?,
         ended,
-        outcome: row.get(9)?,
-        exit_code: row.get(10)?,
+        outcome: outcome(row.get(9)?),
+        exit_code: exit_code(row.get(10)?),
         seconds: row.get(11)?,
-        left_out: json(row.get(12)?).and_then(|names| serde_json::from_value(names).ok()).unwrap_or_default(),
-        error: json(row.get(13)?),
+        left_out: json(row.get(12)?).unwrap_or_default(),
+        error: row.get::<_, Option<String>>(13)?.as_deref().map(problem),
         id,
     })
 }
@@ -292,12 +295,12 @@ fn stage(row: &Row<'_>) -> rusqlite::Result<StageRun> {
         attempt: row.get(4)?,
         started: row.get(5)?,
         ended: row.get(6)?,
-        outcome: row.get(7)?,
+        outcome: outcome(row.get(7)?),
         seconds: row.get(8)?,
         bytes: row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned),
         outputs: json(row.get(10)?),
         reason: row.get(11)?,
-        error: json(row.get(12)?),
+        error: row.get::<_, Option<String>>(12)?.as_deref().map(problem),
     })
 }
 
@@ -305,8 +308,27 @@ fn instance(column: String) -> Option<String> {
     Some(column).filter(|name| !name.is_empty())
 }
 
-fn json(column: Option<String>) -> Option<Json> {
-    column.and_then(|text| serde_json::from_str(&text).ok()).filter(|value: &Json| !value.is_null())
+fn json<T: DeserializeOwned>(column: Option<String>) -> Option<T> {
+    column.and_then(|text| serde_json::from_str(&text).ok())
+}
+
+fn code(column: Option<String>) -> Option<Code> {
+    column.and_then(|text| text.parse().ok())
+}
+
+/// The outcome that a column names. A word that no release wrote is none.
+pub(super) fn outcome(column: Option<String>) -> Option<Outcome> {
+    column.and_then(|word| Outcome::from_word(&word))
+}
+
+/// The exit code that a column holds.
+pub(super) fn exit_code(column: Option<u8>) -> Option<ExitCode> {
+    column.and_then(|number| number.try_into().ok())
+}
+
+/// The problem that a column holds. Text that is no diagnostic is shown as it is: it may be all that is known.
+fn problem(text: &str) -> Diagnostic {
+    serde_json::from_str(text).unwrap_or_else(|_| Diagnostic::failure(codes::TL0901, text))
 }
 
 /// Whether the process of the run with this work folder is at work. Looking takes the lock for a moment where it is free.

@@ -4,6 +4,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use rusqlite::{Transaction, TransactionBehavior, params};
+use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use tracing::{Span, debug};
 
@@ -11,6 +12,8 @@ use super::db::{Db, DbError, path_value};
 use super::deliveries::Step;
 use super::left::Effect;
 use super::outbox::stamp;
+use crate::diagnostic::{Diagnostic, ExitCode};
+use crate::event::{Outcome, What};
 use crate::process::Process;
 
 /// Writes down what a run does as it does it, on a thread of its own. Whatever waits goes to the disk in one transaction.
@@ -38,73 +41,35 @@ pub struct Start {
     pub fixed: Json,
 }
 
-/// A stage, or one instance of it, as people call them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StageName {
-    /// The stage.
-    pub stage: String,
-    /// The instance.
-    pub instance: Option<String>,
-}
-
-/// One thing that happened; for people, so it need not be on the disk before the run goes on.
-#[derive(Clone, Debug)]
-pub enum Note {
-    /// An attempt began.
-    Started {
-        /// What it does, such as `upload`.
-        kind: String,
-        /// Counted from 1.
-        attempt: u32,
-    },
-    /// So many bytes were handled.
-    Progress(u64),
-    /// Something worth knowing, or why an attempt failed that will be made again.
-    Remark {
-        /// Whether it will be made again.
-        is_retry: bool,
-        /// What it is.
-        problem: Json,
-    },
-    /// It was not selected: what an earlier session says of its end stays.
-    LeftOut {
-        /// Why it was skipped.
-        reason: Option<String>,
-    },
-    /// It ended.
-    Ended {
-        /// How.
-        outcome: &'static str,
-        /// How long it took.
-        seconds: f64,
-        /// What others may use, without secrets.
-        outputs: Json,
-        /// Why it was skipped or cancelled.
-        reason: Option<String>,
-        /// Why it failed.
-        error: Option<Json>,
-    },
-}
-
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Debug)]
 pub struct Finish {
-    /// How.
-    pub outcome: &'static str,
-    /// What the process exits with.
-    pub exit_code: u8,
-    /// How long it took.
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The exit code of the process.
+    pub exit_code: ExitCode,
+    /// The duration of this session.
     pub seconds: f64,
     /// The stages that a selection left undone.
     pub left_out: Vec<String>,
     /// Why it was stopped or could not start.
-    pub error: Option<Json>,
+    pub error: Option<Diagnostic>,
+}
+
+impl Finish {
+    /// The end that `RunEnded` tells of.
+    pub fn of(what: &What) -> Option<Self> {
+        let What::RunEnded { outcome, exit_code, seconds, left_out, error } = what else { return None };
+        let (left_out, error) = (left_out.clone(), error.clone());
+        Some(Self { outcome: *outcome, exit_code: *exit_code, seconds: *seconds, left_out, error })
+    }
 }
 
 type Done = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 enum Entry {
-    Note(StageName, Note),
+    Event(What),
+    LeftOut { stage: String, instance: Option<String>, reason: Option<String> },
     Effects(Vec<Effect>, Done),
     Forget(Vec<(String, Option<usize>)>, Done),
     Delivery { uri: String, step: Step, done: Done },
@@ -169,10 +134,15 @@ impl Journal {
         self.session
     }
 
-    /// Writes down something for people, soon.
-    pub fn note(&self, stage: StageName, note: Note) {
+    /// Writes an event of a stage, soon: a crash may lose it, since it is only for display. Other events are not kept.
+    pub fn log(&self, what: What) {
         // The thread ends after this value.
-        let _ended = self.entries.send(Entry::Note(stage, note));
+        let _ended = self.entries.send(Entry::Event(what));
+    }
+
+    /// Writes that a stage was not selected, soon. The end that an earlier session wrote stays.
+    pub fn log_left_out(&self, stage: String, instance: Option<String>, reason: Option<String>) {
+        let _ended = self.entries.send(Entry::LeftOut { stage, instance, reason });
     }
 
     /// Puts effects on the disk, all or none, and then calls `done`.
@@ -228,11 +198,10 @@ impl Writer {
             let result = self.write(&batch).map_err(|error| spoken(&self.db.failed(error)));
             for entry in batch {
                 match entry {
-                    // Nobody waits for it, so nobody would hear that it is missing.
-                    Entry::Note(_, ref note) if result.is_err() && !matches!(note, Note::Progress(_)) => {
-                        unwritten.push(entry);
-                    }
-                    Entry::Note(..) => {}
+                    Entry::Event(What::StageProgress { .. }) => {}
+                    // Nobody waits for these, so nobody would learn that they are missing: try again.
+                    Entry::Event(_) | Entry::LeftOut { .. } if result.is_err() => unwritten.push(entry),
+                    Entry::Event(_) | Entry::LeftOut { .. } => {}
                     Entry::Effects(_, done)
                     | Entry::Forget(_, done)
                     | Entry::Delivery { done, .. }
@@ -244,15 +213,18 @@ impl Writer {
 
     fn write(&mut self, batch: &[Entry]) -> rusqlite::Result<()> {
         let begun = Instant::now();
-        // What is for people alone is on the disk with the next thing that must be.
-        let must_last = batch.iter().any(|entry| !matches!(entry, Entry::Note(..)));
+        // What is only for display reaches the disk with the next entry that must.
+        let must_last = batch.iter().any(|entry| !matches!(entry, Entry::Event(_) | Entry::LeftOut { .. }));
         let level = if must_last { "FULL" } else { "NORMAL" };
         self.db.connection.pragma_update(None, "synchronous", level)?;
         let transaction = self.db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let written = Written { transaction: &transaction, run: &self.run, session: self.session };
         for entry in batch {
             match entry {
-                Entry::Note(stage, note) => written.note(stage, note)?,
+                Entry::Event(what) => written.event(what)?,
+                Entry::LeftOut { stage, instance, reason } => {
+                    written.left_out(stage, instance.as_deref(), reason.as_deref())?
+                }
                 Entry::Effects(effects, _) => effects.iter().try_for_each(|effect| written.effect(effect))?,
                 Entry::Forget(stages, _) => stages.iter().try_for_each(|stage| written.forget(stage))?,
                 Entry::Delivery { uri, step, .. } => written.delivery(uri, step)?,
@@ -276,34 +248,25 @@ impl Written<'_> {
         self.transaction.prepare_cached(sql)?.execute(values).map(drop)
     }
 
-    fn note(&self, name: &StageName, note: &Note) -> rusqlite::Result<()> {
-        let (run, session, stage) = (self.run, self.session, &name.stage);
-        let instance = name.instance.as_deref().unwrap_or_default();
-        match note {
-            Note::Started { kind, attempt } => self.run(
+    fn event(&self, what: &What) -> rusqlite::Result<()> {
+        let (run, session) = (self.run, self.session);
+        // The instance of a stage itself is empty.
+        let name = |instance: &Option<String>| instance.clone().unwrap_or_default();
+        match what {
+            What::StageStarted { stage, instance, kind, attempt } => self.run(
                 "INSERT INTO stages (run, stage, instance, position, kind, session, attempt, started)
                  VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, ?6, ?7)
                  ON CONFLICT DO UPDATE SET kind = ?4, session = ?5, attempt = ?6, ended = NULL, outcome = NULL, seconds = NULL,
                  started = iif(?6 = 1, ?7, started), bytes = NULL, outputs = NULL, reason = NULL, error = NULL",
-                params![run, stage, instance, kind, session, attempt, now()],
+                params![run, stage, name(instance), kind, session, attempt, now()],
             ),
-            Note::Progress(bytes) => self.run(
+            What::StageProgress { stage, instance, bytes } => self.run(
                 "UPDATE stages SET bytes = ?4 WHERE run = ?1 AND stage = ?2 AND instance = ?3",
-                params![run, stage, instance, bytes.cast_signed()],
+                params![run, stage, name(instance), bytes.cast_signed()],
             ),
-            Note::Remark { is_retry, problem } => self.run(
-                "INSERT INTO remarks (run, stage, instance, session, attempt, at, is_retry, problem)
-                 VALUES (?1, ?2, ?3, ?4, coalesce((SELECT attempt FROM stages WHERE run = ?1 AND stage = ?2 AND instance = ?3), 0),
-                 ?5, ?6, ?7)",
-                params![run, stage, instance, session, now(), is_retry, problem.to_string()],
-            ),
-            Note::LeftOut { reason } => self.run(
-                "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, reason)
-                 VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, 'skipped', ?6)
-                 ON CONFLICT DO UPDATE SET session = ?4, ended = ?5, outcome = 'skipped', reason = ?6 WHERE stages.ended IS NULL",
-                params![run, stage, instance, session, now(), reason],
-            ),
-            Note::Ended { outcome, seconds, outputs, reason, error } => self.run(
+            What::StageWarning { stage, instance, warning } => self.remark(stage, &name(instance), false, warning),
+            What::StageRetrying { stage, instance, error, .. } => self.remark(stage, &name(instance), true, error),
+            What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, .. } => self.run(
                 "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, seconds, outputs, reason, error)
                  VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT DO UPDATE SET session = ?4, ended = ?5, outcome = ?6, seconds = ?7, outputs = ?8, reason = ?9,
@@ -311,17 +274,36 @@ impl Written<'_> {
                 params![
                     run,
                     stage,
-                    instance,
+                    name(instance),
                     session,
                     now(),
-                    outcome,
+                    outcome.word(),
                     seconds,
-                    outputs.to_string(),
+                    text(outputs),
                     reason,
-                    error.as_ref().map(Json::to_string)
+                    error.as_ref().map(text)
                 ],
             ),
+            _ => Ok(()),
         }
+    }
+
+    fn remark(&self, stage: &str, instance: &str, is_retry: bool, problem: &Diagnostic) -> rusqlite::Result<()> {
+        self.run(
+            "INSERT INTO remarks (run, stage, instance, session, attempt, at, is_retry, problem)
+             VALUES (?1, ?2, ?3, ?4, coalesce((SELECT attempt FROM stages WHERE run = ?1 AND stage = ?2 AND instance = ?3), 0),
+             ?5, ?6, ?7)",
+            params![self.run, stage, instance, self.session, now(), is_retry, text(problem)],
+        )
+    }
+
+    fn left_out(&self, stage: &str, instance: Option<&str>, reason: Option<&str>) -> rusqlite::Result<()> {
+        self.run(
+            "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, reason)
+             VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, 'skipped', ?6)
+             ON CONFLICT DO UPDATE SET session = ?4, ended = ?5, outcome = 'skipped', reason = ?6 WHERE stages.ended IS NULL",
+            params![self.run, stage, instance.unwrap_or_default(), self.session, now(), reason],
+        )
     }
 
     fn effect(&self, effect: &Effect) -> rusqlite::Result<()> {
@@ -359,14 +341,19 @@ impl Written<'_> {
             params![
                 self.run,
                 now(),
-                finish.outcome,
-                finish.exit_code,
+                finish.outcome.word(),
+                u8::from(finish.exit_code),
                 finish.seconds,
                 (!finish.left_out.is_empty()).then(|| Json::from(finish.left_out.clone()).to_string()),
-                finish.error.as_ref().map(Json::to_string)
+                finish.error.as_ref().map(text)
             ],
         )
     }
+}
+
+/// JSON, as a column holds it.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// The number of an instance, as a column holds it.
@@ -430,15 +417,26 @@ mod tests {
         assert_eq!(left.start.inputs, Some(Map::new()));
         assert!(Left::read(&db, "other").unwrap().is_none());
 
-        let name = StageName { stage: "a".to_owned(), instance: None };
-        journal.note(name.clone(), Note::Started { kind: "run".to_owned(), attempt: 1 });
-        journal.note(name, Note::Progress(7));
+        let (stage, instance) = ("a".to_owned(), None);
+        journal.log(What::StageStarted {
+            stage: stage.clone(),
+            instance: instance.clone(),
+            kind: "run".to_owned(),
+            attempt: 1,
+        });
+        journal.log(What::StageProgress { stage, instance, bytes: 7 });
         drop(journal);
         let again = Journal::resume(&db, "r", "01").unwrap();
         assert_eq!(again.session(), 2);
-        let finish = Finish { outcome: "success", exit_code: 0, seconds: 1.5, left_out: Vec::new(), error: None };
+        let finish = Finish {
+            outcome: Outcome::Success,
+            exit_code: ExitCode::Success,
+            seconds: 1.5,
+            left_out: Vec::new(),
+            error: None,
+        };
         again.finish(finish).unwrap();
-        assert_eq!(Left::read(&db, "r").unwrap().unwrap().end.map(|end| end.outcome).as_deref(), Some("success"));
+        assert_eq!(Left::read(&db, "r").unwrap().unwrap().end.map(|end| end.outcome), Some(Outcome::Success));
     }
 
     #[test]

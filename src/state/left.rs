@@ -4,8 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::Value as Json;
 
 use super::db::{Db, DbError, path_of};
-use super::history::{FAILED, GOOD};
+use super::history::{FAILED, GOOD, outcome};
 use super::journal::Start;
+use crate::event::Outcome;
 
 /// What the journal of a run that ended early says.
 #[derive(Clone, Debug)]
@@ -55,8 +56,8 @@ pub struct LastRun {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunEnd {
-    /// In a word.
-    pub outcome: String,
+    /// The outcome.
+    pub outcome: Outcome,
     /// All that it should do was done.
     pub is_good: bool,
     /// A stage failed, also where that was forgiven.
@@ -66,7 +67,7 @@ pub struct RunEnd {
 impl RunEnd {
     /// From three columns: the outcome, [`GOOD`] and [`FAILED`].
     fn of(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Self>> {
-        let outcome: Option<String> = row.get(first)?;
+        let outcome = outcome(row.get(first)?);
         let (is_good, has_failed) = (row.get(first + 1)?, row.get(first + 2)?);
         Ok(outcome.map(|outcome| Self { outcome, is_good, has_failed }))
     }

@@ -1,7 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
+
+use crate::diagnostic::{Code, Diagnostic, ExitCode};
+use crate::event::Outcome;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -40,24 +43,24 @@ pub struct Run {
     pub started: String,
     /// When it ended.
     pub ended: Option<String>,
-    /// How it ended.
-    pub outcome: Option<String>,
-    /// What its process ended with.
-    pub exit_code: Option<u8>,
+    /// The outcome, once it ended.
+    pub outcome: Option<Outcome>,
+    /// The exit code of its process, once it ended.
+    pub exit_code: Option<ExitCode>,
     /// How long it was at work, all sessions together.
     pub seconds: Option<f64>,
     /// The stages that were not selected and are not done.
     pub left_out: Vec<String>,
     /// Why it was stopped or could not start.
-    pub error: Option<Json>,
+    pub error: Option<Diagnostic>,
 }
 
 impl Run {
     /// The outcome, or what there is instead of one.
-    pub fn word(&self) -> &str {
-        match (self.life, &self.outcome) {
+    pub fn word(&self) -> &'static str {
+        match (self.life, self.outcome) {
             (Life::Running, _) => "running",
-            (Life::Ended, Some(outcome)) => outcome,
+            (Life::Ended, Some(outcome)) => outcome.word(),
             _ => "interrupted",
         }
     }
@@ -80,18 +83,18 @@ pub struct StageRun {
     pub started: Option<String>,
     /// When it ended.
     pub ended: Option<String>,
-    /// How.
-    pub outcome: Option<String>,
+    /// The outcome, once it ended.
+    pub outcome: Option<Outcome>,
     /// How long it took.
     pub seconds: Option<f64>,
     /// Bytes it handled.
     pub bytes: Option<u64>,
-    /// What it gave.
-    pub outputs: Option<Json>,
+    /// The outputs, secrets masked.
+    pub outputs: Option<Map<String, Json>>,
     /// Why it was skipped or cancelled.
     pub reason: Option<String>,
     /// Why it failed.
-    pub error: Option<Json>,
+    pub error: Option<Diagnostic>,
 }
 
 /// Something worth knowing, or why an attempt failed that was made again.
@@ -109,8 +112,8 @@ pub struct Remark {
     pub at: String,
     /// Whether the attempt failed and was made again.
     pub is_retry: bool,
-    /// What.
-    pub problem: Json,
+    /// The problem.
+    pub problem: Diagnostic,
 }
 
 /// All that is known of a run.
@@ -133,7 +136,7 @@ pub struct Failure {
     /// The instance.
     pub instance: Option<String>,
     /// The code of its error.
-    pub code: Option<String>,
+    pub code: Option<Code>,
 }
 
 /// When a pipeline last did what it should.

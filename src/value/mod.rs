@@ -23,7 +23,7 @@ pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
 pub use duration::{Duration, ParseDurationError, ParsePositiveDurationError, PositiveDuration};
 pub use human::{human_bytes, human_duration};
 pub use inherited::INHERITED;
-pub use kind::{Kind, kept_schema_of, schema_of};
+pub use kind::{Kind, kept_schema_of, schema_of, written_schema_of};
 pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};
 pub use path::FilePath;

@@ -44,6 +44,7 @@ mod secrets;
 mod selection;
 mod stale;
 mod supervisor;
+mod support;
 mod trace;
 mod tree;
 mod validate;

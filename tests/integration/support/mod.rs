@@ -1,0 +1,3 @@
+//! What many tests use.
+
+pub mod events;
