@@ -205,7 +205,7 @@ fn prepare(
             Err(Box::new(NotReady { folder, errors, skipped, with }))
         }
         Ok(group) => {
-            post.keeper.keep_text(loaded.pipeline.name.as_str(), &versions::text_of(&loaded));
+            post.keeper.keep_texts(loaded.pipeline.name.as_str(), &versions::texts_of(&loaded));
             let work = Arc::new(PipelineWork {
                 past: options.resumed.as_ref().map(|left| Past::of(left, &plan)).unwrap_or_default(),
                 loaded,

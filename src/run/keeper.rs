@@ -51,9 +51,10 @@ impl Keeper {
         what(outbox).inspect_err(|error| self.note(error)).ok()
     }
 
-    /// Keeps the text that a run starts with. That this does not work is no reason not to start.
-    pub(super) fn keep_text(&self, pipeline: &str, text: &Text) {
-        let kept = self.state.versions().and_then(|mut versions| versions.keep(pipeline, text, &[], true));
+    /// Keeps the texts that a run starts with. A failure is a warning: it does not stop the run.
+    pub(super) fn keep_texts(&self, pipeline: &str, texts: &[Text]) {
+        let Some((own, bases)) = texts.split_first() else { return };
+        let kept = self.state.versions().and_then(|mut versions| versions.keep(pipeline, own, bases, true));
         if let Err(error) = kept {
             self.note(&error);
         }

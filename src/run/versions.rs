@@ -1,4 +1,7 @@
-//! The texts that a pipeline file had.
+//! The versions of a pipeline file: its texts, and those of the files that it extends, as runs read them.
+//!
+//! A version is told apart by its texts and not by a time: three changes within a second are three versions, and a text that
+//! comes back has its old number. A text that cannot be kept does not stop a run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,16 +12,16 @@ use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::pipeline::without_identities;
 use crate::state::{StateDir, Text, Version};
 
-/// What is kept of one pipeline file.
+/// The kept versions of one pipeline file.
 pub struct History {
     state: StateDir,
-    /// The file, by the path under which its texts are kept.
+    /// The path under which its texts are kept.
     path: PathBuf,
     versions: Vec<Version>,
 }
 
 impl History {
-    /// Reads what is kept of a file. The file itself need not be there.
+    /// Reads the versions of a file. The file itself need not exist.
     pub fn read(state: StateDir, file: &Path) -> Result<Self> {
         let path = place_of(file);
         let kept = state.peek_versions().map_err(|error| database_error(&error))?;
@@ -31,34 +34,42 @@ impl History {
         &self.versions
     }
 
-    /// The text of a version.
-    pub fn text(&self, number: u32) -> Result<Vec<u8>> {
+    /// The texts of a version: the pipeline file, then the files that it extends.
+    pub fn texts(&self, number: u32) -> Result<Vec<Text>> {
         let kept = self.state.peek_versions().map_err(|error| database_error(&error))?;
         let texts = kept.map_or_else(|| Ok(Vec::new()), |kept| kept.texts(&self.path, number));
-        let first = texts.map_err(|error| database_error(&error))?.into_iter().next();
-        first.map(|text| text.content).ok_or_else(|| {
-            let message = format!("there is no version {number} of `{}`", self.path.display());
-            let help = match self.versions.last() {
-                Some(last) => format!("there are 1 to {}: `tl versions FILE` lists them", last.number),
-                None => "no run of this file has kept its text in this state folder: see `--state`".to_owned(),
-            };
-            Diagnostic::usage(codes::TL0743, message).help(help)
-        })
+        let texts = texts.map_err(|error| database_error(&error))?;
+        if !texts.is_empty() {
+            return Ok(texts);
+        }
+        let message = format!("there is no version {number} of `{}`", self.path.display());
+        let help = match self.versions.last() {
+            Some(last) => format!("there are 1 to {}: `tl versions FILE` lists them", last.number),
+            None => "no run of this file has kept its text in this state folder: see `--state`".to_owned(),
+        };
+        Err(Diagnostic::usage(codes::TL0743, message).help(help))
     }
 
-    /// Keeps a text that is about to be replaced; returns its number. Fails where it holds an identity, which is never
-    /// kept and would be lost.
-    pub fn keep_present(&self, content: &[u8]) -> Result<u32> {
-        if storable(content) != content {
-            let message = format!("`{}` holds an age identity, which is never kept", self.path.display());
-            return Err(
-                Diagnostic::failure(codes::TL0745, message).help("move the identity to a file of its own first")
-            );
+    /// Keeps texts that are about to be replaced, the pipeline file first; returns their number. Fails if one of them holds an
+    /// identity: identities are never kept, so the text would be lost.
+    pub fn keep_present(&self, texts: &[Text]) -> Result<u32> {
+        for text in texts {
+            if storable(&text.content) != text.content {
+                let message = format!("`{}` holds an age identity, which is never kept", text.path.display());
+                return Err(
+                    Diagnostic::failure(codes::TL0745, message).help("move the identity to a file of its own first")
+                );
+            }
         }
         let pipeline = self.versions.last().map_or("", |last| &last.pipeline);
-        let text = Text { path: self.path.clone(), content: content.to_vec() };
-        let kept = self.state.versions().and_then(|mut versions| versions.keep(pipeline, &text, &[], false));
+        let (own, bases) = texts.split_first().expect("a version holds the pipeline file");
+        let kept = self.state.versions().and_then(|mut versions| versions.keep(pipeline, own, bases, false));
         kept.map_err(|error| database_error(&error))
+    }
+
+    /// The path under which the texts are kept.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -74,21 +85,23 @@ pub fn place_of(file: &Path) -> PathBuf {
         .unwrap_or_default()
 }
 
-/// The text that a run starts with, as it is kept.
-pub(super) fn text_of(loaded: &Loaded) -> Text {
-    Text { path: place_of(&loaded.path), content: storable(&loaded.document.source()) }
+/// The texts that a run starts with, as they are kept: the pipeline file, then the files that it extends.
+pub(super) fn texts_of(loaded: &Loaded) -> Vec<Text> {
+    let bases = loaded.document.contents().skip(1).map(|(name, content)| (place_of(Path::new(name)), content));
+    let own = (place_of(&loaded.path), loaded.document.source());
+    std::iter::once(own).chain(bases).map(|(path, content)| Text { path, content: storable(&content) }).collect()
 }
 
-/// A text without identities that stand in it by mistake: they have no place in a database.
+/// A text without age identities: one that is in a pipeline file by mistake must not get into the database.
 fn storable(content: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
     let clean = without_identities(&text);
     if clean == text { content.to_vec() } else { clean.into_bytes() }
 }
 
-/// What is wrong with a file, and that it was right once, where its text is still known.
+/// Adds to the problems of a file that a text of it which ran is still kept.
 pub fn with_last_good(mut problems: Vec<Diagnostic>, state: Option<&Path>, file: &Path) -> Vec<Diagnostic> {
-    // What is wrong is told with the file; that there is no state, or none that can be read, is not what was asked.
+    // A missing or unreadable state folder is no second error: the user asked about the file.
     let history = StateDir::locate(state).ok().and_then(|state| History::read(state, file).ok());
     let was_good = history.is_some_and(|history| history.versions.iter().any(|version| version.first_used.is_some()));
     if let Some(last) = problems.last_mut().filter(|_| was_good) {
