@@ -16,6 +16,7 @@ mod channels;
 mod checkers;
 mod commands;
 mod deliveries;
+mod earlier;
 #[cfg(feature = "peers")]
 mod editor;
 mod explain;
