@@ -239,7 +239,7 @@ pub(super) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) 
 }
 
 pub(super) fn gc(command: &Gc, state: Option<&Path>, output: &mut Output) -> Done {
-    let keep = Keep { runs: command.runs.get(), logs: command.logs.get(), all: command.dry_run };
+    let keep = Keep { runs: command.runs.get(), logs: command.logs.get(), dry_run: command.dry_run };
     let removed = located(state)?.collect_garbage(keep).map_err(failed)?;
     if command.json {
         let mut value = serde_json::to_value(removed).unwrap_or_default();

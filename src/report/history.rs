@@ -3,7 +3,7 @@
 use super::Screen;
 use super::table::{Cell, Tone, table};
 use crate::event::called;
-use crate::state::{Failure, Life, Run};
+use crate::state::{Failure, Run, RunState};
 use crate::value::human_duration;
 
 /// Below so many columns, only what tells runs apart is shown.
@@ -17,7 +17,7 @@ pub fn render_history(runs: &[(Run, Option<Failure>)], screen: Screen) -> String
         row.push(Cell::new(&run.pipeline));
         if screen.width >= NARROW {
             row.push(Cell::right(
-                run.seconds.filter(|_| run.life == Life::Ended).map(human_duration).unwrap_or_default(),
+                run.seconds.filter(|_| run.state == RunState::Ended).map(human_duration).unwrap_or_default(),
             ));
             row.push(Cell::new(remark(run, failure.as_ref())).tone(Tone::Faint));
         } else {

@@ -6,7 +6,7 @@ use super::history::{SECONDS, moment, times};
 use super::table::Tone;
 use super::{Human, Reporter, Screen, plain};
 use crate::event::{What, called};
-use crate::state::{Life, Record, Run, StageRun};
+use crate::state::{Record, Run, RunState, StageRun};
 use crate::value::{human_bytes, human_duration};
 
 /// How many warnings and retries of one stage are shown.
@@ -53,7 +53,7 @@ pub fn render_run(record: &Record, screen: Screen) -> String {
 fn head(run: &Run, screen: Screen) -> String {
     let word = Tone::of(run.word()).paint(run.word(), screen.style);
     let took =
-        run.seconds.filter(|_| run.life == Life::Ended).map(|seconds| format!(" in {}", human_duration(seconds)));
+        run.seconds.filter(|_| run.state == RunState::Ended).map(|seconds| format!(" in {}", human_duration(seconds)));
     let mut text = format!("{}  {word}{}\n", plain(&run.pipeline), took.unwrap_or_default());
     let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:8} {}\n", plain(value)));
     line("run", &run.id);
@@ -79,7 +79,7 @@ fn head(run: &Run, screen: Screen) -> String {
 
 /// A stage that has no end: it runs, or its process is gone.
 fn unfinished(stage: &StageRun, run: &Run, screen: Screen) -> String {
-    let word = if run.life == Life::Running && stage.session == run.sessions { "running" } else { "interrupted" };
+    let word = if run.state == RunState::Running && stage.session == run.sessions { "running" } else { "interrupted" };
     let painted = Tone::of(word).paint(&format!("{word:11}"), screen.style);
     let mut detail: Vec<String> = stage.kind.iter().cloned().collect();
     detail.extend((stage.attempt > 1).then(|| format!("{} attempts", stage.attempt)));
@@ -90,12 +90,12 @@ fn unfinished(stage: &StageRun, run: &Run, screen: Screen) -> String {
 
 /// What to do next with a run that has no end. One that ended says so in its summary.
 fn step_without_end(run: &Run) -> Option<String> {
-    match run.life {
-        Life::Running => Some("next: `tl status --watch` follows it".to_owned()),
-        Life::Interrupted => Some(format!(
+    match run.state {
+        RunState::Running => Some("next: `tl status --watch` follows it".to_owned()),
+        RunState::Interrupted => Some(format!(
             "its process was killed. next: `tl run --resume {}` does again only what is not proven done",
             run.id
         )),
-        Life::Ended => None,
+        RunState::Ended => None,
     }
 }

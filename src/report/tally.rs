@@ -115,7 +115,10 @@ impl Tally {
                     detail: match reason {
                         Some(reason) => reason.clone(),
                         None if *recalled => "done before, and still there".to_owned(),
-                        None if self.is_past => format!("{}, {}", running.kind, summary(outputs, &running, *seconds)),
+                        // A live run shows the kind while the stage works.
+                        None if self.is_past && !running.kind.is_empty() => {
+                            format!("{}, {}", running.kind, summary(outputs, &running, *seconds))
+                        }
                         None => summary(outputs, &running, *seconds),
                     },
                     error: error.clone(),

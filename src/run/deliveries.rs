@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::work::unwritten;
 use crate::diagnostic::Result;
 use crate::stages::{Deliveries, OpenDelivery, Unfinished};
-use crate::state::{Journal, Left, Step};
+use crate::state::{DeliveryStep, Journal, PriorRun};
 use crate::storage::Coming;
 
 /// What is known of objects on their way: from earlier sessions of the run, and from earlier attempts of this one.
@@ -21,7 +21,7 @@ pub(super) struct OnTheirWay {
 }
 
 impl OnTheirWay {
-    pub(super) fn new(journal: Option<Arc<Journal>>, left: Option<&Left>) -> Self {
+    pub(super) fn new(journal: Option<Arc<Journal>>, left: Option<&PriorRun>) -> Self {
         let deliveries = left.into_iter().flat_map(|left| &left.deliveries);
         let unfinished = deliveries.filter_map(|delivery| {
             let since = delivery.began.parse().ok()?;
@@ -33,7 +33,7 @@ impl OnTheirWay {
     }
 
     /// Puts down what changes of an object: first in the journal, then for the next attempt of this session.
-    fn put_down(&self, uri: &str, change: impl FnOnce(&mut Unfinished) -> Step) -> Result<()> {
+    fn put_down(&self, uri: &str, change: impl FnOnce(&mut Unfinished) -> DeliveryStep) -> Result<()> {
         let now = Timestamp::now();
         let new = || Unfinished { since: now, coming: Vec::new(), open: None };
         let mut known = self.left(uri).unwrap_or_else(new);
@@ -51,14 +51,14 @@ impl Deliveries for OnTheirWay {
         self.put_down(uri, |known| {
             // An object of an earlier attempt may still be there.
             known.since = Timestamp::now();
-            Step::Begun
+            DeliveryStep::Begun
         })
     }
 
     fn opened(&self, uri: &str, open: &OpenDelivery) -> Result<()> {
         self.put_down(uri, |known| {
             known.open = Some(open.upload.clone());
-            Step::Opened(json(open))
+            DeliveryStep::Opened(json(open))
         })
     }
 
@@ -68,7 +68,7 @@ impl Deliveries for OnTheirWay {
         }
         self.put_down(uri, |known| {
             known.open = None;
-            Step::Closed
+            DeliveryStep::Closed
         })
     }
 
@@ -81,7 +81,7 @@ impl Deliveries for OnTheirWay {
             // Until this one appears, that of an earlier attempt is still there.
             known.coming.retain(|earlier| (&earlier.token, earlier.digest) != (&coming.token, coming.digest));
             known.coming.push(coming.clone());
-            Step::Coming(json(&known.coming))
+            DeliveryStep::Coming(json(&known.coming))
         })
     }
 

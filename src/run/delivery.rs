@@ -10,7 +10,7 @@ use super::prepare::{Channels, no_channel};
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::stages::{Post, Recorder, Severity};
-use crate::state::{Attempt, Entry, Letter, LetterState, backoff};
+use crate::state::{Attempt, MessageState, OutboxEntry, OutboxMessage, backoff};
 use crate::value::{Masker, human_duration};
 
 /// The post of a run. A message is in the outbox, on the disk, before it is sent, and stays in it until it was taken.
@@ -27,7 +27,7 @@ pub(super) struct RunPost {
 
 /// What the outbox says of a message that is to be sent.
 enum Put {
-    Claimed(Box<Entry>),
+    Claimed(Box<OutboxEntry>),
     Delivered(String),
     Taken,
 }
@@ -35,10 +35,10 @@ enum Put {
 impl Post for RunPost {
     fn deliver(&self, channel: &str, message: &Message) -> Result<String> {
         let target = self.channels.get(channel).ok_or_else(|| no_channel(channel))?;
-        let letter = letter(channel, message, &self.file, &self.inputs, &self.masker);
+        let queued = outbox_message(channel, message, &self.file, &self.inputs, &self.masker);
         let put = self.keeper.with(|outbox| {
-            let entry = outbox.put(&letter)?;
-            if entry.state == LetterState::Delivered {
+            let entry = outbox.put(&queued)?;
+            if entry.state == MessageState::Delivered {
                 return Ok(Put::Delivered(entry.answer.unwrap_or_default()));
             }
             Ok(outbox.claim(&entry)?.map_or(Put::Taken, |entry| Put::Claimed(Box::new(entry))))
@@ -60,22 +60,22 @@ impl Post for RunPost {
 }
 
 /// A message as the outbox keeps it.
-pub(super) fn letter(
+pub(super) fn outbox_message(
     channel: &str,
     message: &Message,
     file: &Path,
     inputs: &Map<String, Json>,
     masker: &Masker,
-) -> Letter {
+) -> OutboxMessage {
     let mut inputs = Json::Object(inputs.clone());
     masker.mask_json(&mut inputs);
-    Letter {
+    OutboxMessage {
         id: message.id.clone(),
         channel: channel.to_owned(),
         pipeline: message.pipeline.clone(),
         file: file.to_owned(),
         inputs: inputs.to_string(),
-        message: serde_json::to_string(message).expect("texts are written as JSON"),
+        content: serde_json::to_string(message).expect("texts are written as JSON"),
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Sending<'a> {
     pub(super) recorder: &'a dyn Recorder,
     pub(super) masker: &'a Masker,
     /// The claimed entry; none where there is no outbox.
-    pub(super) entry: Option<&'a Entry>,
+    pub(super) entry: Option<&'a OutboxEntry>,
 }
 
 impl Sending<'_> {

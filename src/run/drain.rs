@@ -17,7 +17,7 @@ use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
 use crate::stages::Recorder;
-use crate::state::Entry;
+use crate::state::OutboxEntry;
 use crate::value::{Cancel, Masker};
 
 /// How to go about the messages that wait.
@@ -68,7 +68,7 @@ impl Drain<'_> {
         let mut failed: BTreeMap<(PathBuf, String), Option<Diagnostic>> = BTreeMap::new();
         let mut left: BTreeMap<(PathBuf, String), usize> = BTreeMap::new();
         for entry in due {
-            let place = (entry.letter.file.clone(), entry.letter.channel.clone());
+            let place = (entry.message.file.clone(), entry.message.channel.clone());
             let late = self.limit.is_some_and(|limit| started.elapsed() >= limit);
             if late || (self.stopped)() || failed.contains_key(&place) {
                 *left.entry(place).or_default() += 1;
@@ -95,10 +95,10 @@ impl Drain<'_> {
     }
 
     /// `None` where another process has it.
-    fn attempt(&self, entry: &Entry, open: Reopened, told: &mut dyn FnMut(Drained)) -> Option<bool> {
+    fn attempt(&self, entry: &OutboxEntry, open: Reopened, told: &mut dyn FnMut(Drained)) -> Option<bool> {
         let entry = self.keeper.with(|outbox| outbox.claim(entry))??;
         let Reopened { channel, masker, message } = open;
-        let name = entry.letter.channel.clone();
+        let name = entry.message.channel.clone();
         let sending = Sending { keeper: self.keeper, recorder: self.recorder, masker: &masker, entry: Some(&entry) };
         let result = sending.attempt(Ok(&*channel), &name, &message);
         let delivered = result.is_ok();
@@ -115,10 +115,10 @@ fn waiting(channel: &str, count: usize) -> Diagnostic {
 }
 
 /// Opens the channel of a message again, with the file as it is now.
-fn reopen(entry: &Entry) -> Result<Reopened> {
-    let letter = &entry.letter;
+fn reopen(entry: &OutboxEntry) -> Result<Reopened> {
+    let queued = &entry.message;
     let failed = || {
-        let message = format!("the channel `{}` of `{}` cannot be opened again", letter.channel, letter.file.display());
+        let message = format!("the channel `{}` of `{}` cannot be opened again", queued.channel, queued.file.display());
         Diagnostic::warning(codes::TL0674, message).help(
             "messages for it are kept for 7 days: bring back what is missing, or look at them with `tl notify list`",
         )
@@ -129,15 +129,15 @@ fn reopen(entry: &Entry) -> Result<Reopened> {
         failed
     };
     let unread = |error: serde_json::Error| failed().cause(&error);
-    let mut message: Message = serde_json::from_str(&letter.message).map_err(unread)?;
-    message.folder = letter.file.parent().map(Path::to_owned).unwrap_or_default();
-    let inputs: Map<String, Json> = serde_json::from_str(&letter.inputs).map_err(unread)?;
-    let loaded = load_again(&letter.file, inputs).map_err(|found| caused(&found))?;
+    let mut message: Message = serde_json::from_str(&queued.content).map_err(unread)?;
+    message.folder = queued.file.parent().map(Path::to_owned).unwrap_or_default();
+    let inputs: Map<String, Json> = serde_json::from_str(&queued.inputs).map_err(unread)?;
+    let loaded = load_again(&queued.file, inputs).map_err(|found| caused(&found))?;
     let secrets = read_secrets(&loaded.document, &loaded.pipeline, &|| None);
     let when =
         message.time.parse::<jiff::Timestamp>().map_or_else(|_| Zoned::now(), |time| time.to_zoned(TimeZone::system()));
-    let contexts = Contexts::new(&loaded, secrets.values, run_values(&letter.pipeline, &message.run, &when));
-    let channel = open_channel(&loaded, &contexts, &letter.channel).map_err(|error| {
+    let contexts = Contexts::new(&loaded, secrets.values, run_values(&queued.pipeline, &message.run, &when));
+    let channel = open_channel(&loaded, &contexts, &queued.channel).map_err(|error| {
         let mut found = secrets.missing.clone();
         found.push(error);
         let mut failed = caused(&found);

@@ -34,7 +34,7 @@ use crate::event::{Outcome, What, called};
 use crate::graph::{Plan, Selection};
 use crate::pipeline::When;
 use crate::stages::{Ledger, Places, Recorder, Shared};
-use crate::state::{self, GroupLock, Left, StateDir, WorkDir};
+use crate::state::{self, GroupLock, PriorRun, StateDir, WorkDir};
 use crate::value::{Cancel, CancelReason, PositiveDuration};
 
 /// How to run a pipeline.
@@ -48,7 +48,7 @@ pub struct Options {
     /// The SHA-256 of the plan that is held to, if one is.
     pub plan: Option<String>,
     /// The run that goes on, if one does.
-    pub resumed: Option<Left>,
+    pub resumed: Option<PriorRun>,
     /// Which of its stages it is about; checked.
     pub selection: Selection,
 }

@@ -3,8 +3,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::state::{DbError, Outbox, StateDir, Text};
 
-/// The outbox of a state folder, opened when it is first needed. Where it does not work, messages are sent all the same,
-/// and that is told once.
+/// The outbox of a state folder, opened on first use. If it fails, messages are sent without it, and one warning says so.
 pub(super) struct Keeper {
     state: StateDir,
     opened: Mutex<Opened>,
@@ -30,12 +29,12 @@ impl Keeper {
         Self { state, opened: Mutex::new(Opened::NotYet), problem: Mutex::default() }
     }
 
-    /// Whether anything was ever put in.
+    /// Whether a message was ever queued here.
     pub(super) fn is_in_use(&self) -> bool {
         self.state.has_outbox()
     }
 
-    /// Does something with the outbox; `None` where that does not work.
+    /// Calls `what` with the outbox; `None` if it failed.
     pub(super) fn with<T>(&self, what: impl FnOnce(&Outbox) -> Result<T, DbError>) -> Option<T> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*opened, Opened::NotYet) {
@@ -60,7 +59,7 @@ impl Keeper {
         }
     }
 
-    /// Remembers what is wrong with the database, to be told once.
+    /// Remembers the first problem of the database, for one warning.
     pub(super) fn note(&self, error: &DbError) {
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*problem, Trouble::None) {
@@ -70,7 +69,7 @@ impl Keeper {
         }
     }
 
-    /// What is wrong with the outbox, the first time it is asked.
+    /// The problem, the first time it is asked for.
     pub(super) fn problem(&self) -> Option<Diagnostic> {
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::take(&mut *problem) {
@@ -87,7 +86,7 @@ impl Keeper {
     }
 }
 
-/// What is wrong with the database of the state folder, and what to do about it.
+/// The diagnostic of a database error.
 pub fn database_error(error: &DbError) -> Diagnostic {
     let (code, help) = match error {
         DbError::Newer { .. } => {

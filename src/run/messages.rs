@@ -19,7 +19,7 @@ use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::pipeline::{Notification, When};
 use crate::stages::Recorder as _;
-use crate::state::{Entry, StateDir};
+use crate::state::{OutboxEntry, StateDir};
 use crate::value::{Masker, Name};
 
 /// A message as it would be.
@@ -199,14 +199,14 @@ pub fn list(state: &StateDir) -> Result<Vec<Map<String, Json>>, Vec<Diagnostic>>
     Ok(entries.iter().map(shown).collect())
 }
 
-fn shown(entry: &Entry) -> Map<String, Json> {
-    let message: Json = serde_json::from_str(&entry.letter.message).unwrap_or_default();
-    let is_pending = entry.state == crate::state::LetterState::Pending;
+fn shown(entry: &OutboxEntry) -> Map<String, Json> {
+    let message: Json = serde_json::from_str(&entry.message.content).unwrap_or_default();
+    let is_pending = entry.state == crate::state::MessageState::Pending;
     let shown = json!({
-        "id": entry.letter.id,
-        "channel": entry.letter.channel,
-        "pipeline": entry.letter.pipeline,
-        "file": entry.letter.file.to_string_lossy(),
+        "id": entry.message.id,
+        "channel": entry.message.channel,
+        "pipeline": entry.message.pipeline,
+        "file": entry.message.file.to_string_lossy(),
         "state": entry.state.word(),
         "created": entry.created,
         "attempts": entry.attempts,

@@ -19,7 +19,7 @@ use crate::graph::Plan;
 use crate::pipeline::{Stage, expressions_in, paths_in};
 use crate::stages::artifact::{ArtifactRef, Spool};
 use crate::stages::{self, Flow};
-use crate::state::{Effect, Left};
+use crate::state::{Effect, PriorRun};
 use crate::value::{Digest, hex, parse_sha256};
 
 /// What the journal says is done.
@@ -32,7 +32,7 @@ pub(super) struct Past {
 }
 
 impl Past {
-    pub(super) fn of(left: &Left, plan: &Plan) -> Self {
+    pub(super) fn of(left: &PriorRun, plan: &Plan) -> Self {
         let stages = || plan.stages.iter().enumerate();
         let numbers: HashMap<&str, usize> = stages().map(|(number, stage)| (stage.name.as_str(), number)).collect();
         let mut effects: HashMap<usize, BTreeMap<_, _>> = HashMap::new();

@@ -21,7 +21,7 @@ use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::event::What;
 use crate::process;
-use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, Left, RunEnd, Start, StateDir, WorkDir};
+use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, PriorRun, RunEnd, Start, StateDir, WorkDir};
 use crate::value::Masker;
 
 /// A run to be resumed, and its file.
@@ -30,7 +30,7 @@ pub struct Resumed {
     /// The file, with the inputs and the surroundings that the run started with.
     pub loaded: Loaded,
     /// What the journal says.
-    pub left: Left,
+    pub left: PriorRun,
 }
 
 /// Why somebody goes on with a run.
@@ -76,7 +76,7 @@ pub fn resume(
         Some(run) => run.to_owned(),
         None => last_to_resume(state, file, wish).map_err(|error| vec![error])?,
     };
-    let left = state.left(&run).map_err(|error| vec![database_error(&error)])?;
+    let left = state.prior_run(&run).map_err(|error| vec![database_error(&error)])?;
     let left = left.ok_or_else(|| {
         let message = format!("there is no run `{run}` here any more");
         vec![Diagnostic::usage(codes::TL0780, message).help("`tl history` lists the runs that are known here")]
@@ -127,7 +127,7 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>, wish: Wish) -> Result<S
 }
 
 /// Takes the work folder of a run, new or resumed. Only one process has it.
-pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> Result<WorkDir> {
+pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&PriorRun>) -> Result<WorkDir> {
     let busy = |message: String| {
         Diagnostic::new(codes::TL0782, Kind::Busy, message).help("let it end: `tl status` shows how far it is")
     };
@@ -145,7 +145,7 @@ pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> 
     };
     if let Some(left) = resumed {
         // What was read of it before the folder was held may be old.
-        let now = state.left(run).map_err(|error| database_error(&error))?;
+        let now = state.prior_run(run).map_err(|error| database_error(&error))?;
         if now.is_none_or(|now| (now.sessions, &now.end) != (left.sessions, &left.end)) {
             return Err(busy(format!("another process went on with the run `{run}` in this moment")));
         }
@@ -183,7 +183,7 @@ pub(super) fn sweep(loaded: &Loaded, state: &StateDir, run: &str) {
 }
 
 /// The files in the work folder that a later session of a run may use.
-pub(super) fn artifacts_of(left: &Left) -> HashSet<String> {
+pub(super) fn artifacts_of(left: &PriorRun) -> HashSet<String> {
     let names = left.effects.iter().filter_map(|effect| effect.artifact.as_ref()?["file"].as_str());
     names.map(str::to_owned).collect()
 }

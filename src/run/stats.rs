@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::event::Outcome;
-use crate::state::{DbError, Filter, Life, Run, Runs, StageRun};
+use crate::state::{DbError, Filter, Run, RunState, Runs, StageRun};
 
 /// How the last runs of a pipeline went.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -131,7 +131,7 @@ impl Point {
 /// Runs stand oldest first.
 fn of_pipeline(pipeline: String, runs: &[(Run, Vec<StageRun>)], last: usize) -> PipelineStats {
     let ended: Vec<&(Run, Vec<StageRun>)> =
-        runs.iter().filter(|(run, _)| run.life == Life::Ended && run.left_out.is_empty()).collect();
+        runs.iter().filter(|(run, _)| run.state == RunState::Ended && run.left_out.is_empty()).collect();
     let newest = ended.len().saturating_sub(1);
     let point = |(number, (run, stages)): (usize, &&(Run, Vec<StageRun>))| Point {
         outcome: run.outcome,

@@ -1,4 +1,4 @@
-//! The way of events from a run to whoever shows or keeps them.
+//! Carries the events of a run to reporters and to its journal.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,15 +9,15 @@ use crate::graph::{Part, Plan};
 use crate::state::{Finish, Journal};
 use crate::value::{Masker, utc};
 
-/// Takes events, in order.
+/// Receives the events of a run, in order.
 pub(super) type Emit = Box<dyn FnMut(&Event) + Send>;
 
-/// Gives events their time and run, hides secrets in them, and puts them into the journal.
+/// Stamps events with time and run, masks secrets, writes them to the journal and passes them on.
 pub(super) struct Teller {
     run: String,
     pub(super) masker: Masker,
     pub(super) journal: Option<Arc<Journal>>,
-    /// The stages that are not selected.
+    /// The stages that are not selected. What an earlier session wrote of their end stays in the journal.
     left_out: HashSet<String>,
     emit: Emit,
 }
@@ -47,8 +47,8 @@ pub(super) fn tell(teller: &Mutex<Teller>, what: What) {
     teller.lock().unwrap_or_else(PoisonError::into_inner).tell(what);
 }
 
-/// Puts the end of a run into its journal, which ends with it, before it is told. Whether it is there: else the journal
-/// goes on to say that the run may be resumed.
+/// Writes the end of a run to its journal, before anybody learns of it, and closes the journal. Returns whether that worked: if
+/// not, the journal still says that the run can be resumed, so its work folder must stay.
 pub(super) fn end_journal(teller: &Mutex<Teller>, ended: &What) -> bool {
     let journal = teller.lock().unwrap_or_else(PoisonError::into_inner).journal.take();
     let written = journal.zip(Finish::of(ended)).map_or(Ok(()), |(journal, finish)| journal.finish(finish));

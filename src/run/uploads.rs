@@ -14,7 +14,7 @@ use crate::audit::Severity;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
 use crate::stages::{OpenDelivery, Recorder as _};
-use crate::state::{StateDir, UploadLeft};
+use crate::state::{StateDir, UnfinishedUpload};
 use crate::storage::Store;
 
 /// Takes back what earlier runs of the file left open: this one has taken their place.
@@ -28,15 +28,20 @@ pub(super) fn take_back_of_own(work: &PipelineWork, state: &StateDir, teller: &M
     take_back(work, state, teller, |left| left.run == work.shared.run);
 }
 
-fn take_back(work: &PipelineWork, state: &StateDir, teller: &Mutex<Teller>, is_meant: impl Fn(&UploadLeft) -> bool) {
+fn take_back(
+    work: &PipelineWork,
+    state: &StateDir,
+    teller: &Mutex<Teller>,
+    is_meant: impl Fn(&UnfinishedUpload) -> bool,
+) {
     let warn = |warning| tell(teller, What::Problem { error: warning });
     // That the database does not work, the journal has told.
-    let Ok(all) = state.uploads_left(&work.shared.pipeline, &work.loaded.path) else { return };
+    let Ok(all) = state.unfinished_uploads(&work.shared.pipeline, &work.loaded.path) else { return };
     let mut silent = HashSet::new();
     for left in all.iter().filter(|left| is_meant(left)) {
         let Ok(open) = OpenDelivery::deserialize(&left.upload) else { continue };
         let told = |why: &str| {
-            let UploadLeft { run, uri, .. } = left;
+            let UnfinishedUpload { run, uri, .. } = left;
             let message =
                 format!("the multipart upload {} of `{uri}`, which the run `{run}` left open, {why}", open.upload.id);
             Diagnostic::warning(codes::TL0659, message)
@@ -74,20 +79,20 @@ fn take_back(work: &PipelineWork, state: &StateDir, teller: &Mutex<Teller>, is_m
 const LATER: &str = "the next run tries again; it costs what it holds until then";
 
 /// The store of an upload, if it is still the one that it was begun in.
-fn place_of<'a>(work: &'a PipelineWork, left: &UploadLeft, open: &OpenDelivery) -> Option<&'a dyn Store> {
+fn place_of<'a>(work: &'a PipelineWork, left: &UnfinishedUpload, open: &OpenDelivery) -> Option<&'a dyn Store> {
     let store = work.shared.places.stores.get(&open.store)?.as_ref();
     let key = open.key.parse().ok()?;
     (store.uri(&key) == left.uri).then_some(store)
 }
 
-fn closed(work: &PipelineWork, store: &dyn Store, left: &UploadLeft, open: &OpenDelivery) -> Result<()> {
+fn closed(work: &PipelineWork, store: &dyn Store, left: &UnfinishedUpload, open: &OpenDelivery) -> Result<()> {
     let key = open.key.parse().map_err(|_| Diagnostic::failure(codes::TL0637, "the key is none"))?;
     store.close(&key, &open.upload)?;
     let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
     work.recorder.record("upload.aborted", Severity::Info, object(data))
 }
 
-fn forget(state: &StateDir, left: &UploadLeft, teller: &Mutex<Teller>) {
+fn forget(state: &StateDir, left: &UnfinishedUpload, teller: &Mutex<Teller>) {
     if let Err(error) = state.forget_upload(left) {
         tell(teller, What::Problem { error: database_error(&error).as_warning() });
     }

@@ -8,14 +8,14 @@ use crate::diagnostic::ExitCode;
 use crate::event::Outcome;
 use crate::process::Process;
 
-/// A run, and the process at work on it.
+/// A run and its process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownRun {
     /// Its id.
     pub run: String,
     /// The name of the pipeline.
     pub pipeline: String,
-    /// The process that works on it, or did.
+    /// The process that works on it or last did.
     pub process: Process,
     /// The outcome, once it ended.
     pub outcome: Option<Outcome>,
@@ -23,25 +23,25 @@ pub struct KnownRun {
     pub exit_code: Option<ExitCode>,
 }
 
-/// What a word for a run means.
+/// The run that a word names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FoundRun {
-    /// This one.
+    /// One run.
     One(KnownRun),
-    /// None that is known here.
+    /// No known run.
     None,
-    /// One of these, the newest first, and perhaps of others.
+    /// Several runs: the newest, newest first.
     Several(Vec<String>),
-    /// It is too short to mean one.
+    /// The word is too short.
     TooShort,
 }
 
-/// A beginning or an end of an id that is shorter means nothing.
+/// The shortest beginning or end of an id that names a run.
 const SHORTEST: usize = 4;
-/// So many are named where a word means several.
+/// The number of runs that are named if there are several.
 const NAMED: usize = 5;
 
-/// Finds a run by its whole id, or by a beginning or an end of it that no other has.
+/// Finds a run by its id, or by a beginning or end that no other id has.
 pub(super) fn find_run(db: &Path, word: &str) -> Result<FoundRun, DbError> {
     let word = word.trim().to_ascii_uppercase();
     if word.len() < SHORTEST {

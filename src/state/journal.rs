@@ -1,44 +1,31 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use rusqlite::{Transaction, TransactionBehavior, params};
 use serde::Serialize;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use tracing::{Span, debug};
 
 use super::db::{Db, DbError, path_value};
-use super::deliveries::Step;
-use super::left::Effect;
+use super::deliveries::DeliveryStep;
 use super::outbox::stamp;
+use super::prior_run::{Effect, Start};
 use crate::diagnostic::{Diagnostic, ExitCode};
 use crate::event::{Outcome, What};
 use crate::process::Process;
 
-/// Writes down what a run does as it does it, on a thread of its own. Whatever waits goes to the disk in one transaction.
+/// Writes what a run does to the database, on a thread of its own: everything that waits is one transaction, so that many units
+/// that end together cost one sync.
+///
+/// What a unit did is durable before its dependants start ([`Self::commit`]). Events for display ride along and may be lost in
+/// a crash ([`Self::log`]).
 #[derive(Debug)]
 pub struct Journal {
     session: u32,
-    entries: Sender<Entry>,
+    entries: Sender<JournalEntry>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// A run, as it is when it starts.
-#[derive(Clone, Debug)]
-pub struct Start {
-    /// Its id.
-    pub run: String,
-    /// The name of the pipeline.
-    pub pipeline: String,
-    /// The pipeline file, absolute.
-    pub file: PathBuf,
-    /// SHA-256 of that file, in hexadecimal.
-    pub sha256: String,
-    /// The inputs; none where they hold a secret.
-    pub inputs: Option<Map<String, Json>>,
-    /// What expressions see of the run and the place where it runs.
-    pub fixed: Json,
 }
 
 /// The end of a run.
@@ -67,16 +54,16 @@ impl Finish {
 
 type Done = Box<dyn FnOnce(Result<(), String>) + Send>;
 
-enum Entry {
+enum JournalEntry {
     Event(What),
     LeftOut { stage: String, instance: Option<String>, reason: Option<String> },
     Effects(Vec<Effect>, Done),
     Forget(Vec<(String, Option<usize>)>, Done),
-    Delivery { uri: String, step: Step, done: Done },
+    Delivery { uri: String, step: DeliveryStep, done: Done },
     Finish(Finish, Done),
 }
 
-/// So many entries go into one transaction at most.
+/// The most entries in one transaction.
 const MOST_AT_ONCE: usize = 4_096;
 
 impl Journal {
@@ -106,7 +93,7 @@ impl Journal {
         Ok(Self::of(db, start.run.clone(), 1))
     }
 
-    /// Goes on in the journal of a run that ended early, durably.
+    /// Begins another session of a run, durably.
     pub(super) fn resume(db: &Path, run: &str, sha256: &str) -> Result<Self, DbError> {
         let db = Db::open(db)?;
         let Process { id, since } = Process::own();
@@ -129,43 +116,44 @@ impl Journal {
         Self { session, entries, thread: Some(thread) }
     }
 
-    /// Which start of the run this is, from 1.
+    /// The session, counted from 1.
     pub fn session(&self) -> u32 {
         self.session
     }
 
     /// Writes an event of a stage, soon: a crash may lose it, since it is only for display. Other events are not kept.
     pub fn log(&self, what: What) {
-        // The thread ends after this value.
-        let _ended = self.entries.send(Entry::Event(what));
+        // The send cannot fail: the thread outlives this value.
+        let _ended = self.entries.send(JournalEntry::Event(what));
     }
 
     /// Writes that a stage was not selected, soon. The end that an earlier session wrote stays.
     pub fn log_left_out(&self, stage: String, instance: Option<String>, reason: Option<String>) {
-        let _ended = self.entries.send(Entry::LeftOut { stage, instance, reason });
+        let _ended = self.entries.send(JournalEntry::LeftOut { stage, instance, reason });
     }
 
-    /// Puts effects on the disk, all or none, and then calls `done`.
+    /// Writes effects durably, all or none, and then calls `done`.
     pub fn commit(&self, effects: Vec<Effect>, done: impl FnOnce(Result<(), String>) + Send + 'static) {
-        let _ended = self.entries.send(Entry::Effects(effects, Box::new(done)));
+        let _ended = self.entries.send(JournalEntry::Effects(effects, Box::new(done)));
     }
 
-    /// Takes back, before it returns, that these stages, or instances of them by number, are done: they are to be done again.
+    /// Deletes the effects of these stages or instances, durably, before it returns. They will be done again; a kill in between
+    /// must leave nothing that counts as done after them.
     pub fn forget(&self, stages: Vec<(String, Option<usize>)>) -> Result<(), String> {
-        self.wait(|done| Entry::Forget(stages, done))
+        self.wait(|done| JournalEntry::Forget(stages, done))
     }
 
-    /// Puts on the disk what becomes of an object on its way, before it returns.
-    pub fn deliver(&self, uri: &str, step: Step) -> Result<(), String> {
-        self.wait(|done| Entry::Delivery { uri: uri.to_owned(), step, done })
+    /// Writes a step of a delivery, durably, before it returns.
+    pub fn deliver(&self, uri: &str, step: DeliveryStep) -> Result<(), String> {
+        self.wait(|done| JournalEntry::Delivery { uri: uri.to_owned(), step, done })
     }
 
-    /// Puts the end of the run on the disk before it returns.
+    /// Writes the end of the run, durably, before it returns.
     pub fn finish(&self, finish: Finish) -> Result<(), String> {
-        self.wait(|done| Entry::Finish(finish, done))
+        self.wait(|done| JournalEntry::Finish(finish, done))
     }
 
-    fn wait(&self, entry: impl FnOnce(Done) -> Entry) -> Result<(), String> {
+    fn wait(&self, entry: impl FnOnce(Done) -> JournalEntry) -> Result<(), String> {
         let (tell, told) = channel();
         let done: Done = Box::new(move |result| drop(tell.send(result)));
         let _ended = self.entries.send(entry(done));
@@ -175,7 +163,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        // Its last entries are written before it ends.
+        // Closing the channel ends the thread after its last entries.
         drop(std::mem::replace(&mut self.entries, channel().0));
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
@@ -190,7 +178,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn work(mut self, waiting: &Receiver<Entry>) {
+    fn work(mut self, waiting: &Receiver<JournalEntry>) {
         let mut unwritten = Vec::new();
         while let Ok(first) = waiting.recv() {
             let mut batch = std::mem::take(&mut unwritten);
@@ -198,37 +186,38 @@ impl Writer {
             let result = self.write(&batch).map_err(|error| spoken(&self.db.failed(error)));
             for entry in batch {
                 match entry {
-                    Entry::Event(What::StageProgress { .. }) => {}
+                    JournalEntry::Event(What::StageProgress { .. }) => {}
                     // Nobody waits for these, so nobody would learn that they are missing: try again.
-                    Entry::Event(_) | Entry::LeftOut { .. } if result.is_err() => unwritten.push(entry),
-                    Entry::Event(_) | Entry::LeftOut { .. } => {}
-                    Entry::Effects(_, done)
-                    | Entry::Forget(_, done)
-                    | Entry::Delivery { done, .. }
-                    | Entry::Finish(_, done) => done(result.clone()),
+                    JournalEntry::Event(_) | JournalEntry::LeftOut { .. } if result.is_err() => unwritten.push(entry),
+                    JournalEntry::Event(_) | JournalEntry::LeftOut { .. } => {}
+                    JournalEntry::Effects(_, done)
+                    | JournalEntry::Forget(_, done)
+                    | JournalEntry::Delivery { done, .. }
+                    | JournalEntry::Finish(_, done) => done(result.clone()),
                 }
             }
         }
     }
 
-    fn write(&mut self, batch: &[Entry]) -> rusqlite::Result<()> {
+    fn write(&mut self, batch: &[JournalEntry]) -> rusqlite::Result<()> {
         let begun = Instant::now();
         // What is only for display reaches the disk with the next entry that must.
-        let must_last = batch.iter().any(|entry| !matches!(entry, Entry::Event(_) | Entry::LeftOut { .. }));
+        let must_last =
+            batch.iter().any(|entry| !matches!(entry, JournalEntry::Event(_) | JournalEntry::LeftOut { .. }));
         let level = if must_last { "FULL" } else { "NORMAL" };
         self.db.connection.pragma_update(None, "synchronous", level)?;
         let transaction = self.db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let written = Written { transaction: &transaction, run: &self.run, session: self.session };
+        let rows = Rows { transaction: &transaction, run: &self.run, session: self.session };
         for entry in batch {
             match entry {
-                Entry::Event(what) => written.event(what)?,
-                Entry::LeftOut { stage, instance, reason } => {
-                    written.left_out(stage, instance.as_deref(), reason.as_deref())?
+                JournalEntry::Event(what) => rows.event(what)?,
+                JournalEntry::LeftOut { stage, instance, reason } => {
+                    rows.left_out(stage, instance.as_deref(), reason.as_deref())?
                 }
-                Entry::Effects(effects, _) => effects.iter().try_for_each(|effect| written.effect(effect))?,
-                Entry::Forget(stages, _) => stages.iter().try_for_each(|stage| written.forget(stage))?,
-                Entry::Delivery { uri, step, .. } => written.delivery(uri, step)?,
-                Entry::Finish(finish, _) => written.finish(finish)?,
+                JournalEntry::Effects(effects, _) => effects.iter().try_for_each(|effect| rows.effect(effect))?,
+                JournalEntry::Forget(stages, _) => stages.iter().try_for_each(|stage| rows.forget(stage))?,
+                JournalEntry::Delivery { uri, step, .. } => rows.delivery(uri, step)?,
+                JournalEntry::Finish(finish, _) => rows.finish(finish)?,
             }
         }
         transaction.commit()?;
@@ -237,20 +226,20 @@ impl Writer {
     }
 }
 
-struct Written<'a> {
+struct Rows<'a> {
     transaction: &'a Transaction<'a>,
     run: &'a str,
     session: u32,
 }
 
-impl Written<'_> {
+impl Rows<'_> {
     fn run(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
         self.transaction.prepare_cached(sql)?.execute(values).map(drop)
     }
 
     fn event(&self, what: &What) -> rusqlite::Result<()> {
         let (run, session) = (self.run, self.session);
-        // The instance of a stage itself is empty.
+        // A stage itself has an empty instance.
         let name = |instance: &Option<String>| instance.clone().unwrap_or_default();
         match what {
             What::StageStarted { stage, instance, kind, attempt } => self.run(
@@ -326,7 +315,7 @@ impl Written<'_> {
         self.run(sql, params![self.run, stage, number(*instance)])
     }
 
-    fn delivery(&self, uri: &str, step: &Step) -> rusqlite::Result<()> {
+    fn delivery(&self, uri: &str, step: &DeliveryStep) -> rusqlite::Result<()> {
         let (column, value) = step.column(&now());
         let insert = "INSERT INTO deliveries (run, uri, began) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         self.run(insert, params![self.run, uri, now()])?;
@@ -351,17 +340,17 @@ impl Written<'_> {
     }
 }
 
-/// JSON, as a column holds it.
+/// JSON as a column holds it.
 fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// The number of an instance, as a column holds it.
+/// The number of an instance as a column holds it; -1 without a matrix.
 fn number(instance: Option<usize>) -> i64 {
     instance.map_or(-1, |number| i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-/// An error with its cause, in a line.
+/// An error with its cause on one line.
 fn spoken(error: &DbError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
@@ -375,9 +364,9 @@ fn now() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Delivery, Left};
+    use super::super::prior_run::{Delivery, PriorRun};
     use super::*;
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     fn start(run: &str) -> Start {
         Start {
@@ -404,18 +393,22 @@ mod tests {
         let effects = vec![effect("a", None), effect("b", Some(2))];
         journal.commit(effects.clone(), move |result| tell.send(result).unwrap());
         told.recv().unwrap().unwrap();
-        let steps = [Step::Begun, Step::Opened(json!({ "id": "u" })), Step::Coming(json!([{ "token": "t" }]))];
+        let steps = [
+            DeliveryStep::Begun,
+            DeliveryStep::Opened(json!({ "id": "u" })),
+            DeliveryStep::Coming(json!([{ "token": "t" }])),
+        ];
         steps.into_iter().for_each(|step| journal.deliver("s3://b/k", step).unwrap());
 
-        let left = Left::read(&db, "r").unwrap().unwrap();
+        let left = PriorRun::read(&db, "r").unwrap().unwrap();
         assert_eq!((left.effects, left.end), (effects, None));
         let Delivery { coming, upload, .. } = &left.deliveries[0];
         assert_eq!((coming, upload), (&Some(json!([{ "token": "t" }])), &Some(json!({ "id": "u" }))));
-        journal.deliver("s3://b/k", Step::Closed).unwrap();
-        let left = Left::read(&db, "r").unwrap().unwrap();
+        journal.deliver("s3://b/k", DeliveryStep::Closed).unwrap();
+        let left = PriorRun::read(&db, "r").unwrap().unwrap();
         assert_eq!((left.deliveries[0].coming.is_some(), &left.deliveries[0].upload), (true, &None));
         assert_eq!(left.start.inputs, Some(Map::new()));
-        assert!(Left::read(&db, "other").unwrap().is_none());
+        assert!(PriorRun::read(&db, "other").unwrap().is_none());
 
         let (stage, instance) = ("a".to_owned(), None);
         journal.log(What::StageStarted {
@@ -436,7 +429,7 @@ mod tests {
             error: None,
         };
         again.finish(finish).unwrap();
-        assert_eq!(Left::read(&db, "r").unwrap().unwrap().end.map(|end| end.outcome), Some(Outcome::Success));
+        assert_eq!(PriorRun::read(&db, "r").unwrap().unwrap().end.map(|end| end.outcome), Some(Outcome::Success));
     }
 
     #[test]
@@ -451,6 +444,6 @@ mod tests {
         }
         drop(tell);
         assert_eq!(told.iter().flatten().count(), 10_000);
-        assert_eq!(Left::read(&db, "r").unwrap().unwrap().effects.len(), 10_000);
+        assert_eq!(PriorRun::read(&db, "r").unwrap().unwrap().effects.len(), 10_000);
     }
 }

@@ -10,7 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("diagnostic", &[]),
     ("process", &[]),
     ("event", &["value", "diagnostic"]),
-    ("explain", &[]),
+    ("explain", &["diagnostic"]),
     ("expression", &["value", "diagnostic"]),
     ("crypto", &["value"]),
     ("storage", &["value"]),

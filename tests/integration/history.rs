@@ -302,7 +302,7 @@ fn a_killed_process_runs_no_more() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let begun = lines.find(|line| line.as_ref().unwrap().contains("stage-started")).unwrap().unwrap();
     let run = serde_json::from_str::<Json>(&begun).unwrap()["run"].as_str().unwrap().to_owned();
-    if kept.state.left(&run).unwrap().is_none() {
+    if kept.state.prior_run(&run).unwrap().is_none() {
         let start = Start {
             run: run.clone(),
             pipeline: "p".to_owned(),

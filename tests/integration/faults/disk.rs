@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use serde_json::Value as Json;
-use timelocker::event::Outcome;
 use timelocker::audit;
+use timelocker::event::Outcome;
 use timelocker::state::StateDir;
 
 use super::{Case, FAULTS, Fault, delivered, lay_out, most, output_of, proven};
@@ -52,7 +52,7 @@ fn is_helpful(tl: &Tl, told: &Told) -> bool {
 
 /// The outcome of a run in the journal.
 fn outcome(tl: &Tl, run: &str) -> Option<Outcome> {
-    StateDir::locate(Some(&tl.state())).unwrap().left(run).unwrap()?.end.map(|end| end.outcome)
+    StateDir::locate(Some(&tl.state())).unwrap().prior_run(run).unwrap()?.end.map(|end| end.outcome)
 }
 
 /// Whether the journal has every stage of a run, with its end.
