@@ -6,7 +6,7 @@ use clap::Subcommand;
 use super::done::Done;
 use super::state::located;
 use crate::audit::{self, Filter, Record};
-use crate::diagnostic::{Diagnostic, Kind, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::open::audit_error;
 use crate::report::{Output, render_record, render_report};
 #[derive(Debug, Subcommand)]
@@ -63,7 +63,7 @@ fn verify(folder: &Path, json: bool, output: &mut Output) -> Done {
     } else {
         output.text(&render_report(&report, output.style()));
     }
-    Ok(if report.is_damaged() { Kind::Audit.exit_code() } else { 0 })
+    Ok(if report.is_damaged() { ExitCode::Audit } else { ExitCode::Success })
 }
 
 fn show(folder: &Path, filter: Filter, last: Option<usize>, json: bool, output: &mut Output) -> Done {
@@ -87,7 +87,7 @@ fn show(folder: &Path, filter: Filter, last: Option<usize>, json: bool, output: 
     if !any && problems.is_empty() {
         output.hint("no record fits");
     }
-    if problems.is_empty() { Ok(0) } else { Err(problems) }
+    if problems.is_empty() { Ok(ExitCode::Success) } else { Err(problems) }
 }
 
 fn print(record: &Record, json: bool, output: &mut Output) -> Result<(), Vec<Diagnostic>> {
@@ -107,5 +107,5 @@ fn accept(folder: &Path, reason: &str, yes: bool, output: &mut Output) -> Done {
     }
     let aside = audit::accept(folder, reason).map_err(|error| vec![audit_error(&error)])?;
     output.text(&format!("the old log lies in {}\na new one begins with this decision\n", aside.display()));
-    Ok(0)
+    Ok(ExitCode::Success)
 }

@@ -2,7 +2,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::done::Done;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::explain::{all, find, parse_code};
 use crate::expression::did_you_mean;
 use crate::report::{Output, render_explanation};
@@ -29,7 +29,7 @@ pub(super) fn explain(command: &Explain, output: &mut Output) -> Done {
     } else {
         output.text(&render_explanation(explanation, output.style()));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 fn list(json: bool, output: &mut Output) -> Done {
@@ -39,7 +39,7 @@ fn list(json: bool, output: &mut Output) -> Done {
     } else {
         output.text(&all().iter().map(|about| format!("{}: {}\n", about.code, about.title)).collect::<String>());
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 fn unknown(word: &str) -> Diagnostic {

@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use super::arguments::{Arguments, Command};
 use super::done::Done;
 use super::{audit, explain, file, history, keys, manual, notify, run};
+use crate::diagnostic::ExitCode;
 use crate::process;
 use crate::report::{Output, on_panic};
 use crate::trace;
@@ -23,10 +24,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     process::enable();
     let code = command(arguments);
     process::finish();
-    code
+    code.into()
 }
 
-fn command(arguments: Vec<OsString>) -> u8 {
+fn command(arguments: Vec<OsString>) -> ExitCode {
     let mut output = Output::standard();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -34,12 +35,12 @@ fn command(arguments: Vec<OsString>) -> u8 {
             // Mistakes go to standard error. That nobody reads them changes nothing.
             if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
                 let _gone = error.print();
-                return 2;
+                return ExitCode::Usage;
             }
             let colours = output.style().colour;
             let help = error.render();
             output.text(&if colours { help.ansi().to_string() } else { help.to_string() });
-            return ended(Ok(0), &mut output);
+            return ended(Ok(ExitCode::Success), &mut output);
         }
     };
     if let Err(error) = trace::start() {
@@ -73,7 +74,7 @@ fn command(arguments: Vec<OsString>) -> u8 {
         Command::Migrate(command) => file::migrate(&command, &mut output),
         Command::Completions { shell } => {
             manual::completions(shell, &mut output);
-            Ok(0)
+            Ok(ExitCode::Success)
         }
         Command::Man { dir } => manual::man(dir.as_deref(), &mut output),
     };
@@ -84,19 +85,19 @@ fn command(arguments: Vec<OsString>) -> u8 {
 }
 
 /// Tells what is wrong; returns the exit code.
-fn ended(done: Done, output: &mut Output) -> u8 {
+fn ended(done: Done, output: &mut Output) -> ExitCode {
     let code = match done {
         Ok(code) => code,
         Err(problems) => {
             problems.iter().for_each(|problem| output.problem(problem));
-            problems.first().map_or(1, |first| first.kind.exit_code())
+            problems.first().map_or(ExitCode::Failure, |first| first.kind.exit_code())
         }
     };
     // It was done to its end all the same: a backup does not stop because its report has no room.
     match output.lost() {
-        Some(lost) if code == 0 => {
+        Some(lost) if code == ExitCode::Success => {
             output.problem(&lost.help("what was asked for was done; only what was to be told of it is not there"));
-            1
+            ExitCode::Failure
         }
         Some(lost) => {
             output.problem(&lost);

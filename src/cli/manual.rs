@@ -11,6 +11,7 @@ use clap_mangen::Man;
 use super::arguments::Arguments;
 use super::atomic_file::unwritable;
 use super::done::Done;
+use crate::diagnostic::ExitCode;
 use crate::report::Output;
 
 pub(super) fn completions(shell: Shell, output: &mut Output) {
@@ -25,10 +26,10 @@ pub(super) fn man(folder: Option<&Path>, output: &mut Output) -> Done {
         let mut page = Vec::new();
         Man::new(command).render(&mut page).expect("a vector takes everything");
         output.text(&String::from_utf8_lossy(&page));
-        return Ok(0);
+        return Ok(ExitCode::Success);
     };
     pages(command, folder).map_err(|error| vec![unwritable(folder, &error)])?;
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 /// Writes the pages beside their places and moves them there: a link that has the name of one is replaced, and not followed.

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::done::Done;
 use super::inputs::Inputs;
 use super::state::located;
+use crate::diagnostic::ExitCode;
 use crate::inspect;
 use crate::notify::{self, Flushed};
 use crate::pipeline::When;
@@ -92,7 +93,7 @@ fn preview(file: &Path, when: When, html: bool, json: bool, output: &mut Output)
     let previews = inspect::preview(file, when)?;
     if json {
         output.json(&previews)?;
-        return Ok(0);
+        return Ok(ExitCode::Success);
     }
     for preview in &previews {
         match &preview.html {
@@ -101,7 +102,7 @@ fn preview(file: &Path, when: When, html: bool, json: bool, output: &mut Output)
             _ => output.text(&render_preview(preview, output.style())),
         }
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output: &mut Output) -> Done {
@@ -109,7 +110,7 @@ fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output:
     let failed = tested.iter().any(|tested| tested.error.is_some());
     if json {
         output.json(&json!({ "channels": tested }))?;
-        return Ok(u8::from(failed));
+        return Ok(ExitCode::failed_if(failed));
     }
     for tested in &tested {
         match (&tested.delivered, &tested.error) {
@@ -120,20 +121,20 @@ fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output:
     if tested.is_empty() {
         output.hint("the file has no channels");
     }
-    Ok(u8::from(failed))
+    Ok(ExitCode::failed_if(failed))
 }
 
 fn flush(state: &StateDir, all: bool, json: bool, output: &mut Output) -> Done {
     let flushed = notify::flush(state, all)?;
     if json {
         output.json(&flushed)?;
-        return Ok(u8::from(flushed.is_lacking()));
+        return Ok(ExitCode::failed_if(flushed.is_lacking()));
     }
     sent(&flushed, output);
     if flushed.tried.is_empty() && flushed.problems.is_empty() {
         output.hint("nothing is due");
     }
-    Ok(u8::from(flushed.is_lacking()))
+    Ok(ExitCode::failed_if(flushed.is_lacking()))
 }
 
 /// Shows what came of messages.
@@ -161,5 +162,5 @@ fn list(state: &StateDir, json: bool, output: &mut Output) -> Done {
     } else {
         output.text(&render_outbox(&entries, output.style()));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }

@@ -3,21 +3,22 @@ use std::error::Error as StdError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Code;
+use super::{Code, ExitCode};
 
-/// What went wrong, coarsely; decides the exit code of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+/// The class of a problem. It decides the exit code of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The file or the command line is wrong; nothing ran.
     Usage,
     /// A stage failed for a reason of its own.
+    #[default]
     Failure,
     /// Delivered, but not proven.
     Verification,
     /// A destination is missing or cannot be reached.
     Destination,
-    /// Somebody else holds the lock.
+    /// Another process holds the lock.
     Busy,
     /// A wrong key or refused credentials.
     Key,
@@ -25,39 +26,40 @@ pub enum Kind {
     Audit,
     /// A time limit passed.
     TimedOut,
-    /// Somebody cancelled.
+    /// A user cancelled.
     Cancelled,
 }
 
 impl Kind {
-    /// The exit code of a process whose only problem is this one (DESIGN.md section 3).
-    pub fn exit_code(self) -> u8 {
+    /// The exit code of a process whose only problem is this one.
+    pub fn exit_code(self) -> ExitCode {
         match self {
-            Self::Failure => 1,
-            Self::Usage => 2,
-            Self::Verification => 4,
-            Self::Destination => 10,
-            Self::Busy => 11,
-            Self::Key => 12,
-            Self::Audit => 20,
-            Self::TimedOut => 124,
-            Self::Cancelled => 130,
+            Self::Failure => ExitCode::Failure,
+            Self::Usage => ExitCode::Usage,
+            Self::Verification => ExitCode::Unproven,
+            Self::Destination => ExitCode::Destination,
+            Self::Busy => ExitCode::Busy,
+            Self::Key => ExitCode::Key,
+            Self::Audit => ExitCode::Audit,
+            Self::TimedOut => ExitCode::TimedOut,
+            Self::Cancelled => ExitCode::Cancelled,
         }
     }
 }
 
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
-    /// Worth knowing; nothing is refused.
+    /// The work continues.
     Warning,
-    /// Refused or failed.
+    /// Something was refused or failed.
+    #[default]
     Error,
 }
 
 /// Where in a text file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Place")]
 pub struct Location {
     /// The path as the user gave it.
@@ -66,36 +68,43 @@ pub struct Location {
     pub line: usize,
     /// Column in characters, counted from 1.
     pub column: usize,
-    /// How many characters are meant, at least 1.
+    /// How many characters are marked, at least 1.
     pub length: usize,
-    /// The text of that line; of one of more than 65536 characters its beginning.
+    /// The text of that line, cut after 65536 characters.
     pub text: String,
 }
 
-/// One problem.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+/// One problem: an error or a warning. Only `code` and `message` are needed to read one back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Diagnostic {
-    /// Its stable code.
+    /// The stable code.
     pub code: Code,
     /// Error or warning.
+    #[serde(default)]
     pub severity: Severity,
     /// Decides the exit code.
+    #[serde(default)]
     pub kind: Kind,
     /// One sentence: what is wrong. Names in backticks.
     pub message: String,
-    /// Where, when it is about a text.
+    /// Where, if it is about a text.
+    #[serde(default)]
     pub place: Option<Location>,
     /// Short words under the marked text.
+    #[serde(default)]
     pub label: Option<String>,
     /// The errors beneath, outermost first.
+    #[serde(default)]
     pub causes: Vec<String>,
     /// What to do.
+    #[serde(default)]
     pub help: Option<String>,
-    /// The same action may succeed a little later: such a failure is retried.
+    /// Whether the same action may succeed a little later. Such a failure is retried.
+    #[serde(default)]
     pub transient: bool,
 }
 
-/// The result of what may end in a diagnostic.
+/// A result whose error is a diagnostic.
 pub type Result<T, E = Diagnostic> = std::result::Result<T, E>;
 
 impl Diagnostic {
@@ -129,7 +138,7 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::new(code, Kind::Failure, message) }
     }
 
-    /// The same, as something worth knowing that refuses nothing.
+    /// The same problem as a warning.
     #[must_use]
     pub fn as_warning(self) -> Self {
         Self { severity: Severity::Warning, ..self }
@@ -156,7 +165,7 @@ impl Diagnostic {
         self
     }
 
-    /// Adds an error and all that it was caused by.
+    /// Adds an error and its chain of sources.
     #[must_use]
     pub fn cause(mut self, error: &dyn StdError) -> Self {
         let mut next = Some(error);
@@ -174,7 +183,7 @@ impl Diagnostic {
         self
     }
 
-    /// Replaces every text in it, by `mask`.
+    /// Masks every text in it.
     pub fn mask(&mut self, mask: &dyn Fn(&str) -> String) {
         let texts = [&mut self.label, &mut self.help].into_iter().flatten();
         let place = self.place.as_mut().map(|place| &mut place.text);

@@ -1,13 +1,15 @@
-//! One problem, as data: what is wrong, where, why, and what to do about it.
+//! Problems as data: what is wrong, where, why, and what to do about it.
 //!
-//! Everything that `tl` refuses or fails at ends as a [`Diagnostic`]. `report/` renders it; its [`Kind`] decides the exit
-//! code, its [`Code`] names it for ever.
+//! Every refusal and failure of `tl` becomes a [`Diagnostic`]. Its [`Code`] names it for ever, its [`Kind`] decides the
+//! [`ExitCode`], and `report/` renders it. A diagnostic reads back from its JSON.
 
 mod code;
 #[expect(clippy::module_inception, reason = "one type, one file, named for it")]
 mod diagnostic;
+mod exit_code;
 
 pub use code::{Code, CodeError, codes};
 pub use diagnostic::{Diagnostic, Kind, Location, Result, Severity};
+pub use exit_code::ExitCode;
 
 pub(crate) use code::with_every_code;

@@ -1,29 +1,29 @@
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, ExitCode};
 
 /// How a stage or a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// All was done.
+    /// The whole work was done.
     Success,
-    /// It was done, but for something worth knowing.
+    /// The work was done, with at least one warning.
     Warning,
-    /// It was not done.
+    /// The work was not done.
     Failure,
-    /// It was not meant to be done.
+    /// The stage did not apply: its `if` said no, or what it needs did not succeed.
     Skipped,
-    /// Somebody, or the failure of another stage, ended it.
+    /// A user or the failure of another stage stopped it.
     Cancelled,
     /// The run could not start.
     Blocked,
 }
 
 impl Outcome {
-    /// The word for it, as files and messages spell it.
+    /// The word that files, messages and the database use.
     pub fn word(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -35,14 +35,20 @@ impl Outcome {
         }
     }
 
-    /// Whether what depends on it may run.
+    /// The outcome of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        use Outcome::{Blocked, Cancelled, Failure, Skipped, Success, Warning};
+        [Success, Warning, Failure, Skipped, Cancelled, Blocked].into_iter().find(|outcome| outcome.word() == word)
+    }
+
+    /// Whether stages that need this one may run.
     pub fn is_ok(self) -> bool {
         matches!(self, Self::Success | Self::Warning)
     }
 }
 
-/// Which of a child's streams a line came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+/// The stream of a program that a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stream {
     /// Standard output.
@@ -51,20 +57,20 @@ pub enum Stream {
     Stderr,
 }
 
-/// One thing that happened.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+/// One event of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// When: RFC 3339, UTC, milliseconds.
     pub ts: String,
     /// The run's id.
     pub run: String,
-    /// What.
+    /// What happened.
     #[serde(flatten)]
     pub what: What,
 }
 
 /// What happened.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum What {
     /// A run began.
@@ -73,130 +79,130 @@ pub enum What {
         pipeline: String,
         /// The file as the user gave it.
         file: String,
-        /// Its stages, in the order of the file; those of `finally` last.
+        /// The stages in the order of the file; those of `finally` are last.
         stages: Vec<String>,
-        /// How often the run was started or resumed, this time included; left out for the first.
-        #[serde(skip_serializing_if = "is_first")]
+        /// The session, counted from 1; left out for the first.
+        #[serde(default = "first_session", skip_serializing_if = "is_first")]
         session: u32,
     },
     /// An attempt at a stage began.
     StageStarted {
-        /// Which stage.
+        /// The stage.
         stage: String,
-        /// Which of its instances, by its values in the matrix.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        /// The instance, named by its matrix values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,
-        /// What it does, such as `upload`.
+        /// The kind of the stage, such as `upload`.
         kind: String,
         /// Counted from 1.
         attempt: u32,
     },
-    /// A stage moved on. The count never goes back within an attempt.
+    /// How far a stage is. The count never falls within an attempt.
     StageProgress {
-        /// Which stage.
+        /// The stage.
         stage: String,
-        /// Which of its instances, by its values in the matrix.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        /// The instance, named by its matrix values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,
         /// Bytes handled.
         bytes: u64,
     },
-    /// A child wrote a line. Secrets are masked.
+    /// A program wrote a line. Secrets are masked.
     StageOutput {
-        /// Which stage.
+        /// The stage.
         stage: String,
-        /// Which of its instances, by its values in the matrix.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        /// The instance, named by its matrix values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,
-        /// Where it wrote.
+        /// The stream it wrote to.
         stream: Stream,
-        /// The line, without its end.
+        /// The line without its newline.
         line: String,
     },
-    /// Something worth knowing; the stage goes on.
+    /// A warning; the stage continues.
     StageWarning {
-        /// Which stage.
+        /// The stage.
         stage: String,
-        /// Which of its instances, by its values in the matrix.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        /// The instance, named by its matrix values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,
-        /// What.
+        /// The warning.
         warning: Diagnostic,
     },
-    /// An attempt failed and will be made again.
+    /// An attempt failed and the stage will be tried again.
     StageRetrying {
-        /// Which stage.
+        /// The stage.
         stage: String,
-        /// Which of its instances, by its values in the matrix.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        /// The instance, named by its matrix values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,
         /// The attempt that failed.
         attempt: u32,
-        /// How long until the next one.
+        /// The delay before the next attempt; 0 where an event log does not know it.
         delay_ms: u64,
-        /// Why it failed.
+        /// Why the attempt failed.
         error: Diagnostic,
     },
-    /// A stage ended; exactly one for each stage, and one for each of its instances before it.
+    /// A stage ended. Each stage ends once; each of its instances ends once before it.
     StageEnded {
-        /// Which stage.
+        /// The stage.
         stage: String,
-        /// Which of its instances, by its values in the matrix.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        /// The instance, named by its matrix values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,
-        /// How.
+        /// The outcome.
         outcome: Outcome,
-        /// How long it took, retries included.
+        /// The duration, retries included.
         seconds: f64,
-        /// What others may use.
+        /// The outputs that other stages can use.
         outputs: Map<String, Json>,
         /// Why it was skipped or cancelled.
         reason: Option<String>,
         /// Why it failed.
         error: Option<Diagnostic>,
-        /// Whether an earlier session of the run did it, and it is still as it was left.
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        /// Whether an earlier session did it and its result still holds.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         recalled: bool,
     },
-    /// A problem of the run as a whole; it goes on.
+    /// A problem of the run as a whole; the run continues.
     Problem {
-        /// What.
+        /// The problem.
         error: Diagnostic,
     },
-    /// The log was signed.
+    /// The audit log was signed.
     Checkpoint {
-        /// How many records it covers.
+        /// The number of records that the signature covers.
         size: u64,
-        /// Their Merkle root, base64.
+        /// The Merkle root of the records, base64.
         root: String,
     },
-    /// A message was sent, or was not delivered.
+    /// A message was sent, or could not be delivered.
     Message {
-        /// To which channel.
+        /// The channel.
         channel: String,
-        /// Why, such as `failure`.
+        /// The occasion, such as `failure`.
         when: String,
-        /// Its first line.
+        /// The subject.
         subject: String,
-        /// Its text.
+        /// The text.
         body: String,
-        /// How delivery is known.
+        /// What the channel answered on delivery.
         delivered: Option<String>,
         /// Why it was not delivered.
         error: Option<Diagnostic>,
     },
-    /// The run ended; the last event.
+    /// The run ended. This is the last event.
     RunEnded {
-        /// How.
+        /// The outcome.
         outcome: Outcome,
-        /// What the process will exit with.
-        exit_code: u8,
-        /// How long it took.
+        /// The exit code of the process.
+        exit_code: ExitCode,
+        /// The duration.
         seconds: f64,
-        /// The stages that were not selected, and that no earlier session has done; left out where there are none.
+        /// The stages that were not selected and that no earlier session did; left out where there are none.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left_out: Vec<String>,
-        /// Why it could not start, or was stopped.
+        /// Why the run could not start or was stopped.
         error: Option<Diagnostic>,
     },
 }
@@ -206,8 +212,12 @@ fn is_first(session: &u32) -> bool {
     *session == 1
 }
 
+fn first_session() -> u32 {
+    1
+}
+
 impl What {
-    /// Replaces every text that may come from outside, by `mask`.
+    /// Masks every text that can hold a secret.
     pub fn mask(&mut self, mask: &dyn Fn(&str) -> String) {
         if let Some(instance) = self.instance_mut() {
             *instance = mask(instance);
@@ -243,13 +253,13 @@ impl What {
     }
 }
 
-/// What people call a stage, or an instance of it.
+/// The name of a stage, with its instance in parentheses.
 pub fn called(stage: &str, instance: Option<&str>) -> String {
     instance.map_or_else(|| stage.to_owned(), |instance| format!("{stage} ({instance})"))
 }
 
 impl What {
-    /// What an instance is called comes from its values, which may come from outside.
+    /// An instance is named by its matrix values, which can hold secrets.
     fn instance_mut(&mut self) -> Option<&mut String> {
         match self {
             Self::StageStarted { instance, .. }
@@ -269,5 +279,131 @@ fn mask_json(value: &mut Json, mask: &dyn Fn(&str) -> String) {
         Json::Array(items) => items.iter_mut().for_each(|item| mask_json(item, mask)),
         Json::Object(map) => map.values_mut().for_each(|item| mask_json(item, mask)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::diagnostic::{Kind, Location, Severity, codes};
+    use crate::value::written_schema_of;
+
+    fn diagnostic() -> Diagnostic {
+        let place = Location { file: "p.yaml".to_owned(), line: 7, column: 3, length: 4, text: "  abcd".to_owned() };
+        let full = std::io::Error::other("the disk is full");
+        let error = Diagnostic::new(codes::TL0634, Kind::Destination, "no space is left").at(place).label("here");
+        error.cause(&full).help("make room").transient(true)
+    }
+
+    /// Every variant, with every optional field set and unset.
+    fn samples() -> Vec<What> {
+        let instances = [None, Some("eu".to_owned())];
+        let errors = [None, Some(diagnostic()), Some(Diagnostic::warning(codes::TL0613, "it shrank"))];
+        let outcomes = [
+            Outcome::Success,
+            Outcome::Warning,
+            Outcome::Failure,
+            Outcome::Skipped,
+            Outcome::Cancelled,
+            Outcome::Blocked,
+        ];
+        let text = || "text".to_owned();
+        let mut all = vec![
+            What::Problem { error: diagnostic() },
+            What::Checkpoint { size: u64::MAX, root: text() },
+            What::RunStarted { pipeline: text(), file: text(), stages: vec![text()], session: 1 },
+            What::RunStarted { pipeline: text(), file: text(), stages: Vec::new(), session: 2 },
+        ];
+        for instance in &instances {
+            let (stage, instance) = (text(), instance.clone());
+            let both = || (stage.clone(), instance.clone());
+            let (stage, instance) = both();
+            all.push(What::StageStarted { stage, instance, kind: text(), attempt: 2 });
+            let (stage, instance) = both();
+            all.push(What::StageProgress { stage, instance, bytes: 1 << 60 });
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                let (stage, instance) = both();
+                all.push(What::StageOutput { stage, instance, stream, line: "\u{1b}[2J".to_owned() });
+            }
+            let (stage, instance) = both();
+            all.push(What::StageWarning { stage, instance, warning: diagnostic().as_warning() });
+            let (stage, instance) = both();
+            all.push(What::StageRetrying { stage, instance, attempt: 1, delay_ms: 9, error: diagnostic() });
+            for (outcome, error) in
+                outcomes.iter().flat_map(|outcome| errors.iter().map(move |error| (*outcome, error)))
+            {
+                let (stage, instance) = both();
+                let outputs = json!({ "object": { "size": 1.5, "uri": null } }).as_object().unwrap().clone();
+                let (error, recalled) = (error.clone(), error.is_none());
+                let reason = recalled.then(text);
+                all.push(What::StageEnded {
+                    stage,
+                    instance,
+                    outcome,
+                    seconds: 0.125,
+                    outputs,
+                    reason,
+                    error,
+                    recalled,
+                });
+            }
+        }
+        for error in errors {
+            let (delivered, left_out) = (error.is_none().then(text), error.iter().map(|_| text()).collect());
+            let message = (text(), text(), text(), text());
+            let (channel, when, subject, body) = message;
+            all.push(What::Message { channel, when, subject, body, delivered, error: error.clone() });
+            let (outcome, exit_code) = (Outcome::Failure, ExitCode::Destination);
+            all.push(What::RunEnded { outcome, exit_code, seconds: 61.0, left_out, error });
+        }
+        all
+    }
+
+    #[test]
+    fn every_event_reads_back_as_what_it_was() {
+        let mut seen = BTreeSet::new();
+        for what in samples() {
+            let event = Event { ts: "2026-11-24T03:04:05.000Z".to_owned(), run: "01KB".to_owned(), what };
+            let line = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event, "{line}");
+            seen.insert(serde_json::to_value(&event).unwrap()["event"].as_str().unwrap().to_owned());
+        }
+        let schema = written_schema_of::<Event>();
+        let variants = schema["oneOf"].as_array().unwrap().iter();
+        let known: BTreeSet<String> =
+            variants.map(|one| one["properties"]["event"]["const"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(seen, known, "a sample of each");
+    }
+
+    #[test]
+    fn fields_that_an_older_build_left_out_have_defaults() {
+        let event = |text: &str| serde_json::from_str::<Event>(text).unwrap().what;
+        let started = r#"{"ts":"t","run":"r","event":"run-started","pipeline":"p","file":"f","stages":[]}"#;
+        assert!(matches!(event(started), What::RunStarted { session: 1, .. }));
+        let ended = r#"{"ts":"t","run":"r","event":"stage-ended","stage":"s","outcome":"failure","seconds":1,"outputs":{},
+                       "error":{"code":"TL0632","message":"it is there"}}"#;
+        let What::StageEnded { instance: None, reason: None, error: Some(error), recalled: false, .. } = event(ended)
+        else {
+            panic!("{:?}", event(ended))
+        };
+        assert_eq!(error, Diagnostic::failure(codes::TL0632, "it is there"));
+        assert_eq!(error.severity, Severity::Error);
+        let ended = r#"{"ts":"t","run":"r","event":"run-ended","outcome":"success","exit_code":0,"seconds":1}"#;
+        assert!(matches!(event(ended), What::RunEnded { exit_code: ExitCode::Success, error: None, .. }));
+    }
+
+    #[test]
+    fn every_outcome_has_one_word() {
+        for what in samples() {
+            if let What::StageEnded { outcome, .. } = what {
+                assert_eq!(Outcome::from_word(outcome.word()), Some(outcome));
+                assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.word());
+            }
+        }
+        assert_eq!(Outcome::from_word("running"), None);
     }
 }

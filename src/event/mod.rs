@@ -1,5 +1,8 @@
-//! What the engine says happened: for display, history and machines. One variant for each thing that can happen to a
-//! run, none for a kind of stage.
+//! The events of a run, for display, history and machines.
+//!
+//! The engine emits them, reporters show them, `--reporter json` prints them, and the journal of a run gives them back. Each
+//! serialises to one line of JSON and reads back as what it was. A field that an older build did not write has a default. No
+//! variant belongs to one kind of stage.
 
 #[expect(clippy::module_inception, reason = "one type, one file, named for it")]
 mod event;

@@ -1,6 +1,6 @@
 //! How a run ends, from the ends of its stages.
 
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, ExitCode, Kind};
 use crate::event::Outcome;
 use crate::value::CancelReason;
 
@@ -17,23 +17,20 @@ pub struct Finished {
     pub record_error: Option<Diagnostic>,
 }
 
-/// What a process exits with when it had nothing to do.
-pub const SKIPPED: u8 = 75;
-
-/// How a run ended, and what the process exits with: 20, 130, 124, 2, then the first failed stage's own cause, 4, 3, 75, 0.
-pub fn verdict(finished: &Finished) -> (Outcome, u8) {
+/// The outcome of a run and its exit code. The first that applies: 20, 130, 124, the cause of the first failed stage, 4, 3, 75, 0.
+pub fn verdict(finished: &Finished) -> (Outcome, ExitCode) {
     let failed = |kind: Kind| finished.errors.iter().any(|(_, error)| error.kind == kind);
     let any = |outcome: Outcome| finished.outcomes.contains(&outcome);
     if let Some(error) = &finished.record_error {
         return (Outcome::Failure, code(error));
     }
     if failed(Kind::Audit) {
-        return (Outcome::Failure, Kind::Audit.exit_code());
+        return (Outcome::Failure, ExitCode::Audit);
     }
     match finished.stopped {
-        Some(CancelReason::Requested) => return (Outcome::Cancelled, Kind::Cancelled.exit_code()),
+        Some(CancelReason::Requested) => return (Outcome::Cancelled, ExitCode::Cancelled),
         Some(CancelReason::RunTimeout | CancelReason::StageTimeout) => {
-            return (Outcome::Failure, Kind::TimedOut.exit_code());
+            return (Outcome::Failure, ExitCode::TimedOut);
         }
         // `fail-fast` cancels instances, never a run.
         Some(CancelReason::Sibling) | None => {}
@@ -44,21 +41,21 @@ pub fn verdict(finished: &Finished) -> (Outcome, u8) {
         return (Outcome::Failure, code(first));
     }
     if failed(Kind::Verification) {
-        return (Outcome::Failure, Kind::Verification.exit_code());
+        return (Outcome::Failure, ExitCode::Unproven);
     }
     if any(Outcome::Warning) {
-        return (Outcome::Warning, 3);
+        return (Outcome::Warning, ExitCode::Warnings);
     }
     if !finished.outcomes.is_empty() && finished.outcomes.iter().all(|outcome| *outcome == Outcome::Skipped) {
-        return (Outcome::Skipped, SKIPPED);
+        return (Outcome::Skipped, ExitCode::NothingDone);
     }
-    (Outcome::Success, 0)
+    (Outcome::Success, ExitCode::Success)
 }
 
-fn code(error: &Diagnostic) -> u8 {
+fn code(error: &Diagnostic) -> ExitCode {
     match error.kind {
-        // These codes are about the run or the file. A stage that timed out or was misused is a plain failure.
-        Kind::TimedOut | Kind::Usage | Kind::Cancelled | Kind::Verification => Kind::Failure.exit_code(),
+        // These exit codes speak of the run; in a stage they are plain failures.
+        Kind::TimedOut | Kind::Usage | Kind::Cancelled | Kind::Verification => ExitCode::Failure,
         kind => kind.exit_code(),
     }
 }
@@ -94,7 +91,11 @@ mod tests {
             (&[Failure], &[Kind::Failure], Some(CancelReason::Requested), 130),
             (&[Failure], &[Kind::Audit], Some(CancelReason::Requested), 20),
         ] {
-            assert_eq!(verdict(&finished(outcomes, kinds, stopped)).1, code, "{outcomes:?} {kinds:?} {stopped:?}");
+            assert_eq!(
+                u8::from(verdict(&finished(outcomes, kinds, stopped)).1),
+                code,
+                "{outcomes:?} {kinds:?} {stopped:?}"
+            );
         }
     }
 }

@@ -27,5 +27,5 @@ pub use stale::{Judged, Stale, stale};
 pub use stats::{Measured, Odd, PipelineStats, StageStats, Summary, stats};
 pub use status::{Status, Watch, Working};
 pub use validate::{Finding, ValidateOptions, Validation, validate};
-pub(crate) use versions::text_of;
+pub(crate) use versions::texts_of;
 pub use versions::{History, with_last_good};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value as Json;
 
-use crate::state::{DbError, Filter, Life, Run, Runs, StageRun};
+use crate::event::Outcome;
+use crate::state::{DbError, Filter, Run, RunState, Runs, StageRun};
 
 /// Statistics of the last runs of a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -116,7 +116,7 @@ pub fn stats(runs: &Runs, pipeline: Option<&str>, last: usize) -> Result<Vec<Pip
 
 /// One run, or one stage of a run.
 struct Point {
-    outcome: String,
+    outcome: Option<Outcome>,
     seconds: Option<f64>,
     bytes: Option<f64>,
     is_last: bool,
@@ -124,17 +124,17 @@ struct Point {
 
 impl Point {
     fn is_good(&self) -> bool {
-        matches!(self.outcome.as_str(), "success" | "warning")
+        self.outcome.is_some_and(Outcome::is_ok)
     }
 }
 
 /// `runs` are oldest first.
 fn of_pipeline(pipeline: String, runs: &[(Run, Vec<StageRun>)], last: usize) -> PipelineStats {
     let ended: Vec<&(Run, Vec<StageRun>)> =
-        runs.iter().filter(|(run, _)| run.life == Life::Ended && run.left_out.is_empty()).collect();
+        runs.iter().filter(|(run, _)| run.state == RunState::Ended && run.left_out.is_empty()).collect();
     let newest = ended.len().saturating_sub(1);
     let point = |(number, (run, stages)): (usize, &&(Run, Vec<StageRun>))| Point {
-        outcome: run.outcome.clone().unwrap_or_default(),
+        outcome: run.outcome,
         seconds: run.seconds,
         bytes: total(stages.iter().filter_map(delivered)),
         is_last: number == newest,
@@ -169,7 +169,7 @@ fn of_pipeline(pipeline: String, runs: &[(Run, Vec<StageRun>)], last: usize) -> 
     let counted = &whole[whole.len().saturating_sub(last)..];
     let mut outcomes = BTreeMap::new();
     for point in counted {
-        *outcomes.entry(point.outcome.clone()).or_default() += 1;
+        *outcomes.entry(point.outcome.map(Outcome::word).unwrap_or_default().to_owned()).or_default() += 1;
     }
     PipelineStats {
         pipeline,
@@ -188,8 +188,18 @@ fn of_pipeline(pipeline: String, runs: &[(Run, Vec<StageRun>)], last: usize) -> 
 fn stage_point<'a>(rows: impl Iterator<Item = &'a StageRun>, is_last: bool) -> Option<Point> {
     let rows: Vec<&StageRun> = rows.collect();
     let own = rows.iter().find(|row| row.instance.is_none()).or(rows.first())?;
-    let outcome = own.outcome.clone().filter(|word| word != "skipped" && word != "cancelled")?;
-    Some(Point { outcome, seconds: own.seconds, bytes: total(rows.iter().copied().filter_map(handled)), is_last })
+    let outcome = own.outcome.filter(|outcome| !is_undone(*outcome))?;
+    Some(Point {
+        outcome: Some(outcome),
+        seconds: own.seconds,
+        bytes: total(rows.iter().copied().filter_map(handled)),
+        is_last,
+    })
+}
+
+/// Whether it says nothing of how well the work goes.
+fn is_undone(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Skipped | Outcome::Cancelled)
 }
 
 fn total(bytes: impl Iterator<Item = u64>) -> Option<f64> {
@@ -198,19 +208,19 @@ fn total(bytes: impl Iterator<Item = u64>) -> Option<f64> {
 
 /// The bytes that a stage handled: its own count, else the size of its output.
 fn handled(row: &StageRun) -> Option<u64> {
-    let output = |name: &str| row.outputs.as_ref().and_then(|outputs| outputs[name].as_u64());
+    let output = |name: &str| row.outputs.as_ref()?.get(name)?.as_u64();
     row.bytes.or_else(|| output("bytes")).or_else(|| output("checked_bytes")).or_else(|| delivered(row))
 }
 
 /// The size of the object that a stage delivered. The outputs of a stage with instances are lists; its instances count
 /// instead.
 fn delivered(row: &StageRun) -> Option<u64> {
-    row.outputs.as_ref().map(|outputs| &outputs["object"]).and_then(|object: &Json| object["size"].as_u64())
+    row.outputs.as_ref()?.get("object")?.get("size")?.as_u64()
 }
 
 fn success_rate(points: &[Point]) -> Option<f64> {
     let counted: Vec<&Point> =
-        points.iter().filter(|point| !matches!(point.outcome.as_str(), "skipped" | "cancelled" | "")).collect();
+        points.iter().filter(|point| point.outcome.is_some_and(|outcome| !is_undone(outcome))).collect();
     let good = counted.iter().filter(|point| point.is_good()).count();
     (!counted.is_empty()).then(|| good as f64 / counted.len() as f64)
 }
@@ -264,7 +274,7 @@ mod tests {
     fn points(seconds: &[f64]) -> Vec<Point> {
         let last = seconds.len() - 1;
         let point = |(number, seconds): (usize, &f64)| Point {
-            outcome: "success".to_owned(),
+            outcome: Some(Outcome::Success),
             seconds: Some(*seconds),
             bytes: None,
             is_last: number == last,
@@ -279,8 +289,8 @@ mod tests {
         assert_eq!(quantile(&values, 0.95), Some(19.0));
         assert_eq!((quantile(&[], 0.5), quantile(&[7.0], 0.95)), (None, Some(7.0)));
         let mut points = points(&values);
-        points[19].outcome = "failure".to_owned();
-        points[0].outcome = "cancelled".to_owned();
+        points[19].outcome = Some(Outcome::Failure);
+        points[0].outcome = Some(Outcome::Cancelled);
         let summary = summary(&points, |point| point.seconds).unwrap();
         assert_eq!((summary.values.len(), summary.last), (18, None));
         assert_eq!(success_rate(&points), Some(18.0 / 19.0));

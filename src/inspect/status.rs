@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::event::Outcome;
 use crate::pipeline;
-use crate::state::{DbError, Life, Run, Runs, StageRun, StateDir};
+use crate::state::{DbError, Run, RunState, Runs, StageRun, StateDir};
 use crate::value;
 
 /// A run that has no end.
@@ -72,7 +73,7 @@ impl Watch {
         let change = self.runs.as_ref().map(|(runs, _)| runs.change()).transpose()?.unwrap_or(-1);
         let is_same_life = |status: &Status| {
             let is_alive = self.runs.as_ref().is_some_and(|(runs, _)| runs.is_alive(&status.run.id));
-            is_alive == (status.run.life == Life::Running)
+            is_alive == (status.run.state == RunState::Running)
         };
         if self.seen == Some(change) && self.now.iter().all(is_same_life) {
             return Ok(None);
@@ -116,13 +117,13 @@ impl Watch {
         now: Timestamp,
     ) -> Status {
         let is_done = |stage: &&StageRun| {
-            let is_good = matches!(stage.outcome.as_deref(), Some("success" | "warning"));
+            let is_good = stage.outcome.is_some_and(Outcome::is_ok);
             stage.instance.is_none() && stage.ended.is_some() && (is_good || stage.session == run.sessions)
         };
         let is_working =
             |stage: &&StageRun| stage.started.is_some() && stage.ended.is_none() && stage.session == run.sessions;
         let mut working = Vec::new();
-        for stage in stages.iter().filter(is_working).filter(|_| run.life == Life::Running) {
+        for stage in stages.iter().filter(is_working).filter(|_| run.state == RunState::Running) {
             let who = (run.id.clone(), stage.stage.clone(), stage.instance.clone());
             working.push(Working {
                 stage: stage.stage.clone(),
@@ -143,7 +144,7 @@ impl Watch {
             stages_done: stages.iter().filter(is_done).count(),
             stages_total: *total,
             working,
-            resume: (run.life == Life::Interrupted).then(|| format!("tl run --resume {}", run.id)),
+            resume: (run.state == RunState::Interrupted).then(|| format!("tl run --resume {}", run.id)),
             run,
         }
     }

@@ -1,4 +1,7 @@
-//! The texts of a pipeline file over time.
+//! The versions of a pipeline file: its texts, and those of the files that it extends, as runs read them.
+//!
+//! A version is told apart by its texts and not by a time: three changes within a second are three versions, and a text that
+//! comes back has its old number. A text that cannot be kept does not stop a run.
 
 use std::path::{Path, PathBuf};
 
@@ -29,43 +32,53 @@ impl History {
         &self.versions
     }
 
-    /// The text of a version.
-    pub fn text(&self, number: u32) -> Result<Vec<u8>> {
+    /// The texts of a version: the pipeline file, then the files that it extends.
+    pub fn texts(&self, number: u32) -> Result<Vec<Text>> {
         let kept = self.state.peek_versions().map_err(|error| database_error(&error))?;
         let texts = kept.map_or_else(|| Ok(Vec::new()), |kept| kept.texts(&self.path, number));
-        let first = texts.map_err(|error| database_error(&error))?.into_iter().next();
-        first.map(|text| text.content).ok_or_else(|| {
-            let message = format!("there is no version {number} of `{}`", self.path.display());
-            let help = match self.versions.last() {
-                Some(last) => format!("there are 1 to {}: `tl versions FILE` lists them", last.number),
-                None => "no run of this file has kept its text in this state folder: see `--state`".to_owned(),
-            };
-            Diagnostic::usage(codes::TL0743, message).help(help)
-        })
+        let texts = texts.map_err(|error| database_error(&error))?;
+        if !texts.is_empty() {
+            return Ok(texts);
+        }
+        let message = format!("there is no version {number} of `{}`", self.path.display());
+        let help = match self.versions.last() {
+            Some(last) => format!("there are 1 to {}: `tl versions FILE` lists them", last.number),
+            None => "no run of this file has kept its text in this state folder: see `--state`".to_owned(),
+        };
+        Err(Diagnostic::usage(codes::TL0743, message).help(help))
     }
 
-    /// Keeps a text that is about to be replaced and returns its number. Fails if it holds an identity: identities are never
-    /// kept, so this one would be lost.
-    pub fn keep_present(&self, content: &[u8]) -> Result<u32> {
-        if storable(content) != content {
-            let message = format!("`{}` holds an age identity, which is never kept", self.path.display());
-            return Err(
-                Diagnostic::failure(codes::TL0745, message).help("move the identity to a file of its own first")
-            );
+    /// Keeps texts that are about to be replaced, the pipeline file first; returns their number. Fails if one of them holds an
+    /// identity: identities are never kept, so the text would be lost.
+    pub fn keep_present(&self, texts: &[Text]) -> Result<u32> {
+        for text in texts {
+            if storable(&text.content) != text.content {
+                let message = format!("`{}` holds an age identity, which is never kept", text.path.display());
+                return Err(
+                    Diagnostic::failure(codes::TL0745, message).help("move the identity to a file of its own first")
+                );
+            }
         }
         let pipeline = self.versions.last().map_or("", |last| &last.pipeline);
-        let text = Text { path: self.path.clone(), content: content.to_vec() };
-        let kept = self.state.versions().and_then(|mut versions| versions.keep(pipeline, &text, &[], false));
+        let (own, bases) = texts.split_first().expect("a version holds the pipeline file");
+        let kept = self.state.versions().and_then(|mut versions| versions.keep(pipeline, own, bases, false));
         kept.map_err(|error| database_error(&error))
+    }
+
+    /// The path under which the texts are kept.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
-/// The text that a run starts with, in the form that is kept.
-pub(crate) fn text_of(loaded: &Loaded) -> Text {
-    Text { path: place_of(&loaded.path), content: storable(&loaded.document.source()) }
+/// The texts that a run starts with, as they are kept: the pipeline file, then the files that it extends.
+pub(crate) fn texts_of(loaded: &Loaded) -> Vec<Text> {
+    let bases = loaded.document.contents().skip(1).map(|(name, content)| (place_of(Path::new(name)), content));
+    let own = (place_of(&loaded.path), loaded.document.source());
+    std::iter::once(own).chain(bases).map(|(path, content)| Text { path, content: storable(&content) }).collect()
 }
 
-/// A text without identities that somebody left in it: secrets must not get into the database.
+/// A text without age identities: one that is in a pipeline file by mistake must not get into the database.
 fn storable(content: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
     let clean = hide_identities(&text);

@@ -10,7 +10,7 @@ use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::open::{Channels, no_channel};
 use crate::stages::{Post, Recorder, Severity};
-use crate::state::{Attempt, Entry, Letter, LetterState, backoff};
+use crate::state::{Attempt, MessageState, OutboxEntry, OutboxMessage, backoff};
 use crate::value::{Masker, human_duration};
 
 /// Sends the messages of a run. A message is in the outbox, synced, before it is sent, and stays pending until a channel has
@@ -28,7 +28,7 @@ pub(crate) struct RunNotifier {
 
 /// The state of a message in the outbox before it is sent.
 enum Put {
-    Claimed(Box<Entry>),
+    Claimed(Box<OutboxEntry>),
     Delivered(String),
     Taken,
 }
@@ -36,10 +36,10 @@ enum Put {
 impl Post for RunNotifier {
     fn deliver(&self, channel: &str, message: &Message) -> Result<String> {
         let target = self.channels.get(channel).ok_or_else(|| no_channel(channel))?;
-        let letter = letter(channel, message, &self.file, &self.inputs, &self.masker);
+        let letter = outbox_message(channel, message, &self.file, &self.inputs, &self.masker);
         let put = self.outbox.with(|outbox| {
             let entry = outbox.put(&letter)?;
-            if entry.state == LetterState::Delivered {
+            if entry.state == MessageState::Delivered {
                 return Ok(Put::Delivered(entry.answer.unwrap_or_default()));
             }
             Ok(outbox.claim(&entry)?.map_or(Put::Taken, |entry| Put::Claimed(Box::new(entry))))
@@ -62,22 +62,22 @@ impl Post for RunNotifier {
 }
 
 /// A message in the form that the outbox keeps.
-pub(super) fn letter(
+pub(super) fn outbox_message(
     channel: &str,
     message: &Message,
     file: &Path,
     inputs: &Map<String, Json>,
     masker: &Masker,
-) -> Letter {
+) -> OutboxMessage {
     let mut inputs = Json::Object(inputs.clone());
     masker.mask_json(&mut inputs);
-    Letter {
+    OutboxMessage {
         id: message.id.clone(),
         channel: channel.to_owned(),
         pipeline: message.pipeline.clone(),
         file: file.to_owned(),
         inputs: inputs.to_string(),
-        message: serde_json::to_string(message).expect("texts are written as JSON"),
+        content: serde_json::to_string(message).expect("texts are written as JSON"),
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) struct DeliveryAttempt<'a> {
     pub(super) recorder: &'a dyn Recorder,
     pub(super) masker: &'a Masker,
     /// The claimed entry; none if the outbox does not work.
-    pub(super) entry: Option<&'a Entry>,
+    pub(super) entry: Option<&'a OutboxEntry>,
 }
 
 impl DeliveryAttempt<'_> {

@@ -14,7 +14,7 @@ use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
 use crate::open::{Contexts, load_again, open_channel, read_secrets, run_values};
 use crate::stages::Recorder;
-use crate::state::Entry;
+use crate::state::OutboxEntry;
 use crate::value::{Cancel, Masker};
 
 /// The options of one pass over the pending messages.
@@ -65,7 +65,7 @@ impl Drain<'_> {
         let mut failed: BTreeMap<(PathBuf, String), Option<Diagnostic>> = BTreeMap::new();
         let mut left: BTreeMap<(PathBuf, String), usize> = BTreeMap::new();
         for entry in due {
-            let place = (entry.letter.file.clone(), entry.letter.channel.clone());
+            let place = (entry.message.file.clone(), entry.message.channel.clone());
             let late = self.limit.is_some_and(|limit| started.elapsed() >= limit);
             if late || self.cancel.is_cancelled() || failed.contains_key(&place) {
                 *left.entry(place).or_default() += 1;
@@ -92,10 +92,10 @@ impl Drain<'_> {
     }
 
     /// Whether the message was delivered; `None` if another process is sending it.
-    fn attempt(&self, entry: &Entry, open: RetryTarget, emit: &mut dyn FnMut(Drained)) -> Option<bool> {
+    fn attempt(&self, entry: &OutboxEntry, open: RetryTarget, emit: &mut dyn FnMut(Drained)) -> Option<bool> {
         let entry = self.outbox.with(|outbox| outbox.claim(entry))??;
         let RetryTarget { channel, masker, message } = open;
-        let name = entry.letter.channel.clone();
+        let name = entry.message.channel.clone();
         let delivery =
             DeliveryAttempt { outbox: self.outbox, recorder: self.recorder, masker: &masker, entry: Some(&entry) };
         let result = delivery.send(Ok(&*channel), &name, &message);
@@ -113,10 +113,10 @@ fn waiting(channel: &str, count: usize) -> Diagnostic {
 }
 
 /// Opens the channel of a pending message from its file as it is now. Only the text of the message was kept.
-fn retry_target(entry: &Entry) -> Result<RetryTarget> {
-    let letter = &entry.letter;
+fn retry_target(entry: &OutboxEntry) -> Result<RetryTarget> {
+    let queued = &entry.message;
     let failed = || {
-        let message = format!("the channel `{}` of `{}` cannot be opened again", letter.channel, letter.file.display());
+        let message = format!("the channel `{}` of `{}` cannot be opened again", queued.channel, queued.file.display());
         Diagnostic::warning(codes::TL0674, message).help(
             "messages for it are kept for 7 days: bring back what is missing, or look at them with `tl notify list`",
         )
@@ -127,15 +127,15 @@ fn retry_target(entry: &Entry) -> Result<RetryTarget> {
         failed
     };
     let unread = |error: serde_json::Error| failed().cause(&error);
-    let mut message: Message = serde_json::from_str(&letter.message).map_err(unread)?;
-    message.folder = letter.file.parent().map(Path::to_owned).unwrap_or_default();
-    let inputs: Map<String, Json> = serde_json::from_str(&letter.inputs).map_err(unread)?;
-    let loaded = load_again(&letter.file, inputs).map_err(|found| caused(&found))?;
+    let mut message: Message = serde_json::from_str(&queued.content).map_err(unread)?;
+    message.folder = queued.file.parent().map(Path::to_owned).unwrap_or_default();
+    let inputs: Map<String, Json> = serde_json::from_str(&queued.inputs).map_err(unread)?;
+    let loaded = load_again(&queued.file, inputs).map_err(|found| caused(&found))?;
     let secrets = read_secrets(&loaded.document, &loaded.pipeline, &Cancel::default());
     let when =
         message.time.parse::<jiff::Timestamp>().map_or_else(|_| Zoned::now(), |time| time.to_zoned(TimeZone::system()));
-    let contexts = Contexts::new(&loaded, secrets.values, run_values(&letter.pipeline, &message.run, &when));
-    let channel = open_channel(&loaded, &contexts, &letter.channel).map_err(|error| {
+    let contexts = Contexts::new(&loaded, secrets.values, run_values(&queued.pipeline, &message.run, &when));
+    let channel = open_channel(&loaded, &contexts, &queued.channel).map_err(|error| {
         let mut found = secrets.missing.clone();
         found.push(error);
         let mut failed = caused(&found);

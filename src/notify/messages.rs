@@ -17,7 +17,7 @@ use crate::open::{
     Contexts, LogRecorder, audit_error, database_error, load, no_channel, open_channel, read_secrets, run_values,
 };
 use crate::stages::Recorder as _;
-use crate::state::{Entry, StateDir};
+use crate::state::{OutboxEntry, StateDir};
 use crate::value::{Cancel, Masker, Name};
 
 /// The result of a test message on one channel.
@@ -163,14 +163,14 @@ pub fn list(state: &StateDir) -> Result<Vec<Map<String, Json>>, Vec<Diagnostic>>
     Ok(entries.iter().map(shown).collect())
 }
 
-fn shown(entry: &Entry) -> Map<String, Json> {
-    let message: Json = serde_json::from_str(&entry.letter.message).unwrap_or_default();
-    let is_pending = entry.state == crate::state::LetterState::Pending;
+fn shown(entry: &OutboxEntry) -> Map<String, Json> {
+    let message: Json = serde_json::from_str(&entry.message.content).unwrap_or_default();
+    let is_pending = entry.state == crate::state::MessageState::Pending;
     let shown = json!({
-        "id": entry.letter.id,
-        "channel": entry.letter.channel,
-        "pipeline": entry.letter.pipeline,
-        "file": entry.letter.file.to_string_lossy(),
+        "id": entry.message.id,
+        "channel": entry.message.channel,
+        "pipeline": entry.message.pipeline,
+        "file": entry.message.file.to_string_lossy(),
         "state": entry.state.word(),
         "created": entry.created,
         "attempts": entry.attempts,

@@ -86,16 +86,13 @@ pub(crate) fn failed_before(folder: &Path, pipeline: &str, run: &str) -> bool {
         .filter_map(std::result::Result::ok)
         .filter(|record| record.run.as_deref() != Some(run) && record.data.get("pipeline") == Some(&pipeline.into()))
         // A partial run that went well proves no recovery.
-        .filter(|record| !(record.data.contains_key("left_out") && is_well(record)))
+        .filter(|record| !(record.data.contains_key("left_out") && outcome(record).is_some_and(Outcome::is_ok)))
         .last();
-    last.is_some_and(|record| {
-        let outcome = record.data.get("outcome").and_then(Json::as_str);
-        matches!(outcome, Some("failure" | "blocked"))
-    })
+    last.is_some_and(|record| matches!(outcome(&record), Some(Outcome::Failure | Outcome::Blocked)))
 }
 
-fn is_well(record: &audit::Record) -> bool {
-    matches!(record.data.get("outcome").and_then(Json::as_str), Some("success" | "warning"))
+fn outcome(record: &audit::Record) -> Option<Outcome> {
+    record.data.get("outcome").and_then(Json::as_str).and_then(Outcome::from_word)
 }
 
 #[cfg(test)]

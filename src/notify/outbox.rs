@@ -51,9 +51,10 @@ impl OutboxHandle {
         what(outbox).inspect_err(|error| self.note(error)).ok()
     }
 
-    /// Keeps the text that a run starts with. A failure is only noted: it must not stop the run.
-    pub(crate) fn keep_text(&self, pipeline: &str, text: &Text) {
-        let kept = self.state.versions().and_then(|mut versions| versions.keep(pipeline, text, &[], true));
+    /// Keeps the texts that a run starts with. A failure is a warning: it does not stop the run.
+    pub(crate) fn keep_texts(&self, pipeline: &str, texts: &[Text]) {
+        let Some((own, bases)) = texts.split_first() else { return };
+        let kept = self.state.versions().and_then(|mut versions| versions.keep(pipeline, own, bases, true));
         if let Err(error) = kept {
             self.note(&error);
         }

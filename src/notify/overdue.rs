@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::delivery::letter;
+use super::delivery::outbox_message;
 use super::message::{Origin, message};
 use super::messages::{Flushed, flush};
 use crate::diagnostic::{Diagnostic, codes};
@@ -15,7 +15,7 @@ use crate::open::{
     Loaded, News, absolute, database_error, for_messages, input_texts, lateness, place_of, read_secrets, state_error,
 };
 use crate::pipeline::{self, When, resolve_inputs};
-use crate::state::{DbError, Filter, Letter, Run, StateDir};
+use crate::state::{DbError, Filter, OutboxMessage, Run, StateDir};
 use crate::value::{Cancel, hex};
 
 /// Puts a message into the outbox for each overdue pipeline whose file asks for it, once for each due time that has passed.
@@ -76,8 +76,9 @@ fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), OverdueErro
     let declared = &checked.1.inputs;
     let inputs = resolve_inputs(declared, &given).or_else(|_| resolve_inputs(declared, &BTreeMap::new()))?;
     let loaded = for_messages(checked, file, inputs)?;
-    let letters = letters(&loaded, late, last.as_ref().map_or("", |run| &run.id), now).map_err(|error| vec![error])?;
-    Ok(outbox.put_late(&place, due, &letters)?)
+    let messages =
+        messages(&loaded, late, last.as_ref().map_or("", |run| &run.id), now).map_err(|error| vec![error])?;
+    Ok(outbox.put_late(&place, due, &messages)?)
 }
 
 fn last_run(state: &StateDir, file: &Path) -> Result<Option<Run>, DbError> {
@@ -86,7 +87,7 @@ fn last_run(state: &StateDir, file: &Path) -> Result<Option<Run>, DbError> {
 }
 
 /// A message for each channel of each entry that asks for it.
-fn letters(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<Vec<Letter>, Diagnostic> {
+fn messages(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<Vec<OutboxMessage>, Diagnostic> {
     let (document, pipeline) = (&loaded.document, &loaded.pipeline);
     // Missing secrets are reported when the channels are opened.
     let masker = read_secrets(document, pipeline, &Cancel::default()).masker;
@@ -100,16 +101,16 @@ fn letters(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<
     let news = News { stale: Some(late), ..News::of(When::Stale, document, pipeline) };
     let id = format!("{}.{}", pipeline.name, fingerprint(&place_of(&loaded.path), stale.due.as_deref()));
     let origin = Origin { id: &id, run, masker: &masker };
-    let mut letters = Vec::new();
+    let mut messages = Vec::new();
     for (number, entry) in pipeline.notify.iter().enumerate().filter(|(_, entry)| entry.when.contains(&When::Stale)) {
         let message = message(&origin, &news, number, When::Stale).map_err(|mut error| {
             error.mask(&|text| masker.mask(text));
             error
         })?;
-        let to = |channel: &String| letter(channel, &message, &loaded.path, &loaded.inputs, &masker);
-        letters.extend(entry.to.iter().map(to));
+        let to = |channel: &String| outbox_message(channel, &message, &loaded.path, &loaded.inputs, &masker);
+        messages.extend(entry.to.iter().map(to));
     }
-    Ok(letters)
+    Ok(messages)
 }
 
 /// Identifies a due time of a file. Several files may share a pipeline name and a due time.

@@ -1,6 +1,6 @@
 use super::tally::{Tally, Verdict};
 use super::text::shell_word;
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, ExitCode};
 use crate::event::Outcome;
 
 /// What somebody is to do after a run.
@@ -25,28 +25,32 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
         Next { advice: format!("{advice}{colon}"), commands }
     };
     match (verdict.outcome, verdict.exit_code) {
-        (_, 20) => steps("check the audit log before anything else runs", [Some("tl audit verify".into()), explain]),
-        (_, 130) => steps("it was cancelled; resume it when ready", [resume, record]),
-        (_, 124) => steps("see where the time went, or raise `timeout`, then resume the run", [record, resume]),
+        (_, ExitCode::Audit) => {
+            steps("check the audit log before anything else runs", [Some("tl audit verify".into()), explain])
+        }
+        (_, ExitCode::Cancelled) => steps("it was cancelled; resume it when ready", [resume, record]),
+        (_, ExitCode::TimedOut) => {
+            steps("see where the time went, or raise `timeout`, then resume the run", [record, resume])
+        }
         (Outcome::Skipped, _) if verdict.error.is_some() => {
             steps("another run of its group is active; run it again when that has ended", [explain, None])
         }
         (Outcome::Skipped, _) => steps("there was nothing to do; see why", [about_file("plan"), None]),
-        (_, 4) => steps(
+        (_, ExitCode::Unproven) => steps(
             "keep the sources until the delivery is verified; fix the cause, then resume the run",
             [explain, resume],
         ),
-        (Outcome::Failure, 10) => {
+        (Outcome::Failure, ExitCode::Destination) => {
             steps("make the destination reachable, check it, then resume the run", [about_file("doctor"), resume])
         }
-        (_, 10) => {
+        (_, ExitCode::Destination) => {
             steps("make the destination reachable, check it, then run it again", [explain, about_file("doctor")])
         }
-        (_, 11) => steps("wait until the other run has ended, then run it again", [explain, record]),
-        (Outcome::Failure, 12) => {
+        (_, ExitCode::Busy) => steps("wait until the other run has ended, then run it again", [explain, record]),
+        (Outcome::Failure, ExitCode::Key) => {
             steps("fix the key or the credentials, check them, then resume the run", [about_file("doctor"), resume])
         }
-        (_, 12) => {
+        (_, ExitCode::Key) => {
             steps("fix the key or the credentials, check them, then run it again", [explain, about_file("doctor")])
         }
         (Outcome::Blocked, _) => {

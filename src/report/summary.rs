@@ -2,6 +2,7 @@ use super::next::next;
 use super::style::Style;
 use super::tally::{Tally, Verdict};
 use super::text::{cut, plain, wrap};
+use crate::diagnostic::ExitCode;
 use crate::event::Outcome;
 use crate::value::human_duration;
 
@@ -27,7 +28,7 @@ pub(super) fn render_summary(tally: &Tally, verdict: Verdict, style: Style, colu
     let word = verdict.outcome.word();
     let said = wrap(&said, word.len() + 1, 2, columns);
     text.push_str(&format!("{} {said}\n", coloured(verdict.outcome, 0, style)));
-    if verdict.exit_code != 0 {
+    if verdict.exit_code != ExitCode::Success {
         text.push_str(&format!("exit code {}\n", verdict.exit_code));
     }
     if !verdict.left_out.is_empty() {

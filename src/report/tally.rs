@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value as Json};
 
 use super::text::plain;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, ExitCode};
 use crate::event::{self, Event, Outcome, What};
 use crate::value::{human_bytes, human_duration};
 
@@ -21,6 +21,8 @@ pub(super) struct Tally {
     pub(super) problems: Vec<Diagnostic>,
     /// Whether the log has the run.
     pub(super) is_recorded: bool,
+    /// Whether the events are those of a past run.
+    pub(super) is_past: bool,
     running: HashMap<String, Running>,
 }
 
@@ -41,6 +43,8 @@ pub(super) struct Ended {
 
 #[derive(Debug, Default)]
 struct Running {
+    kind: String,
+    attempt: u32,
     bytes: u64,
     warned: Option<(Diagnostic, usize)>,
 }
@@ -49,7 +53,7 @@ struct Running {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Verdict<'a> {
     pub(super) outcome: Outcome,
-    pub(super) exit_code: u8,
+    pub(super) exit_code: ExitCode,
     pub(super) seconds: f64,
     pub(super) error: Option<&'a Diagnostic>,
     /// The stages that were not selected and are not done.
@@ -78,6 +82,11 @@ const ORDER: [(Outcome, &str); 5] = [
 ];
 
 impl Tally {
+    /// For the events of a past run. Its journal holds no `Checkpoint`, but whoever reads the journal can look the run up.
+    pub(super) fn of_past() -> Self {
+        Self { is_recorded: true, is_past: true, ..Self::default() }
+    }
+
     /// Takes an event into account.
     pub(super) fn take(&mut self, event: &Event) {
         match &event.what {
@@ -106,7 +115,11 @@ impl Tally {
                     detail: match reason {
                         Some(reason) => reason.clone(),
                         None if *recalled => "done before, and still there".to_owned(),
-                        None => summary(outputs, running.bytes, *seconds),
+                        // A live run shows the kind while the stage works.
+                        None if self.is_past && !running.kind.is_empty() => {
+                            format!("{}, {}", running.kind, summary(outputs, &running, *seconds))
+                        }
+                        None => summary(outputs, &running, *seconds),
                     },
                     error: error.clone(),
                     warned: running.warned,
@@ -114,11 +127,12 @@ impl Tally {
             }
             What::Problem { error } => self.problems.push(error.clone()),
             What::Checkpoint { .. } => self.is_recorded = true,
-            What::StageStarted { .. }
-            | What::StageOutput { .. }
-            | What::StageRetrying { .. }
-            | What::Message { .. }
-            | What::RunEnded { .. } => {}
+            What::StageStarted { stage, instance, kind, attempt } => {
+                let running = self.running(stage, instance.as_deref());
+                running.kind.clone_from(kind);
+                running.attempt = *attempt;
+            }
+            What::StageOutput { .. } | What::StageRetrying { .. } | What::Message { .. } | What::RunEnded { .. } => {}
         }
     }
 
@@ -168,20 +182,21 @@ impl Ended {
 }
 
 /// What a stage did, in a few words.
-fn summary(outputs: &Map<String, Json>, bytes: u64, seconds: f64) -> String {
-    let mut words = did(outputs, bytes);
+fn summary(outputs: &Map<String, Json>, running: &Running, seconds: f64) -> String {
+    let mut words = did(outputs, running.bytes);
+    words.extend((running.attempt > 1).then(|| format!("{} attempts", running.attempt)));
     words.extend(object(outputs));
     words.push(human_duration(seconds));
     words.join(", ")
 }
 
 /// The object that a stage delivered.
-pub(super) fn object(outputs: &Map<String, Json>) -> Option<String> {
+fn object(outputs: &Map<String, Json>) -> Option<String> {
     outputs.get("object").and_then(|object| object["uri"].as_str()).map(plain)
 }
 
 /// How much a stage did.
-pub(super) fn did(outputs: &Map<String, Json>, bytes: u64) -> Vec<String> {
+fn did(outputs: &Map<String, Json>, bytes: u64) -> Vec<String> {
     let number = |name: &str| outputs.get(name).and_then(Json::as_u64);
     let mut words = Vec::new();
     if let Some(files) = number("files") {

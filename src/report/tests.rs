@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::*;
-use crate::diagnostic::{Diagnostic, Location, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, Location, codes};
 use crate::event::{Event, Outcome, Stream, What};
 use crate::inspect::StageEntry;
 
@@ -109,7 +109,13 @@ fn sheet() -> Vec<What> {
             error: Some(Diagnostic::failure(codes::TL0670, "the message to `ops` was not delivered")),
         },
         What::Checkpoint { size: 12, root: "cm9vdA==".to_owned() },
-        What::RunEnded { outcome: Outcome::Failure, exit_code: 1, seconds: 61.0, left_out: Vec::new(), error: None },
+        What::RunEnded {
+            outcome: Outcome::Failure,
+            exit_code: ExitCode::Failure,
+            seconds: 61.0,
+            left_out: Vec::new(),
+            error: None,
+        },
     ]
 }
 
@@ -300,26 +306,44 @@ fn ends() -> BTreeMap<&'static str, Vec<What>> {
     };
     let ended = |outcome| End::of(outcome).event("deliver", None);
     let left_out = vec!["prove".to_owned()];
-    let in_part = What::RunEnded { outcome: Outcome::Success, exit_code: 0, seconds: 61.0, left_out, error: None };
+    let in_part = What::RunEnded {
+        outcome: Outcome::Success,
+        exit_code: ExitCode::Success,
+        seconds: 61.0,
+        left_out,
+        error: None,
+    };
     let error = Some(Diagnostic::new(codes::TL0651, Kind::Failure, "why"));
     let forgiven = End { error, ..End::of(Outcome::Warning) }.event("deliver", None);
     BTreeMap::from([
-        ("success", vec![begun(), ended(Outcome::Success), recorded(), run(Outcome::Success, 0, None)]),
-        ("warning", vec![begun(), warning, ended(Outcome::Warning), recorded(), run(Outcome::Warning, 3, None)]),
+        ("success", vec![begun(), ended(Outcome::Success), recorded(), run(Outcome::Success, ExitCode::Success, None)]),
+        (
+            "warning",
+            vec![
+                begun(),
+                warning,
+                ended(Outcome::Warning),
+                recorded(),
+                run(Outcome::Warning, ExitCode::Warnings, None),
+            ],
+        ),
         ("failure", failed(codes::TL0651, Kind::Failure)),
         ("not proven", failed(codes::TL0640, Kind::Verification)),
         ("destination", failed(codes::TL0630, Kind::Destination)),
         ("busy", failed(codes::TL0771, Kind::Busy)),
         ("key", failed(codes::TL0638, Kind::Key)),
-        ("audit", whole(Outcome::Failure, codes::TL0701, Kind::Audit, 20)),
-        ("timed out", whole(Outcome::Failure, codes::TL0607, Kind::TimedOut, 124)),
-        ("cancelled", whole(Outcome::Cancelled, codes::TL0606, Kind::Cancelled, 130)),
+        ("audit", whole(Outcome::Failure, codes::TL0701, Kind::Audit, ExitCode::Audit)),
+        ("timed out", whole(Outcome::Failure, codes::TL0607, Kind::TimedOut, ExitCode::TimedOut)),
+        ("cancelled", whole(Outcome::Cancelled, codes::TL0606, Kind::Cancelled, ExitCode::Cancelled)),
         ("in part", vec![begun(), ended(Outcome::Success), recorded(), in_part]),
-        ("forgiven", vec![begun(), forgiven, recorded(), run(Outcome::Warning, 3, None)]),
-        ("skipped", vec![begun(), ended(Outcome::Skipped), recorded(), run(Outcome::Skipped, 75, None)]),
-        ("busy and skipped", whole(Outcome::Skipped, codes::TL0771, Kind::Busy, 75)),
-        ("blocked", whole(Outcome::Blocked, codes::TL0510, Kind::Key, 12)),
-        ("blocked by its file", whole(Outcome::Blocked, codes::TL0404, Kind::Usage, 2)),
+        ("forgiven", vec![begun(), forgiven, recorded(), run(Outcome::Warning, ExitCode::Warnings, None)]),
+        (
+            "skipped",
+            vec![begun(), ended(Outcome::Skipped), recorded(), run(Outcome::Skipped, ExitCode::NothingDone, None)],
+        ),
+        ("busy and skipped", whole(Outcome::Skipped, codes::TL0771, Kind::Busy, ExitCode::NothingDone)),
+        ("blocked", whole(Outcome::Blocked, codes::TL0510, Kind::Key, ExitCode::Key)),
+        ("blocked by its file", whole(Outcome::Blocked, codes::TL0404, Kind::Usage, ExitCode::Usage)),
     ])
 }
 
@@ -357,7 +381,7 @@ fn a_summary_fits_a_screen() {
     events.push(What::Checkpoint { size: 1, root: "last".to_owned() });
     events.push(What::RunEnded {
         outcome: Outcome::Failure,
-        exit_code: 1,
+        exit_code: ExitCode::Failure,
         seconds: 1.0,
         left_out: stages.clone(),
         error: None,

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use crate::diagnostic::Result;
 use crate::open::unwritten;
 use crate::stages::{Deliveries, OpenDelivery, Unfinished};
-use crate::state::{Journal, Left, Step};
+use crate::state::{DeliveryStep, Journal, PriorRun};
 use crate::storage::PendingObject;
 
 /// The unfinished deliveries of a run, from earlier sessions and from earlier attempts of this one.
@@ -21,7 +21,7 @@ pub(super) struct DeliveryJournal {
 }
 
 impl DeliveryJournal {
-    pub(super) fn new(journal: Option<Arc<Journal>>, left: Option<&Left>) -> Self {
+    pub(super) fn new(journal: Option<Arc<Journal>>, left: Option<&PriorRun>) -> Self {
         let deliveries = left.into_iter().flat_map(|left| &left.deliveries);
         let unfinished = deliveries.filter_map(|delivery| {
             let since = delivery.began.parse().ok()?;
@@ -33,7 +33,7 @@ impl DeliveryJournal {
     }
 
     /// Changes the state of an object: in the journal first, so that a crash never leaves more in a store than it says.
-    fn update(&self, uri: &str, change: impl FnOnce(&mut Unfinished) -> Step) -> Result<()> {
+    fn update(&self, uri: &str, change: impl FnOnce(&mut Unfinished) -> DeliveryStep) -> Result<()> {
         let now = Timestamp::now();
         let new = || Unfinished { since: now, coming: Vec::new(), open: None };
         let mut known = self.left(uri).unwrap_or_else(new);
@@ -51,14 +51,14 @@ impl Deliveries for DeliveryJournal {
         self.update(uri, |known| {
             // `coming` stays: an object of an earlier attempt may still appear.
             known.since = Timestamp::now();
-            Step::Begun
+            DeliveryStep::Begun
         })
     }
 
     fn opened(&self, uri: &str, open: &OpenDelivery) -> Result<()> {
         self.update(uri, |known| {
             known.open = Some(open.upload.clone());
-            Step::Opened(json(open))
+            DeliveryStep::Opened(json(open))
         })
     }
 
@@ -68,7 +68,7 @@ impl Deliveries for DeliveryJournal {
         }
         self.update(uri, |known| {
             known.open = None;
-            Step::Closed
+            DeliveryStep::Closed
         })
     }
 
@@ -81,7 +81,7 @@ impl Deliveries for DeliveryJournal {
             // Earlier objects stay in the list: until this one appears, one of them may be in the store.
             known.coming.retain(|earlier| (&earlier.token, earlier.digest) != (&coming.token, coming.digest));
             known.coming.push(coming.clone());
-            Step::Coming(json(&known.coming))
+            DeliveryStep::Coming(json(&known.coming))
         })
     }
 

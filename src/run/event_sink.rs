@@ -3,11 +3,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::event_log::{finish, note_of};
 use crate::event::{Event, What};
 use crate::graph::{Part, Plan};
 use crate::open::unwritten;
-use crate::state::{Journal, Note};
+use crate::state::{Finish, Journal};
 use crate::value::{Masker, utc};
 
 /// Receives events in order.
@@ -18,7 +17,7 @@ pub(super) struct EventSink {
     run: String,
     pub(super) masker: Masker,
     pub(super) journal: Option<Arc<Journal>>,
-    /// The stages that are not selected.
+    /// The stages that are not selected. What an earlier session wrote of their end stays in the journal.
     left_out: HashSet<String>,
     emit: Emit,
 }
@@ -31,11 +30,12 @@ impl EventSink {
 
     pub(super) fn emit(&mut self, mut what: What) {
         what.mask(&|text| self.masker.mask(text));
-        if let (Some(journal), Some((stage, note))) = (&self.journal, note_of(&what)) {
-            match note {
-                note if !self.left_out.contains(&stage.stage) => journal.note(stage, note),
-                Note::Ended { reason, .. } => journal.note(stage, Note::LeftOut { reason }),
-                _ => {}
+        if let Some(journal) = &self.journal {
+            match &what {
+                What::StageEnded { stage, instance, reason, .. } if self.left_out.contains(stage) => {
+                    journal.log_left_out(stage.clone(), instance.clone(), reason.clone());
+                }
+                _ => journal.log(what.clone()),
             }
         }
         let ts = utc(jiff::Timestamp::now());
@@ -51,6 +51,6 @@ pub(super) fn emit(sink: &Mutex<EventSink>, what: What) {
 /// the journal still says that the run can be resumed.
 pub(super) fn end_journal(sink: &Mutex<EventSink>, ended: &What) -> bool {
     let journal = sink.lock().unwrap_or_else(PoisonError::into_inner).journal.take();
-    let written = journal.zip(finish(ended)).map_or(Ok(()), |(journal, finish)| journal.finish(finish));
+    let written = journal.zip(Finish::of(ended)).map_or(Ok(()), |(journal, finish)| journal.finish(finish));
     written.map_err(|error| emit(sink, What::Problem { error: unwritten(&error).as_warning() })).is_ok()
 }

@@ -12,10 +12,10 @@ use super::prepare::{Blocked, NotReady, Prepared, prepare};
 use super::resume::{remove_work, tidy_work};
 use super::uploads::{abort_superseded, abort_unclaimed};
 use crate::audit::Severity;
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, ExitCode, Kind};
 use crate::engine::Engine;
 use crate::event::{Outcome, What, called};
-use crate::graph::verdict::{Finished, SKIPPED, verdict};
+use crate::graph::verdict::{Finished, verdict};
 use crate::graph::{Plan, Selection};
 use crate::notify::{self, drain, outbox_trouble};
 use crate::open::{Loaded, LogRecorder, News, stage_values};
@@ -25,14 +25,14 @@ use crate::state::GroupLock;
 use crate::value::object;
 
 /// Runs a loaded pipeline to its end and returns the exit code. Every event goes to `emit`.
-pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> u8 {
+pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> ExitCode {
     let resumed = options.resumed.as_ref();
     let run = resumed.map_or_else(|| ulid::Ulid::new().to_string(), |left| left.start.run.clone());
     let span = info_span!("run", %run, pipeline = %loaded.pipeline.name, session = options.session());
     run_in_span(loaded, options, run, emit).instrument(span).await
 }
 
-async fn run_in_span(loaded: Loaded, options: Options, run: String, emit: Emit) -> u8 {
+async fn run_in_span(loaded: Loaded, options: Options, run: String, emit: Emit) -> ExitCode {
     let plan = Plan::select(&loaded.pipeline, &options.selection);
     let sink = Arc::new(Mutex::new(EventSink::new(run.clone(), &plan, emit)));
     sink.lock().unwrap_or_else(PoisonError::into_inner).emit(What::RunStarted {
@@ -50,10 +50,11 @@ async fn run_in_span(loaded: Loaded, options: Options, run: String, emit: Emit) 
 }
 
 /// Ends a run that could not start: the record, the messages, the events and the exit code.
-fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> u8 {
+fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> ExitCode {
     let NotReady { folder, errors, skipped, with } = not_ready;
     let is_cancelled = errors.first().is_some_and(|first| first.kind == Kind::Cancelled);
-    let exit_code = if skipped { SKIPPED } else { errors.first().map_or(1, |first| first.kind.exit_code()) };
+    let cause = || errors.first().map_or(ExitCode::Failure, |first| first.kind.exit_code());
+    let exit_code = if skipped { ExitCode::NothingDone } else { cause() };
     let (outcome, severity) = match (skipped, is_cancelled) {
         (true, _) => (Outcome::Skipped, Severity::Info),
         (_, true) => (Outcome::Cancelled, Severity::Info),
@@ -90,7 +91,7 @@ fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> u8 {
     exit_code
 }
 
-async fn run_stages(prepared: Prepared, options: Options, began: Instant, sink: &Arc<Mutex<EventSink>>) -> u8 {
+async fn run_stages(prepared: Prepared, options: Options, began: Instant, sink: &Arc<Mutex<EventSink>>) -> ExitCode {
     tokio::task::block_in_place(|| before_stages(&prepared, &options, sink));
     let work = Arc::clone(&prepared.work);
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
@@ -150,7 +151,7 @@ impl EndedStages {
 /// How a run ended.
 struct End {
     outcome: Outcome,
-    exit_code: u8,
+    exit_code: ExitCode,
     left_out: Vec<String>,
     error: Option<Diagnostic>,
 }
@@ -164,7 +165,7 @@ fn end(
     stages: EndedStages,
     began: Instant,
     sink: &Mutex<EventSink>,
-) -> u8 {
+) -> ExitCode {
     let Prepared { work, recorder, shared, notifier, audit, folder, group, .. } = prepared;
     // Reported once, at the end: while stages run, the engine is the only emitter.
     work.logs.problem().into_iter().for_each(|error| emit(sink, What::Problem { error }));
@@ -218,7 +219,7 @@ fn sign(recorder: &LogRecorder, pipeline: &str, end: &mut End) -> Option<Checkpo
         Ok(signed) => return Some(signed),
         Err(problem) => problem,
     };
-    end.exit_code = if problem.kind == Kind::Audit { problem.kind.exit_code() } else { end.exit_code.max(1) };
+    end.exit_code = if problem.kind == Kind::Audit { problem.kind.exit_code() } else { end.exit_code.or_failure() };
     end.outcome = Outcome::Failure;
     end.error.get_or_insert(problem);
     None

@@ -7,7 +7,6 @@
 
 mod chain;
 mod delivery_journal;
-mod event_log;
 mod event_sink;
 mod execute;
 mod group;

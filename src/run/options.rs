@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use crate::graph::Selection;
-use crate::state::{Left, StateDir};
+use crate::state::{PriorRun, StateDir};
 use crate::value::Cancel;
 
 /// The options of a run.
@@ -15,7 +15,7 @@ pub struct Options {
     /// The SHA-256 of the plan file, if a plan runs.
     pub plan: Option<String>,
     /// The earlier sessions, if the run is resumed.
-    pub resumed: Option<Left>,
+    pub resumed: Option<PriorRun>,
     /// The selected stages; checked.
     pub selection: Selection,
 }

@@ -17,7 +17,7 @@ use crate::audit::Log;
 use crate::diagnostic::Diagnostic;
 use crate::event::What;
 use crate::graph::Plan;
-use crate::inspect::text_of;
+use crate::inspect::texts_of;
 use crate::notify::{OutboxHandle, RunNotifier};
 use crate::open::{
     Channels, Contexts, Loaded, LogRecorder, audit_error, open_channels, open_places, read_secrets, state_error,
@@ -126,7 +126,7 @@ pub(super) fn prepare(
             return Err(Box::new(NotReady { folder, errors, skipped, with }));
         }
     };
-    notifier.outbox.keep_text(loaded.pipeline.name.as_str(), &text_of(&loaded));
+    notifier.outbox.keep_texts(loaded.pipeline.name.as_str(), &texts_of(&loaded));
     let session = journal.as_ref().map_or(1, |journal| journal.session());
     let work = Arc::new(PipelineWork {
         prior: options.resumed.as_ref().map(|left| PriorEffects::new(left, &plan)).unwrap_or_default(),

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::graph::Plan;
-use crate::state::{Effect, Left};
+use crate::state::{Effect, PriorRun};
 
 /// The effects of earlier sessions, from the journal.
 #[derive(Debug, Default)]
@@ -13,7 +13,7 @@ pub(super) struct PriorEffects {
 }
 
 impl PriorEffects {
-    pub(super) fn new(left: &Left, plan: &Plan) -> Self {
+    pub(super) fn new(left: &PriorRun, plan: &Plan) -> Self {
         let stages = || plan.stages.iter().enumerate();
         let numbers: HashMap<&str, usize> = stages().map(|(number, stage)| (stage.name.as_str(), number)).collect();
         let mut effects: HashMap<usize, BTreeMap<_, _>> = HashMap::new();

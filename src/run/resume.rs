@@ -20,7 +20,7 @@ use crate::open::{
     state_error,
 };
 use crate::process;
-use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, Left, RunEnd, Start, StateDir, WorkDir};
+use crate::state::{DbError, FoundRun, GroupLock, Journal, LastRun, PriorRun, RunEnd, Start, StateDir, WorkDir};
 use crate::value::{Masker, object, sha256};
 
 /// A run to resume.
@@ -29,7 +29,7 @@ pub struct Resumed {
     /// Its file, with the inputs and the environment of its start.
     pub loaded: Loaded,
     /// Its earlier sessions, from the journal.
-    pub left: Left,
+    pub left: PriorRun,
 }
 
 /// How to resume.
@@ -49,14 +49,14 @@ impl ResumeMode {
         match (self, end) {
             (Self::Finish, Some(end)) if end.is_good => {
                 let help = "leave out `--resume` to start a new run, or name stages that are to be done again: `--from`, `--only`";
-                Some((format!("ended in {}: nothing of it is left to do", end.outcome), help))
+                Some((format!("ended in {}: nothing of it is left to do", end.outcome.word()), help))
             }
             (Self::RerunFailed, None) => {
                 Some(("has no end: it was interrupted".to_owned(), "`--resume` does what is left of it"))
             }
             (Self::RerunFailed, Some(end)) if !end.has_failed => {
                 let help = "`--resume` does what is left of a run; `--from STAGE` does a stage again";
-                Some((format!("ended in {}, and no stage of it failed", end.outcome), help))
+                Some((format!("ended in {}, and no stage of it failed", end.outcome.word()), help))
             }
             _ => None,
         }
@@ -75,7 +75,7 @@ pub fn resume(
         Some(run) => run.to_owned(),
         None => last_to_resume(state, file, mode).map_err(|error| vec![error])?,
     };
-    let left = state.left(&run).map_err(|error| vec![database_error(&error)])?;
+    let left = state.prior_run(&run).map_err(|error| vec![database_error(&error)])?;
     let left = left.ok_or_else(|| {
         let message = format!("there is no run `{run}` here any more");
         vec![Diagnostic::usage(codes::TL0780, message).help("`tl history` lists the runs that are known here")]
@@ -126,7 +126,7 @@ fn last_to_resume(state: &StateDir, file: Option<&Path>, mode: ResumeMode) -> Re
 }
 
 /// Locks the work folder of a run, new or resumed. One process at a time holds it.
-pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> Result<WorkDir> {
+pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&PriorRun>) -> Result<WorkDir> {
     let busy = |message: String| {
         Diagnostic::new(codes::TL0782, Kind::Busy, message).help("let it end: `tl status` shows how far it is")
     };
@@ -144,7 +144,7 @@ pub(super) fn take_work(state: &StateDir, run: &str, resumed: Option<&Left>) -> 
     };
     if let Some(left) = resumed {
         // Read again under the lock: another process may have resumed the run in between.
-        let now = state.left(run).map_err(|error| database_error(&error))?;
+        let now = state.prior_run(run).map_err(|error| database_error(&error))?;
         if now.is_none_or(|now| (now.sessions, &now.end) != (left.sessions, &left.end)) {
             return Err(busy(format!("another process went on with the run `{run}` in this moment")));
         }
@@ -183,7 +183,7 @@ pub(super) fn sweep(loaded: &Loaded, state: &StateDir, run: &str) {
 }
 
 /// The artifact files in the work folder that the journal names.
-pub(super) fn artifacts_of(left: &Left) -> HashSet<String> {
+pub(super) fn artifacts_of(left: &PriorRun) -> HashSet<String> {
     let names = left.effects.iter().filter_map(|effect| effect.artifact.as_ref()?["file"].as_str());
     names.map(str::to_owned).collect()
 }

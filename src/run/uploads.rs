@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
 use crate::open::database_error;
 use crate::stages::{OpenDelivery, Recorder as _};
-use crate::state::{StateDir, UploadLeft};
+use crate::state::{StateDir, UnfinishedUpload};
 use crate::storage::Store;
 use crate::value::object;
 
@@ -32,16 +32,16 @@ fn abort_uploads(
     work: &PipelineWork,
     state: &StateDir,
     sink: &Mutex<EventSink>,
-    is_meant: impl Fn(&UploadLeft) -> bool,
+    is_meant: impl Fn(&UnfinishedUpload) -> bool,
 ) {
     let warn = |warning| emit(sink, What::Problem { error: warning });
     // The journal has already reported an error of the database.
-    let Ok(all) = state.uploads_left(&work.shared.pipeline, &work.loaded.path) else { return };
+    let Ok(all) = state.unfinished_uploads(&work.shared.pipeline, &work.loaded.path) else { return };
     let mut unreachable = HashSet::new();
     for left in all.iter().filter(|left| is_meant(left)) {
         let Ok(open) = OpenDelivery::deserialize(&left.upload) else { continue };
         let about = |why: &str| {
-            let UploadLeft { run, uri, .. } = left;
+            let UnfinishedUpload { run, uri, .. } = left;
             let message =
                 format!("the multipart upload {} of `{uri}`, which the run `{run}` left open, {why}", open.upload.id);
             Diagnostic::warning(codes::TL0659, message)
@@ -79,20 +79,20 @@ fn abort_uploads(
 const LATER: &str = "the next run tries again; it costs what it holds until then";
 
 /// The store of an upload, if the file still names the same one.
-fn store_of<'a>(work: &'a PipelineWork, left: &UploadLeft, open: &OpenDelivery) -> Option<&'a dyn Store> {
+fn store_of<'a>(work: &'a PipelineWork, left: &UnfinishedUpload, open: &OpenDelivery) -> Option<&'a dyn Store> {
     let store = work.shared.places.stores.get(&open.store)?.as_ref();
     let key = open.key.parse().ok()?;
     (store.uri(&key) == left.uri).then_some(store)
 }
 
-fn abort(work: &PipelineWork, store: &dyn Store, left: &UploadLeft, open: &OpenDelivery) -> Result<()> {
+fn abort(work: &PipelineWork, store: &dyn Store, left: &UnfinishedUpload, open: &OpenDelivery) -> Result<()> {
     let key = open.key.parse().map_err(|_| Diagnostic::failure(codes::TL0637, "the key is none"))?;
     store.abort(&key, &open.upload)?;
     let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
     work.recorder.record("upload.aborted", Severity::Info, object(data))
 }
 
-fn forget(state: &StateDir, left: &UploadLeft, sink: &Mutex<EventSink>) {
+fn forget(state: &StateDir, left: &UnfinishedUpload, sink: &Mutex<EventSink>) {
     if let Err(error) = state.forget_upload(left) {
         emit(sink, What::Problem { error: database_error(&error).as_warning() });
     }

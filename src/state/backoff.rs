@@ -3,14 +3,14 @@ use std::time::Duration;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
-/// How long after each attempt the next one may be made: three and a half days in all.
+/// The delay after each attempt; three and a half days in all.
 const DELAYS: [u64; 9] = [5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
 
-/// The longest wait that a receiver may ask for.
+/// The longest delay that a receiver can ask for.
 const LONGEST: Duration = Duration::from_secs(24 * HOUR);
 
-/// How long to wait after so many attempts; `None` when it is enough. What the receiver asked for counts where it is
-/// longer. `jitter`, from 0 to 1, makes the wait up to a tenth longer, so that many hosts do not come back at once.
+/// The delay before the next attempt; `None` after the last one. The delay that the receiver asked for applies if it is
+/// longer. `jitter`, from 0 to 1, adds up to a tenth, so that many hosts do not come back at once.
 pub fn backoff(attempts: u32, asked: Option<Duration>, jitter: f64) -> Option<Duration> {
     let index = usize::try_from(attempts.saturating_sub(1)).ok()?;
     let delay = Duration::from_secs(*DELAYS.get(index)?);

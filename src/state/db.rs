@@ -10,46 +10,46 @@ use std::time::{Duration, Instant};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-/// Why the database of the state folder does not do what it should.
+/// A failure of the database in the state folder.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// It was written by a later release.
+    /// A later release wrote it.
     #[error("`{}` has version {found}, and this release knows {known}", path.display())]
     Newer {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// The version it has.
+        /// Its version.
         found: i64,
-        /// The newest one that is known here.
+        /// The newest version that this release knows.
         known: usize,
     },
-    /// It is no database, or a damaged one.
+    /// The file is damaged or is no database.
     #[error("`{}` is damaged", path.display())]
     Damaged {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the library said.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
-    /// It cannot be made.
+    /// The file cannot be created.
     #[error("`{}` cannot be made", path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error("`{}` cannot be used", path.display())]
     Unusable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the library said.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
 }
 
-/// How each version is made from the one before it; `user_version` counts them. What stands here never changes.
+/// The statements that make each version from the one before; `user_version` counts them. A released one never changes.
 const MIGRATIONS: &[&str] = &["
 CREATE TABLE outbox (
     id           TEXT NOT NULL,  -- the same for each attempt
@@ -170,10 +170,10 @@ CREATE TABLE stale_told (         -- what `tl stale` has told of
 ) WITHOUT ROWID;
 "];
 
-/// How long another process may hold the database.
+/// How long to wait for another process that holds the database.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The database of a state folder: `state.db`, in WAL mode, each transaction on the disk before it counts.
+/// The database of a state folder: `state.db` in WAL mode, durable at each commit.
 #[derive(Debug)]
 pub(super) struct Db {
     pub(super) connection: Connection,
@@ -181,28 +181,28 @@ pub(super) struct Db {
 }
 
 impl Db {
-    /// Opens it, makes it where it is missing, and brings it to the version of this release.
+    /// Opens the database, creates it if it is missing, and migrates it to the version of this release.
     pub(super) fn open(path: &Path) -> Result<Self, DbError> {
         private(path).map_err(|source| DbError::Io { path: path.to_owned(), source })?;
         let failed = |source| failed(path, source);
         let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // Before a byte is written: what a later release made stays as it is.
+        // Before the first write: a database of a later release must stay as it is.
         check_version(&connection, path)?;
-        patiently(|| connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))).map_err(failed)?;
+        retry_busy(|| connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))).map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         migrate(&mut connection, path)?;
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    /// Opens one that is there, to read it; `None` where it is missing. One that an earlier release left, or a process that
-    /// was killed as it made it, is first brought to the version of this release: it would say nothing otherwise.
+    /// Opens an existing database to read it; `None` if it is missing. A database of an earlier release, or of a process that was
+    /// killed while creating it, is migrated first: without its tables it would look as if nothing ever ran.
     pub(super) fn peek(path: &Path) -> Result<Option<Self>, DbError> {
         if !path.exists() {
             return Ok(None);
         }
         match Self::look(path) {
             Ok(Some(db)) => return Ok(Some(db)),
-            // What was half written can be taken back by who may write.
+            // A hot journal needs a writable handle to roll back.
             Err(DbError::Unusable { source, .. }) if source.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {}
             Err(error) => return Err(error),
             Ok(None) => {}
@@ -211,14 +211,14 @@ impl Db {
         Self::look(path)
     }
 
-    /// `None` where it is older than this release.
+    /// Opens it read-only; `None` if it is older than this release.
     fn look(path: &Path) -> Result<Option<Self>, DbError> {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let is_current = check_version(&connection, path)? == MIGRATIONS.len();
         Ok(is_current.then(|| Self { connection, path: path.to_owned() }))
     }
 
-    /// The error of a statement.
+    /// Turns the error of a statement into ours.
     pub(super) fn failed(&self, source: rusqlite::Error) -> DbError {
         failed(&self.path, source)
     }
@@ -226,7 +226,7 @@ impl Db {
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    // The last part of the path alone must be no link: folders above it may be reached by one.
+    // NOFOLLOW refuses a link anywhere in the path. Only the file itself must be no link; the folders above may be.
     let real = fs::canonicalize(path.parent().unwrap_or(path))
         .map(|folder| folder.join(path.file_name().unwrap_or_default()))
         .map_err(|source| DbError::Io { path: path.to_owned(), source })?;
@@ -239,13 +239,13 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
     connect().map_err(|source| failed(path, source))
 }
 
-/// A path as a column holds it: a text, or bytes where it is none.
+/// A path as a column holds it: text, or bytes if it is not UTF-8.
 pub(super) fn path_value(path: &Path) -> Value {
     let path = path.as_os_str();
     path.to_str().map_or_else(|| Value::Blob(path.as_bytes().to_vec()), |text| text.to_owned().into())
 }
 
-/// The path that a column holds.
+/// The path in a column.
 pub(super) fn path_of(value: ValueRef<'_>) -> PathBuf {
     match value {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => PathBuf::from(OsStr::from_bytes(bytes)),
@@ -261,8 +261,8 @@ fn failed(path: &Path, source: rusqlite::Error) -> DbError {
     }
 }
 
-/// Makes an empty file for the owner alone; its companions `-wal` and `-shm` get the same mode. A file that is
-/// there is not opened: closing it would drop the locks that this process has on it.
+/// Creates an empty file with mode 0600; SQLite gives `-wal` and `-shm` the same mode. An existing file is not opened: closing
+/// it would drop the POSIX locks that SQLite holds on it in this process.
 fn private(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -279,7 +279,7 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// How many migrations a database has seen.
+/// The number of migrations that were applied. Fails for a later release.
 fn check_version(connection: &Connection, path: &Path) -> Result<usize, DbError> {
     let found = version(connection).map_err(|source| failed(path, source))?;
     match usize::try_from(found) {
@@ -294,7 +294,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), DbError> {
     }
     let failed = |source| failed(path, source);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    // Asked again: another process may have done it in between.
+    // Read again under the write lock: another process may have migrated meanwhile.
     for (number, migration) in MIGRATIONS.iter().enumerate().skip(check_version(&transaction, path)?) {
         transaction.execute_batch(migration).map_err(failed)?;
         transaction.pragma_update(None, "user_version", number + 1).map_err(failed)?;
@@ -302,8 +302,8 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), DbError> {
     transaction.commit().map_err(failed)
 }
 
-/// Going over to WAL is refused at once where somebody else has the database, whatever `busy_timeout` says.
-fn patiently<T>(mut go: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+/// Retries while another process holds the database. SQLite refuses the switch to WAL at once, without `busy_timeout`.
+fn retry_busy<T>(mut go: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     let start = Instant::now();
     loop {
         match go() {

@@ -4,25 +4,25 @@ use rusqlite::{Row, params};
 use serde_json::Value as Json;
 
 use super::db::{Db, DbError, path_value};
-use super::dir::{DATABASE, StateDir};
+use super::dir::StateDir;
 use super::history::is_held;
-use super::left::json;
+use super::prior_run::json;
 
-/// What becomes of an object on its way.
+/// A step of the delivery of one object, as the journal records it.
 #[derive(Clone, Debug)]
-pub enum Step {
-    /// Something of it may be left from now on.
+pub enum DeliveryStep {
+    /// From now on, a crash may leave parts of the object in the store.
     Begun,
-    /// An upload of it is open that can go on: which, and where.
+    /// A multipart upload is open that can be resumed: its id and place.
     Opened(Json),
-    /// No such upload is open any more.
+    /// That upload is no longer open.
     Closed,
-    /// It is about to appear: what tells it apart, and earlier ones of the run that may be there in its place.
+    /// The object is about to appear: what identifies it, and this run's earlier objects of the same key.
     Coming(Json),
 }
 
-impl Step {
-    /// The column that changes, and what stands in it from then on.
+impl DeliveryStep {
+    /// The column that changes and its new value.
     pub(super) fn column(&self, now: &str) -> (&'static str, Option<String>) {
         match self {
             Self::Begun => ("began", Some(now.to_owned())),
@@ -33,29 +33,29 @@ impl Step {
     }
 }
 
-/// An upload that a run left open.
+/// A multipart upload that a run opened and did not finish.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UploadLeft {
+pub struct UnfinishedUpload {
     /// The run.
     pub run: String,
-    /// Whether a process is at work on it.
+    /// Whether a process still works on the run.
     pub is_at_work: bool,
-    /// The object.
+    /// The URI of the object.
     pub uri: String,
-    /// Which upload, and where.
+    /// The upload: its id and place.
     pub upload: Json,
 }
 
 impl StateDir {
-    /// The uploads that runs of a file left open, or have open now.
-    pub fn uploads_left(&self, pipeline: &str, file: &Path) -> Result<Vec<UploadLeft>, DbError> {
-        let Some(db) = Db::peek(&self.path().join(DATABASE))? else { return Ok(Vec::new()) };
+    /// The unfinished uploads of all runs of a file, running ones included.
+    pub fn unfinished_uploads(&self, pipeline: &str, file: &Path) -> Result<Vec<UnfinishedUpload>, DbError> {
+        let Some(db) = Db::peek(&self.database())? else { return Ok(Vec::new()) };
         let sql = "SELECT run, uri, upload FROM deliveries JOIN runs ON runs.id = run
                    WHERE upload IS NOT NULL AND pipeline = ?1 AND file = ?2 ORDER BY run, uri";
         let left = |row: &Row<'_>| {
             let run: String = row.get(0)?;
             let is_at_work = is_held(&self.path().join("work").join(&run));
-            Ok(UploadLeft { run, is_at_work, uri: row.get(1)?, upload: json(row.get(2)?) })
+            Ok(UnfinishedUpload { run, is_at_work, uri: row.get(1)?, upload: json(row.get(2)?) })
         };
         let read = || -> rusqlite::Result<_> {
             db.connection.prepare(sql)?.query_map(params![pipeline, path_value(file)], left)?.collect()
@@ -63,9 +63,9 @@ impl StateDir {
         read().map_err(|error| db.failed(error))
     }
 
-    /// An upload is not open any more, or nobody can do anything about it.
-    pub fn forget_upload(&self, left: &UploadLeft) -> Result<(), DbError> {
-        let db = Db::open(&self.path().join(DATABASE))?;
+    /// Forgets an upload that was aborted or can no longer be aborted.
+    pub fn forget_upload(&self, left: &UnfinishedUpload) -> Result<(), DbError> {
+        let db = Db::open(&self.database())?;
         let sql = "UPDATE deliveries SET upload = NULL WHERE run = ?1 AND uri = ?2";
         db.connection.execute(sql, [&left.run, &left.uri]).map(drop).map_err(|error| db.failed(error))
     }

@@ -9,37 +9,28 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::geteuid;
 use ulid::Ulid;
 
-use super::find::find_run;
-use super::left::last_runs;
-use super::{DbError, FoundRun, GroupLock, Holder, Journal, LastRun, Left, Logs, Outbox, Start, Versions};
-
-/// What is kept in tables.
-pub(super) const DATABASE: &str = "state.db";
-/// Who is sending messages.
-const SENDERS: &str = "senders";
-
 /// The state folder.
 #[derive(Clone, Debug)]
 pub struct StateDir(PathBuf);
 
-/// Why there is no state folder.
+/// Why the state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nothing says where.
+    /// No flag or variable names it.
     #[error("neither `--state`, `TL_STATE`, `XDG_STATE_HOME` nor `HOME` says where the state is kept")]
     Nowhere,
-    /// It cannot be made or used.
+    /// It cannot be created or used.
     #[error("the state folder `{}` cannot be used", path.display())]
     Io {
-        /// Which folder.
+        /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// Others can write in it.
     #[error("others can write in the state folder `{}` (mode {mode:04o}, uid {owner})", path.display())]
     Exposed {
-        /// Which folder.
+        /// The folder.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
@@ -49,7 +40,7 @@ pub enum Error {
 }
 
 impl StateDir {
-    /// Where the state is: as given, else `$TL_STATE`, else the platform's folder for state.
+    /// Locates the folder: the given one, else `$TL_STATE`, else the platform's folder for state.
     pub fn locate(given: Option<&Path>) -> Result<Self, Error> {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let path = given
@@ -58,16 +49,16 @@ impl StateDir {
             .or_else(|| set("XDG_STATE_HOME").map(|home| home.join("timelocker")))
             .or_else(|| set("HOME").map(|home| home.join(".local/state/timelocker")))
             .ok_or(Error::Nowhere)?;
-        // A run changes no folder, but its children have one of their own.
+        // Absolute: the programs of a run have a working folder of their own.
         std::path::absolute(&path).map(Self).map_err(|source| Error::Io { path, source })
     }
 
-    /// Makes it where it is missing.
+    /// Creates it if it is missing.
     pub fn create(&self) -> Result<(), Error> {
         let failed = |source| Error::Io { path: self.0.clone(), source };
         private_dir(&self.0).map_err(failed)?;
         let about = fs::metadata(&self.0).map_err(failed)?;
-        // Whoever can write here can replace the audit log, key and all.
+        // Another user who can write here can replace the audit log together with its key.
         let foreign = about.uid() != geteuid().as_raw() && about.uid() != 0;
         if foreign || about.mode() & 0o022 != 0 {
             return Err(Error::Exposed { path: self.0.clone(), mode: about.mode() & 0o7777, owner: about.uid() });
@@ -75,7 +66,7 @@ impl StateDir {
         Ok(())
     }
 
-    /// Where it is.
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -85,69 +76,18 @@ impl StateDir {
         self.0.join("audit")
     }
 
-    /// Whether there is an outbox.
-    pub fn has_outbox(&self) -> bool {
-        self.0.join(SENDERS).exists()
+    /// The database.
+    pub(super) fn database(&self) -> PathBuf {
+        self.0.join("state.db")
     }
 
-    /// Opens the outbox; makes it where it is missing. The folder must be there.
-    pub fn outbox(&self) -> Result<Outbox, DbError> {
-        Outbox::open(&self.0.join(DATABASE), &self.0.join(SENDERS))
-    }
-
-    /// Opens the texts of pipelines; makes their place where it is missing. The folder must be there.
-    pub fn versions(&self) -> Result<Versions, DbError> {
-        Versions::open(&self.0.join(DATABASE))
-    }
-
-    /// The texts of pipelines, to be read; `None` where none were kept.
-    pub fn peek_versions(&self) -> Result<Option<Versions>, DbError> {
-        Versions::peek(&self.0.join(DATABASE))
-    }
-
-    /// Begins the journal of a run, durably. The folder must be there.
-    pub fn begin_journal(&self, start: &Start) -> Result<Journal, DbError> {
-        Journal::begin(&self.0.join(DATABASE), start)
-    }
-
-    /// Goes on in the journal of a run that ended early. `sha256` is of its file, as it is now.
-    pub fn resume_journal(&self, run: &str, sha256: &str) -> Result<Journal, DbError> {
-        Journal::resume(&self.0.join(DATABASE), run, sha256)
-    }
-
-    /// What the journal says of a run; `None` where there is none of that id.
-    pub fn left(&self, run: &str) -> Result<Option<Left>, DbError> {
-        Left::read(&self.0.join(DATABASE), run)
-    }
-
-    /// The last run of each pipeline, the latest first.
-    pub fn last_runs(&self) -> Result<Vec<LastRun>, DbError> {
-        last_runs(&self.0.join(DATABASE))
-    }
-
-    /// Finds a run by its id, or by a beginning or an end of it.
-    pub fn find_run(&self, word: &str) -> Result<FoundRun, DbError> {
-        find_run(&self.0.join(DATABASE), word)
-    }
-
-    /// What the programs of a run printed.
-    pub fn logs(&self, run: &str) -> Logs {
-        Logs::new(self.0.join("logs").join(run))
-    }
-
-    /// Takes the lock of a group of runs, or says who holds it. The folder must be there.
-    pub fn take_group(&self, group: &str, holder: &str) -> Result<Result<GroupLock, Holder>, Error> {
-        let folder = self.0.join("groups");
-        GroupLock::take(&folder, group, holder).map_err(|source| Error::Io { path: folder, source })
-    }
-
-    /// Makes a folder for the work of one run, or takes that of a run that is resumed; `None` where the run is at work.
+    /// Creates the work folder of a run, or takes it for a resumed run; `None` if another process works on the run.
     pub fn create_work(&self, run: &str) -> Result<Option<WorkDir>, Error> {
         let all = self.0.join("work");
         let path = all.join(run);
         let failed = |source| Error::Io { path: path.clone(), source };
         private_dir(&all).map_err(failed)?;
-        // Held while folders come and go, so that nobody takes one that is being made for one that was left.
+        // Held while a folder is created and locked: a sweep must not take it for one that a killed run left.
         let _held = locked(&all.join("lock"), FlockOperation::LockExclusive).map_err(failed)?;
         private_dir(&path).map_err(failed)?;
         match locked(&path.join("lock"), FlockOperation::NonBlockingLockExclusive) {
@@ -157,7 +97,7 @@ impl StateDir {
         }
     }
 
-    /// Removes the work folders of runs whose process is gone, but for runs of these ids.
+    /// Removes the work folders of runs whose process is gone, except of these runs.
     pub fn sweep_work(&self, kept: &HashSet<String>) -> io::Result<()> {
         let all = self.0.join("work");
         let _held = locked(&all.join("lock"), FlockOperation::LockExclusive)?;
@@ -166,7 +106,7 @@ impl StateDir {
     }
 }
 
-/// A folder for the work of one run. Its lock tells other processes that the run is alive.
+/// The work folder of one run. Its lock tells other processes that the run is at work.
 #[derive(Debug)]
 pub struct WorkDir {
     path: PathBuf,
@@ -174,17 +114,17 @@ pub struct WorkDir {
 }
 
 impl WorkDir {
-    /// Where it is.
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its lock, for who must hold it too.
+    /// A second handle on its lock, for the supervisor of the run's programs.
     pub fn lock(&self) -> io::Result<File> {
         self.alive.try_clone()
     }
 
-    /// Removes all that is in it, but for files of these names: a later session of the run has a use for them.
+    /// Removes its content, except files of these names, which a later session of the run needs.
     pub fn keep(&self, names: &HashSet<String>) -> io::Result<()> {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
@@ -198,7 +138,7 @@ impl WorkDir {
         Ok(())
     }
 
-    /// Removes it with all that is in it.
+    /// Removes it with its content.
     pub fn remove(self) -> io::Result<()> {
         fs::remove_dir_all(&self.path)
     }
@@ -210,8 +150,8 @@ fn locked(path: &Path, operation: FlockOperation) -> io::Result<File> {
     Ok(file)
 }
 
-/// Removes the folders of runs that were killed: what was spooled there may be plaintext. Only what tl made is touched: a
-/// real folder, named as a run, with a lock in it.
+/// Removes the folders of runs that were killed, since a spooled artifact may be plaintext. Touches only what tl made: a real
+/// folder that is named as a run and holds a lock.
 fn sweep(all: &Path, is_kept: impl Fn(&str) -> bool) {
     let Ok(entries) = fs::read_dir(all) else { return };
     for entry in entries.filter_map(Result::ok) {
@@ -222,7 +162,7 @@ fn sweep(all: &Path, is_kept: impl Fn(&str) -> bool) {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Ok(lock) = open(entry.path().join("lock"), flags, Mode::empty()) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            // The next run tries again.
+            // The next run tries again if this fails.
             let _left = fs::remove_dir_all(entry.path());
         }
     }
@@ -233,6 +173,6 @@ pub(super) fn private_dir(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // The mode given above passes through the umask, which may have taken something away.
+    // The umask may have reduced the mode given to `mkdir`.
     fs::set_permissions(path, Permissions::from_mode(0o700))
 }

@@ -3,42 +3,45 @@ use std::path::Path;
 use rusqlite::{Row, params};
 
 use super::db::{Db, DbError};
+use super::history::{exit_code, outcome};
+use crate::diagnostic::ExitCode;
+use crate::event::Outcome;
 use crate::process::Process;
 
-/// A run, and the process at work on it.
+/// A run and its process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownRun {
     /// Its id.
     pub run: String,
     /// The name of the pipeline.
     pub pipeline: String,
-    /// The process that works on it, or did.
+    /// The process that works on it or last did.
     pub process: Process,
-    /// How it ended, if it did.
-    pub outcome: Option<String>,
-    /// What its process exited with, if it did.
-    pub exit_code: Option<u8>,
+    /// The outcome, once it ended.
+    pub outcome: Option<Outcome>,
+    /// The exit code of its process, once it ended.
+    pub exit_code: Option<ExitCode>,
 }
 
-/// What a word for a run means.
+/// The run that a word names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FoundRun {
-    /// This one.
+    /// One run.
     One(KnownRun),
-    /// None that is known here.
+    /// No known run.
     None,
-    /// One of these, the newest first, and perhaps of others.
+    /// Several runs: the newest, newest first.
     Several(Vec<String>),
-    /// It is too short to mean one.
+    /// The word is too short.
     TooShort,
 }
 
-/// A beginning or an end of an id that is shorter means nothing.
+/// The shortest beginning or end of an id that names a run.
 const SHORTEST: usize = 4;
-/// So many are named where a word means several.
+/// The number of runs that are named if there are several.
 const NAMED: usize = 5;
 
-/// Finds a run by its whole id, or by a beginning or an end of it that no other has.
+/// Finds a run by its id, or by a beginning or end that no other id has.
 pub(super) fn find_run(db: &Path, word: &str) -> Result<FoundRun, DbError> {
     let word = word.trim().to_ascii_uppercase();
     if word.len() < SHORTEST {
@@ -50,7 +53,13 @@ pub(super) fn find_run(db: &Path, word: &str) -> Result<FoundRun, DbError> {
                ORDER BY id = ?1 DESC, id DESC LIMIT ?2";
     let known = |row: &Row<'_>| {
         let process = Process { id: row.get(2)?, since: row.get::<_, i64>(3)?.cast_unsigned() };
-        Ok(KnownRun { run: row.get(0)?, pipeline: row.get(1)?, process, outcome: row.get(4)?, exit_code: row.get(5)? })
+        Ok(KnownRun {
+            run: row.get(0)?,
+            pipeline: row.get(1)?,
+            process,
+            outcome: outcome(row.get(4)?),
+            exit_code: exit_code(row.get(5)?),
+        })
     };
     let read = || -> rusqlite::Result<Vec<KnownRun>> {
         db.connection.prepare(sql)?.query_map(params![word, NAMED], known)?.collect()
@@ -102,9 +111,15 @@ mod tests {
         let FoundRun::One(known) = find_run(&db, "BBBB").unwrap() else { panic!("there is one") };
         assert!(known.process.is_alive() && known.outcome.is_none(), "{known:?}");
         first
-            .finish(Finish { outcome: "success", exit_code: 3, seconds: 1.0, left_out: Vec::new(), error: None })
+            .finish(Finish {
+                outcome: Outcome::Success,
+                exit_code: ExitCode::Warnings,
+                seconds: 1.0,
+                left_out: Vec::new(),
+                error: None,
+            })
             .unwrap();
         let FoundRun::One(known) = find_run(&db, "BBBB").unwrap() else { panic!("there is one") };
-        assert_eq!((known.outcome.as_deref(), known.exit_code), (Some("success"), Some(3)));
+        assert_eq!((known.outcome, known.exit_code), (Some(Outcome::Success), Some(ExitCode::Warnings)));
     }
 }

@@ -1,5 +1,7 @@
-//! Removes what is of no more use. Files go before the rows that tell of them, and each transaction is whole: whatever
-//! ends this, the next one goes on where it stopped.
+//! Removes old runs, logs, work folders, messages and texts.
+//!
+//! Files are removed before the rows that name them, in short transactions: after a kill, the next call continues. The last good
+//! run of each file stays, since `stale` asks for it, and so does work that may be resumed.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,22 +15,22 @@ use serde::Serialize;
 use ulid::Ulid;
 
 use super::db::{Db, DbError};
-use super::dir::{DATABASE, StateDir};
+use super::dir::StateDir;
 use super::history::{FAILED, GOOD, SUPERSEDED};
 use super::outbox::{KEPT, stamp};
 
-/// What is kept.
+/// The ages up to which things are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
-    /// Runs that started less than this ago.
+    /// Keeps runs that started less than this ago.
     pub runs: Duration,
-    /// Logs that were written to less than this ago.
+    /// Keeps logs that were written to less than this ago.
     pub logs: Duration,
-    /// Everything: it is only said what would go.
-    pub all: bool,
+    /// Report only; delete nothing.
+    pub dry_run: bool,
 }
 
-/// What was removed.
+/// The counts of what was removed, or would be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Removed {
     /// Runs, with their stages and remarks.
@@ -37,23 +39,23 @@ pub struct Removed {
     pub logs: usize,
     /// Work folders.
     pub work: usize,
-    /// Messages that were delivered.
+    /// Delivered messages.
     pub messages: usize,
-    /// Texts that no version of a pipeline has.
+    /// Texts that no version uses.
     pub texts: usize,
-    /// Bytes in the files that were removed.
+    /// Bytes in the removed files.
     pub bytes: u64,
 }
 
-/// So many runs go in one transaction at most: nobody waits long for the database.
+/// The most runs that one transaction deletes, so that writers do not wait long.
 const AT_ONCE: usize = 200;
 
 impl StateDir {
-    /// Removes what is of no more use; makes nothing where there is nothing. Runs that are at work are left alone.
+    /// Removes what is old; creates nothing. Runs at work are left alone.
     pub fn collect_garbage(&self, keep: Keep) -> Result<Removed, DbError> {
-        let path = self.path().join(DATABASE);
+        let path = self.database();
         let db = match Db::peek(&path)? {
-            Some(_) if !keep.all => Some(Db::open(&path)?),
+            Some(_) if !keep.dry_run => Some(Db::open(&path)?),
             other => other,
         };
         let Some(db) = db else { return Ok(Removed::default()) };
@@ -76,8 +78,8 @@ impl Collection {
             let path = path.to_owned();
             move |source| DbError::Io { path, source }
         };
-        // No run begins meanwhile, and none that was killed is resumed: each takes this lock first.
-        let _held = hold(&self.work.join("lock"), self.keep.all).map_err(failed(&self.work))?;
+        // Starting or resuming a run takes this lock first, so no run begins meanwhile.
+        let _held = hold(&self.work.join("lock"), self.keep.dry_run).map_err(failed(&self.work))?;
         self.logs(&mut removed).map_err(failed(&self.logs))?;
         self.work(&mut removed)?;
         self.rows(&mut removed).map_err(|error| self.db.failed(error))?;
@@ -88,7 +90,7 @@ impl Collection {
         let oldest = SystemTime::now().checked_sub(self.keep.logs).unwrap_or(SystemTime::UNIX_EPOCH);
         for folder in folders_of_runs(&self.logs)? {
             let own = self.work.join(folder.file_name().unwrap_or_default());
-            if written(&folder) < oldest && matches!(rest(&own), Rest::Free(_)) {
+            if written(&folder) < oldest && matches!(work_use(&own), WorkUse::Idle(_)) {
                 removed.bytes += size(&folder);
                 removed.logs += 1;
                 self.remove(&folder)?;
@@ -97,12 +99,12 @@ impl Collection {
         Ok(())
     }
 
-    /// Work folders that nothing will be taken from any more: of runs that ended well, that nobody knows, or that another
-    /// one took the place of. One that failed or was interrupted may be resumed.
+    /// Removes work folders that no resume needs: of runs that ended well, are unknown or were superseded. A run that failed or was
+    /// interrupted may be resumed.
     fn work(&self, removed: &mut Removed) -> Result<(), DbError> {
         let failed = |source| DbError::Io { path: self.work.clone(), source };
         for folder in folders_of_runs(&self.work).map_err(failed)? {
-            let Rest::Free(_held) = rest(&folder) else { continue };
+            let WorkUse::Idle(_held) = work_use(&folder) else { continue };
             let id = folder.file_name().unwrap_or_default().to_string_lossy();
             if self.is_done_with(&id).map_err(|error| self.db.failed(error))? {
                 removed.bytes += size(&folder);
@@ -129,11 +131,11 @@ impl Collection {
             let mut statement = self.db.connection.prepare(&format!("SELECT id FROM runs WHERE {old}"))?;
             statement.query_map([&before], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
         };
-        // What is left of an interrupted one in its work folder goes before its row does.
+        // The work folder of an interrupted run goes before its row.
         let ids: Vec<String> = ids.into_iter().filter(|id| self.let_go(id, removed)).collect();
         removed.runs = ids.len();
         let delivered = stamp(KEPT, true);
-        if self.keep.all {
+        if self.keep.dry_run {
             removed.messages = count(&self.db.connection, "outbox", DELIVERED, &[&delivered])?;
             removed.texts = count(&self.db.connection, "texts", UNREFERENCED, &[])?;
             return Ok(());
@@ -151,12 +153,12 @@ impl Collection {
         Ok(())
     }
 
-    /// Whether an old run can go: its process is gone, and so is its work folder.
+    /// Whether an old run can be deleted: it is idle and its work folder is gone.
     fn let_go(&self, id: &str, removed: &mut Removed) -> bool {
         let folder = self.work.join(id);
-        let Rest::Free(_held) = rest(&folder) else { return false };
-        // Where nothing is removed, it has been counted with those that nothing will be taken from.
-        let is_counted = self.keep.all && self.is_done_with(id).unwrap_or(true);
+        let WorkUse::Idle(_held) = work_use(&folder) else { return false };
+        // A dry run has already counted this folder in `work`.
+        let is_counted = self.keep.dry_run && self.is_done_with(id).unwrap_or(true);
         if !folder.exists() || is_counted {
             return true;
         }
@@ -170,12 +172,12 @@ impl Collection {
     }
 
     fn remove(&self, folder: &Path) -> io::Result<()> {
-        if self.keep.all {
+        if self.keep.dry_run {
             return Ok(());
         }
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            // Last: it is what the folder is known by.
+            // The lock goes last: it marks the folder as ours.
             if entry.file_name() == "lock" {
                 continue;
             }
@@ -185,11 +187,11 @@ impl Collection {
     }
 }
 
-/// The last run of a file that did what it should: `stale` asks for it, however long ago it was.
+/// SQL: the last good run of a file. `stale` needs it, however old it is.
 const LAST_GOOD: &str =
     "(good IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs AS later WHERE later.pipeline = runs.pipeline
     AND later.file = runs.file AND later.id > runs.id AND later.good IS NOT NULL))";
-/// A run that left an upload open: nothing else knows of it, and the next run of its file takes it back.
+/// SQL: a run with an unfinished upload. Only its row knows the upload; the next run of the file aborts it.
 const HAS_OPEN_UPLOAD: &str =
     "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.run = runs.id AND deliveries.upload IS NOT NULL)";
 const DELIVERED: &str = "state = 'delivered' AND delivered_at < ?1";
@@ -202,7 +204,7 @@ fn count(connection: &Connection, table: &str, clause: &str, values: &[&String])
         .map(|rows| usize::try_from(rows).unwrap_or_default())
 }
 
-/// Takes a lock, alone or with others; `None` where there is nothing to lock.
+/// Takes a lock, exclusive or shared; `None` if the file is missing.
 fn hold(path: &Path, shared: bool) -> io::Result<Option<File>> {
     match opened(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -219,23 +221,23 @@ fn opened(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
-/// Whether the run of a work folder is at rest.
-enum Rest {
-    /// It is: its lock, taken; nothing inside where the folder or its lock is missing.
-    Free(Option<File>),
-    /// It is not, or that cannot be found out.
+/// Whether a process uses a work folder.
+enum WorkUse {
+    /// No process does. The lock is held; `None` if the folder or its lock is missing.
+    Idle(Option<File>),
+    /// A process does, or that cannot be determined.
     Busy,
 }
 
-fn rest(folder: &Path) -> Rest {
+fn work_use(folder: &Path) -> WorkUse {
     match opened(&folder.join("lock")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Rest::Free(None),
-        Ok(file) if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() => Rest::Free(Some(file)),
-        _ => Rest::Busy,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => WorkUse::Idle(None),
+        Ok(file) if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() => WorkUse::Idle(Some(file)),
+        _ => WorkUse::Busy,
     }
 }
 
-/// Real folders that are named as runs.
+/// The real folders that are named as runs.
 fn folders_of_runs(all: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(all) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -252,12 +254,12 @@ fn folders_of_runs(all: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// When a folder, or something in it, was last written to.
+/// When a folder or an entry of it was last written to.
 fn written(folder: &Path) -> SystemTime {
     let time = |about: io::Result<fs::Metadata>| about.and_then(|about| about.modified()).ok();
     let inside = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let times = inside.filter_map(|entry| time(entry.metadata())).chain(time(fs::symlink_metadata(folder)));
-    // One that cannot be looked at is left.
+    // Unknown counts as now, so that the folder stays.
     times.max().unwrap_or_else(SystemTime::now)
 }
 

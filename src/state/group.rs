@@ -10,19 +10,19 @@ use sha2::{Digest as _, Sha256};
 use super::dir::private_dir;
 use crate::value::hex;
 
-/// The lock of a group of runs, of which one runs at a time. The kernel releases the lock of a process that was killed.
+/// The lock of a concurrency group: one of its runs works at a time. The kernel releases the lock of a killed process.
 #[derive(Debug)]
 pub struct GroupLock(File);
 
-/// Who holds the lock of a group, in words; empty where that is not known.
+/// Describes the holder of a group's lock; empty if unknown.
 pub type Holder = String;
 
 impl GroupLock {
-    /// Takes the lock of a group, or says who holds it. Its file stays when it is released: removing it would let two
-    /// runs hold locks of two files of one name.
+    /// Takes the lock of a group, or returns its holder. The file stays after the release: if it were removed, two runs could hold
+    /// locks on two files of one name.
     pub(super) fn take(folder: &Path, group: &str, holder: &str) -> io::Result<Result<Self, Holder>> {
         private_dir(folder)?;
-        // A group may have any name, a file may not.
+        // A group can have any name, a file cannot.
         let name = hex(&Sha256::digest(group)[..16]);
         let path = folder.join(name);
         let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
@@ -35,7 +35,7 @@ impl GroupLock {
             }
             Err(Errno::WOULDBLOCK) => {
                 let mut text = String::new();
-                // What cannot be read is not known; that the lock is held is.
+                // The lock is held, whether or not the holder can be read.
                 let _unread = file.take(4_096).read_to_string(&mut text);
                 Ok(Err(text))
             }
@@ -43,12 +43,12 @@ impl GroupLock {
         }
     }
 
-    /// The same lock, for who must hold it too.
+    /// A second handle on the lock, for the supervisor of the run's programs.
     pub fn lock(&self) -> io::Result<File> {
         self.0.try_clone()
     }
 
-    /// Releases it.
+    /// Releases the lock.
     pub fn release(self) {
         drop(self.0);
     }

@@ -1,4 +1,5 @@
-//! What runs did, read back. Nothing here writes, waits for a writer, or makes one wait.
+//! Reads the journals of runs. A connection that cannot write reads one snapshot of the WAL: no reader waits for a writer, and
+//! no writer for a reader.
 
 use std::fs;
 use std::io;
@@ -10,40 +11,42 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Row, params_from_iter};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
-use serde_json::Value as Json;
+use serde::de::DeserializeOwned;
 
 use super::db::{Db, DbError, path_of, path_value};
-use super::dir::{DATABASE, StateDir};
-use super::record::{Failure, LastGood, Life, Record, Remark, Run, StageRun};
+use super::dir::StateDir;
+use super::record::{Failure, LastGood, Record, Remark, Run, RunState, StageRun};
+use crate::diagnostic::{Code, Diagnostic, ExitCode, codes};
+use crate::event::Outcome;
 
-/// The journals of all runs of a state folder, to be read.
+/// The journals of all runs of a state folder.
 #[derive(Debug)]
 pub struct Runs {
     db: Db,
     work: PathBuf,
 }
 
-/// Which runs are meant.
+/// Selects runs. Each field that is set narrows the selection.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Of a pipeline of this name.
+    /// The name of the pipeline.
     pub pipeline: Option<String>,
-    /// Of a file, by any of these paths.
+    /// The pipeline file, by any of its paths.
     pub files: Option<Vec<PathBuf>>,
-    /// That ended so; also `running` and `interrupted`.
+    /// The outcome; also `running` and `interrupted`.
     pub outcome: Option<String>,
-    /// That have an end.
+    /// Only runs that ended.
     pub ended: bool,
-    /// That started then or later: RFC 3339, UTC.
+    /// The earliest start: RFC 3339, UTC.
     pub since: Option<String>,
-    /// So many at most, the newest.
+    /// At most this number, the newest.
     pub last: Option<usize>,
 }
 
 impl StateDir {
-    /// The journals of runs, to be read; `None` where there are none yet.
+    /// Opens the journals to read them; `None` if there is no database.
     pub fn runs(&self) -> Result<Option<Runs>, DbError> {
-        let path = self.path().join(DATABASE);
+        let path = self.database();
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(DbError::Io { path, source }),
@@ -52,15 +55,15 @@ impl StateDir {
         Ok(Db::peek(&path)?.map(|db| Runs { db, work: self.path().join("work") }))
     }
 
-    /// Which file the journals are in, as the system tells files apart; none where there is none.
+    /// Device and inode of the database; `None` if there is none.
     pub fn journal_file(&self) -> Option<(u64, u64)> {
-        let about = fs::symlink_metadata(self.path().join(DATABASE)).ok()?;
+        let about = fs::symlink_metadata(self.database()).ok()?;
         Some((about.dev(), about.ino()))
     }
 }
 
 impl Runs {
-    /// Runs, newest first.
+    /// Lists runs, newest first.
     pub fn list(&self, filter: &Filter) -> Result<Vec<Run>, DbError> {
         let mut clauses = vec![if filter.ended { "ended IS NOT NULL" } else { "TRUE" }.to_owned()];
         let mut values: Vec<Value> = Vec::new();
@@ -93,7 +96,7 @@ impl Runs {
         Ok(self.select("id = ?1", &[id.to_owned().into()], &|_| true, 1)?.pop())
     }
 
-    /// All that is known of a run, as it was in one moment.
+    /// Everything that is known of a run, from one snapshot.
     pub fn record(&self, id: &str) -> Result<Option<Record>, DbError> {
         self.at_once(|| {
             let Some(run) = self.get(id)? else { return Ok(None) };
@@ -101,15 +104,15 @@ impl Runs {
         })
     }
 
-    /// Those that have no end, with their stages, oldest first. Interrupted ones are left out where a later run of the same
-    /// file with the same inputs took their place.
+    /// The runs without an end, with their stages, oldest first. Leaves out interrupted runs that a later run of the same file
+    /// with the same inputs superseded: other inputs are another backup.
     pub fn unended(&self) -> Result<Vec<(Run, Vec<StageRun>)>, DbError> {
         self.at_once(|| {
             let mut runs = self.select("ended IS NULL", &[], &|_| true, usize::MAX)?;
             runs.reverse();
             let mut found = Vec::new();
             for run in runs {
-                if run.life == Life::Running || !self.is_superseded(&run.id)? {
+                if run.state == RunState::Running || !self.is_superseded(&run.id)? {
                     let stages = self.stages(&run.id)?;
                     found.push((run, stages));
                 }
@@ -123,19 +126,20 @@ impl Runs {
         self.db.connection.query_row(&sql, [id], |row| row.get(0)).map_err(|error| self.db.failed(error))
     }
 
-    /// The stages of a run, in the order in which they were first heard of.
+    /// The stages of a run, in the order of their first event.
     pub fn stages(&self, run: &str) -> Result<Vec<StageRun>, DbError> {
         let sql = "SELECT stage, instance, kind, session, attempt, started, ended, outcome, seconds, bytes, outputs, reason, error
                    FROM stages WHERE run = ?1 ORDER BY position, instance";
         self.rows(sql, &[run.to_owned().into()], stage)
     }
 
-    /// The first stage of a run that failed, instances before the stage that they belong to.
+    /// The first failed stage of a run; an instance comes before its stage.
     pub fn failure(&self, run: &str) -> Result<Option<Failure>, DbError> {
         let sql = "SELECT stage, instance, error ->> '$.code' FROM stages WHERE run = ?1 AND outcome = 'failure'
                    ORDER BY error IS NULL, position, instance = '', instance LIMIT 1";
-        let failure =
-            |row: &Row<'_>| Ok(Failure { stage: row.get(0)?, instance: instance(row.get(1)?), code: row.get(2)? });
+        let failure = |row: &Row<'_>| {
+            Ok(Failure { stage: row.get(0)?, instance: instance(row.get(1)?), code: code(row.get(2)?) })
+        };
         Ok(self.rows(sql, &[run.to_owned().into()], failure)?.pop())
     }
 
@@ -150,19 +154,18 @@ impl Runs {
                 attempt: row.get(3)?,
                 at: row.get(4)?,
                 is_retry: row.get(5)?,
-                problem: json(row.get(6)?).unwrap_or_default(),
+                problem: problem(&row.get::<_, String>(6)?),
             })
         };
         self.rows(sql, &[run.to_owned().into()], remark)
     }
 
-    /// The names of all pipelines that ever ran, in order.
+    /// The sorted names of all pipelines that ever ran.
     pub fn pipelines(&self) -> Result<Vec<String>, DbError> {
         self.rows("SELECT DISTINCT pipeline FROM runs ORDER BY pipeline", &[], |row| row.get(0))
     }
 
-    /// Each file whose text was kept because a run started with it: its path, the number of the last such text, and when
-    /// the first one was used.
+    /// Each file with a version that a run used: its path, the number of the last used version, and the time of the first use.
     pub fn kept_files(&self) -> Result<Vec<(PathBuf, u32, String)>, DbError> {
         let sql =
             "SELECT path, number, (SELECT min(first_used) FROM versions AS other WHERE other.path = versions.path),
@@ -170,8 +173,8 @@ impl Runs {
         self.rows(sql, &[], |row| Ok((path_of(row.get_ref(0)?), row.get(1)?, row.get(2)?)))
     }
 
-    /// When each pipeline file last did what it should, as far as that was before `now` (RFC 3339, UTC, milliseconds): what a
-    /// clock that was ahead left behind would silence `stale` for as long.
+    /// When a whole run of each pipeline file last ended well, not after `now` (RFC 3339, UTC, milliseconds). A time from a clock
+    /// that was ahead would silence `stale` until that time.
     pub fn last_good(&self, now: &str) -> Result<Vec<LastGood>, DbError> {
         let sql =
             "SELECT file, min(started), max(CASE WHEN good <= ?1 THEN good END) FROM runs GROUP BY file ORDER BY file";
@@ -180,15 +183,15 @@ impl Runs {
         self.rows(sql, &[now.to_owned().into()], good)
     }
 
-    /// Changes whenever another connection changed something. Costs a look at shared memory.
+    /// A number that changes whenever another connection writes. Cheap: it reads shared memory.
     pub fn change(&self) -> Result<i64, DbError> {
         let read = self.db.connection.pragma_query_value(None, "data_version", |row| row.get(0));
         read.map_err(|error| self.db.failed(error))
     }
 
-    /// Whether the process of a run is at work, by the lock that the kernel holds for it.
+    /// Whether a process works on a run. The kernel's lock on its work folder decides, never its age or process id.
     pub fn is_alive(&self, run: &str) -> bool {
-        let _quiet = Quiet::of(&self.work);
+        let _idle = IdleLock::of(&self.work);
         is_held(&self.work.join(run))
     }
 
@@ -199,7 +202,7 @@ impl Runs {
         fits: &dyn Fn(&Run) -> bool,
         most: usize,
     ) -> Result<Vec<Run>, DbError> {
-        let quiet = Quiet::of(&self.work);
+        let idle = IdleLock::of(&self.work);
         let read = || {
             let mut statement = self.db.connection.prepare_cached(&format!(
                 "SELECT id, pipeline, file, sha256, inputs, session, process, started, ended, outcome, exit_code, seconds, left_out, error
@@ -218,7 +221,7 @@ impl Runs {
             Ok(found)
         };
         let found = read().map_err(|error| self.db.failed(error));
-        drop(quiet);
+        drop(idle);
         found
     }
 
@@ -235,7 +238,7 @@ impl Runs {
         all().map_err(|error| self.db.failed(error))
     }
 
-    /// Several questions about one moment. In WAL mode, what a writer does meanwhile is not seen and not held up.
+    /// Runs several queries on one snapshot. In WAL mode this does not hold up a writer.
     fn at_once<T>(&self, ask: impl FnOnce() -> Result<T, DbError>) -> Result<T, DbError> {
         let moment = self.db.connection.unchecked_transaction().map_err(|error| self.db.failed(error))?;
         let answer = ask();
@@ -244,14 +247,13 @@ impl Runs {
     }
 }
 
-/// That a run did all that it should.
+/// SQL: a run did everything.
 pub(super) const GOOD: &str = "(coalesce(runs.outcome, '') IN ('success', 'warning') AND runs.left_out IS NULL)";
 
-/// That a stage of a run failed, also where the run forgives it.
+/// SQL: a stage of a run failed, also under `continue-on-error`.
 pub(super) const FAILED: &str = "EXISTS (SELECT 1 FROM stages WHERE stages.run = runs.id AND stages.error IS NOT NULL)";
 
-/// That another run took the place of the one of this row: later, of the same file with the same inputs, and one that did
-/// something.
+/// SQL: a later run of the same file with the same inputs, which did something, superseded the run.
 pub(super) const SUPERSEDED: &str = "EXISTS (SELECT 1 FROM runs AS later WHERE later.pipeline = runs.pipeline
     AND later.id > runs.id AND later.file = runs.file AND later.inputs IS runs.inputs
     AND coalesce(later.outcome, '') NOT IN ('skipped', 'blocked'))";
@@ -259,10 +261,10 @@ pub(super) const SUPERSEDED: &str = "EXISTS (SELECT 1 FROM runs AS later WHERE l
 fn run(row: &Row<'_>, work: &Path) -> rusqlite::Result<Run> {
     let id: String = row.get(0)?;
     let ended: Option<String> = row.get(8)?;
-    let life = match &ended {
-        Some(_) => Life::Ended,
-        None if is_held(&work.join(&id)) => Life::Running,
-        None => Life::Interrupted,
+    let state = match &ended {
+        Some(_) => RunState::Ended,
+        None if is_held(&work.join(&id)) => RunState::Running,
+        None => RunState::Interrupted,
     };
     Ok(Run {
         pipeline: row.get(1)?,
@@ -271,14 +273,14 @@ fn run(row: &Row<'_>, work: &Path) -> rusqlite::Result<Run> {
         inputs: json(row.get(4)?),
         sessions: row.get(5)?,
         process: row.get(6)?,
-        life,
+        state,
         started: row.get(7)?,
         ended,
-        outcome: row.get(9)?,
-        exit_code: row.get(10)?,
+        outcome: outcome(row.get(9)?),
+        exit_code: exit_code(row.get(10)?),
         seconds: row.get(11)?,
-        left_out: json(row.get(12)?).and_then(|names| serde_json::from_value(names).ok()).unwrap_or_default(),
-        error: json(row.get(13)?),
+        left_out: json(row.get(12)?).unwrap_or_default(),
+        error: row.get::<_, Option<String>>(13)?.as_deref().map(problem),
         id,
     })
 }
@@ -292,12 +294,12 @@ fn stage(row: &Row<'_>) -> rusqlite::Result<StageRun> {
         attempt: row.get(4)?,
         started: row.get(5)?,
         ended: row.get(6)?,
-        outcome: row.get(7)?,
+        outcome: outcome(row.get(7)?),
         seconds: row.get(8)?,
         bytes: row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned),
         outputs: json(row.get(10)?),
         reason: row.get(11)?,
-        error: json(row.get(12)?),
+        error: row.get::<_, Option<String>>(12)?.as_deref().map(problem),
     })
 }
 
@@ -305,24 +307,43 @@ fn instance(column: String) -> Option<String> {
     Some(column).filter(|name| !name.is_empty())
 }
 
-fn json(column: Option<String>) -> Option<Json> {
-    column.and_then(|text| serde_json::from_str(&text).ok()).filter(|value: &Json| !value.is_null())
+fn json<T: DeserializeOwned>(column: Option<String>) -> Option<T> {
+    column.and_then(|text| serde_json::from_str(&text).ok())
 }
 
-/// Whether the process of the run with this work folder is at work. Looking takes the lock for a moment where it is free.
+fn code(column: Option<String>) -> Option<Code> {
+    column.and_then(|text| text.parse().ok())
+}
+
+/// The outcome that a column names. A word that no release wrote is none.
+pub(super) fn outcome(column: Option<String>) -> Option<Outcome> {
+    column.and_then(|word| Outcome::from_word(&word))
+}
+
+/// The exit code that a column holds.
+pub(super) fn exit_code(column: Option<u8>) -> Option<ExitCode> {
+    column.and_then(|number| number.try_into().ok())
+}
+
+/// The problem that a column holds. Text that is no diagnostic is shown as it is: it may be all that is known.
+fn problem(text: &str) -> Diagnostic {
+    serde_json::from_str(text).unwrap_or_else(|_| Diagnostic::failure(codes::TL0901, text))
+}
+
+/// Whether a process works on the run with this work folder. A free lock is taken for a moment.
 pub(super) fn is_held(folder: &Path) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(lock) = open(folder.join("lock"), flags, Mode::empty()) else { return false };
     flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
-/// As long as it lives, no work folder comes or goes: whoever makes one would otherwise find its new lock taken by
-/// somebody who only looks. Where folders come and go for longer, it is looked at all the same.
-struct Quiet {
+/// Holds the lock under which work folders are created and removed. Without it, a new run could find the lock of its new folder
+/// taken by [`is_held`]. After a quarter of a second without the lock, the caller looks all the same.
+struct IdleLock {
     _held: Option<rustix::fd::OwnedFd>,
 }
 
-impl Quiet {
+impl IdleLock {
     fn of(work: &Path) -> Self {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Ok(lock) = open(work.join("lock"), flags, Mode::empty()) else { return Self { _held: None } };

@@ -1,117 +1,69 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use rusqlite::{Transaction, TransactionBehavior, params};
-use serde_json::{Map, Value as Json};
+use serde::Serialize;
+use serde_json::Value as Json;
 use tracing::{Span, debug};
 
 use super::db::{Db, DbError, path_value};
-use super::deliveries::Step;
-use super::left::Effect;
+use super::deliveries::DeliveryStep;
 use super::outbox::stamp;
+use super::prior_run::{Effect, Start};
+use crate::diagnostic::{Diagnostic, ExitCode};
+use crate::event::{Outcome, What};
 use crate::process::Process;
 
-/// Writes down what a run does as it does it, on a thread of its own. Whatever waits goes to the disk in one transaction.
+/// Writes what a run does to the database, on a thread of its own: everything that waits is one transaction, so that many units
+/// that end together cost one sync.
+///
+/// What a unit did is durable before its dependants start ([`Self::commit`]). Events for display ride along and may be lost in
+/// a crash ([`Self::log`]).
 #[derive(Debug)]
 pub struct Journal {
     session: u32,
-    entries: Sender<Entry>,
+    entries: Sender<JournalEntry>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A run, as it is when it starts.
-#[derive(Clone, Debug)]
-pub struct Start {
-    /// Its id.
-    pub run: String,
-    /// The name of the pipeline.
-    pub pipeline: String,
-    /// The pipeline file, absolute.
-    pub file: PathBuf,
-    /// SHA-256 of that file, in hexadecimal.
-    pub sha256: String,
-    /// The inputs; none where they hold a secret.
-    pub inputs: Option<Map<String, Json>>,
-    /// What expressions see of the run and the place where it runs.
-    pub fixed: Json,
-}
-
-/// A stage, or one instance of it, as people call them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StageName {
-    /// The stage.
-    pub stage: String,
-    /// The instance.
-    pub instance: Option<String>,
-}
-
-/// One thing that happened; for people, so it need not be on the disk before the run goes on.
-#[derive(Clone, Debug)]
-pub enum Note {
-    /// An attempt began.
-    Started {
-        /// What it does, such as `upload`.
-        kind: String,
-        /// Counted from 1.
-        attempt: u32,
-    },
-    /// So many bytes were handled.
-    Progress(u64),
-    /// Something worth knowing, or why an attempt failed that will be made again.
-    Remark {
-        /// Whether it will be made again.
-        is_retry: bool,
-        /// What it is.
-        problem: Json,
-    },
-    /// It was not selected: what an earlier session says of its end stays.
-    LeftOut {
-        /// Why it was skipped.
-        reason: Option<String>,
-    },
-    /// It ended.
-    Ended {
-        /// How.
-        outcome: &'static str,
-        /// How long it took.
-        seconds: f64,
-        /// What others may use, without secrets.
-        outputs: Json,
-        /// Why it was skipped or cancelled.
-        reason: Option<String>,
-        /// Why it failed.
-        error: Option<Json>,
-    },
-}
-
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Debug)]
 pub struct Finish {
-    /// How.
-    pub outcome: &'static str,
-    /// What the process exits with.
-    pub exit_code: u8,
-    /// How long it took.
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The exit code of the process.
+    pub exit_code: ExitCode,
+    /// The duration of this session.
     pub seconds: f64,
     /// The stages that a selection left undone.
     pub left_out: Vec<String>,
     /// Why it was stopped or could not start.
-    pub error: Option<Json>,
+    pub error: Option<Diagnostic>,
+}
+
+impl Finish {
+    /// The end that `RunEnded` tells of.
+    pub fn of(what: &What) -> Option<Self> {
+        let What::RunEnded { outcome, exit_code, seconds, left_out, error } = what else { return None };
+        let (left_out, error) = (left_out.clone(), error.clone());
+        Some(Self { outcome: *outcome, exit_code: *exit_code, seconds: *seconds, left_out, error })
+    }
 }
 
 type Done = Box<dyn FnOnce(Result<(), String>) + Send>;
 
-enum Entry {
-    Note(StageName, Note),
+enum JournalEntry {
+    Event(What),
+    LeftOut { stage: String, instance: Option<String>, reason: Option<String> },
     Effects(Vec<Effect>, Done),
     Forget(Vec<(String, Option<usize>)>, Done),
-    Delivery { uri: String, step: Step, done: Done },
+    Delivery { uri: String, step: DeliveryStep, done: Done },
     Finish(Finish, Done),
 }
 
-/// So many entries go into one transaction at most.
+/// The most entries in one transaction.
 const MOST_AT_ONCE: usize = 4_096;
 
 impl Journal {
@@ -141,7 +93,7 @@ impl Journal {
         Ok(Self::of(db, start.run.clone(), 1))
     }
 
-    /// Goes on in the journal of a run that ended early, durably.
+    /// Begins another session of a run, durably.
     pub(super) fn resume(db: &Path, run: &str, sha256: &str) -> Result<Self, DbError> {
         let db = Db::open(db)?;
         let Process { id, since } = Process::own();
@@ -164,38 +116,44 @@ impl Journal {
         Self { session, entries, thread: Some(thread) }
     }
 
-    /// Which start of the run this is, from 1.
+    /// The session, counted from 1.
     pub fn session(&self) -> u32 {
         self.session
     }
 
-    /// Writes down something for people, soon.
-    pub fn note(&self, stage: StageName, note: Note) {
-        // The thread ends after this value.
-        let _ended = self.entries.send(Entry::Note(stage, note));
+    /// Writes an event of a stage, soon: a crash may lose it, since it is only for display. Other events are not kept.
+    pub fn log(&self, what: What) {
+        // The send cannot fail: the thread outlives this value.
+        let _ended = self.entries.send(JournalEntry::Event(what));
     }
 
-    /// Puts effects on the disk, all or none, and then calls `done`.
+    /// Writes that a stage was not selected, soon. The end that an earlier session wrote stays.
+    pub fn log_left_out(&self, stage: String, instance: Option<String>, reason: Option<String>) {
+        let _ended = self.entries.send(JournalEntry::LeftOut { stage, instance, reason });
+    }
+
+    /// Writes effects durably, all or none, and then calls `done`.
     pub fn commit(&self, effects: Vec<Effect>, done: impl FnOnce(Result<(), String>) + Send + 'static) {
-        let _ended = self.entries.send(Entry::Effects(effects, Box::new(done)));
+        let _ended = self.entries.send(JournalEntry::Effects(effects, Box::new(done)));
     }
 
-    /// Takes back, before it returns, that these stages, or instances of them by number, are done: they are to be done again.
+    /// Deletes the effects of these stages or instances, durably, before it returns. They will be done again; a kill in between
+    /// must leave nothing that counts as done after them.
     pub fn forget(&self, stages: Vec<(String, Option<usize>)>) -> Result<(), String> {
-        self.wait(|done| Entry::Forget(stages, done))
+        self.wait(|done| JournalEntry::Forget(stages, done))
     }
 
-    /// Puts on the disk what becomes of an object on its way, before it returns.
-    pub fn deliver(&self, uri: &str, step: Step) -> Result<(), String> {
-        self.wait(|done| Entry::Delivery { uri: uri.to_owned(), step, done })
+    /// Writes a step of a delivery, durably, before it returns.
+    pub fn deliver(&self, uri: &str, step: DeliveryStep) -> Result<(), String> {
+        self.wait(|done| JournalEntry::Delivery { uri: uri.to_owned(), step, done })
     }
 
-    /// Puts the end of the run on the disk before it returns.
+    /// Writes the end of the run, durably, before it returns.
     pub fn finish(&self, finish: Finish) -> Result<(), String> {
-        self.wait(|done| Entry::Finish(finish, done))
+        self.wait(|done| JournalEntry::Finish(finish, done))
     }
 
-    fn wait(&self, entry: impl FnOnce(Done) -> Entry) -> Result<(), String> {
+    fn wait(&self, entry: impl FnOnce(Done) -> JournalEntry) -> Result<(), String> {
         let (tell, told) = channel();
         let done: Done = Box::new(move |result| drop(tell.send(result)));
         let _ended = self.entries.send(entry(done));
@@ -205,7 +163,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        // Its last entries are written before it ends.
+        // Closing the channel ends the thread after its last entries.
         drop(std::mem::replace(&mut self.entries, channel().0));
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
@@ -220,7 +178,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn work(mut self, waiting: &Receiver<Entry>) {
+    fn work(mut self, waiting: &Receiver<JournalEntry>) {
         let mut unwritten = Vec::new();
         while let Ok(first) = waiting.recv() {
             let mut batch = std::mem::take(&mut unwritten);
@@ -228,35 +186,38 @@ impl Writer {
             let result = self.write(&batch).map_err(|error| spoken(&self.db.failed(error)));
             for entry in batch {
                 match entry {
-                    // Nobody waits for it, so nobody would hear that it is missing.
-                    Entry::Note(_, ref note) if result.is_err() && !matches!(note, Note::Progress(_)) => {
-                        unwritten.push(entry);
-                    }
-                    Entry::Note(..) => {}
-                    Entry::Effects(_, done)
-                    | Entry::Forget(_, done)
-                    | Entry::Delivery { done, .. }
-                    | Entry::Finish(_, done) => done(result.clone()),
+                    JournalEntry::Event(What::StageProgress { .. }) => {}
+                    // Nobody waits for these, so nobody would learn that they are missing: try again.
+                    JournalEntry::Event(_) | JournalEntry::LeftOut { .. } if result.is_err() => unwritten.push(entry),
+                    JournalEntry::Event(_) | JournalEntry::LeftOut { .. } => {}
+                    JournalEntry::Effects(_, done)
+                    | JournalEntry::Forget(_, done)
+                    | JournalEntry::Delivery { done, .. }
+                    | JournalEntry::Finish(_, done) => done(result.clone()),
                 }
             }
         }
     }
 
-    fn write(&mut self, batch: &[Entry]) -> rusqlite::Result<()> {
+    fn write(&mut self, batch: &[JournalEntry]) -> rusqlite::Result<()> {
         let begun = Instant::now();
-        // What is for people alone is on the disk with the next thing that must be.
-        let must_last = batch.iter().any(|entry| !matches!(entry, Entry::Note(..)));
+        // What is only for display reaches the disk with the next entry that must.
+        let must_last =
+            batch.iter().any(|entry| !matches!(entry, JournalEntry::Event(_) | JournalEntry::LeftOut { .. }));
         let level = if must_last { "FULL" } else { "NORMAL" };
         self.db.connection.pragma_update(None, "synchronous", level)?;
         let transaction = self.db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let written = Written { transaction: &transaction, run: &self.run, session: self.session };
+        let rows = Rows { transaction: &transaction, run: &self.run, session: self.session };
         for entry in batch {
             match entry {
-                Entry::Note(stage, note) => written.note(stage, note)?,
-                Entry::Effects(effects, _) => effects.iter().try_for_each(|effect| written.effect(effect))?,
-                Entry::Forget(stages, _) => stages.iter().try_for_each(|stage| written.forget(stage))?,
-                Entry::Delivery { uri, step, .. } => written.delivery(uri, step)?,
-                Entry::Finish(finish, _) => written.finish(finish)?,
+                JournalEntry::Event(what) => rows.event(what)?,
+                JournalEntry::LeftOut { stage, instance, reason } => {
+                    rows.left_out(stage, instance.as_deref(), reason.as_deref())?
+                }
+                JournalEntry::Effects(effects, _) => effects.iter().try_for_each(|effect| rows.effect(effect))?,
+                JournalEntry::Forget(stages, _) => stages.iter().try_for_each(|stage| rows.forget(stage))?,
+                JournalEntry::Delivery { uri, step, .. } => rows.delivery(uri, step)?,
+                JournalEntry::Finish(finish, _) => rows.finish(finish)?,
             }
         }
         transaction.commit()?;
@@ -265,45 +226,36 @@ impl Writer {
     }
 }
 
-struct Written<'a> {
+struct Rows<'a> {
     transaction: &'a Transaction<'a>,
     run: &'a str,
     session: u32,
 }
 
-impl Written<'_> {
+impl Rows<'_> {
     fn run(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
         self.transaction.prepare_cached(sql)?.execute(values).map(drop)
     }
 
-    fn note(&self, name: &StageName, note: &Note) -> rusqlite::Result<()> {
-        let (run, session, stage) = (self.run, self.session, &name.stage);
-        let instance = name.instance.as_deref().unwrap_or_default();
-        match note {
-            Note::Started { kind, attempt } => self.run(
+    fn event(&self, what: &What) -> rusqlite::Result<()> {
+        let (run, session) = (self.run, self.session);
+        // A stage itself has an empty instance.
+        let name = |instance: &Option<String>| instance.clone().unwrap_or_default();
+        match what {
+            What::StageStarted { stage, instance, kind, attempt } => self.run(
                 "INSERT INTO stages (run, stage, instance, position, kind, session, attempt, started)
                  VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, ?6, ?7)
                  ON CONFLICT DO UPDATE SET kind = ?4, session = ?5, attempt = ?6, ended = NULL, outcome = NULL, seconds = NULL,
                  started = iif(?6 = 1, ?7, started), bytes = NULL, outputs = NULL, reason = NULL, error = NULL",
-                params![run, stage, instance, kind, session, attempt, now()],
+                params![run, stage, name(instance), kind, session, attempt, now()],
             ),
-            Note::Progress(bytes) => self.run(
+            What::StageProgress { stage, instance, bytes } => self.run(
                 "UPDATE stages SET bytes = ?4 WHERE run = ?1 AND stage = ?2 AND instance = ?3",
-                params![run, stage, instance, bytes.cast_signed()],
+                params![run, stage, name(instance), bytes.cast_signed()],
             ),
-            Note::Remark { is_retry, problem } => self.run(
-                "INSERT INTO remarks (run, stage, instance, session, attempt, at, is_retry, problem)
-                 VALUES (?1, ?2, ?3, ?4, coalesce((SELECT attempt FROM stages WHERE run = ?1 AND stage = ?2 AND instance = ?3), 0),
-                 ?5, ?6, ?7)",
-                params![run, stage, instance, session, now(), is_retry, problem.to_string()],
-            ),
-            Note::LeftOut { reason } => self.run(
-                "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, reason)
-                 VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, 'skipped', ?6)
-                 ON CONFLICT DO UPDATE SET session = ?4, ended = ?5, outcome = 'skipped', reason = ?6 WHERE stages.ended IS NULL",
-                params![run, stage, instance, session, now(), reason],
-            ),
-            Note::Ended { outcome, seconds, outputs, reason, error } => self.run(
+            What::StageWarning { stage, instance, warning } => self.remark(stage, &name(instance), false, warning),
+            What::StageRetrying { stage, instance, error, .. } => self.remark(stage, &name(instance), true, error),
+            What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, .. } => self.run(
                 "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, seconds, outputs, reason, error)
                  VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT DO UPDATE SET session = ?4, ended = ?5, outcome = ?6, seconds = ?7, outputs = ?8, reason = ?9,
@@ -311,17 +263,36 @@ impl Written<'_> {
                 params![
                     run,
                     stage,
-                    instance,
+                    name(instance),
                     session,
                     now(),
-                    outcome,
+                    outcome.word(),
                     seconds,
-                    outputs.to_string(),
+                    text(outputs),
                     reason,
-                    error.as_ref().map(Json::to_string)
+                    error.as_ref().map(text)
                 ],
             ),
+            _ => Ok(()),
         }
+    }
+
+    fn remark(&self, stage: &str, instance: &str, is_retry: bool, problem: &Diagnostic) -> rusqlite::Result<()> {
+        self.run(
+            "INSERT INTO remarks (run, stage, instance, session, attempt, at, is_retry, problem)
+             VALUES (?1, ?2, ?3, ?4, coalesce((SELECT attempt FROM stages WHERE run = ?1 AND stage = ?2 AND instance = ?3), 0),
+             ?5, ?6, ?7)",
+            params![self.run, stage, instance, self.session, now(), is_retry, text(problem)],
+        )
+    }
+
+    fn left_out(&self, stage: &str, instance: Option<&str>, reason: Option<&str>) -> rusqlite::Result<()> {
+        self.run(
+            "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, reason)
+             VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, 'skipped', ?6)
+             ON CONFLICT DO UPDATE SET session = ?4, ended = ?5, outcome = 'skipped', reason = ?6 WHERE stages.ended IS NULL",
+            params![self.run, stage, instance.unwrap_or_default(), self.session, now(), reason],
+        )
     }
 
     fn effect(&self, effect: &Effect) -> rusqlite::Result<()> {
@@ -344,7 +315,7 @@ impl Written<'_> {
         self.run(sql, params![self.run, stage, number(*instance)])
     }
 
-    fn delivery(&self, uri: &str, step: &Step) -> rusqlite::Result<()> {
+    fn delivery(&self, uri: &str, step: &DeliveryStep) -> rusqlite::Result<()> {
         let (column, value) = step.column(&now());
         let insert = "INSERT INTO deliveries (run, uri, began) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         self.run(insert, params![self.run, uri, now()])?;
@@ -359,22 +330,27 @@ impl Written<'_> {
             params![
                 self.run,
                 now(),
-                finish.outcome,
-                finish.exit_code,
+                finish.outcome.word(),
+                u8::from(finish.exit_code),
                 finish.seconds,
                 (!finish.left_out.is_empty()).then(|| Json::from(finish.left_out.clone()).to_string()),
-                finish.error.as_ref().map(Json::to_string)
+                finish.error.as_ref().map(text)
             ],
         )
     }
 }
 
-/// The number of an instance, as a column holds it.
+/// JSON as a column holds it.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// The number of an instance as a column holds it; -1 without a matrix.
 fn number(instance: Option<usize>) -> i64 {
     instance.map_or(-1, |number| i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-/// An error with its cause, in a line.
+/// An error with its cause on one line.
 fn spoken(error: &DbError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
@@ -388,9 +364,9 @@ fn now() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Delivery, Left};
+    use super::super::prior_run::{Delivery, PriorRun};
     use super::*;
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     fn start(run: &str) -> Start {
         Start {
@@ -417,28 +393,43 @@ mod tests {
         let effects = vec![effect("a", None), effect("b", Some(2))];
         journal.commit(effects.clone(), move |result| tell.send(result).unwrap());
         told.recv().unwrap().unwrap();
-        let steps = [Step::Begun, Step::Opened(json!({ "id": "u" })), Step::Coming(json!([{ "token": "t" }]))];
+        let steps = [
+            DeliveryStep::Begun,
+            DeliveryStep::Opened(json!({ "id": "u" })),
+            DeliveryStep::Coming(json!([{ "token": "t" }])),
+        ];
         steps.into_iter().for_each(|step| journal.deliver("s3://b/k", step).unwrap());
 
-        let left = Left::read(&db, "r").unwrap().unwrap();
+        let left = PriorRun::read(&db, "r").unwrap().unwrap();
         assert_eq!((left.effects, left.end), (effects, None));
         let Delivery { coming, upload, .. } = &left.deliveries[0];
         assert_eq!((coming, upload), (&Some(json!([{ "token": "t" }])), &Some(json!({ "id": "u" }))));
-        journal.deliver("s3://b/k", Step::Closed).unwrap();
-        let left = Left::read(&db, "r").unwrap().unwrap();
+        journal.deliver("s3://b/k", DeliveryStep::Closed).unwrap();
+        let left = PriorRun::read(&db, "r").unwrap().unwrap();
         assert_eq!((left.deliveries[0].coming.is_some(), &left.deliveries[0].upload), (true, &None));
         assert_eq!(left.start.inputs, Some(Map::new()));
-        assert!(Left::read(&db, "other").unwrap().is_none());
+        assert!(PriorRun::read(&db, "other").unwrap().is_none());
 
-        let name = StageName { stage: "a".to_owned(), instance: None };
-        journal.note(name.clone(), Note::Started { kind: "run".to_owned(), attempt: 1 });
-        journal.note(name, Note::Progress(7));
+        let (stage, instance) = ("a".to_owned(), None);
+        journal.log(What::StageStarted {
+            stage: stage.clone(),
+            instance: instance.clone(),
+            kind: "run".to_owned(),
+            attempt: 1,
+        });
+        journal.log(What::StageProgress { stage, instance, bytes: 7 });
         drop(journal);
         let again = Journal::resume(&db, "r", "01").unwrap();
         assert_eq!(again.session(), 2);
-        let finish = Finish { outcome: "success", exit_code: 0, seconds: 1.5, left_out: Vec::new(), error: None };
+        let finish = Finish {
+            outcome: Outcome::Success,
+            exit_code: ExitCode::Success,
+            seconds: 1.5,
+            left_out: Vec::new(),
+            error: None,
+        };
         again.finish(finish).unwrap();
-        assert_eq!(Left::read(&db, "r").unwrap().unwrap().end.map(|end| end.outcome).as_deref(), Some("success"));
+        assert_eq!(PriorRun::read(&db, "r").unwrap().unwrap().end.map(|end| end.outcome), Some(Outcome::Success));
     }
 
     #[test]
@@ -453,6 +444,6 @@ mod tests {
         }
         drop(tell);
         assert_eq!(told.iter().flatten().count(), 10_000);
-        assert_eq!(Left::read(&db, "r").unwrap().unwrap().effects.len(), 10_000);
+        assert_eq!(PriorRun::read(&db, "r").unwrap().unwrap().effects.len(), 10_000);
     }
 }

@@ -9,40 +9,40 @@ use super::dir::private_dir;
 use super::outbox::stamp;
 use crate::event::Stream;
 
-/// A file that grows beyond this is put aside, and one that was put aside before goes. So of each log the newest 5 to 10 MiB stay.
+/// A log file of this size is renamed to `.1`, which replaces an earlier one: the newest 5 to 10 MiB of each log stay.
 const LARGEST_PART: u64 = 5 << 20;
 
-/// What the programs of one run printed: a log for each attempt at a stage, or at an instance of one.
+/// The output of the programs of one run: a log for each attempt at a stage or instance.
 #[derive(Clone, Debug)]
 pub struct Logs {
     folder: PathBuf,
 }
 
-/// One of these logs.
+/// The log of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The stage.
     pub stage: String,
     /// The number of its instance.
     pub instance: Option<usize>,
-    /// Which start of the run, from 1.
+    /// The session, counted from 1.
     pub session: u32,
-    /// Which attempt of that, from 1.
+    /// The attempt in the session, counted from 1.
     pub attempt: u32,
-    /// Where it is. An older part of it, if there is one, has `.1` behind this name.
+    /// The path. An older part has `.1` appended.
     pub path: PathBuf,
-    /// When its oldest line that is left was written: RFC 3339, UTC.
+    /// When its oldest remaining line was written: RFC 3339, UTC.
     pub began: String,
 }
 
 /// A line of a log, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// When it was printed: RFC 3339, UTC, milliseconds. Empty where the line is damaged.
+    /// When it was printed: RFC 3339, UTC, milliseconds. Empty if the line is damaged.
     pub at: String,
-    /// Where the program printed it; none for what tl says of the log itself.
+    /// The stream; `None` for a line of tl about the log itself.
     pub stream: Option<Stream>,
-    /// The line, without its end. It may hold control characters.
+    /// The line without its newline. It may hold control characters.
     pub text: String,
 }
 
@@ -51,17 +51,18 @@ impl Logs {
         Self { folder }
     }
 
-    /// Where they are.
+    /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A new log. `stage` is its name, and for an instance `.` and its number. Nothing is made before the first line.
+    /// Begins a log. `stage` is the name of the stage, for an instance with `.` and its number. The file is created with the first
+    /// line.
     pub fn begin(&self, stage: &str, session: u32, attempt: u32) -> LogWriter {
         LogWriter::new(self.folder.join(format!("{stage}-{session}-{attempt}.log")), LARGEST_PART)
     }
 
-    /// All of them, in the order in which they began. None where nothing was printed, or nothing is kept any more.
+    /// All logs, in the order in which they began. Empty if nothing was printed or `gc` removed it.
     pub fn list(&self) -> io::Result<Vec<Log>> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -81,7 +82,7 @@ impl Logs {
 }
 
 impl Log {
-    /// The log in a file; none where the file is named otherwise.
+    /// The log of a file; `None` if the file is no log.
     fn at(path: &Path) -> io::Result<Option<Self>> {
         let named = || {
             let name = path.file_name()?.to_str()?.strip_suffix(".log")?;
@@ -111,13 +112,13 @@ impl Log {
         Ok(Some(log))
     }
 
-    /// Reads it from its beginning.
+    /// Reads the log from its beginning.
     pub fn read(&self) -> LogReader {
         LogReader { path: self.path.clone(), part: None, rest: Vec::new() }
     }
 }
 
-/// Reads a log. To follow it, ask again.
+/// Reads a log, also while it is written.
 #[derive(Debug)]
 pub struct LogReader {
     path: PathBuf,
@@ -127,7 +128,7 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// The lines that came since the last call; at most some megabytes at once, and none where there are no more yet.
+    /// The lines since the last call, at most some megabytes; empty if there are none yet.
     pub fn more(&mut self) -> io::Result<Vec<LogLine>> {
         loop {
             let lines = self.read_part()?;
@@ -135,7 +136,7 @@ impl LogReader {
                 return Ok(lines);
             }
             let Some(next) = self.next_part()? else { return Ok(Vec::new()) };
-            // What was written in between, before it was put aside.
+            // Lines that were written before the file was renamed.
             let last = self.read_part()?;
             self.part = Some(next);
             self.rest.clear();
@@ -155,7 +156,7 @@ impl LogReader {
         Ok(lines)
     }
 
-    /// The part behind this one. The newest is looked at first: where they move meanwhile, none is left out.
+    /// The next part. Looks at the newest first: a rename in between skips no part.
     fn next_part(&self) -> io::Result<Option<File>> {
         let (newest, older) = (open(&self.path)?, open(&older(&self.path))?);
         let is_this = |part: &Option<File>| same(self.part.as_ref(), part.as_ref());
@@ -208,7 +209,7 @@ pub struct LogWriter {
     largest: u64,
     part: Option<File>,
     size: u64,
-    /// How many bytes came before this part.
+    /// The bytes before this part.
     before: u64,
 }
 
@@ -217,12 +218,12 @@ impl LogWriter {
         Self { path, largest, part: None, size: 0, before: 0 }
     }
 
-    /// Where it is.
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Adds a line, in which nothing is secret. It is in the file when this returns, and on the disk when the system finds time.
+    /// Appends a line whose secrets are masked. It is not synced.
     pub fn write(&mut self, stream: Stream, text: &str) -> io::Result<()> {
         let word = match stream {
             Stream::Stdout => "stdout",
@@ -254,7 +255,7 @@ impl LogWriter {
                 none.insert(part)
             }
         };
-        // In one call: who follows it sees whole lines.
+        // One write call, so that a reader sees whole lines.
         part.write_all(line.as_bytes())?;
         self.size += line.len() as u64;
         Ok(())
@@ -265,7 +266,7 @@ fn line(word: &str, text: &str) -> String {
     format!("{} {word} {}\n", stamp(Duration::ZERO, false), text.replace('\n', " "))
 }
 
-/// The folder of a run, and that of all runs above it.
+/// Creates the folder of a run and that of all runs above it.
 fn private_dirs(folder: &Path) -> io::Result<()> {
     folder.parent().map_or(Ok(()), private_dir)?;
     private_dir(folder)

@@ -7,7 +7,7 @@ use super::db::{Db, DbError, path_of, path_value};
 use super::owner::Owner;
 use crate::value::utc;
 
-/// Messages, each until its channel has taken it.
+/// The messages that wait for their channel.
 #[derive(Debug)]
 pub struct Outbox {
     db: Db,
@@ -16,34 +16,34 @@ pub struct Outbox {
 
 /// A message for one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
-    /// The same for each attempt.
+pub struct OutboxMessage {
+    /// The id, the same for each attempt: receivers can deduplicate by it.
     pub id: String,
-    /// The channel's name in the pipeline file.
+    /// The name of the channel in the pipeline file.
     pub channel: String,
-    /// The pipeline's name.
+    /// The name of the pipeline.
     pub pipeline: String,
-    /// The pipeline file, absolute.
+    /// The absolute path of the pipeline file.
     pub file: PathBuf,
-    /// The inputs of its run, JSON.
+    /// The inputs of its run, JSON: the settings of the channel may use them.
     pub inputs: String,
-    /// The message, JSON.
-    pub message: String,
+    /// The message itself, JSON.
+    pub content: String,
 }
 
-/// How far a message is.
+/// The state of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LetterState {
-    /// It is to be sent.
+pub enum MessageState {
+    /// It waits to be sent.
     Pending,
-    /// It was taken.
+    /// The channel took it.
     Delivered,
-    /// It is not tried again by itself.
+    /// `tl` gave up; only `tl notify flush --all` tries again.
     Dead,
 }
 
-impl LetterState {
-    /// The word for it.
+impl MessageState {
+    /// The word that the database and JSON use.
     pub fn word(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -61,50 +61,50 @@ impl LetterState {
     }
 }
 
-/// A message and what became of it. Times are RFC 3339, UTC.
+/// A message with its state. Times are RFC 3339, UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// What is sent.
-    pub letter: Letter,
-    /// How far it is.
-    pub state: LetterState,
-    /// When it was put in.
+pub struct OutboxEntry {
+    /// The message.
+    pub message: OutboxMessage,
+    /// Its state.
+    pub state: MessageState,
+    /// When it was queued.
     pub created: String,
-    /// How often it was tried, an attempt that is under way included.
+    /// The number of attempts, including one in progress.
     pub attempts: u32,
-    /// When it may be tried again.
+    /// When the next attempt is due.
     pub next_at: String,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
-    /// When it was taken.
+    /// When the channel took it.
     pub delivered_at: Option<String>,
-    /// How that is known.
+    /// What the channel answered.
     pub answer: Option<String>,
     claimed_by: Option<String>,
 }
 
-/// What an attempt came to.
+/// The result of an attempt.
 #[derive(Clone, Debug)]
 pub enum Attempt {
     /// The channel took it.
     Delivered {
-        /// How that is known.
+        /// What the channel answered.
         answer: String,
     },
-    /// It did not; another attempt may be made after a while.
+    /// The attempt failed.
     Failed {
-        /// Why.
+        /// The error.
         error: String,
-        /// How long to wait; never again by itself where there is none.
+        /// The delay before the next attempt; `None` gives up.
         after: Option<Duration>,
     },
 }
 
-/// What was delivered is kept so long, to be looked at.
+/// How long delivered messages are kept for `tl notify list`.
 pub(super) const KEPT: Duration = Duration::from_hours(30 * 24);
-/// A message whose channel cannot be found is kept so long.
+/// How long a message is kept whose channel cannot be opened.
 const ASIDE: Duration = Duration::from_hours(7 * 24);
-/// No wait is as long as this: the clock was wrong when it was noted.
+/// A delay longer than this cannot be ours: the clock was wrong when it was written.
 const ABSURD: Duration = Duration::from_hours(36);
 
 const COLUMNS: &str = "id, channel, pipeline, file, inputs, message, state, created, attempts, next_at, last_error, \
@@ -117,23 +117,23 @@ impl Outbox {
         Ok(Self { db: Db::open(db)?, owner })
     }
 
-    /// Puts a message in, durably, where it is not in yet; returns what is in now.
-    pub fn put(&self, letter: &Letter) -> Result<Entry, DbError> {
-        insert(&self.db.connection, letter)
-            .and_then(|()| self.get(&letter.id, &letter.channel))
+    /// Queues a message durably, unless its id is known; returns the stored entry.
+    pub fn put(&self, message: &OutboxMessage) -> Result<OutboxEntry, DbError> {
+        insert(&self.db.connection, message)
+            .and_then(|()| self.get(&message.id, &message.channel))
             .map_err(|error| self.db.failed(error))
     }
 
-    /// Whether messages were put in that this due time of a pipeline file has passed.
+    /// Whether `overdue` messages were queued for this due time of a pipeline file.
     pub fn has_told_late(&self, file: &Path, due: &str) -> Result<bool, DbError> {
         let query = "SELECT EXISTS (SELECT 1 FROM stale_told WHERE file = ?1 AND due = ?2)";
         let read = self.db.connection.query_row(query, params![path_value(file), due], |row| row.get(0));
         read.map_err(|error| self.db.failed(error))
     }
 
-    /// Puts messages in that this due time of a pipeline file has passed, and notes that it did: durably, all or nothing,
-    /// and only once for each due time, whoever comes first.
-    pub fn put_late(&mut self, file: &Path, due: &str, letters: &[Letter]) -> Result<(), DbError> {
+    /// Queues the messages that a pipeline file is overdue, and records its due time, in one durable transaction. Only the first
+    /// process queues them; a due time belongs to a file, so two files of one pipeline name are independent.
+    pub fn put_late(&mut self, file: &Path, due: &str, messages: &[OutboxMessage]) -> Result<(), DbError> {
         let put = |db: &mut Db| {
             let transaction = db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let noted = transaction.execute(
@@ -142,21 +142,21 @@ impl Outbox {
                 params![path_value(file), due],
             )?;
             if noted > 0 {
-                letters.iter().try_for_each(|letter| insert(&transaction, letter))?;
+                messages.iter().try_for_each(|message| insert(&transaction, message))?;
             }
             transaction.commit()
         };
         put(&mut self.db).map_err(|error| self.db.failed(error))
     }
 
-    fn get(&self, id: &str, channel: &str) -> rusqlite::Result<Entry> {
+    fn get(&self, id: &str, channel: &str) -> rusqlite::Result<OutboxEntry> {
         let query = format!("SELECT {COLUMNS} FROM outbox WHERE id = ?1 AND channel = ?2");
         self.db.connection.query_row(&query, [id, channel], entry)
     }
 
-    /// Takes a message to send it: nobody else does, as long as this process lives. `None` where somebody was faster, or it
-    /// has been delivered. An attempt counts from here on: one that kills the process is one.
-    pub fn claim(&self, entry: &Entry) -> Result<Option<Entry>, DbError> {
+    /// Claims a message, so that no other process sends it while this one lives. `None` if another process was faster or the
+    /// message is delivered. The attempt counts from here on, so that a message that kills the process is not tried for ever.
+    pub fn claim(&self, entry: &OutboxEntry) -> Result<Option<OutboxEntry>, DbError> {
         if entry.claimed_by.as_deref().is_some_and(|name| self.owner.is_alive(name)) {
             return Ok(None);
         }
@@ -166,15 +166,15 @@ impl Outbox {
              RETURNING {COLUMNS}"
         );
         let values = named_params! {
-            ":me": self.owner.name(), ":id": entry.letter.id, ":channel": entry.letter.channel,
+            ":me": self.owner.name(), ":id": entry.message.id, ":channel": entry.message.channel,
             ":seen": entry.attempts, ":by": entry.claimed_by,
         };
         self.db.connection.query_row(&query, values, self::entry).optional().map_err(|error| self.db.failed(error))
     }
 
-    /// Notes what an attempt came to, durably, and lets go of the message.
-    pub fn settle(&self, entry: &Entry, attempt: &Attempt) -> Result<(), DbError> {
-        let Letter { id, channel, .. } = &entry.letter;
+    /// Records the result of an attempt durably and releases the claim.
+    pub fn settle(&self, entry: &OutboxEntry, attempt: &Attempt) -> Result<(), DbError> {
+        let OutboxMessage { id, channel, .. } = &entry.message;
         let connection = &self.db.connection;
         match attempt {
             Attempt::Delivered { answer } => connection.execute(
@@ -198,9 +198,10 @@ impl Outbox {
         .map_err(|error| self.db.failed(error))
     }
 
-    /// Notes why a message could not even be tried. It stays as it is; after a week it is given up.
-    pub fn set_aside(&self, entry: &Entry, error: &str) -> Result<(), DbError> {
-        let Letter { id, channel, .. } = &entry.letter;
+    /// Records why a channel could not be opened. This is no attempt: another pipeline's run may lack the secrets that the right
+    /// one has. After a week the message is dead.
+    pub fn set_aside(&self, entry: &OutboxEntry, error: &str) -> Result<(), DbError> {
+        let OutboxMessage { id, channel, .. } = &entry.message;
         self.db
             .connection
             .execute(
@@ -212,8 +213,8 @@ impl Outbox {
             .map_err(|error| self.db.failed(error))
     }
 
-    /// What may be sent now, in the order it was put in. With `all`, also what is to wait longer and what is dead.
-    pub fn due(&self, all: bool) -> Result<Vec<Entry>, DbError> {
+    /// The messages that are due, in the order in which they were queued. `all` adds those that wait longer and the dead ones.
+    pub fn due(&self, all: bool) -> Result<Vec<OutboxEntry>, DbError> {
         self.owner.sweep();
         let now = stamp(Duration::ZERO, false);
         let absurd = stamp(ABSURD, false);
@@ -226,12 +227,12 @@ impl Outbox {
         Ok(entries)
     }
 
-    /// All that is in it, in the order it was put in.
-    pub fn list(&self) -> Result<Vec<Entry>, DbError> {
+    /// All messages, in the order in which they were queued.
+    pub fn list(&self) -> Result<Vec<OutboxEntry>, DbError> {
         self.select("TRUE", &[])
     }
 
-    /// Forgets what was delivered long ago.
+    /// Removes messages that were delivered more than 30 days ago.
     pub fn prune(&self) -> Result<(), DbError> {
         self.db
             .connection
@@ -240,36 +241,36 @@ impl Outbox {
             .map_err(|error| self.db.failed(error))
     }
 
-    fn select(&self, chosen: &str, values: &[&dyn ToSql]) -> Result<Vec<Entry>, DbError> {
+    fn select(&self, chosen: &str, values: &[&dyn ToSql]) -> Result<Vec<OutboxEntry>, DbError> {
         let query = format!("SELECT {COLUMNS} FROM outbox WHERE {chosen} ORDER BY created, id, channel");
         let read = || {
             let mut statement = self.db.connection.prepare(&query)?;
-            statement.query_map(values, entry)?.collect::<rusqlite::Result<Vec<Entry>>>()
+            statement.query_map(values, entry)?.collect::<rusqlite::Result<Vec<OutboxEntry>>>()
         };
         read().map_err(|error| self.db.failed(error))
     }
 }
 
-fn insert(connection: &Connection, letter: &Letter) -> rusqlite::Result<()> {
-    let Letter { id, channel, pipeline, file, inputs, message } = letter;
+fn insert(connection: &Connection, message: &OutboxMessage) -> rusqlite::Result<()> {
+    let OutboxMessage { id, channel, pipeline, file, inputs, content } = message;
     let (file, now) = (path_value(file), stamp(Duration::ZERO, false));
     let query = "INSERT INTO outbox (id, channel, pipeline, file, inputs, message, created, next_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT DO NOTHING";
-    connection.execute(query, params![id, channel, pipeline, file, inputs, message, now]).map(drop)
+    connection.execute(query, params![id, channel, pipeline, file, inputs, content, now]).map(drop)
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+fn entry(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
     let file = path_of(row.get_ref(3)?);
-    Ok(Entry {
-        letter: Letter {
+    Ok(OutboxEntry {
+        message: OutboxMessage {
             id: row.get(0)?,
             channel: row.get(1)?,
             pipeline: row.get(2)?,
             file,
             inputs: row.get(4)?,
-            message: row.get(5)?,
+            content: row.get(5)?,
         },
-        state: LetterState::of(&row.get::<_, String>(6)?),
+        state: MessageState::of(&row.get::<_, String>(6)?),
         created: row.get(7)?,
         attempts: row.get(8)?,
         next_at: row.get(9)?,
@@ -280,7 +281,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     })
 }
 
-/// The time after, or before, a while, as [`utc`] spells it.
+/// The present time plus `away`, or minus it, as [`utc`] writes it.
 pub(super) fn stamp(away: Duration, back: bool) -> String {
     let now = jiff::Timestamp::now();
     let then = if back { now.checked_sub(away) } else { now.checked_add(away) };
@@ -294,16 +295,16 @@ mod tests {
 
     use super::*;
 
-    fn letter() -> Letter {
+    fn message() -> OutboxMessage {
         let text = |text: &str| text.to_owned();
-        Letter {
+        OutboxMessage {
             id: text("01RUN.failure.0"),
             channel: text("ops"),
             pipeline: text("orders"),
-            // A path need not be a text.
+            // A path need not be UTF-8.
             file: PathBuf::from(OsStr::from_bytes(b"/a/\xff.yaml")),
             inputs: text("{}"),
-            message: text("{}"),
+            content: text("{}"),
         }
     }
 
@@ -312,14 +313,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = || Outbox::open(&folder.path().join("state.db"), &folder.path().join("senders")).unwrap();
         let (one, two) = (open(), open());
-        let entry = one.put(&letter()).unwrap();
-        assert_eq!((entry.letter.clone(), entry.attempts), (letter(), 0));
+        let entry = one.put(&message()).unwrap();
+        assert_eq!((entry.message.clone(), entry.attempts), (message(), 0));
         let seen = two.due(false).unwrap();
         let claimed = one.claim(&entry).unwrap().unwrap();
         assert_eq!(claimed.attempts, 1);
         // By what it has seen before, and by what it sees now.
         assert_eq!(two.claim(&seen[0]).unwrap(), None);
-        assert_eq!(two.claim(&two.put(&letter()).unwrap()).unwrap(), None);
+        assert_eq!(two.claim(&two.put(&message()).unwrap()).unwrap(), None);
         assert_eq!(two.due(true).unwrap(), []);
         // A process that is gone holds nothing.
         drop(one);
@@ -333,7 +334,7 @@ mod tests {
         let last = two.claim(&two.due(true).unwrap()[0]).unwrap().unwrap();
         two.settle(&last, &Attempt::Delivered { answer: "yes".to_owned() }).unwrap();
         assert_eq!(two.claim(&two.list().unwrap()[0]).unwrap(), None);
-        assert_eq!(two.put(&letter()).unwrap().state, LetterState::Delivered);
+        assert_eq!(two.put(&message()).unwrap().state, MessageState::Delivered);
     }
 
     #[test]
@@ -344,11 +345,11 @@ mod tests {
             ("old", "UPDATE outbox SET state = 'delivered', delivered_at = '2020-01-01T00:00:00.000Z'"),
             ("waiting", "UPDATE outbox SET created = '2020-01-01T00:00:00.000Z' WHERE id = 'waiting'"),
         ] {
-            outbox.put(&Letter { id: id.to_owned(), ..letter() }).unwrap();
+            outbox.put(&OutboxMessage { id: id.to_owned(), ..message() }).unwrap();
             outbox.db.connection.execute(sql, []).unwrap();
         }
         outbox.prune().unwrap();
-        let ids: Vec<String> = outbox.list().unwrap().into_iter().map(|entry| entry.letter.id).collect();
+        let ids: Vec<String> = outbox.list().unwrap().into_iter().map(|entry| entry.message.id).collect();
         assert_eq!(ids, ["waiting"]);
     }
 }

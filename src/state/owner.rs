@@ -8,8 +8,8 @@ use ulid::Ulid;
 
 use super::dir::private_dir;
 
-/// Who is sending messages: a name, and a file of that name that is locked while its process lives. The kernel releases
-/// the lock of a process that was killed.
+/// A process that sends messages: a name, and a file of that name that is locked while the process lives. The kernel releases
+/// the lock of a killed process; a process id could be reused.
 #[derive(Debug)]
 pub(super) struct Owner {
     folder: PathBuf,
@@ -17,23 +17,23 @@ pub(super) struct Owner {
     _alive: File,
 }
 
-/// What is known of an owner.
-enum Life {
+/// Whether an owner's process lives.
+enum OwnerState {
     Alive,
-    /// Its process is gone; its file is here, locked.
-    Left(File),
+    /// The process is gone. The file is held locked.
+    Dead(File),
     Gone,
 }
 
 impl Owner {
-    /// A new name in this folder.
+    /// Creates a new name in this folder.
     pub(super) fn new(folder: &Path) -> io::Result<Self> {
         private_dir(folder)?;
         loop {
             let name = Ulid::new().to_string();
             let file = File::options().write(true).create_new(true).mode(0o600).open(folder.join(&name))?;
             flock(&file, FlockOperation::LockExclusive)?;
-            // Between its making and its lock, somebody may have taken it for one that was left.
+            // Between creation and lock, a sweep may have removed the file: check that the name still leads to it.
             if file.metadata()?.nlink() > 0 {
                 return Ok(Self { folder: folder.to_owned(), name, _alive: file });
             }
@@ -44,37 +44,37 @@ impl Owner {
         &self.name
     }
 
-    /// Whether another one is at work.
+    /// Whether the process of that name lives.
     pub(super) fn is_alive(&self, name: &str) -> bool {
         if name == self.name {
             return true;
         }
-        matches!(self.look(name), Life::Alive)
+        matches!(self.look(name), OwnerState::Alive)
     }
 
-    /// Whether one lives.
-    fn look(&self, name: &str) -> Life {
-        // A name that is none cannot have been given by tl; its file would lie elsewhere.
+    /// Looks an owner up.
+    fn look(&self, name: &str) -> OwnerState {
+        // Reject other names: one with a slash would lead out of the folder.
         if Ulid::from_string(name).is_err() {
-            return Life::Gone;
+            return OwnerState::Gone;
         }
         match File::open(self.folder.join(name)) {
-            Ok(file) if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() => Life::Left(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Life::Gone,
-            _ => Life::Alive,
+            Ok(file) if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() => OwnerState::Dead(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => OwnerState::Gone,
+            _ => OwnerState::Alive,
         }
     }
 
-    /// Removes the files of those whose process is gone.
+    /// Removes the files of processes that are gone.
     pub(super) fn sweep(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.filter_map(Result::ok) {
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-            // Held until it is removed, so that it is not one that is just being made.
+            // Keep the lock until the file is removed: a new owner cannot lock it in between.
             if name != self.name
-                && let Life::Left(_held) = self.look(&name)
+                && let OwnerState::Dead(_held) = self.look(&name)
             {
-                // The next one tries again.
+                // The next sweep tries again if this fails.
                 let _left = fs::remove_file(entry.path());
             }
         }
@@ -83,7 +83,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // One that stays is swept by the next.
+        // A file that stays is swept by the next process.
         let _left = fs::remove_file(self.folder.join(&self.name));
     }
 }

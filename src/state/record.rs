@@ -1,17 +1,20 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
-/// How far a run is.
+use crate::diagnostic::{Code, Diagnostic, ExitCode};
+use crate::event::Outcome;
+
+/// Whether a run is at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Life {
-    /// Its process is at work.
+pub enum RunState {
+    /// A process works on it.
     Running,
-    /// Its process is gone, and it has no end.
+    /// Its process is gone without an end.
     Interrupted,
-    /// It has an end.
+    /// It ended.
     Ended,
 }
 
@@ -28,104 +31,105 @@ pub struct Run {
     pub file: PathBuf,
     /// SHA-256 of that file, in hexadecimal.
     pub sha256: String,
-    /// The inputs; none where they hold a secret.
+    /// The inputs; `None` if they hold a secret.
     pub inputs: Option<Json>,
-    /// How often it was started or resumed.
+    /// The number of sessions.
     pub sessions: u32,
-    /// The process that is at work, or was.
+    /// The id of the last process.
     pub process: u32,
-    /// How far it is.
-    pub life: Life,
+    /// Whether it is at work.
+    #[serde(rename = "life")]
+    pub state: RunState,
     /// When it first started.
     pub started: String,
     /// When it ended.
     pub ended: Option<String>,
-    /// How it ended.
-    pub outcome: Option<String>,
-    /// What its process ended with.
-    pub exit_code: Option<u8>,
-    /// How long it was at work, all sessions together.
+    /// The outcome, once it ended.
+    pub outcome: Option<Outcome>,
+    /// The exit code of its process, once it ended.
+    pub exit_code: Option<ExitCode>,
+    /// The duration of all sessions together.
     pub seconds: Option<f64>,
     /// The stages that were not selected and are not done.
     pub left_out: Vec<String>,
     /// Why it was stopped or could not start.
-    pub error: Option<Json>,
+    pub error: Option<Diagnostic>,
 }
 
 impl Run {
-    /// The outcome, or what there is instead of one.
-    pub fn word(&self) -> &str {
-        match (self.life, &self.outcome) {
-            (Life::Running, _) => "running",
-            (Life::Ended, Some(outcome)) => outcome,
+    /// The outcome, or `running` or `interrupted`.
+    pub fn word(&self) -> &'static str {
+        match (self.state, self.outcome) {
+            (RunState::Running, _) => "running",
+            (RunState::Ended, Some(outcome)) => outcome.word(),
             _ => "interrupted",
         }
     }
 }
 
-/// What became of a stage, or of one of its instances.
+/// A stage of a run, or one of its instances.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageRun {
     /// The stage.
     pub stage: String,
-    /// The instance, as people call it.
+    /// The instance, by its matrix values.
     pub instance: Option<String>,
-    /// What it does, such as `upload`; none where it never started.
+    /// The kind, such as `upload`; `None` if it never started.
     pub kind: Option<String>,
-    /// The last session that had to do with it.
+    /// The last session with an event of it.
     pub session: u32,
-    /// The last attempt; 0 where there was none.
+    /// The last attempt; 0 if there was none.
     pub attempt: u32,
     /// When the first attempt began.
     pub started: Option<String>,
     /// When it ended.
     pub ended: Option<String>,
-    /// How.
-    pub outcome: Option<String>,
-    /// How long it took.
+    /// The outcome, once it ended.
+    pub outcome: Option<Outcome>,
+    /// The duration.
     pub seconds: Option<f64>,
-    /// Bytes it handled.
+    /// The bytes that it handled.
     pub bytes: Option<u64>,
-    /// What it gave.
-    pub outputs: Option<Json>,
+    /// The outputs, secrets masked.
+    pub outputs: Option<Map<String, Json>>,
     /// Why it was skipped or cancelled.
     pub reason: Option<String>,
     /// Why it failed.
-    pub error: Option<Json>,
+    pub error: Option<Diagnostic>,
 }
 
-/// Something worth knowing, or why an attempt failed that was made again.
+/// A warning, or the error of an attempt that was retried.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Remark {
     /// The stage.
     pub stage: String,
     /// The instance.
     pub instance: Option<String>,
-    /// In which session.
+    /// The session.
     pub session: u32,
-    /// In which attempt.
+    /// The attempt.
     pub attempt: u32,
     /// When.
     pub at: String,
-    /// Whether the attempt failed and was made again.
+    /// Whether it is the error of a retried attempt.
     pub is_retry: bool,
-    /// What.
-    pub problem: Json,
+    /// The problem.
+    pub problem: Diagnostic,
 }
 
-/// All that is known of a run.
+/// Everything that is known of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Record {
     /// The run.
     #[serde(flatten)]
     pub run: Run,
-    /// Its stages, in the order in which they were first heard of.
+    /// Its stages, in the order of their first event.
     pub stages: Vec<StageRun>,
-    /// Remarks, in the order in which they were made.
+    /// Its warnings and retries, in order.
     pub remarks: Vec<Remark>,
 }
 
-/// The first stage of a run that failed.
+/// The first failed stage of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// The stage.
@@ -133,17 +137,17 @@ pub struct Failure {
     /// The instance.
     pub instance: Option<String>,
     /// The code of its error.
-    pub code: Option<String>,
+    pub code: Option<Code>,
 }
 
-/// When a pipeline last did what it should.
+/// When a pipeline file last ran well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastGood {
     /// The pipeline file.
     pub file: PathBuf,
-    /// When a run of it first started.
+    /// The start of its first run.
     pub first: String,
-    /// When one last ended in success or warning.
+    /// The last time that a whole run ended in success or warning. A later partial run does not change it.
     pub good: Option<String>,
 }
 

@@ -8,33 +8,35 @@ use super::db::{Db, DbError, path_of, path_value};
 use super::outbox::stamp;
 use crate::value::hex;
 
-/// The texts that pipeline files had, each once.
+/// The versions of pipeline files. A text that several versions share is stored once.
 #[derive(Debug)]
 pub struct Versions {
     db: Db,
 }
 
-/// A file and what is in it.
+/// A file and its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
-    /// Where it is, absolute.
+    /// The absolute path.
     pub path: PathBuf,
-    /// Its bytes.
+    /// The bytes.
     pub content: Vec<u8>,
 }
 
-/// One text of a pipeline file. Times are RFC 3339, UTC.
+/// One version of a pipeline file. Times are RFC 3339, UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// From 1, in the order in which they were kept.
+    /// Counted from 1 for each path.
     pub number: u32,
     /// The name of the pipeline.
     pub pipeline: String,
     /// SHA-256 of the pipeline file, in hexadecimal.
     pub sha256: String,
-    /// When it was kept.
+    /// The files that it extends, the nearest first: path and SHA-256.
+    pub bases: Vec<(PathBuf, String)>,
+    /// When it was first kept.
     pub kept: String,
-    /// When a run first started with it; none where it was kept only because another text took its place.
+    /// When a run first started with it; `None` if it was kept only because a restore replaced it.
     pub first_used: Option<String>,
     /// When a run last started with it.
     pub last_used: Option<String>,
@@ -49,11 +51,11 @@ impl Versions {
         Ok(Db::peek(db)?.map(|db| Self { db }))
     }
 
-    /// Keeps the texts of a pipeline, durably: its own file and then those that it takes in. Returns their number, which
-    /// is the old one where they are known. `used` says that a run starts with them.
+    /// Keeps the texts of a pipeline, durably: its own file, then the files that it extends. Returns the number of the version,
+    /// which is the old one for known texts. `used` says that a run starts with them.
     pub fn keep(&mut self, pipeline: &str, own: &Text, others: &[Text], used: bool) -> Result<u32, DbError> {
         let keep = |db: &mut Db| {
-            // From its beginning, so that two runs do not give one number twice.
+            // Immediate: two runs that both read the highest number would give the next one twice.
             let transaction = db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let number = insert(&transaction, pipeline, own, others, used)?;
             transaction.commit()?;
@@ -70,12 +72,23 @@ impl Versions {
                  FROM versions JOIN version_files ON version = id AND position = 0
                  WHERE versions.path = ?1 ORDER BY number",
             )?;
-            statement.query_map([path_value(path)], version)?.collect::<rusqlite::Result<Vec<Version>>>()
+            let mut versions =
+                statement.query_map([path_value(path)], version)?.collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut statement = self.db.connection.prepare(
+                "SELECT version_files.path, sha256 FROM versions JOIN version_files ON version = id
+                 WHERE versions.path = ?1 AND number = ?2 AND position > 0 ORDER BY position",
+            )?;
+            for version in &mut versions {
+                let base = |row: &Row<'_>| Ok((path_of(row.get_ref(0)?), row.get(1)?));
+                let bases = statement.query_map(params![path_value(path), version.number], base)?;
+                version.bases = bases.collect::<rusqlite::Result<_>>()?;
+            }
+            Ok(versions)
         };
         read().map_err(|error| self.db.failed(error))
     }
 
-    /// The texts of a version, the pipeline file first; none where there is no such version.
+    /// The texts of a version, the pipeline file first; empty if there is no such version.
     pub fn texts(&self, path: &Path, number: u32) -> Result<Vec<Text>, DbError> {
         let read = || {
             let mut statement = self.db.connection.prepare(
@@ -129,11 +142,11 @@ fn insert(
     Ok(number)
 }
 
-/// What tells sets of texts apart: the paths and digests of all their files.
+/// Identifies a set of texts by the paths and digests of all their files.
 fn digest(files: &[(&Text, String)]) -> String {
     let mut all = Sha256::new();
     for (text, sha256) in files {
-        // No path has a NUL in it, and a digest has its length.
+        // Unambiguous: a path holds no NUL, and every digest has the same length.
         all.update(text.path.as_os_str().as_encoded_bytes());
         all.update([0]);
         all.update(sha256);
@@ -146,6 +159,7 @@ fn version(row: &Row<'_>) -> rusqlite::Result<Version> {
         number: row.get(0)?,
         pipeline: row.get(1)?,
         sha256: row.get(2)?,
+        bases: Vec::new(),
         kept: row.get(3)?,
         first_used: row.get(4)?,
         last_used: row.get(5)?,

@@ -35,10 +35,17 @@ pub struct Unfit<E> {
 
 /// The JSON Schema (draft 7) of a type, with its definitions inside.
 pub fn schema_of<T: schemars::JsonSchema>() -> Json {
-    let schema: Schema = SchemaSettings::draft07()
-        .with(|settings| settings.meta_schema = None)
-        .into_generator()
-        .into_root_schema_for::<T>();
+    schema::<T>(SchemaSettings::draft07())
+}
+
+/// The schema of what `tl` writes of a type. A field that is always written is required, also where a reader has a default.
+pub fn written_schema_of<T: schemars::JsonSchema>() -> Json {
+    schema::<T>(SchemaSettings::draft07().for_serialize())
+}
+
+fn schema<T: schemars::JsonSchema>(settings: SchemaSettings) -> Json {
+    let schema: Schema =
+        settings.with(|settings| settings.meta_schema = None).into_generator().into_root_schema_for::<T>();
     schema.to_value()
 }
 

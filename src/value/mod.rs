@@ -27,7 +27,7 @@ pub use duration::{Duration, ParseDurationError, ParsePositiveDurationError, Pos
 pub use human::{human_bytes, human_duration};
 pub use inherited::INHERITED;
 pub use json::object;
-pub use kind::{Kind, Unfit, kept_schema_of, schema_of};
+pub use kind::{Kind, Unfit, kept_schema_of, schema_of, written_schema_of};
 pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};
 pub use path::FilePath;

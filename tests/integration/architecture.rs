@@ -53,7 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // The plan also knows which kinds can be joined into a stream.
     ("graph", &["value", "diagnostic", "event", "expression", "pipeline", "stages"]),
-    ("state", &["value", "event", "process"]),
+    ("state", &["value", "diagnostic", "event", "process"]),
     ("engine", &["value", "diagnostic", "event", "expression", "stages", "graph", "pipeline"]),
     (
         "open",

@@ -5,6 +5,7 @@ use clap::Args;
 
 use crate::cli::done::Done;
 use crate::cli::inputs::Inputs;
+use crate::diagnostic::ExitCode;
 use crate::inspect::{self, DoctorItem};
 use crate::open;
 use crate::report::{Output, render_examined};
@@ -27,5 +28,5 @@ pub(in crate::cli) fn doctor(command: &Doctor, output: &mut Output) -> Done {
     } else {
         output.text(&render_examined(&found, output.style()));
     }
-    Ok(u8::from(!found.iter().all(DoctorItem::is_well)))
+    Ok(ExitCode::failed_if(!found.iter().all(DoctorItem::is_well)))
 }

@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::atomic_file;
 use crate::cli::done::Done;
 use crate::cli::inputs::Inputs;
+use crate::diagnostic::ExitCode;
 use crate::inspect;
 use crate::open;
 use crate::report::{Output, graph as graph_of, render_dot, render_json, render_mermaid, render_svg};
@@ -52,5 +53,5 @@ pub(in crate::cli) fn graph(command: &Graph, output: &mut Output) -> Done {
         }
         None => output.text(&text),
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::atomic_file::{exists, unwritable};
 use crate::cli::done::Done;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::expression::did_you_mean;
 use crate::init::{TEMPLATES, Template, find};
 use crate::report::{Output, shell_word};
@@ -46,7 +46,7 @@ pub(in crate::cli) fn init(command: &Init, output: &mut Output) -> Done {
     output.line(&format!("  tl doctor {name}"));
     output.line(&format!("  tl run {name}"));
     output.hint("the first is better done on another machine: only the recipients are needed here");
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 fn list(as_json: bool, output: &mut Output) -> Done {
@@ -56,7 +56,7 @@ fn list(as_json: bool, output: &mut Output) -> Done {
     } else {
         lines().iter().for_each(|line| output.line(line));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 /// Names and what they are for, in columns.

@@ -5,7 +5,7 @@ use clap::Args;
 use super::confirm::confirm;
 use crate::cli::atomic_file::{Rewrite, has_one_name, rewrite};
 use crate::cli::done::Done;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, ExitCode};
 use crate::pipeline::{Document, Migrated, NEWEST_VERSION, STEPS, Step};
 use crate::report::{Output, render_diff};
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ fn migrate_by(steps: &[Step], command: &Migrate, output: &mut Output) -> Done {
             output.hint(&format!("{now} was left as it is"));
         }
     }
-    Ok(if command.check && !changes.is_empty() { 2 } else { 0 })
+    Ok(if command.check && !changes.is_empty() { ExitCode::Usage } else { ExitCode::Success })
 }
 
 fn arrived(to: Option<i64>) -> String {
@@ -87,7 +87,7 @@ mod tests {
     use crate::diagnostic::{Code, codes};
     use crate::pipeline::{MADE_UP, NEW, OLD};
 
-    fn run(files: &[PathBuf], check: bool, yes: bool) -> Result<u8, Code> {
+    fn run(files: &[PathBuf], check: bool, yes: bool) -> Result<ExitCode, Code> {
         let command = Migrate { files: files.to_vec(), to: None, check, yes };
         migrate_by(MADE_UP, &command, &mut Output::nowhere()).map_err(|found| found[0].code)
     }
@@ -99,7 +99,7 @@ mod tests {
         let base = "# A line that the file does not have.\nversion: 1\nname: t\nstages: { z: { run: ['true'] } }\n";
         fs::write(folder.path().join("base.yaml"), base).unwrap();
         fs::write(&file, "version: 0\nextends: base.yaml\njobs: { a: { run: ['true'] } } # mine\n").unwrap();
-        assert_eq!(run(std::slice::from_ref(&file), false, true), Ok(0));
+        assert_eq!(run(std::slice::from_ref(&file), false, true), Ok(ExitCode::Success));
         let now = fs::read_to_string(&file).unwrap();
         assert_eq!(now, "version: 1\nextends: base.yaml\nstages: { a: { run: ['true'] } } # mine\n");
         assert_eq!(fs::read_to_string(folder.path().join("base.yaml")).unwrap(), base);
@@ -120,10 +120,10 @@ mod tests {
         assert_eq!(run(&files, false, true), Err(codes::TL0747));
         assert_eq!(texts(), before);
         // A look changes nothing, and nobody is there to ask.
-        assert_eq!(run(&files[..2], true, false), Ok(2));
+        assert_eq!(run(&files[..2], true, false), Ok(ExitCode::Usage));
         assert_eq!(run(&files[..2], false, false), Err(codes::TL0742));
         assert_eq!(texts(), before);
-        assert_eq!(run(&files[..2], false, true), Ok(0));
+        assert_eq!(run(&files[..2], false, true), Ok(ExitCode::Success));
         assert_eq!(texts()[..2], [NEW, NEW]);
         // A file of two names would lose one of them.
         fs::write(&files[0], OLD).unwrap();
@@ -131,10 +131,10 @@ mod tests {
         assert_eq!(run(&files[..2], false, true), Err(codes::TL0748));
         assert_eq!(texts()[0], OLD);
         fs::remove_file(folder.path().join("second")).unwrap();
-        assert_eq!(run(&files[..2], false, true), Ok(0));
+        assert_eq!(run(&files[..2], false, true), Ok(ExitCode::Success));
         assert_eq!(fs::metadata(&files[0]).unwrap().permissions().mode() & 0o777, 0o644);
-        assert_eq!(run(&files[..2], true, false), Ok(0));
-        assert_eq!(run(&files[..2], false, false), Ok(0));
+        assert_eq!(run(&files[..2], true, false), Ok(ExitCode::Success));
+        assert_eq!(run(&files[..2], false, false), Ok(ExitCode::Success));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "something was left beside them");
     }
 }

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::cli::atomic_file;
 use crate::cli::done::Done;
 use crate::cli::inputs::Inputs;
+use crate::diagnostic::ExitCode;
 use crate::inspect;
 use crate::open;
 use crate::report::{Output, render_plan};
@@ -35,5 +36,5 @@ pub(in crate::cli) fn plan(command: &Plan, output: &mut Output) -> Done {
     } else {
         output.text(&render_plan(&report, output.style()));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }

@@ -1,13 +1,13 @@
 use clap::Args;
 
 use crate::cli::done::Done;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::event::Event;
 use crate::expression::did_you_mean;
 use crate::pipeline::{pipeline_schema, stage_schema};
 use crate::report::Output;
 use crate::stages;
-use crate::value::schema_of;
+use crate::value::written_schema_of;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Schema {
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Schema {
 
 pub(in crate::cli) fn schema(command: &Schema, output: &mut Output) -> Done {
     let schema = match &command.stage {
-        _ if command.event => schema_of::<Event>(),
+        _ if command.event => written_schema_of::<Event>(),
         None => pipeline_schema(),
         Some(name) => match stages::find(name) {
             Some(kind) => stage_schema(kind),
@@ -38,5 +38,5 @@ pub(in crate::cli) fn schema(command: &Schema, output: &mut Output) -> Done {
         },
     };
     output.json(&schema)?;
-    Ok(0)
+    Ok(ExitCode::Success)
 }

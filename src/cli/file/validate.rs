@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::done::Done;
 use crate::cli::inputs::Inputs;
-use crate::diagnostic::Severity;
+use crate::diagnostic::{ExitCode, Severity};
 use crate::inspect::{self, ValidateOptions, Validation};
 use crate::report::{Output, render_counts, render_github, render_sarif};
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ pub(in crate::cli) fn validate(command: &Validate, state: Option<&Path>, output:
         Format::Sarif => output.json(&render_sarif(&validation.findings))?,
     }
     let refused = validation.count(Severity::Error) > 0 || command.strict && !validation.findings.is_empty();
-    Ok(if refused { 2 } else { 0 })
+    Ok(if refused { ExitCode::Usage } else { ExitCode::Success })
 }
 
 fn print(validation: &Validation, output: &mut Output) {

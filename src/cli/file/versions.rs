@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,11 @@ use super::confirm::confirm;
 use crate::cli::atomic_file::{Rewrite, has_one_name, rewrite};
 use crate::cli::done::Done;
 use crate::cli::state::located;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::inspect::History;
-use crate::open::place_of;
 use crate::pipeline::read_regular;
 use crate::report::{Output, Style, render_diff, render_versions};
-use crate::state::Version;
+use crate::state::{Text, Version};
 use crate::value::hex;
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -77,63 +77,136 @@ pub(in crate::cli) fn versions(command: &Versions, state: Option<&Path>, output:
 }
 
 fn list(history: &History, file: &Path, as_json: bool, output: &mut Output) -> Done {
-    let present = present(file)?.map(|content| hex(&Sha256::digest(content)));
+    let own = sha256_of(present(file)?);
+    // A version is the present one if all its files are as they were.
+    let is_present = |version: &Version| {
+        let same =
+            |(path, sha256): &(PathBuf, String)| present(path).is_ok_and(|now| sha256_of(now).as_ref() == Some(sha256));
+        own.as_ref() == Some(&version.sha256) && version.bases.iter().all(same)
+    };
+    let versions: Vec<(&Version, bool)> =
+        history.versions().iter().map(|version| (version, is_present(version))).collect();
     if as_json {
-        let entry = |version: &Version| {
+        let entry = |(version, present): &(&Version, bool)| {
+            let bases: Vec<Json> = version
+                .bases
+                .iter()
+                .map(|(path, sha256)| json!({ "path": path.display().to_string(), "sha256": sha256 }))
+                .collect();
             json!({
-                "number": version.number, "pipeline": version.pipeline, "sha256": version.sha256, "kept": version.kept,
-                "first_used": version.first_used, "last_used": version.last_used,
-                "present": present.as_ref() == Some(&version.sha256),
+                "number": version.number, "pipeline": version.pipeline, "sha256": version.sha256, "extends": bases,
+                "kept": version.kept, "first_used": version.first_used, "last_used": version.last_used,
+                "present": present,
             })
         };
-        let entries: Vec<Json> = history.versions().iter().map(entry).collect();
-        output.json(&json!({ "path": place_of(file).display().to_string(), "versions": entries }))?;
-    } else if history.versions().is_empty() {
+        let entries: Vec<Json> = versions.iter().map(entry).collect();
+        output.json(&json!({ "path": history.path().display().to_string(), "versions": entries }))?;
+    } else if versions.is_empty() {
         output.hint("no run of this file has kept its text here");
     } else {
-        output.text(&render_versions(history.versions(), present.as_deref(), output.style()));
+        output.text(&render_versions(&versions, output.style()));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
+}
+
+fn sha256_of(content: Option<Vec<u8>>) -> Option<String> {
+    content.map(|content| hex(&Sha256::digest(content)))
 }
 
 fn diff(history: &History, file: &Path, from: u32, to: Option<u32>, as_json: bool, output: &mut Output) -> Done {
-    let old = history.text(from).map_err(|error| vec![error])?;
-    let (to_name, new) = match to {
-        Some(number) => (version_of(file, number), history.text(number).map_err(|error| vec![error])?),
-        None => (file.display().to_string(), present(file)?.ok_or_else(|| vec![gone(file)])?),
+    let old = history.texts(from).map_err(|error| vec![error])?;
+    let new = match to {
+        Some(number) => history.texts(number).map_err(|error| vec![error])?,
+        None => present_texts(&old, file)?,
     };
-    let from_name = version_of(file, from);
     let style = if as_json { Style::default() } else { output.style() };
-    let text = render_diff((&from_name, &old), (&to_name, &new), style);
+    let name = |path: &Path| if path == history.path() { file.to_owned() } else { path.to_owned() };
+    let content = |texts: &[Text], path: &Path| {
+        texts.iter().find(|text| text.path == path).map(|text| text.content.clone()).unwrap_or_default()
+    };
+    let mut paths: Vec<&Path> = old.iter().chain(&new).map(|text| text.path.as_path()).collect();
+    let mut seen = HashSet::new();
+    paths.retain(|path| seen.insert(*path));
+    let (mut text, mut differ) = (String::new(), false);
+    for path in paths {
+        let (before, after) = (content(&old, path), content(&new, path));
+        let after_name = to.map_or_else(|| name(path).display().to_string(), |number| version_of(&name(path), number));
+        text.push_str(&render_diff((&version_of(&name(path), from), &before), (&after_name, &after), style));
+        differ |= before != after;
+    }
     if as_json {
-        output.json(&json!({ "from": from_name, "to": to_name, "differ": old != new, "diff": text }))?;
+        let to_name = to.map_or_else(|| file.display().to_string(), |number| version_of(file, number));
+        output.json(&json!({ "from": version_of(file, from), "to": to_name, "differ": differ, "diff": text }))?;
     } else {
         output.text(&text);
     }
-    Ok(0)
+    Ok(ExitCode::Success)
+}
+
+/// What the files of a version hold now. Fails if the pipeline file is gone.
+fn present_texts(version: &[Text], file: &Path) -> Result<Vec<Text>, Vec<Diagnostic>> {
+    let mut texts = Vec::new();
+    for (position, Text { path, .. }) in version.iter().enumerate() {
+        match present(path)? {
+            Some(content) => texts.push(Text { path: path.clone(), content }),
+            None if position == 0 => return Err(vec![gone(file)]),
+            None => {}
+        }
+    }
+    Ok(texts)
+}
+
+/// A file whose text a restore replaces.
+struct Change<'a> {
+    file: &'a Path,
+    present: Option<Vec<u8>>,
+    old: &'a [u8],
 }
 
 fn restore(history: &History, file: &Path, number: u32, yes: bool, output: &mut Output) -> Done {
-    let old = history.text(number).map_err(|error| vec![error])?;
-    let present = present(file)?;
-    if present.as_ref() == Some(&old) {
+    let texts = history.texts(number).map_err(|error| vec![error])?;
+    let mut before = Vec::new();
+    let mut changes = Vec::new();
+    for (position, Text { path, content }) in texts.iter().enumerate() {
+        let file = if position == 0 { file } else { path };
+        let present = present(file)?;
+        // A pipeline file that is gone has no text to keep, but its bases do: they are kept beside the text that it gets.
+        if position == 0 || present.is_some() {
+            before.push(Text { path: path.clone(), content: present.clone().unwrap_or_else(|| content.clone()) });
+        }
+        if present.as_ref() != Some(content) {
+            changes.push(Change { file, present, old: content });
+        }
+    }
+    if changes.is_empty() {
         output.line(&format!("{} has the text of version {number} already", file.display()));
-        return Ok(0);
+        return Ok(ExitCode::Success);
     }
-    has_one_name(file)?;
-    let (now, then) = (present.as_deref().unwrap_or_default(), version_of(file, number));
-    output.text(&render_diff((&file.display().to_string(), now), (&then, &old), output.style()));
-    if !confirm(&format!("write version {number} to {}?", file.display()), yes, output)? {
-        output.hint(&format!("{} was left as it is", file.display()));
-        return Ok(75);
+    let mut agreed = Vec::new();
+    for change in changes {
+        let name = change.file.display().to_string();
+        has_one_name(change.file)?;
+        let now = change.present.as_deref().unwrap_or_default();
+        output.text(&render_diff((&name, now), (&version_of(change.file, number), change.old), output.style()));
+        if confirm(&format!("write version {number} to {name}?"), yes, output)? {
+            agreed.push(change);
+        } else {
+            output.hint(&format!("{name} was left as it is"));
+        }
     }
-    // Before it is replaced: whatever happens from here on, both texts are there.
-    let kept =
-        present.as_ref().map(|content| history.keep_present(content)).transpose().map_err(|error| vec![error])?;
-    rewrite(&Rewrite { file, from: present.as_deref(), to: &old })?;
-    let kept = kept.map(|kept| format!("; what it held is version {kept}")).unwrap_or_default();
-    output.line(&format!("{} has the text of version {number} again{kept}", file.display()));
-    Ok(0)
+    if agreed.is_empty() {
+        return Ok(ExitCode::NothingDone);
+    }
+    // Before anything is replaced: whatever happens from here on, both texts are there.
+    let is_replaced = agreed.iter().any(|change| change.present.is_some());
+    let kept = is_replaced.then(|| history.keep_present(&before)).transpose().map_err(|error| vec![error])?;
+    for Change { file, present, old } in agreed {
+        rewrite(&Rewrite { file, from: present.as_deref(), to: old })?;
+        let kept = kept.filter(|_| present.is_some()).map(|kept| format!("; what it held is version {kept}"));
+        let kept = kept.unwrap_or_default();
+        output.line(&format!("{} has the text of version {number} again{kept}", file.display()));
+    }
+    Ok(ExitCode::Success)
 }
 
 fn version_of(file: &Path, number: u32) -> String {

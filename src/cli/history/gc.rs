@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::open::failed;
 use crate::cli::done::Done;
 use crate::cli::state::located;
+use crate::diagnostic::ExitCode;
 use crate::report::{Output, render_removed};
 use crate::state::{Keep, Removed};
 use crate::value::Duration;
@@ -35,16 +36,16 @@ struct Answer {
 }
 
 pub(in crate::cli) fn gc(command: &Gc, state: Option<&Path>, output: &mut Output) -> Done {
-    let keep = Keep { runs: command.runs.get(), logs: command.logs.get(), all: command.dry_run };
+    let keep = Keep { runs: command.runs.get(), logs: command.logs.get(), dry_run: command.dry_run };
     let removed = located(state)?.collect_garbage(keep).map_err(failed)?;
     if command.json {
         output.json(&Answer { removed, dry_run: command.dry_run })?;
-        return Ok(0);
+        return Ok(ExitCode::Success);
     }
     let text = render_removed(&removed, command.dry_run);
     if text.is_empty() {
         output.hint("there is nothing to remove");
     }
     output.text(&text);
-    Ok(0)
+    Ok(ExitCode::Success)
 }

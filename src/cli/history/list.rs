@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::open::{failed, runs};
 use crate::cli::done::Done;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::event::Outcome;
 use crate::open::place_of;
 use crate::report::{Output, Screen, render_history};
@@ -84,7 +84,7 @@ pub(in crate::cli) fn history(command: &History, state: Option<&Path>, output: &
     if command.json {
         let entry = |(run, failed)| Entry { run, failed };
         output.json(&Answer { runs: found.into_iter().map(entry).collect(), is_all })?;
-        return Ok(0);
+        return Ok(ExitCode::Success);
     }
     if found.is_empty() {
         output.hint("no such run is known here");
@@ -93,7 +93,7 @@ pub(in crate::cli) fn history(command: &History, state: Option<&Path>, output: &
     if !is_all {
         output.hint(&format!("the newest {}; `--last N` shows more", command.last));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 /// A name of a pipeline has neither a slash nor a dot.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::done::Done;
 use crate::cli::state::{known_run, located};
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::report::{Output, render_log_line};
 use crate::state::{Log, LogLine, LogReader};
 
@@ -67,7 +67,7 @@ pub(in crate::cli) fn logs(command: &Logs, state: Option<&Path>, output: &mut Ou
     if !shown && !command.json {
         output.hint("nothing that a program printed is kept here");
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 fn print(log: &Log, line: &LogLine, as_json: bool, output: &mut Output) -> Result<(), Vec<Diagnostic>> {

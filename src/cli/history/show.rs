@@ -6,6 +6,7 @@ use serde_json::json;
 use super::open::{failed, runs};
 use crate::cli::done::Done;
 use crate::cli::state::{known_run, located};
+use crate::diagnostic::ExitCode;
 use crate::report::{Output, Screen, render_run};
 use crate::state::Filter;
 
@@ -37,5 +38,5 @@ pub(in crate::cli) fn show(command: &Show, state: Option<&Path>, output: &mut Ou
         None if command.json => output.json(&json!({}))?,
         None => output.hint("no run is known here"),
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }

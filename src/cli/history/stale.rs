@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::done::Done;
 use crate::cli::notify::sent;
 use crate::cli::state::located;
-use crate::diagnostic::{Diagnostic, Kind, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, Kind, codes};
 use crate::inspect::{self, Judged};
 use crate::notify;
 use crate::report::{Output, Screen, render_stale};
@@ -64,7 +64,7 @@ pub(in crate::cli) fn stale(command: &Stale, state: Option<&Path>, output: &mut 
     }
     match told {
         _ if !problems.is_empty() => Err(problems),
-        Some(told) => Ok(u8::from(told.is_lacking())),
-        None => Ok(0),
+        Some(told) => Ok(ExitCode::failed_if(told.is_lacking())),
+        None => Ok(ExitCode::Success),
     }
 }

@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::open::{failed, runs};
 use crate::cli::done::Done;
+use crate::diagnostic::ExitCode;
 use crate::inspect;
 use crate::report::{Output, Screen, render_stats};
 
@@ -36,5 +37,5 @@ pub(in crate::cli) fn stats(command: &Stats, state: Option<&Path>, output: &mut 
     } else {
         output.text(&render_stats(&found, Screen::of(output)));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::open::failed;
 use crate::cli::done::Done;
 use crate::cli::state::located;
+use crate::diagnostic::ExitCode;
 use crate::inspect::Watch;
 use crate::report::{Output, Screen, render_status};
 
@@ -53,7 +54,7 @@ pub(in crate::cli) fn status(command: &Status, state: Option<&Path>, output: &mu
             }
         }
         if !command.watch || output.is_gone() {
-            return Ok(0);
+            return Ok(ExitCode::Success);
         }
         thread::sleep(LOOK);
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::arguments::Key;
 use crate::cli::done::Done;
 use crate::crypto::{IdentityFileError, create_identity, read_identities};
-use crate::diagnostic::{Diagnostic, Kind, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, Kind, codes};
 use crate::report::Output;
 
 pub(in crate::cli) fn key(command: &Key, output: &mut Output) -> Done {
@@ -51,7 +51,7 @@ fn new(path: &Path, recipients: Option<&Path>, if_missing: bool, output: &mut Ou
         }
     }
     output.text(&lines);
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 fn recipients_of(path: &Path) -> Result<Vec<String>, Vec<Diagnostic>> {
@@ -66,7 +66,7 @@ fn show(path: &Path, as_json: bool, output: &mut Output) -> Done {
     } else {
         output.text(&recipients.iter().map(|recipient| format!("{recipient}\n")).collect::<String>());
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 /// What is wrong with a file of identities.

@@ -9,7 +9,7 @@ use super::key::identity_problem;
 use crate::cli::atomic_file::Target;
 use crate::cli::done::Done;
 use crate::crypto::{self, Key, Recipient, read_identities};
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::report::{Output, Progress};
 
 pub(in crate::cli) fn seal(command: &Seal, _: &mut Output) -> Done {
@@ -26,7 +26,7 @@ pub(in crate::cli) fn seal(command: &Seal, _: &mut Output) -> Done {
     let mut to = Target::new(files.output.as_deref(), files.force)?;
     crypto::seal(&recipients, &mut from, &mut to, threads()).map_err(|error| vec![error.into()])?;
     to.finish()?;
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 pub(in crate::cli) fn open(command: &Open) -> Done {
@@ -40,7 +40,7 @@ pub(in crate::cli) fn open(command: &Open) -> Done {
     let mut to = Target::new(files.output.as_deref(), files.force)?;
     crypto::open(&keys, &mut from, &mut to, threads()).map_err(|error| vec![error.into()])?;
     to.finish()?;
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 /// Where bytes come from: a file, or standard input. Shows progress on a terminal.

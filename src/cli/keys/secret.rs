@@ -10,7 +10,7 @@ use super::seal::recipients;
 use super::secret_input::{ask, read_piped};
 use crate::cli::done::Done;
 use crate::crypto;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::inspect;
 use crate::open::{NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
 use crate::report::{Output, render_secrets};
@@ -41,7 +41,7 @@ fn seal(command: &SecretSeal, output: &mut Output) -> Done {
     if command.identity.is_none() {
         output.hint(&format!("write the file of the identity that opens it in place of `{SOME_IDENTITY}`"));
     }
-    Ok(0)
+    Ok(ExitCode::Success)
 }
 
 /// Those that are named, or whom the identity belongs to.
@@ -95,6 +95,6 @@ fn check(file: &Path, as_json: bool, output: &mut Output) -> Done {
     match problems.first() {
         Some(first) if as_json => Ok(first.kind.exit_code()),
         Some(_) => Err(problems),
-        None => Ok(0),
+        None => Ok(ExitCode::Success),
     }
 }

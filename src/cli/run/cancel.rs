@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::cli::done::Done;
 use crate::cli::state::{known_run, located};
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
+use crate::event::Outcome;
 use crate::report::Output;
 use crate::state::{KnownRun, StateDir};
 use crate::value::Duration;
@@ -36,7 +37,7 @@ pub(in crate::cli) fn cancel(command: &Cancel, state: Option<&Path>, output: &mu
     let run = known_run(&state, &command.run)?;
     let not_running = |message: String| Diagnostic::failure(codes::TL0752, message);
     if let Some(outcome) = &run.outcome {
-        return Err(vec![not_running(format!("the run {} has ended already: {outcome}", run.run))]);
+        return Err(vec![not_running(format!("the run {} has ended already: {}", run.run, outcome.word()))]);
     }
     match run.process.terminate() {
         Ok(true) => {}
@@ -61,7 +62,7 @@ pub(in crate::cli) fn cancel(command: &Cancel, state: Option<&Path>, output: &mu
                     .help("its programs have 10 seconds, and `finally` still runs"),
             ])
         }
-        _ => Ok(0),
+        _ => Ok(ExitCode::Success),
     }
 }
 
@@ -100,7 +101,7 @@ fn report(ended: &Ended, as_json: bool, output: &mut Output) -> Result<(), Vec<D
         }));
     }
     let what = match ended {
-        Ended::So(run) => format!("ended: {}", run.outcome.as_deref().unwrap_or_default()),
+        Ended::So(run) => format!("ended: {}", run.outcome.map_or("", Outcome::word)),
         Ended::Unsaid(_) => "ended, and nothing says how".to_owned(),
         Ended::NotYet(_) => "was asked to end".to_owned(),
     };

@@ -7,7 +7,7 @@ use super::junit_file::junit_file;
 use crate::cli::done::Done;
 use crate::cli::inputs::Inputs;
 use crate::cli::state::{known_run, located};
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::graph::Selection;
 use crate::inspect::{self, PlanFile};
 use crate::open::{self, Loaded};
@@ -110,7 +110,7 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
     Ok(match lost {
         Some(lost) => {
             output.problem(&lost);
-            code.max(1)
+            code.or_failure()
         }
         None => code,
     })
@@ -140,7 +140,7 @@ async fn stop_at_signals([mut interrupt, mut terminate, mut hangup]: [Signal; 3]
         if round == 0 {
             cancel.cancel(CancelReason::Requested);
         } else {
-            process::end_at_once(130);
+            process::end_at_once(u8::from(ExitCode::Cancelled).into());
         }
     }
 }

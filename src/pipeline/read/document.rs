@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value as Json};
 use super::align::{Quotes, align};
 use super::events;
 use super::pointer::escape;
-use super::source::{MARK_OF_ORDER, Mark, Source, Spot};
+use super::source::{Mark, Source, Spot};
 use crate::diagnostic::{Diagnostic, Location, codes};
 
 /// A file that was read, with those that it extends.
@@ -170,11 +170,16 @@ impl Document {
 
     /// The bytes of the file as they were read.
     pub fn source(&self) -> Vec<u8> {
-        [self.mark_of_order(), self.text()].concat().into_bytes()
+        self.sources[0].bytes()
+    }
+
+    /// Name and bytes of each file as they were read, in the order of [`Self::files`].
+    pub fn contents(&self) -> impl Iterator<Item = (&str, Vec<u8>)> {
+        self.sources.iter().map(|source| (source.name.as_str(), source.bytes()))
     }
 
     pub(in crate::pipeline) fn mark_of_order(&self) -> &'static str {
-        if self.sources[0].has_mark { MARK_OF_ORDER } else { "" }
+        self.sources[0].mark_of_order()
     }
 
     /// The characters of the text, which marks count.

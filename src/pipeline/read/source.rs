@@ -78,6 +78,15 @@ impl Source {
         Ok(Self::new(name, folder.unwrap_or_default(), text))
     }
 
+    pub(super) fn mark_of_order(&self) -> &'static str {
+        if self.has_mark { MARK_OF_ORDER } else { "" }
+    }
+
+    /// The bytes as they were read.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        [self.mark_of_order(), &self.text].concat().into_bytes()
+    }
+
     pub(super) fn place(&self, mark: Mark) -> Location {
         let all = self.characters.as_slice();
         // Behind the last character there is no line to show: the end of the text is its last character.

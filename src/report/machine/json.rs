@@ -24,13 +24,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::diagnostic::ExitCode;
 
     #[test]
     fn what_json_cannot_hold_is_an_error_and_not_null() {
         let path = Path::new(OsStr::from_bytes(b"caf\xe9"));
         for found in [render_json(&path), render_json_line(&[path])] {
             let problem = found.unwrap_err().remove(0);
-            assert_eq!((problem.code, problem.kind.exit_code()), (codes::TL0716, 1));
+            assert_eq!((problem.code, problem.kind.exit_code()), (codes::TL0716, ExitCode::Failure));
             assert!(problem.causes[0].contains("UTF-8"), "{problem:?}");
         }
         assert_eq!(render_json(&["a"]).unwrap(), "[\n  \"a\"\n]\n");

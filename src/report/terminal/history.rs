@@ -2,7 +2,7 @@
 
 use super::table::{Cell, Screen, Tone, table};
 use crate::event::called;
-use crate::state::{Failure, Life, Run};
+use crate::state::{Failure, Run, RunState};
 use crate::value::human_duration;
 
 /// Below so many columns, only what tells runs apart is shown.
@@ -16,7 +16,7 @@ pub fn render_history(runs: &[(Run, Option<Failure>)], screen: Screen) -> String
         row.push(Cell::new(&run.pipeline));
         if screen.width >= NARROW {
             row.push(Cell::right(
-                run.seconds.filter(|_| run.life == Life::Ended).map(human_duration).unwrap_or_default(),
+                run.seconds.filter(|_| run.state == RunState::Ended).map(human_duration).unwrap_or_default(),
             ));
             row.push(Cell::new(remark(run, failure.as_ref())).tone(Tone::Faint));
         } else {
@@ -34,7 +34,7 @@ fn remark(run: &Run, failure: Option<&Failure>) -> String {
         // What is cut off is at its end.
         failure.code.as_ref().map_or_else(|| name.clone(), |code| format!("{code} in {name}"))
     });
-    let own = || run.error.as_ref().and_then(|error| error["code"].as_str()).map(str::to_owned);
+    let own = || run.error.as_ref().map(|error| error.code.to_string());
     let resumed = (run.sessions > 1).then(|| format!("resumed {}", times(run.sessions - 1)));
     let left_out = (!run.left_out.is_empty()).then(|| format!("left out {}", run.left_out.join(", ")));
     failed.or_else(own).into_iter().chain(left_out).chain(resumed).collect::<Vec<_>>().join(", ")

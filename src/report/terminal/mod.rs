@@ -16,7 +16,6 @@ mod stale;
 mod stats;
 mod status;
 mod table;
-mod told;
 
 pub use audit::{render_record, render_report};
 pub use diagnostic::render_diagnostic;
@@ -35,5 +34,4 @@ pub use stats::render_stats;
 pub use status::render_status;
 pub use table::Screen;
 
-use super::tally;
 use super::text::plain;

@@ -7,7 +7,7 @@ use super::table::{Cell, Screen, Tone, table};
 use crate::event::called;
 use crate::inspect::{Status, Working};
 use crate::report::text::plain;
-use crate::state::Life;
+use crate::state::RunState;
 use crate::value::{human_bytes, human_duration};
 
 /// Below so many columns, neither what a stage is nor how fast it is has room.
@@ -24,7 +24,7 @@ pub fn render_status(found: &[Status], now: Timestamp, screen: Screen) -> String
 fn block(status: &Status, now: Timestamp, screen: Screen) -> String {
     let run = &status.run;
     let word = Tone::of(run.word()).paint(run.word(), screen.style);
-    let is_running = run.life == Life::Running;
+    let is_running = run.state == RunState::Running;
     let long = if is_running { format!(" for {}", since(&run.started, now)) } else { String::new() };
     let mut text = format!("{}  {word}{long}\n", plain(&run.pipeline));
     text.push_str(&screen.wrap(&format!("run {}", run.id), 2));

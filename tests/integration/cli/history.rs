@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value as Json, json};
-use timelocker::state::{Effect, Finish, Journal, Note, StageName, Start, StateDir, Text};
+use timelocker::diagnostic::{Diagnostic, ExitCode, codes};
+use timelocker::event::{Outcome, What};
+use timelocker::state::{Effect, Finish, Journal, Start, StateDir, Text};
 use unicode_width::UnicodeWidthStr;
 
 use crate::support::program::{Tl, ended, files};
@@ -49,11 +51,12 @@ impl<'t> Kept<'t> {
     }
 
     /// A whole run of one stage, which was so many days ago.
-    fn ran(&self, id: &str, pipeline: &str, outcome: &'static str, days: u32, seconds: f64, bytes: u64) {
+    fn ran(&self, id: &str, pipeline: &str, outcome: &str, days: u32, seconds: f64, bytes: u64) {
         let journal = self.begin(id, pipeline);
         let outputs = json!({ "bytes": bytes, "object": { "uri": format!("file:///shelf/{id}"), "size": bytes } });
         stage(&journal, "deliver", None, outcome, seconds, if outcome == "success" { outputs } else { json!({}) });
-        let exit_code = u8::from(outcome == "failure");
+        let exit_code = ExitCode::failed_if(outcome == "failure");
+        let outcome = Outcome::from_word(outcome).unwrap();
         journal.finish(Finish { outcome, exit_code, seconds, left_out: Vec::new(), error: None }).unwrap();
         drop(journal);
         self.date(id, days);
@@ -76,25 +79,35 @@ fn id(number: usize) -> String {
     format!("01KB{number:0>22}")
 }
 
-fn name(stage: &str, instance: Option<&str>) -> StageName {
-    StageName { stage: stage.to_owned(), instance: instance.map(str::to_owned) }
+fn name(stage: &str, instance: Option<&str>) -> (String, Option<String>) {
+    (stage.to_owned(), instance.map(str::to_owned))
+}
+
+fn progress(journal: &Journal, stage: &str, instance: Option<&str>, bytes: u64) {
+    let (stage, instance) = name(stage, instance);
+    journal.log(What::StageProgress { stage, instance, bytes });
+}
+
+fn ended_as(stage: &str, instance: Option<&str>, outcome: Outcome, seconds: f64, outputs: Json) -> What {
+    let (stage, instance) = name(stage, instance);
+    let Json::Object(outputs) = outputs else { panic!("outputs are a map") };
+    let error = (outcome == Outcome::Failure).then(problem);
+    What::StageEnded { stage, instance, outcome, seconds, outputs, reason: None, error, recalled: false }
 }
 
 fn started(journal: &Journal, stage: &str, instance: Option<&str>, attempt: u32) {
-    journal.note(name(stage, instance), Note::Started { kind: "upload".to_owned(), attempt });
+    let (stage, instance) = name(stage, instance);
+    journal.log(What::StageStarted { stage, instance, kind: "upload".to_owned(), attempt });
 }
 
-fn stage(journal: &Journal, stage: &str, instance: Option<&str>, outcome: &'static str, seconds: f64, outputs: Json) {
+fn stage(journal: &Journal, stage: &str, instance: Option<&str>, outcome: &str, seconds: f64, outputs: Json) {
     started(journal, stage, instance, 1);
-    let error = (outcome == "failure").then(problem);
-    journal.note(name(stage, instance), Note::Ended { outcome, seconds, outputs, reason: None, error });
+    journal.log(ended_as(stage, instance, Outcome::from_word(outcome).unwrap(), seconds, outputs));
 }
 
-fn problem() -> Json {
-    json!({
-        "code": "TL0634", "severity": "error", "kind": "failure", "message": "no space is left\u{1b}[2J", "place": null,
-        "label": null, "causes": ["the disk is full"], "help": "make room", "transient": true,
-    })
+fn problem() -> Diagnostic {
+    let full = std::io::Error::other("the disk is full");
+    Diagnostic::failure(codes::TL0634, "no space is left\u{1b}[2J").cause(&full).help("make room").transient(true)
 }
 
 fn json_of(tl: &Tl, arguments: &[&str]) -> Json {
@@ -187,29 +200,38 @@ fn eventful(kept: &Kept<'_>, id: &str) {
     started(&journal, "deliver", Some("nas"), 1);
     drop(journal);
     let journal = kept.state.resume_journal(id, "cd").unwrap();
-    let retry = Note::Remark { is_retry: true, problem: problem() };
+    let (deliver, nas) = name("deliver", Some("nas"));
+    let retry = What::StageRetrying {
+        stage: deliver.clone(),
+        instance: nas.clone(),
+        attempt: 1,
+        delay_ms: 5,
+        error: problem(),
+    };
     started(&journal, "deliver", Some("nas"), 1);
-    journal.note(name("deliver", Some("nas")), retry);
+    journal.log(retry);
     started(&journal, "deliver", Some("nas"), 2);
-    journal.note(name("deliver", Some("nas")), Note::Progress(1 << 20));
-    let warning = json!({ "code": "TL0613", "severity": "warning", "message": "`a`: it shrank", "causes": [] });
-    journal.note(name("deliver", Some("nas")), Note::Remark { is_retry: false, problem: warning });
+    progress(&journal, "deliver", Some("nas"), 1 << 20);
+    let warning = Diagnostic::warning(codes::TL0613, "`a`: it shrank");
+    journal.log(What::StageWarning { stage: deliver, instance: nas, warning });
     let object =
         json!({ "object": { "uri": "file:///mnt/nas/orders/2026-11-24/01KB.tar.zst.age", "size": 1_048_576 } });
-    let well = Note::Ended { outcome: "warning", seconds: 2.5, outputs: object, reason: None, error: None };
-    journal.note(name("deliver", Some("nas")), well);
+    journal.log(ended_as("deliver", Some("nas"), Outcome::Warning, 2.5, object));
     stage(&journal, "deliver", Some("off\u{1b}[31m\u{202e}site\n"), "failure", 0.5, json!({}));
     stage(&journal, "deliver", None, "failure", 2.5, json!({ "object": [null, null] }));
-    let skipped = Note::Ended {
-        outcome: "skipped",
-        seconds: 0.0,
-        outputs: json!({}),
-        reason: Some("`deliver` failed".to_owned()),
-        error: None,
-    };
-    journal.note(name("prove", None), skipped);
+    let mut skipped = ended_as("prove", None, Outcome::Skipped, 0.0, json!({}));
+    if let What::StageEnded { reason, .. } = &mut skipped {
+        *reason = Some("`deliver` failed".to_owned());
+    }
+    journal.log(skipped);
     journal
-        .finish(Finish { outcome: "failure", exit_code: 1, seconds: 61.0, left_out: Vec::new(), error: None })
+        .finish(Finish {
+            outcome: Outcome::Failure,
+            exit_code: ExitCode::Failure,
+            seconds: 61.0,
+            left_out: Vec::new(),
+            error: None,
+        })
         .unwrap();
 }
 
@@ -251,9 +273,9 @@ fn what_runs_and_what_was_interrupted_is_told_apart_by_the_lock() {
     let journal = kept.begin(&id(2), "orders");
     stage(&journal, "collect", None, "success", 1.0, json!({}));
     started(&journal, "deliver", Some("na\u{1b}s"), 2);
-    journal.note(name("deliver", Some("na\u{1b}s")), Note::Progress(5 << 20));
+    progress(&journal, "deliver", Some("na\u{1b}s"), 5 << 20);
     started(&journal, "copy", None, 1);
-    journal.note(name("copy", None), Note::Progress(1 << 20));
+    progress(&journal, "copy", None, 1 << 20);
     drop(journal);
     insta::assert_snapshot!("status_both", shown(&tl, &["status"], "80"));
     insta::assert_snapshot!("status_narrow", shown(&tl, &["status"], "40"));
@@ -280,7 +302,7 @@ fn a_killed_process_runs_no_more() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let begun = lines.find(|line| line.as_ref().unwrap().contains("stage-started")).unwrap().unwrap();
     let run = serde_json::from_str::<Json>(&begun).unwrap()["run"].as_str().unwrap().to_owned();
-    if kept.state.left(&run).unwrap().is_none() {
+    if kept.state.prior_run(&run).unwrap().is_none() {
         let start = Start {
             run: run.clone(),
             pipeline: "p".to_owned(),
@@ -317,13 +339,19 @@ fn each_change_is_a_line_of_json() {
     until(&|runs| runs[0]["life"] == "running");
     started(&journal, "deliver", None, 1);
     until(&|runs| runs[0]["working"][0]["stage"] == "deliver");
-    journal.note(name("deliver", None), Note::Progress(77));
+    progress(&journal, "deliver", None, 77);
     until(&|runs| runs[0]["working"][0]["bytes"] == 77);
     // Nothing is written to the database when a process dies.
     drop(work);
     until(&|runs| runs[0]["life"] == "interrupted");
     journal
-        .finish(Finish { outcome: "success", exit_code: 0, seconds: 1.0, left_out: Vec::new(), error: None })
+        .finish(Finish {
+            outcome: Outcome::Success,
+            exit_code: ExitCode::Success,
+            seconds: 1.0,
+            left_out: Vec::new(),
+            error: None,
+        })
         .unwrap();
     until(&|runs| *runs == json!([]));
     child.kill().unwrap();
@@ -520,7 +548,7 @@ fn readers_and_a_writer_do_not_wait_for_each_other() {
                 }
                 let stage = format!("s{}", number % 50);
                 started(&journal, &stage, None, 1);
-                journal.note(name(&stage, None), Note::Progress(number));
+                progress(&journal, &stage, None, number);
                 let effect = Effect {
                     stage,
                     instance: None,

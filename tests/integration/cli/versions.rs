@@ -328,3 +328,39 @@ fn a_restoration_that_is_killed_leaves_a_whole_file() {
         assert_eq!(tl.read("p.yaml"), long(argument));
     }
 }
+
+#[test]
+fn files_named_by_extends_belong_to_a_version() {
+    let tl = Tl::new();
+    let base = |argument: &str| format!("version: 1\nname: base\nstages:\n  a: {{ run: [echo, {argument}] }}\n");
+    tl.write("p.yaml", "version: 1\nname: test\nextends: shared/base.yaml\n");
+    tl.write("shared/base.yaml", format!("\u{feff}{}", base("one"))).ok(&["run", "p.yaml"]);
+    tl.write("shared/base.yaml", base("two")).ok(&["run", "p.yaml"]);
+    let listed = versions(&tl);
+    assert_eq!(listed.len(), 2, "a base that changed makes a version");
+    assert_eq!(listed[0]["sha256"], listed[1]["sha256"]);
+    assert_ne!(listed[0]["extends"][0]["sha256"], listed[1]["extends"][0]["sha256"]);
+    assert_eq!([&listed[0]["present"], &listed[1]["present"]], [false, true]);
+    insta::assert_snapshot!("extends_list", redact(&tl, &tl.run(&["versions", "p.yaml"])));
+    let diff = tl.ok(&["versions", "diff", "p.yaml", "1", "2"]).stdout;
+    assert!(diff.contains("base.yaml version 1\n") && diff.contains("\n+  a: { run: [echo, two] }\n"), "{diff}");
+
+    // Each file that differs is shown and written, byte for byte; what they held is kept.
+    tl.write("p.yaml", "version: 1\nname: test\nextends: shared/base.yaml\ntimeout: 1h\n");
+    tl.write("shared/base.yaml", base("three"));
+    let restored = restore(&tl, "1");
+    insta::assert_snapshot!("extends_restored", redact(&tl, &restored));
+    assert_eq!(tl.read("shared/base.yaml"), format!("\u{feff}{}", base("one")));
+    assert_eq!(tl.read("p.yaml"), "version: 1\nname: test\nextends: shared/base.yaml\n");
+    assert_eq!(restore(&tl, "3").code, 0);
+    assert_eq!(tl.read("shared/base.yaml"), base("three"));
+    assert!(tl.read("p.yaml").contains("timeout: 1h"));
+    assert!(restore(&tl, "3").stdout.contains("already"));
+    // A base that is gone comes back, and so does a base beside a pipeline file that is gone.
+    fs::remove_file(tl.file("shared/base.yaml")).unwrap();
+    fs::remove_file(tl.file("p.yaml")).unwrap();
+    assert_eq!(restore(&tl, "2").code, 0);
+    assert_eq!(tl.read("shared/base.yaml"), base("two"));
+    tl.ok(&["run", "p.yaml"]);
+    assert_eq!(versions(&tl).len(), 3, "no text is kept twice");
+}

@@ -75,7 +75,8 @@ fn messages_go_out_and_what_is_at_work_stays() {
     let id = tl.last_run();
     let shown: Json = serde_json::from_str(&tl.ok(&["show", &id, "--json"]).stdout).unwrap();
     assert_eq!((&shown["outcome"], shown["stages"].as_array().unwrap().len()), (&"success".into(), 1));
-    let told: Vec<Json> = events(&tl.read("log.jsonl"));
+    let log = tl.read("log.jsonl");
+    let told: Vec<Json> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let whens: Vec<&str> = told.iter().map(|message| message["when"].as_str().unwrap()).collect();
     assert_eq!(whens, ["started", "success"]);
 }

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value as Json;
 use timelocker::audit;
+use timelocker::event::Outcome;
 use timelocker::state::StateDir;
 
 use super::{Case, FAULTS, Fault, delivered, lay_out, most, output_of, proven};
@@ -50,15 +51,15 @@ fn is_helpful(tl: &Tl, told: &Told) -> bool {
 }
 
 /// The outcome of a run in the journal.
-fn outcome(tl: &Tl, run: &str) -> Option<String> {
-    StateDir::locate(Some(&tl.state())).unwrap().left(run).unwrap()?.end.map(|end| end.outcome)
+fn outcome(tl: &Tl, run: &str) -> Option<Outcome> {
+    StateDir::locate(Some(&tl.state())).unwrap().prior_run(run).unwrap()?.end.map(|end| end.outcome)
 }
 
 /// Whether the journal has every stage of a run, with its end.
 fn is_whole(tl: &Tl, run: &str) -> bool {
     let runs = StateDir::locate(Some(&tl.state())).unwrap().runs().unwrap().unwrap();
     let stages = runs.stages(run).unwrap();
-    stages.len() == 10 && stages.iter().all(|stage| stage.outcome.as_deref() == Some("success"))
+    stages.len() == 10 && stages.iter().all(|stage| stage.outcome == Some(Outcome::Success))
 }
 
 fn records(tl: &Tl, run: &str, kind: &str) -> Vec<audit::Record> {
@@ -89,7 +90,7 @@ fn wrong(tl: &Tl, case: &Case) -> Result<(), String> {
             if records(tl, run, "run.finished").last().is_none_or(|record| record.data["outcome"] != "success") {
                 return say("a success that is not on record");
             }
-            let is_in_journal = outcome(tl, run).as_deref() == Some("success") && is_whole(tl, run);
+            let is_in_journal = outcome(tl, run) == Some(Outcome::Success) && is_whole(tl, run);
             if !is_in_journal && !is_helpful(tl, &told) {
                 return say("a success that the journal does not have, and nobody was told");
             }
@@ -110,7 +111,7 @@ fn wrong(tl: &Tl, case: &Case) -> Result<(), String> {
     let next = tl.run(&[&["run", "--reporter", "json"][..], &arguments].concat());
     if next.code == 2
         && next.stderr.contains("TL0781")
-        && outcome(tl, known.as_deref().unwrap()).as_deref() == Some("success")
+        && outcome(tl, known.as_deref().unwrap()) == Some(Outcome::Success)
     {
         return delivered(tl, &known.unwrap()).or_else(|found| say(&format!("it ended without {found}")));
     }
@@ -132,7 +133,7 @@ fn wrong(tl: &Tl, case: &Case) -> Result<(), String> {
     }
     let verified = audit::verify(&tl.state().join("audit")).unwrap();
     let run = events[0]["run"].as_str().unwrap();
-    if !verified.problems.is_empty() || outcome(tl, run).as_deref() != Some("success") || !is_whole(tl, run) {
+    if !verified.problems.is_empty() || outcome(tl, run) != Some(Outcome::Success) || !is_whole(tl, run) {
         return say("the log or the journal is not whole");
     }
     if records(tl, run, "run.started").len() != 1 {

@@ -367,7 +367,7 @@ struct Killed {
 type Proven = BTreeSet<(String, Option<usize>)>;
 
 fn proven(tl: &Tl, run: &str) -> Option<Proven> {
-    let left = StateDir::locate(Some(&tl.state())).unwrap().left(run).unwrap()?;
+    let left = StateDir::locate(Some(&tl.state())).unwrap().prior_run(run).unwrap()?;
     Some(left.effects.into_iter().map(|effect| (effect.stage, effect.instance)).collect())
 }
 

@@ -119,7 +119,7 @@ fn lay_out() -> Tl {
 
 /// The effects of a run in the journal, by name; nothing where there is none of that id.
 fn proven(tl: &Tl, run: &str) -> Option<Vec<(String, Option<usize>)>> {
-    let left = StateDir::locate(Some(&tl.state())).unwrap().left(run).unwrap()?;
+    let left = StateDir::locate(Some(&tl.state())).unwrap().prior_run(run).unwrap()?;
     Some(left.effects.into_iter().map(|effect| (effect.stage, effect.instance)).collect())
 }
 

@@ -1,6 +1,7 @@
 //! One run through the real program: outcomes, plans, secrets, selection, resuming, cancelling.
 
 mod cancel;
+mod earlier;
 mod groups;
 mod logs;
 mod plan;

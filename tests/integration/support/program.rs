@@ -224,9 +224,7 @@ pub fn ended(command: &mut Command) -> Ended {
     }
 }
 
-pub fn events(stdout: &str) -> Vec<Json> {
-    stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not an event: {line}"))).collect()
-}
+pub use crate::support::events::read_json_events as events;
 
 /// How each stage ended, by name.
 pub fn outcomes(events: &[Json]) -> Vec<(String, String)> {

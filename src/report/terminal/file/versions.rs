@@ -1,5 +1,6 @@
 //! Versions of a file, and how two texts differ.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use similar::TextDiff;
@@ -11,17 +12,23 @@ use crate::state::Version;
 /// Longer, and the differences are found by a coarser way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The versions of a file, one on a line. `present` is the digest of what the file holds now.
-pub fn render_versions(versions: &[Version], present: Option<&str>, style: Style) -> String {
-    let line = |version: &Version| {
+/// The versions of a file, one on a line, each with whether its files are as they were then. Below it are the files that it
+/// extends.
+pub fn render_versions(versions: &[(&Version, bool)], style: Style) -> String {
+    let short = |sha256: &str| style.faint(sha256.get(..12).unwrap_or_default());
+    let line = |(version, is_present): &(&Version, bool)| {
         let used = match (&version.first_used, &version.last_used) {
             (Some(first), Some(last)) if first == last => format!("used {first}"),
             (Some(first), Some(last)) => format!("used {first} to {last}"),
             _ => format!("kept {}, never used", version.kept),
         };
-        let sha256 = version.sha256.get(..12).unwrap_or_default();
-        let mark = if present == Some(&version.sha256) { style.green("  the present text") } else { String::new() };
-        format!("{:>4}  {}  {}  {used}{mark}\n", version.number, style.faint(sha256), plain(&version.pipeline))
+        let mark = if *is_present { style.green("  the present text") } else { String::new() };
+        let own =
+            format!("{:>4}  {}  {}  {used}{mark}\n", version.number, short(&version.sha256), plain(&version.pipeline));
+        let base = |(path, sha256): &(PathBuf, String)| {
+            format!("      {}  extends {}\n", short(sha256), plain(&path.display().to_string()))
+        };
+        std::iter::once(own).chain(version.bases.iter().map(base)).collect::<String>()
     };
     versions.iter().map(line).collect()
 }

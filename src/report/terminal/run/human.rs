@@ -9,7 +9,7 @@ use crate::report::reporter::Reporter;
 use crate::report::style::Style;
 use crate::report::summary::{coloured, render_summary};
 use crate::report::tally::{Tally, Verdict};
-use crate::report::terminal::render_diagnostic;
+use crate::report::terminal::{Screen, render_diagnostic};
 use crate::report::text::{padded, plain, plain_lines, size_of, wrap};
 use crate::value::human_duration;
 
@@ -42,7 +42,18 @@ impl<W: Write + Send> Human<W> {
         Self { to, style, columns, live, tally: Tally::default(), names: 0 }
     }
 
-    fn say(&mut self, text: &str) {
+    /// For the events of a past run.
+    pub(in crate::report::terminal) fn of_past(to: W, screen: Screen) -> Self {
+        let tally = Tally::of_past();
+        Self { to, style: screen.style, columns: screen.width, live: None, tally, names: 0 }
+    }
+
+    /// Takes an event into the summary and shows nothing of it.
+    pub(in crate::report::terminal) fn count(&mut self, event: &Event) {
+        self.tally.take(event);
+    }
+
+    pub(in crate::report::terminal) fn say(&mut self, text: &str) {
         let to = &mut self.to;
         let mut write = || {
             // The run goes on all the same; the stream remembers what is lost.
@@ -86,8 +97,14 @@ impl<W: Write + Send> Reporter for Human<W> {
             live.take(event);
         }
         match &event.what {
-            What::RunStarted { pipeline, file, stages, .. } => {
+            What::RunStarted { pipeline, file, stages, session } => {
                 self.names = stages.iter().map(String::len).max().unwrap_or_default().min(WIDEST_NAME);
+                if self.tally.is_past {
+                    if *session > 1 {
+                        self.say(&format!("session {session}\n"));
+                    }
+                    return;
+                }
                 let line = format!("{pipeline} ({})  run {}", plain(file), event.run);
                 let line = wrap(&line, 0, 2, self.columns);
                 self.say(&format!("{line}\n"));

@@ -105,7 +105,7 @@ fn is_shown(tl: &Tl, version: usize) {
         let shown = json(tl, &["show", RUN, "--json"]);
         assert_eq!(shown["stages"].as_array().unwrap().len(), 2, "{shown:#}");
         assert_eq!(shown["remarks"].as_array().unwrap().len(), 1, "{shown:#}");
-        let left = timelocker::state::StateDir::locate(Some(&tl.state())).unwrap().left(RUN).unwrap().unwrap();
+        let left = timelocker::state::StateDir::locate(Some(&tl.state())).unwrap().prior_run(RUN).unwrap().unwrap();
         assert_eq!((left.sessions, left.effects.len(), left.deliveries.len()), (2, 1, 1));
     }
 }

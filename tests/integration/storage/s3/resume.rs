@@ -111,7 +111,7 @@ impl Delivery {
     /// The open uploads that the journal knows.
     fn on_record(&self) -> usize {
         let state = StateDir::locate(Some(&self.tl.state())).unwrap();
-        state.uploads_left("test", &self.tl.file("p.yaml").canonicalize().unwrap()).unwrap().len()
+        state.unfinished_uploads("test", &self.tl.file("p.yaml").canonicalize().unwrap()).unwrap().len()
     }
 
     /// Parts and bytes that the audit log says were kept.

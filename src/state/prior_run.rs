@@ -1,41 +1,58 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::db::{Db, DbError, path_of};
-use super::history::{FAILED, GOOD};
-use super::journal::Start;
+use super::history::{FAILED, GOOD, outcome};
+use crate::event::Outcome;
 
-/// What the journal of a run that ended early says.
+/// What earlier sessions of a run did, from its journal.
 #[derive(Clone, Debug)]
-pub struct Left {
-    /// How it started.
+pub struct PriorRun {
+    /// The start of the run.
     pub start: Start,
-    /// How it ended, if it did.
+    /// The end of the run, if it has one.
     pub end: Option<RunEnd>,
-    /// How often it was started or resumed.
+    /// The number of sessions.
     pub sessions: u32,
-    /// What is proven done.
+    /// The stages that are proven done.
     pub effects: Vec<Effect>,
-    /// Objects on their way.
+    /// The deliveries that began.
     pub deliveries: Vec<Delivery>,
 }
 
-/// What is proven done: a resumed run does not do it again while nothing that it depends on changes.
+/// The start of a run. Its id, inputs and environment stay the same when it is resumed, since object keys are made of them.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Its id.
+    pub run: String,
+    /// The name of the pipeline.
+    pub pipeline: String,
+    /// The absolute path of the pipeline file.
+    pub file: PathBuf,
+    /// SHA-256 of that file, in hexadecimal.
+    pub sha256: String,
+    /// The inputs; `None` if they hold a secret.
+    pub inputs: Option<Map<String, Json>>,
+    /// The contexts that expressions see: run, host, git, CI.
+    pub fixed: Json,
+}
+
+/// The proof that a stage is done. A resumed run repeats the stage only if its key changed or its result is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
     /// The stage.
     pub stage: String,
-    /// The number of its instance.
+    /// The number of its instance; `None` without a matrix.
     pub instance: Option<usize>,
-    /// Names all that it depends on.
+    /// A digest of everything that the stage depends on.
     pub key: String,
-    /// What it gave.
+    /// The outputs.
     pub outputs: Json,
-    /// Its artifact, where that lies in the work folder.
+    /// Its artifact, if that is in the work folder: file, digest and size.
     pub artifact: Option<Json>,
-    /// Whether there was something worth knowing.
+    /// Whether it ended with a warning.
     pub warned: bool,
 }
 
@@ -48,45 +65,45 @@ pub struct LastRun {
     pub pipeline: String,
     /// The pipeline file.
     pub file: PathBuf,
-    /// How it ended, if it did.
+    /// The end of the run, if it has one.
     pub end: Option<RunEnd>,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunEnd {
-    /// In a word.
-    pub outcome: String,
-    /// All that it should do was done.
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Whether it did everything: a success or warning with no stage left out.
     pub is_good: bool,
-    /// A stage failed, also where that was forgiven.
+    /// Whether a stage failed, also under `continue-on-error`.
     pub has_failed: bool,
 }
 
 impl RunEnd {
     /// From three columns: the outcome, [`GOOD`] and [`FAILED`].
     fn of(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Self>> {
-        let outcome: Option<String> = row.get(first)?;
+        let outcome = outcome(row.get(first)?);
         let (is_good, has_failed) = (row.get(first + 1)?, row.get(first + 2)?);
         Ok(outcome.map(|outcome| Self { outcome, is_good, has_failed }))
     }
 }
 
-/// An object on its way when a run ended.
+/// A delivery that a run began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Which.
+    /// The URI of the object.
     pub uri: String,
-    /// Since when something of it may be left: RFC 3339, UTC.
+    /// When it began: RFC 3339, UTC. Parts of the object may be in the store since then.
     pub began: String,
-    /// What tells it apart, if it was about to appear.
+    /// What identifies the object, if it was about to appear.
     pub coming: Option<Json>,
-    /// An upload of it that can go on.
+    /// A multipart upload that can be resumed.
     pub upload: Option<Json>,
 }
 
-impl Left {
-    /// What the journal says of a run; none where there is none of that id.
+impl PriorRun {
+    /// Reads a run; `None` if its id is unknown.
     pub(super) fn read(db: &Path, run: &str) -> Result<Option<Self>, DbError> {
         let Some(db) = Db::peek(db)? else { return Ok(None) };
         read(&db.connection, run).map_err(|error| db.failed(error))
@@ -111,7 +128,7 @@ pub(super) fn last_runs(db: &Path) -> Result<Vec<LastRun>, DbError> {
     read().map_err(|error| db.failed(error))
 }
 
-fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
+fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<PriorRun>> {
     let start = |row: &Row<'_>| {
         let inputs: Option<String> = row.get(3)?;
         let start = Start {
@@ -145,7 +162,7 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
         Ok(Delivery { uri: row.get(0)?, began: row.get(1)?, coming: optional(2)?, upload: optional(3)? })
     };
     let mut deliveries = connection.prepare("SELECT uri, began, coming, upload FROM deliveries WHERE run = ?1")?;
-    Ok(Some(Left {
+    Ok(Some(PriorRun {
         start,
         end,
         sessions,
@@ -154,7 +171,7 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<Left>> {
     }))
 }
 
-/// What a column holds; `null` where somebody else wrote it.
+/// The JSON of a column; `null` if it is not JSON.
 pub(super) fn json(text: String) -> Json {
     serde_json::from_str(&text).unwrap_or_default()
 }
