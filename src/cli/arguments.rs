@@ -338,7 +338,7 @@ pub(super) struct Versions {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum VersionsCommand {
-    /// Show how a version differs from another one, or from the file as it is.
+    /// Show how a version differs from another one, or from the files as they are.
     Diff {
         /// The pipeline file.
         file: PathBuf,
@@ -352,7 +352,7 @@ pub(super) enum VersionsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Write the text of a version to the file. What the file holds is kept as a version first.
+    /// Write a version back, to the file and to those that it extends. What they hold is kept as a version first.
     Restore {
         /// The pipeline file.
         file: PathBuf,
