@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn the_events_of_a_journal_are_those_that_were_written() {
         let folder = tempfile::tempdir().unwrap();
-        let state = StateDir::locate(Some(folder.path())).unwrap();
+        let dir = StateDir::locate(Some(folder.path())).unwrap();
         let start = Start {
             run: "01KB".to_owned(),
             pipeline: "p".to_owned(),
@@ -157,14 +157,14 @@ mod tests {
             error: Some(error),
         };
 
-        let journal = state.begin_journal(&start).unwrap();
+        let journal = dir.begin_journal(&start).unwrap();
         let written =
             [started(1), retrying.clone(), started(2), warning.clone(), progress.clone(), of_instance.clone()];
         written.into_iter().chain([of_stage.clone()]).for_each(|what| journal.log(what));
         journal.finish(Finish::of(&end).unwrap()).unwrap();
         drop(journal);
 
-        let record = state.runs().unwrap().unwrap().record("01KB").unwrap().unwrap();
+        let record = dir.runs().unwrap().unwrap().record("01KB").unwrap().unwrap();
         let events: Vec<What> = record.events().into_iter().map(|event| event.what).collect();
         let (pipeline, file) = (start.pipeline, "/p.yaml".to_owned());
         let begun = What::RunStarted { pipeline, file, stages: vec!["m".to_owned()], session: 1 };
