@@ -212,7 +212,7 @@ impl Writer {
             match entry {
                 JournalEntry::Event(what) => rows.event(what)?,
                 JournalEntry::LeftOut { stage, instance, reason } => {
-                    rows.left_out(stage, instance.as_deref(), reason.as_deref())?
+                    rows.left_out(stage, instance.as_deref(), reason.as_deref())?;
                 }
                 JournalEntry::Effects(effects, _) => effects.iter().try_for_each(|effect| rows.effect(effect))?,
                 JournalEntry::Forget(stages, _) => stages.iter().try_for_each(|stage| rows.forget(stage))?,

@@ -46,7 +46,7 @@ pub(in crate::cli) enum VersionsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Write a version back to the file. The current text is kept as a version first.
+    /// Write a version back to the file and the files that it extends. Their current texts are kept as a version first.
     Restore {
         /// The pipeline file.
         file: PathBuf,
