@@ -34,6 +34,7 @@ mod migrations;
 mod peers;
 mod plan;
 mod program;
+mod programs;
 mod quickstart;
 mod races;
 mod reporters;
