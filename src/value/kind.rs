@@ -27,7 +27,8 @@ impl<T: ?Sized> Kind<T> {
 /// A setting that cannot work, as its own value shows.
 #[derive(Debug)]
 pub struct Unfit<E> {
-    /// Where the setting is, as a JSON pointer below the settings without the first `/`: `url`, `to/0`.
+    /// Where the setting is, as a JSON pointer below the settings without the first `/`: `url`, `to/0`. Empty if this build
+    /// of tl lacks the kind.
     pub setting: String,
     /// Why.
     pub error: E,

@@ -7,7 +7,7 @@ use crate::channels;
 use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::Template;
 use crate::pipeline::read::{escape, field_of};
-use crate::value::{Kind, Unfit};
+use crate::value::{Kind, MASK, Unfit};
 use crate::vault;
 
 /// The code of an error of a source of secrets.
@@ -31,10 +31,13 @@ impl Checker<'_> {
         let kind = channel["uses"].as_str().and_then(|uses| Kind::find(channels::KINDS, uses));
         let with = channel.get("with").cloned().unwrap_or_else(|| Json::Object(Map::new()));
         // The schema reports settings that do not fit it, and an expression may stand for a number or a choice.
-        let Some(opened) = kind.and_then(|kind| (kind.build)(with.clone()).ok()) else { return };
+        let Some((kind, opened)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone()).ok()?))) else { return };
         for Unfit { setting, error } in opened.check() {
-            let value = if setting.is_empty() { None } else { with.pointer(&format!("/{setting}")) };
-            if value.and_then(Json::as_str).is_some_and(Template::is_in) {
+            // A run on this machine reports a kind that this build of tl lacks.
+            let value = with.pointer(&format!("/{setting}"));
+            let is_reported = value.and_then(Json::as_array).is_some_and(Vec::is_empty);
+            let is_unknown = value.and_then(Json::as_str).is_some_and(Template::is_in);
+            if setting.is_empty() || is_reported || is_unknown {
                 continue;
             }
             let pointer = format!("/channels/{}", escape(name));
@@ -48,6 +51,12 @@ impl Checker<'_> {
             };
             let mut found = Diagnostic::usage(codes::TL0606, message).at(at);
             found.causes.push(error);
+            // A secret that stands in the file by mistake is not shown again.
+            let field = setting.split('/').next().unwrap_or_default();
+            let is_secret = (kind.schema)()["properties"][field].to_string().contains(r#""x-tl-type":"secret""#);
+            if let Some(text) = value.and_then(Json::as_str).filter(|text| is_secret && !text.is_empty()) {
+                found.mask(&|shown| shown.replace(text, MASK));
+            }
             self.find(found);
         }
     }
