@@ -7,9 +7,9 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use super::confirm::confirm;
-use crate::cli::atomic_file::{Rewrite, has_one_name, rewrite};
+use crate::cli::atomic_file::{Rewrite, require_one_name, rewrite};
 use crate::cli::done::Done;
-use crate::cli::state::located;
+use crate::cli::state::state_dir;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::pipeline::read_regular;
 use crate::report::{Output, Style, render_diff, render_versions};
@@ -59,7 +59,7 @@ pub(in crate::cli) enum VersionsCommand {
 }
 
 pub(in crate::cli) fn versions(command: &Versions, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = located(state)?;
+    let state = state_dir(state)?;
     let history = |file: &Path| History::read(state, file).map_err(|error| vec![error]);
     match (&command.command, &command.file) {
         (Some(VersionsCommand::Diff { file, from, to, json }), _) => {
@@ -119,14 +119,14 @@ fn restore(history: &History, file: &Path, number: u32, yes: bool, output: &mut 
         output.line(&format!("{} has the text of version {number} already", file.display()));
         return Ok(0);
     }
-    has_one_name(file)?;
+    require_one_name(file)?;
     let (now, then) = (present.as_deref().unwrap_or_default(), version_of(file, number));
     output.text(&render_diff((&file.display().to_string(), now), (&then, &old), output.style()));
     if !confirm(&format!("write version {number} to {}?", file.display()), yes, output)? {
         output.hint(&format!("{} was left as it is", file.display()));
         return Ok(75);
     }
-    // Before it is replaced: whatever happens from here on, both texts are there.
+    // Keep the present text first: from here on, both texts survive whatever happens.
     let kept =
         present.as_ref().map(|content| history.keep_present(content)).transpose().map_err(|error| vec![error])?;
     rewrite(&Rewrite { file, from: present.as_deref(), to: &old })?;
@@ -139,7 +139,7 @@ fn version_of(file: &Path, number: u32) -> String {
     format!("{} version {number}", file.display())
 }
 
-/// What a file holds now; `None` where there is none. Fails where it cannot be a pipeline.
+/// The content of a file; `None` if it is missing. Fails if it is no regular file.
 fn present(file: &Path) -> Result<Option<Vec<u8>>, Vec<Diagnostic>> {
     if fs::metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(None);

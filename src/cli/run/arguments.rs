@@ -39,7 +39,7 @@ pub(in crate::cli) struct Run {
 }
 
 impl Run {
-    /// Which stages are meant.
+    /// The selected stages.
     pub(in crate::cli) fn selection(&self) -> Selection {
         match (self.only.is_empty(), self.from.is_empty()) {
             (false, _) => Selection::Only(self.only.clone()),
@@ -48,7 +48,7 @@ impl Run {
         }
     }
 
-    /// Why a run goes on, if one does.
+    /// How to resume, if a run is resumed.
     pub(in crate::cli) fn wish(&self) -> Option<Wish> {
         match (self.rerun_failed, self.resume, self.selection()) {
             (true, ..) => Some(Wish::RerunFailed),

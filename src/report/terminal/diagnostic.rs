@@ -4,12 +4,12 @@ use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::report::style::Style;
 use crate::report::text::{fitting, plain, plain_lines};
 
-/// How many columns of a line of a file are shown: what is longer is cut around the mark.
+/// How many columns of a file's line are shown. A longer line is cut around the mark.
 const WIDEST: usize = 120;
-/// How much is shown before the mark of a line that is cut.
+/// How many columns of a cut line are shown before the mark.
 const BEFORE: usize = 40;
 
-/// A problem as people read it: code, sentence, place, marked text, causes, help.
+/// A problem: code, sentence, place, marked text, causes, help.
 pub fn render_diagnostic(problem: &Diagnostic, style: Style) -> String {
     let word = match problem.severity {
         Severity::Error => style.red(&format!("error[{}]", problem.code)),
@@ -46,7 +46,7 @@ pub fn render_diagnostic(problem: &Diagnostic, style: Style) -> String {
     text
 }
 
-/// A line of a file as it is shown, and the mark below it, in columns of a terminal.
+/// The shown part of a file's line, and where its mark begins and how long it is, in columns.
 struct Shown {
     text: String,
     before: usize,
@@ -55,7 +55,7 @@ struct Shown {
 
 impl Shown {
     fn of(place: &Place, dots: &str) -> Self {
-        // One character stays one character, so that the column still counts.
+        // Each character is replaced by one character, so that columns still count.
         let line: Vec<char> = plain(&place.text).replace('\t', " ").trim_end().chars().collect();
         let start = place.column.saturating_sub(1).min(line.len());
         let end = (start + place.length).min(line.len());

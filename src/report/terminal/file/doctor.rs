@@ -1,11 +1,9 @@
-//! What `tl doctor` found, for people.
-
 use crate::report::style::Style;
 use crate::report::text::plain_lines;
 use crate::run::Examined;
 use crate::storage::TrialResult;
 
-/// One line for each thing that was tried, below the name of what it was tried with.
+/// The results of `tl doctor`: each secret, store and channel, and a line for each of its checks.
 pub fn render_examined(found: &[Examined], style: Style) -> String {
     let mut text = String::new();
     for Examined { what, name, kind, trials } in found {
