@@ -39,7 +39,7 @@ fn block(status: &Status, now: Timestamp, screen: Screen) -> String {
     }
     text.push_str(&table(&rows, 4, if screen.width < NARROW { &[0] } else { &[0, KIND] }, screen));
     if let Some(resume) = &status.resume {
-        text.push_str(&screen.wrap(&format!("next: `{resume}` goes on where it stopped"), 2));
+        text.push_str(&screen.wrap(&format!("next: `{resume}` resumes it"), 2));
     }
     text
 }

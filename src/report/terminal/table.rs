@@ -37,7 +37,9 @@ impl Screen {
 
     /// Cuts a text to one line of `width` columns.
     pub(super) fn fit(self, text: &str, width: usize) -> String {
-        cut(&plain(text).replace('\t', " "), width, self.style.signs().dots)
+        // Two dots, not the three of other texts: a narrow column has no room for more.
+        let dots = if self.style.unicode { "…" } else { ".." };
+        cut(&plain(text).replace('\t', " "), width, dots)
     }
 
     /// Wraps a text to the width of the screen. Each line is indented and has a line end.
@@ -167,6 +169,6 @@ mod tests {
         assert_eq!(narrow, "  success  注…        1.5 s\n  failure  a\u{fffd}[…  12 min 3 s  why\n");
         assert!(narrow.lines().all(|line| line.width() <= 32), "{narrow}");
         let ascii = table(&rows[..1], 0, &[1], Screen::plain(25, false));
-        assert_eq!(ascii, "success  注文_n...  1.5 s\n");
+        assert_eq!(ascii, "success  注文_ni..  1.5 s\n");
     }
 }
