@@ -4,7 +4,7 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::done::Done;
-use super::state::located;
+use super::state::state_dir;
 use crate::audit::{self, Filter, Record};
 use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::open::audit_error;
@@ -44,7 +44,7 @@ pub(super) enum Audit {
 }
 
 pub(super) fn audit(command: &Audit, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = located(state)?;
+    let state = state_dir(state)?;
     let folder = state.audit();
     match command {
         Audit::Verify { json } => verify(&folder, *json, output),

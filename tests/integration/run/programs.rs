@@ -9,8 +9,8 @@ use timelocker::process::{Failure, Line, Program};
 use timelocker::value::{Cancel, CancelReason, Masker, Secret};
 
 use crate::run::runs::{collected, kill, wait_for};
-use crate::run::supervisor::{in_session, left};
 use crate::run::secrets::gone;
+use crate::run::supervisor::{in_session, left};
 use crate::support::program::Tl;
 
 /// Ignores TERM, starts another process that does so in a session of its own, and never ends.
