@@ -22,9 +22,9 @@ pub struct Scope {
     /// Names that exist elsewhere, with the reason why not here.
     absent: BTreeMap<String, String>,
     /// Stages that could be needed, but are not.
-    outside: Arc<BTreeSet<String>>,
+    stages: Arc<BTreeSet<String>>,
     /// Stages that cannot be needed here, and what to do instead; `{}` stands for the name.
-    apart: Option<(Arc<BTreeSet<String>>, &'static str)>,
+    unreachable: Option<(Arc<BTreeSet<String>>, &'static str)>,
     status_functions: bool,
 }
 
@@ -48,14 +48,14 @@ impl Scope {
     /// Names the stages that exist: a reference to one that `needs` does not list gets the edit that is missing.
     #[must_use]
     pub fn with_stages(mut self, stages: Arc<BTreeSet<String>>) -> Self {
-        self.outside = stages;
+        self.stages = stages;
         self
     }
 
     /// Names the stages that exist and cannot be needed here, with what to do instead; `{}` stands for the name.
     #[must_use]
-    pub fn with_stages_apart(mut self, stages: Arc<BTreeSet<String>>, instead: &'static str) -> Self {
-        self.apart = Some((stages, instead));
+    pub fn with_unreachable_stages(mut self, stages: Arc<BTreeSet<String>>, instead: &'static str) -> Self {
+        self.unreachable = Some((stages, instead));
         self
     }
 
@@ -258,10 +258,10 @@ impl Checker<'_> {
                 at,
                 format!("`needs.{field}` is outside the `needs` of this stage"),
             );
-            if self.scope.outside.contains(field) {
+            if self.scope.stages.contains(field) {
                 return error.help(format!("add `{field}` to its `needs`"));
             }
-            if let Some((_, instead)) = self.scope.apart.as_ref().filter(|(stages, _)| stages.contains(field)) {
+            if let Some((_, instead)) = self.scope.unreachable.as_ref().filter(|(stages, _)| stages.contains(field)) {
                 return error.help(instead.replace("{}", field));
             }
         }

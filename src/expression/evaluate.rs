@@ -15,9 +15,9 @@ use super::template::{Expression, Part, Template};
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// An evaluation may touch this many nodes.
-const MOST_STEPS: f64 = 1e6;
+const MAX_STEPS: f64 = 1e6;
 /// And give this many bytes.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_VALUE_BYTES: usize = 1 << 20;
 
 /// What the status functions answer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,7 +94,7 @@ pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, Expres
     // The crate has no budget of its own. No expression can loop but over its data, so a bound on the steps is known
     // before the first one.
     let longest = elements as f64 + steps(&expression.ast, 1.0);
-    if steps(&expression.ast, longest) > MOST_STEPS {
+    if steps(&expression.ast, longest) > MAX_STEPS {
         return Err(failed(codes::TL0309, "this expression would take too many steps".to_owned())
             .help("compute it in a `run` stage and use its output"));
     }
@@ -108,8 +108,8 @@ pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, Expres
         .map_err(|error| failed(codes::TL0310, format!("this expression has no value: {error}")))?;
     let value =
         to_json(&value).ok_or_else(|| failed(codes::TL0310, "the value is not one that JSON knows".to_owned()))?;
-    if weight(&value) > MOST_BYTES {
-        return Err(failed(codes::TL0309, format!("the value is larger than {MOST_BYTES} bytes")));
+    if weight(&value) > MAX_VALUE_BYTES {
+        return Err(failed(codes::TL0309, format!("the value is larger than {MAX_VALUE_BYTES} bytes")));
     }
     Ok(value)
 }
@@ -245,8 +245,7 @@ mod tests {
         assert_eq!(value(&chain(2_000)).unwrap_err().code, codes::TL0309);
         // As much as the threads of tokio have; an overflow would end the whole process.
         let small = std::thread::Builder::new().stack_size(2 << 20);
-        let found =
-            small.spawn(move || value(&chain(super::super::template::MOST_LEVELS - 1))).unwrap().join().unwrap();
+        let found = small.spawn(move || value(&chain(super::super::template::MAX_LEVELS - 1))).unwrap().join().unwrap();
         assert_eq!(found, Ok(json!(141)));
     }
 

@@ -10,14 +10,14 @@ use cel::parser::Parser;
 use super::{ExpressionError, syntax};
 
 /// Longer expressions are programs, and belong into one.
-const LONGEST: usize = 4_096;
+const MAX_SOURCE_BYTES: usize = 4_096;
 /// Nesting that the parser follows.
-const DEEPEST: u16 = 32;
+const MAX_DEPTH: u16 = 32;
 /// Levels of the syntax tree: `a + b + c` has one for each `+`. `cel` evaluates by recursion, and takes 25 KiB of the
 /// stack for each level; a thread has 2 MiB.
-pub(super) const MOST_LEVELS: usize = 48;
+pub(super) const MAX_LEVELS: usize = 48;
 /// Operators and fields. The parser builds the tree by recursion too, before its levels can be counted.
-const MOST_OPERATORS: usize = 400;
+const MAX_OPERATORS: usize = 400;
 
 /// One parsed expression and where it stands in its text.
 #[derive(Clone, Debug)]
@@ -45,14 +45,14 @@ pub struct Template {
 }
 
 /// The parser is slow, a file repeats its expressions, and several checks read each of them.
-const MOST_PARSED: usize = 1_024;
-const LONGEST_PARSED: usize = 256;
+const MAX_CACHED: usize = 1_024;
+const MAX_CACHED_BYTES: usize = 256;
 
 /// A tree, and where its nodes stand.
 type Parsed = (Arc<IdedExpr>, Arc<SourceInfo>);
 
 thread_local! {
-    static PARSED: RefCell<HashMap<String, Parsed>> = RefCell::default();
+    static CACHE: RefCell<HashMap<String, Parsed>> = RefCell::default();
 }
 
 impl Expression {
@@ -60,8 +60,8 @@ impl Expression {
     pub fn parse(source: &str, offset: usize) -> Result<Self, ExpressionError> {
         let blanks = source.chars().take_while(|c| c.is_whitespace()).count();
         let whole = (offset + blanks, source.trim().chars().count());
-        if source.len() > LONGEST {
-            let message = format!("this expression is longer than {LONGEST} bytes");
+        if source.len() > MAX_SOURCE_BYTES {
+            let message = format!("this expression is longer than {MAX_SOURCE_BYTES} bytes");
             return Err(ExpressionError::new(codes::TL0309, whole, message)
                 .help("compute it in a `run` stage and use its output"));
         }
@@ -73,22 +73,22 @@ impl Expression {
             let help = "join texts by writing them around `${{ }}`, or compute it in a `run` stage and use its output";
             ExpressionError::new(codes::TL0309, whole, message).help(help)
         };
-        if source.matches(|c| "+-*/%.[?".contains(c)).count() > MOST_OPERATORS {
+        if source.matches(|c| "+-*/%.[?".contains(c)).count() > MAX_OPERATORS {
             return Err(too_deep());
         }
-        if let Some((ast, info)) = PARSED.with_borrow(|parsed| parsed.get(source).cloned()) {
+        if let Some((ast, info)) = CACHE.with_borrow(|parsed| parsed.get(source).cloned()) {
             return Ok(Self { ast, info, source: source.to_owned(), offset });
         }
-        let parser = Parser::new().max_recursion_depth(DEEPEST);
+        let parser = Parser::new().max_recursion_depth(MAX_DEPTH);
         match parser.parse_with_source_info(source) {
-            Ok((ast, _)) if !has_levels(&ast, MOST_LEVELS) => Err(too_deep()),
+            Ok((ast, _)) if !has_levels(&ast, MAX_LEVELS) => Err(too_deep()),
             Ok((ast, info)) => {
                 let (ast, info) = (Arc::new(ast), Arc::new(info));
-                PARSED.with_borrow_mut(|parsed| {
-                    if parsed.len() >= MOST_PARSED {
+                CACHE.with_borrow_mut(|parsed| {
+                    if parsed.len() >= MAX_CACHED {
                         parsed.clear();
                     }
-                    if source.len() <= LONGEST_PARSED {
+                    if source.len() <= MAX_CACHED_BYTES {
                         parsed.insert(source.to_owned(), (Arc::clone(&ast), Arc::clone(&info)));
                     }
                 });

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::load::judge;
-use super::read::{Document, Mark, NEWEST_VERSION, unknown_version, version_number};
+use super::load::check_document;
+use super::read::{Document, NEWEST_VERSION, Span, unknown_version, version_number};
 use crate::diagnostic::{Diagnostic, Result, codes};
 
 /// How a file of one version becomes one of the next.
@@ -20,7 +20,7 @@ pub const STEPS: &[Step] = &[];
 /// What changes in a text.
 pub struct Edits<'a> {
     document: &'a Document,
-    edits: Vec<(Mark, String)>,
+    edits: Vec<(Span, String)>,
 }
 
 impl<'a> Edits<'a> {
@@ -31,15 +31,15 @@ impl<'a> Edits<'a> {
 
     /// Gives a key another name.
     pub fn rename(&mut self, pointer: &str, key: &str) {
-        if let Some(mark) = self.document.spot_of(pointer).and_then(|spot| spot.key) {
-            self.edits.push((mark, key.to_owned()));
+        if let Some(span) = self.document.node_of(pointer).and_then(|node| node.key) {
+            self.edits.push((span, key.to_owned()));
         }
     }
 
     /// Puts another value, as YAML spells it, in the place of one that stands on one line.
     pub fn replace(&mut self, pointer: &str, value: &str) {
-        if let Some(spot) = self.document.spot_of(pointer) {
-            self.edits.push((spot.value, value.to_owned()));
+        if let Some(node) = self.document.node_of(pointer) {
+            self.edits.push((node.value, value.to_owned()));
         }
     }
 
@@ -51,17 +51,17 @@ impl<'a> Edits<'a> {
         let characters = self.document.characters();
         let mut text = String::new();
         let mut done = 0;
-        for (mark, new) in &self.edits {
-            if mark.start < done {
+        for (span, new) in &self.edits {
+            if span.start < done {
                 let message = "this cannot be migrated: it stands for several things, which change in different ways";
-                let place = self.document.place(0, *mark);
+                let place = self.document.place(0, *span);
                 return Err(Diagnostic::usage(codes::TL0747, message)
                     .at(place)
                     .help("write it out instead of an alias"));
             }
-            text.extend(&characters[done..mark.start]);
+            text.extend(&characters[done..span.start]);
             text.push_str(new);
-            done = mark.end;
+            done = span.end;
         }
         text.extend(&characters[done..]);
         Ok(text)
@@ -105,7 +105,7 @@ pub fn migrate(document: Document, to: Option<i64>, steps: &[Step]) -> Result<Op
         let edited = (step.edit)(&mut edits).and_then(|()| edits.apply()).map_err(|found| vec![found])?;
         // Its lines are no longer those of the file.
         let name = format!("{name} as version {}", version + 1);
-        now = Document::parse(name, folder.clone(), now.mark_of_order().to_owned() + &edited)?;
+        now = Document::parse(name, folder.clone(), now.byte_order_mark().to_owned() + &edited)?;
     }
     if from == to {
         return Ok(None);
@@ -113,7 +113,7 @@ pub fn migrate(document: Document, to: Option<i64>, steps: &[Step]) -> Result<Op
     let text = now.source();
     if to == NEWEST_VERSION {
         let path = folder.join(Path::new(&name).file_name().unwrap_or_default());
-        judge(now.extended(&mut vec![path])?)?;
+        check_document(now.extended(&mut vec![path])?)?;
     }
     Ok(Some(Migrated { from, to, text }))
 }

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use serde_json::Value as Json;
 
-use super::check::{Checker, findings_in, is_start};
+use super::check::{Checker, is_known_at_start, schema_errors_in};
 use super::model::Pipeline;
 use super::read::{Document, escape};
 use crate::diagnostic::{Diagnostic, codes};
@@ -49,7 +49,7 @@ impl Outline {
             }
         }
         if found.is_empty() {
-            found = findings_in(document, &value);
+            found = schema_errors_in(document, &value);
         }
         if found.is_empty() {
             found = Checker::over(document, &value).literals_only();
@@ -104,7 +104,7 @@ pub(super) fn without_start_expressions(file: &Json) -> Json {
 
 fn start_expressions(value: &Json, pointer: &str, found: &mut Vec<String>) {
     match value {
-        Json::String(text) if Template::is_in(text) && is_start(pointer) => found.push(pointer.to_owned()),
+        Json::String(text) if Template::is_in(text) && is_known_at_start(pointer) => found.push(pointer.to_owned()),
         Json::Object(map) => {
             for (key, item) in map {
                 start_expressions(item, &format!("{pointer}/{}", escape(key)), found);

@@ -88,8 +88,8 @@ impl PartialResolver<'_> {
         match <[Json; 1]>::try_from(parts) {
             Ok([whole]) => whole,
             Err(parts) => {
-                let spelled = |part: &Json| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
-                parts.iter().map(spelled).collect::<String>().into()
+                let as_text = |part: &Json| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
+                parts.iter().map(as_text).collect::<String>().into()
             }
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::check::follow;
 use super::model::expressions_in;
-use super::read::{Document, entries, escape, tidied};
+use super::read::{Document, entries, escape, normalized};
 use crate::expression::{self, ExpressionError, Template, Values};
 
 /// An expression that has no value after all, and where it stands below the settings.
@@ -87,7 +87,7 @@ pub fn paths_in(value: &Json, schema: &Json) -> Vec<PathBuf> {
 
 /// A path that leads out of a folder and into another one, as people would write it.
 fn as_shown(path: PathBuf) -> PathBuf {
-    let tidy = tidied(&path);
+    let tidy = normalized(&path);
     if tidy.exists() { tidy } else { path }
 }
 

@@ -50,12 +50,12 @@ fn partial(name: Option<&str>) -> Option<String> {
     name.filter(|name| *name != MAIN).map(str::to_owned)
 }
 
-pub(super) fn syntax(name: &str, error: &TemplateError) -> Error {
+pub(super) fn syntax_error(name: &str, error: &TemplateError) -> Error {
     let line = error.pos().map_or(1, |(line, _)| line);
     Error::Syntax { partial: partial(Some(name)), line, reason: error.reason().to_string() }
 }
 
-pub(super) fn unfilled(error: &RenderError) -> Error {
+pub(super) fn render_error(error: &RenderError) -> Error {
     let reason = match error.reason() {
         RenderErrorReason::MissingVariable(Some(name)) => format!("there is no `{name}`"),
         reason => reason.to_string(),

@@ -71,11 +71,11 @@ fn bytes(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
 }
 
 /// The widest column that `pad` makes.
-const WIDEST: u64 = 200;
+const MAX_WIDTH: u64 = 200;
 
 fn pad(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
-    let text = spelled(param(helper, 0)?);
-    let width = param(helper, 1)?.as_u64().filter(|width| *width <= WIDEST);
+    let text = as_text(param(helper, 0)?);
+    let width = param(helper, 1)?.as_u64().filter(|width| *width <= MAX_WIDTH);
     let width =
         width.and_then(|width| usize::try_from(width).ok()).ok_or_else(|| wrong(helper, "a width up to 200"))?;
     Ok(format!("{text:width$}"))
@@ -119,7 +119,7 @@ fn emoji(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
     Ok(sign.to_owned())
 }
 
-fn spelled(value: &Json) -> String {
+fn as_text(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
         Json::Null => String::new(),
@@ -129,7 +129,7 @@ fn spelled(value: &Json) -> String {
 
 /// Result, name, size, time, detail of a stage, each on one line.
 fn cells(stage: &Json) -> [String; 5] {
-    let text = |key: &str| spelled(&stage[key]).replace(['\n', '\r'], " ");
+    let text = |key: &str| as_text(&stage[key]).replace(['\n', '\r'], " ");
     let number = |key: &str, form: fn(f64) -> String| stage[key].as_f64().map(form).unwrap_or_default();
     [text("result"), text("name"), number("bytes", human_bytes), number("seconds", human_duration), text("detail")]
 }

@@ -6,7 +6,7 @@ use handlebars::template::{Parameter, TemplateElement};
 use handlebars::{Path as HandlebarsPath, Template as Parsed};
 
 use super::Error;
-use super::error::{MAIN, syntax};
+use super::error::{MAIN, syntax_error};
 
 /// Reads a template file as it is meant, whatever ends its lines.
 pub(super) fn read(path: &Path) -> Result<String, Error> {
@@ -29,9 +29,9 @@ fn follow(
     within: &mut Vec<String>,
     found: &mut BTreeMap<String, String>,
 ) -> Result<(), Error> {
-    let parsed = Parsed::compile(text).map_err(|error| syntax(name, &error))?;
+    let parsed = Parsed::compile(text).map_err(|error| syntax_error(name, &error))?;
     let mut names = Vec::new();
-    included(&parsed, &mut names)?;
+    collect_names(&parsed, &mut names)?;
     within.push(name.to_owned());
     for name in names {
         if within.contains(&name) {
@@ -48,20 +48,20 @@ fn follow(
     Ok(())
 }
 
-fn included(template: &Parsed, names: &mut Vec<String>) -> Result<(), Error> {
+fn collect_names(template: &Parsed, names: &mut Vec<String>) -> Result<(), Error> {
     for element in &template.elements {
         match element {
             TemplateElement::HelperBlock(block) => {
                 for inner in [&block.template, &block.inverse].into_iter().flatten() {
-                    included(inner, names)?;
+                    collect_names(inner, names)?;
                 }
             }
             TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => {
-                let name = named(&partial.name)?;
+                let name = partial_name(&partial.name)?;
                 if name != "@partial-block" {
                     names.push(name);
                 }
-                partial.template.iter().try_for_each(|inner| included(inner, names))?;
+                partial.template.iter().try_for_each(|inner| collect_names(inner, names))?;
             }
             TemplateElement::DecoratorExpression(_) | TemplateElement::DecoratorBlock(_) => {
                 return Err(Error::Partial("`{{*…}}` is not known: give a partial a file of its own".to_owned()));
@@ -74,7 +74,7 @@ fn included(template: &Parsed, names: &mut Vec<String>) -> Result<(), Error> {
 }
 
 /// The name of a partial: one word, so that it names no file elsewhere.
-fn named(name: &Parameter) -> Result<String, Error> {
+fn partial_name(name: &Parameter) -> Result<String, Error> {
     let name = match name {
         Parameter::Name(name) | Parameter::Path(HandlebarsPath::Relative((_, name))) => name.clone(),
         Parameter::Literal(literal) => literal.as_str().unwrap_or_default().to_owned(),

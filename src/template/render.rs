@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::Error;
 use super::clean::{clean, escape_html};
-use super::error::{MAIN, syntax, unfilled};
+use super::error::{MAIN, render_error, syntax_error};
 use super::{helpers, partials};
 
 /// What a template gives.
@@ -58,9 +58,9 @@ impl Template {
         }
         helpers::register(&mut engine, form);
         for (name, text) in self.partials.iter().map(|(name, text)| (name.as_str(), text)).chain([(MAIN, &self.text)]) {
-            engine.register_template_string(name, text).map_err(|error| syntax(name, &error))?;
+            engine.register_template_string(name, text).map_err(|error| syntax_error(name, &error))?;
         }
-        engine.render(MAIN, values).map(|text| clean(&text)).map_err(|error| unfilled(&error))
+        engine.render(MAIN, values).map(|text| clean(&text)).map_err(|error| render_error(&error))
     }
 }
 

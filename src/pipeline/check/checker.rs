@@ -7,7 +7,7 @@ use super::sites::{first_place, secret_in};
 use super::wording::listed;
 use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::{ExpressionError, Scope, Template, Type, check, check_template, did_you_mean, with_article};
-use crate::pipeline::read::{Document, MOST_FINDINGS, entries, field_of};
+use crate::pipeline::read::{Document, MAX_FINDINGS, entries, field_of};
 
 pub(in crate::pipeline) struct Checker<'a> {
     pub(super) document: &'a Document,
@@ -33,21 +33,21 @@ impl<'a> Checker<'a> {
         Self { document, file, scopes: Scopes::new(file), found: Vec::new() }
     }
 
-    pub(super) fn find(&mut self, diagnostic: Diagnostic) {
+    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
         // One more than is told, which says that there are more.
-        if self.found.len() <= MOST_FINDINGS {
+        if self.found.len() <= MAX_FINDINGS {
             self.found.push(diagnostic);
         }
     }
 
-    pub(super) fn error(&mut self, pointer: &str, error: ExpressionError) {
+    pub(super) fn report_error(&mut self, pointer: &str, error: ExpressionError) {
         let place = self.document.inside(pointer, error.offset, error.length);
         let diagnostic = Diagnostic::usage(error.code, error.message).at(place);
         let diagnostic = match self.document.alias_line(pointer) {
             Some(line) => diagnostic.label(format!("as line {line} copies it")),
             None => diagnostic,
         };
-        self.find(match error.help {
+        self.report(match error.help {
             Some(help) if help.starts_with("did you mean") && diagnostic.label.is_none() => diagnostic.label(help),
             Some(help) => diagnostic.help(help),
             None => diagnostic,
@@ -60,16 +60,16 @@ impl<'a> Checker<'a> {
         let template = match Template::parse(text) {
             Ok(template) => template,
             Err(error) => {
-                self.error(pointer, error);
+                self.report_error(pointer, error);
                 return None;
             }
         };
         let mut sound = true;
         for expression in template.expressions() {
-            if self.scopes.is_blind(expression, site.stage) {
+            if self.scopes.is_reported_elsewhere(expression, site.stage) {
                 sound = false;
             } else if let Err(error) = check(expression, site.scope) {
-                self.error(pointer, error);
+                self.report_error(pointer, error);
                 sound = false;
             }
         }
@@ -79,7 +79,7 @@ impl<'a> Checker<'a> {
         match check_template(&template, site.scope) {
             Ok(kind) => Some((kind, template)),
             Err(error) => {
-                self.error(pointer, error);
+                self.report_error(pointer, error);
                 None
             }
         }
@@ -96,7 +96,7 @@ impl<'a> Checker<'a> {
             let place = secret_in(&template, site.scope);
             let message = format!("a secret must not flow into `{field}`");
             let help = "secrets may flow into `env` and into settings that are marked secret, such as `identity`";
-            self.flow(pointer, codes::TL0304, place, message, Some(help));
+            self.report_at(pointer, codes::TL0304, place, message, Some(help));
         } else {
             let message = format!("`{field}` wants {}; this is {}", with_article(wanted), with_article(&given));
             let unless_null = template.expressions().next().map(|expression| expression.unless_null("'…'"));
@@ -106,12 +106,12 @@ impl<'a> Checker<'a> {
                 (Type::String, Type::List(_)) => Some("write a list: `[\"${{ … }}\"]`"),
                 _ => None,
             };
-            self.flow(pointer, codes::TL0303, first_place(&template), message, help);
+            self.report_at(pointer, codes::TL0303, first_place(&template), message, help);
         }
     }
 
     /// Reports a value that must not flow where it does.
-    pub(super) fn flow(
+    pub(super) fn report_at(
         &mut self,
         pointer: &str,
         code: Code,
@@ -120,11 +120,11 @@ impl<'a> Checker<'a> {
         help: Option<&str>,
     ) {
         let help = help.map(str::to_owned);
-        self.error(pointer, ExpressionError { help, ..ExpressionError::new(code, place, message) });
+        self.report_error(pointer, ExpressionError { help, ..ExpressionError::new(code, place, message) });
     }
 
     /// The name of a store or a channel.
-    pub(super) fn known(&mut self, section: &str, what: &str, pointer: &str, name: &str) {
+    pub(super) fn require_known(&mut self, section: &str, what: &str, pointer: &str, name: &str) {
         // Where the section itself is wrong, that is reported, and not each use of it.
         let is_wrong = self.file.get(section).map_or(self.scopes.is_misspelt(section), |map| !map.is_object());
         if self.file[section].get(name).is_some() || is_wrong || Template::is_in(name) {
@@ -133,7 +133,7 @@ impl<'a> Checker<'a> {
         let message = format!("there is no {what} `{}`", name.escape_debug());
         let diagnostic = Diagnostic::usage(codes::TL0403, message).at(self.document.at_value(pointer));
         let known: Vec<&str> = entries(self.file, section).map(|(name, _)| name.as_str()).collect();
-        self.find(match did_you_mean(name, known.iter().copied()) {
+        self.report(match did_you_mean(name, known.iter().copied()) {
             Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
             None if known.is_empty() => diagnostic.help(format!("declare it under `{section}`")),
             None => diagnostic.help(format!("`{section}` has {}", listed(&known))),

@@ -20,7 +20,7 @@ impl Checker<'_> {
         for (index, choice) in choices.iter().enumerate().filter(|(_, choice)| is_literal(choice)) {
             if !fits(kind, choice) {
                 let at = self.document.at_value(&format!("{pointer}/enum/{index}"));
-                self.find(Diagnostic::usage(codes::TL0503, format!("`{choice}` is not of type {kind}")).at(at));
+                self.report(Diagnostic::usage(codes::TL0503, format!("`{choice}` is not of type {kind}")).at(at));
             }
         }
         if let Some(default) = input.get("default").filter(|default| is_literal(default)) {
@@ -28,7 +28,7 @@ impl Checker<'_> {
             if !fits(kind, default) {
                 let found =
                     Diagnostic::usage(codes::TL0503, format!("the default `{default}` is not of type {kind}")).at(at);
-                self.find(match (default, kind) {
+                self.report(match (default, kind) {
                     (Json::Null, _) => found.help("leave it out: then the input must be given"),
                     (Json::String(text), "int" | "number" | "bool")
                         if serde_json::from_str(text).is_ok_and(|literal| fits(kind, &literal)) =>
@@ -42,7 +42,7 @@ impl Checker<'_> {
                 let known: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
                 let message = format!("the default `{default}` is not one of `enum`");
                 let found = Diagnostic::usage(codes::TL0503, message).at(at);
-                self.find(found.help(format!("it may be {}", known.join(", "))));
+                self.report(found.help(format!("it may be {}", known.join(", "))));
             }
         }
     }
@@ -62,7 +62,7 @@ impl Checker<'_> {
             if let Some(text) = secret[setting].as_str().filter(|text| !text.is_empty()) {
                 found.mask(&|shown| shown.replace(text, MASK));
             }
-            self.find(match error.help() {
+            self.report(match error.help() {
                 Some(help) => found.help(help),
                 None => found,
             });
@@ -84,7 +84,7 @@ impl Checker<'_> {
                     ScheduleErrorKind::Never => codes::TL0314,
                     ScheduleErrorKind::UnknownZone => codes::TL0315,
                 };
-                self.find(Diagnostic::usage(code, error.message).at(at).help(error.help));
+                self.report(Diagnostic::usage(code, error.message).at(at).help(error.help));
             }
         }
     }
@@ -99,11 +99,11 @@ impl Checker<'_> {
                     codes::TL0414,
                     "`stale` can never happen: nothing says how often a success is due",
                 );
-                self.find(found.at(at).help("say it: `expect: { success-every: 1d }`"));
+                self.report(found.at(at).help("say it: `expect: { success-every: 1d }`"));
             }
             for (place, channel) in notification["to"].as_array().into_iter().flatten().enumerate() {
                 if let Some(name) = channel.as_str() {
-                    self.known("channels", "channel", &format!("/notify/{index}/to/{place}"), name);
+                    self.require_known("channels", "channel", &format!("/notify/{index}/to/{place}"), name);
                 }
             }
         }

@@ -23,7 +23,7 @@ impl Checker<'_> {
             && combinations(stage, INCLUDE).next().is_none()
         {
             let found = Diagnostic::usage(codes::TL0202, "a matrix needs a list of values, or `include`");
-            self.find(found.at(self.document.at_key(&pointer)).help("such as `matrix: { store: [one, two] }`"));
+            self.report(found.at(self.document.at_key(&pointer)).help("such as `matrix: { store: [one, two] }`"));
         }
         let scope = self.scopes.before_instances(stage, is_finally);
         let site = Site { scope: &scope, stage };
@@ -45,7 +45,7 @@ impl Checker<'_> {
         if count > MAX_INSTANCES {
             let message = format!("this matrix has {count} instances; at most {MAX_INSTANCES} are allowed");
             let found = Diagnostic::usage(codes::TL0410, message).at(self.document.at_key(&pointer));
-            self.find(found.help("let one stage do several of these things"));
+            self.report(found.help("let one stage do several of these things"));
         } else if of_lists > 1 {
             self.one_object_of_many(stage_at, stage);
         }
@@ -59,7 +59,9 @@ impl Checker<'_> {
                     if items[..index.min(MAX_INSTANCES)].contains(item) {
                         let found =
                             Diagnostic::usage(codes::TL0409, format!("{} stands in this list twice", short(item)));
-                        self.find(found.at(self.document.at_value(&at)).help("once is enough: it would be done twice"));
+                        self.report(
+                            found.at(self.document.at_value(&at)).help("once is enough: it would be done twice"),
+                        );
                     }
                     self.matrix_value(&at, item, site);
                 }
@@ -72,7 +74,7 @@ impl Checker<'_> {
                         Type::Secret => None,
                         _ => Some("write a list: `[\"${{ … }}\"]`"),
                     };
-                    self.flow(pointer, codes::TL0303, first_place(&template), message, help);
+                    self.report_at(pointer, codes::TL0303, first_place(&template), message, help);
                 }
             }
             // The schema's to report.
@@ -86,7 +88,7 @@ impl Checker<'_> {
                 let Some((kind, template)) = self.typed(pointer, text, site) else { return };
                 if kind == Type::Secret {
                     let message = "a secret cannot be a value of a matrix: these are shown";
-                    self.flow(pointer, codes::TL0304, first_place(&template), message, None);
+                    self.report_at(pointer, codes::TL0304, first_place(&template), message, None);
                 }
             }
             Json::Array(items) => {
@@ -113,7 +115,7 @@ impl Checker<'_> {
                     None => {
                         let message = format!("this matrix has no list `{}`", name.escape_debug());
                         let found = Diagnostic::usage(codes::TL0408, message).at(self.document.at_key(&at));
-                        self.find(match did_you_mean(name, names.iter().copied()) {
+                        self.report(match did_you_mean(name, names.iter().copied()) {
                             Some(near) => found.label(format!("did you mean `{near}`?")),
                             None => found.help(format!("it has {}", listed(&names))),
                         });
@@ -121,7 +123,7 @@ impl Checker<'_> {
                     Some((_, Json::Array(items))) if !items.contains(value) && is_literal(items, value) => {
                         let message = format!("the list `{name}` has no {}, so nothing is excluded", short(value));
                         let found = Diagnostic::usage(codes::TL0408, message).at(self.document.at_value(&at));
-                        self.find(found.help("name a value of the list, or remove it"));
+                        self.report(found.help("name a value of the list, or remove it"));
                     }
                     Some(_) => {}
                 }
@@ -147,7 +149,7 @@ impl Checker<'_> {
             );
             let at = self.document.at_value(&format!("{pointer}/{INCLUDE}/{index}/{}", escape(name)));
             let help = format!("give it a value of {}, or name a value that `{name}` has", listed(&lacks));
-            self.find(Diagnostic::usage(codes::TL0413, message).at(at).help(help));
+            self.report(Diagnostic::usage(codes::TL0413, message).at(at).help(help));
         }
     }
 
@@ -157,7 +159,7 @@ impl Checker<'_> {
         if stage["uses"] == "upload" && is_fixed("store") && is_fixed("key") {
             let at = self.document.at_value(&format!("{stage_at}/with/key"));
             let found = Diagnostic::usage(codes::TL0412, "all instances of this matrix would write the same object");
-            self.find(found.at(at).help("put a value of `matrix` into `key`, or let it choose the `store`"));
+            self.report(found.at(at).help("put a value of `matrix` into `key`, or let it choose the `store`"));
         }
     }
 }

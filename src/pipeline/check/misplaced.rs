@@ -3,26 +3,26 @@
 use serde_json::Value as Json;
 
 use super::checker::Checker;
-use super::sites::{first_expression, is_stray};
+use super::sites::{first_expression, is_misplaced};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
 use crate::pipeline::read::{escape, field_of};
 
 impl Checker<'_> {
     /// Expressions where none is read.
-    pub(super) fn stray_expressions(&mut self, pointer: &str, value: &Json) {
+    pub(super) fn misplaced_expressions(&mut self, pointer: &str, value: &Json) {
         match value {
             Json::String(text) if !Template::is_in(text) && foreign_expression(text).is_some() => {
                 let (offset, length) = foreign_expression(text).unwrap_or_default();
-                self.find(
+                self.report(
                     Diagnostic::usage(codes::TL0317, "this is a text: an expression begins with `${{`")
                         .at(self.document.inside(pointer, offset, length))
                         .help("write `${{ … }}`"),
                 );
             }
-            Json::String(text) if is_stray(pointer, text) => {
+            Json::String(text) if is_misplaced(pointer, text) => {
                 let (offset, length) = first_expression(text).unwrap_or_default();
-                self.find(
+                self.report(
                     Diagnostic::usage(codes::TL0307, format!("an expression cannot stand in `{}`", field_of(pointer)))
                         .at(self.document.inside(pointer, offset, length))
                         .help("expressions stand in `with`, `env`, `if`, `matrix`, the arguments of `run`, times, counts and groups"),
@@ -30,12 +30,12 @@ impl Checker<'_> {
             }
             Json::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.stray_expressions(&format!("{pointer}/{index}"), item);
+                    self.misplaced_expressions(&format!("{pointer}/{index}"), item);
                 }
             }
             Json::Object(map) => {
                 for (key, item) in map {
-                    self.stray_expressions(&format!("{pointer}/{}", escape(key)), item);
+                    self.misplaced_expressions(&format!("{pointer}/{}", escape(key)), item);
                 }
             }
             _ => {}

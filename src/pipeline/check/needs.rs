@@ -17,16 +17,18 @@ impl Checker<'_> {
         for (index, need) in needs_of(stage).enumerate().filter(|(_, need)| !Template::is_in(need)) {
             let at = self.need(section, name, stage, index);
             if !seen.insert(need) {
-                self.find(
+                self.report(
                     Diagnostic::usage(codes::TL0406, format!("`{need}` stands in `needs` twice"))
                         .at(at)
                         .help("once is enough"),
                 );
             } else if need == name {
-                self.find(Diagnostic::usage(codes::TL0402, format!("`{name}` needs itself")).at(at).help("remove it"));
+                self.report(
+                    Diagnostic::usage(codes::TL0402, format!("`{name}` needs itself")).at(at).help("remove it"),
+                );
             } else if self.file[section].get(need).is_none() {
                 let found = self.missing_need(section, name, need).at(at);
-                self.find(found);
+                self.report(found);
             }
         }
     }
@@ -81,7 +83,7 @@ impl Checker<'_> {
                         circle.push(need);
                         let at = self.need(section, stage, &self.file[section][stage], index);
                         let message = format!("these stages wait for each other: {}", shortened(&circle).join(" → "));
-                        self.find(Diagnostic::usage(codes::TL0402, message).at(at).help("remove one of these needs"));
+                        self.report(Diagnostic::usage(codes::TL0402, message).at(at).help("remove one of these needs"));
                     }
                     Some(need) => {
                         path.push((need, 0));

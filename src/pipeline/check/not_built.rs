@@ -91,30 +91,30 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
 ];
 
-pub(super) fn is_key_to_come(place: &str, key: &str) -> bool {
+pub(super) fn is_future_key(place: &str, key: &str) -> bool {
     KEYS.contains(&(place, key))
 }
 
-pub(super) fn is_value_to_come(place: &str, value: &str) -> bool {
+pub(super) fn is_future_value(place: &str, value: &str) -> bool {
     VALUES.contains(&(place, value))
 }
 
 /// The key that was meant by one that does not exist: in the words of another tool, or misspelt.
-pub(super) fn meant<'k>(place: &str, key: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(super) fn intended_key<'k>(place: &str, key: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let foreign = FOREIGN.iter().find(|(where_, foreign, _)| *where_ == place && *foreign == key);
     match foreign {
         Some((.., own)) => Some(own),
-        None if elsewhere(place, key).is_some() => None,
+        None if instead_of(place, key).is_some() => None,
         None => did_you_mean(key, known),
     }
 }
 
 /// What tl calls the value of another tool.
-pub(super) fn own_value(what: &str, value: &str) -> Option<&'static str> {
+pub(super) fn equivalent_value(what: &str, value: &str) -> Option<&'static str> {
     FOREIGN_VALUES.iter().find(|(where_, foreign, _)| *where_ == what && *foreign == value).map(|(.., own)| *own)
 }
 
 /// What to do instead of a key of another tool.
-pub(super) fn elsewhere(place: &str, key: &str) -> Option<&'static str> {
+pub(super) fn instead_of(place: &str, key: &str) -> Option<&'static str> {
     ELSEWHERE.iter().find(|(where_, foreign, _)| *where_ == place && *foreign == key).map(|(.., instead)| *instead)
 }

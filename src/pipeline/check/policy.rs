@@ -33,7 +33,7 @@ impl Checker<'_> {
         if let Some(allowed) = policy["allow-stores"].as_array() {
             for (index, name) in allowed.iter().enumerate() {
                 if let Some(name) = name.as_str() {
-                    self.known("stores", "store", &format!("/policy/allow-stores/{index}"), name);
+                    self.require_known("stores", "store", &format!("/policy/allow-stores/{index}"), name);
                 }
             }
             self.allow_stores(&texts(allowed));
@@ -44,7 +44,7 @@ impl Checker<'_> {
         let at = self.document.at_value(pointer);
         let policy = self.document.at_key(&format!("/policy/{key}"));
         let rule = format!("`{key}` of `policy`, {}:{}", policy.file, policy.line);
-        self.find(Diagnostic::usage(codes::TL0411, message).at(at).label(rule).help(help));
+        self.report(Diagnostic::usage(codes::TL0411, message).at(at).label(rule).help(help));
     }
 
     fn require_encryption(&mut self) {

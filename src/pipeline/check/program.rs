@@ -24,7 +24,7 @@ impl Checker<'_> {
             if stage["retry"].get("exit-codes").is_some() {
                 let at = self.document.at_key(&format!("{pointer}/retry/exit-codes"));
                 let message = "`exit-codes` goes with `run`, not with `uses`";
-                self.find(
+                self.report(
                     Diagnostic::usage(codes::TL0209, message).at(at).help("a kind knows itself what to try again"),
                 );
             }
@@ -36,9 +36,9 @@ impl Checker<'_> {
             Json::String(script) => {
                 let at = self.document.at_value(&run);
                 if script.trim().is_empty() {
-                    self.find(Diagnostic::usage(codes::TL0206, "`run` must not be empty").at(at));
+                    self.report(Diagnostic::usage(codes::TL0206, "`run` must not be empty").at(at));
                 } else if stage.get("shell").is_none() {
-                    self.find(
+                    self.report(
                         Diagnostic::usage(codes::TL0211, "a script needs its `shell`")
                             .at(at)
                             .help("add `shell: sh`, or write a list without a shell: `run: [program, argument]`"),
@@ -49,7 +49,7 @@ impl Checker<'_> {
             Json::Array(items) => {
                 if stage.get("shell").is_some() {
                     let at = self.document.at_key(&format!("{pointer}/shell"));
-                    self.find(
+                    self.report(
                         Diagnostic::usage(codes::TL0211, "a list runs without a shell")
                             .at(at)
                             .help("remove `shell`, or write `run` as one text"),
@@ -70,7 +70,7 @@ impl Checker<'_> {
         while let Some((offset, length)) = first_expression(rest) {
             let before = script.chars().count() - rest.chars().count();
             let expression: String = rest.chars().skip(offset).take(length).collect();
-            self.find(
+            self.report(
                 Diagnostic::usage(codes::TL0305, "an expression in a script would become part of the program")
                     .at(self.document.inside(run, before + offset, length))
                     .help(format!("add `env: {{ VALUE: \"{expression}\" }}` and write \"$VALUE\" here")),
@@ -83,12 +83,12 @@ impl Checker<'_> {
     fn argument(&mut self, pointer: &str, index: usize, text: &str, site: Site<'_>) {
         if index == 0 && text.is_empty() {
             let at = self.document.at_value(pointer);
-            self.find(Diagnostic::usage(codes::TL0206, "the program to run has no name").at(at));
+            self.report(Diagnostic::usage(codes::TL0206, "the program to run has no name").at(at));
             return;
         }
         let Some((offset, length)) = first_expression(text) else { return };
         if index == 0 {
-            self.find(
+            self.report(
                 Diagnostic::usage(codes::TL0307, "the program itself cannot be an expression")
                     .at(self.document.inside(pointer, offset, length))
                     .help("name the program; what comes after it may be expressions"),
@@ -99,10 +99,16 @@ impl Checker<'_> {
         if kind == Type::Secret {
             let message = "a secret must not be an argument: every user of this machine can read it there";
             let help = "put it into `env` and let the program read it there";
-            self.flow(pointer, codes::TL0304, secret_in(&template, site.scope), message, Some(help));
+            self.report_at(pointer, codes::TL0304, secret_in(&template, site.scope), message, Some(help));
         } else if !kind.is_scalar() {
             let message = format!("an argument is a text; this is {}", with_article(&kind));
-            self.flow(pointer, codes::TL0303, first_place(&template), message, instead(&kind, &template).as_deref());
+            self.report_at(
+                pointer,
+                codes::TL0303,
+                first_place(&template),
+                message,
+                instead(&kind, &template).as_deref(),
+            );
         }
     }
 
@@ -115,14 +121,20 @@ impl Checker<'_> {
                 ("it changes what a program or a shell is", "let a script set it that is reviewed as a program is")
             };
             let found = Diagnostic::usage(codes::TL0210, format!("`{name}` cannot be set: {why}"));
-            self.find(found.at(self.document.at_key(pointer)).help(help));
+            self.report(found.at(self.document.at_key(pointer)).help(help));
         }
         let Some(text) = value.as_str().filter(|text| Template::is_in(text)) else { return };
         let Some((kind, template)) = self.typed(pointer, text, site) else { return };
         // A number or a truth value has one spelling, so the environment takes it.
         if !kind.is_scalar() {
             let message = format!("a variable holds a text; this is {}", with_article(&kind));
-            self.flow(pointer, codes::TL0303, first_place(&template), message, instead(&kind, &template).as_deref());
+            self.report_at(
+                pointer,
+                codes::TL0303,
+                first_place(&template),
+                message,
+                instead(&kind, &template).as_deref(),
+            );
         }
     }
 }

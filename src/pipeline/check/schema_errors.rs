@@ -7,13 +7,13 @@ use jsonschema::error::ValidationErrorKind as Wrong;
 use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::Value as Json;
 
-use super::not_built::{elsewhere, is_key_to_come, is_value_to_come, meant, own_value};
+use super::not_built::{equivalent_value, instead_of, intended_key, is_future_key, is_future_value};
 use super::schema::SCHEMA;
-use super::sites::is_stray;
+use super::sites::is_misplaced;
 use super::wording::{Expected, bad_form, bad_name, called, listed, short, suggested_name, wrong_type};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::did_you_mean;
-use crate::pipeline::read::{Document, MOST_FINDINGS, escape};
+use crate::pipeline::read::{Document, MAX_FINDINGS, escape};
 use crate::value::Kind;
 use crate::{channels, stages, storage};
 
@@ -25,23 +25,24 @@ static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
 });
 
 /// All that the schema finds wrong.
-pub(in crate::pipeline) fn findings(document: &Document) -> Vec<Diagnostic> {
-    findings_in(document, document.value())
+pub(in crate::pipeline) fn schema_errors(document: &Document) -> Vec<Diagnostic> {
+    schema_errors_in(document, document.value())
 }
 
 /// All that the schema finds wrong with a value of the shape of the document's.
-pub(in crate::pipeline) fn findings_in(document: &Document, value: &Json) -> Vec<Diagnostic> {
-    let errors: Vec<ValidationError<'_>> = VALIDATOR.iter_errors(value).take(MOST_FINDINGS + 1).collect();
+pub(in crate::pipeline) fn schema_errors_in(document: &Document, value: &Json) -> Vec<Diagnostic> {
+    let errors: Vec<ValidationError<'_>> = VALIDATOR.iter_errors(value).take(MAX_FINDINGS + 1).collect();
     let mut reader = Reader { document, meant: BTreeSet::new() };
     for error in &errors {
         let at = error.instance_path().as_str();
-        for key in unknown_keys(document, error).into_iter().take(MOST_FINDINGS) {
-            if let Some(meant) = meant(&reader.what(at).word, &key, known_keys(error).iter().map(String::as_str)) {
+        for key in unknown_keys(document, error).into_iter().take(MAX_FINDINGS) {
+            if let Some(meant) = intended_key(&reader.what(at).word, &key, known_keys(error).iter().map(String::as_str))
+            {
                 reader.meant.insert((at.to_owned(), meant.to_owned()));
             }
         }
     }
-    errors.iter().flat_map(|error| reader.read(error)).take(MOST_FINDINGS + 1).collect()
+    errors.iter().flat_map(|error| reader.read(error)).take(MAX_FINDINGS + 1).collect()
 }
 
 struct Reader<'a> {
@@ -63,13 +64,13 @@ impl Reader<'_> {
     fn read(&self, error: &ValidationError<'_>) -> Vec<Diagnostic> {
         let at = error.instance_path().as_str();
         let value = error.instance();
-        if value.as_str().is_some_and(|text| is_stray(at, text)) {
+        if value.as_str().is_some_and(|text| is_misplaced(at, text)) {
             return Vec::new();
         }
         let unknown = unknown_keys(self.document, error);
         if !unknown.is_empty() {
             let known = known_keys(error);
-            return unknown.iter().take(MOST_FINDINGS + 1).map(|key| self.unknown_key(at, key, &known)).collect();
+            return unknown.iter().take(MAX_FINDINGS + 1).map(|key| self.unknown_key(at, key, &known)).collect();
         }
         let expected = Expected::by(schema_of(error));
         let called = called(at);
@@ -122,18 +123,18 @@ impl Reader<'_> {
         let What { word, whose, stage_kind } = self.what(at);
         let pointer = format!("{at}/{}", escape(key));
         let place = self.document.at_key(&pointer);
-        if is_key_to_come(&word, key) {
+        if is_future_key(&word, key) {
             return Diagnostic::usage(codes::TL0103, format!("`{key}` is not built yet"))
                 .at(place)
                 .help("remove it: this version would not do what it says");
         }
         let message = format!("unknown key `{}` for {whose}", key.escape_debug());
         let diagnostic = Diagnostic::usage(codes::TL0207, message).at(place);
-        if let Some(instead) = elsewhere(&word, key) {
+        if let Some(instead) = instead_of(&word, key) {
             return diagnostic.help(instead);
         }
-        let diagnostic = match meant(&word, key, known.iter().map(String::as_str)) {
-            Some(near) if is_key_to_come(&word, near) => {
+        let diagnostic = match intended_key(&word, key, known.iter().map(String::as_str)) {
+            Some(near) if is_future_key(&word, near) => {
                 return diagnostic.label(format!("`{near}` in later versions")).help("remove it");
             }
             // One answer is enough where the keys are few words away.
@@ -249,7 +250,7 @@ fn not_one_of(at: &str, value: &Json, options: &Json) -> Diagnostic {
         [.., key] => (*key, false),
         [] => ("", false),
     };
-    if is_value_to_come(what, word) {
+    if is_future_value(what, word) {
         return Diagnostic::usage(codes::TL0104, format!("`{word}` is not built yet"))
             .help(format!("this version has {}", listed(&options)));
     }
@@ -265,7 +266,7 @@ fn not_one_of(at: &str, value: &Json, options: &Json) -> Diagnostic {
         [only] => diagnostic.help(format!("the only one is `{only}`")),
         _ => diagnostic.help(format!("it is one of {}", listed(&options))),
     };
-    match own_value(what, word).or_else(|| did_you_mean(word, options)) {
+    match equivalent_value(what, word).or_else(|| did_you_mean(word, options)) {
         Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
         None => diagnostic,
     }

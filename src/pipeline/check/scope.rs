@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::matrix_values::matrix_type;
-use super::not_built::meant;
+use super::not_built::intended_key;
 use super::schema::keys_of;
-use super::sites::KNOWN;
+use super::sites::START_CONTEXTS;
 use crate::expression::{Expression, Scope, Template, Type, check_template, did_you_mean, uses_status_function};
 use crate::pipeline::read::entries;
 use crate::stages;
@@ -70,7 +70,7 @@ impl<'a> Scopes<'a> {
     /// For settings that are known when a run starts.
     pub(super) fn start(&self) -> Scope {
         ["needs", "stages", "env", "secrets", "run"].into_iter().fold(self.common.clone(), |scope, name| {
-            scope.without(name, &format!("this is settled when a run starts, from {KNOWN}"))
+            scope.without(name, &format!("this is settled when a run starts, from {START_CONTEXTS}"))
         })
     }
 
@@ -110,7 +110,7 @@ impl<'a> Scopes<'a> {
             .clone()
             .with("needs", Type::record("needs", needs))
             .with_stages(Arc::clone(&self.sections[usize::from(is_finally)]))
-            .with_stages_apart(Arc::clone(&self.sections[usize::from(!is_finally)]), instead)
+            .with_unreachable_stages(Arc::clone(&self.sections[usize::from(!is_finally)]), instead)
             .without("env", "a variable cannot use another one");
         if !is_finally {
             return scope.without("stages", "only stages of `finally` see all others; use `needs`");
@@ -139,7 +139,7 @@ impl<'a> Scopes<'a> {
     }
 
     /// Whether an expression uses something that is wrong itself. That is reported there, and not again at each use.
-    pub(super) fn is_blind(&self, expression: &Expression, stage: &Json) -> bool {
+    pub(super) fn is_reported_elsewhere(&self, expression: &Expression, stage: &Json) -> bool {
         expression.paths().iter().any(|path| {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
             match path.as_slice() {
@@ -147,7 +147,7 @@ impl<'a> Scopes<'a> {
                     self.file.get(section).map_or_else(|| self.is_misspelt(section), |map| !map.is_object())
                 }
                 ["env", ..] => is_misspelt(stage, "stage", "env"),
-                ["needs", name, rest @ ..] => self.is_blind_need(name, rest, stage),
+                ["needs", name, rest @ ..] => self.is_need_reported_elsewhere(name, rest, stage),
                 _ => false,
             }
         })
@@ -157,7 +157,7 @@ impl<'a> Scopes<'a> {
         self.file["stages"].get(name).or_else(|| self.file["finally"].get(name))
     }
 
-    fn is_blind_need(&self, name: &str, rest: &[&str], stage: &Json) -> bool {
+    fn is_need_reported_elsewhere(&self, name: &str, rest: &[&str], stage: &Json) -> bool {
         if needs_of(stage).any(|need| need == name) && self.has_stage(name) {
             let needed = self.stage_named(name).unwrap_or(&Json::Null);
             let has_kind = needed["uses"].as_str().is_some_and(|kind| stages::find(kind).is_some());
@@ -183,7 +183,9 @@ fn is_misspelt(map: &Json, what: &str, key: &str) -> bool {
     let known = || keys_of(what).map(String::as_str);
     let keys = map.as_object().into_iter().flat_map(Map::keys);
     map.get(key).is_none()
-        && keys.filter(|other| !known().any(|k| k == *other)).any(|other| meant(what, other, known()) == Some(key))
+        && keys
+            .filter(|other| !known().any(|k| k == *other))
+            .any(|other| intended_key(what, other, known()) == Some(key))
 }
 
 /// Whether an instance of a stage may end in success or warning without having given its outputs.

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::checker::{Checker, Site};
 use super::matrix_values::choices;
 use super::schema::{DURATION, POSITIVE, RECIPIENT, SCHEMA, follow};
-use super::sites::{first_expression, first_place, is_start};
+use super::sites::{first_expression, first_place, is_known_at_start};
 use super::wording::short;
 use crate::crypto::Recipient;
 use crate::diagnostic::{Diagnostic, codes};
@@ -34,8 +34,8 @@ impl Checker<'_> {
                 _ => self.text(pointer, text, &Type::from_schema(schema, definitions), site),
             },
             Json::String(text) => match schema["x-tl-type"].as_str() {
-                Some("store") => self.known("stores", "store", pointer, text),
-                Some("channel") => self.known("channels", "channel", pointer, text),
+                Some("store") => self.require_known("stores", "store", pointer, text),
+                Some("channel") => self.require_known("channels", "channel", pointer, text),
                 _ => self.literal(pointer, value, schema),
             },
             Json::Array(items) => {
@@ -68,10 +68,10 @@ impl Checker<'_> {
             let help = format!(
                 "write the name that a {what} has in `{what}s`, or let a `matrix` or the `enum` of an input list the names"
             );
-            return self.find(found.help(help));
+            return self.report(found.help(help));
         };
         for (at, name) in choices {
-            self.known(&format!("{what}s"), what, &at, &name);
+            self.require_known(&format!("{what}s"), what, &at, &name);
         }
     }
 
@@ -85,7 +85,7 @@ impl Checker<'_> {
         }
         let message = "an expression cannot be the scheme, the host or the port of a URL";
         let help = "write them out, or let the whole URL be one secret";
-        self.flow(pointer, codes::TL0311, first_place(&template), message, Some(help));
+        self.report_at(pointer, codes::TL0311, first_place(&template), message, Some(help));
     }
 
     /// Where a kind asks for one setting more than those it requires: one of the others must be there.
@@ -106,7 +106,7 @@ impl Checker<'_> {
         if is_asked && !others.iter().any(|other| given.contains(&other.as_str())) {
             let names: Vec<String> = others.iter().map(|other| format!("`{other}`")).collect();
             let message = format!("`{kind}` needs {}", names.join(" or "));
-            self.find(Diagnostic::usage(codes::TL0202, message).at(self.document.at_key(pointer)));
+            self.report(Diagnostic::usage(codes::TL0202, message).at(self.document.at_key(pointer)));
         }
     }
 
@@ -132,7 +132,7 @@ impl Checker<'_> {
                     self.literals(&format!("{pointer}/{index}"), item, &schema["items"]);
                 }
             }
-            Json::String(text) if Template::is_in(text) && is_start(pointer) => {
+            Json::String(text) if Template::is_in(text) && is_known_at_start(pointer) => {
                 let scope = self.scopes.start();
                 let site = Site { scope: &scope, stage: &Json::Null };
                 self.text(pointer, text, &Type::from_schema(schema, &SCHEMA["definitions"]), site);
@@ -149,7 +149,7 @@ impl Checker<'_> {
                 let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0) else { return };
                 let message = format!("`{}` must be a whole number, not `{number}`", field_of(pointer));
                 let found = Diagnostic::usage(codes::TL0201, message).at(self.document.at_value(pointer));
-                self.find(found.help(format!("write `{float:.0}`")));
+                self.report(found.help(format!("write `{float:.0}`")));
             }
             Json::String(text) if [DURATION, POSITIVE].iter().any(|form| pattern.starts_with(form)) => {
                 // Another form than that of a duration is the schema's to report.
@@ -158,13 +158,13 @@ impl Checker<'_> {
                 if has_form && text.parse::<Duration>().is_err() {
                     let message = format!("{} is longer than ten years", short(value));
                     let found = Diagnostic::usage(codes::TL0205, message).at(self.document.at_value(pointer));
-                    self.find(found.help("the longest is `3650d`"));
+                    self.report(found.help("the longest is `3650d`"));
                 }
             }
             Json::String(text) if pattern.starts_with(RECIPIENT) => {
                 if let Err(error) = text.parse::<Recipient>() {
                     let at = self.document.at_value(pointer);
-                    self.find(if hide_identities(text) == *text {
+                    self.report(if hide_identities(text) == *text {
                         Diagnostic::usage(codes::TL0205, format!("{} is not a recipient", short(value)))
                             .at(at)
                             .cause(&error)
@@ -194,7 +194,7 @@ impl Checker<'_> {
             && let Err(error) = key.parse::<ObjectKey>()
         {
             let at = self.document.at_value(&format!("{pointer}/key"));
-            self.find(Diagnostic::usage(codes::TL0205, error.to_string()).at(at));
+            self.report(Diagnostic::usage(codes::TL0205, error.to_string()).at(at));
         }
     }
 
@@ -209,7 +209,7 @@ impl Checker<'_> {
             && let Some(problem) = stages::lock_problem(is_there("mode"), is_there("retain-for"), may_hold)
         {
             let at = self.document.at_key(pointer);
-            self.find(Diagnostic::usage(codes::TL0656, problem).at(at).help(stages::LOCK_HELP));
+            self.report(Diagnostic::usage(codes::TL0656, problem).at(at).help(stages::LOCK_HELP));
         }
     }
 
@@ -219,7 +219,7 @@ impl Checker<'_> {
             let pattern = pattern.as_str().unwrap_or_default().to_owned();
             if let Err((_, reason)) = stages::archive::validate_excludes(&[pattern]) {
                 let at = self.document.at_value(&format!("{with}/exclude/{index}"));
-                self.find(Diagnostic::usage(codes::TL0205, format!("this pattern {reason}")).at(at));
+                self.report(Diagnostic::usage(codes::TL0205, format!("this pattern {reason}")).at(at));
             }
         }
     }

@@ -3,10 +3,10 @@
 use crate::expression::{Expression, Scope, Template, Type, check};
 
 /// The contexts whose values are known when a run starts.
-pub(super) const KNOWN: &str = "`inputs`, `host`, `git` and `ci`";
+pub(super) const START_CONTEXTS: &str = "`inputs`, `host`, `git` and `ci`";
 
 /// Whether a value is a setting that is known when a run starts.
-pub(in crate::pipeline) fn is_start(pointer: &str) -> bool {
+pub(in crate::pipeline) fn is_known_at_start(pointer: &str) -> bool {
     let parts: Vec<&str> = pointer.split('/').skip(1).collect();
     let is_retry = |key: &str| matches!(key, "attempts" | "delay" | "factor" | "max-delay");
     match parts.as_slice() {
@@ -21,12 +21,12 @@ pub(in crate::pipeline) fn is_start(pointer: &str) -> bool {
 }
 
 /// Whether a text holds an expression where none is read. It is reported once, whatever else it is not.
-pub(super) fn is_stray(pointer: &str, text: &str) -> bool {
+pub(super) fn is_misplaced(pointer: &str, text: &str) -> bool {
     let parts: Vec<&str> = pointer.split('/').skip(1).collect();
     let may_hold = match parts.as_slice() {
         ["stages" | "finally", _, key, ..] if matches!(*key, "with" | "env" | "run" | "if") => true,
         ["stages" | "finally", _, "strategy", "matrix", ..] | ["stores" | "channels", _, "with", ..] => true,
-        _ => is_start(pointer),
+        _ => is_known_at_start(pointer),
     };
     !may_hold && Template::is_in(text)
 }

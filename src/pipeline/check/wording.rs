@@ -199,12 +199,12 @@ pub(super) fn short(value: &Json) -> String {
 }
 
 /// Names in a help line: of ten thousand stages nobody reads all.
-const MOST_LISTED: usize = 40;
+const MAX_LISTED: usize = 40;
 
 pub(super) fn listed<T: AsRef<str>>(words: &[T]) -> String {
-    let shown = words.iter().take(MOST_LISTED).map(|word| format!("`{}`", word.as_ref().escape_debug()));
+    let shown = words.iter().take(MAX_LISTED).map(|word| format!("`{}`", word.as_ref().escape_debug()));
     let shown = shown.collect::<Vec<_>>().join(", ");
-    match words.len().saturating_sub(MOST_LISTED) {
+    match words.len().saturating_sub(MAX_LISTED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

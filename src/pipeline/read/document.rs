@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value as Json};
 use super::align::{Quotes, align};
 use super::events;
 use super::pointer::escape;
-use super::source::{MARK_OF_ORDER, Mark, Source, Spot};
+use super::source::{BYTE_ORDER_MARK, Node, Source, Span};
 use crate::diagnostic::{Diagnostic, Location, codes};
 
 /// A file that was read, with those that it extends.
@@ -17,7 +17,7 @@ pub struct Document {
     /// The file itself, and behind it what it extends.
     pub(super) sources: Vec<Source>,
     pub(super) value: Json,
-    pub(super) spots: HashMap<String, Spot>,
+    pub(super) nodes: HashMap<String, Node>,
     pub(super) aliases: HashMap<String, String>,
 }
 
@@ -45,7 +45,7 @@ impl Document {
             .forbidden
             .into_iter()
             .map(|found| {
-                let diagnostic = Diagnostic::usage(found.code, found.message).at(source.place(found.mark));
+                let diagnostic = Diagnostic::usage(found.code, found.message).at(source.place(found.span));
                 match found.help {
                     Some(help) => diagnostic.help(help),
                     None => diagnostic,
@@ -61,14 +61,14 @@ impl Document {
         if !findings.is_empty() {
             return Err(findings);
         }
-        let (spots, aliases) = (index.spots, index.aliases);
+        let (nodes, aliases) = (index.nodes, index.aliases);
         let yaml = serde_yaml::from_str(&source.text).map_err(|error| {
             let byte = error.location().map_or(0, |at| at.index());
             let start = source.text.char_indices().take_while(|(at, _)| *at < byte).count();
-            let place = source.place(Mark { start, end: start + 1 });
+            let place = source.place(Span { start, end: start + 1 });
             vec![Diagnostic::usage(codes::TL0005, format!("this is not YAML: {error}")).at(place)]
         })?;
-        let mut document = Self { sources: vec![source], value: Json::Null, spots, aliases };
+        let mut document = Self { sources: vec![source], value: Json::Null, nodes, aliases };
         let value = document.to_json(yaml, "")?;
         let value = document.merged(value, "").map_err(|found| vec![found])?;
         document.value = without_extensions(value, "");
@@ -78,7 +78,7 @@ impl Document {
     /// Every pointer that has a place, through aliases too.
     #[cfg(test)]
     pub(in crate::pipeline) fn pointers(&self) -> std::collections::BTreeSet<String> {
-        let mut all: std::collections::BTreeSet<String> = self.spots.keys().cloned().collect();
+        let mut all: std::collections::BTreeSet<String> = self.nodes.keys().cloned().collect();
         loop {
             let copied: Vec<String> = self
                 .aliases
@@ -165,16 +165,16 @@ impl Document {
 
     /// What relative paths in a value are relative to: the folder of the file that holds it.
     pub fn folder_of(&self, pointer: &str) -> &Path {
-        &self.sources[self.spot(pointer).unwrap_or_default().source].folder
+        &self.sources[self.node(pointer).unwrap_or_default().source].folder
     }
 
     /// The bytes of the file as they were read.
     pub fn source(&self) -> Vec<u8> {
-        [self.mark_of_order(), self.text()].concat().into_bytes()
+        [self.byte_order_mark(), self.text()].concat().into_bytes()
     }
 
-    pub(in crate::pipeline) fn mark_of_order(&self) -> &'static str {
-        if self.sources[0].has_mark { MARK_OF_ORDER } else { "" }
+    pub(in crate::pipeline) fn byte_order_mark(&self) -> &'static str {
+        if self.sources[0].has_byte_order_mark { BYTE_ORDER_MARK } else { "" }
     }
 
     /// The characters of the text, which marks count.
@@ -187,72 +187,72 @@ impl Document {
         &self.value
     }
 
-    pub(in crate::pipeline) fn place(&self, source: usize, mark: Mark) -> Location {
-        self.sources[source].place(mark)
+    pub(in crate::pipeline) fn place(&self, source: usize, span: Span) -> Location {
+        self.sources[source].place(span)
     }
 
     /// Where a value stands; the nearest one around it where the pointer leads nowhere.
     pub fn at_value(&self, pointer: &str) -> Location {
-        let spot = self.spot(pointer).unwrap_or_default();
-        self.place(spot.source, spot.value)
+        let node = self.node(pointer).unwrap_or_default();
+        self.place(node.source, node.value)
     }
 
     /// Where the key of a value stands.
     pub fn at_key(&self, pointer: &str) -> Location {
-        let spot = self.spot(pointer).unwrap_or_default();
-        self.place(spot.source, spot.key.unwrap_or(spot.value))
+        let node = self.node(pointer).unwrap_or_default();
+        self.place(node.source, node.key.unwrap_or(node.value))
     }
 
     /// Where some characters of a text value stand, through quotes, escapes and folding.
     pub fn inside(&self, pointer: &str, offset: usize, length: usize) -> Location {
-        let spot = self.spot(pointer).unwrap_or_default();
-        let characters = &self.sources[spot.source].characters;
-        let Some(Json::String(value)) = self.value.pointer(pointer) else { return self.place(spot.source, spot.value) };
+        let node = self.node(pointer).unwrap_or_default();
+        let characters = &self.sources[node.source].characters;
+        let Some(Json::String(value)) = self.value.pointer(pointer) else { return self.place(node.source, node.value) };
         // An alias points at the text that it stands for.
-        let start = match spot.quotes {
+        let start = match node.quotes {
             // Its empty first lines are a part of it, and are not marked.
             Quotes::Block => {
-                let before = &characters[..spot.value.start];
+                let before = &characters[..node.value.start];
                 let header = before.iter().rposition(|c| !c.is_whitespace()).map_or(0, |last| last + 1);
                 header + before[header..].iter().position(|c| *c == '\n').map_or(0, |newline| newline + 1)
             }
-            _ => spot.value.start,
+            _ => node.value.start,
         };
-        let raw = characters.get(start..spot.value.end).unwrap_or_default();
-        let Some(from) = align(raw, spot.quotes, value, offset) else { return self.place(spot.source, spot.value) };
-        let to = align(raw, spot.quotes, value, offset + length.max(1) - 1).map_or(from + 1, |last| last + 1);
-        self.place(spot.source, Mark { start: start + from, end: start + to })
+        let raw = characters.get(start..node.value.end).unwrap_or_default();
+        let Some(from) = align(raw, node.quotes, value, offset) else { return self.place(node.source, node.value) };
+        let to = align(raw, node.quotes, value, offset + length.max(1) - 1).map_or(from + 1, |last| last + 1);
+        self.place(node.source, Span { start: start + from, end: start + to })
     }
 
     /// The line of the alias through which a value is reached, where it is.
     pub(in crate::pipeline) fn alias_line(&self, pointer: &str) -> Option<usize> {
         let ends = pointer.match_indices('/').map(|(at, _)| at).chain([pointer.len()]);
         let alias = ends.map(|end| &pointer[..end]).find(|prefix| self.aliases.contains_key(*prefix))?;
-        let spot = self.spots.get(alias)?;
-        Some(self.place(spot.source, spot.value).line)
+        let node = self.nodes.get(alias)?;
+        Some(self.place(node.source, node.value).line)
     }
 
     /// The spot of a value that is there, through aliases.
-    pub(in crate::pipeline) fn spot_of(&self, pointer: &str) -> Option<Spot> {
-        self.value.pointer(pointer).and_then(|_| self.spot(pointer))
+    pub(in crate::pipeline) fn node_of(&self, pointer: &str) -> Option<Node> {
+        self.value.pointer(pointer).and_then(|_| self.node(pointer))
     }
 
     /// The spot of a pointer, through aliases, or of the nearest value around it.
-    pub(super) fn spot(&self, pointer: &str) -> Option<Spot> {
-        if let Some(spot) = self.spots.get(pointer) {
+    pub(super) fn node(&self, pointer: &str) -> Option<Node> {
+        if let Some(node) = self.nodes.get(pointer) {
             // The value of an alias is read where it was written.
-            let target = self.aliases.get(pointer).and_then(|target| self.spots.get(target)).unwrap_or(spot);
-            return Some(Spot { key: spot.key, ..*target });
+            let target = self.aliases.get(pointer).and_then(|target| self.nodes.get(target)).unwrap_or(node);
+            return Some(Node { key: node.key, ..*target });
         }
         let mut prefix = pointer;
         while let Some(cut) = prefix.rfind('/') {
             prefix = &prefix[..cut];
             if let Some(target) = self.aliases.get(prefix) {
-                return self.spot(&format!("{target}{}", &pointer[prefix.len()..]));
+                return self.node(&format!("{target}{}", &pointer[prefix.len()..]));
             }
         }
         let parent = &pointer[..pointer.rfind('/')?];
-        self.spot(parent)
+        self.node(parent)
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value as Json};
 
 use super::document::Document;
-use super::limits::LONGEST_CHAIN;
-use super::path::tidied;
+use super::limits::MAX_EXTENDS;
+use super::path::normalized;
 use super::pointer::escape;
-use super::source::{Source, Spot};
+use super::source::{Node, Source};
 use super::version::check_version;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
@@ -22,8 +22,9 @@ impl Document {
             return Ok(self);
         }
         let at = self.at_value("/extends");
-        let path = tidied(&self.folder().join(base));
-        let name = tidied(&Path::new(self.name()).parent().unwrap_or(Path::new("")).join(base)).display().to_string();
+        let path = normalized(&self.folder().join(base));
+        let name =
+            normalized(&Path::new(self.name()).parent().unwrap_or(Path::new("")).join(base)).display().to_string();
         let same = |other: &PathBuf| {
             path.canonicalize().is_ok_and(|path| other.canonicalize().is_ok_and(|other| other == path))
         };
@@ -31,8 +32,8 @@ impl Document {
             let found = Diagnostic::usage(codes::TL0011, format!("`{name}` extends itself, through this file"));
             return Err(vec![found.at(at).help("remove one of the `extends`")]);
         }
-        if chain.len() >= LONGEST_CHAIN {
-            let found = Diagnostic::usage(codes::TL0012, format!("more than {LONGEST_CHAIN} files extend each other"));
+        if chain.len() >= MAX_EXTENDS {
+            let found = Diagnostic::usage(codes::TL0012, format!("more than {MAX_EXTENDS} files extend each other"));
             return Err(vec![found.at(at).help("join some of them")]);
         }
         let source = Source::read_regular(&path, name).map_err(|found| match found.place {
@@ -101,8 +102,8 @@ impl Document {
     }
 
     fn take_places(&mut self, value: &Json, pointer: &str, base: &Self, shift: usize) {
-        if let Some(spot) = base.spot(pointer) {
-            self.spots.insert(pointer.to_owned(), Spot { source: spot.source + shift, ..spot });
+        if let Some(node) = base.node(pointer) {
+            self.nodes.insert(pointer.to_owned(), Node { source: node.source + shift, ..node });
         }
         match value {
             Json::Object(map) => {

@@ -68,8 +68,8 @@ impl Document {
 
     /// A value stands at `pointer` that was written at `from`.
     fn copied(&mut self, pointer: &str, from: &str) {
-        if let Some(spot) = self.spot(from) {
-            self.spots.insert(pointer.to_owned(), spot);
+        if let Some(node) = self.node(from) {
+            self.nodes.insert(pointer.to_owned(), node);
             self.aliases.insert(pointer.to_owned(), from.to_owned());
         }
     }

@@ -17,13 +17,13 @@ mod syntax;
 mod version;
 
 pub use document::Document;
-pub(super) use limits::MOST_FINDINGS;
+pub(super) use limits::MAX_FINDINGS;
 #[cfg(test)]
 pub(super) use merge::MERGE;
-pub(super) use path::tidied;
+pub(super) use path::normalized;
 pub(super) use pointer::{entries, escape, field_of};
 pub use recognise::is_pipeline;
-pub(super) use source::Mark;
+pub(super) use source::Span;
 pub use source::{hide_identities, read_regular};
 pub use version::NEWEST_VERSION;
 pub(super) use version::{check_version, unknown_version, version_number};

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 /// A path without the parts that lead nowhere: `a/../b` is `b`. Only where that is the same file.
-pub(in crate::pipeline) fn tidied(path: &Path) -> PathBuf {
+pub(in crate::pipeline) fn normalized(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {
         match part {

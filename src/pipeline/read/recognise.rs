@@ -3,7 +3,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::document::Document;
-use super::limits::LARGEST;
+use super::limits::MAX_FILE_BYTES;
 use crate::diagnostic::{Diagnostic, codes};
 
 /// Whether a file is meant as a pipeline: it has `version` on its top level. A text that is no YAML is meant as one where a
@@ -20,7 +20,7 @@ pub fn is_pipeline(path: &Path) -> Result<bool, Diagnostic> {
 
 fn begins_a_line(path: &Path) -> bool {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
     let text = String::from_utf8_lossy(&bytes);
     let key = |line: &str| {
         let rest = ["version", "\"version\"", "'version'"].iter().find_map(|key| line.strip_prefix(key));

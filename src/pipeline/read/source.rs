@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::align::Quotes;
-use super::limits::{LARGEST, LONGEST_LINE};
+use super::limits::{MAX_FILE_BYTES, MAX_LINE_CHARS};
 use crate::diagnostic::{Diagnostic, Location, codes};
 
-pub(super) const MARK_OF_ORDER: &str = "\u{feff}";
+pub(super) const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// A stretch of text, in characters from its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::pipeline) struct Mark {
+pub(in crate::pipeline) struct Span {
     pub(in crate::pipeline) start: usize,
     /// Behind its last character.
     pub(in crate::pipeline) end: usize,
@@ -21,11 +21,11 @@ pub(in crate::pipeline) struct Mark {
 
 /// Where a value stands, and its key if it has one.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::pipeline) struct Spot {
+pub(in crate::pipeline) struct Node {
     /// In which text.
     pub(in crate::pipeline) source: usize,
-    pub(in crate::pipeline) key: Option<Mark>,
-    pub(in crate::pipeline) value: Mark,
+    pub(in crate::pipeline) key: Option<Span>,
+    pub(in crate::pipeline) value: Span,
     pub(in crate::pipeline) quotes: Quotes,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Source {
     pub(super) folder: PathBuf,
     pub(super) text: String,
     /// Whether the file begins with a byte order mark, which is no part of the text.
-    pub(super) has_mark: bool,
+    pub(super) has_byte_order_mark: bool,
     pub(super) characters: Vec<char>,
     /// Where each line begins.
     lines: Vec<usize>,
@@ -46,14 +46,14 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(name: String, folder: PathBuf, text: String) -> Self {
-        let (has_mark, text) = match text.strip_prefix(MARK_OF_ORDER) {
+        let (has_byte_order_mark, text) = match text.strip_prefix(BYTE_ORDER_MARK) {
             Some(rest) => (true, rest.to_owned()),
             None => (false, text),
         };
         let characters: Vec<char> = text.chars().collect();
         let behind = |(at, c): (usize, &char)| (*c == '\n').then_some(at + 1);
         let lines = std::iter::once(0).chain(characters.iter().enumerate().filter_map(behind)).collect();
-        Self { name, folder, text, has_mark, characters, lines }
+        Self { name, folder, text, has_byte_order_mark, characters, lines }
     }
 
     /// Reads a file that is called `name`. It may be a pipe: who names one says that somebody writes to it.
@@ -78,18 +78,18 @@ impl Source {
         Ok(Self::new(name, folder.unwrap_or_default(), text))
     }
 
-    pub(super) fn place(&self, mark: Mark) -> Location {
+    pub(super) fn place(&self, span: Span) -> Location {
         let all = self.characters.as_slice();
         // Behind the last character there is no line to show: the end of the text is its last character.
-        let start = mark.start.min(all.len().saturating_sub(1));
+        let start = span.start.min(all.len().saturating_sub(1));
         let line = self.lines.partition_point(|begin| *begin <= start);
         let line_start = self.lines[line - 1];
         let line_end = self.lines.get(line).map_or(all.len(), |next| next - 1);
-        let shown = (line_end - line_start).min(LONGEST_LINE);
+        let shown = (line_end - line_start).min(MAX_LINE_CHARS);
         let text: String = all[line_start..line_start + shown].iter().collect();
         let text = text.strip_suffix('\r').unwrap_or(&text);
         // What spans several lines is marked to the end of its first.
-        let end = match mark.end {
+        let end = match span.end {
             end if end <= line_end => end,
             _ => {
                 line_start
@@ -120,15 +120,15 @@ pub fn read_regular(path: &Path, name: &str) -> Result<Vec<u8>, Diagnostic> {
 
 fn bytes_of(file: io::Result<File>, name: &str) -> Result<Vec<u8>, Diagnostic> {
     let mut bytes = Vec::new();
-    if let Err(error) = file.and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+    if let Err(error) = file.and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)) {
         let message = match error.kind() {
             io::ErrorKind::NotFound => format!("there is no file `{name}`"),
             _ => format!("the file `{name}` cannot be read"),
         };
         return Err(Diagnostic::usage(codes::TL0001, message).cause(&error));
     }
-    if bytes.len() as u64 > LARGEST {
-        return Err(Diagnostic::usage(codes::TL0004, format!("`{name}` is larger than {} MiB", LARGEST >> 20)));
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Diagnostic::usage(codes::TL0004, format!("`{name}` is larger than {} MiB", MAX_FILE_BYTES >> 20)));
     }
     Ok(bytes)
 }

@@ -1,12 +1,12 @@
 //! What is wrong with a text that is not YAML, in the words of people who write it.
 
-use super::source::Mark;
+use super::source::Span;
 use crate::diagnostic::{Code, codes};
 
 /// Something that the language forbids.
 pub(super) struct Forbidden {
     pub(super) code: Code,
-    pub(super) mark: Mark,
+    pub(super) span: Span,
     pub(super) message: String,
     pub(super) help: Option<String>,
     /// Reading on would only repeat it.
@@ -17,23 +17,23 @@ pub(super) struct Forbidden {
 pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {
     let at = at.min(text.len());
     if let Some(tab) = tab(text, at) {
-        let mark = Mark { start: tab, end: tab + 1 };
-        return forbidden(codes::TL0007, mark, "a tab in the indentation", Some("indent with spaces"));
+        let span = Span { start: tab, end: tab + 1 };
+        return forbidden(codes::TL0007, span, "a tab in the indentation", Some("indent with spaces"));
     }
     // An expression is where it ends up most often: `{ key: ${{ … }} }`, whose braces are YAML's own.
     let rest = &text[at..];
     if at > 0 && text[at - 1] == '$' && rest.starts_with(&['{', '{']) {
         let length = rest.windows(2).take_while(|pair| pair[0] != '\n').position(|pair| pair == ['}', '}']);
-        let mark = Mark { start: at - 1, end: at + length.map_or(2, |length| length + 2) };
+        let span = Span { start: at - 1, end: at + length.map_or(2, |length| length + 2) };
         let message = "an expression between `{ }` or `[ ]` needs quotes";
-        return forbidden(codes::TL0005, mark, message, Some("write it as \"${{ … }}\""));
+        return forbidden(codes::TL0005, span, message, Some("write it as \"${{ … }}\""));
     }
-    let mark = Mark { start: at, end: at + word(rest).max(1) };
+    let span = Span { start: at, end: at + word(rest).max(1) };
     let (message, help) = match info {
         "while parsing node, found unknown anchor" => {
-            let alias: String = text[mark.start..mark.end.min(text.len())].iter().collect();
+            let alias: String = text[span.start..span.end.min(text.len())].iter().collect();
             let help = format!("an anchor `{}` must stand before it", alias.replace('*', "&"));
-            return Forbidden { help: Some(help), ..forbidden(codes::TL0005, mark, &unknown_alias(&alias), None) };
+            return Forbidden { help: Some(help), ..forbidden(codes::TL0005, span, &unknown_alias(&alias), None) };
         }
         "mapping values are not allowed in this context" if in_expression(&text[..at]) => {
             ("an expression with a `: ` in it needs quotes", Some("write it as \"${{ … }}\""))
@@ -59,17 +59,17 @@ pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {
         "while parsing a quoted scalar, found unknown escape character" => {
             ("this is not an escape", Some("write a backslash twice, or use single quotes"))
         }
-        other => return forbidden(codes::TL0005, mark, &format!("this is not YAML: {other}"), None),
+        other => return forbidden(codes::TL0005, span, &format!("this is not YAML: {other}"), None),
     };
-    forbidden(codes::TL0005, mark, message, help)
+    forbidden(codes::TL0005, span, message, help)
 }
 
 fn unknown_alias(alias: &str) -> String {
     format!("the alias `{alias}` stands for nothing")
 }
 
-fn forbidden(code: Code, mark: Mark, message: &str, help: Option<&str>) -> Forbidden {
-    Forbidden { code, mark, message: message.to_owned(), help: help.map(str::to_owned), fatal: true }
+fn forbidden(code: Code, span: Span, message: &str, help: Option<&str>) -> Forbidden {
+    Forbidden { code, span, message: message.to_owned(), help: help.map(str::to_owned), fatal: true }
 }
 
 /// Whether an expression has begun on the line that ends here.
