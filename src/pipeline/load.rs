@@ -1,3 +1,5 @@
+//! Reads and checks a whole file.
+
 use std::path::Path;
 
 use super::check::{Checker, schema_errors};
@@ -5,12 +7,12 @@ use super::outline::{Outline, difference, without_start_expressions};
 use super::read::{Document, MAX_FINDINGS, check_version};
 use crate::diagnostic::{Diagnostic, codes};
 
-/// Reads a file and proves all that can be proven without running it. Fails with everything that is wrong, by place.
+/// Reads a file and checks everything that can be checked without running it. Fails with all errors, ordered by place.
 pub fn load(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
     check_document(Document::read(path)?)
 }
 
-/// Proves what was read.
+/// Checks a document.
 pub(super) fn check_document(document: Document) -> Result<(Document, Outline), Vec<Diagnostic>> {
     check_version(&document).map_err(|found| vec![found])?;
     let mut found = schema_errors(&document);
@@ -18,7 +20,7 @@ pub(super) fn check_document(document: Document) -> Result<(Document, Outline), 
     let is_cut = found.len().max(checked.len()) > MAX_FINDINGS;
     found.extend(checked);
     found.sort_by(|a, b| (&a.place, a.code).cmp(&(&b.place, b.code)));
-    // The copies of an alias have one place.
+    // An error behind an alias is found once for each copy, always at the same place.
     found.dedup_by(|a, b| a.place == b.place && a.code == b.code && a.message == b.message);
     if is_cut {
         found.truncate(MAX_FINDINGS);

@@ -1,4 +1,4 @@
-//! The static checks: what a schema cannot say.
+//! The static checks that a schema cannot express: their state, and how they report.
 
 use serde_json::Value as Json;
 
@@ -9,6 +9,7 @@ use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::{ExpressionError, Scope, Template, Type, check, check_template, did_you_mean, with_article};
 use crate::pipeline::read::{Document, MAX_FINDINGS, entries, field_of};
 
+/// The state of the static checks over one file. The checks themselves are methods in the files of their subjects.
 pub(in crate::pipeline) struct Checker<'a> {
     pub(super) document: &'a Document,
     pub(super) file: &'a Json,
@@ -16,7 +17,7 @@ pub(in crate::pipeline) struct Checker<'a> {
     pub(super) found: Vec<Diagnostic>,
 }
 
-/// Where an expression stands: what it may use, and the stage whose it is.
+/// The site of an expression: the names that it may use, and its stage (`null` outside of stages).
 #[derive(Clone, Copy)]
 pub(super) struct Site<'s> {
     pub(super) scope: &'s Scope,
@@ -28,13 +29,13 @@ impl<'a> Checker<'a> {
         Self::over(document, document.value())
     }
 
-    /// For a value of the shape of the document's.
+    /// Checks `file` in place of the value of the document. Places are those of the document, so both must have one shape.
     pub(in crate::pipeline) fn over(document: &'a Document, file: &'a Json) -> Self {
         Self { document, file, scopes: Scopes::new(file), found: Vec::new() }
     }
 
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {
-        // One more than is told, which says that there are more.
+        // One finding above the limit tells the caller that there are more.
         if self.found.len() <= MAX_FINDINGS {
             self.found.push(diagnostic);
         }
@@ -54,8 +55,8 @@ impl<'a> Checker<'a> {
         });
     }
 
-    /// The type of a text with expressions. `None` where something in it is wrong, which is reported here, or where it
-    /// uses something that is wrong, which is reported there.
+    /// The type of a text with expressions. `None` if it has an error, which is reported here, or if it uses something
+    /// that has an error, which is reported at its own place.
     pub(super) fn typed(&mut self, pointer: &str, text: &str, site: Site<'_>) -> Option<(Type, Template)> {
         let template = match Template::parse(text) {
             Ok(template) => template,
@@ -85,7 +86,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A text with expressions against the type of its field.
+    /// Checks a text with expressions against the type of its field.
     pub(super) fn text(&mut self, pointer: &str, text: &str, wanted: &Type, site: Site<'_>) {
         let Some((given, template)) = self.typed(pointer, text, site) else { return };
         if given.fits(wanted) {
@@ -110,7 +111,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Reports a value that must not flow where it does.
+    /// Reports an error at a place inside a text.
     pub(super) fn report_at(
         &mut self,
         pointer: &str,
@@ -123,9 +124,9 @@ impl<'a> Checker<'a> {
         self.report_error(pointer, ExpressionError { help, ..ExpressionError::new(code, place, message) });
     }
 
-    /// The name of a store or a channel.
+    /// Requires that a store or a channel of this name is declared.
     pub(super) fn require_known(&mut self, section: &str, what: &str, pointer: &str, name: &str) {
-        // Where the section itself is wrong, that is reported, and not each use of it.
+        // An error of the section itself is reported once, not at each use.
         let is_wrong = self.file.get(section).map_or(self.scopes.is_misspelt(section), |map| !map.is_object());
         if self.file[section].get(name).is_some() || is_wrong || Template::is_in(name) {
             return;

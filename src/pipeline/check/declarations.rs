@@ -1,4 +1,4 @@
-//! What stands outside of stages: inputs, secrets, schedules and notifications.
+//! Checks what stands outside of stages: inputs, secrets, schedules and notifications.
 
 use serde_json::Value as Json;
 
@@ -47,18 +47,18 @@ impl Checker<'_> {
         }
     }
 
-    /// What a source of a secret can tell of its settings before it is read.
+    /// Checks what a source can tell about its settings without reading the secret.
     pub(super) fn secret(&mut self, name: &str, secret: &Json) {
         let kind = secret["from"].as_str().and_then(|from| Kind::find(vault::SOURCES, from));
         let Some((kind, mut settings)) = kind.zip(secret.as_object().cloned()) else { return };
         settings.shift_remove("from");
-        // What does not fit the schema is told by it.
+        // The schema reports settings that do not fit.
         let Ok(source) = (kind.build)(settings.into()) else { return };
         if let Err(Unfit { setting, error }) = source.check() {
             let at = self.document.at_key(&format!("/secrets/{}/{setting}", escape(name)));
             let message = format!("`{setting}` of the secret `{name}` cannot be used");
             let mut found = Diagnostic::usage(secret_code(&error), message).at(at).cause(&error);
-            // What stands there may be the secret itself, by mistake: the line is shown without it.
+            // The text may be the secret itself, written there by mistake, so the line is shown without it.
             if let Some(text) = secret[setting].as_str().filter(|text| !text.is_empty()) {
                 found.mask(&|shown| shown.replace(text, MASK));
             }

@@ -1,4 +1,7 @@
-//! `strategy.matrix`: what can be wrong with it before anything runs.
+//! Checks `strategy.matrix` before anything runs.
+//!
+//! A matrix is expanded when the needs of its stage have ended, whether its lists are literal or come from outputs. There
+//! is one way for both. The `if` of the stage is evaluated before that, once, and sees no `matrix`.
 
 use serde_json::Value as Json;
 
@@ -11,7 +14,7 @@ use crate::expression::{Template, Type, did_you_mean, with_article};
 use crate::pipeline::model::{EXCLUDE, INCLUDE};
 use crate::pipeline::read::escape;
 
-/// A matrix of more instances is a mistake.
+/// The largest number of instances of one matrix. More are almost certainly an error.
 pub const MAX_INSTANCES: usize = 1_000;
 
 impl Checker<'_> {
@@ -77,7 +80,7 @@ impl Checker<'_> {
                     self.report_at(pointer, codes::TL0303, first_place(&template), message, help);
                 }
             }
-            // The schema's to report.
+            // The schema reports anything else.
             _ => {}
         }
     }
@@ -105,7 +108,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What `exclude` names must be there.
+    /// Checks that `exclude` names lists and values that exist.
     fn excluded_values(&mut self, pointer: &str, stage: &Json) {
         let names: Vec<&str> = axes(stage).map(|(name, _)| name.as_str()).collect();
         for (index, map) in combinations(stage, EXCLUDE).enumerate() {
@@ -131,8 +134,8 @@ impl Checker<'_> {
         }
     }
 
-    /// An `include` that belongs to no combination of the lists is one of its own, and needs a value of each list: without
-    /// one its instance would be skipped.
+    /// Reports an `include` that matches no combination of the lists and lacks a value of some list. It becomes a
+    /// combination of its own, and an instance without a value of each list is skipped.
     fn incomplete_combinations(&mut self, pointer: &str, stage: &Json) {
         for (index, map) in combinations(stage, INCLUDE).enumerate() {
             let lacks: Vec<&str> =
@@ -153,7 +156,7 @@ impl Checker<'_> {
         }
     }
 
-    /// An upload whose instances would all write to the same place.
+    /// Reports an upload whose instances would all write the same object.
     fn one_object_of_many(&mut self, stage_at: &str, stage: &Json) {
         let is_fixed = |key: &str| stage["with"][key].as_str().is_some_and(|text| !text.contains("matrix."));
         if stage["uses"] == "upload" && is_fixed("store") && is_fixed("key") {
@@ -164,7 +167,7 @@ impl Checker<'_> {
     }
 }
 
-/// Whether neither a list nor a value waits for something to be known.
+/// Whether neither the list nor the value holds an expression.
 fn is_literal(items: &[Json], value: &Json) -> bool {
     let holds = |value: &Json| value.to_string().contains("${{");
     !holds(value) && !items.iter().any(holds)

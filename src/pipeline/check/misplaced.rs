@@ -1,4 +1,4 @@
-//! Expressions where none is read, and texts that were meant as expressions.
+//! Reports expressions at places where none is evaluated, and texts that were meant as expressions.
 
 use serde_json::Value as Json;
 
@@ -9,7 +9,7 @@ use crate::expression::Template;
 use crate::pipeline::read::{escape, field_of};
 
 impl Checker<'_> {
-    /// Expressions where none is read.
+    /// Reports every misplaced expression below a value.
     pub(super) fn misplaced_expressions(&mut self, pointer: &str, value: &Json) {
         match value {
             Json::String(text) if !Template::is_in(text) && foreign_expression(text).is_some() => {
@@ -43,7 +43,7 @@ impl Checker<'_> {
     }
 }
 
-/// Where a text has an expression as other tools write it: `{{ … }}` around one of our names.
+/// The offset and length of an expression in the form of other tools: `{{ … }}` around one of our names.
 fn foreign_expression(text: &str) -> Option<(usize, usize)> {
     const NAMES: [&str; 7] = ["inputs.", "secrets.", "needs.", "matrix.", "env.", "git.", "run."];
     let start = text.find("{{").filter(|&start| !text[..start].ends_with('$'))?;

@@ -1,8 +1,8 @@
-//! Everything that can be found wrong with a file before it runs.
+//! Finds every error in a file before it runs.
 //!
 //! A `Document` flows in. Findings flow out, each with its place. The JSON Schema finds wrong shapes; the [`Checker`]
-//! finds what a schema cannot say: names, types of expressions, flows of secrets, circles, policy. Nothing here runs,
-//! opens or reads anything else than the file.
+//! finds what a schema cannot say: names, types of expressions, flows of secrets, circles, policy. Nothing here runs a
+//! stage, opens a store or reads a secret.
 
 mod checker;
 mod declarations;

@@ -1,4 +1,4 @@
-//! What a `run` runs: a list without a shell, or a text with one, and its environment.
+//! Checks `run`: a list without a shell or a text with one, and its environment.
 
 use serde_json::Value as Json;
 
@@ -9,7 +9,7 @@ use crate::expression::{Template, Type, with_article};
 
 const ARTIFACTS: &str = "an artifact is no file: it flows from stage to stage, such as `encrypt` and `upload`";
 
-/// What to do with a value that is no text.
+/// The help for a value that is not a scalar.
 fn instead(kind: &Type, template: &Template) -> Option<String> {
     match kind {
         Type::Nullable(_) => template.expressions().next().map(|expression| expression.unless_null("'…'")),
@@ -28,7 +28,7 @@ impl Checker<'_> {
                     Diagnostic::usage(codes::TL0209, message).at(at).help("a kind knows itself what to try again"),
                 );
             }
-            // Both is one mistake, and reported.
+            // A stage with both `uses` and `run` is reported already.
             return;
         }
         let run = format!("{pointer}/run");
@@ -64,7 +64,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Each expression in a script.
+    /// Reports each expression in a script. Its value would become part of the program: a shell injection.
     fn script(&mut self, run: &str, script: &str) {
         let mut rest = script;
         while let Some((offset, length)) = first_expression(rest) {
@@ -125,7 +125,7 @@ impl Checker<'_> {
         }
         let Some(text) = value.as_str().filter(|text| Template::is_in(text)) else { return };
         let Some((kind, template)) = self.typed(pointer, text, site) else { return };
-        // A number or a truth value has one spelling, so the environment takes it.
+        // A number or a boolean has one spelling as a text, so it is allowed.
         if !kind.is_scalar() {
             let message = format!("a variable holds a text; this is {}", with_article(&kind));
             self.report_at(

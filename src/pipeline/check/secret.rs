@@ -1,4 +1,4 @@
-//! Errors of `vault/`, which knows no codes, as diagnostics.
+//! The codes of errors of `vault/`, which knows no codes itself. Here, because `validate` reports such errors too.
 
 use crate::diagnostic::{Code, codes};
 use crate::vault;

@@ -11,12 +11,13 @@ use crate::pipeline::read::{MAX_FINDINGS, entries, escape};
 use crate::{channels, stages, storage};
 
 impl Checker<'_> {
-    /// What the schema cannot say of literals.
+    /// Checks literals only: what the schema cannot say of them.
     pub(in crate::pipeline) fn literals_only(mut self) -> Vec<Diagnostic> {
         self.literals_of_file();
         self.found
     }
 
+    /// Runs all checks.
     pub(in crate::pipeline) fn run(mut self) -> Vec<Diagnostic> {
         for (name, input) in entries(self.file, "inputs") {
             self.input(name, input);
@@ -37,7 +38,7 @@ impl Checker<'_> {
         }
         for section in ["stages", "finally"] {
             for (name, stage) in entries(self.file, section) {
-                // Each looks for a near name among all.
+                // Each wrong name is compared with all names, so a file of wrong names would take quadratic time.
                 if self.found.len() > MAX_FINDINGS {
                     break;
                 }
@@ -72,7 +73,7 @@ impl Checker<'_> {
         let site = Site { scope: &scope, stage };
         if let Some(condition) = stage["if"].as_str() {
             let scope = scope.clone().with_status_functions();
-            // It is judged once, before there are instances.
+            // The condition is evaluated once, before there are instances, so it cannot see `matrix`.
             let scope = match stage["strategy"].get("matrix") {
                 Some(_) => scope.without("matrix", "an `if` decides of all instances; leave some out with `exclude`"),
                 None => scope,

@@ -1,4 +1,7 @@
-//! Where each part of a YAML text stands, and what the language forbids before it means anything: from parser events.
+//! Finds the place of each part of a YAML text, and what the language forbids in it, from parser events.
+//!
+//! Counts nodes and bytes while it reads, with aliases unfolded, and stops at a limit. So no text, such as an "alias
+//! bomb", can exhaust memory in the second parser, which does unfold them.
 
 use std::collections::HashMap;
 
@@ -11,15 +14,15 @@ use super::source::{Node, Span};
 use super::syntax::{self, Forbidden};
 use crate::diagnostic::{Code, codes};
 
-/// What the events of a text say.
+/// What the events of a text give.
 #[derive(Default)]
 pub(super) struct Index {
-    /// Key and value of each JSON pointer.
+    /// The node at each JSON pointer.
     pub(super) nodes: HashMap<String, Node>,
-    /// Pointer of each alias, and of what it stands for.
+    /// The pointer of each alias, and the pointer that it stands for.
     pub(super) aliases: HashMap<String, String>,
     pub(super) forbidden: Vec<Forbidden>,
-    /// Whether there is anything but comments.
+    /// Whether the text holds anything except comments.
     pub(super) found: bool,
 }
 
@@ -28,7 +31,7 @@ enum Frame {
     List { pointer: String, next: usize, anchor: usize, before: Size },
 }
 
-/// How much was read, aliases unfolded.
+/// How much was read, with aliases unfolded.
 #[derive(Clone, Copy, Default)]
 struct Size {
     nodes: usize,
@@ -42,11 +45,11 @@ struct Walk<'a> {
     size: Size,
     aliases: usize,
     documents: usize,
-    /// Pointer and size of each anchor.
+    /// The pointer and size of each anchor.
     anchors: HashMap<usize, (String, Size)>,
 }
 
-/// Walks the events of a text, given whole and as its characters.
+/// Walks the events of a text. `characters` are the characters of `text`.
 pub(super) fn index(text: &str, characters: &[char]) -> Index {
     let mut walk = Walk {
         text: characters,
@@ -79,14 +82,14 @@ fn span_of(span: ParserSpan) -> Span {
 
 impl Walk<'_> {
     fn forbid(&mut self, code: Code, span: Span, message: impl Into<String>, help: Option<&str>, fatal: bool) {
-        // Each holds its line: enough to mend at once.
+        // Each finding holds its line, so their number is bounded.
         let fatal = fatal || self.index.forbidden.len() >= MAX_FINDINGS;
         let help = help.map(str::to_owned);
         self.index.forbidden.push(Forbidden { code, span, message: message.into(), help, fatal });
     }
 
-    /// Characters that end a line in some versions of YAML and in some editors, and in others do not. The parsers that
-    /// read this file differ, so nobody could say what it means.
+    /// Refuses characters that end a line for some YAML versions and editors, but not for others. The two parsers here
+    /// differ on them as well, so such a text has no single meaning.
     fn line_ends(&mut self) {
         let odd = |(at, c): (usize, &char)| match c {
             '\r' => self.text.get(at + 1) != Some(&'\n'),
@@ -101,7 +104,7 @@ impl Walk<'_> {
     }
 
     fn syntax(&mut self, error: &ScanError) {
-        // The parser reads ahead in brackets, and meets its own limit before we count to ours.
+        // The parser reads ahead in brackets and reaches its own limit before ours.
         if error.info() == "recursion limit exceeded" {
             let start = error.marker().index();
             return self.forbid(codes::TL0004, Span { start, end: start + 1 }, too_deep(), None, true);
@@ -125,7 +128,7 @@ impl Walk<'_> {
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
-                // A file of nothing but comments is one empty plain scalar.
+                // A file that holds only comments gives one empty plain scalar.
                 self.index.found |= !(text.is_empty() && style == ScalarStyle::Plain && self.frames.is_empty());
                 self.tag(tag.is_some(), span);
                 let span = if anchor > 0 { self.behind_anchor(span, style) } else { span };
@@ -152,7 +155,7 @@ impl Walk<'_> {
                     self.frames.pop()
                 {
                     if let Some(node) = self.index.nodes.get_mut(&pointer) {
-                        // Its first event marks the bracket alone, or nothing.
+                        // The start event spans only the opening bracket, or nothing.
                         node.value.end = span.end;
                     }
                     let Size { nodes, bytes } = self.size;
@@ -179,7 +182,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The mark of a scalar without its anchor, and of a block without its header, which it has only with an anchor.
+    /// The span of a scalar without its anchor, and of a block without its header. The parser includes the header in the
+    /// span only if there is an anchor.
     fn behind_anchor(&self, span: Span, style: ScalarStyle) -> Span {
         let text = &self.text[span.start.min(self.text.len())..span.end.min(self.text.len())];
         if text.first() != Some(&'&') {
@@ -217,7 +221,7 @@ impl Walk<'_> {
                     ScalarStyle::Plain => Quotes::Plain,
                 };
                 if let (Some(key), true, ScalarStyle::Plain) = (node.key, span.start == span.end, style) {
-                    // A value that is left out is missed at its key.
+                    // A value that is left out is reported at its key.
                     node.value = key;
                 }
             }
@@ -252,7 +256,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A map or a list begins: its pointer, unless it stands where a key belongs.
+    /// Starts a map or a list. Returns its pointer, or `None` if it stands where a key belongs.
     fn enter(&mut self, span: Span) -> Option<String> {
         if let Some(Frame::Map { key: None, .. }) = self.frames.last() {
             self.forbid(codes::TL0010, span, "a key must be a plain text", Some("write its name"), true);
@@ -288,21 +292,21 @@ impl Walk<'_> {
             return;
         }
         let Some((target, size)) = self.anchors.get(&anchor).cloned() else {
-            // The anchor of a value that is still open: it would contain itself.
+            // The anchored value is still open, so it would contain itself.
             self.forbid(codes::TL0005, span, "this alias stands inside what it names", None, true);
             return;
         };
         self.size.nodes = self.size.nodes.saturating_add(size.nodes);
         self.size.bytes = self.size.bytes.saturating_add(size.bytes);
         if let Some(pointer) = self.value(span) {
-            // Each value of the copy has a pointer that begins so.
+            // Each value of the copy has a pointer with this prefix.
             self.size.bytes = self.size.bytes.saturating_add(size.nodes.saturating_mul(pointer.len()));
             self.limit(span);
             self.index.aliases.insert(pointer, target);
         }
     }
 
-    /// A value begins: notes where it stands, and gives its pointer.
+    /// Starts a value: records its node and returns its pointer.
     fn value(&mut self, span: Span) -> Option<String> {
         let (pointer, key) = match self.frames.last_mut() {
             None => (String::new(), None),

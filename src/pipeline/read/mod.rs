@@ -1,7 +1,10 @@
-//! A file as text, and as a value with the place of each of its parts.
+//! Turns the text of a file into a value with the place of each of its parts.
 //!
-//! The text of a file flows in, with those of the files that it extends. A [`Document`] flows out, or everything that
-//! the language forbids in the text. Nothing here knows what a key means, except `version` and `extends`.
+//! The text of a file flows in, with the texts of the files that it extends. A [`Document`] flows out, or everything that
+//! the language forbids in the text. Nothing here knows what a key means, except `version`, `extends` and `policy`.
+//!
+//! Two parsers read each text: `saphyr-parser` counts against the limits and gives the places, `serde_yaml` gives the
+//! meaning. They must agree, so characters on which YAML parsers differ are refused; property tests compare the two.
 
 mod align;
 mod document;

@@ -1,8 +1,9 @@
-//! Paths as people would write them.
+//! Paths in their shortest form.
 
 use std::path::{Component, Path, PathBuf};
 
-/// A path without the parts that lead nowhere: `a/../b` is `b`. Only where that is the same file.
+/// A path without `.` and without `..` where possible: `a/../b` becomes `b`. If symbolic links make that another file, the
+/// path stays as it is.
 pub(in crate::pipeline) fn normalized(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {

@@ -1,26 +1,26 @@
-//! What is wrong with a text that is not YAML, in the words of people who write it.
+//! Explains what is wrong with a text that is not YAML, in the words of people who write it.
 
 use super::source::Span;
 use crate::diagnostic::{Code, codes};
 
-/// Something that the language forbids.
+/// Something in a text that the language forbids.
 pub(super) struct Forbidden {
     pub(super) code: Code,
     pub(super) span: Span,
     pub(super) message: String,
     pub(super) help: Option<String>,
-    /// Reading on would only repeat it.
+    /// Whether reading further would only repeat it.
     pub(super) fatal: bool,
 }
 
-/// Explains an error of the parser, which stopped at a character.
+/// Explains the parser error `info`. The parser stopped at character `at`.
 pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {
     let at = at.min(text.len());
     if let Some(tab) = tab(text, at) {
         let span = Span { start: tab, end: tab + 1 };
         return forbidden(codes::TL0007, span, "a tab in the indentation", Some("indent with spaces"));
     }
-    // An expression is where it ends up most often: `{ key: ${{ … }} }`, whose braces are YAML's own.
+    // The most common cause is an expression in a flow map: in `{ key: ${{ … }} }` the braces are YAML's own.
     let rest = &text[at..];
     if at > 0 && text[at - 1] == '$' && rest.starts_with(&['{', '{']) {
         let length = rest.windows(2).take_while(|pair| pair[0] != '\n').position(|pair| pair == ['}', '}']);
@@ -72,14 +72,14 @@ fn forbidden(code: Code, span: Span, message: &str, help: Option<&str>) -> Forbi
     Forbidden { code, span, message: message.to_owned(), help: help.map(str::to_owned), fatal: true }
 }
 
-/// Whether an expression has begun on the line that ends here.
+/// Whether the last line of the text has an open expression.
 fn in_expression(text: &[char]) -> bool {
     let line: String = text.iter().rev().take_while(|c| **c != '\n').collect();
-    // Read backwards.
+    // `line` is reversed, so it looks for `${{` backwards.
     line.find("{{$").is_some_and(|open| !line[..open].contains("}}"))
 }
 
-/// The tab that confused the parser, which stops at the line with the tab or just behind it.
+/// The tab that confused the parser. The parser stops in the line with the tab or in the line after it.
 fn tab(text: &[char], at: usize) -> Option<usize> {
     let line = |end: usize| text[..end].iter().rposition(|c| *c == '\n').map_or(0, |newline| newline + 1);
     let this = line(at);
@@ -90,7 +90,7 @@ fn tab(text: &[char], at: usize) -> Option<usize> {
     })
 }
 
-/// How many characters of a name or a number stand at the beginning.
+/// The length of the name or number at the beginning of the text.
 fn word(text: &[char]) -> usize {
     let sigil = usize::from(text.first().is_some_and(|c| matches!(c, '*' | '&' | '!' | '%')));
     sigil + text[sigil..].iter().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '-')).count()
@@ -99,6 +99,6 @@ fn word(text: &[char]) -> usize {
 /// Whether YAML reads a plain scalar as a text, and not as a number, a truth value or `null`.
 pub(super) fn is_text(plain: &str) -> bool {
     let suspicious = plain.is_empty() || plain.starts_with(|c: char| c.is_ascii_digit() || "+-.~nNtTfF".contains(c));
-    // Deciding is left to the parser that reads the values.
+    // The parser that reads the values decides.
     !suspicious || !matches!(serde_yaml::from_str(plain), Ok(value) if !matches!(value, serde_yaml::Value::String(_)))
 }
