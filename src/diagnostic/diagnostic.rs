@@ -95,7 +95,7 @@ pub struct Diagnostic {
     pub transient: bool,
 }
 
-/// The result of what may end in a diagnostic.
+/// A result whose error is a diagnostic.
 pub type Result<T, E = Diagnostic> = std::result::Result<T, E>;
 
 impl Diagnostic {
@@ -129,7 +129,7 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::new(code, Kind::Failure, message) }
     }
 
-    /// The same, as something worth knowing that refuses nothing.
+    /// The same as a warning.
     #[must_use]
     pub fn as_warning(self) -> Self {
         Self { severity: Severity::Warning, ..self }
@@ -156,7 +156,7 @@ impl Diagnostic {
         self
     }
 
-    /// Adds an error and all that it was caused by.
+    /// Adds an error and its chain of causes.
     #[must_use]
     pub fn cause(mut self, error: &dyn StdError) -> Self {
         let mut next = Some(error);
@@ -174,7 +174,7 @@ impl Diagnostic {
         self
     }
 
-    /// Replaces every text in it, by `mask`.
+    /// Replaces every text in it by `mask(text)`.
     pub fn mask(&mut self, mask: &dyn Fn(&str) -> String) {
         let texts = [&mut self.label, &mut self.help].into_iter().flatten();
         let place = self.place.as_mut().map(|place| &mut place.text);

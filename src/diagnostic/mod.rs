@@ -1,7 +1,7 @@
-//! One problem, as data: what is wrong, where, why, and what to do about it.
+//! One problem as data: what is wrong, where, why, and what to do about it.
 //!
-//! Everything that `tl` refuses or fails at ends as a [`Diagnostic`]. `report/` renders it; its [`Kind`] decides the exit
-//! code, its [`Code`] names it for ever.
+//! Every error and every warning ends as a [`Diagnostic`]. `report/` renders it. Its [`Kind`] gives the exit code, its
+//! [`Code`] is stable. Nothing here prints.
 
 mod code;
 #[expect(clippy::module_inception, reason = "one type, one file, named for it")]

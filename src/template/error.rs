@@ -14,23 +14,23 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// It cannot be understood.
+    /// The template cannot be parsed.
     #[error("{}line {line}: {reason}", of(partial.as_deref()))]
     Syntax {
-        /// The partial it is in.
+        /// The partial with the error; `None` for the template itself.
         partial: Option<String>,
         /// Counted from 1.
         line: usize,
         /// What is wrong.
         reason: String,
     },
-    /// It includes what cannot be included.
+    /// A partial cannot be included.
     #[error("{0}")]
     Partial(String),
-    /// It cannot be filled.
+    /// The template cannot be rendered with these values.
     #[error("{}line {line}: {reason}", of(partial.as_deref()))]
     Render {
-        /// The partial it is in.
+        /// The partial with the error; `None` for the template itself.
         partial: Option<String>,
         /// Counted from 1.
         line: usize,
@@ -43,7 +43,7 @@ fn of(partial: Option<&str>) -> String {
     partial.map(|name| format!("`{name}.hbs`, ")).unwrap_or_default()
 }
 
-/// What the template itself is called in the engine; no partial can have this name.
+/// The name of the template itself in the engine. It has spaces, so no partial can have it.
 pub(super) const MAIN: &str = "the template";
 
 fn partial(name: Option<&str>) -> Option<String> {

@@ -1,3 +1,5 @@
+//! Reads the partials that a template includes.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -8,14 +10,13 @@ use handlebars::{Path as HandlebarsPath, Template as Parsed};
 use super::Error;
 use super::error::{MAIN, syntax_error};
 
-/// Reads a template file as it is meant, whatever ends its lines.
+/// Reads a template file, with `\n` for every line end.
 pub(super) fn read(path: &Path) -> Result<String, Error> {
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     Ok(text.replace("\r\n", "\n"))
 }
 
-/// Every partial that a text includes, from the files beside it. One that includes itself, by whatever way, would never
-/// end, and is refused.
+/// Every partial that a text includes, directly or through others. Fails if one includes itself.
 pub(super) fn collect(text: &str, folder: &Path) -> Result<BTreeMap<String, String>, Error> {
     let mut found = BTreeMap::new();
     follow(MAIN, text, folder, &mut Vec::new(), &mut found)?;
@@ -73,7 +74,7 @@ fn collect_names(template: &Parsed, names: &mut Vec<String>) -> Result<(), Error
     Ok(())
 }
 
-/// The name of a partial: one word, so that it names no file elsewhere.
+/// The name of a partial. It must be one word, so that it cannot name a file in another folder.
 fn partial_name(name: &Parameter) -> Result<String, Error> {
     let name = match name {
         Parameter::Name(name) | Parameter::Path(HandlebarsPath::Relative((_, name))) => name.clone(),
