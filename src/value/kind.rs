@@ -7,13 +7,13 @@ use serde_json::Value as Json;
 
 /// One entry of a registry: a kind of store, channel or secret source.
 ///
-/// The struct that runs is the struct that is deserialised and the struct that the schema is derived from.
+/// One struct is all three: deserialised from the file, source of the schema, and run.
 pub struct Kind<T: ?Sized> {
-    /// What a file calls it.
+    /// Its name in a file.
     pub name: &'static str,
     /// The JSON Schema of its settings.
     pub schema: fn() -> &'static Json,
-    /// Makes it from settings whose expressions are resolved.
+    /// Builds it from settings whose expressions are resolved.
     pub build: fn(Json) -> serde_json::Result<Box<T>>,
 }
 
@@ -50,7 +50,7 @@ fn schema<T: schemars::JsonSchema>(settings: SchemaSettings) -> Json {
     schema.to_value()
 }
 
-/// The same, made once for each type and kept: a file may use one kind ten thousand times.
+/// The schema of a type, made once and kept for the life of the process: a file may use one kind ten thousand times.
 pub fn kept_schema_of<T: schemars::JsonSchema + 'static>() -> &'static Json {
     static KEPT: LazyLock<RwLock<HashMap<TypeId, &'static Json>>> = LazyLock::new(RwLock::default);
     let kept = KEPT.read().unwrap_or_else(PoisonError::into_inner).get(&TypeId::of::<T>()).copied();

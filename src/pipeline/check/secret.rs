@@ -57,7 +57,7 @@ impl Checker<'_> {
             if let Some(text) = value.and_then(Json::as_str).filter(|text| is_secret && !text.is_empty()) {
                 found.mask(&|shown| shown.replace(text, MASK));
             }
-            self.find(found);
+            self.report(found);
         }
     }
 }

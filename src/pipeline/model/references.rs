@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::expression::{Expression, Part, Template};
 
-/// The names of a text that is one expression of names and nothing else, such as `${{ needs.a.outputs.b }}`.
+/// The path of a text that is one expression which only selects, such as `${{ needs.a.outputs.b }}`.
 pub(in crate::pipeline) fn whole_path(text: &str) -> Option<Vec<String>> {
     let template = Template::parse(text).ok()?;
     let [Part::Expression(expression)] = template.parts() else { return None };
@@ -12,7 +12,7 @@ pub(in crate::pipeline) fn whole_path(text: &str) -> Option<Vec<String>> {
     (expression.source() == path.join(".")).then_some(path)
 }
 
-/// The stage whose artifact a text passes on whole.
+/// The stage whose artifact a text passes on.
 pub fn artifact_source(text: &str) -> Option<String> {
     let template = Template::parse(text).ok()?;
     let [Part::Expression(expression)] = template.parts() else { return None };
@@ -27,7 +27,7 @@ pub fn artifact_source(text: &str) -> Option<String> {
     }
 }
 
-/// All expressions in some settings that were checked.
+/// All expressions in checked settings.
 pub fn expressions_in(value: &Json) -> Vec<Expression> {
     match value {
         Json::String(text) if Template::is_in(text) => {
