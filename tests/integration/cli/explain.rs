@@ -34,7 +34,7 @@ const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
     ("TL0739", "tests/integration/run/secrets.rs", "a_terminal_is_asked_twice_and_shows_nothing"),
     ("TL0744", "tests/integration/cli/versions.rs", "on_a_terminal_it_asks_and_looks_again"),
     // No version before the first one is known.
-    ("TL0747", "src/cli/migrate.rs", "files_are_written_whole_with_leave_and_all_or_none"),
+    ("TL0747", "src/cli/file/migrate.rs", "files_are_written_whole_with_leave_and_all_or_none"),
     ("TL0754", "tests/integration/run/cancel.rs", "a_run_that_takes_its_time_is_told"),
     ("TL0903", "src/engine/dispatcher.rs", "a_panic_is_one_failed_stage"),
 ];
