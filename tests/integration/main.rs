@@ -43,6 +43,7 @@ mod s3;
 mod secrets;
 mod selection;
 mod stale;
+mod storage;
 mod supervisor;
 mod trace;
 mod tree;
