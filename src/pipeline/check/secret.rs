@@ -56,6 +56,9 @@ impl Checker<'_> {
             let is_secret = (kind.schema)()["properties"][field].to_string().contains(r#""x-tl-type":"secret""#);
             if let Some(text) = value.and_then(Json::as_str).filter(|text| is_secret && !text.is_empty()) {
                 found.mask(&|shown| shown.replace(text, MASK));
+                if let Some(place) = &mut found.place {
+                    place.length = (place.length + MASK.len()).saturating_sub(text.chars().count()).max(1);
+                }
             }
             self.report(found);
         }
