@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::jcs::{self, JsonError};
-use super::{Error, Hash};
+use crate::audit::{Error, Hash};
 
 /// The longest line, without its newline: entry bundles of C2SP tlog-tiles have 16-bit lengths.
-pub(super) const MAX_LINE: usize = 65_535;
+pub(in crate::audit) const MAX_LINE: usize = 65_535;
 
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ pub struct Actor {
 
 impl Actor {
     /// This process.
-    pub(super) fn current() -> Self {
+    pub(in crate::audit) fn current() -> Self {
         let uid = rustix::process::getuid().as_raw();
         let user = uzers::get_user_by_uid(uid);
         Self {
@@ -98,7 +98,7 @@ impl Actor {
     }
 
     /// Its canonical form.
-    pub(super) fn render(&self) -> Vec<u8> {
+    pub(in crate::audit) fn render(&self) -> Vec<u8> {
         let mut out = b"{\"host\":".to_vec();
         jcs::write_string(&mut out, &self.host);
         out.extend_from_slice(format!(",\"pid\":{},\"uid\":{},\"user\":", self.pid, self.uid).as_bytes());
@@ -138,7 +138,7 @@ pub struct Record {
 }
 
 /// Why a line is not a record.
-pub(super) enum LineError {
+pub(in crate::audit) enum LineError {
     /// It says something else.
     Malformed(String),
     /// It says the right thing in other bytes.
@@ -148,7 +148,7 @@ pub(super) enum LineError {
 impl Record {
     /// Reads a line and accepts nothing but the bytes that [`Prepared::render`] writes for the same content. That
     /// rules out doubled keys, other escapes, spaces, and everything else that two parsers could read differently.
-    pub(super) fn parse(line: &[u8]) -> Result<Self, LineError> {
+    pub(in crate::audit) fn parse(line: &[u8]) -> Result<Self, LineError> {
         let record: Self = serde_json::from_slice(line).map_err(|e| LineError::Malformed(e.to_string()))?;
         if record.v != 1 {
             return Err(LineError::Malformed(format!("version {} is not known here", record.v)));
@@ -171,13 +171,13 @@ impl Record {
 }
 
 /// The place of a record in the chain, and who puts it there.
-pub(super) struct Place<'a> {
+pub(in crate::audit) struct Place<'a> {
     /// The canonical form of the actor.
-    pub(super) actor: &'a [u8],
-    pub(super) epoch: u64,
+    pub(in crate::audit) actor: &'a [u8],
+    pub(in crate::audit) epoch: u64,
     /// Base64 of the leaf hash before it.
-    pub(super) prev: &'a str,
-    pub(super) seq: u64,
+    pub(in crate::audit) prev: &'a str,
+    pub(in crate::audit) seq: u64,
 }
 
 /// An object's canonical form.
@@ -192,7 +192,7 @@ impl Canonical {
 }
 
 /// An entry that was checked and rendered as far as possible before any lock is taken.
-pub(super) struct Prepared<'a> {
+pub(in crate::audit) struct Prepared<'a> {
     entry: &'a Entry,
     data: Canonical,
 }
@@ -200,7 +200,7 @@ pub(super) struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     /// Checks the type, the data, and the length for the longest sequence number that there can be, so that it does
     /// not depend on the record's place.
-    pub(super) fn new(entry: &'a Entry, actor: &[u8]) -> Result<Self, Error> {
+    pub(in crate::audit) fn new(entry: &'a Entry, actor: &[u8]) -> Result<Self, Error> {
         if !is_kind(&entry.kind) {
             return Err(Error::Kind(entry.kind.clone()));
         }
@@ -216,7 +216,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Appends the line, without a newline.
-    pub(super) fn render(&self, out: &mut Vec<u8>, place: &Place<'_>, time: &str) {
+    pub(in crate::audit) fn render(&self, out: &mut Vec<u8>, place: &Place<'_>, time: &str) {
         render(out, &self.data, place, self.entry.run.as_deref(), self.entry.severity, time, &self.entry.kind);
     }
 
@@ -268,14 +268,14 @@ fn render(
 }
 
 /// Base64 of a hash, as in `prev`.
-pub(super) fn encode(hash: &Hash) -> String {
+pub(in crate::audit) fn encode(hash: &Hash) -> String {
     STANDARD.encode(hash)
 }
 
 const TIME_SHAPE: &str = "0000-00-00T00:00:00.000Z";
 
 /// RFC 3339 in UTC with milliseconds.
-pub(super) fn format_time(time: Timestamp) -> String {
+pub(in crate::audit) fn format_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
