@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -12,12 +13,13 @@ use super::deliveries::Step;
 use super::left::Effect;
 use super::outbox::stamp;
 use crate::process::Process;
+use crate::value::BatchQueue;
 
 /// Writes down what a run does as it does it, on a thread of its own. Whatever waits goes to the disk in one transaction.
 #[derive(Debug)]
 pub struct Journal {
     session: u32,
-    entries: Sender<Entry>,
+    entries: Arc<BatchQueue<Entry>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -111,9 +113,6 @@ enum Entry {
     Finish(Finish, Done),
 }
 
-/// So many entries go into one transaction at most.
-const MOST_AT_ONCE: usize = 4_096;
-
 impl Journal {
     /// Begins the journal of a run, durably.
     pub(super) fn begin(db: &Path, start: &Start) -> Result<Self, DbError> {
@@ -158,8 +157,9 @@ impl Journal {
     }
 
     fn of(db: Db, run: String, session: u32) -> Self {
-        let (entries, waiting) = channel();
-        let (writer, span) = (Writer { db, run, session }, Span::current());
+        let entries = Arc::<BatchQueue<Entry>>::default();
+        let (writer, span, waiting) =
+            (Writer { db, run, session, is_full: true }, Span::current(), Arc::clone(&entries));
         let thread = thread::spawn(move || span.in_scope(|| writer.work(&waiting)));
         Self { session, entries, thread: Some(thread) }
     }
@@ -171,13 +171,12 @@ impl Journal {
 
     /// Writes down something for people, soon.
     pub fn note(&self, stage: StageName, note: Note) {
-        // The thread ends after this value.
-        let _ended = self.entries.send(Entry::Note(stage, note));
+        self.entries.push(Entry::Note(stage, note));
     }
 
     /// Puts effects on the disk, all or none, and then calls `done`.
     pub fn commit(&self, effects: Vec<Effect>, done: impl FnOnce(Result<(), String>) + Send + 'static) {
-        let _ended = self.entries.send(Entry::Effects(effects, Box::new(done)));
+        self.entries.push_urgent(Entry::Effects(effects, Box::new(done)));
     }
 
     /// Takes back, before it returns, that these stages, or instances of them by number, are done: they are to be done again.
@@ -198,7 +197,7 @@ impl Journal {
     fn wait(&self, entry: impl FnOnce(Done) -> Entry) -> Result<(), String> {
         let (tell, told) = channel();
         let done: Done = Box::new(move |result| drop(tell.send(result)));
-        let _ended = self.entries.send(entry(done));
+        self.entries.push_urgent(entry(done));
         told.recv().unwrap_or_else(|_| Err("the journal ended".to_owned()))
     }
 }
@@ -206,7 +205,7 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         // Its last entries are written before it ends.
-        drop(std::mem::replace(&mut self.entries, channel().0));
+        self.entries.close();
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
         }
@@ -217,14 +216,16 @@ struct Writer {
     db: Db,
     run: String,
     session: u32,
+    /// Whether a commit waits for the disk, as the connection is set now.
+    is_full: bool,
 }
 
 impl Writer {
-    fn work(mut self, waiting: &Receiver<Entry>) {
+    fn work(mut self, waiting: &BatchQueue<Entry>) {
         let mut unwritten = Vec::new();
-        while let Ok(first) = waiting.recv() {
+        waiting.work(|entries| {
             let mut batch = std::mem::take(&mut unwritten);
-            batch.extend(std::iter::once(first).chain(waiting.try_iter().take(MOST_AT_ONCE)));
+            batch.extend(entries);
             let result = self.write(&batch).map_err(|error| spoken(&self.db.failed(error)));
             for entry in batch {
                 match entry {
@@ -239,15 +240,18 @@ impl Writer {
                     | Entry::Finish(_, done) => done(result.clone()),
                 }
             }
-        }
+        });
     }
 
     fn write(&mut self, batch: &[Entry]) -> rusqlite::Result<()> {
         let begun = Instant::now();
         // What is for people alone is on the disk with the next thing that must be.
         let must_last = batch.iter().any(|entry| !matches!(entry, Entry::Note(..)));
-        let level = if must_last { "FULL" } else { "NORMAL" };
-        self.db.connection.pragma_update(None, "synchronous", level)?;
+        if must_last != self.is_full {
+            let level = if must_last { "FULL" } else { "NORMAL" };
+            self.db.connection.pragma_update(None, "synchronous", level)?;
+            self.is_full = must_last;
+        }
         let transaction = self.db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let written = Written { transaction: &transaction, run: &self.run, session: self.session };
         for entry in batch {

@@ -1,7 +1,9 @@
-//! The scalars of a pipeline file: names, durations, schedules, paths, secrets, digests; which addresses are public; and what a
-//! registry of kinds is made of. They parse, print and describe themselves, and know nothing of the rest of the program.
+//! The scalars of a pipeline file: names, durations, schedules, paths, secrets, digests; which addresses are public; what a
+//! registry of kinds is made of. They parse, print and describe themselves. `Cancel` and `BatchQueue` are here too: nothing in
+//! this folder knows the rest of the program.
 
 mod address;
+mod batch_queue;
 mod cancel;
 mod digest;
 mod duration;
@@ -18,6 +20,7 @@ mod steering;
 mod utc;
 
 pub use address::is_public;
+pub use batch_queue::BatchQueue;
 pub use cancel::{Cancel, CancelReason};
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256};
 pub use duration::{Duration, ParseDurationError, ParsePositiveDurationError, PositiveDuration};
