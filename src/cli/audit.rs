@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::Done;
 use super::arguments::Audit;
-use crate::audit::{self, Filter, Record};
+use crate::audit::{self, Filter, LogEntry};
 use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::report::{Output, render_record, render_report};
 use crate::run::audit_error;
@@ -58,7 +58,7 @@ fn show(folder: &Path, filter: Filter, last: Option<usize>, json: bool, output: 
     if problems.is_empty() { Ok(0) } else { Err(problems) }
 }
 
-fn print(record: &Record, json: bool, output: &mut Output) {
+fn print(record: &LogEntry, json: bool, output: &mut Output) {
     if json {
         output.text(&format!("{}\n", serde_json::to_string(record).unwrap_or_default()));
     } else {

@@ -17,7 +17,7 @@ use crate::event::Outcome;
 use crate::expression::Status;
 use crate::graph::Job;
 use crate::pipeline::Retry;
-use crate::stages::{Meter, Told};
+use crate::stages::{Meter, Record, Told};
 use crate::value::{Cancel, CancelReason};
 
 /// A future that can be handed to another thread.
@@ -145,8 +145,13 @@ pub trait Work: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Puts on record that a stage began or ended; not yet durable when it returns.
-    fn note(&self, kind: &str, data: Map<String, Json>) -> Result<()>;
+    /// Queues a record of a stage's beginning or end. Never waits for the disk.
+    fn note(&self, record: Record) -> Result<()>;
+
+    /// Why queued records could not be written, if so; told once.
+    fn refused(&self) -> Option<Diagnostic> {
+        None
+    }
 }
 
 /// What a worker tells the dispatcher.

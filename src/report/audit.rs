@@ -1,5 +1,5 @@
 use super::{Style, plain};
-use crate::audit::{Record, Report, Severity};
+use crate::audit::{LogEntry, Report, Severity};
 
 /// What a verification found, as people read it.
 pub fn render_report(report: &Report, style: Style) -> String {
@@ -28,7 +28,7 @@ pub fn render_report(report: &Report, style: Style) -> String {
 }
 
 /// A record on one line.
-pub fn render_record(record: &Record, style: Style) -> String {
+pub fn render_record(record: &LogEntry, style: Style) -> String {
     let severity = match record.severity {
         Severity::Info | Severity::Notice => String::new(),
         Severity::Warning => style.yellow(" warning"),

@@ -18,7 +18,7 @@ use super::keeper::Keeper;
 use super::logs::RunLogs;
 use super::message::{self, News};
 use super::notify;
-use super::on_record::{begin, object, sign_end};
+use super::on_record::{begin, sign_end};
 use super::prepare::{Loaded, open_channels, open_places, read_secrets};
 use super::recall::Past;
 use super::recorder::{LogRecorder, audit_error};
@@ -27,7 +27,7 @@ use super::teller::{Emit, Teller, end_journal, tell};
 use super::uploads::{take_back_of_others, take_back_of_own};
 use super::versions;
 use super::work::PipelineWork;
-use crate::audit::{Log, Severity};
+use crate::audit::{Log, Record, RunEnd};
 use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::engine::Engine;
 use crate::event::{Outcome, What, called};
@@ -244,10 +244,10 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
     let NotReady { folder, errors, skipped, with } = not_ready;
     let is_cancelled = errors.first().is_some_and(|first| first.kind == Kind::Cancelled);
     let exit_code = if skipped { SKIPPED } else { errors.first().map_or(1, |first| first.kind.exit_code()) };
-    let (outcome, severity) = match (skipped, is_cancelled) {
-        (true, _) => (Outcome::Skipped, Severity::Info),
-        (_, true) => (Outcome::Cancelled, Severity::Info),
-        _ => (Outcome::Blocked, Severity::Error),
+    let outcome = match (skipped, is_cancelled) {
+        (true, _) => Outcome::Skipped,
+        (_, true) => Outcome::Cancelled,
+        _ => Outcome::Blocked,
     };
     let (last, others) = match errors.split_last() {
         Some((last, others)) => (Some(last.clone()), others),
@@ -258,8 +258,13 @@ fn blocked(not_ready: NotReady, began: Instant, teller: &Mutex<Teller>) -> u8 {
     }
     if let Some(Blocked { recorder, post, shared, loaded }) = with {
         let lines: Vec<String> = errors.iter().map(Diagnostic::one_line).collect();
-        let data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "errors": lines });
-        let recorded = recorder.record("run.finished", severity, object(data));
+        let recorded = recorder.record(Record::RunFinished(RunEnd {
+            pipeline: shared.pipeline.clone(),
+            outcome: outcome.word().to_owned(),
+            exit_code: None,
+            errors: Some(lines.clone()),
+            left_out: Vec::new(),
+        }));
         let news = News {
             seconds: began.elapsed().as_secs_f64(),
             error: Some(lines.join("\n")),
@@ -334,13 +339,15 @@ async fn go(ready: Ready, options: Options, began: Instant, teller: &Arc<Mutex<T
             && pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
             && notify::failed_before(&audit, &shared.pipeline, &shared.run);
         let seconds = began.elapsed().as_secs_f64();
-        let mut data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "exit_code": exit_code });
-        if !left_out.is_empty() {
-            data["left_out"] = json!(left_out);
-        }
-        let severity = if outcome == Outcome::Failure { Severity::Error } else { Severity::Info };
+        let end = RunEnd {
+            pipeline: shared.pipeline.clone(),
+            outcome: outcome.word().to_owned(),
+            exit_code: Some(exit_code),
+            errors: None,
+            left_out: left_out.clone(),
+        };
         let mut error = finished.record_error.or_else(|| finished.stopped.map(Diagnostic::from));
-        let (signed, outcome, exit_code) = match sign_end(&recorder, severity, data) {
+        let (signed, outcome, exit_code) = match sign_end(&recorder, end) {
             Ok(signed) => (Some(signed), outcome, exit_code),
             // A run whose end is not on record, or not signed, has not ended well, and nobody may hear that it did.
             Err(problem) => {

@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use serde_json::Value as Json;
-
 use super::drain::{Drained, Tried};
 use super::message::{News, Origin, message};
-use crate::audit;
+use crate::audit::{self, Record};
 use crate::channels::Message;
 use crate::diagnostic::Result;
 use crate::event::{Outcome, What};
@@ -94,24 +92,18 @@ pub(super) fn told_late(drained: Drained) -> What {
     }
 }
 
-/// Whether the run before this one, of the same pipeline, did not succeed.
+/// Whether the last run of the same pipeline before this one failed. Runs that did only some of their stages well count
+/// for nothing. The audit log is the only history of this, so that no second one can disagree with it.
 pub(super) fn failed_before(folder: &Path, pipeline: &str, run: &str) -> bool {
     let filter = audit::Filter { kind: Some("run.finished".to_owned()), ..audit::Filter::default() };
-    let Ok(records) = audit::read(folder, filter) else { return false };
-    let last = records
-        .filter_map(std::result::Result::ok)
-        .filter(|record| record.run.as_deref() != Some(run) && record.data.get("pipeline") == Some(&pipeline.into()))
-        // To do well some of the stages is no success.
-        .filter(|record| !(record.data.contains_key("left_out") && is_well(record)))
-        .last();
-    last.is_some_and(|record| {
-        let outcome = record.data.get("outcome").and_then(Json::as_str);
-        matches!(outcome, Some("failure" | "blocked"))
-    })
-}
-
-fn is_well(record: &audit::Record) -> bool {
-    matches!(record.data.get("outcome").and_then(Json::as_str), Some("success" | "warning"))
+    let Ok(entries) = audit::read_backwards(folder, filter) else { return false };
+    let ends = entries.filter_map(std::result::Result::ok).filter(|entry| entry.run.as_deref() != Some(run));
+    let mut ends = ends.filter_map(|entry| match entry.record() {
+        Some(Record::RunFinished(end)) if end.pipeline == pipeline => Some(end),
+        _ => None,
+    });
+    let last = ends.find(|end| end.left_out.is_empty() || !matches!(end.outcome.as_str(), "success" | "warning"));
+    last.is_some_and(|end| matches!(end.outcome.as_str(), "failure" | "blocked"))
 }
 
 #[cfg(test)]

@@ -4,13 +4,11 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 
 use serde::Deserialize as _;
-use serde_json::json;
 
 use super::keeper::database_error;
-use super::on_record::object;
 use super::teller::{Teller, tell};
 use super::work::PipelineWork;
-use crate::audit::Severity;
+use crate::audit::{Record, UploadRef};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
 use crate::stages::{OpenDelivery, Recorder as _};
@@ -47,8 +45,7 @@ fn take_back(work: &PipelineWork, state: &StateDir, teller: &Mutex<Teller>, is_m
                     .help("abort it with the tools of the store: it costs what it holds, and tl forgets it now"),
             );
             // On record: who reads this run's report may be nobody.
-            let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
-            match work.recorder.record("upload.abandoned", Severity::Warning, object(data)) {
+            match work.recorder.record(Record::UploadAbandoned(named(left, &open))) {
                 Ok(()) => forget(state, left, teller),
                 Err(error) => warn(error.as_warning()),
             }
@@ -83,8 +80,12 @@ fn place_of<'a>(work: &'a PipelineWork, left: &UploadLeft, open: &OpenDelivery) 
 fn closed(work: &PipelineWork, store: &dyn Store, left: &UploadLeft, open: &OpenDelivery) -> Result<()> {
     let key = open.key.parse().map_err(|_| Diagnostic::failure(codes::TL0637, "the key is none"))?;
     store.close(&key, &open.upload)?;
-    let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
-    work.recorder.record("upload.aborted", Severity::Info, object(data))
+    work.recorder.record(Record::UploadAborted(named(left, open)))
+}
+
+/// An upload as records name it.
+fn named(left: &UploadLeft, open: &OpenDelivery) -> UploadRef {
+    UploadRef { uri: left.uri.clone(), upload: open.upload.id.clone(), of: left.run.clone() }
 }
 
 fn forget(state: &StateDir, left: &UploadLeft, teller: &Mutex<Teller>) {

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::artifact::ArtifactRef;
 use super::reading::Metered;
-use super::{Context, Expected, Flow, OpenDelivery, Severity, Shared, Stage};
+use super::{Context, Expected, Flow, OpenDelivery, Shared, Stage};
+use crate::audit::Record;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::storage::{
     Body, Checksums, Coming, Error, Lock, LockMode, OpenUpload, Order, Reopened, Resume, Stopped, Store, Stored,
@@ -174,8 +175,12 @@ impl Stage for Upload {
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
         // What an earlier attempt of the same run delivered, and nobody counts on, is not in the way of this one.
         let overwrite = self.overwrite || own.is_some();
-        let data = json!({ "uri": uri, "overwrite": overwrite, "lock_until": locked_until(lock) });
-        context.record("upload.intent", Severity::Info, data)?;
+        context.record(Record::UploadIntent {
+            name: context.name(),
+            uri: uri.clone(),
+            overwrite,
+            lock_until: locked_until(lock),
+        })?;
         let witness =
             OnRecord { context, uri: &uri, upload: &self, is_open, parts: AtomicU64::new(0), bytes: AtomicU64::new(0) };
         let stopped = context.cancel.as_question();
@@ -195,7 +200,7 @@ impl Stage for Upload {
                     // A new run would take the parts back.
                     error = error.help(format!("`tl run --resume {}` goes on with its parts", context.shared.run));
                 }
-                context.record("upload.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
+                context.record(Record::UploadFailed { name: context.name(), uri, error: error.one_line() })?;
                 let Err(stopped) = context.cancel.check() else { return Err(error) };
                 if is_left_open {
                     context.warn(error);
@@ -292,11 +297,14 @@ impl Upload {
     fn delivered(&self, context: &Context, uri: String, stored: &Stored, source: Digest) -> Result<Outputs> {
         let expected = Expected { digest: source, checksums: stored.checksums.clone() };
         context.shared.ledger.note(&uri, expected);
-        let data = json!({
-            "uri": uri, "size": stored.digest.size, "sha256": stored.digest.hex(), "version": stored.version,
-            "lock_until": locked_until(stored.lock),
-        });
-        context.record("upload.done", Severity::Info, data)?;
+        context.record(Record::UploadDone {
+            name: context.name(),
+            uri: uri.clone(),
+            size: stored.digest.size,
+            sha256: stored.digest.hex(),
+            version: stored.version.clone(),
+            lock_until: locked_until(stored.lock),
+        })?;
         if self.resume {
             context.shared.deliveries.closed(&uri)?;
         }
@@ -320,8 +328,11 @@ struct OnRecord<'a> {
 impl OnRecord<'_> {
     fn say_what_was_kept(&self) -> Result<()> {
         let (parts, bytes) = (self.parts.load(Ordering::SeqCst), self.bytes.load(Ordering::SeqCst));
-        let data = json!({ "uri": self.uri, "parts": parts, "bytes": bytes });
-        if parts == 0 { Ok(()) } else { self.context.record("upload.resumed", Severity::Info, data) }
+        if parts == 0 {
+            return Ok(());
+        }
+        let (name, uri) = (self.context.name(), self.uri.to_owned());
+        self.context.record(Record::UploadResumed { name, uri, parts, bytes })
     }
 
     fn unless(&self, recorded: Result<()>) -> Result<(), Error> {
