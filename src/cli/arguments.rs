@@ -157,11 +157,14 @@ pub(super) struct Explain {
 #[derive(Debug, Args)]
 pub(super) struct Schema {
     /// Only the settings and outputs of this kind of stage.
-    #[arg(long, value_name = "KIND", conflicts_with = "event")]
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["event", "audit"])]
     pub(super) stage: Option<String>,
     /// The events of `tl run --reporter json` instead.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "audit")]
     pub(super) event: bool,
+    /// The lines of the audit log instead.
+    #[arg(long)]
+    pub(super) audit: bool,
 }
 
 #[derive(Debug, Args)]

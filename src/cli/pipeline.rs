@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::arguments::{Doctor, Drawing, Graph, Inputs, Plan, ReporterKind, Run, Schema};
 use super::known_run::known_run;
 use super::{Done, file};
+use crate::audit::entry_schema;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::event::Event;
 use crate::expression::did_you_mean;
@@ -25,6 +26,7 @@ use crate::value::{Cancel, CancelReason, schema_of};
 pub(super) fn schema(command: &Schema, output: &mut Output) -> Done {
     let schema = match &command.stage {
         _ if command.event => schema_of::<Event>(),
+        _ if command.audit => entry_schema(),
         None => pipeline_schema(),
         Some(name) => match stages::find(name) {
             Some(kind) => stage_schema(kind),
