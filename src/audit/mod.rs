@@ -42,7 +42,7 @@ pub use log::Log;
 pub use merkle::Hash;
 pub use note::Verifier;
 pub use problem::{At, Problem};
-pub use read::{Filter, Records, read};
+pub use read::{Filter, Forwards, read};
 pub use record::{
     Actor, Draft, ExtendedFile, JsonError, LogEntry, Prepared, Record, RunEnd, RunStart, SentMessage, Severity,
     StageName, UploadRef, entry_schema,

@@ -41,12 +41,12 @@ impl Filter {
 
 /// Reads the entries of a log in order, in constant memory. It takes no lock: bytes before a newline never change. It
 /// verifies the form of each entry and nothing else.
-pub fn read(dir: &Path, filter: Filter) -> Result<Records, Error> {
-    Records::open(Layout::new(dir), filter)
+pub fn read(dir: &Path, filter: Filter) -> Result<Forwards, Error> {
+    Forwards::open(Layout::new(dir), filter)
 }
 
 /// The entries that a filter accepts. A line that is no entry is an error, and the next call continues after it.
-pub struct Records {
+pub struct Forwards {
     layout: Layout,
     filter: Filter,
     waiting: VecDeque<u64>,
@@ -59,7 +59,7 @@ struct Current {
     lines: Lines,
 }
 
-impl Records {
+impl Forwards {
     pub(super) fn open(layout: Layout, filter: Filter) -> Result<Self, Error> {
         if !layout.segments().is_dir() {
             return Err(Error::Missing(layout.dir().to_owned()));
@@ -105,7 +105,7 @@ impl Records {
     }
 }
 
-impl Iterator for Records {
+impl Iterator for Forwards {
     type Item = Result<LogEntry, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {

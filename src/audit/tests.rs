@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::backwards::Backwards;
 use super::files::Layout;
 use super::log::Log;
-use super::read::Records;
+use super::read::Forwards;
 use super::{Draft, Durability, Error, Filter, Problem, Report, Severity, verify};
 
 const CAPACITY: u64 = 8;
@@ -44,7 +44,7 @@ fn drafts(numbers: std::ops::Range<u64>) -> Vec<Draft> {
 }
 
 fn numbers(dir: &Path, from: u64) -> Vec<u64> {
-    let records = Records::open(layout(dir), Filter { from, ..Filter::default() }).unwrap();
+    let records = Forwards::open(layout(dir), Filter { from, ..Filter::default() }).unwrap();
     records.map(|record| record.unwrap().seq).collect()
 }
 
@@ -217,7 +217,7 @@ fn a_clock_set_back_is_recorded() {
     assert_eq!(log.put(0..1), 3..4);
     assert_eq!(Log::open_with(layout(dir.path()), later).unwrap().put(0..1), 4..5);
     assert_eq!(open(dir.path()).put(0..1), 6..7);
-    let records = Records::open(layout(dir.path()), Filter::default()).unwrap().map(Result::unwrap);
+    let records = Forwards::open(layout(dir.path()), Filter::default()).unwrap().map(Result::unwrap);
     let kinds: Vec<String> = records.map(|record| record.kind).collect();
     assert_eq!(kinds, ["a.b", "clock.jump", "a.b", "a.b", "a.b", "clock.jump", "a.b"]);
     assert_eq!(numbers(dir.path(), 0), (0..7).collect::<Vec<_>>());
