@@ -20,10 +20,11 @@ mod registry;
 mod upload;
 mod verify;
 
+pub use crate::audit::{Record, StageName};
 pub use command::{Command, OutputType};
 pub use context::{
-    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared,
-    Told, Unfinished,
+    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Shared, Told,
+    Unfinished,
 };
 pub use error::{StageError, fails_for_warning};
 pub use kind::{Flow, Stage, StageKind};
