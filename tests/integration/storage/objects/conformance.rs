@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 
 use jiff::{SignedDuration, Timestamp};
 use timelocker::storage::{
-    ETag, Error, Lock, LockMode, ObjectId, PAGE, Precondition, Removed, Stat, Store, UploadOptions,
+    ETag, Error, LARGEST_READ, Lock, LockMode, ObjectId, PAGE, Precondition, Removed, Stat, Store, UploadOptions,
 };
 use timelocker::value::{Cancel, CancelReason, ObjectKey};
 
@@ -15,6 +15,7 @@ use crate::storage::s3::noise;
 
 /// Something that a store may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "peers"), allow(dead_code, reason = "some are lacking to servers of others alone"))]
 pub enum Lack {
     /// Writes under `Precondition::Absent`.
     Absent,
@@ -22,6 +23,8 @@ pub enum Lack {
     Unchanged,
     /// Of two writers at once, under a precondition, one wins.
     Race,
+    /// Lists are in the order of the bytes of keys.
+    Order,
     /// Objects can be locked.
     Lock,
     /// A key.
@@ -138,7 +141,8 @@ impl Subject<'_> {
         }
         write(store, "range/empty", b"");
         assert!(store.read(&id("range/empty"), 0..10, &never()).unwrap().is_empty());
-        assert!(store.read(&id("range/a"), 0..u64::MAX, &never()).is_err() || self.longest_key == 1_024);
+        assert_eq!(store.read(&id("range/a"), 0..LARGEST_READ, &never()).unwrap().len(), 1_000);
+        assert!(store.read(&id("range/a"), 0..LARGEST_READ + 1, &never()).is_err());
     }
 
     fn etag(&self, name: &str) -> ETag {
@@ -207,8 +211,8 @@ impl Subject<'_> {
                 most = most.max(self.winners(&name, &Precondition::Unchanged(etag)));
             }
         }
-        let cannot = self.lacks(Lack::Absent) && self.lacks(Lack::Unchanged);
-        assert!(cannot || most == if self.lacks(Lack::Race) { 2 } else { 1 }, "{most} writers won a race");
+        // Where two can win, they need not: twenty rounds are no proof.
+        assert!(most <= 1 || self.lacks(Lack::Race), "{most} writers won a race");
     }
 
     fn takes_names_of_every_sort(&self) {
@@ -249,15 +253,24 @@ impl Subject<'_> {
         (self.fill)(store, &names);
         names.sort();
         let below = |prefix: &str| names.iter().filter(|name| name.starts_with(prefix)).cloned().collect::<Vec<_>>();
+        let mut is_ordered = true;
         for prefix in ["page/", "page/3", "page/3/", "page/3/00", "page/6/2498", "pag", "page/9"] {
-            assert!(listed(store, prefix) == below(prefix), "{prefix}");
+            let found = listed(store, prefix);
+            let mut sorted = found.clone();
+            sorted.sort();
+            is_ordered &= found == sorted;
+            let expected = below(prefix);
+            let differs = sorted.iter().zip(&expected).find(|(found, expected)| found != expected);
+            assert!(sorted == expected, "{prefix}: {} of {}, {differs:?}", found.len(), expected.len());
         }
+        assert_ne!(is_ordered, self.lacks(Lack::Order), "whether it lists in the order of bytes");
+        let in_order = listed(store, "page/");
         let first = store.list("page/", None, &never()).unwrap();
         assert!(first.next.is_some() && first.skipped == 0 && first.entries.iter().all(|entry| entry.size == 1));
         // What is removed between two pages is not in the way of the others.
         store.remove(&ObjectId::latest(first.entries.last().unwrap().key.clone()), &never()).unwrap();
         let second = store.list("page/", first.next.as_ref(), &never()).unwrap();
-        assert_eq!(second.entries.first().unwrap().key.as_str(), below("page/")[first.entries.len()]);
+        assert_eq!(second.entries.first().unwrap().key.as_str(), in_order[first.entries.len()]);
     }
 
     fn removes(&self) {
