@@ -25,7 +25,7 @@ const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
         "fail_fast_ends_running_instances_with_their_programs_and_starts_no_more",
     ),
     ("TL0634", "tests/integration/storage/peers.rs", "a_full_store_keeps_nothing_partial"),
-    ("TL0635", "src/storage/dir.rs", "an_object_is_there_whole_or_not_at_all"),
+    ("TL0635", "src/storage/dir/deliver.rs", "an_object_is_there_whole_or_not_at_all"),
     ("TL0646", "tests/integration/storage/s3/faults.rs", "put_access_denied"),
     ("TL0647", "tests/integration/storage/s3/faults.rs", "put_bad_digest"),
     ("TL0658", "tests/integration/storage/s3/faults.rs", "bucket_is_missing"),
