@@ -8,6 +8,7 @@ use super::wording::listed;
 use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::{ExpressionError, Scope, Template, Type, check, check_template, did_you_mean, with_article};
 use crate::pipeline::read::{Document, MOST_FINDINGS, entries, field_of};
+use crate::stages::{self, StageKind};
 
 pub(in crate::pipeline) struct Checker<'a> {
     pub(super) document: &'a Document,
@@ -21,6 +22,11 @@ pub(in crate::pipeline) struct Checker<'a> {
 pub(super) struct Site<'s> {
     pub(super) scope: &'s Scope,
     pub(super) stage: &'s Json,
+}
+
+/// The kind of a stage that names one.
+pub(super) fn kind_of(stage: &Json) -> Option<&'static StageKind> {
+    stage["uses"].as_str().and_then(stages::find)
 }
 
 impl<'a> Checker<'a> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::checker::{Checker, Site};
+use super::checker::{Checker, Site, kind_of};
 use super::matrix_values::{axes, combinations};
 use super::sites::first_place;
 use super::wording::{listed, short};
@@ -10,6 +10,7 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Template, Type, did_you_mean, with_article};
 use crate::pipeline::model::{EXCLUDE, INCLUDE};
 use crate::pipeline::read::escape;
+use crate::stages::{Delivery, StageKind};
 
 /// A matrix of more instances is a mistake.
 pub const MAX_INSTANCES: usize = 1_000;
@@ -151,13 +152,15 @@ impl Checker<'_> {
         }
     }
 
-    /// An upload whose instances would all write to the same place.
+    /// A delivery whose instances would all write to the same place.
     fn one_object_of_many(&mut self, stage_at: &str, stage: &Json) {
-        let is_fixed = |key: &str| stage["with"][key].as_str().is_some_and(|text| !text.contains("matrix."));
-        if stage["uses"] == "upload" && is_fixed("store") && is_fixed("key") {
-            let at = self.document.at_value(&format!("{stage_at}/with/key"));
+        let Some(Delivery { store, key, .. }) = kind_of(stage).and_then(StageKind::delivery) else { return };
+        let is_fixed = |setting: &str| stage["with"][setting].as_str().is_some_and(|text| !text.contains("matrix."));
+        if is_fixed(store) && is_fixed(key) {
+            let at = self.document.at_value(&format!("{stage_at}/with/{key}"));
             let found = Diagnostic::usage(codes::TL0412, "all instances of this matrix would write the same object");
-            self.find(found.at(at).help("put a value of `matrix` into `key`, or let it choose the `store`"));
+            let help = format!("put a value of `matrix` into `{key}`, or let it choose the `{store}`");
+            self.find(found.at(at).help(help));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Errors of `vault/` and `channels/`, which know no codes, as diagnostics.
+//! Errors of `vault/`, `storage/` and `channels/`, which know no codes, as diagnostics.
 
 use serde_json::{Map, Value as Json};
 
@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::Template;
 use crate::pipeline::read::{escape, field_of};
 use crate::value::{Kind, Unfit};
-use crate::vault;
+use crate::{storage, vault};
 
 /// The code of an error of a source of secrets.
 pub(crate) fn secret_code(error: &vault::Error) -> Code {
@@ -26,29 +26,45 @@ pub(crate) fn secret_code(error: &vault::Error) -> Code {
 }
 
 impl Checker<'_> {
-    /// What a channel can tell of its settings offline. A setting that holds an expression is checked when the run starts.
-    pub(super) fn channel(&mut self, name: &str, channel: &Json) {
-        let kind = channel["uses"].as_str().and_then(|uses| Kind::find(channels::KINDS, uses));
-        let with = channel.get("with").cloned().unwrap_or_else(|| Json::Object(Map::new()));
+    /// What a store and a channel can tell of its settings offline. A setting that holds an expression is checked when the run
+    /// starts.
+    pub(super) fn store(&mut self, name: &str, store: &Json) {
+        let with = settings_of(store);
+        let kind = store["uses"].as_str().and_then(|uses| Kind::find(storage::KINDS, uses));
         // The schema reports settings that do not fit it, and an expression may stand for a number or a choice.
-        let Some(opened) = kind.and_then(|kind| (kind.build)(with.clone()).ok()) else { return };
-        for Unfit { setting, error } in opened.check() {
+        let Some(built) = kind.and_then(|kind| (kind.build)(with.clone()).ok()) else { return };
+        self.unfit("store", name, &with, built.check());
+    }
+
+    pub(super) fn channel(&mut self, name: &str, channel: &Json) {
+        let with = settings_of(channel);
+        let kind = channel["uses"].as_str().and_then(|uses| Kind::find(channels::KINDS, uses));
+        let Some(built) = kind.and_then(|kind| (kind.build)(with.clone()).ok()) else { return };
+        self.unfit("channel", name, &with, built.check());
+    }
+
+    fn unfit(&mut self, what: &str, name: &str, with: &Json, unfit: Vec<Unfit<String>>) {
+        for Unfit { setting, error } in unfit {
             let value = if setting.is_empty() { None } else { with.pointer(&format!("/{setting}")) };
             if value.and_then(Json::as_str).is_some_and(Template::is_in) {
                 continue;
             }
-            let pointer = format!("/channels/{}", escape(name));
+            let pointer = format!("/{what}s/{}", escape(name));
             let (at, message) = match value {
                 Some(_) => {
                     let at = self.document.at_value(&format!("{pointer}/with/{setting}"));
-                    (at, format!("`{}` of the channel `{name}` cannot be used", field_of(&setting)))
+                    (at, format!("`{}` of the {what} `{name}` cannot be used", field_of(&setting)))
                 }
                 // It is not in the file: a default, or about several settings at once.
-                None => (self.document.at_key(&pointer), format!("the channel `{name}` cannot be used")),
+                None => (self.document.at_key(&pointer), format!("the {what} `{name}` cannot be used")),
             };
             let mut found = Diagnostic::usage(codes::TL0606, message).at(at);
             found.causes.push(error);
             self.find(found);
         }
     }
+}
+
+fn settings_of(declared: &Json) -> Json {
+    declared.get("with").cloned().unwrap_or_else(|| Json::Object(Map::new()))
 }
