@@ -13,7 +13,7 @@ use crate::event::{Outcome, What};
 use crate::graph::outcome::{self, End};
 use crate::graph::verdict::Finished;
 use crate::graph::{Decision, Job, Machine, Plan};
-use crate::stages::{Meter, Record, StageName, Told};
+use crate::stages::{Meter, Record, StageName, Told, summary};
 use crate::value::{Cancel, CancelReason};
 
 /// Progress is told this often.
@@ -261,7 +261,7 @@ impl<W: Work> Engine<W> {
                     // What counts is the last attempt: an earlier one may have warned of what is no longer so.
                     self.warned.remove(&which);
                     let (name, instance) = self.called(which);
-                    let kind = self.plan.stages[stage].stage.uses.clone().unwrap_or_else(|| "run".to_owned());
+                    let kind = self.plan.stages[stage].stage.kind_name().to_owned();
                     (self.emit)(What::StageStarted { stage: name, instance, kind, attempt: number });
                 }
                 if let Some(active) = self.active.get_mut(&job) {
@@ -347,12 +347,14 @@ impl<W: Work> Engine<W> {
             self.results.set(which.stage, StageResult { outcome, outputs: shared });
             self.finished[which.stage] = Some(outcome);
         }
+        let did = summary(self.plan.stages[which.stage].stage.kind_name(), &outputs);
         (self.emit)(What::StageEnded {
             stage,
             instance,
             outcome,
             seconds,
             outputs,
+            did,
             reason,
             error,
             recalled: is_recalled,

@@ -10,7 +10,7 @@ use crate::audit::{Record, SentMessage};
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::open::{Channels, no_channel};
-use crate::stages::{Post, Recorder};
+use crate::stages::{Notifier, Recorder};
 use crate::state::{Attempt, MessageState, OutboxEntry, OutboxMessage, backoff};
 use crate::value::{Masker, human_duration};
 
@@ -34,7 +34,7 @@ enum Put {
     Taken,
 }
 
-impl Post for RunNotifier {
+impl Notifier for RunNotifier {
     fn deliver(&self, channel: &str, message: &Message) -> Result<String> {
         let target = self.channels.get(channel).ok_or_else(|| no_channel(channel))?;
         let letter = outbox_message(channel, message, &self.file, &self.inputs, &self.masker);

@@ -47,7 +47,7 @@ pub(crate) fn send(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut
         match message(&origin, news, number, when) {
             Ok(message) => {
                 for channel in &notification.to {
-                    let result = shared.post.deliver(channel, &message);
+                    let result = shared.notifier.deliver(channel, &message);
                     emit(message_event(channel, &message, result));
                 }
             }

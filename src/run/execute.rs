@@ -136,7 +136,7 @@ struct EndedStages {
 
 impl EndedStages {
     fn add(&mut self, what: &What) {
-        let What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, .. } = what else { return };
+        let What::StageEnded { stage, instance, outcome, seconds, did, reason, error, .. } = what else { return };
         // A failure that `continue-on-error` forgives counts too.
         self.has_failed |= error.is_some();
         match instance {
@@ -148,7 +148,7 @@ impl EndedStages {
             None => {}
         }
         let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
-        self.values.push(stage_values(&called(stage, instance.as_deref()), *outcome, *seconds, outputs, detail));
+        self.values.push(stage_values(&called(stage, instance.as_deref()), *outcome, *seconds, did, detail));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::graph::outcome::{Done, Ended, OwnEnd};
 use crate::open::unwritten;
 use crate::pipeline::{Stage, expressions_in, paths_in};
 use crate::stages::artifact::{ArtifactRef, Spool};
-use crate::stages::{self, Flow};
+use crate::stages::{ARTIFACT, Flow};
 use crate::state::Effect;
 use crate::value::{Cancel, Digest, parse_sha256, sha256};
 
@@ -36,7 +36,7 @@ impl PipelineWork {
                 Ready::Kind(kind, with) => (with.clone(), Some(*kind)),
                 Ready::Program(command) => (command.described(), None),
             };
-            let store = ["/store", "/object/store"].iter().find_map(|at| settings.pointer(at)?.as_str());
+            let store = kind.and_then(|kind| kind.store(&settings));
             let store = store.and_then(|name| self.loaded.document.value()["stores"].get(name));
             all.push(json!({
                 "stage": planned.name,
@@ -140,9 +140,10 @@ impl PipelineWork {
                 None => return Ok(false),
             }
         }
-        let kind = self.plan.stages[stage].stage.uses.as_deref().and_then(stages::find);
+        let kind = self.plan.stages[stage].stage.kind();
         let key = self.key(stage, instance);
-        let holds = kind.map_or(Ok(true), |kind| (kind.take_up)(&effect.outputs, &key, &self.shared, &attempt.cancel));
+        let holds =
+            kind.map_or(Ok(true), |kind| (kind.still_holds)(&effect.outputs, &key, &self.shared, &attempt.cancel));
         attempt.cancel.check()?;
         match holds {
             Err(error) if error.transient => Err(error),
@@ -164,7 +165,7 @@ impl PipelineWork {
         let memory = self.memory();
         let lacking = |(&stage, ready): (&usize, &Ready)| {
             let Ready::Kind(_, settings) = ready else { return None };
-            let source = memory.lost_artifacts.get(&ArtifactRef::deserialize(&settings["artifact"]).ok()?)?;
+            let source = memory.lost_artifacts.get(&ArtifactRef::deserialize(&settings[ARTIFACT]).ok()?)?;
             Some((stage, &self.plan.stages[*source].name))
         };
         let (stage, source) = stages.iter().zip(ready).find_map(lacking)?;

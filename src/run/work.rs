@@ -18,10 +18,10 @@ use crate::event::Outcome;
 use crate::expression::{ExpressionError, Status, Template, Values, evaluate, resolve as resolve_text};
 use crate::graph::outcome::{Done, Ended, OwnEnd};
 use crate::graph::{Part, Plan, Planned};
-use crate::open::{Contexts, Loaded, LogRecorder, expand, unresolved, unwritten};
+use crate::open::{Contexts, Loaded, LogRecorder, base_of, expand, unresolved, unwritten};
 use crate::pipeline::{Failure, OnWarning, Run, resolve};
 use crate::stages::artifact::{ArtifactRef, Spool, stream};
-use crate::stages::{self, Command, Context, Flow, Record, Shared, Told};
+use crate::stages::{ARTIFACT, Command, Context, Flow, Record, Shared, Told};
 use crate::state::{Effect, Journal};
 use crate::value::Secret;
 
@@ -173,7 +173,7 @@ impl PipelineWork {
                 instance: attempt.instance.as_ref().map(|instance| instance.label.clone()),
                 attempt: attempt.number,
                 shared: Arc::clone(&self.shared),
-                base: self.loaded.document.folder_of(&format!("{}/with/sources", planned.pointer())).to_owned(),
+                base: base_of(&self.loaded, planned).to_owned(),
                 work: self.folder.join(format!("{key}-{}-{}", self.session(), attempt.number)),
                 message: if self.was_done(stage, attempt) { format!("{key}.{}", self.session()) } else { key.clone() },
                 key,
@@ -206,7 +206,7 @@ impl PipelineWork {
     fn ready(&self, stage: usize, scope: &EvalScope<'_>) -> Result<Ready> {
         let planned = &self.plan.stages[stage];
         let values = self.values(planned, scope)?;
-        let Some(kind) = planned.stage.uses.as_deref().and_then(stages::find) else {
+        let Some(kind) = planned.stage.kind() else {
             return self.command(planned, &values).map(Ready::Program);
         };
         let with = Json::Object(planned.stage.with.clone());
@@ -269,7 +269,7 @@ impl PipelineWork {
             let value = match scope.results.get(need) {
                 Some(result) => json!({ "outputs": *result.outputs, "result": result.outcome.word() }),
                 None if scope.before == Some(need) => {
-                    json!({ "outputs": { "artifact": ArtifactRef::of(&name) }, "result": Outcome::Success.word() })
+                    json!({ "outputs": { ARTIFACT: ArtifactRef::of(&name) }, "result": Outcome::Success.word() })
                 }
                 None => continue,
             };
@@ -304,7 +304,7 @@ impl PipelineWork {
     }
 
     pub(super) fn flow(&self, stage: usize) -> Flow {
-        self.plan.stages[stage].stage.uses.as_deref().and_then(stages::find).map_or(Flow::None, |kind| kind.flow)
+        self.plan.stages[stage].stage.kind().map_or(Flow::None, |kind| kind.flow)
     }
 
     fn unresolved(&self, planned: &Planned, below: &str, failure: Failure) -> Diagnostic {

@@ -18,7 +18,7 @@ use serde_json::{Map, Value as Json};
 use super::context::MAKE_ROOM;
 use super::{Context, StageError, Told};
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::event::Stream;
+use crate::event::{Did, Stream};
 use crate::process::{Failure, GRACE, Line, Program};
 use crate::value::{CancelReason, Secret};
 
@@ -69,6 +69,18 @@ const EXIT_SKIPPED: i32 = 75;
 const LARGEST_OUTPUT: u64 = 1 << 20;
 
 impl Command {
+    /// What a program did, by its outputs: those that are named as the outputs of a kind count as such.
+    pub(super) fn summary(outputs: &Map<String, Json>) -> Did {
+        let number = |name: &str| outputs.get(name).and_then(Json::as_u64);
+        Did {
+            files: number("files"),
+            bytes: number("bytes").or_else(|| number("checked_bytes")),
+            skipped: number("skipped"),
+            level: outputs.get("level").and_then(Json::as_str).map(str::to_owned),
+            ..Did::default()
+        }
+    }
+
     /// Runs it to its end. Blocks.
     pub fn run(self, context: &Context) -> Result<Json, StageError> {
         let output = context.work.join("output");

@@ -142,7 +142,7 @@ pub struct OpenDelivery {
 }
 
 /// Delivers messages, and keeps those that were not delivered.
-pub trait Post: Send + Sync {
+pub trait Notifier: Send + Sync {
     /// Delivers a message to one channel, once; returns how that is known. What comes of it is on record.
     fn deliver(&self, channel: &str, message: &Message) -> Result<String>;
 }
@@ -171,7 +171,7 @@ pub struct Shared {
     /// Stores.
     pub places: Places,
     /// The way of messages to channels.
-    pub post: Arc<dyn Post>,
+    pub notifier: Arc<dyn Notifier>,
     /// The audit log.
     pub recorder: Arc<dyn Recorder>,
     /// What objects must be.
@@ -291,6 +291,6 @@ impl Context {
 
     /// Delivers a message to one channel, and puts on record what came of it.
     pub fn deliver(&self, channel: &str, message: &Message) -> Result<String> {
-        self.shared.post.deliver(channel, message)
+        self.shared.notifier.deliver(channel, message)
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::ArtifactRef;
 use super::encrypt::threads;
 use super::reading::Metered;
-use super::{Context, Flow, Stage, StageError};
+use super::{Context, Effect, Flow, Stage, StageError};
 use crate::audit::Record;
 use crate::crypto::{self, Key};
 use crate::diagnostic::{Diagnostic, Result, codes};
@@ -24,7 +24,7 @@ pub(super) struct Decrypt {
 }
 
 /// Outputs of `decrypt`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {
     /// The opened bytes.
     artifact: ArtifactRef,
@@ -36,6 +36,7 @@ impl Stage for Decrypt {
     const NAME: &'static str = "decrypt";
     const ABOUT: &'static str = "opens an age v1 file";
     const FLOW: Flow = Flow::Filter;
+    const EFFECTS: &'static [Effect] = &[Effect::Opens];
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::ArtifactRef;
 use super::reading::Metered;
-use super::{Context, Flow, Stage, StageError};
+use super::{Context, Effect, Flow, Stage, StageError};
 use crate::audit::Record;
 use crate::crypto::{self, Recipient};
 use crate::diagnostic::{Diagnostic, Result, codes};
@@ -29,7 +29,7 @@ pub(super) struct Encrypt {
 }
 
 /// Outputs of `encrypt`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {
     /// The sealed bytes: an age v1 file.
     artifact: ArtifactRef,
@@ -41,6 +41,7 @@ impl Stage for Encrypt {
     const NAME: &'static str = "encrypt";
     const ABOUT: &'static str = "seals an artifact as an age v1 file";
     const FLOW: Flow = Flow::Filter;
+    const EFFECTS: &'static [Effect] = &[Effect::Seals { recipients: "recipients", file: "recipients-file" }];
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::reading::read_object;
 use super::upload::{ObjectRef, parse_key};
-use super::{Context, Expected, Flow, Stage, StageError};
+use super::{Context, Effect, Expected, Flow, Stage, StageError};
 use crate::audit::Record;
 use crate::diagnostic::{Code, Diagnostic, Kind, Result, codes};
+use crate::event::Did;
 use crate::storage::{Error, ObjectId, Stat};
 
 /// Settings of `verify`.
@@ -14,10 +15,10 @@ use crate::storage::{Error, ObjectId, Stat};
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Verify {
     /// What to prove.
-    object: ObjectRef,
+    pub(super) object: ObjectRef,
     /// How thoroughly.
     #[serde(default)]
-    level: Level,
+    pub(super) level: Level,
 }
 
 /// How thoroughly an object is proven. Each level includes the ones before it.
@@ -33,29 +34,20 @@ pub(super) enum Level {
     Content,
 }
 
-impl Level {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Presence => "presence",
-            Self::Checksum => "checksum",
-            Self::Content => "content",
-        }
-    }
-}
-
 /// Outputs of `verify`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {
     /// The level that was reached.
-    level: Level,
+    pub(super) level: Level,
     /// How many bytes were read back.
-    checked_bytes: u64,
+    pub(super) checked_bytes: u64,
 }
 
 impl Stage for Verify {
     const NAME: &'static str = "verify";
     const ABOUT: &'static str = "compares what a store holds with what was computed at the source";
     const FLOW: Flow = Flow::None;
+    const EFFECTS: &'static [Effect] = &[Effect::Proves { object: "object" }];
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {
@@ -71,6 +63,21 @@ impl Stage for Verify {
                 Err(error.into())
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn summary(outputs: &Outputs) -> Did {
+        Did { bytes: Some(outputs.checked_bytes), level: Some(outputs.level.word().to_owned()), ..Did::default() }
+    }
+}
+
+impl Level {
+    /// The word that files and outputs use.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Checksum => "checksum",
+            Self::Content => "content",
         }
     }
 }

@@ -15,8 +15,8 @@ use timelocker::channels::Message;
 use timelocker::diagnostic::{Diagnostic, Result, codes};
 use timelocker::stages::artifact::{ArtifactRef, ArtifactWriter, Sink, Source, Spool, stream};
 use timelocker::stages::{
-    Checkpoint, Context, Deliveries, Ledger, Meter, OpenDelivery, Places, Post, Record, Recorder, Shared, StageError,
-    Told, Unfinished, find,
+    Checkpoint, Context, Deliveries, Ledger, Meter, Notifier, OpenDelivery, Places, Record, Recorder, Shared,
+    StageError, Told, Unfinished, find,
 };
 use timelocker::storage::{KINDS, PendingObject, Store};
 use timelocker::value::{Cancel, Kind, Masker};
@@ -71,7 +71,7 @@ impl Deliveries for Kept {
 
 struct Nowhere;
 
-impl Post for Nowhere {
+impl Notifier for Nowhere {
     fn deliver(&self, _channel: &str, _message: &Message) -> Result<String> {
         Err(Diagnostic::failure(codes::TL0670, "there are no channels"))
     }
@@ -110,7 +110,7 @@ impl Session {
             state: work.path().to_owned(),
             program: "tl".into(),
             places: Places { stores: BTreeMap::from([("shelf".to_owned(), store)]) },
-            post: Arc::new(Nowhere),
+            notifier: Arc::new(Nowhere),
             recorder: records.clone(),
             ledger: Ledger::default(),
             deliveries: deliveries.clone(),
@@ -172,8 +172,8 @@ impl Session {
         })
     }
 
-    fn take_up(&self, outputs: &Json, key: &str) -> Result<bool> {
-        (find("upload").unwrap().take_up)(outputs, key, &self.shared, &never())
+    fn still_holds(&self, outputs: &Json, key: &str) -> Result<bool> {
+        (find("upload").unwrap().still_holds)(outputs, key, &self.shared, &never())
     }
 
     fn records(&self) -> Vec<String> {
@@ -226,7 +226,7 @@ fn what_nobody_counts_on_is_not_in_the_way_of_other_bytes() {
             let next = Session::new(store(), &kept);
             let outputs = if is_stream { next.stream(bytes) } else { next.file(bytes, &json!({})) }.unwrap();
             assert_eq!(next.records(), ["upload.intent", "upload.done"]);
-            assert!(next.take_up(&outputs, "deliver").unwrap());
+            assert!(next.still_holds(&outputs, "deliver").unwrap());
         }
         // Of another run, it stays.
         let error = Session::new(store(), &Arc::default()).file(b"hello", &json!({})).unwrap_err();
@@ -304,27 +304,27 @@ fn an_object_of_an_earlier_session_is_looked_at() {
         let outputs = Session::new(store(), &kept).file(b"hello", &json!({})).unwrap();
         let uri = outputs["object"]["uri"].as_str().unwrap();
         let next = Session::new(store(), &kept);
-        assert!(next.take_up(&outputs, "deliver").unwrap());
+        assert!(next.still_holds(&outputs, "deliver").unwrap());
         assert_eq!(next.shared.ledger.expected(uri).unwrap().digest.to_string(), outputs["object"]["digest"]);
-        assert!(!next.take_up(&outputs, "other").unwrap(), "two stages cannot both have delivered it");
+        assert!(!next.still_holds(&outputs, "other").unwrap(), "two stages cannot both have delivered it");
 
         // Its bytes change, and not its length.
         Session::new(store(), &kept).file(b"hellO", &json!({ "overwrite": true })).unwrap();
         let (next, is_versioned) = (Session::new(store(), &kept), number == 2);
-        assert_eq!(next.take_up(&outputs, "deliver").unwrap(), is_versioned, "an old version stays as it was");
+        assert_eq!(next.still_holds(&outputs, "deliver").unwrap(), is_versioned, "an old version stays as it was");
         assert_eq!(next.shared.ledger.expected(uri).is_some(), is_versioned);
     }
     // A digest that is gone is made again of the right bytes; the object itself is not.
     let kept = Arc::<Kept>::default();
     let outputs = Session::new(dir(root.path()), &kept).file(b"hello", &json!({ "overwrite": true })).unwrap();
     fs::remove_file(root.path().join("object.sha256")).unwrap();
-    assert!(Session::new(dir(root.path()), &kept).take_up(&outputs, "deliver").unwrap());
+    assert!(Session::new(dir(root.path()), &kept).still_holds(&outputs, "deliver").unwrap());
     assert!(root.path().join("object.sha256").exists());
     fs::remove_file(root.path().join("object")).unwrap();
-    assert!(!Session::new(dir(root.path()), &kept).take_up(&outputs, "deliver").unwrap());
-    assert!(!Session::new(dir(root.path()), &kept).take_up(&json!({ "object": null }), "deliver").unwrap());
+    assert!(!Session::new(dir(root.path()), &kept).still_holds(&outputs, "deliver").unwrap());
+    assert!(!Session::new(dir(root.path()), &kept).still_holds(&json!({ "object": null }), "deliver").unwrap());
 
     // Kinds that change nothing outside of the run have nothing to look at.
     let session = Session::new(dir(root.path()), &kept);
-    assert!((find("assert").unwrap().take_up)(&json!({}), "check", &session.shared, &never()).unwrap());
+    assert!((find("assert").unwrap().still_holds)(&json!({}), "check", &session.shared, &never()).unwrap());
 }
