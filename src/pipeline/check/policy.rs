@@ -106,17 +106,17 @@ impl Checker<'_> {
                 self.violated("allow-run", &pointer, message, "leave it out, and name the program with its whole path");
             }
         }
-        let of_channel = |kind: &str| Kind::find(channels::KINDS, kind)?.program;
-        let of_secret = |kind: &str| Kind::find(vault::SOURCES, kind)?.program;
-        let sections: [(_, _, _, &dyn Fn(&str) -> Option<&'static str>); 2] =
-            [("channels", "uses", "/with", &of_channel), ("secrets", "from", "", &of_secret)];
-        for (section, kind, with, program) in sections {
-            for (name, place) in entries(self.file, section) {
-                let Some(setting) = place[kind].as_str().and_then(program) else { continue };
-                let pointer = format!("/{section}/{}{with}/{setting}", escape(name));
-                if let Some(argv) = self.file.pointer(&pointer).and_then(Json::as_array) {
-                    self.allowed_program(&pointer, argv, allowed, &help);
-                }
+        let channels = entries(self.file, "channels").filter_map(|(name, channel)| {
+            let setting = Kind::find(channels::KINDS, channel["uses"].as_str()?)?.program?;
+            Some(format!("/channels/{}/with/{setting}", escape(name)))
+        });
+        let secrets = entries(self.file, "secrets").filter_map(|(name, secret)| {
+            let setting = Kind::find(vault::SOURCES, secret["from"].as_str()?)?.program?;
+            Some(format!("/secrets/{}/{setting}", escape(name)))
+        });
+        for pointer in channels.chain(secrets) {
+            if let Some(argv) = self.file.pointer(&pointer).and_then(Json::as_array) {
+                self.allowed_program(&pointer, argv, allowed, &help);
             }
         }
     }
