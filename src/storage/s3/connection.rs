@@ -30,10 +30,9 @@ use tokio::runtime::Runtime;
 use url::{Host, Url};
 
 use super::checksum::Algorithm;
-use super::fault::{Class, Fault};
-use super::part::{LARGEST, SMALLEST};
+use super::fault::{Class, Fault, PrivateAddress};
 use super::retry::until_cancelled;
-use super::settings::{Choice, S3, Sse};
+use super::settings::{Choice, LARGEST_PART, S3, SMALLEST_PART, Sse};
 use crate::storage::Error;
 use crate::value::{Cancel, ObjectKey, Secret, is_public};
 
@@ -188,14 +187,6 @@ impl TimeSource for ShiftedClock {
     }
 }
 
-/// A private address of an endpoint whose settings do not allow one.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("`{host}` has the private address {address}")]
-pub(super) struct PrivateAddress {
-    host: String,
-    address: IpAddr,
-}
-
 /// Resolves host names, and refuses private addresses unless the settings allow them.
 #[derive(Clone, Copy, Debug)]
 struct Resolver {
@@ -226,7 +217,7 @@ impl S3 {
             let prefix: Result<ObjectKey, _> = self.prefix.trim_matches('/').parse();
             prefix.map_err(|error| ("prefix", format!("`prefix`: {error}")))?;
         }
-        if !(SMALLEST..=LARGEST).contains(&self.part_size.get()) {
+        if !(SMALLEST_PART..=LARGEST_PART).contains(&self.part_size.get()) {
             let reason = format!("`part-size` is {}, and S3 takes parts from 5MiB to 5GiB", self.part_size);
             return Err(("part-size", reason));
         }

@@ -1,12 +1,12 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::connection::PrivateAddress;
 use crate::storage::Error;
 
 /// Why a request failed.
@@ -66,6 +66,14 @@ pub(super) enum Class {
     Wrong,
     /// The caller has cancelled.
     Cancelled,
+}
+
+/// A private address of an endpoint whose settings do not allow one.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("`{host}` has the private address {address}")]
+pub(super) struct PrivateAddress {
+    pub(super) host: String,
+    pub(super) address: IpAddr,
 }
 
 impl fmt::Display for Fault {

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::checksum::{Algorithm, Sum};
 use super::connection::runtime;
 use super::fault::{Class, Fault};
+use super::settings::LARGEST_PART;
 use crate::storage::{Body, Error};
 use crate::value::Digest;
 
@@ -20,9 +21,7 @@ const MIB: u64 = 1 << 20;
 const BUDGET: usize = 24;
 /// Larger parts are kept in a file.
 const LARGEST_IN_MEMORY: u64 = 16 * MIB;
-/// The limits of S3: no part is larger, only the last may be smaller, and no object has more parts.
-pub(super) const LARGEST: u64 = 5 << 30;
-pub(super) const SMALLEST: u64 = 5 * MIB;
+/// No object of S3 has more parts.
 const MOST: u64 = 10_000;
 /// Parts of an upload of unknown length double in size after this many: 10,000 of them then hold 10 TB.
 const STEP: u64 = 850;
@@ -34,7 +33,7 @@ pub(super) fn part_size(number: u64, total: Option<u64>, target: u64) -> u64 {
         Some(total) => target.max(total.div_ceil(MOST).next_multiple_of(MIB)),
         None => target << ((number - 1) / STEP).min(20),
     }
-    .min(LARGEST)
+    .min(LARGEST_PART)
 }
 
 /// Bytes that were read, kept so that they can be sent again.
@@ -249,21 +248,22 @@ impl<'b> Parts<'b> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::SMALLEST_PART;
     use super::*;
 
     #[test]
     fn ten_thousand_parts_of_unknown_length_hold_ten_terabytes() {
         let sizes: Vec<u64> = (1..=MOST).map(|number| part_size(number, None, 8 * MIB)).collect();
         assert!(sizes.iter().sum::<u64>() >= 10_000_000_000_000);
-        assert!(sizes.iter().all(|size| (SMALLEST..=LARGEST).contains(size)));
+        assert!(sizes.iter().all(|size| (SMALLEST_PART..=LARGEST_PART).contains(size)));
         assert_eq!(sizes[..850], [8 * MIB; 850]);
     }
 
     #[test]
     fn a_known_length_never_needs_more_parts_than_there_may_be() {
-        for total in [1, 100 * MIB, 1 << 40, 10_000 * LARGEST] {
+        for total in [1, 100 * MIB, 1 << 40, 10_000 * LARGEST_PART] {
             let size = part_size(1, Some(total), 8 * MIB);
-            assert!(total.div_ceil(size) <= MOST && size <= LARGEST, "{total}");
+            assert!(total.div_ceil(size) <= MOST && size <= LARGEST_PART, "{total}");
         }
     }
 }
