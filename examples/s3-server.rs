@@ -5,7 +5,7 @@
 //! ```
 //!
 //! It is no store. It checks signatures and checksums, and keeps objects as files of a folder: a temporary one unless
-//! `--data` names another. It knows no object lock and no versions, does not list or take back multipart uploads, and keeps
+//! `--data` names another. It knows no object lock and no versions, does not list or abort multipart uploads, and keeps
 //! nothing safe. It listens on loopback alone, and its keys stand in this file.
 
 #![allow(clippy::print_stdout, reason = "what it prints is for whoever started it")]

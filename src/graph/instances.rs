@@ -1,4 +1,4 @@
-//! The instances of a stage with a matrix: which may start, and what they come to together.
+//! The instances of a stage with a matrix: which may start, and their outcome together.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -19,7 +19,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// What the instances come to together: the worst of what they came to. Skipped ones count only where all were.
+    /// The outcome of all instances: the worst of theirs. Skipped ones count only where all were.
     fn outcome(&self) -> Outcome {
         let any = |wanted: Outcome| self.outcomes.iter().flatten().any(|outcome| *outcome == wanted);
         let worst = [Outcome::Failure, Outcome::Cancelled, Outcome::Warning, Outcome::Success];

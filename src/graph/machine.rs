@@ -41,7 +41,7 @@ pub enum Decision {
     Complete {
         /// Which stage.
         stage: usize,
-        /// What they came to together.
+        /// The outcome of them all.
         outcome: Outcome,
     },
     /// Every stage has ended.
@@ -97,7 +97,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine for a plan, of which at most so many units run at once.
+    /// A machine for a plan. At most this number of units runs at once.
     pub fn new(plan: Arc<Plan>, max_parallel: usize) -> Self {
         let count = plan.stages.len();
         let mut machine = Self {
@@ -205,7 +205,7 @@ impl Machine {
         }
     }
 
-    /// The run is to end: what has not started is cancelled, but for stages whose `if` asks for this and for `finally`.
+    /// Stops the run. Cancels stages that have not started, except `finally` and those with an `if` that asks for this.
     pub fn stop(&mut self) {
         self.stopping = true;
         for stage in 0..self.state.len() {

@@ -27,7 +27,7 @@ pub struct Planned {
     pub needs: Vec<usize>,
     /// Its `if`.
     pub condition: Option<Expression>,
-    /// Whether its `if` says itself what its needs must have come to.
+    /// Whether its `if` says itself which outcomes of its needs it asks for.
     pub judges_needs: bool,
     /// As the file has it.
     pub stage: Arc<Stage>,
@@ -35,7 +35,7 @@ pub struct Planned {
     pub timeout: Option<PositiveDuration>,
     /// How often to try.
     pub retry: Retry,
-    /// What a warning of it comes to.
+    /// The outcome that a warning becomes.
     pub on_warning: OnWarning,
     /// The names of its outputs.
     pub outputs: Vec<String>,

@@ -133,7 +133,7 @@ impl std::fmt::Debug for StreamSource {
     }
 }
 
-/// A stream between two stages that run at the same time, and what becomes of it. `hashed` where the consumer compares
+/// A stream between two stages that run at the same time, and how it ends. `hashed` where the consumer compares
 /// what it did with the digest of what it was given; a filter has no use for one.
 pub fn stream(hashed: bool) -> (Sink, Source, Arc<Broken>) {
     let (blocks_in, blocks_out) = sync_channel(BLOCKS);

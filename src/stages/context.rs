@@ -96,14 +96,14 @@ impl Ledger {
     }
 }
 
-/// Puts on record what becomes of each object on its way, so that a later session of the run can tell. What is said of an
+/// Records the progress of each delivery, so that a later session of the run can tell. What is said of an
 /// object takes the place of what was said of it before; each is durable when it returns, and where it fails, the object
 /// does not appear.
 pub trait Deliveries: Send + Sync {
     /// From now on something of the object may be left behind.
     fn begun(&self, uri: &str) -> Result<()>;
 
-    /// An upload of the object is open, and a later session can go on with it.
+    /// An upload of the object is open, and a later session can resume it.
     fn opened(&self, uri: &str, open: &OpenDelivery) -> Result<()>;
 
     /// No such upload of the object is open any more.
@@ -176,7 +176,7 @@ pub struct Shared {
     pub recorder: Arc<dyn Recorder>,
     /// What objects must be.
     pub ledger: Ledger,
-    /// What becomes of them on their way.
+    /// Records the progress of deliveries.
     pub deliveries: Arc<dyn Deliveries>,
     /// Hides secrets.
     pub masker: Masker,

@@ -58,7 +58,7 @@ pub(super) enum Entry {
     Stopped,
 }
 
-/// A run that came to its end.
+/// A run that ended.
 pub(super) struct Trace {
     pub(super) lines: Vec<Line>,
     pub(super) finished: Finished,
@@ -193,7 +193,7 @@ fn full() -> Diagnostic {
     Diagnostic::failure(codes::TL0707, "the disk is full")
 }
 
-/// Runs a graph, or says that its run came to no end.
+/// Runs a graph, or says that its run did not end.
 pub(super) fn run(graph: &Arc<Graph>) -> std::result::Result<Trace, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     fastrand::seed(0);

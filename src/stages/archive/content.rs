@@ -137,7 +137,7 @@ mod tests {
         (result, bytes, observer.read.get())
     }
 
-    /// A file of so many bytes `x` that is read in odd portions.
+    /// A file of this number of bytes `x` that is read in odd portions.
     fn file(size: u64) -> impl FnMut(&mut [u8], u64) -> io::Result<usize> {
         move |part, at| {
             let count = part.len().min(700).min(usize::try_from(size.saturating_sub(at)).unwrap());

@@ -10,9 +10,9 @@ use super::xattr::Attributes;
 /// What an entry is, with what only that kind has.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Body<'a> {
-    /// A file: its content of so many bytes follows.
+    /// A file: its content of this number of bytes follows.
     File(u64),
-    /// A file with holes: its map of so many bytes follows, then its data.
+    /// A file with holes: its map of this number of bytes follows, then its data.
     Sparse(&'a Map, u64),
     /// Another name of the file stored under this path.
     HardLink(&'a [u8]),

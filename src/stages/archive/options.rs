@@ -22,9 +22,9 @@ pub struct Options {
     pub one_file_system: bool,
 }
 
-/// Who watches an archive being written. Called on the thread that writes.
+/// Watches an archive being written. Called on the thread that writes.
 pub trait Observer {
-    /// So many more bytes of file content were read.
+    /// This number of further bytes of file content was read.
     fn progress(&self, bytes: u64);
     /// Something is missing from the archive or may differ from the disk: where, and why, as a clause without
     /// a capital letter or a full stop.

@@ -33,7 +33,7 @@ struct Level {
 pub(super) enum Step {
     /// At an entry with this name, in [`Walk::directory`].
     Entry(CString),
-    /// Nowhere: so many entries of a directory cannot be visited, because somebody moved it while the walk was deep
+    /// Nowhere: this number of entries of a directory cannot be visited, because somebody moved it while the walk was deep
     /// below. [`Walk::path`] is the directory's.
     Lost(usize),
     /// At the end.
@@ -159,7 +159,7 @@ mod tests {
         Walk::new(parent, c"a".to_owned(), b"x/a").unwrap()
     }
 
-    /// Visits everything; `seen` is told each path and whether it is one that was lost.
+    /// Visits everything; `seen` gets each path and whether it is one that was lost.
     fn visit(walk: &mut Walk, mut seen: impl FnMut(&Walk, Option<usize>)) {
         loop {
             match walk.next() {
