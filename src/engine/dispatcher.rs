@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{Instrument as _, info};
 
-use super::worker::{Instance, Policy, Report, Results, StageResult, Work, work};
+use super::worker::{Instance, Policy, Report, Results, StageResult, Which, Work, work};
 use crate::diagnostic::Diagnostic;
 use crate::event::{Outcome, What};
 use crate::graph::outcome::{self, End};
@@ -16,7 +16,7 @@ use crate::graph::{Decision, Job, Machine, Plan};
 use crate::stages::{Meter, Record, StageName, Told, summary};
 use crate::value::{Cancel, CancelReason};
 
-/// Progress is told this often.
+/// How often progress is reported.
 const TICK: Duration = Duration::from_millis(200);
 /// What workers may say before they have to wait.
 const WAITING_REPORTS: usize = 1_024;
@@ -42,19 +42,6 @@ pub struct Engine<W> {
     errors: Vec<(usize, Diagnostic)>,
     stopped: Option<CancelReason>,
     record_error: Option<Diagnostic>,
-}
-
-/// A stage, or an instance of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Which {
-    stage: usize,
-    instance: Option<usize>,
-}
-
-impl From<usize> for Which {
-    fn from(stage: usize) -> Self {
-        Self { stage, instance: None }
-    }
 }
 
 /// How an instance ended, and what it gave.

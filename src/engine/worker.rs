@@ -62,6 +62,19 @@ pub struct Instance {
     pub matrix: Arc<Json>,
 }
 
+/// A stage, or an instance of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Which {
+    pub(super) stage: usize,
+    pub(super) instance: Option<usize>,
+}
+
+impl From<usize> for Which {
+    fn from(stage: usize) -> Self {
+        Self { stage, instance: None }
+    }
+}
+
 /// The instances of a stage.
 #[derive(Debug)]
 pub struct Expansion {
@@ -104,7 +117,7 @@ pub trait Work: Send + Sync + 'static {
     /// The instances of a stage with a matrix.
     fn expand(&self, stage: usize, results: &Results) -> Result<Expansion>;
 
-    /// Makes one attempt at a unit; each of its stages ends exactly once. Ends soon after `cancel` is told.
+    /// Makes one attempt at a unit; each of its stages ends exactly once. Ends soon after a cancel.
     fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>>;
 
     /// Puts on the disk what the stages of a unit did, before anything that depends on it starts.
