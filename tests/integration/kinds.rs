@@ -156,7 +156,7 @@ fn a_kind_that_is_asked_for_by_name_is_found() {
 mod deposit {
     use serde_json::{Value as Json, json};
 
-    use crate::support::program::{Ended, Tl, ended, events};
+    use crate::support::{Ended, Tl, ended, events};
 
     const SEALED: &str = "
 stages:

@@ -4,7 +4,7 @@ use std::thread;
 
 use timelocker::audit::{Error, Log, Problem, Verifier, accept, read, verify, verify_pinned};
 
-use super::{Put as _, Sample, entry, named};
+use super::sample::{Put as _, Sample, entry, named};
 
 /// A1: no bit of a record or of a newline can change unseen, and the report names the record.
 #[test]
@@ -118,7 +118,7 @@ fn every_truncation_is_found_and_nothing_is_appended() {
     assert!(sample.verify().is_damaged());
 }
 
-/// What was not signed yet can be cut by whoever can write; the report says how much that is.
+/// What was not signed yet can be cut by anyone who can write; the report says how much that is.
 #[test]
 fn the_unsigned_tail_is_reported() {
     let sample = Sample::new(10, 10);

@@ -3,7 +3,7 @@ use std::io::Write;
 
 use timelocker::audit::{Error, Filter, Log, Problem, accept, read};
 
-use super::{Put as _, Sample, entry};
+use super::sample::{Put as _, Sample, entry};
 
 /// A5: a write that stopped anywhere leaves a tail that is moved aside, recorded, and never mistaken for a record.
 #[test]
@@ -92,7 +92,7 @@ fn an_unfinished_creation_is_finished() {
 #[test]
 fn an_unfinished_acceptance_is_finished() {
     const MOVED: [&str; 7] = ["key", "log.vkey", "checkpoint", "tree", "ckpt", "torn", "seg"];
-    // How far it came: so many files moved; or all and the marker too; or even with the record written.
+    // How far it came: some files moved; or all and the marker too; or even with the record written.
     for done in 0..MOVED.len() + 2 {
         let sample = Sample::new(6, 3);
         fs::write(sample.segment(), sample.lines()[..2].concat()).unwrap();

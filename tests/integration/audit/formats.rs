@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use timelocker::audit::{Draft, Error, Filter, Severity, read};
 use timelocker::crypto::sign;
 
-use super::{Put as _, Sample, entry};
+use super::sample::{Put as _, Sample, entry};
 
 fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().fold(Sha256::new(), Digest::chain_update).finalize().into()

@@ -14,8 +14,8 @@ use serde_json::Value as Json;
 use timelocker::audit::{Filter, Log, LogEntry, Record, Recorder, StageName, read, verify};
 use timelocker::value::Masker;
 
-use crate::faults::{Case, FAULTS, Fault};
-use crate::support::program::Tl;
+use crate::support::Tl;
+use crate::support::writes::{Case, FAULTS, Fault};
 
 fn entries(dir: &Path, kind: &str) -> Vec<LogEntry> {
     let filter = Filter { kind: Some(kind.to_owned()), ..Filter::default() };

@@ -5,7 +5,7 @@ use std::thread;
 
 use timelocker::audit::{Draft, Durability, Filter, Log, LogEntry, Severity, read};
 
-use super::{Put as _, Sample};
+use super::sample::{Put as _, Sample};
 
 const PROCESSES: u64 = 4;
 const THREADS: u64 = 8;

@@ -10,17 +10,7 @@ use regex::Regex;
 use serde_json::Value as Json;
 use timelocker::pipeline::load;
 
-use crate::language::wrong::{files_of, pipelines_below};
-use crate::support::program::{Ended, Tl, ended};
-
-/// Where `.ci/run` installs the programs of others.
-pub fn tools() -> PathBuf {
-    root().join("target/tools")
-}
-
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use crate::support::{Ended, Tl, ended, files_of, pipelines_below, root, tools};
 
 /// A program of `tools`, at the root of the repository.
 fn tool(name: &str) -> Command {

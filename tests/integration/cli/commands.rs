@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use crate::support::program::{CHAIN, Ended, Tl, ended, files};
+use crate::support::{CHAIN, Ended, Tl, ended, files};
 
 fn with_key() -> Tl {
     let tl = Tl::new();
@@ -194,7 +194,7 @@ fn output_that_cannot_be_written_is_an_error() {
         assert_eq!((ended.code, ended.stderr.matches("error[").count()), (1, 1), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stderr.contains("error[TL0716]"), "{arguments:?}: {}", ended.stderr);
     }
-    // Whatever else is wrong is told, too, and is what the exit code says.
+    // Other mistakes are reported too, and they decide the exit code.
     let unknown = to_a_full_disk(&tl, &["validate", "--json", "nowhere.yaml"]);
     assert!(unknown.code == 2 && unknown.stderr.contains("TL0716"), "{unknown:?}");
 }

@@ -12,7 +12,7 @@ use regex::Regex;
 use timelocker::diagnostic::Code;
 use timelocker::explain::{Example, Explanation, all};
 
-use crate::support::program::{Ended, Tl, ended, files};
+use crate::support::{Ended, Tl, ended, files};
 
 /// Wrong examples that not every machine can run, and the test that shows the code: its file and name.
 const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
@@ -90,7 +90,7 @@ fn run(example: &Example, options: &str) -> (Tl, Ended) {
     (tl, ended)
 }
 
-/// Makes what an example left removable by whoever runs the tests.
+/// Makes what an example left removable by the user who runs the tests.
 fn tidy(tl: &Tl) {
     assert!(tl.shell(r"find . -type d ! -perm -700 -exec chmod u+rwx {} \;").status().unwrap().success());
 }

@@ -14,7 +14,7 @@ use timelocker::event::{Did, Outcome, What};
 use timelocker::state::{Effect, Finish, Journal, Start, StateDir, Text};
 use unicode_width::UnicodeWidthStr;
 
-use crate::support::program::{Tl, ended, files};
+use crate::support::{Tl, ended, event, files};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -50,7 +50,7 @@ impl<'t> Kept<'t> {
         self.state.begin_journal(&start).unwrap()
     }
 
-    /// A whole run of one stage, which was so many days ago.
+    /// A whole run of one stage, `days` ago.
     fn ran(&self, id: &str, pipeline: &str, outcome: &str, days: u32, seconds: f64, bytes: u64) {
         let journal = self.begin(id, pipeline);
         let outputs = delivered(&format!("file:///shelf/{id}"), bytes);
@@ -62,7 +62,7 @@ impl<'t> Kept<'t> {
         self.date(id, days);
     }
 
-    /// Makes a run one that started so many days ago.
+    /// Moves the start of a run back by this number of days.
     fn date(&self, id: &str, days: u32) {
         let time = jiff::Timestamp::now() - DAY * days;
         let time = time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
@@ -310,7 +310,7 @@ fn a_killed_process_runs_no_more() {
     let mut child = tl.start(&["run", "p.yaml", "--reporter", "json"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let begun = lines.find(|line| line.as_ref().unwrap().contains("stage-started")).unwrap().unwrap();
-    let run = serde_json::from_str::<Json>(&begun).unwrap()["run"].as_str().unwrap().to_owned();
+    let run = event(&begun)["run"].as_str().unwrap().to_owned();
     if kept.state.prior_run(&run).unwrap().is_none() {
         let start = Start {
             run: run.clone(),
@@ -330,7 +330,7 @@ fn a_killed_process_runs_no_more() {
     child.kill().unwrap();
     child.wait().unwrap();
     // Its programs are ended first.
-    crate::run::runs::wait_for(|| life() == "interrupted");
+    crate::support::wait_for(|| life() == "interrupted");
     assert!(tl.ok(&["show"]).stdout.contains(&format!("`tl run --resume {run}`")));
 }
 

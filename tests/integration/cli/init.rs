@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use crate::storage::s3::fault::{Fault, SAFE, VAULT};
-use crate::support::program::{Tl, ended, files};
+use crate::support::faulty_s3::{Fault, SAFE, VAULT};
+use crate::support::{Tl, ended, files};
 
 const NAMES: [&str; 9] = [
     "home_to_disk",

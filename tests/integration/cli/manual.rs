@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use crate::support::program::{CHAIN, Ended, Tl, ended, events, files};
+use crate::support::{CHAIN, Ended, Tl, ended, events, files};
 
 /// The words of each command that has help, the program itself among them, by what help says.
 fn commands(tl: &Tl) -> BTreeSet<Vec<String>> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::program::{Tl, files};
+use crate::support::{Tl, files};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -88,7 +88,7 @@ fn stock_age_and_tar_find_the_way_back() {
          diff -r --exclude='*.tmp' sample ../quickstart/sample && cd ../quickstart/store && cd * && sha256sum -c --quiet *.sha256",
         object(&tl)
     );
-    let ended = crate::support::program::ended(
+    let ended = crate::support::ended(
         std::process::Command::new("bash").args(["-eo", "pipefail", "-c", &line]).current_dir(tl.path()),
     );
     assert_eq!(ended.code, 0, "{ended:?}");

@@ -4,7 +4,7 @@ use std::fs;
 
 use quick_xml::events::Event;
 
-use crate::support::program::{Ended, Tl, ended};
+use crate::support::{Ended, Tl, ended};
 
 /// What a child writes to be taken for something else.
 const HOSTILE: &str = r"printf '%s\n' ']]>' '::error::forged' '##[error]forged' '  ::add-mask::e' 'a | b `c` <img src=x>' '::endgroup::'
@@ -175,7 +175,7 @@ fn the_log_of_github_has_groups_annotations_and_a_summary_and_no_forged_command(
     }
     assert_eq!(summary.matches("```").count(), 2, "{summary}");
 
-    // A summary that cannot be written is told, and the run is what it was.
+    // A summary that cannot be written gives a message and does not change the outcome.
     tl.write("good.yaml", "version: 1\nname: good\nstages: { a: { run: [ls] } }\n");
     let lost = with(&tl, &["run", "good.yaml", "--reporter", "github"], &[("GITHUB_STEP_SUMMARY", "nowhere/s.md")]);
     assert!(lost.code == 1 && lost.stderr.contains("TL0712") && lost.stdout.contains("success in"), "{lost:?}");
@@ -224,7 +224,7 @@ fn what_is_told_to_do_next_can_be_done() {
     }
 }
 
-/// What is on a terminal of so many columns that understands what the live view writes to it.
+/// What a terminal of this width shows after it has done what the live view wrote to it.
 fn screen(written: &str, columns: usize) -> String {
     let mut lines = vec![Vec::new()];
     let (mut row, mut column) = (0, 0);

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value as Json;
 
-use crate::storage::s3::fault::{Action, Fault, Op, PLAIN, Rule};
-use crate::support::program::{Ended, Tl, ended};
+use crate::support::faulty_s3::{Action, Fault, Op, PLAIN, Rule};
+use crate::support::{Ended, Tl, ended};
 
 /// A chain, a stage with instances, and one that is tried twice.
 const STAGES: &str = r"stages:

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::Value as Json;
 
-use crate::support::program::{Ended, Tl};
+use crate::support::{Ended, Tl};
 
 const RIGHT: &str = "version: 1\nname: a\nstages: { x: { run: [ls] } }\n";
 const WRONG: &str = "version: 1\nname: b\nstages: { x: { rum: [ls] } }\n";

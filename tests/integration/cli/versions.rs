@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::Value as Json;
 
-use crate::support::program::{Ended, Tl, files};
+use crate::support::{Ended, Tl, files};
 
 fn text(argument: &str) -> String {
     format!("version: 1\nname: test\n# what it does\nstages:\n  a: {{ run: [echo, {argument}] }}\n")
@@ -170,12 +170,11 @@ fn what_is_no_regular_file_is_refused_and_not_waited_for() {
     }
     tl.write("large.yaml", vec![b'#'; (4 << 20) + 1]);
     assert!(tl.run(&["versions", "large.yaml"]).stderr.contains("error[TL0004]"));
-    // Who names a pipe to be validated says that somebody writes to it.
-    let piped = crate::support::program::ended(&mut tl.shell("cat base.yaml | tl validate /dev/stdin"));
+    // A pipe can be validated: its name on the command line says that somebody writes to it.
+    let piped = crate::support::ended(&mut tl.shell("cat base.yaml | tl validate /dev/stdin"));
     assert_eq!((piped.code, piped.stdout.as_str()), (0, "/dev/stdin: fine\n"), "{piped:?}");
     // A drawing goes to a pipe as to a file, and what is in it is nobody's to read.
-    let drawn =
-        crate::support::program::ended(&mut tl.shell("cat p.yaml > drawn & tl graph base.yaml --out p.yaml && wait"));
+    let drawn = crate::support::ended(&mut tl.shell("cat p.yaml > drawn & tl graph base.yaml --out p.yaml && wait"));
     assert!(drawn.code == 0 && tl.read("drawn").contains("\nflowchart TD\n"), "{drawn:?}");
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use timelocker::crypto::{Error, Identity, Key, open, seal};
 use timelocker::value::Secret;
 
-use super::{key, noise, opened, sealed, threads};
+use super::sample::{key, noise, opened, sealed, threads};
 
 const CHUNK: usize = 65_536;
 const SLOT: usize = CHUNK + 16;

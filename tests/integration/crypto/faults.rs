@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use timelocker::crypto::{Error, Identity, open, seal};
 
-use super::{key, noise, opened, sealed, threads};
+use super::sample::{key, noise, opened, sealed, threads};
 
 /// Transfers a few bytes at a time, is interrupted, and fails for good at some call.
 struct Faulty<T> {

@@ -7,7 +7,7 @@ use age::secrecy::ExposeSecret;
 use proptest::prelude::*;
 use timelocker::crypto::{Identity, parse_recipients, sealed_len};
 
-use super::{SIZES, key, noise, opened, sealed};
+use super::sample::{SIZES, key, noise, opened, sealed};
 
 fn theirs(identity: &Identity) -> age::x25519::Identity {
     age::x25519::Identity::from_str(identity.encode().expose()).expect("our spelling is theirs")

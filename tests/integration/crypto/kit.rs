@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use timelocker::crypto::{Error, Identity, Key};
 use timelocker::value::Secret;
 
-use super::opened;
+use super::sample::opened;
 
 struct Vector {
     fields: BTreeMap<String, Vec<String>>,

@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use super::{SIZES, noise};
-use crate::support::program::{Tl, ended};
+use super::sample::{SIZES, noise};
+use crate::support::{Tl, ended};
 
 fn age(tl: &Tl, program: &str, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(program).args(arguments).current_dir(tl.path()).output();

@@ -4,10 +4,10 @@ use std::process::Command;
 
 use serde_json::Value as Json;
 
-use super::{delivered, lay_out, preloaded};
-use crate::support::program::{Tl, ended, events, outcomes};
+use super::sample::{delivered, lay_out};
+use crate::support::{Tl, ended, events, outcomes, preloaded};
 
-/// The program, below a clock that jumps at each so many readings.
+/// The program below a clock that jumps after every `steps` readings.
 fn jumping(tl: &Tl, steps: usize, arguments: &[&str]) -> Command {
     let mut command = tl.command(arguments);
     command.env("LD_PRELOAD", preloaded("clock")).env("TL_CLOCK_STEPS", steps.to_string());
@@ -51,7 +51,7 @@ fn limits_and_waits_are_of_time_that_passes() {
     let events = events(&told.stdout);
     assert_eq!(told.code, 3, "{told:?}");
     assert!(has_jumped(&events));
-    assert_eq!(outcomes(&events), crate::run::runs::pairs(&[("a", "success"), ("b", "success"), ("c", "warning")]));
+    assert_eq!(outcomes(&events), crate::support::pairs(&[("a", "success"), ("b", "success"), ("c", "warning")]));
     assert_eq!(events.iter().filter(|event| event["event"] == "stage-retrying").count(), 2);
     for event in events.iter().filter(|event| event["event"] == "stage-ended") {
         assert!(event["seconds"].as_f64().unwrap() < 3_600.0, "{event}");
@@ -66,7 +66,7 @@ fn messages_go_out_and_what_is_at_work_stays() {
          }\n",
     );
     let mut run = jumping(&tl, 3, &RUN).stdout(std::process::Stdio::null()).spawn().unwrap();
-    crate::run::runs::wait_for(|| tl.file("began").exists());
+    crate::support::wait_for(|| tl.file("began").exists());
     for steps in [1, 2, 3] {
         assert_eq!(ended(&mut jumping(&tl, steps, &["gc", "--runs", "1h", "--logs", "1h"])).code, 0);
     }

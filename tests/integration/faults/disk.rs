@@ -1,4 +1,4 @@
-//! Each write of a run fails, or is the last thing that it does. What comes of it is told, and mended by the next one.
+//! Each write of a run fails, or is the last thing that it does. The run reports the damage, and the next run mends it.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -9,8 +9,9 @@ use timelocker::audit;
 use timelocker::event::Outcome;
 use timelocker::state::StateDir;
 
-use super::{Case, FAULTS, Fault, delivered, lay_out, most, output_of, proven};
-use crate::support::program::{Tl, events};
+use super::sample::{delivered, lay_out, output_of, proven};
+use crate::support::writes::{Case, FAULTS, Fault, most};
+use crate::support::{Tl, events};
 
 /// What a run said, and how it ended.
 struct Told {
@@ -39,12 +40,12 @@ fn run(tl: &Tl, case: &Case) -> Told {
     }
 }
 
-/// What is told of things that went wrong.
+/// What a run reported of things that went wrong.
 fn problems(told: &Told) -> impl Iterator<Item = &Json> {
     told.events.iter().map(|event| &event["error"]).filter(|error| error.is_object())
 }
 
-/// That what is told of a fault is enough to do something.
+/// Whether the report of a fault is enough to act on.
 fn is_helpful(tl: &Tl, told: &Told) -> bool {
     let state = tl.state().display().to_string();
     told.text.contains(&state) && problems(told).any(|error| error["code"].is_string() && error["help"].is_string())

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use super::{delivered, lay_out, output_of, proven};
-use crate::support::program::{Disk, events};
+use super::sample::{delivered, lay_out, output_of, proven};
+use crate::support::{Disk, events};
 
-/// So many bytes stay free when the run begins: from none to more than it needs.
+/// The bytes that stay free when the run begins: from none to more than it needs.
 #[test]
 fn a_state_folder_that_is_full_is_told_and_mended_by_making_room() {
     let mut codes = Vec::new();

@@ -12,10 +12,7 @@ use fastrand::Rng;
 use serde_json::Value as Json;
 use timelocker::state::StateDir;
 
-use crate::run::runs::wait_for;
-use crate::run::supervisor::{in_session, left};
-use crate::support::events::read_json_event;
-use crate::support::program::{Tl, ended, events, files};
+use crate::support::{Tl, ended, event_unless_cut, events, files, in_session, left, wait_for};
 
 /// A chain that seals, a diamond over an artifact in a file, programs that take a while, a matrix, a proof.
 const PIPELINE: &str = r#"version: 1
@@ -83,7 +80,7 @@ fn cloud() -> Option<Cloud> {
 #[allow(clippy::unnecessary_wraps, reason = "without the server there is none")]
 fn cloud() -> Option<Cloud> {
     use std::rc::Rc;
-    let peer = Rc::new(crate::storage::s3::peers::Weed::start());
+    let peer = Rc::new(crate::support::servers::Weed::start());
     peer.create_bucket("vault", false, false);
     let store = format!(
         "  cloud: {{ uses: s3, with: {{ bucket: vault, endpoint: '{}', region: us-east-1, path-style: true, allow-private: true, \
@@ -124,7 +121,7 @@ impl Graph {
         );
         let undisturbed = Tl::new();
         undisturbed.ok(&["key", "new", "-o", "identity.txt", "--recipients", "recipients.txt"]);
-        let large = crate::storage::s3::noise(11 << 20, 1);
+        let large = crate::support::noise(11 << 20, 1);
         let mut graph = Self { cloud, text, large, undisturbed, objects: BTreeMap::new(), stages: BTreeSet::new() };
         graph.lay_out(&graph.undisturbed);
         let first = graph.run(&graph.undisturbed, &["p.yaml"]);
@@ -165,12 +162,12 @@ impl Graph {
     fn command(&self, tl: &Tl, arguments: &[&str]) -> Command {
         let arguments = [&["run", "--reporter", "json"], arguments].concat();
         match &self.cloud {
-            Some(cloud) => crate::storage::s3::keyed(tl, &arguments, cloud.keys),
+            Some(cloud) => crate::support::keyed(tl, &arguments, cloud.keys),
             None => tl.command(&arguments),
         }
     }
 
-    fn run(&self, tl: &Tl, arguments: &[&str]) -> crate::support::program::Ended {
+    fn run(&self, tl: &Tl, arguments: &[&str]) -> crate::support::Ended {
         ended(&mut self.command(tl, arguments))
     }
 
@@ -223,9 +220,7 @@ impl Graph {
         let mut seen = Self::aim(tl, &mut lines, target, &there, random);
         child.kill().unwrap();
         let status = child.wait().unwrap();
-        // The last line may be cut off.
-        let whole = lines.map_while(Result::ok).filter(|line| line.ends_with('}'));
-        seen.extend(whole.map(|line| read_json_event(&line)));
+        seen.extend(lines.map_while(Result::ok).filter_map(|line| event_unless_cut(&line)));
         if status.signal().is_none() {
             // One that was killed after its end is not resumed.
             assert!(status.code() == Some(0) || seen.is_empty() && status.code() == Some(2), "{status}: {seen:#?}");
@@ -265,7 +260,7 @@ impl Graph {
         while !event.is_empty()
             && let Some(Ok(line)) = lines.next()
         {
-            let one = read_json_event(&line);
+            let one = crate::support::event(&line);
             let is_it = one["event"] == event && (stage.is_empty() || one["stage"] == stage);
             seen.push(one);
             if is_it {
@@ -331,7 +326,7 @@ impl Graph {
         let resumed: Vec<u64> =
             of_type(&records, "run.resumed").map(|one| one["data"]["session"].as_u64().unwrap()).collect();
         assert!(resumed.is_sorted() && resumed.iter().collect::<BTreeSet<_>>().len() == resumed.len(), "{resumed:?}");
-        // A session that was killed at its very start may have come to nothing.
+        // A session that was killed at its very start may have left nothing.
         assert!(
             !is_each_on_record || resumed.len() as u64 == sessions - 1,
             "{sessions} sessions, resumed: {resumed:?}"
@@ -383,7 +378,7 @@ fn objects_in(tl: &Tl) -> impl Iterator<Item = String> {
         .filter(|name| !name.ends_with(".sha256"))
 }
 
-/// Who delivers an object.
+/// The stage that delivers an object.
 fn deliverer(name: &str) -> (String, Option<usize>) {
     if name.contains("/sealed-") {
         ("deliver".to_owned(), None)
@@ -466,7 +461,7 @@ fn a_killed_run_that_is_resumed_leaves_what_an_undisturbed_one_does() {
         let given: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let last = graph.run(&tl, &given);
         let events = events(&last.stdout);
-        // It may have come to its end before it was killed.
+        // It may have ended before it was killed.
         let is_over = last.code == 2 && last.stderr.contains("TL0781");
         assert!(is_over || last.code == 0, "seed {seed}, {before:?}: {last:?}");
         let again = done_again(&events, &before);

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::run::runs::collected;
-use crate::support::program::{Ended, Tl, events, files};
+use crate::support::{Ended, Tl, collected, events, files};
 
 /// How often each race is run; the number is the seed.
 const RACES: u64 = 8;
@@ -27,7 +26,7 @@ fn stopped() -> (Tl, String) {
         "stages:\n{}  spooled: {{ uses: archive, with: {{ sources: [data] }} }}\n  last: {{ needs: [deliver, spooled], shell: sh, run: 'echo x >> last.txt; \
          sleep 0.05; test -e go' }}\n  keep: {{ needs: [spooled, last], uses: upload, with: {{ artifact: '${{{{ needs.spooled.outputs.artifact \
          }}}}', store: shelf, key: kept }} }}\n",
-        crate::support::program::CHAIN
+        crate::support::CHAIN
     ));
     let (code, told) = tl.events(&[]);
     assert_eq!(code, 1, "{told:#?}");

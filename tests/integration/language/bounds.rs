@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::support::program::{Ended, Tl, ended};
+use crate::support::{Ended, Tl, ended};
 
 /// Of address space, most of it the program itself and what its allocator reserves; a file may have 4.
 const MIB: usize = 512;

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
-use crate::cli::checkers::{root, tools};
+use crate::support::{root, tools};
 
 /// An editor that has started the server.
 struct Editor {

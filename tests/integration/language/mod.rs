@@ -3,6 +3,7 @@
 mod bounds;
 #[cfg(feature = "peers")]
 mod editor;
+mod expected;
 mod semantics;
 mod warned;
-pub mod wrong;
+mod wrong;

@@ -7,12 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 #[cfg(feature = "peers")]
 use std::process::Command;
 
+use crate::support::{CHAIN, Tl, collected, ended, error_of, events, files, outcomes, pairs, signal, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
-
-use crate::run::runs::{collected, pairs, signal, wait_for};
-use crate::support::program::{CHAIN, Tl, ended, error_of, events, files, outcomes};
 
 /// A file of these stages with two stores, `shelf` and `attic`, both there.
 fn with_two_stores(tl: &Tl, rest: &str) {
@@ -119,7 +117,7 @@ fn one_artifact_goes_to_every_store_and_each_object_is_proven() {
     assert_eq!(tar, opened(&tl, "attic/object"));
     assert_eq!(tar::Archive::new(&tar[..]).entries().unwrap().count(), 2);
 
-    // People and the audit log are told of each instance.
+    // Reports and the audit log show each instance.
     let told = tl.read("log.jsonl");
     assert!(
         told.contains("deliver (shelf)") && told.contains("deliver (attic)") && told.contains("prove (#2)"),
@@ -725,7 +723,7 @@ fn git_has_a_time_limit() {
     let path = format!("{}:{}", tl.file("bin").display(), std::env::var("PATH").unwrap());
     let late = ended(tl.command(&["run", "p.yaml"]).env("PATH", path));
     assert!(late.code == 2 && late.stderr.contains("error[TL0319]: git did not answer within 30s"), "{late:?}");
-    crate::run::secrets::gone(&tl);
+    crate::support::group_ended(&tl);
 }
 
 #[test]
@@ -787,7 +785,7 @@ stages:
     let zero = tl.run(&["run", "p.yaml", "--input", "limit=0s"]);
     assert!(zero.code == 2 && zero.stderr.contains("`timeout` must be longer than zero, not `0s`"), "{zero:?}");
     assert!(zero.stderr.contains("--> p.yaml:13:14\n") && !tl.file("began").exists(), "{zero:?}");
-    // `validate` proves what the defaults come to, or the values that it is given.
+    // `validate` checks the defaults, or the values that it is given.
     assert_eq!(tl.run(&["validate", "p.yaml", "--input", "wide=0"]).code, 2);
     let (code, events) = tl.events(&["--input", "limit=300ms"]);
     assert_eq!(code, 1);

@@ -8,7 +8,8 @@ use timelocker::diagnostic::{Diagnostic, Severity};
 use timelocker::pipeline::{load, warnings};
 use timelocker::report::{Style, render_diagnostic};
 
-use crate::language::wrong::{expected, files_of, pipelines_below, spelled};
+use super::expected::{expected, spelled};
+use crate::support::{files_of, pipelines_below};
 
 /// The warnings of a file, by place; `disk` says on which disk a path is.
 fn found(path: &Path, disk: &dyn Fn(&Path) -> Option<u64>) -> Vec<Diagnostic> {

@@ -13,46 +13,11 @@ use timelocker::inspect::Finding;
 use timelocker::pipeline::{load, warnings};
 use timelocker::report::{Style, render_diagnostic, render_github, render_sarif};
 
-/// Files that cannot begin with a comment, or would mean something else if they did.
-const WITHOUT_COMMENT: &[(&str, &str)] = &[
-    ("empty.yaml", "TL0003"),
-    ("binary.yaml", "TL0002 3:14 \u{fffd}"),
-    ("latin-1.yaml", "TL0002 3:19 \u{fffd}"),
-    ("byte-order-mark.yaml", "TL0204 4:3 Check"),
-    ("line-separator.yaml", "TL0005 3:17"),
-    ("windows-line-ends.yaml", "TL0207 6:5 timeuot"),
-];
-
-/// The files of a folder of tests, as a user at the root of the repository would name them.
-pub fn files_of(folder: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
-        .unwrap()
-        .map(|entry| Path::new(folder).join(entry.unwrap().file_name()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-        .collect();
-    files.sort();
-    files
-}
+use super::expected::{expected, spelled};
+use crate::support::{files_of, pipelines_below};
 
 fn findings(path: &Path) -> Vec<Diagnostic> {
     load(path).err().unwrap_or_default()
-}
-
-/// A finding as the comment spells it.
-pub fn spelled(finding: &Diagnostic) -> String {
-    let Some(place) = &finding.place else { return finding.code.to_string() };
-    let marked: String = place.text.chars().skip(place.column - 1).take(place.length).collect();
-    format!("{} {}:{} {marked}", finding.code, place.line, place.column).trim_end().to_owned()
-}
-
-/// What a file says is found in it.
-pub fn expected(path: &Path) -> Vec<String> {
-    let name = path.file_name().unwrap().to_str().unwrap();
-    if let Some((_, expected)) = WITHOUT_COMMENT.iter().find(|(file, _)| *file == name) {
-        return vec![(*expected).to_owned()];
-    }
-    let text = fs::read_to_string(path).unwrap();
-    text.lines().map_while(|line| line.strip_prefix("# expect: ")).map(|line| line.trim_end().to_owned()).collect()
 }
 
 #[test]
@@ -115,14 +80,6 @@ fn nothing_is_found_in_right_files() {
         let found: String = findings(&path).iter().map(|found| render_diagnostic(found, Style::default())).collect();
         assert!(found.is_empty(), "{found}");
     }
-}
-
-/// Every YAML file of a folder and those below.
-pub fn pipelines_below(root: &Path, folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| folder.join(entry.unwrap().file_name()));
-    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| root.join(path).is_dir());
-    let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
-    files.chain(folders.iter().flat_map(|folder| pipelines_below(root, folder))).collect()
 }
 
 /// Codes of findings that are about no line.

@@ -1,4 +1,4 @@
-//! Messages: who is told of what, how it looks, and that none is lost or told twice.
+//! Messages: which are sent to whom, how they look, and that none is lost or sent twice.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,16 +7,7 @@ use std::process::Command;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
-use crate::support::program::{Ended, Tl, ended, files};
-
-/// What the channel `bell` does: it writes down the id of each message, and ends itself or `tl` where a file says so.
-pub const BELL: &str = r#"
-if [ -e kill-before ]; then rm kill-before; kill -9 $PPID; exit 1; fi
-if [ -e refuse ]; then exit 1; fi
-echo "$TL_MESSAGE_ID" >> told
-if [ -e kill-after ]; then rm kill-after; kill -9 $PPID; fi
-exit 0
-"#;
+use crate::support::{BELL, Ended, Tl, ended, files};
 
 /// A pipeline that does nothing and tells `bell` of it.
 fn belled(tl: &Tl) -> &Tl {
@@ -489,7 +480,7 @@ fn an_outbox_without_room_costs_no_message_and_no_run() {
     let tl = Tl::new();
     belled(&tl);
     let state = tl.state();
-    let _disk = crate::support::program::Disk::new(&state, "4m");
+    let _disk = crate::support::Disk::new(&state, "4m");
     quiet(&tl);
     // Room for the log, and none for a database.
     let free = rustix::fs::statvfs(&state).unwrap();

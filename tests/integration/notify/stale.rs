@@ -1,4 +1,4 @@
-//! `tl stale --notify`: who is told that a pipeline has not succeeded in time, that it is once, and that it is not lost.
+//! `tl stale --notify`: the message that a pipeline has not succeeded in time is sent once and is not lost.
 
 use std::fs;
 use std::time::Duration;
@@ -6,8 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
-use crate::notify::messages::BELL;
-use crate::support::program::{Ended, Tl, ended, files};
+use crate::support::{BELL, Ended, Tl, ended, files};
 
 /// A pipeline that is to succeed each day and tells `bell` and `log` where it does not.
 fn belled(tl: &Tl) -> &Tl {
@@ -32,7 +31,7 @@ fn sql(tl: &Tl, sql: &str) {
     connection.execute_batch(sql).unwrap();
 }
 
-/// As if all runs had been so many hours earlier.
+/// Moves the times of all runs back by this number of hours.
 fn hours_pass(tl: &Tl, hours: u32) {
     let earlier = |column: &str| format!("{column} = strftime('%Y-%m-%dT%H:%M:%fZ', {column}, '-{hours} hours')");
     sql(tl, &format!("UPDATE runs SET {}, {}, {}", earlier("started"), earlier("ended"), earlier("good")));
@@ -173,7 +172,7 @@ fn a_channel_that_is_down_is_tried_again() {
     tl.ok(&["notify", "flush", "--all"]);
     assert_eq!((told(&tl).len(), log(&tl, "log.jsonl").len()), (2, 2));
 
-    // What waits is told of though nothing is late any more.
+    // A message that waits is sent though nothing is late any more.
     tl.write("refuse", "");
     tl.ok(&["run", "p.yaml"]);
     hours_pass(&tl, 50);
@@ -258,7 +257,7 @@ fn one_that_cannot_be_told_of_silences_no_other() {
         folder.code == 2 && folder.stderr.contains("b_broken.yaml:4") && folder.stderr.contains("TL0764"),
         "{folder:?}"
     );
-    // Mended, they are told of; the others are not again.
+    // Once mended, they get a message; the others get no second one.
     tl.write("b_broken.yaml", small("b_broken", ""))
         .write("c_input.yaml", small("c_input", "inputs: { where: { type: string, default: here } }\n"));
     late(&tl, &[]);

@@ -5,8 +5,7 @@ use std::process::Child;
 
 use serde_json::Value as Json;
 
-use crate::run::runs::{collected, wait_for};
-use crate::support::program::Tl;
+use crate::support::{Tl, collected, wait_for};
 
 /// Starts a pipeline with these stages and waits until one of them has made `began`; the run's id.
 fn start(tl: &Tl, stages: &str) -> (Child, String) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::program::{Ended, Tl};
+use crate::support::{Ended, Tl};
 
 /// Waits for the end of a process.
 fn end(child: Child) -> Ended {
@@ -111,7 +111,7 @@ fn a_run_that_waits_can_be_cancelled_and_a_killed_one_leaves_no_lock() {
     assert_eq!(end(first).code, -1);
     tl.write("quick.yaml", pipeline("{ group: g, if-busy: fail }", "true"));
     // The lock is free when the programs of the killed one have ended.
-    crate::run::runs::wait_for(|| second(&tl).code == 0);
+    crate::support::wait_for(|| second(&tl).code == 0);
     tl.write("go", "");
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use timelocker::state::StateDir;
 
-use crate::support::program::{Ended, Tl, ended};
+use crate::support::{Ended, Tl, ended};
 
 #[test]
 fn what_programs_print_is_kept_for_each_attempt_without_secrets() {

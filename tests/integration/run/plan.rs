@@ -7,7 +7,7 @@ use std::time::Instant;
 use layout::gv::DotParser;
 use serde_json::{Value as Json, json};
 
-use crate::support::program::{Ended, Tl, events, files};
+use crate::support::{Ended, Tl, events, files};
 
 const SECRET: &str = "whsec_aHVudGVyMi1vZi10aGUtcGxhbi1hbmQtbW9yZQ==";
 
@@ -313,7 +313,7 @@ fn texts_of(svg: &str) -> Vec<String> {
 #[test]
 fn a_stream_is_a_group_of_its_graph() {
     let tl = Tl::new();
-    tl.pipeline(&format!("stages:\n{}", crate::support::program::CHAIN));
+    tl.pipeline(&format!("stages:\n{}", crate::support::CHAIN));
     let graph: Json = serde_json::from_str(&tl.ok(&["graph", "p.yaml", "--format", "json"]).stdout).unwrap();
     assert_eq!(graph["groups"], json!([{ "kind": "stream", "stages": ["collect", "seal", "deliver"] }]));
     for format in ["mermaid", "dot", "svg"] {

@@ -8,10 +8,7 @@ use std::time::{Duration, Instant};
 use timelocker::process::{Failure, Line, Program};
 use timelocker::value::{Cancel, CancelReason, Masker, Secret};
 
-use crate::run::runs::{collected, kill, wait_for};
-use crate::run::secrets::gone;
-use crate::run::supervisor::{in_session, left};
-use crate::support::program::Tl;
+use crate::support::{Tl, collected, group_ended, in_session, kill, left, wait_for};
 
 /// Ignores TERM, starts another process that does so in a session of its own, and never ends.
 const STUBBORN: &str = "trap '' TERM\nsetsid sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' &\n\
@@ -66,7 +63,7 @@ fn a_git_that_hangs_is_killed_with_its_group_at_its_limit() {
     let ended = collected(start(&tl));
     assert!(ended.code == 2 && ended.stderr.contains("TL0319") && ended.stderr.contains("within 30s"), "{ended:?}");
     assert!(begun.elapsed() >= Duration::from_secs(30));
-    gone(&tl);
+    group_ended(&tl);
 }
 
 #[test]
@@ -76,7 +73,7 @@ fn a_channel_that_hangs_is_killed_with_its_group_at_its_limit() {
     script(&tl, "hangs", STUBBORN.replace("setsid ", "").as_str());
     let ended = collected(start(&tl));
     assert!(ended.code == 0 && format!("{ended:?}").contains("ran longer than 30 seconds"), "{ended:?}");
-    gone(&tl);
+    group_ended(&tl);
 }
 
 fn sh(text: &str) -> Program {
@@ -179,7 +176,7 @@ fn the_group_is_killed_at_the_limit() {
     let tl = Tl::new();
     let program = sh("echo $$ > group; sleep 300 & sleep 300").folder(tl.path()).limit(Duration::from_millis(500));
     assert!(matches!(program.run(&Cancel::default()), Err(Failure::Late)));
-    gone(&tl);
+    group_ended(&tl);
 }
 
 #[test]

@@ -4,8 +4,7 @@ use std::fs;
 
 use serde_json::Value as Json;
 
-use crate::run::runs::{kill, wait_for};
-use crate::support::program::{Ended, Tl, events, files, outcomes};
+use crate::support::{Ended, Tl, events, files, kill, outcomes, wait_for};
 
 /// A chain, a diamond over a spooled artifact, a matrix, a program with an output, a last stage that fails without `go`.
 const STAGES: &str = r#"stages:

@@ -3,15 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::program::{CHAIN, Ended, Tl, ended, error_of, events, files, outcomes};
-
-pub fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
-    list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
-}
+use crate::support::{CHAIN, Tl, collected, ended, error_of, events, files, outcomes, pairs, signal, wait_for};
 
 #[test]
 fn files_that_are_no_pipeline() {
@@ -181,7 +177,7 @@ fn two_runs_at_once_do_not_hurt_each_other() {
     assert_eq!(report["problems"], serde_json::json!([]));
     assert_eq!(report["unsigned_tail"], 0);
 
-    // The same object: one wins, the others are told, and what is there is whole.
+    // The same object: one wins, the others fail, and what is there is whole.
     tl.pipeline(&format!("stages:\n{CHAIN}"));
     let runs: Vec<_> = (0..4).map(|_| tl.start(&["run", "p.yaml"])).collect();
     let mut codes: Vec<_> = runs.into_iter().map(|run| run.wait_with_output().unwrap().status.code()).collect();
@@ -559,32 +555,6 @@ fn the_notify_stage_and_the_audit_stage_do_what_they_say() {
     let message: serde_json::Value = serde_json::from_str(tl.read("log.jsonl").trim()).unwrap();
     assert!(message["subject"].as_str().unwrap().starts_with("signed "));
     assert!(message["body"].as_str().unwrap().contains("\n\n\u{2014} tl/"), "{message}");
-}
-
-pub fn signal(run: &std::process::Child, signal: Signal) {
-    kill_process(Pid::from_raw(i32::try_from(run.id()).unwrap()).unwrap(), signal).unwrap();
-}
-
-pub fn wait_for(what: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !what() {
-        assert!(start.elapsed() < Duration::from_mins(2), "waited too long");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-pub fn kill(run: &mut std::process::Child) {
-    run.kill().unwrap();
-    run.wait().unwrap();
-}
-
-pub fn collected(run: std::process::Child) -> Ended {
-    let output = run.wait_with_output().unwrap();
-    Ended {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
 }
 
 #[test]

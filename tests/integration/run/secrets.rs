@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::program::{Ended, Tl};
+use crate::support::{Ended, Tl, group_ended};
 
 const VALUE: &str = "s3cr3t-of-the-test";
 
@@ -27,7 +27,7 @@ fn run(tl: &Tl, variables: &[(&str, &str)]) -> Ended {
     let path = format!("{}:{}", tl.file("bin").display(), std::env::var("PATH").unwrap());
     let mut command = tl.command(&["run", "p.yaml"]);
     command.env("PATH", path).envs(variables.iter().copied());
-    crate::support::program::ended(&mut command)
+    crate::support::ended(&mut command)
 }
 
 /// Runs it and expects that the secret cannot be had.
@@ -97,7 +97,7 @@ fn a_nul_byte_is_refused_wherever_a_secret_comes_from() {
         let told = refused(&tl, "TL0516");
         assert!(told.contains("holds a NUL byte") && told.contains("base64") && !told.contains("s3cr3t"), "{told}");
         let path = format!("{}:{}", tl.file("bin").display(), std::env::var("PATH").unwrap());
-        let checked = crate::support::program::ended(tl.command(&["secret", "check", "p.yaml"]).env("PATH", path));
+        let checked = crate::support::ended(tl.command(&["secret", "check", "p.yaml"]).env("PATH", path));
         assert!(checked.code == 12 && checked.stderr.contains("error[TL0516]"), "{source}: {checked:?}");
     }
 }
@@ -107,12 +107,12 @@ fn a_program_has_a_time_limit_and_leaves_nothing_behind() {
     let tl = with_secret("{ from: command, run: [pass], timeout: 300ms }");
     script(&tl, "pass", "echo $$ > group; sleep 300 & sleep 300");
     assert!(refused(&tl, "TL0512").contains("did not end within 300ms"));
-    gone(&tl);
+    group_ended(&tl);
     // One that ends well may have started others.
     script(&tl, "pass", &format!("echo $$ > group; sleep 300 & echo {VALUE}"));
     let ended = run(&tl, &[]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    gone(&tl);
+    group_ended(&tl);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_stop_reaches_the_program_of_a_secret() {
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("TL0601"), "{output:?}");
-    gone(&tl);
+    group_ended(&tl);
 }
 
 #[test]
@@ -144,8 +144,8 @@ fn the_time_limit_of_a_run_reaches_the_program_of_a_secret() {
     assert_eq!(ended.code, 124, "{ended:?}");
     assert!(ended.stdout.contains("error[TL0602]: the run took longer than its `timeout`"), "{ended:?}");
     assert!(!ended.stdout.contains("TL0510"), "what comes behind it is not read: {ended:?}");
-    assert!(tl.read("log.jsonl").contains("TL0602"), "somebody is told");
-    gone(&tl);
+    assert!(tl.read("log.jsonl").contains("TL0602"), "a message was sent");
+    group_ended(&tl);
     // What the secrets took is not there for the stages.
     tl.write("pass", format!("#!/bin/sh\nsleep 0.8\necho {VALUE}\n"));
     let text = tl.read("p.yaml").replace("  other: { from: env, name: NOT_SET_ANYWHERE }\n", "");
@@ -154,25 +154,6 @@ fn the_time_limit_of_a_run_reaches_the_program_of_a_secret() {
     let ended = tl.run(&["run", "p.yaml"]);
     assert!(ended.code == 124 && ended.stdout.contains("TL0602"), "{ended:?}");
     assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
-}
-
-/// No process of the group is there any more, but for those that wait to be reaped.
-pub fn gone(tl: &Tl) {
-    let group = tl.read("group").trim().to_owned();
-    let lives = |stat: &str| {
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        fields.get(2) == Some(&group.as_str()) && fields[0] != "Z"
-    };
-    let left = || {
-        let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-        processes.filter(|entry| fs::read_to_string(entry.path().join("stat")).is_ok_and(|stat| lives(&stat))).count()
-    };
-    // KILL is delivered when the process is next on a processor.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while left() > 0 {
-        assert!(std::time::Instant::now() < deadline, "{} processes are left", left());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -208,7 +189,7 @@ fn fed(tl: &Tl, arguments: &[&str], input: &[u8]) -> Ended {
     tl.write("input", input);
     let mut command = tl.command(arguments);
     command.stdin(fs::File::open(tl.file("input")).unwrap());
-    crate::support::program::ended(&mut command)
+    crate::support::ended(&mut command)
 }
 
 /// A pipeline with a sealed secret, as `tl secret seal` prints it.
@@ -284,7 +265,7 @@ fn what_cannot_be_a_secret_is_not_sealed() {
     }
     let mut command = tl.command(&["secret", "seal", "-R", "recipients.txt"]);
     command.stdin(fs::File::open(tl.path()).unwrap());
-    assert!(crate::support::program::ended(&mut command).stderr.contains("error[TL0737]"));
+    assert!(crate::support::ended(&mut command).stderr.contains("error[TL0737]"));
 }
 
 /// Types each answer when its question is there. What the terminal showed, and how it ended.
@@ -292,7 +273,7 @@ fn typed(tl: &Tl, answers: &[(&str, &str)]) -> (String, Ended) {
     use std::io::{Read, Write};
     use std::process::Stdio;
 
-    let (mut controller, terminal) = crate::support::program::terminal();
+    let (mut controller, terminal) = crate::support::terminal();
     let mut command = tl.command(&["secret", "seal", "--identity", "identity.txt"]);
     command.stdin(terminal.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::Value as Json;
 
-use crate::support::program::{Tl, events, files, outcomes};
+use crate::support::{Tl, event, events, files, outcomes};
 
 /// A diamond of programs that leave a line each time, with a tail and a chain.
 const STAGES: &str = r"stages:
@@ -228,7 +228,7 @@ fn what_cannot_be_selected_is_said() {
     let began = lines.find(|line| line.contains("stage-started")).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    let id = serde_json::from_str::<Json>(&began).unwrap()["run"].as_str().unwrap().to_owned();
+    let id = event(&began)["run"].as_str().unwrap().to_owned();
     let interrupted = tl.run(&["run", "--rerun-failed", &id]);
     assert!(interrupted.code == 2 && interrupted.stderr.contains("interrupted"), "{interrupted:?}");
 }

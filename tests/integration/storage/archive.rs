@@ -8,11 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
 
+use crate::support::tree;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use tempfile::TempDir;
 use timelocker::stages::archive::{Error, Observer, Options, Summary, write};
-
-use crate::support::tree;
 
 /// Collects warnings and acts when content is read.
 #[derive(Default)]
@@ -138,7 +137,7 @@ fn paths(bytes: &[u8]) -> Vec<String> {
 #[cfg(feature = "peers")]
 #[test]
 fn ten_thousand_odd_files_survive_stock_tar() {
-    assert!(tree::is_root(), "owners and devices can be restored by root alone");
+    assert!(crate::support::is_root(), "owners and devices can be restored by root alone");
     let place = place();
     let files = 10_000;
     tree::build(&place.path().join("tree"), files);
@@ -498,7 +497,7 @@ fn three_thousand_directories_deep() {
 #[test]
 fn other_file_systems_are_entered_when_asked_for() {
     let base = tempfile::tempdir().unwrap();
-    let _disk = crate::support::program::Disk::new(&base.path().join("tree/disk"), "1m");
+    let _disk = crate::support::Disk::new(&base.path().join("tree/disk"), "1m");
     fs::write(base.path().join("tree/disk/file"), "x").unwrap();
     let stored = |sources: &[&str], one_file_system| {
         let options = Options { one_file_system, ..options(base.path(), sources) };

@@ -21,8 +21,8 @@ use timelocker::stages::{
 use timelocker::storage::{KINDS, PendingObject, Store};
 use timelocker::value::{Cancel, Kind, Masker};
 
-use crate::storage::s3::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
-use crate::storage::s3::left::{digest, key, never, s3};
+use crate::support::faulty_s3::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
+use crate::support::uploads::{digest, key, never, s3};
 
 /// What a journal keeps of deliveries.
 #[derive(Default)]
@@ -274,7 +274,7 @@ fn what_an_earlier_attempt_left_is_taken_back_first() {
     session.file(b"hello", &json!({})).unwrap();
     assert_eq!((server.open_uploads(), session.warnings.load(SeqCst)), (0, 0));
 
-    // Where that cannot be done, it is told, and the object is delivered all the same.
+    // Where that cannot be done, a warning says so, and the object is delivered all the same.
     server.rule(Rule::always(Op::ListUploads, Action::Error(403, "AccessDenied", &[])));
     kept.begun(&uri).unwrap();
     session.file(b"hello", &json!({ "overwrite": true })).unwrap();

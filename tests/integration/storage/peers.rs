@@ -3,8 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::program::{CHAIN, Disk, Ended, Tl, ended, error_of, files, outcomes};
-use crate::support::tree;
+use crate::support::{CHAIN, Disk, Ended, Tl, ended, error_of, files, is_root, outcomes, tree};
 
 fn bash(tl: &Tl, line: &str) -> Ended {
     let ended = ended(Command::new("bash").args(["-eo", "pipefail", "-c", line]).current_dir(tl.path()));
@@ -15,7 +14,7 @@ fn bash(tl: &Tl, line: &str) -> Ended {
 /// The odd tree, sealed and delivered by a run, and back by two ways.
 #[test]
 fn ten_thousand_odd_files_come_back_through_age_and_through_tl() {
-    assert!(tree::is_root(), "owners, devices and set-uid bits can be restored by root alone");
+    assert!(is_root(), "owners, devices and set-uid bits can be restored by root alone");
     let tl = Tl::new();
     // Not on a tmpfs: it may lack extended attributes.
     let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

@@ -1,6 +1,5 @@
 //! Each level of verification against each way to change an object between its upload and its verification.
-
-use crate::support::program::{CHAIN, Tl, error_of, outcomes};
+use crate::support::{CHAIN, Tl, error_of, outcomes};
 
 /// What a `run` stage does to the object between upload and verify; `$O` is the object.
 const CHANGES: [(&str, &str); 7] = [

@@ -4,11 +4,14 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::Value as Json;
+
+use super::events::events;
+use super::terminal::terminal;
 
 /// A folder with a pipeline file and all that `tl` touches.
 pub struct Tl {
@@ -199,48 +202,19 @@ impl Tl {
 }
 
 impl Ended {
+    /// The result of a program that was waited for. A signal is exit code -1.
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Exit code and both streams, for a snapshot.
     pub fn shown(&self, tl: &Tl) -> String {
         tl.redact(&format!("exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr))
     }
-}
-
-/// A terminal of its own: what controls it, and what a program is given.
-pub fn terminal() -> (fs::File, fs::File) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&controller).and_then(|()| unlockpt(&controller)).unwrap();
-    let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-    let terminal = fs::File::options().read(true).write(true).open(name).unwrap();
-    (fs::File::from(controller), terminal)
-}
-
-pub fn ended(command: &mut Command) -> Ended {
-    let output = command.output().unwrap();
-    Ended {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-pub use crate::support::events::read_json_events as events;
-
-/// How each stage ended, by name.
-pub fn outcomes(events: &[Json]) -> Vec<(String, String)> {
-    let mut outcomes: Vec<(String, String)> = events
-        .iter()
-        .filter(|event| event["event"] == "stage-ended")
-        .map(|event| (event["stage"].as_str().unwrap().to_owned(), event["outcome"].as_str().unwrap().to_owned()))
-        .collect();
-    outcomes.sort();
-    outcomes
-}
-
-/// The error that a stage ended with.
-pub fn error_of(events: &[Json], stage: &str) -> String {
-    let ended = events.iter().find(|event| event["event"] == "stage-ended" && event["stage"] == stage).unwrap();
-    ended["error"]["code"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Every file below a folder, by its path from there.
@@ -267,25 +241,7 @@ pub const CHAIN: &str = r"  collect: { uses: archive, with: { sources: [data] } 
   deliver: { needs: seal, uses: upload, with: { artifact: '${{ needs.seal.outputs.artifact }}', store: shelf, key: object } }
 ";
 
-/// A small disk of its own, gone with the test.
-#[cfg(feature = "peers")]
-pub struct Disk(PathBuf);
-
-#[cfg(feature = "peers")]
-impl Disk {
-    pub fn new(path: &Path, size: &str) -> Self {
-        fs::create_dir_all(path).unwrap();
-        let options = format!("size={size},mode=0700");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(path).status().unwrap();
-        assert!(mounted.success(), "a tmpfs could not be mounted: run as root");
-        Self(path.to_owned())
-    }
-}
-
-#[cfg(feature = "peers")]
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(&self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
-    }
+/// Runs a command to its end.
+pub fn ended(command: &mut Command) -> Ended {
+    Ended::of(command.output().unwrap())
 }

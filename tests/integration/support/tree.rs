@@ -15,6 +15,8 @@ use rustix::fs::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::support::is_root;
+
 /// The size of `sparse/vm.img`.
 pub const SPARSE: u64 = 1 << 30;
 
@@ -247,11 +249,6 @@ impl Tree {
             set_time(directory, 1_500_000_000 + number, number * 1_000_003 % 1_000_000_000);
         }
     }
-}
-
-/// Whether this process may do everything.
-pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }
 
 /// Sets the time of modification, of a link itself, too.

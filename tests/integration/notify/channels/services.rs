@@ -2,8 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
-use super::receiver::{Receiver, status};
-use super::{HOSTILE, channel, message, refused};
+use super::samples::{HOSTILE, channel, message, refused};
+use crate::support::receiver::{Receiver, status};
 
 const SERVICES: &[&str] =
     &["slack", "discord", "teams", "ntfy", "gotify", "pushover", "pagerduty", "healthchecks", "uptime-kuma"];

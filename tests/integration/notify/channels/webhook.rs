@@ -7,10 +7,9 @@ use serde_json::{Value as Json, json};
 use timelocker::channels::Error;
 use timelocker::value::is_control_or_bidi;
 
-use super::receiver::{Answer, Received, Receiver, certificate, status};
-use super::{HOSTILE, channel, message, refused};
-use crate::support::events::read_events;
-use crate::support::program::Tl;
+use super::samples::{HOSTILE, channel, message, refused};
+use crate::support::receiver::{Answer, Received, Receiver, certificate, status};
+use crate::support::{Tl, read_events};
 
 const KEY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const OTHER: &str = "whsec_dGhpcyBpcyB0d2VudHktZm91ciBieXRlcyBsb25n";
@@ -258,7 +257,7 @@ fn a_run_tells_its_webhook() {
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env(name, "http://127.0.0.1:1");
     }
-    let ended = crate::support::program::ended(&mut command);
+    let ended = crate::support::ended(&mut command);
     assert_eq!(ended.code, 0, "{ended:?}");
     let [request] = &receiver.requests()[..] else { panic!("{ended:?}") };
     judge(KEY, request);

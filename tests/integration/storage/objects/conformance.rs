@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::{Arc, Barrier};
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use timelocker::storage::{
-    ETag, Error, LARGEST_READ, Lock, LockMode, ObjectId, PAGE, Precondition, Removed, Stat, Store, UploadOptions,
+    ETag, Error, KINDS, LARGEST_READ, Lock, LockMode, ObjectId, PAGE, Precondition, Removed, Stat, Store, UploadOptions,
 };
-use timelocker::value::{Cancel, CancelReason, ObjectKey};
+use timelocker::value::{Cancel, CancelReason, Kind, ObjectKey};
 
-use crate::storage::s3::left::{Bytes, Said, digest, options};
-use crate::storage::s3::noise;
+use crate::support::noise;
+use crate::support::uploads::{Bytes, StepJournal, options};
 
 /// Something that a store may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,13 @@ pub struct Subject<'a> {
     pub longest_key: usize,
     /// Makes many objects of one byte.
     pub fill: &'a (dyn Fn(&dyn Store, &[String]) + Sync),
+}
+
+/// The longest key of the S3 stores: their prefix `some/where/` counts.
+pub const LONGEST_S3_KEY: usize = 1_013;
+
+pub fn dir(path: &Path) -> Arc<dyn Store> {
+    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path })).unwrap().into()
 }
 
 pub fn never() -> Cancel {
@@ -267,7 +276,7 @@ impl Subject<'_> {
         let in_order = listed(store, "page/");
         let first = store.list("page/", None, &never()).unwrap();
         assert!(first.next.is_some() && first.skipped == 0 && first.entries.iter().all(|entry| entry.size == 1));
-        // What is removed between two pages is not in the way of the others.
+        // A removal between two pages does not hide the other objects.
         store.remove(&ObjectId::latest(first.entries.last().unwrap().key.clone()), &never()).unwrap();
         let second = store.list("page/", first.next.as_ref(), &never()).unwrap();
         assert_eq!(second.entries.first().unwrap().key.as_str(), in_order[first.entries.len()]);
@@ -295,9 +304,9 @@ impl Subject<'_> {
         let store = self.store.as_ref();
         let until = Timestamp::from_second(Timestamp::now().as_second() + 3_600).unwrap();
         let lock = Some(Lock { retention: Some((LockMode::Compliance, until)), legal_hold: false });
-        let (bytes, journal) = (b"locked", Said::default());
+        let (bytes, journal) = (b"locked", StepJournal::default());
         let options = UploadOptions { lock, ..options(true) };
-        let mut body = Bytes(bytes, digest(bytes));
+        let mut body = Bytes::new(bytes);
         let uploaded = store.upload(&key("lock/a"), &mut body, &options, &journal, &never());
         if self.lacks(Lack::Lock) {
             assert!(uploaded.is_err(), "it has it by now: {uploaded:?}");

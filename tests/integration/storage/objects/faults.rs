@@ -5,12 +5,9 @@ use std::time::Duration;
 use timelocker::storage::{Error, Precondition, Removed};
 use timelocker::value::CancelReason;
 
-use super::conformance::{Lack, Subject, content, fill, id, key, never, stat, write};
-use crate::storage::s3::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
-use crate::storage::s3::left::s3;
-
-/// The prefix `some/where/` counts.
-pub const LONGEST_KEY: usize = 1_013;
+use super::conformance::{LONGEST_S3_KEY, Lack, Subject, content, fill, id, key, never, stat, write};
+use crate::support::faulty_s3::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
+use crate::support::uploads::s3;
 
 fn versions(server: &Server, bucket: &str) -> usize {
     server.objects(bucket).iter().map(|(_, versions)| versions.len()).sum()
@@ -21,7 +18,7 @@ fn s3_conforms() {
     let server = Fault::start();
     for (bucket, lacks) in [(PLAIN, &[Lack::Lock][..]), (VAULT, &[Lack::Lock]), (SAFE, &[])] {
         let store = s3(bucket, &server.endpoint());
-        Subject { store, lacks, longest_key: LONGEST_KEY, fill: &fill }.conforms();
+        Subject { store, lacks, longest_key: LONGEST_S3_KEY, fill: &fill }.conforms();
     }
 }
 
@@ -31,7 +28,7 @@ fn a_server_without_conditions_conforms_in_all_else() {
     let server = Fault::start();
     server.rule(Rule::always(Op::Put, Action::IgnoreCondition));
     let (store, lacks) = (s3(PLAIN, &server.endpoint()), &[Lack::Lock, Lack::Absent, Lack::Unchanged]);
-    Subject { store, lacks, longest_key: LONGEST_KEY, fill: &fill }.conforms();
+    Subject { store, lacks, longest_key: LONGEST_S3_KEY, fill: &fill }.conforms();
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! Servers of others: the suite, with what each lacks.
 
-use super::conformance::{Lack, Subject, fill};
-use super::faults::LONGEST_KEY;
-use crate::storage::s3::left::s3;
-use crate::storage::s3::peers::{Moto, Peer, Weed};
+use super::conformance::{LONGEST_S3_KEY, Lack, Subject, fill};
+use crate::support::servers::{Moto, Peer, Weed};
+use crate::support::uploads::s3;
 
 fn conforms(peer: &Peer, bucket: &str, lacks: &[Lack]) {
     let store = s3(bucket, &peer.endpoint());
-    Subject { store, lacks, longest_key: LONGEST_KEY, fill: &fill }.conforms();
+    Subject { store, lacks, longest_key: LONGEST_S3_KEY, fill: &fill }.conforms();
 }
 
 #[test]

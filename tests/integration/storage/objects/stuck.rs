@@ -8,10 +8,9 @@ use std::time::Duration;
 use timelocker::storage::{Error, Precondition};
 use timelocker::value::{Cancel, CancelReason};
 
-use super::conformance::{content, id, key, never, stat, write};
-use super::directory::dir;
-use crate::faults::preloaded;
-use crate::storage::s3::left::{Said, put};
+use super::conformance::{content, dir, id, key, never, stat, write};
+use crate::support::preloaded;
+use crate::support::uploads::{StepJournal, put};
 
 /// Runs a call that hangs, and cancels it.
 fn cancelled(what: &str, call: impl FnOnce(&Cancel) -> Result<(), Error> + Send) {
@@ -68,9 +67,10 @@ fn calls_that_hang() {
 #[test]
 fn a_store_on_a_file_system_that_hangs_lets_its_callers_go() {
     let root = tempfile::tempdir().unwrap();
-    put(dir(root.path()).as_ref(), b"hello", &Said::default()).unwrap();
+    put(dir(root.path()).as_ref(), b"hello", &StepJournal::default()).unwrap();
+    let (_, module) = module_path!().split_once("::").unwrap();
     let ended = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "storage::objects::stuck::calls_that_hang", "--ignored"])
+        .args(["--exact", &format!("{module}::calls_that_hang"), "--ignored"])
         .env("LD_PRELOAD", preloaded("stuck"))
         .env("TL_STUCK_BELOW", root.path())
         .output()

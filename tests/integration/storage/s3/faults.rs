@@ -4,12 +4,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::Value as Json;
-use sha2::{Digest as _, Sha256};
-
-use super::fault::{Action, Chaos, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT, Version, Work};
-use super::{KEYS, archive_of, noise, with_keys};
-use crate::support::program::{Tl, events};
+use super::delivery::{LIMITS, failure, living, pipeline, whole};
+use crate::support::faulty_s3::{Action, Chaos, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT, Work};
+use crate::support::{KEYS, Tl, events, noise, with_keys};
 
 const PUT: usize = 1 << 10;
 const PARTS: usize = 12 << 20;
@@ -31,7 +28,7 @@ struct Case<'a> {
 }
 
 enum End<'a> {
-    /// The object is there, and these operations took so many requests.
+    /// The object is there, and each operation took this number of requests.
     Heals(&'a [(Op, usize)]),
     Dies {
         exit: i32,
@@ -58,19 +55,6 @@ const CASE: Case<'static> = Case {
     endpoint: None,
     end: End::Heals(&[]),
 };
-
-/// Nothing waits long where everything answers; a loaded machine is no fault.
-pub(super) const LIMITS: &str = "request-timeout: 20s, minimum-speed: 1MiB, retry-for: 4s";
-
-pub(super) fn pipeline(bucket: &str, endpoint: &str, limits: &str, store: &str, upload: &str) -> String {
-    format!(
-        "version: 1\nname: test\nstores:\n  cloud: {{ uses: s3, with: {{ bucket: {bucket}, endpoint: '{endpoint}', region: \
-         us-east-1, path-style: true, allow-private: true, part-size: 5MiB, {limits}{store} }} }}\nstages:\n  collect: {{ \
-         uses: archive, with: {{ sources: [data] }} }}\n  deliver: {{ needs: collect, uses: upload, with: {{ artifact: \
-         '${{{{ needs.collect.outputs.artifact }}}}', store: cloud, key: object{upload} }} }}\n  prove: {{ needs: deliver, \
-         uses: verify, with: {{ object: '${{{{ needs.deliver.outputs.object }}}}', level: content }} }}\n"
-    )
-}
 
 impl Case<'_> {
     fn run(&self) {
@@ -114,32 +98,6 @@ impl Case<'_> {
         let versions = living(&server, self.bucket).len();
         assert_eq!((versions, server.open_uploads()), left, "versions and uploads that are left: {happened}");
     }
-}
-
-/// Code and text of the error of the first stage that failed.
-pub(super) fn failure(events: &[Json]) -> (String, String) {
-    let ended = events.iter().find(|event| event["event"] == "stage-ended" && event["outcome"] == "failure");
-    ended.map_or_else(Default::default, |ended| {
-        (ended["error"]["code"].as_str().unwrap_or_default().to_owned(), ended["error"].to_string())
-    })
-}
-
-/// All versions of objects that are not delete markers.
-pub(super) fn living(server: &Server, bucket: &str) -> Vec<Version> {
-    let versions = server.objects(bucket).into_iter().flat_map(|(_, versions)| versions);
-    versions.filter(|version| !version.is_marker).collect()
-}
-
-/// The object is there once, and is the archive of what was collected; nothing is left beside it.
-pub(super) fn whole(server: &Server, bucket: &str, content: &[u8], events: &[Json]) {
-    let versions = living(server, bucket);
-    assert_eq!(versions.len(), 1, "{:?}", server.faults());
-    assert_eq!(server.open_uploads(), 0, "{:?}", server.faults());
-    let kept = &versions[0].bytes;
-    let sha256: String = Sha256::digest(kept).iter().map(|byte| format!("{byte:02x}")).collect();
-    let outputs = events.iter().find(|event| event["event"] == "stage-ended" && event["stage"] == "deliver").unwrap();
-    assert!(outputs.to_string().contains(&sha256), "the digest that was told is not that of what is kept");
-    archive_of(kept, content);
 }
 
 macro_rules! cases {

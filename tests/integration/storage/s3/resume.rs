@@ -1,4 +1,4 @@
-//! Uploads that go on where they stopped: after kill -9, a failure, a stop; and what becomes of those that cannot.
+//! Uploads that resume where they stopped: after kill -9, a failure, a cancel; and the end of those that cannot.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
@@ -8,11 +8,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use timelocker::state::StateDir;
 
-use super::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
-use super::faults::{LIMITS, failure, living, pipeline, whole};
-use super::{KEYS, keyed, noise, with_keys};
-use crate::run::runs::{kill, wait_for};
-use crate::support::program::{Ended, Tl, error_of, events};
+use super::delivery::{LIMITS, failure, living, pipeline, whole};
+use crate::support::faulty_s3::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
+use crate::support::{Ended, KEYS, Tl, error_of, events, keyed, kill, noise, wait_for, with_keys};
 
 /// Three parts of 5 MiB, the last one shorter.
 const SIZE: usize = 12 << 20;
@@ -280,7 +278,7 @@ fn what_is_refused_for_good_is_taken_back() {
         let left = (delivery.server.open_uploads(), living(&delivery.server, VAULT).len(), delivery.on_record());
         assert_eq!(left, (0, 0, 0), "{rule:?}");
     }
-    // What may not be taken back stays known, and goes on once it may.
+    // An upload that may not be aborted stays known, and is aborted once it may be.
     let delivery = Delivery::new();
     delivery.server.rule(Rule::once(Op::Part, REFUSED).part(3)).rule(Rule::always(Op::Abort, REFUSED));
     assert_eq!(delivery.run(&["p.yaml"]).0.code, 12);
@@ -440,12 +438,12 @@ fn a_directory_starts_over() {
     );
     assert_eq!(tl.events(&[]).0, 1);
     let run = tl.last_run();
-    let spooled = crate::support::program::files(&tl.file("state/work").join(run));
+    let spooled = crate::support::files(&tl.file("state/work").join(run));
     assert!(spooled.contains(&"collect-1-1.artifact".to_owned()), "{spooled:?}");
     // Gone before it was counted on.
     std::fs::remove_file(tl.file("shelf/object")).unwrap();
     tl.write("go", "").ok(&["run", "--resume"]);
-    assert_eq!(crate::support::program::files(&tl.file("shelf")), ["object", "object.sha256"]);
+    assert_eq!(crate::support::files(&tl.file("shelf")), ["object", "object.sha256"]);
 }
 
 /// `TL_KILLS` says how many; the seed of each is its number.
@@ -473,13 +471,13 @@ fn killed_anywhere_in_an_upload_it_ends_with_the_object_and_nothing_else() {
             arguments = vec!["--resume"];
         }
         let (ended, all) = delivery.run(&["--resume"]);
-        // It had come to its end when it was killed.
+        // It had ended when it was killed.
         let is_over = ended.code == 2 && ended.stderr.contains("TL0780");
         assert!(ended.code == 0 || is_over, "seed {number}: {ended:#?}");
         let versions = living(&delivery.server, VAULT);
         let left = (versions.len(), delivery.server.open_uploads(), delivery.on_record());
         assert_eq!(left, (1, 0, 0), "seed {number}: {:?}", delivery.server.requests());
-        super::archive_of(&versions[0].bytes, &delivery.content);
+        crate::support::archive_of(&versions[0].bytes, &delivery.content);
         if !is_over {
             delivery.is_whole(&all);
         }

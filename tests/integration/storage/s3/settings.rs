@@ -1,9 +1,8 @@
-//! Who may use a store, how it is reached, and what `tl doctor` finds out about it.
+//! Credentials and addresses of a store, and what `tl doctor` finds out about it.
 
-use super::KEYS;
-use super::fault::{Action, Fault, Op, Rule};
-use crate::notify::channels::{Receiver, certificate, status};
-use crate::support::program::{Ended, Tl, ended, error_of, events};
+use crate::support::faulty_s3::{Action, Fault, Op, Rule};
+use crate::support::receiver::{Receiver, certificate, status};
+use crate::support::{Ended, KEYS, Tl, ended, error_of, events};
 
 fn pipeline(bucket: &str, endpoint: &str, more: &str) -> String {
     format!(
@@ -62,7 +61,7 @@ fn doctor_says_what_is_refused_and_what_is_missing() {
         missing.stdout
     );
 
-    // A secret that is missing is told once, and the rest is tried all the same.
+    // A missing secret is reported once, and the rest is tried all the same.
     let more = ", allow-private: true";
     tl.write("p.yaml", pipeline("plain", &server.endpoint(), more));
     let half = ended(with_env(aws(&tl, &["doctor", "p.yaml", "--json"]).env_remove("MY_KEY")));

@@ -196,7 +196,7 @@ pub fn date(time: jiff::Timestamp) -> String {
     time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// A client that sends what it is told, for the server's own tests.
+/// A client that sends these bytes, for the server's own tests.
 pub fn exchange(port: u16, request: &str, body: &[u8]) -> io::Result<Answer> {
     let mut connection = TcpStream::connect(("127.0.0.1", port))?;
     let head = format!("{request}\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());

@@ -1,4 +1,4 @@
-//! An S3 server in memory that does what S3 does, and fails as it is told: on plain TCP, so that it can cut, stall and
+//! An S3 server in memory that does what S3 does, and fails by rules: on plain TCP, so that it can cut, stall and
 //! lie. One thread for each connection. Signatures are not judged, except on request.
 
 mod bucket;
@@ -139,7 +139,7 @@ impl Server {
         self.shared.state().buckets.values_mut().for_each(|bucket| bucket.ahead = ahead);
     }
 
-    /// Somebody began an upload so many seconds ago; returns its id.
+    /// Begins an upload as if this number of seconds ago; returns its id.
     pub fn begin_upload(&self, bucket: &str, key: &str, seconds_ago: i64) -> String {
         self.shared.state().buckets.get_mut(bucket).unwrap().begin_upload(key, seconds_ago)
     }
@@ -155,7 +155,7 @@ impl Server {
         self
     }
 
-    /// So many parts are told of at once.
+    /// The number of parts on one page of a list.
     pub fn set_page(&self, parts: usize) {
         self.shared.state().buckets.values_mut().for_each(|bucket| bucket.page = parts);
     }

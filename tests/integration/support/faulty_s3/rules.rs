@@ -29,7 +29,7 @@ pub enum Action {
     Error(u16, &'static str, &'static [(&'static str, &'static str)]),
     /// `503 SlowDown` with `Retry-After`; who comes back sooner is counted.
     RetryAfter(u64),
-    /// `403 RequestTimeTooSkewed`, with a clock that is so many seconds ahead.
+    /// `403 RequestTimeTooSkewed`, with a clock that is this number of seconds ahead.
     Skewed(i64),
     /// A page of a proxy.
     Html(u16),
@@ -68,11 +68,11 @@ pub enum Action {
     Lost,
     /// It is done, and nothing is said.
     LostInSilence,
-    /// It is done; the body comes so many milliseconds after the headers.
+    /// It is done; the body comes this number of milliseconds after the headers.
     SlowAnswer(u64),
-    /// It is done; the answer comes after so many milliseconds.
+    /// It is done; the answer comes after this number of milliseconds.
     Late(u64),
-    /// It is done; a space comes each 100 ms, so many times, before the body.
+    /// It is done; this number of spaces, one every 100 ms, comes before the body.
     Spaces(u32),
     /// What is kept differs by one bit, and everything else tells of what was sent.
     StoreFlipped,
@@ -105,7 +105,7 @@ pub struct Rule {
     pub part: Option<u32>,
     /// From this request on, counted from 1; from the first one without it.
     pub nth: Option<u32>,
-    /// So many times.
+    /// This number of times.
     pub times: u32,
     pub action: Action,
 }
@@ -140,7 +140,7 @@ pub struct Chaos {
     pub seed: u64,
     /// How likely an action is, by operation; all of an operation together stay below 1.
     pub rates: Vec<(Op, Action, f64)>,
-    /// So many in all; then it heals.
+    /// The number of faults in all; then it heals.
     pub budget: u32,
 }
 
@@ -175,7 +175,7 @@ impl Chaos {
             (Op::Put, [&writes[..], &silent, &bytes].concat()),
             (Op::Part, [&writes[..], &silent, &bytes].concat()),
             (Op::Complete, [&writes[..], &answers].concat()),
-            // What a lost answer would have named cannot be taken back.
+            // An upload whose id was in a lost answer cannot be aborted.
             (Op::Create, vec![Action::Silence]),
             (Op::Head, vec![Action::Silence]),
             (Op::Get, vec![Action::Cut, Action::Stall]),

@@ -9,11 +9,11 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use serde_json::Value as Json;
 
-use crate::faults::{Case, FAULTS, Fault, most};
-use crate::run::runs::collected;
-use crate::support::program::{Tl, ended};
+use crate::support::writes::{Case, FAULTS, Fault, most};
+use crate::support::{Tl, collected, ended};
 
-const VERSIONS: [&str; 3] = [include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
+const VERSIONS: [&str; 3] =
+    [include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
 const RUN: &str = "01KB0000000000000000000001";
 
 /// A state folder with a database of this version; an empty file for 0.

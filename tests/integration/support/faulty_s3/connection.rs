@@ -10,7 +10,7 @@ use super::http::{Answer, Head};
 use super::rules::{Action, Op, Work};
 use super::{Seen, State};
 
-/// What becomes of the connection.
+/// Whether the connection stays open.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     Next,

@@ -8,8 +8,7 @@
 use rusqlite::Connection;
 use serde_json::Value as Json;
 
-use crate::support::events::{Event, Outcome, What, read_events};
-use crate::support::program::{Tl, ended, files};
+use crate::support::{Event, Outcome, Tl, What, ended, files, read_events};
 
 const WRITTEN_AT: &str = "/srv/orders";
 const GOOD: &str = "01M8HN90YP4GCZJBWAK8TBW0JD";
@@ -29,7 +28,7 @@ const PATHS: [(&str, &str); 9] = [
 
 fn unpacked() -> Tl {
     let tl = Tl::new();
-    let bytes = zstd::decode_all(include_bytes!("0.1.0.tar.zst").as_slice()).unwrap();
+    let bytes = zstd::decode_all(include_bytes!("earlier/0.1.0.tar.zst").as_slice()).unwrap();
     tar::Archive::new(bytes.as_slice()).unpack(tl.path()).unwrap();
     // Runs know a file by its canonical path.
     let here = std::fs::canonicalize(tl.path()).unwrap();

@@ -69,7 +69,7 @@ pub struct Bucket {
     pub versions: Vec<Version>,
     uploads: Vec<Upload>,
     counter: u32,
-    /// So many parts are told of at once.
+    /// The number of parts on one page of a list.
     pub page: usize,
     /// How far the server's clock is ahead.
     pub ahead: jiff::SignedDuration,
@@ -92,7 +92,7 @@ impl Bucket {
         jiff::Timestamp::now() + self.ahead
     }
 
-    /// Somebody began an upload of this key, so many seconds ago.
+    /// Begins an upload of this key as if this number of seconds ago.
     pub fn begin_upload(&mut self, key: &str, seconds_ago: i64) -> String {
         let id = format!("upload-{}", self.next_id());
         let initiated = self.now() - jiff::SignedDuration::from_secs(seconds_ago);
