@@ -23,6 +23,9 @@ use crate::value::{Cancel, hex};
 ///
 /// The messages and the mark for the due time are one transaction, before anything is sent: no crash loses a message, and two
 /// processes do not write it twice. The outbox deduplicates the sending.
+///
+/// If the outbox cannot be written, no message is sent: without the mark, each call would send it again. The exit code of
+/// `tl stale` still reports the pipeline.
 pub fn send_overdue(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     for stale in found.iter().filter(|stale| stale.is_stale) {

@@ -71,6 +71,7 @@ pub(super) fn prepare(
     let log = Log::open(&audit).map_err(|error| early(None, audit_error(&error)))?;
     let folder = take_work(&options.state, run, options.resumed.as_ref()).map_err(|error| early(None, error))?;
 
+    // Reading secrets counts towards the time limit of the run. Waiting for its group does not, and has a limit of its own.
     let (began, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
     let read = |cancel: &Cancel| read_secrets(&loaded.document, &loaded.pipeline, cancel);
     let secrets = options.cancel.limited(limit, read);
