@@ -8,7 +8,7 @@ use crate::value::{Kind, kept_schema_of};
 /// Every kind of channel.
 pub static KINDS: &[Kind<dyn Channel>] = &[
     kind::<MessageFile>("file"),
-    kind::<Command>("command"),
+    Kind { program: Some("run"), ..kind::<Command>("command") },
     kind::<Webhook>("webhook"),
     kind::<Email>("email"),
     kind::<Desktop>("desktop"),
@@ -24,5 +24,10 @@ pub static KINDS: &[Kind<dyn Channel>] = &[
 ];
 
 const fn kind<K: Channel + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Channel> {
-    Kind { name, schema: kept_schema_of::<K>, build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)) }
+    Kind {
+        name,
+        schema: kept_schema_of::<K>,
+        program: None,
+        build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)),
+    }
 }

@@ -5,7 +5,7 @@ use clap::Subcommand;
 
 use super::done::Done;
 use super::state::state_dir;
-use crate::audit::{self, Filter, Record};
+use crate::audit::{self, Filter, LogEntry};
 use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::open::audit_error;
 use crate::report::{Output, render_record, render_report};
@@ -90,7 +90,7 @@ fn show(folder: &Path, filter: Filter, last: Option<usize>, json: bool, output: 
     if problems.is_empty() { Ok(ExitCode::Success) } else { Err(problems) }
 }
 
-fn print(record: &Record, json: bool, output: &mut Output) -> Result<(), Vec<Diagnostic>> {
+fn print(record: &LogEntry, json: bool, output: &mut Output) -> Result<(), Vec<Diagnostic>> {
     if json {
         return output.json_line(record);
     }

@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::Did;
 use crate::diagnostic::{Diagnostic, ExitCode};
 
 /// How a stage or a run ended.
@@ -156,6 +157,9 @@ pub enum What {
         seconds: f64,
         /// The outputs that other stages can use.
         outputs: Map<String, Json>,
+        /// What it did, by its outputs; left out where there is nothing to say.
+        #[serde(default, skip_serializing_if = "Did::is_nothing")]
+        did: Did,
         /// Why it was skipped or cancelled.
         reason: Option<String>,
         /// Why it failed.
@@ -227,8 +231,9 @@ impl What {
             Self::StageWarning { warning: error, .. } | Self::StageRetrying { error, .. } | Self::Problem { error } => {
                 error.mask(mask);
             }
-            Self::StageEnded { outputs, reason, error, .. } => {
+            Self::StageEnded { outputs, did, reason, error, .. } => {
                 outputs.values_mut().for_each(|value| mask_json(value, mask));
+                [&mut did.level, &mut did.uri].into_iter().flatten().for_each(|text| *text = mask(text));
                 if let Some(reason) = reason {
                     *reason = mask(reason);
                 }
@@ -340,12 +345,15 @@ mod tests {
                 let outputs = json!({ "object": { "size": 1.5, "uri": null } }).as_object().unwrap().clone();
                 let (error, recalled) = (error.clone(), error.is_none());
                 let reason = recalled.then(text);
+                let did =
+                    if recalled { Did { files: Some(3), uri: Some(text()), ..Did::default() } } else { Did::default() };
                 all.push(What::StageEnded {
                     stage,
                     instance,
                     outcome,
                     seconds: 0.125,
                     outputs,
+                    did,
                     reason,
                     error,
                     recalled,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::{Part, Selection};
 use crate::expression::{Expression, uses_status_function};
 use crate::pipeline::{OnWarning, Pipeline, Retry, Stage, artifact_source, expressions_in};
-use crate::stages::{self, Flow};
+use crate::stages::{ARTIFACT, Flow, StageKind};
 use crate::value::PositiveDuration;
 
 /// A pipeline made ready to run. Stages and units are named by their place in these lists.
@@ -50,6 +50,11 @@ impl Planned {
     pub fn pointer(&self) -> String {
         let section = if self.is_finally { "finally" } else { "stages" };
         format!("/{section}/{}", self.name)
+    }
+
+    /// The JSON pointer to one of its settings.
+    pub fn setting(&self, key: &str) -> String {
+        format!("{}/with/{key}", self.pointer())
     }
 }
 
@@ -205,7 +210,7 @@ fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
 }
 
 fn flow(planned: &Planned) -> Flow {
-    planned.stage.uses.as_deref().and_then(stages::find).map_or(Flow::None, |kind| kind.flow)
+    planned.stage.kind().map_or(Flow::None, |kind| kind.flow)
 }
 
 /// The names of the outputs of a stage with instances; of others nobody asks.
@@ -213,7 +218,7 @@ fn output_names(stage: &Stage) -> Vec<String> {
     if stage.strategy.is_none() {
         return Vec::new();
     }
-    match stage.uses.as_deref().and_then(stages::find) {
+    match stage.kind() {
         Some(kind) => {
             (kind.outputs)()["properties"].as_object().into_iter().flat_map(|map| map.keys().cloned()).collect()
         }
@@ -222,12 +227,13 @@ fn output_names(stage: &Stage) -> Vec<String> {
 }
 
 fn producer(planned: &Planned) -> Option<String> {
-    artifact_source(planned.stage.with.get("artifact")?.as_str()?)
+    artifact_source(planned.stage.with.get(ARTIFACT)?.as_str()?)
 }
 
-/// Whether it is an upload that goes on where it stopped, or that an expression may make one.
+/// Whether it delivers and goes on where it stopped, or an expression may ask for that.
 fn may_resume(planned: &Planned) -> bool {
-    planned.stage.with.get("resume").is_some_and(|resume| *resume != false)
+    let setting = planned.stage.kind().and_then(StageKind::delivery).and_then(|delivery| delivery.resume);
+    setting.and_then(|setting| planned.stage.with.get(setting)).is_some_and(|resume| *resume != false)
 }
 
 /// How often a stage's settings read something of another stage.

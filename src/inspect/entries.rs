@@ -20,7 +20,7 @@ pub fn stage_entries(loaded: &Loaded) -> Vec<StageEntry> {
     let plan = Plan::new(&loaded.pipeline);
     let entry = |planned: &Planned| StageEntry {
         name: planned.name.clone(),
-        kind: planned.stage.uses.clone().unwrap_or_else(|| "run".to_owned()),
+        kind: planned.stage.kind_name().to_owned(),
         needs: planned.needs.iter().map(|&need| plan.stages[need].name.clone()).collect(),
         place: loaded.document.at_key(&planned.pointer()),
     };

@@ -6,6 +6,7 @@
 
 mod doctor;
 mod entries;
+mod past;
 mod plan;
 mod preview;
 mod secrets;
@@ -17,6 +18,7 @@ mod versions;
 
 pub use doctor::{DoctorItem, doctor};
 pub use entries::{StageEntry, stage_entries};
+pub use past::past_events;
 pub use plan::{
     Difference, Due, Group, Instances, NotificationPlan, PlanFile, PlanReport, StageReport, Unknown, Write, is_plan,
     open_plan, plan, plan_text,

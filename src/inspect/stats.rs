@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::past::did;
 use crate::event::Outcome;
 use crate::state::{DbError, Filter, Run, RunState, Runs, StageRun};
 
@@ -136,7 +137,7 @@ fn of_pipeline(pipeline: String, runs: &[(Run, Vec<StageRun>)], last: usize) -> 
     let point = |(number, (run, stages)): (usize, &&(Run, Vec<StageRun>))| Point {
         outcome: run.outcome,
         seconds: run.seconds,
-        bytes: total(stages.iter().filter_map(delivered)),
+        bytes: total(stages.iter().filter_map(|row| did(row).delivered)),
         is_last: number == newest,
     };
     let whole: Vec<Point> = ended.iter().enumerate().map(point).collect();
@@ -192,7 +193,7 @@ fn stage_point<'a>(rows: impl Iterator<Item = &'a StageRun>, is_last: bool) -> O
     Some(Point {
         outcome: Some(outcome),
         seconds: own.seconds,
-        bytes: total(rows.iter().copied().filter_map(handled)),
+        bytes: total(rows.iter().filter_map(|row| did(row).bytes_or(row.bytes))),
         is_last,
     })
 }
@@ -204,18 +205,6 @@ fn is_undone(outcome: Outcome) -> bool {
 
 fn total(bytes: impl Iterator<Item = u64>) -> Option<f64> {
     bytes.fold(None, |sum, bytes| Some(sum.unwrap_or(0.0) + bytes as f64))
-}
-
-/// The bytes that a stage handled: its own count, else the size of its output.
-fn handled(row: &StageRun) -> Option<u64> {
-    let output = |name: &str| row.outputs.as_ref()?.get(name)?.as_u64();
-    row.bytes.or_else(|| output("bytes")).or_else(|| output("checked_bytes")).or_else(|| delivered(row))
-}
-
-/// The size of the object that a stage delivered. The outputs of a stage with instances are lists; its instances count
-/// instead.
-fn delivered(row: &StageRun) -> Option<u64> {
-    row.outputs.as_ref()?.get("object")?.get("size")?.as_u64()
 }
 
 fn success_rate(points: &[Point]) -> Option<f64> {

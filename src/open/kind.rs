@@ -20,12 +20,16 @@ pub(super) fn open<T: ?Sized>(
 ) -> Result<Box<T>> {
     let pointer = format!("/{section}/{name}/with");
     let document = &loaded.document;
-    let unfit = || {
-        Diagnostic::usage(codes::TL0606, format!("the settings of `{name}` do not fit")).at(document.at_value(&pointer))
-    };
+    let unfit = || unfit(loaded, section, name);
     let kind = Kind::find(kinds, &place.uses).ok_or_else(unfit)?;
     let settings = Json::Object(place.with.clone());
     let settings = resolve(&settings, (kind.schema)(), &contexts.values(1), document, &pointer)
         .map_err(|failure| unresolved(document, &pointer, failure))?;
     (kind.build)(settings).map_err(|error| unfit().cause(&error))
+}
+
+/// The settings of a store or channel cannot be used.
+pub(super) fn unfit(loaded: &Loaded, section: &str, name: &str) -> Diagnostic {
+    let at = loaded.document.at_value(&format!("/{section}/{name}/with"));
+    Diagnostic::usage(codes::TL0606, format!("the settings of `{name}` do not fit")).at(at)
 }

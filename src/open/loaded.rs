@@ -9,7 +9,9 @@ use super::environment::{RunEnvironment, start_values};
 use super::files::absolute;
 use super::templates::check_templates;
 use crate::diagnostic::{Diagnostic, codes};
+use crate::graph::Planned;
 use crate::pipeline::{self, Document, Outline, Pipeline, resolve_inputs};
+use crate::stages::StageKind;
 
 /// A pipeline file that was read and checked, with its inputs.
 #[derive(Debug)]
@@ -66,6 +68,14 @@ pub(crate) fn settle_with(
     let inputs = resolve_inputs(&outline.inputs, given)?;
     let pipeline = outline.settle(&document, &start_values(&inputs, &environment))?;
     Ok(Loaded { document, pipeline, inputs, path: absolute(path), environment })
+}
+
+/// The folder that relative paths of a stage are meant from: that of the file which names them.
+pub(crate) fn base_of<'a>(loaded: &'a Loaded, planned: &Planned) -> &'a Path {
+    match planned.stage.kind().and_then(StageKind::reads) {
+        Some((paths, _)) => loaded.document.folder_of(&planned.setting(paths)),
+        None => loaded.document.folder(),
+    }
 }
 
 /// Refuses a file that asks for what this version cannot do.

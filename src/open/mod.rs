@@ -29,7 +29,7 @@ pub use files::place_of;
 pub(crate) use files::{absolute, yaml_files_below};
 pub(crate) use instances::expand;
 pub use loaded::{Loaded, check, load, runnable, settle};
-pub(crate) use loaded::{for_messages, input_texts, load_again, settle_with};
+pub(crate) use loaded::{base_of, for_messages, input_texts, load_again, settle_with};
 pub(crate) use recorder::LogRecorder;
 pub use secrets::{NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
 pub(crate) use secrets::{Secrets, open_source, read_secret, read_secrets};

@@ -1,14 +1,15 @@
 //! Opens the stores of a pipeline.
 
-use super::contexts::Contexts;
-use super::kind::open;
-use super::loaded::Loaded;
 use std::sync::Arc;
 
+use super::contexts::Contexts;
+use super::kind::{open, unfit};
+use super::loaded::Loaded;
 use crate::diagnostic::Result;
 use crate::pipeline::StoreOrChannel;
 use crate::stages::Places;
 use crate::storage::{self, Store};
+use crate::value::Unfit;
 
 /// Opens every store.
 pub(crate) fn open_places(loaded: &Loaded, contexts: &Contexts) -> Result<Places> {
@@ -26,5 +27,14 @@ pub(crate) fn open_store(
     name: &str,
     place: &StoreOrChannel,
 ) -> Result<Arc<dyn Store>> {
-    open(loaded, contexts, "stores", name, place, storage::KINDS).map(Arc::from)
+    let store = open(loaded, contexts, "stores", name, place, storage::KINDS)?;
+    // `validate` has checked what stands in the file; expressions have their values only now.
+    match store.check().into_iter().next() {
+        None => Ok(store.into()),
+        Some(Unfit { error, .. }) => {
+            let mut unfit = unfit(loaded, "stores", name);
+            unfit.causes.push(error);
+            Err(unfit)
+        }
+    }
 }

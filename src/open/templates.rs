@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::event::Outcome;
+use crate::event::{Did, Outcome};
 use crate::pipeline::{Document, Notification, Pipeline, When};
 use crate::template::{self, Form, Template};
 use crate::value::Masker;
@@ -37,22 +37,14 @@ impl<'a> News<'a> {
 }
 
 /// The values of one stage in templates.
-pub(crate) fn stage(
-    name: &str,
-    outcome: Outcome,
-    seconds: f64,
-    outputs: &Map<String, Json>,
-    detail: Option<String>,
-) -> Json {
-    let number = |value: Option<&Json>| value.and_then(Json::as_u64);
-    let delivered = outputs.get("object").and_then(|object| number(object.get("size")));
+pub(crate) fn stage(name: &str, outcome: Outcome, seconds: f64, did: &Did, detail: Option<String>) -> Json {
     json!({
         "name": name,
         "result": outcome.word(),
         "seconds": seconds,
-        "bytes": delivered.or_else(|| number(outputs.get("bytes"))),
-        "delivered": delivered,
-        "files": number(outputs.get("files")),
+        "bytes": did.bytes,
+        "delivered": did.delivered,
+        "files": did.files,
         "detail": detail.map(|text| one_line(&text)),
     })
 }
@@ -159,7 +151,6 @@ fn one_line(text: &str) -> String {
 /// Made-up facts for a preview or a check.
 pub(crate) fn sample<'a>(when: When, document: &'a Document, pipeline: &'a Pipeline) -> News<'a> {
     let ran = !matches!(when, When::Started | When::Blocked | When::Stale);
-    let outputs = |value: Json| value.as_object().cloned().unwrap_or_default();
     let second = match when {
         When::Success | When::Recovered | When::Started | When::Blocked | When::Stale => (Outcome::Success, None),
         When::Warning => (Outcome::Warning, Some("why")),
@@ -168,19 +159,16 @@ pub(crate) fn sample<'a>(when: When, document: &'a Document, pipeline: &'a Pipel
         When::Cancelled => (Outcome::Cancelled, Some("why")),
     };
     let first = if when == When::Skipped { Outcome::Skipped } else { Outcome::Success };
+    let collected = Did { files: Some(3), bytes: Some(4096), ..Did::default() };
+    let size = Some(1_234_567);
+    let delivered = Did { bytes: size, delivered: size, ..Did::default() };
     let stages = vec![
-        stage(
-            "collect",
-            first,
-            1.5,
-            &if first.is_ok() { outputs(json!({ "files": 3, "bytes": 4096 })) } else { Map::new() },
-            None,
-        ),
+        stage("collect", first, 1.5, &if first.is_ok() { collected } else { Did::default() }, None),
         stage(
             "deliver",
             second.0,
             2.5,
-            &if second.0.is_ok() { outputs(json!({ "object": { "size": 1_234_567 } })) } else { Map::new() },
+            &if second.0.is_ok() { delivered } else { Did::default() },
             second.1.map(str::to_owned),
         ),
     ];

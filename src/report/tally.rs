@@ -1,10 +1,8 @@
 use std::collections::HashMap;
 
-use serde_json::{Map, Value as Json};
-
 use super::text::plain;
 use crate::diagnostic::{Diagnostic, ExitCode};
-use crate::event::{self, Event, Outcome, What};
+use crate::event::{self, Did, Event, Outcome, What};
 use crate::value::{human_bytes, human_duration};
 
 /// What reporters need to sum a run up: who ran, how each stage ended, what went wrong.
@@ -103,7 +101,7 @@ impl Tally {
                 let warned = &mut self.running(stage, instance.as_deref()).warned;
                 warned.get_or_insert_with(|| (warning.clone(), 0)).1 += 1;
             }
-            What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, recalled } => {
+            What::StageEnded { stage, instance, outcome, seconds, did, reason, error, recalled, .. } => {
                 let name = event::called(stage, instance.as_deref());
                 let running = self.running.remove(&name).unwrap_or_default();
                 self.ended.push(Ended {
@@ -117,9 +115,9 @@ impl Tally {
                         None if *recalled => "done before, and still there".to_owned(),
                         // A live run shows the kind while the stage works.
                         None if self.is_past && !running.kind.is_empty() => {
-                            format!("{}, {}", running.kind, summary(outputs, &running, *seconds))
+                            format!("{}, {}", running.kind, summary(did, &running, *seconds))
                         }
-                        None => summary(outputs, &running, *seconds),
+                        None => summary(did, &running, *seconds),
                     },
                     error: error.clone(),
                     warned: running.warned,
@@ -182,34 +180,26 @@ impl Ended {
 }
 
 /// What a stage did, in a few words.
-fn summary(outputs: &Map<String, Json>, running: &Running, seconds: f64) -> String {
-    let mut words = did(outputs, running.bytes);
+fn summary(did: &Did, running: &Running, seconds: f64) -> String {
+    let mut words = how_much(did, running.bytes);
     words.extend((running.attempt > 1).then(|| format!("{} attempts", running.attempt)));
-    words.extend(object(outputs));
+    words.extend(did.uri.as_deref().map(plain));
     words.push(human_duration(seconds));
     words.join(", ")
 }
 
-/// The object that a stage delivered.
-fn object(outputs: &Map<String, Json>) -> Option<String> {
-    outputs.get("object").and_then(|object| object["uri"].as_str()).map(plain)
-}
-
-/// How much a stage did.
-fn did(outputs: &Map<String, Json>, bytes: u64) -> Vec<String> {
-    let number = |name: &str| outputs.get(name).and_then(Json::as_u64);
+/// How much a stage did. `counted` are the bytes of its progress.
+fn how_much(did: &Did, counted: u64) -> Vec<String> {
     let mut words = Vec::new();
-    if let Some(files) = number("files") {
+    if let Some(files) = did.files {
         words.push(if files == 1 { "1 file".to_owned() } else { format!("{files} files") });
     }
-    if let Some(bytes) = number("bytes").or_else(|| number("checked_bytes")).or((bytes > 0).then_some(bytes)) {
+    if let Some(bytes) = did.bytes_or((counted > 0).then_some(counted)) {
         words.push(human_bytes(bytes as f64));
     }
-    if let Some(skipped @ 1..) = number("skipped") {
+    if let Some(skipped @ 1..) = did.skipped {
         words.push(format!("{skipped} not readable"));
     }
-    if let Some(level) = outputs.get("level").and_then(Json::as_str) {
-        words.push(format!("proven by {}", plain(level)));
-    }
+    words.extend(did.level.as_deref().map(|level| format!("proven by {}", plain(level))));
     words
 }

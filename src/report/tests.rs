@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::*;
 use crate::diagnostic::{Diagnostic, ExitCode, Location, codes};
-use crate::event::{Event, Outcome, Stream, What};
+use crate::event::{Did, Event, Outcome, Stream, What};
 use crate::inspect::StageEntry;
 
 /// What a hostile child writes.
@@ -33,13 +33,14 @@ fn no_space() -> Diagnostic {
 struct End<'a> {
     outcome: Outcome,
     outputs: Json,
+    did: Did,
     reason: Option<&'a str>,
     error: Option<Diagnostic>,
 }
 
 impl End<'_> {
     fn of(outcome: Outcome) -> Self {
-        Self { outcome, outputs: json!({}), reason: None, error: None }
+        Self { outcome, outputs: json!({}), did: Did::default(), reason: None, error: None }
     }
 
     fn event(self, stage: &str, instance: Option<String>) -> What {
@@ -49,6 +50,7 @@ impl End<'_> {
             outcome: self.outcome,
             seconds: 1.25,
             outputs: self.outputs.as_object().cloned().unwrap_or_else(Map::new),
+            did: self.did,
             reason: self.reason.map(str::to_owned),
             error: self.error,
             recalled: false,
@@ -63,7 +65,10 @@ fn sheet() -> Vec<What> {
     let warning = || Diagnostic::warning(codes::TL0613, "`a`: it shrank");
     let stages = ["collect", "deliver", "copy", "prove"].map(str::to_owned).to_vec();
     let collected = json!({ "files": 3, "bytes": 4096, "skipped": 1 });
-    let object = json!({ "object": { "uri": "/srv/backups/a folder/2026-11-24/01RUN.tar.zst.age" } });
+    let uri = "/srv/backups/a folder/2026-11-24/01RUN.tar.zst.age".to_owned();
+    let object = json!({ "object": { "uri": uri } });
+    let read = Did { files: Some(3), bytes: Some(4096), skipped: Some(1), ..Did::default() };
+    let delivered = Did { uri: Some(uri), ..Did::default() };
     vec![
         What::RunStarted { pipeline: "orders".to_owned(), file: "orders.yaml".to_owned(), stages, session: 1 },
         started("collect", None, "archive", 1),
@@ -81,12 +86,12 @@ fn sheet() -> Vec<What> {
             error: no_space(),
         },
         started("deliver", None, "upload", 2),
-        End { outputs: collected, ..End::of(Outcome::Warning) }.event("collect", None),
+        End { outputs: collected, did: read, ..End::of(Outcome::Warning) }.event("collect", None),
         End { error: Some(no_space()), ..End::of(Outcome::Failure) }.event("deliver", None),
         started("copy", nas(), "upload", 1),
         started("copy", instance("a|b\n::c"), "upload", 1),
         output("copy", nas(), Stream::Stdout, "copied"),
-        End { outputs: object, ..End::of(Outcome::Success) }.event("copy", nas()),
+        End { outputs: object, did: delivered, ..End::of(Outcome::Success) }.event("copy", nas()),
         End { error: Some(Diagnostic::failure(codes::TL0651, "it ended with 3 | `x`")), ..End::of(Outcome::Failure) }
             .event("copy", instance("a|b\n::c")),
         End { reason: Some("1 of 2 instances: failure"), ..End::of(Outcome::Failure) }.event("copy", None),

@@ -105,7 +105,7 @@ pub(super) fn prepare(
         state: options.state.path().to_owned(),
         program: options.program.clone(),
         places,
-        post: notifier.clone(),
+        notifier: notifier.clone(),
         recorder: recorder.clone(),
         ledger: Ledger::default(),
         deliveries: Arc::new(DeliveryJournal::new(journal.clone(), options.resumed.as_ref())),

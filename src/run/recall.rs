@@ -20,7 +20,7 @@ use crate::graph::recall::{Decision, Prior, PriorEffect};
 use crate::graph::{Job, Plan};
 use crate::open::unwritten;
 use crate::pipeline::{Stage, expressions_in, paths_in};
-use crate::stages;
+use crate::stages::ARTIFACT;
 use crate::stages::artifact::{ArtifactRef, Spool};
 use crate::state::{Effect, PriorRun};
 use crate::value::{Cancel, Digest, parse_sha256, sha256};
@@ -51,7 +51,7 @@ impl PipelineWork {
                 Ready::Kind(kind, with) => (with.clone(), Some(*kind)),
                 Ready::Program(command) => (command.described(), None),
             };
-            let store = ["/store", "/object/store"].iter().find_map(|at| settings.pointer(at)?.as_str());
+            let store = kind.and_then(|kind| kind.store(&settings));
             let store = store.and_then(|name| self.loaded.document.value()["stores"].get(name));
             all.push(json!({
                 "stage": planned.name,
@@ -107,9 +107,10 @@ impl PipelineWork {
                 None => return Ok(false),
             }
         }
-        let kind = self.plan.stages[stage].stage.uses.as_deref().and_then(stages::find);
+        let kind = self.plan.stages[stage].stage.kind();
         let key = self.key(stage, instance);
-        let holds = kind.map_or(Ok(true), |kind| (kind.take_up)(&effect.outputs, &key, &self.shared, &attempt.cancel));
+        let holds =
+            kind.map_or(Ok(true), |kind| (kind.still_holds)(&effect.outputs, &key, &self.shared, &attempt.cancel));
         attempt.cancel.check()?;
         match holds {
             Err(error) if error.transient => Err(error),
@@ -122,7 +123,7 @@ impl PipelineWork {
         let memory = self.memory();
         let lacking = |(&stage, ready): (&usize, &Ready)| {
             let Ready::Kind(_, settings) = ready else { return None };
-            let artifact = ArtifactRef::deserialize(&settings["artifact"]).ok()?;
+            let artifact = ArtifactRef::deserialize(&settings[ARTIFACT]).ok()?;
             let mut lost = memory.session.lost();
             let (source, _) =
                 lost.find(|&(stage, instance)| ArtifactRef::of(&self.key(stage, instance)) == artifact)?;

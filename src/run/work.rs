@@ -18,10 +18,10 @@ use crate::expression::{ExpressionError, Status, Template, Values, evaluate, res
 use crate::graph::outcome::{Done, Ended, OwnEnd};
 use crate::graph::recall::{self, Decision, Prior, PriorEffect};
 use crate::graph::{Plan, Planned};
-use crate::open::{Contexts, Loaded, LogRecorder, expand, unresolved, unwritten};
+use crate::open::{Contexts, Loaded, LogRecorder, base_of, expand, unresolved, unwritten};
 use crate::pipeline::{Failure, OnWarning, Run, resolve};
 use crate::stages::artifact::{ArtifactRef, Spool, stream};
-use crate::stages::{self, Command, Context, Flow, Shared, Told};
+use crate::stages::{ARTIFACT, Command, Context, Flow, Record, Shared, Told};
 use crate::state::{Effect, Journal};
 use crate::value::Secret;
 
@@ -101,8 +101,12 @@ impl Work for PipelineWork {
         })
     }
 
-    fn note(&self, kind: &str, data: Map<String, Json>) -> Result<()> {
-        self.recorder.note(kind, data)
+    fn note(&self, record: Record) -> Result<()> {
+        self.recorder.note(record)
+    }
+
+    fn refused(&self) -> Option<Diagnostic> {
+        self.recorder.refused()
     }
 }
 
@@ -163,7 +167,7 @@ impl PipelineWork {
                 instance: attempt.instance.as_ref().map(|instance| instance.label.clone()),
                 attempt: attempt.number,
                 shared: Arc::clone(&self.shared),
-                base: self.loaded.document.folder_of(&format!("{}/with/sources", planned.pointer())).to_owned(),
+                base: base_of(&self.loaded, planned).to_owned(),
                 work: self.folder.join(format!("{key}-{}-{}", self.session(), attempt.number)),
                 message: if self.prior.was_done(stage, job.instance) {
                     format!("{key}.{}", self.session())
@@ -200,7 +204,7 @@ impl PipelineWork {
     fn ready(&self, stage: usize, scope: &EvalScope<'_>) -> Result<Ready> {
         let planned = &self.plan.stages[stage];
         let values = self.values(planned, scope)?;
-        let Some(kind) = planned.stage.uses.as_deref().and_then(stages::find) else {
+        let Some(kind) = planned.stage.kind() else {
             return self.command(planned, &values).map(Ready::Program);
         };
         let with = Json::Object(planned.stage.with.clone());
@@ -263,7 +267,7 @@ impl PipelineWork {
             let value = match scope.results.get(need) {
                 Some(result) => json!({ "outputs": *result.outputs, "result": result.outcome.word() }),
                 None if scope.before == Some(need) => {
-                    json!({ "outputs": { "artifact": ArtifactRef::of(&name) }, "result": Outcome::Success.word() })
+                    json!({ "outputs": { ARTIFACT: ArtifactRef::of(&name) }, "result": Outcome::Success.word() })
                 }
                 None => continue,
             };

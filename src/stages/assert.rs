@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Flow, Stage, StageError};
+use super::{Context, Effect, Flow, Stage, StageError};
 use crate::diagnostic::{Diagnostic, codes};
 
 /// Settings of `assert`.
@@ -31,13 +31,14 @@ enum Otherwise {
 }
 
 /// Outputs of `assert`: none.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {}
 
 impl Stage for Assert {
     const NAME: &'static str = "assert";
     const ABOUT: &'static str = "fails, warns or skips unless an expression is true";
     const FLOW: Flow = Flow::None;
+    const EFFECTS: &'static [Effect] = &[];
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {

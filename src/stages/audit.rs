@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Flow, Stage, StageError};
+use super::{Context, Effect, Flow, Stage, StageError};
 use crate::diagnostic::Result;
 
 /// Settings of `audit`: none yet. Every run is recorded and signed anyway; this signs in the middle of one.
@@ -10,7 +10,7 @@ use crate::diagnostic::Result;
 pub(super) struct Audit {}
 
 /// Outputs of `audit`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {
     /// The signed note.
     checkpoint: String,
@@ -24,6 +24,7 @@ impl Stage for Audit {
     const NAME: &'static str = "audit";
     const ABOUT: &'static str = "signs the audit log as it stands";
     const FLOW: Flow = Flow::None;
+    const EFFECTS: &'static [Effect] = &[];
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::artifact::ArtifactRef;
 use super::context::MAKE_ROOM;
 use super::reading::read_object;
-use super::upload::parse_key;
-use super::{Context, Flow, Stage, StageError};
+use super::upload::{check_key, parse_key};
+use super::{Context, Effect, Findings, Flow, Known, Stage, StageError};
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
+use crate::event::Did;
 use crate::storage::{Error, ObjectId};
 
 /// Settings of `download`.
@@ -26,7 +27,7 @@ pub(super) struct Download {
 }
 
 /// Outputs of `download`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {
     /// The object's bytes.
     artifact: ArtifactRef,
@@ -38,6 +39,7 @@ impl Stage for Download {
     const NAME: &'static str = "download";
     const ABOUT: &'static str = "fetches an object from a store, and compares it with the digest that the store keeps";
     const FLOW: Flow = Flow::Source;
+    const EFFECTS: &'static [Effect] = &[Effect::Fetches { store: "store", key: "key" }];
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {
@@ -62,6 +64,14 @@ impl Stage for Download {
         }
         writer.finish().map_err(|error| write_failed(context, &error))?;
         Ok(Outputs { artifact, bytes: found.size })
+    }
+
+    fn check(with: &Known<'_>, found: &mut Findings) {
+        check_key(with, found);
+    }
+
+    fn summary(outputs: &Outputs) -> Did {
+        Did { bytes: Some(outputs.bytes), ..Did::default() }
     }
 }
 

@@ -11,21 +11,31 @@ mod command;
 mod context;
 mod decrypt;
 mod download;
+mod effect;
 mod encrypt;
 mod error;
 mod kind;
+mod known;
 mod notify;
+mod object_lock;
 mod reading;
 mod registry;
+#[cfg(feature = "test-kinds")]
+mod test_kind;
 mod upload;
 mod verify;
 
+pub use crate::audit::{Record, StageName};
+pub use archive::Survey;
 pub use command::{Command, OutputType};
 pub use context::{
-    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared,
-    Told, Unfinished,
+    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, Notifier, OpenDelivery, Places, Recorder, Shared, Told,
+    Unfinished,
 };
+pub use effect::{Decides, Delivery, Effect, Setting};
 pub use error::{StageError, fails_for_warning};
-pub use kind::{Flow, Stage, StageKind};
-pub use registry::{KINDS, find};
-pub use upload::{LOCK_HELP, ObjectRef, lock_problem};
+pub use kind::{ARTIFACT, Flow, RUN, Stage, StageKind};
+pub use known::{Finding, Findings, Known};
+pub use object_lock::lock_words;
+pub use registry::{KINDS, find, summary};
+pub use upload::ObjectRef;

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Flow, Stage, StageError};
+use super::{Context, Effect, Flow, Stage, StageError};
 use crate::channels::Message;
 use crate::diagnostic::Result;
 
@@ -20,7 +20,7 @@ pub(super) struct Notify {
 }
 
 /// Outputs of `notify`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {
     /// The channels that took the message.
     delivered: Vec<String>,
@@ -30,6 +30,7 @@ impl Stage for Notify {
     const NAME: &'static str = "notify";
     const ABOUT: &'static str = "sends a message to channels";
     const FLOW: Flow = Flow::None;
+    const EFFECTS: &'static [Effect] = &[Effect::Tells];
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {

@@ -1,88 +1,46 @@
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::artifact::ArtifactRef;
+use super::object_lock::ObjectLock;
 use super::reading::Metered;
-use super::{Context, Expected, Flow, OpenDelivery, Severity, Shared, Stage, StageError};
+use super::{Context, Delivery, Effect, Expected, Findings, Flow, Known, OpenDelivery, Shared, Stage, StageError};
+use crate::audit::Record;
 use crate::diagnostic::{Diagnostic, Result, codes};
+use crate::event::Did;
 use crate::storage::{
-    Body, Checksums, Delivered, Error, Lock, LockMode, ObjectId, OpenUpload, PendingObject, Resume, ResumedUpload,
-    Store, UploadJournal, UploadOptions,
+    Body, Checksums, Delivered, Error, Lock, ObjectId, OpenUpload, PendingObject, Resume, ResumedUpload, Store,
+    UploadJournal, UploadOptions,
 };
-use crate::value::{Cancel, Digest, ObjectKey, PositiveDuration, parse_sha256};
+use crate::value::{Cancel, Digest, ObjectKey, parse_sha256};
 
 /// Settings of `upload`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Upload {
     /// What to deliver.
-    artifact: ArtifactRef,
+    pub(super) artifact: ArtifactRef,
     /// The store, by the name it has in `stores`.
     #[schemars(extend("x-tl-type" = "store"))]
-    store: String,
+    pub(super) store: String,
     /// The name of the object in the store.
     #[schemars(length(min = 1))]
-    key: String,
+    pub(super) key: String,
     /// Replace an object that is there already.
     #[serde(default)]
-    overwrite: bool,
+    pub(super) overwrite: bool,
     /// Go on where an attempt stopped, also after kill -9 (`tl run --resume`): what the store has and confirms is not sent
     /// again. The artifact then waits in a file of the state folder. A store that takes a large object in one piece, such as
     /// a directory, starts over. The time of `object-lock` counts from the first attempt.
     #[serde(default)]
-    resume: bool,
+    pub(super) resume: bool,
     /// Protect it from removal; where the store cannot, nothing is delivered.
-    object_lock: Option<ObjectLock>,
-}
-
-/// How an object is protected from removal.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct ObjectLock {
-    /// Who may remove it before its time: `governance` somebody with a special permission, `compliance` nobody.
-    mode: Option<LockMode>,
-    /// For how long from now.
-    retain_for: Option<PositiveDuration>,
-    /// Until somebody lifts it, whatever the time.
-    #[serde(default)]
-    legal_hold: bool,
-}
-
-impl ObjectLock {
-    fn lock(&self, now: Timestamp) -> Result<Lock> {
-        let wrong = |message: &str| Diagnostic::usage(codes::TL0656, message).help(LOCK_HELP);
-        if let Some(problem) = lock_problem(self.mode.is_some(), self.retain_for.is_some(), self.legal_hold) {
-            return Err(wrong(problem));
-        }
-        let retention = match (self.mode, self.retain_for) {
-            (Some(mode), Some(time)) => {
-                // S3 counts whole seconds; never less than was asked for.
-                let until = now.checked_add(SignedDuration::from_secs(1)).and_then(|t| t.checked_add(time.get()));
-                let until = until.ok().and_then(|until| Timestamp::from_second(until.as_second()).ok());
-                Some((mode, until.ok_or_else(|| wrong("`retain-for` is too long"))?))
-            }
-            _ => None,
-        };
-        Ok(Lock { retention, legal_hold: self.legal_hold })
-    }
-}
-
-/// What to do about an `object-lock` that says too little.
-pub const LOCK_HELP: &str = "write `object-lock: { mode: compliance, retain-for: 30d }`";
-
-/// What an `object-lock` lacks, by which of its settings are there.
-pub fn lock_problem(mode: bool, retain_for: bool, legal_hold: bool) -> Option<&'static str> {
-    match (mode, retain_for) {
-        (true, true) => None,
-        (false, false) if legal_hold => None,
-        (false, false) => Some("`object-lock` says nothing"),
-        _ => Some("`mode` and `retain-for` go together"),
-    }
+    pub(super) object_lock: Option<ObjectLock>,
 }
 
 /// An object in a store.
@@ -123,6 +81,17 @@ impl ObjectRef {
         }
     }
 
+    /// Store and key of an object that stands in settings, if they are there.
+    pub fn place(object: &Json) -> Option<(&Json, &Json)> {
+        object.get("store").zip(object.get("key"))
+    }
+
+    /// What its delivery did.
+    pub(super) fn summary(&self) -> Did {
+        let size = Some(self.size);
+        Did { bytes: size, delivered: size, uri: Some(self.uri.clone()), ..Did::default() }
+    }
+
     /// What it must be, by what it says of itself; none where its digest is none.
     pub fn expected(&self) -> Option<Expected> {
         let digest = Digest { sha256: parse_sha256(&self.digest)?, size: self.size };
@@ -133,16 +102,24 @@ impl ObjectRef {
 }
 
 /// Outputs of `upload`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {
     /// What was delivered.
-    object: ObjectRef,
+    pub(super) object: ObjectRef,
 }
 
 impl Stage for Upload {
     const NAME: &'static str = "upload";
     const ABOUT: &'static str = "delivers an artifact to a store: the object is there whole, or not at all";
     const FLOW: Flow = Flow::Sink;
+    const EFFECTS: &'static [Effect] = &[Effect::Delivers(Delivery {
+        store: "store",
+        key: "key",
+        overwrite: Some("overwrite"),
+        lock: Some("object-lock"),
+        resume: Some("resume"),
+        object: "object",
+    })];
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {
@@ -174,8 +151,12 @@ impl Stage for Upload {
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
         // An object that an earlier attempt of the same run delivered without being counted may be replaced.
         let overwrite = self.overwrite || delivered.is_some();
-        let data = json!({ "uri": uri, "overwrite": overwrite, "lock_until": locked_until(lock) });
-        context.record("upload.intent", Severity::Info, data)?;
+        context.record(Record::UploadIntent {
+            name: context.name(),
+            uri: uri.clone(),
+            overwrite,
+            lock_until: locked_until(lock),
+        })?;
         let journal = DeliveryRecord {
             context,
             uri: &uri,
@@ -200,7 +181,7 @@ impl Stage for Upload {
                     // A new run would abort the upload.
                     error = error.help(format!("`tl run --resume {}` goes on with its parts", context.shared.run));
                 }
-                context.record("upload.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
+                context.record(Record::UploadFailed { name: context.name(), uri, error: error.one_line() })?;
                 let Err(reason) = context.cancel.check() else { return Err(error.into()) };
                 if is_left_open {
                     context.warn(error);
@@ -214,7 +195,18 @@ impl Stage for Upload {
         Ok(self.delivered(context, uri, &delivered, source)?)
     }
 
-    fn take_up(outputs: &Json, key: &str, shared: &Shared, cancel: &Cancel) -> Result<bool> {
+    fn check(with: &Known<'_>, found: &mut Findings) {
+        check_key(with, found);
+        if let Some(lock) = with.get("object-lock") {
+            ObjectLock::check(&lock, found);
+        }
+    }
+
+    fn summary(Outputs { object }: &Outputs) -> Did {
+        object.summary()
+    }
+
+    fn still_holds(outputs: &Json, key: &str, shared: &Shared, cancel: &Cancel) -> Result<bool> {
         let Ok(object) = ObjectRef::deserialize(&outputs["object"]) else { return Ok(false) };
         let (Some(store), Some(expected)) = (shared.places.stores.get(&object.store), object.expected()) else {
             return Ok(false);
@@ -299,11 +291,14 @@ impl Upload {
     fn delivered(&self, context: &Context, uri: String, delivered: &Delivered, source: Digest) -> Result<Outputs> {
         let expected = Expected { digest: source, checksums: delivered.checksums.clone() };
         context.shared.ledger.note(&uri, expected);
-        let data = json!({
-            "uri": uri, "size": delivered.digest.size, "sha256": delivered.digest.hex(), "version": delivered.version,
-            "lock_until": locked_until(delivered.lock),
-        });
-        context.record("upload.done", Severity::Info, data)?;
+        context.record(Record::UploadDone {
+            name: context.name(),
+            uri: uri.clone(),
+            size: delivered.digest.size,
+            sha256: delivered.digest.hex(),
+            version: delivered.version.clone(),
+            lock_until: locked_until(delivered.lock),
+        })?;
         if self.resume {
             context.shared.deliveries.closed(&uri)?;
         }
@@ -327,8 +322,11 @@ struct DeliveryRecord<'a> {
 impl DeliveryRecord<'_> {
     fn record_reused(&self) -> Result<()> {
         let (parts, bytes) = (self.parts.load(Ordering::SeqCst), self.bytes.load(Ordering::SeqCst));
-        let data = json!({ "uri": self.uri, "parts": parts, "bytes": bytes });
-        if parts == 0 { Ok(()) } else { self.context.record("upload.resumed", Severity::Info, data) }
+        if parts == 0 {
+            return Ok(());
+        }
+        let (name, uri) = (self.context.name(), self.uri.to_owned());
+        self.context.record(Record::UploadResumed { name, uri, parts, bytes })
     }
 
     fn unless_failed(&self, recorded: Result<()>) -> Result<(), Error> {
@@ -381,6 +379,16 @@ fn still_there(object: &ObjectRef, store: &dyn Store, cancel: &Cancel) -> Result
 
 fn locked_until(lock: Option<Lock>) -> Option<String> {
     lock.and_then(|lock| lock.retention).map(|(_, until)| until.to_string())
+}
+
+/// Checks a key that stands in the file. An empty one is the schema's to report.
+pub(super) fn check_key(with: &Known<'_>, found: &mut Findings) {
+    let Some(key) = with.get("key") else { return };
+    if let Some(text) = key.text().filter(|text| !text.is_empty())
+        && let Err(error) = text.parse::<ObjectKey>()
+    {
+        found.at_value(&key, Diagnostic::usage(codes::TL0205, error.to_string()));
+    }
 }
 
 /// The key, or what is wrong with it: it may come from an expression, so only the run can tell.

@@ -1,12 +1,13 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::reading::read_object;
 use super::upload::{ObjectRef, parse_key};
-use super::{Context, Expected, Flow, Severity, Stage, StageError};
+use super::{Context, Effect, Expected, Flow, Stage, StageError};
+use crate::audit::Record;
 use crate::diagnostic::{Code, Diagnostic, Kind, Result, codes};
+use crate::event::Did;
 use crate::storage::{Error, ObjectId, Stat};
 
 /// Settings of `verify`.
@@ -14,10 +15,10 @@ use crate::storage::{Error, ObjectId, Stat};
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Verify {
     /// What to prove.
-    object: ObjectRef,
+    pub(super) object: ObjectRef,
     /// How thoroughly.
     #[serde(default)]
-    level: Level,
+    pub(super) level: Level,
 }
 
 /// How thoroughly an object is proven. Each level includes the ones before it.
@@ -34,33 +35,49 @@ pub(super) enum Level {
 }
 
 /// Outputs of `verify`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {
     /// The level that was reached.
-    level: Level,
+    pub(super) level: Level,
     /// How many bytes were read back.
-    checked_bytes: u64,
+    pub(super) checked_bytes: u64,
 }
 
 impl Stage for Verify {
     const NAME: &'static str = "verify";
     const ABOUT: &'static str = "compares what a store holds with what was computed at the source";
     const FLOW: Flow = Flow::None;
+    const EFFECTS: &'static [Effect] = &[Effect::Proves { object: "object" }];
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let uri = self.object.uri.clone();
         match self.check(context) {
             Ok(outputs) => {
-                let data = json!({ "uri": uri, "level": outputs.level, "checked_bytes": outputs.checked_bytes });
-                context.record("verify.passed", Severity::Info, data)?;
+                let (level, checked_bytes) = (outputs.level.word().to_owned(), outputs.checked_bytes);
+                context.record(Record::VerifyPassed { name: context.name(), uri, level, checked_bytes })?;
                 Ok(outputs)
             }
             Err(error) if error.kind == Kind::Verification => {
-                context.record("verify.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
+                context.record(Record::VerifyFailed { name: context.name(), uri, error: error.one_line() })?;
                 Err(error.into())
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn summary(outputs: &Outputs) -> Did {
+        Did { bytes: Some(outputs.checked_bytes), level: Some(outputs.level.word().to_owned()), ..Did::default() }
+    }
+}
+
+impl Level {
+    /// The word that files and outputs use.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Checksum => "checksum",
+            Self::Content => "content",
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The events of a past run, from the rows of its journal.
 //!
 //! The journal keeps a row for each stage and not each event, so progress, output and messages are gone. What is here reads as
-//! the run's own events did: reporters show a past run as they show a live one.
+//! the run's own events did: reporters show a past run as they show a live one. What a stage did is for its kind to say, which
+//! this room does not know: `inspect` fills it in.
 
 use super::record::{Record, Remark, StageRun};
 use crate::diagnostic::ExitCode;
-use crate::event::{Event, What};
+use crate::event::{Did, Event, What};
 
 impl Record {
     /// The events of the run, in the order in which they happened. Each session begins with `RunStarted`; a run without an end
@@ -82,6 +83,7 @@ impl Record {
                 outcome,
                 seconds: row.seconds.unwrap_or_default(),
                 outputs: row.outputs.clone().unwrap_or_default(),
+                did: Did::default(),
                 reason: row.reason.clone(),
                 error: row.error.clone(),
                 recalled: false,
@@ -146,6 +148,7 @@ mod tests {
             outputs: json!({ "bytes": 7 }).as_object().unwrap().clone(),
             reason: None,
             error,
+            did: Did::default(),
             recalled: false,
         };
         let (of_instance, of_stage) = (ended(name().1, Some(error.clone())), ended(None, None));

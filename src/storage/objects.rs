@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Deliver, Error};
-use crate::value::{Cancel, ObjectKey};
+use crate::value::{Cancel, ObjectKey, Unfit};
 
 /// The most entries that one page of a list holds.
 pub const PAGE: usize = 1_000;
@@ -31,6 +31,11 @@ pub trait Objects: fmt::Debug + Send + Sync {
     /// The folder on this machine that holds the objects, if one does.
     fn local_folder(&self) -> Option<&Path> {
         None
+    }
+
+    /// Checks what the schema cannot, from the settings alone. No reason holds a secret.
+    fn check(&self) -> Vec<Unfit<String>> {
+        Vec::new()
     }
 
     /// What the store says of an object without reading it; `None` where there is no such object.

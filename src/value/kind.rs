@@ -13,6 +13,8 @@ pub struct Kind<T: ?Sized> {
     pub name: &'static str,
     /// The JSON Schema of its settings.
     pub schema: fn() -> &'static Json,
+    /// The setting with a program and its arguments, if it runs one.
+    pub program: Option<&'static str>,
     /// Builds it from settings whose expressions are resolved.
     pub build: fn(Json) -> serde_json::Result<Box<T>>,
 }

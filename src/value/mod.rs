@@ -4,6 +4,7 @@
 //! A text flows in, a valid value flows out, with its schema. Nothing here imports another part of the program.
 
 mod address;
+mod batch_queue;
 mod cancel;
 mod control;
 mod digest;
@@ -22,6 +23,7 @@ mod size;
 mod utc;
 
 pub use address::is_public;
+pub use batch_queue::BatchQueue;
 pub use cancel::{Cancel, CancelReason};
 pub use control::{is_bidi, is_control_or_bidi};
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256, sha256};

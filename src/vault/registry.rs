@@ -8,11 +8,16 @@ use crate::value::{Kind, kept_schema_of};
 pub static SOURCES: &[Kind<dyn Source>] = &[
     source::<Env>("env"),
     source::<SecretFile>("file"),
-    source::<Command>("command"),
+    Kind { program: Some("run"), ..source::<Command>("command") },
     source::<SystemdCreds>("systemd-creds"),
     source::<Sealed>("sealed"),
 ];
 
 const fn source<K: Source + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Source> {
-    Kind { name, schema: kept_schema_of::<K>, build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)) }
+    Kind {
+        name,
+        schema: kept_schema_of::<K>,
+        program: None,
+        build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)),
+    }
 }

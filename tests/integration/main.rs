@@ -9,6 +9,7 @@ mod audit;
 mod cli;
 mod crypto;
 mod faults;
+mod kinds;
 mod language;
 mod notify;
 mod run;

@@ -13,17 +13,15 @@ use crate::expression::Values;
 use crate::graph::{Plan, Planned};
 use crate::open::{Loaded, start_values};
 use crate::pipeline::{PartialResolver, SecretPlaceholder};
+use crate::stages::StageKind;
 use crate::value::Kind;
-use crate::{channels, stages, storage, vault};
+use crate::{channels, storage, vault};
 
 /// The keys of a file that a contract holds besides stages, stores, channels and secrets.
 const RULES: &[&str] = &["name", "defaults", "concurrency", "expect", "policy", "max-parallel", "timeout", "notify"];
 
-/// The settings that decide what is written, removed, sealed and locked. `git` and `ci` are filled in here only.
-const DECISIVE: &[&str] = &["store", "key", "overwrite", "object-lock", "recipients", "recipients-file"];
-
-/// The setting of `encrypt` that names a file of recipients.
-const RECIPIENTS_FILE: &str = "recipients-file";
+/// The key of a stage in a contract that holds the recipients in its file of recipients.
+pub(super) const RECIPIENTS: &str = "recipients";
 
 /// The contract of a loaded pipeline. Reads files of recipients but no secret.
 pub(super) fn contract(loaded: &Loaded) -> Result<Json> {
@@ -87,8 +85,8 @@ fn places(loaded: &Loaded, section: &str, values: &Values, schema: impl Fn(&Json
 
 fn stage(loaded: &Loaded, planned: &Planned, steady: &Values, all: &Values) -> Result<Json> {
     let at = planned.pointer();
-    let schema =
-        planned.stage.uses.as_deref().and_then(stages::find).map_or(Json::Null, |kind| (kind.schema)().clone());
+    let kind = planned.stage.kind();
+    let schema = kind.map_or(Json::Null, |kind| (kind.schema)().clone());
     let mut contract = Map::new();
     for (key, value) in loaded.document.value().pointer(&at).and_then(Json::as_object).into_iter().flatten() {
         let at = format!("{at}/{key}");
@@ -109,10 +107,11 @@ fn stage(loaded: &Loaded, planned: &Planned, steady: &Values, all: &Values) -> R
         }
         contract.insert("instances".to_owned(), instances.map_or(Json::Null, |_| matrices.into()));
     }
-    if let Some(file) = planned.stage.with.get(RECIPIENTS_FILE) {
-        let whole = json!({ RECIPIENTS_FILE: file });
-        let read = |values: &Values| recipients(&fill(loaded, values, &whole, &schema, &format!("{at}/with")));
-        contract.insert("recipients".to_owned(), each.iter().map(read).collect());
+    let setting = kind.and_then(StageKind::seals).map(|(_, file)| file);
+    if let Some((setting, file)) = setting.and_then(|setting| planned.stage.with.get_key_value(setting)) {
+        let whole = json!({ setting.as_str(): file });
+        let read = |values: &Values| recipients(&fill(loaded, values, &whole, &schema, &format!("{at}/with"))[setting]);
+        contract.insert(RECIPIENTS.to_owned(), each.iter().map(read).collect());
     }
     Ok(Json::Object(contract))
 }
@@ -123,7 +122,9 @@ fn with(loaded: &Loaded, planned: &Planned, schema: &Json, steady: &Values, all:
     let at = format!("{}/with", planned.pointer());
     let mut filled = Map::new();
     for (key, value) in &planned.stage.with {
-        let values = if DECISIVE.contains(&key.as_str()) { &all } else { &steady };
+        // `git` and `ci` are filled in only where they decide what is written, removed, sealed and locked.
+        let decides = planned.stage.kind().and_then(|kind| kind.decides(key));
+        let values = if decides.is_some() { &all } else { &steady };
         let whole = json!({ key.as_str(): value });
         if let Json::Object(one) = fill(loaded, values, &whole, schema, &at) {
             filled.extend(one);
@@ -133,8 +134,8 @@ fn with(loaded: &Loaded, planned: &Planned, schema: &Json, steady: &Values, all:
 }
 
 /// The recipients in a file; `null` if the file is not known before the run.
-fn recipients(with: &Json) -> Json {
-    let text = with[RECIPIENTS_FILE].as_str().and_then(|path| std::fs::read_to_string(path).ok());
+fn recipients(file: &Json) -> Json {
+    let text = file.as_str().and_then(|path| std::fs::read_to_string(path).ok());
     let recipients = text.and_then(|text| parse_recipients(&text).ok());
     recipients.map_or(Json::Null, |all| all.iter().map(ToString::to_string).collect())
 }

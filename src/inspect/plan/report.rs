@@ -8,7 +8,7 @@ use crate::diagnostic::Result;
 use crate::graph::Plan;
 use crate::open::Loaded;
 use crate::pipeline::{IfBusy, OnWarning, Policy, Retry};
-use crate::stages::archive::Survey;
+use crate::stages::Survey;
 use crate::value::{Duration, PositiveDuration, Schedule};
 
 /// The report of a plan.
@@ -104,7 +104,7 @@ pub struct StageReport {
     pub with: Map<String, Json>,
     /// The expressions without a value yet.
     pub unknown: Vec<Unknown>,
-    /// What an `archive` would read now, if its settings are known.
+    /// What it would read now, if it reads files and its settings are known.
     pub reads: Option<Survey>,
     /// The objects that it would write.
     pub writes: Vec<Write>,

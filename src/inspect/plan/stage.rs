@@ -10,10 +10,9 @@ use crate::diagnostic::Result;
 use crate::engine::Expansion;
 use crate::expression::{Expression, Values, evaluate};
 use crate::graph::{Plan, Planned};
-use crate::open::{Loaded, start_values};
+use crate::open::{Loaded, base_of, start_values};
 use crate::pipeline::{PartialResolver, PartialSettings, Run, SecretPlaceholder};
-use crate::stages;
-use crate::stages::archive::{Archive, Survey};
+use crate::stages::{Delivery, RUN, StageKind, lock_words};
 use crate::storage;
 use crate::value::Kind;
 
@@ -25,7 +24,7 @@ pub(super) fn report(
     skipped: &mut HashMap<usize, String>,
 ) -> Result<StageReport> {
     let planned = &plan.stages[number];
-    let kind = planned.stage.uses.as_deref().and_then(stages::find);
+    let kind = planned.stage.kind();
     let start = start_values(&loaded.inputs, &loaded.environment);
     let values = with_env(loaded, planned, &start);
     let expanded = planned.stage.strategy.as_ref().map(|_| expansion(loaded, planned, &start)).transpose()?;
@@ -36,18 +35,20 @@ pub(super) fn report(
     let resolver = PartialResolver { document: &loaded.document, values: &values, secrets: SecretPlaceholder::Hidden };
     let schema = kind.map_or(Json::Null, |kind| (kind.schema)().clone());
     let with = resolver.resolve(&settings(planned), &schema, &format!("{}/with", planned.pointer()));
-    let writes = match kind.filter(|kind| kind.name == "upload") {
-        Some(_) => writes(loaded, planned, &values, expanded.as_ref(), &schema),
+    let writes = match kind.and_then(StageKind::delivery) {
+        Some(delivery) => writes(loaded, planned, &values, expanded.as_ref(), (&schema, delivery)),
         None => Vec::new(),
     };
-    let is_read = kind.is_some_and(|kind| kind.name == "archive") && with.unknown.is_empty() && reason.is_none();
-    let reads = if is_read { reads(loaded, with.value.clone())? } else { None };
+    let reads = match kind.filter(|_| with.unknown.is_empty() && reason.is_none()) {
+        Some(kind) => (kind.preview)(with.value.clone(), base_of(loaded, planned))?,
+        None => None,
+    };
     let stream: Vec<String> =
         plan.units[planned.unit].stages.iter().map(|&stage| plan.stages[stage].name.clone()).collect();
     let policy = plan.policy(planned.unit);
     Ok(StageReport {
         name: planned.name.clone(),
-        kind: kind.map_or("run", |kind| kind.name).to_owned(),
+        kind: planned.stage.kind_name().to_owned(),
         about: kind.map_or("runs a program", |kind| kind.about).to_owned(),
         finally: planned.is_finally,
         needs: planned.stage.needs.clone(),
@@ -69,8 +70,8 @@ pub(super) fn report(
 /// All settings of a stage, by their keys in the file.
 fn settings(planned: &Planned) -> Json {
     let mut with = match &planned.stage.run {
-        Some(Run::Argv(argv)) => Map::from_iter([("run".to_owned(), Json::from(argv.clone()))]),
-        Some(Run::Script(script)) => Map::from_iter([("run".to_owned(), Json::from(script.clone()))]),
+        Some(Run::Argv(argv)) => Map::from_iter([(RUN.to_owned(), Json::from(argv.clone()))]),
+        Some(Run::Script(script)) => Map::from_iter([(RUN.to_owned(), Json::from(script.clone()))]),
         None => planned.stage.with.clone(),
     };
     if !planned.stage.env.is_empty() {
@@ -125,19 +126,13 @@ fn unknown(expressions: &[Expression]) -> Vec<Unknown> {
     all
 }
 
-/// What an archive would read. Settings of a wrong type give none here: the run reports them.
-fn reads(loaded: &Loaded, with: Json) -> Result<Option<Survey>> {
-    let archive = serde_json::from_value::<Archive>(with).ok();
-    archive.map(|archive| archive.survey(loaded.document.folder())).transpose()
-}
-
-/// The objects that an upload would write: one, or one for each known instance.
+/// The objects that a stage would write: one, or one for each known instance.
 fn writes(
     loaded: &Loaded,
     planned: &Planned,
     values: &Values,
     expanded: Option<&Expanded>,
-    schema: &Json,
+    (schema, delivery): (&Json, &Delivery),
 ) -> Vec<Write> {
     let write = |instance: Option<String>, values: &Values| {
         let values = with_env(loaded, planned, values);
@@ -146,12 +141,13 @@ fn writes(
         let at = format!("{}/with", planned.pointer());
         let with = resolver.resolve(&Json::Object(planned.stage.with.clone()), schema, &at).value;
         let text = |key: &str| with[key].as_str().unwrap_or_default().to_owned();
-        let (store, key) = (text("store"), text("key"));
+        let (store, key) = (text(delivery.store), text(delivery.key));
+        let given = |setting: Option<&str>| setting.and_then(|setting| with.get(setting));
         Write {
             instance,
             uri: uri(loaded, &values, &store, &key),
-            overwrite: with.get("overwrite").cloned().unwrap_or(Json::Bool(false)),
-            lock: with.get("object-lock").map(lock),
+            overwrite: given(delivery.overwrite).cloned().unwrap_or(Json::Bool(false)),
+            lock: given(delivery.lock).map(lock_words),
             store,
         }
     };
@@ -174,21 +170,10 @@ fn uri(loaded: &Loaded, values: &Values, store: &str, key: &str) -> String {
         let resolver = PartialResolver { document: &loaded.document, values, secrets: SecretPlaceholder::Hidden };
         let with = Json::Object(place.with.clone());
         let PartialSettings { value, .. } = resolver.resolve(&with, (kind.schema)(), &format!("/stores/{store}/with"));
-        (kind.build)(value).ok()
+        (kind.build)(value).ok().filter(|store| store.check().is_empty())
     });
     match (built, key.parse()) {
         (Some(store), Ok(key)) => store.uri(&key),
         _ => key.to_owned(),
     }
-}
-
-fn lock(lock: &Json) -> String {
-    let word = |key: &str| lock[key].as_str().map(str::to_owned);
-    let retention = match (word("mode"), word("retain-for")) {
-        (Some(mode), Some(time)) => Some(format!("{mode} for {time}")),
-        (mode, time) => mode.or(time),
-    };
-    let hold = (lock["legal-hold"] == true).then(|| "legal hold".to_owned());
-    let all: Vec<String> = retention.into_iter().chain(hold).collect();
-    all.join(", ")
 }

@@ -8,6 +8,7 @@ use super::wording::listed;
 use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::{ExpressionError, Scope, Template, Type, check, check_template, did_you_mean, with_article};
 use crate::pipeline::read::{Document, MAX_FINDINGS, entries, field_of};
+use crate::stages::{self, StageKind};
 
 /// The state of the static checks over one file. The checks themselves are methods in the files of their subjects.
 pub(in crate::pipeline) struct Checker<'a> {
@@ -22,6 +23,11 @@ pub(in crate::pipeline) struct Checker<'a> {
 pub(super) struct Site<'s> {
     pub(super) scope: &'s Scope,
     pub(super) stage: &'s Json,
+}
+
+/// The kind of a stage that names one.
+pub(super) fn kind_of(stage: &Json) -> Option<&'static StageKind> {
+    stage["uses"].as_str().and_then(stages::find)
 }
 
 impl<'a> Checker<'a> {

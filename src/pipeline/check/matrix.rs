@@ -5,7 +5,7 @@
 
 use serde_json::Value as Json;
 
-use super::checker::{Checker, Site};
+use super::checker::{Checker, Site, kind_of};
 use super::matrix_values::{axes, combinations};
 use super::sites::first_place;
 use super::wording::{listed, short};
@@ -13,6 +13,7 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Template, Type, did_you_mean, with_article};
 use crate::pipeline::model::{EXCLUDE, INCLUDE};
 use crate::pipeline::read::escape;
+use crate::stages::{Delivery, StageKind};
 
 /// The largest number of instances of one matrix. More are almost certainly an error.
 pub const MAX_INSTANCES: usize = 1_000;
@@ -156,13 +157,15 @@ impl Checker<'_> {
         }
     }
 
-    /// Reports an upload whose instances would all write the same object.
+    /// A delivery whose instances would all write to the same place.
     fn one_object_of_many(&mut self, stage_at: &str, stage: &Json) {
-        let is_fixed = |key: &str| stage["with"][key].as_str().is_some_and(|text| !text.contains("matrix."));
-        if stage["uses"] == "upload" && is_fixed("store") && is_fixed("key") {
-            let at = self.document.at_value(&format!("{stage_at}/with/key"));
+        let Some(Delivery { store, key, .. }) = kind_of(stage).and_then(StageKind::delivery) else { return };
+        let is_fixed = |setting: &str| stage["with"][setting].as_str().is_some_and(|text| !text.contains("matrix."));
+        if is_fixed(store) && is_fixed(key) {
+            let at = self.document.at_value(&format!("{stage_at}/with/{key}"));
             let found = Diagnostic::usage(codes::TL0412, "all instances of this matrix would write the same object");
-            self.report(found.at(at).help("put a value of `matrix` into `key`, or let it choose the `store`"));
+            let help = format!("put a value of `matrix` into `{key}`, or let it choose the `{store}`");
+            self.report(found.at(at).help(help));
         }
     }
 }

@@ -4,18 +4,25 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use super::checker::Checker;
+use super::checker::{Checker, kind_of};
 use super::matrix_values::choices;
 use super::wording::listed;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
-use crate::pipeline::model::{artifact_source, expressions_in, whole_path};
+use crate::pipeline::model::{artifact_source, expressions_in, output_of, whole_path};
 use crate::pipeline::read::{entries, escape};
-use crate::stages;
+use crate::stages::{ARTIFACT, Delivery};
+use crate::value::Kind;
+use crate::{channels, vault};
 
 /// The stages of `stages` and `finally`: section, name, stage.
 fn all_stages(file: &Json) -> impl Iterator<Item = (&'static str, &String, &Json)> {
     ["stages", "finally"].into_iter().flat_map(move |section| entries(file, section).map(move |(n, s)| (section, n, s)))
+}
+
+/// The stages that deliver: section, name, stage, and how.
+fn deliveries(file: &Json) -> impl Iterator<Item = (&'static str, &String, &Json, &'static Delivery)> {
+    all_stages(file).filter_map(|(section, name, stage)| Some((section, name, stage, kind_of(stage)?.delivery()?)))
 }
 
 impl Checker<'_> {
@@ -49,13 +56,13 @@ impl Checker<'_> {
 
     fn require_encryption(&mut self) {
         let sealed: BTreeSet<&str> = all_stages(self.file)
-            .filter(|(_, _, stage)| stage["uses"] == "encrypt")
+            .filter(|(_, _, stage)| kind_of(stage).is_some_and(|kind| kind.seals().is_some()))
             .map(|(_, name, _)| name.as_str())
             .collect();
-        for (section, name, stage) in all_stages(self.file).filter(|(_, _, stage)| stage["uses"] == "upload") {
-            let Some(text) = stage["with"]["artifact"].as_str() else { continue };
+        for (section, name, stage, _) in deliveries(self.file) {
+            let Some(text) = stage["with"][ARTIFACT].as_str() else { continue };
             let sources = artifact_sources(stage, text);
-            let pointer = format!("/{section}/{}/with/artifact", escape(name));
+            let pointer = format!("/{section}/{}/with/{ARTIFACT}", escape(name));
             if sources.is_empty() || !sources.iter().all(|source| sealed.contains(source.as_str())) {
                 let message = format!("what `{name}` delivers is not proven to be sealed");
                 self.violated("require-encryption", &pointer, message, "put an `encrypt` stage before it");
@@ -64,16 +71,15 @@ impl Checker<'_> {
     }
 
     fn require_verify(&mut self) {
-        let verifies = all_stages(self.file).filter(|(_, _, stage)| {
-            // A `verify` that may be skipped, or may fail without failing the run, proves nothing.
-            stage["uses"] == "verify" && stage.get("if").is_none() && stage.get("continue-on-error").is_none()
-        });
-        let proven: BTreeSet<String> = verifies.filter_map(|(_, _, stage)| verified_by(stage)).collect();
-        for (section, name, _) in all_stages(self.file).filter(|(_, _, stage)| stage["uses"] == "upload") {
-            if !proven.contains(name) {
+        // One that may be left out, or may fail unnoticed, proves nothing.
+        let verifies = all_stages(self.file)
+            .filter(|(_, _, stage)| stage.get("if").is_none() && stage.get("continue-on-error").is_none());
+        let proven: BTreeSet<(String, String)> = verifies.filter_map(|(_, _, stage)| verified_by(stage)).collect();
+        for (section, name, _, Delivery { object, .. }) in deliveries(self.file) {
+            if !proven.contains(&(name.clone(), (*object).to_owned())) {
                 let message = format!("no `verify` reads what `{name}` delivers");
                 let help =
-                    format!("add a stage that uses `verify` with `object: ${{{{ needs.{name}.outputs.object }}}}`");
+                    format!("add a stage that uses `verify` with `object: ${{{{ needs.{name}.outputs.{object} }}}}`");
                 self.violated("require-verify", &format!("/{section}/{}/uses", escape(name)), message, &help);
             }
         }
@@ -100,9 +106,14 @@ impl Checker<'_> {
                 self.violated("allow-run", &pointer, message, "leave it out, and name the program with its whole path");
             }
         }
-        for (section, kind, with) in [("channels", "uses", "/with"), ("secrets", "from", "")] {
-            for (name, _) in entries(self.file, section).filter(|(_, place)| place[kind] == "command") {
-                let pointer = format!("/{section}/{}{with}/run", escape(name));
+        let of_channel = |kind: &str| Kind::find(channels::KINDS, kind)?.program;
+        let of_secret = |kind: &str| Kind::find(vault::SOURCES, kind)?.program;
+        let sections: [(_, _, _, &dyn Fn(&str) -> Option<&'static str>); 2] =
+            [("channels", "uses", "/with", &of_channel), ("secrets", "from", "", &of_secret)];
+        for (section, kind, with, program) in sections {
+            for (name, place) in entries(self.file, section) {
+                let Some(setting) = place[kind].as_str().and_then(program) else { continue };
+                let pointer = format!("/{section}/{}{with}/{setting}", escape(name));
                 if let Some(argv) = self.file.pointer(&pointer).and_then(Json::as_array) {
                     self.allowed_program(&pointer, argv, allowed, &help);
                 }
@@ -130,7 +141,7 @@ impl Checker<'_> {
     fn allow_stores(&mut self, allowed: &[&str]) {
         let help = format!("these may be used: {}", listed(allowed));
         for (section, name, stage) in all_stages(self.file) {
-            let Some(kind) = stage["uses"].as_str().and_then(stages::find) else { continue };
+            let Some(kind) = kind_of(stage) else { continue };
             for (key, value) in entries(stage, "with") {
                 let (true, Some(text)) = ((kind.schema)()["properties"][key]["x-tl-type"] == "store", value.as_str())
                 else {
@@ -154,19 +165,14 @@ fn texts(values: &[Json]) -> Vec<&str> {
     values.iter().filter_map(Json::as_str).collect()
 }
 
-/// The stage whose object a `verify` reads: the object is passed on whole, directly or through the matrix.
-fn verified_by(stage: &Json) -> Option<String> {
-    let object = whole_path(stage["with"]["object"].as_str()?)?;
+/// The stage and its output that a stage proves: it is passed on whole, or is each item of a list of the matrix that is.
+fn verified_by(stage: &Json) -> Option<(String, String)> {
+    let object = whole_path(stage["with"][kind_of(stage)?.proved()?].as_str()?)?;
     let path = match object.as_slice() {
         [matrix, list] if matrix == "matrix" => whole_path(stage["strategy"]["matrix"][list].as_str()?)?,
         _ => object,
     };
-    match path.as_slice() {
-        [needs, stage, outputs, object] if needs == "needs" && outputs == "outputs" && object == "object" => {
-            Some(stage.clone())
-        }
-        _ => None,
-    }
+    output_of(&path).map(|(stage, output)| (stage.to_owned(), output.to_owned()))
 }
 
 /// The stages whose artifact a setting passes on, directly or through the matrix.
@@ -176,13 +182,9 @@ fn artifact_sources(stage: &Json, text: &str) -> Vec<String> {
     }
     let read = |value: &Json| -> Vec<String> {
         let paths = expressions_in(value).into_iter().flat_map(|expression| expression.paths());
-        let source = |path: Vec<String>| match path.as_slice() {
-            [needs, stage, outputs, artifact, ..]
-                if needs == "needs" && outputs == "outputs" && artifact == "artifact" =>
-            {
-                Some(stage.clone())
-            }
-            _ => None,
+        let source = |path: Vec<String>| {
+            let (stage, output) = output_of(path.get(..4)?)?;
+            (output == ARTIFACT).then(|| stage.to_owned())
         };
         paths.filter_map(source).collect()
     };

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
+use super::checker::kind_of;
 use super::matrix_values::matrix_type;
 use super::not_built::intended_key;
 use super::schema::keys_of;
 use super::sites::START_CONTEXTS;
 use crate::expression::{Expression, Scope, Template, Type, check_template, did_you_mean, uses_status_function};
 use crate::pipeline::read::entries;
-use crate::stages;
 
 /// What all scopes of a file have in common. Built from the raw file: parts with errors are left out.
 pub(super) struct Scopes<'a> {
@@ -160,7 +160,7 @@ impl<'a> Scopes<'a> {
     fn is_need_reported_elsewhere(&self, name: &str, rest: &[&str], stage: &Json) -> bool {
         if needs_of(stage).any(|need| need == name) && self.has_stage(name) {
             let needed = self.stage_named(name).unwrap_or(&Json::Null);
-            let has_kind = needed["uses"].as_str().is_some_and(|kind| stages::find(kind).is_some());
+            let has_kind = kind_of(needed).is_some();
             let is_run = needed.get("uses").is_none() && needed.get("run").is_some();
             let has_outputs = has_kind || is_run && !is_misspelt(needed, "stage", "outputs");
             return rest.first() == Some(&"outputs") && !has_outputs;
@@ -200,8 +200,7 @@ fn may_lack_outputs(stage: &Json) -> bool {
 /// using stage runs whatever the outcome of its needs. Elsewhere `needs.deliver.outputs.object[0].uri` needs no check for
 /// null.
 fn stage_type(name: &str, stage: &Json, with_nulls: bool) -> Type {
-    let kind = stage["uses"].as_str().and_then(stages::find);
-    let outputs = match kind {
+    let outputs = match kind_of(stage) {
         Some(kind) => {
             let definitions = &(kind.outputs)()["definitions"];
             let field = |(name, field): (&String, &Json)| (name.clone(), Type::from_schema(field, definitions));

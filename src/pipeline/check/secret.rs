@@ -1,4 +1,4 @@
-//! Errors of `vault/` and `channels/`, which know no codes, as diagnostics.
+//! Errors of `vault/`, `storage/` and `channels/`, which know no codes, as diagnostics.
 
 use serde_json::{Map, Value as Json};
 
@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::Template;
 use crate::pipeline::read::{escape, field_of};
 use crate::value::{Kind, MASK, Unfit};
-use crate::vault;
+use crate::{storage, vault};
 
 /// The code of an error of a source of secrets.
 pub(crate) fn secret_code(error: &vault::Error) -> Code {
@@ -26,13 +26,25 @@ pub(crate) fn secret_code(error: &vault::Error) -> Code {
 }
 
 impl Checker<'_> {
-    /// What a channel can tell of its settings offline. A setting that holds an expression is checked when the run starts.
-    pub(super) fn channel(&mut self, name: &str, channel: &Json) {
-        let kind = channel["uses"].as_str().and_then(|uses| Kind::find(channels::KINDS, uses));
-        let with = channel.get("with").cloned().unwrap_or_else(|| Json::Object(Map::new()));
+    /// What a store and a channel can tell of its settings offline. A setting that holds an expression is checked when the run
+    /// starts.
+    pub(super) fn store(&mut self, name: &str, store: &Json) {
+        let with = settings_of(store);
+        let kind = store["uses"].as_str().and_then(|uses| Kind::find(storage::KINDS, uses));
         // The schema reports settings that do not fit it, and an expression may stand for a number or a choice.
-        let Some((kind, opened)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone()).ok()?))) else { return };
-        for Unfit { setting, error } in opened.check() {
+        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone()).ok()?))) else { return };
+        self.unfit("store", name, &with, (kind.schema)(), built.check());
+    }
+
+    pub(super) fn channel(&mut self, name: &str, channel: &Json) {
+        let with = settings_of(channel);
+        let kind = channel["uses"].as_str().and_then(|uses| Kind::find(channels::KINDS, uses));
+        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone()).ok()?))) else { return };
+        self.unfit("channel", name, &with, (kind.schema)(), built.check());
+    }
+
+    fn unfit(&mut self, what: &str, name: &str, with: &Json, schema: &Json, unfit: Vec<Unfit<String>>) {
+        for Unfit { setting, error } in unfit {
             // A run on this machine reports a kind that this build of tl lacks.
             let value = with.pointer(&format!("/{setting}"));
             let is_reported = value.and_then(Json::as_array).is_some_and(Vec::is_empty);
@@ -40,24 +52,31 @@ impl Checker<'_> {
             if setting.is_empty() || is_reported || is_unknown {
                 continue;
             }
-            let pointer = format!("/channels/{}", escape(name));
+            let pointer = format!("/{what}s/{}", escape(name));
             let (at, message) = match value {
                 Some(_) => {
                     let at = self.document.at_value(&format!("{pointer}/with/{setting}"));
-                    (at, format!("`{}` of the channel `{name}` cannot be used", field_of(&setting)))
+                    (at, format!("`{}` of the {what} `{name}` cannot be used", field_of(&setting)))
                 }
                 // It is not in the file: a default, or about several settings at once.
-                None => (self.document.at_key(&pointer), format!("the channel `{name}` cannot be used")),
+                None => (self.document.at_key(&pointer), format!("the {what} `{name}` cannot be used")),
             };
             let mut found = Diagnostic::usage(codes::TL0606, message).at(at);
             found.causes.push(error);
             // A secret that stands in the file by mistake is not shown again.
             let field = setting.split('/').next().unwrap_or_default();
-            let is_secret = (kind.schema)()["properties"][field].to_string().contains(r#""x-tl-type":"secret""#);
+            let is_secret = schema["properties"][field].to_string().contains(r#""x-tl-type":"secret""#);
             if let Some(text) = value.and_then(Json::as_str).filter(|text| is_secret && !text.is_empty()) {
                 found.mask(&|shown| shown.replace(text, MASK));
+                if let Some(place) = &mut found.place {
+                    place.length = (place.length + MASK.len()).saturating_sub(text.chars().count()).max(1);
+                }
             }
             self.report(found);
         }
     }
+}
+
+fn settings_of(declared: &Json) -> Json {
+    declared.get("with").cloned().unwrap_or_else(|| Json::Object(Map::new()))
 }

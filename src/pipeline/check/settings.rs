@@ -12,8 +12,7 @@ use crate::crypto::Recipient;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Part, Template, Type, did_you_mean};
 use crate::pipeline::read::{escape, field_of, hide_identities};
-use crate::stages;
-use crate::value::{Duration, ObjectKey};
+use crate::value::Duration;
 
 impl Checker<'_> {
     /// Checks the settings of a kind against its schema.
@@ -179,50 +178,6 @@ impl Checker<'_> {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// Checks literals whose form only their kind knows.
-    pub(super) fn literals_of_kind(&mut self, kind: &str, pointer: &str, with: &Json) {
-        if kind == "archive" {
-            self.excludes(pointer, &with["exclude"]);
-        }
-        if kind == "upload" {
-            self.object_lock(&format!("{pointer}/object-lock"), &with["object-lock"]);
-        }
-        if let ("upload" | "download", Some(key)) = (kind, with["key"].as_str())
-            && !key.is_empty()
-            && !Template::is_in(key)
-            && let Err(error) = key.parse::<ObjectKey>()
-        {
-            let at = self.document.at_value(&format!("{pointer}/key"));
-            self.report(Diagnostic::usage(codes::TL0205, error.to_string()).at(at));
-        }
-    }
-
-    /// Checks which settings of `object-lock` go together. Their values may be expressions; their presence is known.
-    fn object_lock(&mut self, pointer: &str, lock: &Json) {
-        let Some(settings) = lock.as_object() else { return };
-        let is_there = |key: &str| settings.contains_key(key);
-        let may_hold = settings.get("legal-hold").is_some_and(|hold| *hold != Json::Bool(false));
-        // A misspelt key is reported as such.
-        let is_known = |key: &String| ["mode", "retain-for", "legal-hold"].contains(&key.as_str());
-        if settings.keys().all(is_known)
-            && let Some(problem) = stages::lock_problem(is_there("mode"), is_there("retain-for"), may_hold)
-        {
-            let at = self.document.at_key(pointer);
-            self.report(Diagnostic::usage(codes::TL0656, problem).at(at).help(stages::LOCK_HELP));
-        }
-    }
-
-    fn excludes(&mut self, with: &str, patterns: &Json) {
-        let literal = |pattern: &&Json| pattern.as_str().is_some_and(|text| !Template::is_in(text));
-        for (index, pattern) in patterns.as_array().into_iter().flatten().enumerate().filter(|(_, p)| literal(p)) {
-            let pattern = pattern.as_str().unwrap_or_default().to_owned();
-            if let Err((_, reason)) = stages::archive::validate_excludes(&[pattern]) {
-                let at = self.document.at_value(&format!("{with}/exclude/{index}"));
-                self.report(Diagnostic::usage(codes::TL0205, format!("this pattern {reason}")).at(at));
-            }
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use serde_json::Value as Json;
 
-use super::checker::{Checker, Site};
+use super::checker::{Checker, Site, kind_of};
 use super::scope::Scopes;
 use super::sites::first_expression;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Expression, ExpressionError, Type, check, with_article};
 use crate::pipeline::read::{MAX_FINDINGS, entries, escape};
-use crate::{channels, stages, storage};
+use crate::stages::{Finding, Findings, Known};
+use crate::{channels, storage};
 
 impl Checker<'_> {
     /// Checks literals only: what the schema cannot say of them.
@@ -35,6 +36,9 @@ impl Checker<'_> {
                 let site = Site { scope: &scope, stage: &Json::Null };
                 self.settings(&format!("/{section}/{}/with", escape(name)), &place["with"], schema, site);
             }
+        }
+        for (name, store) in entries(self.file, "stores") {
+            self.store(name, store);
         }
         for (name, channel) in entries(self.file, "channels") {
             self.channel(name, channel);
@@ -87,11 +91,17 @@ impl Checker<'_> {
             let at = format!("{pointer}/env/{}", escape(variable));
             self.variable(&at, variable, value, Site { scope: &environment, stage });
         }
-        if let Some(kind) = stage["uses"].as_str().and_then(stages::find) {
+        if let Some(kind) = kind_of(stage) {
             let with = format!("{pointer}/with");
             self.settings(&with, &stage["with"], (kind.schema)(), site);
             self.one_of_the_others(&with, &stage["with"], (kind.schema)(), kind.name);
-            self.literals_of_kind(kind.name, &with, &stage["with"]);
+            let mut found = Findings::default();
+            (kind.check)(&Known::new(&stage["with"]), &mut found);
+            for Finding { pointer, is_at_key, problem } in found {
+                let pointer = format!("{with}{pointer}");
+                let at = if is_at_key { self.document.at_key(&pointer) } else { self.document.at_value(&pointer) };
+                self.report(problem.at(at));
+            }
         }
         self.program(&pointer, stage, site);
     }

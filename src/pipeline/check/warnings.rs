@@ -11,11 +11,13 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::diagnostic::{Code, Diagnostic, codes};
-use crate::expression::{Expression, Template};
-use crate::pipeline::model::{Pipeline, Stage, When, artifact_source};
+use crate::expression::{Expression, Template, Values};
+use crate::pipeline::model::{Pipeline, Stage, StoreOrChannel, When, artifact_source};
+use crate::pipeline::partial::{PartialResolver, SecretPlaceholder};
 use crate::pipeline::read::{Document, escape};
-use crate::stages::{self, Flow};
-use crate::value::Name;
+use crate::stages::{ARTIFACT, Delivery, Effect, Flow, ObjectRef, Setting, StageKind};
+use crate::storage;
+use crate::value::{Kind, Name};
 
 /// Every warning. `device` gives the file system of a path, or `None` if the path does not exist on this machine.
 pub fn warnings(document: &Document, pipeline: &Pipeline, device: &dyn Fn(&Path) -> Option<u64>) -> Vec<Diagnostic> {
@@ -25,7 +27,7 @@ pub fn warnings(document: &Document, pipeline: &Pipeline, device: &dyn Fn(&Path)
     let reader = Reader { document, pipeline, mentions, by_name };
     let mut found = reader.unused();
     found.extend(reader.unread_outputs());
-    found.extend(reader.uploads());
+    found.extend(reader.deliveries());
     found.extend(reader.stores_beside_their_sources(device));
     found.extend(reader.nobody_is_told());
     found
@@ -96,10 +98,14 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (String, &'a str, &'a Stage)> {
-        stages_of(self.pipeline)
-            .filter(move |(.., stage)| stage.uses.as_deref() == Some(kind))
-            .map(|(section, name, stage)| (pointer(section, name), name, stage))
+    /// The stages whose kind has such an effect: pointer, name, stage, and the effect.
+    fn with_effect<T>(
+        &self,
+        effect: impl Fn(&StageKind) -> Option<T>,
+    ) -> impl Iterator<Item = (String, &'a str, &'a Stage, T)> {
+        stages_of(self.pipeline).filter_map(move |(section, name, stage)| {
+            Some((pointer(section, name), name, stage, effect(stage.kind()?)?))
+        })
     }
 
     fn stage(&self, name: &str) -> Option<&'a Stage> {
@@ -145,22 +151,22 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// Deliveries that nothing verifies, and deliveries of plaintext.
-    fn uploads(&self) -> Vec<Diagnostic> {
+    /// Deliveries that nothing proves, and those of plaintext.
+    fn deliveries(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let proofs = self.proofs();
-        for (at, name, upload) in self.of_kind("upload") {
-            if !proofs.cover(name, upload) {
-                let help = format!(
-                    "add a stage: `{{ needs: {name}, uses: verify, with: {{ object: \"${{{{ needs.{name}.outputs.object }}}}\" }} }}`"
-                );
+        for (at, name, stage, delivery) in self.with_effect(StageKind::delivery) {
+            if !proofs.cover(name, stage, delivery) {
+                let object = format!("${{{{ needs.{name}.outputs.{} }}}}", delivery.object);
+                let help =
+                    format!("add a stage: `{{ needs: {name}, uses: verify, with: {{ object: \"{object}\" }} }}`");
                 let message = format!("nothing verifies what `{name}` delivers");
                 found.push(self.at_key(codes::TL0803, &at, message, &help));
             }
-            if let Some((source, kind)) = self.plaintext(upload) {
+            if let Some((source, kind)) = self.plaintext(stage) {
                 let message = format!("`{name}` delivers what `{source}` ({kind}) gives, which is not encrypted");
                 let warning = Diagnostic::warning(codes::TL0805, message)
-                    .at(self.document.at_value(&format!("{at}/with/artifact")))
+                    .at(self.document.at_value(&format!("{at}/with/{ARTIFACT}")))
                     .help("put a stage `uses: encrypt` between them: whoever can read the store can read this");
                 found.push(warning);
             }
@@ -170,46 +176,46 @@ impl<'a> Reader<'a> {
 
     fn proofs(&self) -> Proofs<'a> {
         let mut proofs = Proofs::default();
-        for (at, _, verify) in self.of_kind("verify") {
+        for (at, _, verify, object) in self.with_effect(StageKind::proved) {
             if let Some(stage) = self.document.value().pointer(&at) {
                 proofs.mentions.gather(stage);
             }
-            let object = &verify.with["object"];
-            proofs.objects.extend(object.get("store").zip(object.get("key")));
+            proofs.objects.extend(verify.with.get(object).and_then(ObjectRef::place));
         }
         proofs
     }
 
-    /// The stage whose plaintext an upload delivers, and its kind. The output of a program and a download may be anything, so
-    /// they do not count.
-    fn plaintext(&self, upload: &Stage) -> Option<(String, &'a str)> {
-        let source = artifact_source(upload.with.get("artifact")?.as_str()?)?;
-        let kind = self.stage(&source)?.uses.as_deref()?;
-        let flow = stages::find(kind)?.flow;
-        (kind == "decrypt" || flow == Flow::Source && kind != "download").then_some((source, kind))
+    /// The stage whose plaintext a stage delivers, and its kind. What a program made or what was fetched may be anything.
+    fn plaintext(&self, delivers: &Stage) -> Option<(String, &'a str)> {
+        let source = artifact_source(delivers.with.get(ARTIFACT)?.as_str()?)?;
+        let kind = self.stage(&source)?.kind()?;
+        let opens = kind.effects.iter().any(|effect| matches!(effect, Effect::Opens));
+        let fetches = kind.effects.iter().any(|effect| matches!(effect, Effect::Fetches { .. }));
+        (opens || kind.flow == Flow::Source && !fetches).then_some((source, kind.name))
     }
 
     /// Directory stores on the same disk as the data that they protect.
     fn stores_beside_their_sources(&self, device: &dyn Fn(&Path) -> Option<u64>) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let mut by_store: HashMap<&str, Vec<(String, &Stage)>> = HashMap::new();
-        for (at, _, upload) in self.of_kind("upload") {
-            if let Some(store) = upload.with.get("store").and_then(Json::as_str) {
-                by_store.entry(store).or_default().push((at, upload));
+        for (at, _, stage, delivery) in self.with_effect(StageKind::delivery) {
+            if let Some(store) = stage.with.get(delivery.store).and_then(Json::as_str) {
+                by_store.entry(store).or_default().push((at, stage));
             }
         }
-        for (name, store) in self.pipeline.stores.iter().filter(|(_, store)| store.uses == "dir") {
-            let at = format!("/stores/{name}/with/path");
-            let Some(path) = store.with.get("path").and_then(|path| self.path(&at, path)) else { continue };
-            let uploads = by_store.get(name.as_str()).into_iter().flatten();
-            let mut sources =
-                uploads.filter_map(|(at, upload)| self.archive_of(at.clone(), upload)).flat_map(|(at, archive)| {
-                    let stays = archive.with.get("one-file-system") == Some(&Json::Bool(true));
-                    let sources = archive.with["sources"].as_array().into_iter().flatten();
+        for (name, store) in &self.pipeline.stores {
+            let Some((at, path)) = self.folder_of(name, store) else { continue };
+            let stages = by_store.get(name.as_str()).into_iter().flatten();
+            let mut sources = stages.filter_map(|(at, stage)| self.reader_behind(at.clone(), stage)).flat_map(
+                |(at, reader, reads)| {
+                    let (paths, one_device) = reads;
+                    let stays = reader.with.get(one_device) == Some(&Json::Bool(true));
+                    let sources = reader.with[paths].as_array().into_iter().flatten();
                     sources.filter_map(move |source| {
-                        Some((source.as_str()?, self.path(&format!("{at}/with/sources"), source)?, stays))
+                        Some((source.as_str()?, self.path(&format!("{at}/with/{paths}"), source)?, stays))
                     })
-                });
+                },
+            );
             let near = sources.find(|(_, source, stays)| {
                 match (device(&path), device(source)) {
                     (Some(store), Some(source)) => store == source,
@@ -229,16 +235,34 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// The archive that an upload delivers, also through stages such as `encrypt`, and its pointer.
-    fn archive_of(&self, at: String, upload: &'a Stage) -> Option<(String, &'a Stage)> {
-        let (mut at, mut stage) = (at, upload);
-        // This ends, since a checked pipeline has no circles.
-        while stage.uses.as_deref() != Some("archive") {
-            let source = artifact_source(stage.with.get("artifact")?.as_str()?)?;
+    /// The pointer of the setting that names the folder of a store on this machine, and the folder.
+    fn folder_of(&self, name: &Name, store: &StoreOrChannel) -> Option<(String, PathBuf)> {
+        let kind = Kind::find(storage::KINDS, &store.uses)?;
+        let at = format!("/stores/{name}/with");
+        let (document, values) = (self.document, &Values::default());
+        let resolver = PartialResolver { document, values, secrets: SecretPlaceholder::Hidden };
+        let settings = resolver.resolve(&Json::Object(store.with.clone()), (kind.schema)(), &at).value;
+        let built = (kind.build)(settings.clone()).ok()?;
+        let folder = built.local_folder()?.to_str()?;
+        let (key, _) = settings.as_object()?.iter().find(|(_, value)| *value == folder)?;
+        let at = format!("{at}/{key}");
+        let path = self.path(&at, &store.with[key])?;
+        Some((at, path))
+    }
+
+    /// The stage whose files another one delivers, through what seals them: its pointer, the stage, and the settings of its
+    /// reading.
+    fn reader_behind(&self, at: String, delivers: &'a Stage) -> Option<(String, &'a Stage, (Setting, Setting))> {
+        let (mut at, mut stage) = (at, delivers);
+        // A pipeline has no cycles.
+        loop {
+            if let Some(reads) = stage.kind().and_then(StageKind::reads) {
+                return Some((at, stage, reads));
+            }
+            let source = artifact_source(stage.with.get(ARTIFACT)?.as_str()?)?;
             let &(section, next) = self.by_name.get(source.as_str())?;
             (at, stage) = (pointer(section, &source), next);
         }
-        Some((at, stage))
     }
 
     /// The absolute path at a pointer, without `.` and `..`. `None` if it is not a literal.
@@ -257,10 +281,11 @@ impl<'a> Reader<'a> {
 
     fn nobody_is_told(&self) -> Option<Diagnostic> {
         let Pipeline { notify, finally, channels, .. } = self.pipeline;
+        let tells = |kind: &StageKind| kind.effects.iter().any(|effect| matches!(effect, Effect::Tells));
         let is_told = notify.iter().any(|entry| entry.when.contains(&When::Failure))
-            // `finally` runs whatever happened.
-            || finally.values().any(|stage| stage.uses.as_deref() == Some("notify"));
-        self.of_kind("upload").next().filter(|_| !is_told)?;
+            // Runs last, whatever happened.
+            || finally.values().filter_map(|stage| stage.kind()).any(tells);
+        self.with_effect(StageKind::delivery).next().filter(|_| !is_told)?;
         let at = if notify.is_empty() { self.document.at_value("/name") } else { self.document.at_key("/notify") };
         let channel = channels.keys().next().map_or("CHANNEL", Name::as_str);
         let entry = format!("- {{ when: [failure, blocked], to: [{channel}] }}");
@@ -272,7 +297,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What the `verify` stages of a file read.
+/// What the stages of a file prove.
 #[derive(Default)]
 struct Proofs<'a> {
     mentions: Mentions<'a>,
@@ -281,10 +306,11 @@ struct Proofs<'a> {
 }
 
 impl Proofs<'_> {
-    /// Whether a `verify` reads the object of an upload: by expression, or by the same store and key.
-    fn cover(&self, name: &str, upload: &Stage) -> bool {
-        let object = upload.with.get("store").zip(upload.with.get("key"));
-        self.mentions.read(&["needs", name, "outputs", "object"]) || object.is_some_and(|it| self.objects.contains(&it))
+    /// Whether the object that a stage delivers is read: by expression, or by the same store and key.
+    fn cover(&self, name: &str, stage: &Stage, delivery: &Delivery) -> bool {
+        let object = stage.with.get(delivery.store).zip(stage.with.get(delivery.key));
+        let is_read = self.mentions.read(&["needs", name, "outputs", delivery.object]);
+        is_read || object.is_some_and(|it| self.objects.contains(&it))
     }
 }
 

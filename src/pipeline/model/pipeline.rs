@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use super::notification::Notification;
 use super::rules::{Concurrency, Expect, Policy};
 use super::strategy::Strategy;
-use crate::stages::OutputType;
+use crate::stages::{self, OutputType, RUN, StageKind};
 use crate::value::{Duration, Name, PositiveDuration, Schedule};
 
 /// The version of the language.
@@ -230,6 +230,18 @@ pub struct Stage {
     /// For `run`: the outputs that it writes to the file named by `$TL_OUTPUT`.
     #[serde(default)]
     pub outputs: IndexMap<Name, OutputType>,
+}
+
+impl Stage {
+    /// Its kind; none if it runs a program.
+    pub fn kind(&self) -> Option<&'static StageKind> {
+        stages::find(self.uses.as_deref()?)
+    }
+
+    /// The name of its kind, or [`RUN`].
+    pub fn kind_name(&self) -> &str {
+        self.uses.as_deref().unwrap_or(RUN)
+    }
 }
 
 /// What a `run` runs.

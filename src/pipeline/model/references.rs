@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::expression::{Expression, Part, Template};
+use crate::stages::ARTIFACT;
 
 /// The path of a text that is one expression which only selects, such as `${{ needs.a.outputs.b }}`.
 pub(in crate::pipeline) fn whole_path(text: &str) -> Option<Vec<String>> {
@@ -16,13 +17,14 @@ pub(in crate::pipeline) fn whole_path(text: &str) -> Option<Vec<String>> {
 pub fn artifact_source(text: &str) -> Option<String> {
     let template = Template::parse(text).ok()?;
     let [Part::Expression(expression)] = template.parts() else { return None };
-    match expression.paths().as_slice() {
-        [path] => match path.as_slice() {
-            [needs, stage, outputs, artifact] if needs == "needs" && outputs == "outputs" && artifact == "artifact" => {
-                Some(stage.clone())
-            }
-            _ => None,
-        },
+    let [path] = <[Vec<String>; 1]>::try_from(expression.paths()).ok()?;
+    output_of(&path).filter(|(_, output)| *output == ARTIFACT).map(|(stage, _)| stage.to_owned())
+}
+
+/// The stage and the output that a path such as `needs.a.outputs.b` reads whole.
+pub(in crate::pipeline) fn output_of(path: &[String]) -> Option<(&str, &str)> {
+    match path {
+        [needs, stage, outputs, output] if needs == "needs" && outputs == "outputs" => Some((stage, output)),
         _ => None,
     }
 }

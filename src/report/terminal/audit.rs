@@ -1,4 +1,4 @@
-use crate::audit::{Record, Report, Severity};
+use crate::audit::{LogEntry, Report, Severity};
 use crate::report::style::Style;
 use crate::report::text::plain;
 
@@ -29,7 +29,7 @@ pub fn render_report(report: &Report, style: Style) -> String {
 }
 
 /// A record of the audit log on one line.
-pub fn render_record(record: &Record, style: Style) -> String {
+pub fn render_record(record: &LogEntry, style: Style) -> String {
     let severity = match record.severity {
         Severity::Info | Severity::Notice => String::new(),
         Severity::Warning => style.yellow(" warning"),

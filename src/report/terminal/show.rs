@@ -6,6 +6,7 @@ use super::history::{SECONDS, moment, times};
 use super::table::Tone;
 use super::{Human, Screen, plain};
 use crate::event::{What, called};
+use crate::inspect::past_events;
 use crate::report::reporter::Reporter;
 use crate::state::{Record, Run, RunState, StageRun};
 use crate::value::{human_bytes, human_duration};
@@ -19,7 +20,7 @@ pub fn render_run(record: &Record, screen: Screen) -> String {
     let mut written = Vec::new();
     let mut human = Human::of_past(&mut written, screen);
     let mut remarks: HashMap<String, usize> = HashMap::new();
-    for event in &record.events() {
+    for event in &past_events(record) {
         match &event.what {
             What::StageWarning { stage, instance, .. } | What::StageRetrying { stage, instance, .. } => {
                 let count = remarks.entry(called(stage, instance.as_deref())).or_default();
@@ -94,7 +95,7 @@ fn step_without_end(run: &Run) -> Option<String> {
     match run.state {
         RunState::Running => Some("next: `tl status --watch` follows it".to_owned()),
         RunState::Interrupted => Some(format!(
-            "its process was killed. next: `tl run --resume {}` does again only what is not proven done",
+            "its process is gone. next: `tl run --resume {}` does again only what is not proven done",
             run.id
         )),
         RunState::Ended => None,

@@ -31,7 +31,7 @@ struct Rules {
 
 /// Checks patterns before anything runs. Fails with the index of the first wrong one and what is wrong with it, which
 /// completes the sentence "the pattern …".
-pub fn validate_excludes(patterns: &[String]) -> Result<(), (usize, String)> {
+pub(super) fn validate_excludes(patterns: &[String]) -> Result<(), (usize, String)> {
     Excludes::new(patterns).map(drop)
 }
 

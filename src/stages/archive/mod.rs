@@ -30,7 +30,6 @@ mod write;
 mod xattr;
 
 pub use error::Error;
-pub use exclude::validate_excludes;
 pub use options::{Observer, Options, Summary};
 pub use stage::Archive;
 pub use survey::Survey;

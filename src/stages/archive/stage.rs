@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::exclude::{Candidate, Excludes};
+use super::exclude::{Candidate, Excludes, validate_excludes};
 use super::survey::survey;
 use super::{Error, Observer, Options, Summary, Survey};
 use crate::diagnostic::{Diagnostic, Result, codes};
+use crate::event::Did;
 use crate::stages::artifact::{ArtifactRef, ArtifactWriter};
 use crate::stages::context::MAKE_ROOM;
-use crate::stages::{Context, Flow, Stage, StageError};
+use crate::stages::{Context, Effect, Findings, Flow, Known, Stage, StageError};
 
 /// Settings of `archive`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -48,7 +49,7 @@ enum Compress {
 }
 
 /// Outputs of `archive`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub struct Outputs {
     /// A tar stream.
     artifact: ArtifactRef,
@@ -64,23 +65,11 @@ fn default_level() -> i32 {
     zstd::DEFAULT_COMPRESSION_LEVEL
 }
 
-impl Archive {
-    /// Counts what it would read, for some seconds at most. Fails where the stage would refuse its settings.
-    pub fn survey(self, base: &Path) -> Result<Survey> {
-        let options = Options {
-            sources: self.sources,
-            base: base.to_owned(),
-            exclude: self.exclude,
-            one_file_system: self.one_file_system,
-        };
-        survey(&options).map_err(failed)
-    }
-}
-
 impl Stage for Archive {
     const NAME: &'static str = "archive";
     const ABOUT: &'static str = "collects files into one tar stream";
     const FLOW: Flow = Flow::Source;
+    const EFFECTS: &'static [Effect] = &[Effect::Reads { paths: "sources", one_device: "one-file-system" }];
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {
@@ -105,6 +94,31 @@ impl Stage for Archive {
         let summary = summary.map_err(|error| context.cancelled().unwrap_or_else(|| failed(error)))?;
         observer.say_what_was_not_told();
         Ok(Outputs { artifact, files: summary.files, bytes: summary.bytes, skipped: summary.skipped })
+    }
+
+    fn check(with: &Known<'_>, found: &mut Findings) {
+        for pattern in with.get("exclude").iter().flat_map(Known::items) {
+            let text = pattern.text().map(str::to_owned);
+            if let Err((_, reason)) = validate_excludes(text.as_slice()) {
+                found.at_value(&pattern, Diagnostic::usage(codes::TL0205, format!("this pattern {reason}")));
+            }
+        }
+    }
+
+    /// For some seconds at most.
+    fn preview(self, base: &Path) -> Result<Option<Survey>> {
+        let options = Options {
+            sources: self.sources,
+            base: base.to_owned(),
+            exclude: self.exclude,
+            one_file_system: self.one_file_system,
+        };
+        survey(&options).map(Some).map_err(failed)
+    }
+
+    fn summary(outputs: &Outputs) -> Did {
+        let Outputs { files, bytes, skipped, .. } = *outputs;
+        Did { files: Some(files), bytes: Some(bytes), skipped: Some(skipped), ..Did::default() }
     }
 }
 

@@ -216,36 +216,41 @@ impl ResolveDns for Resolver {
 }
 
 impl S3 {
-    /// Checks the settings, offline. The message holds no secret.
-    pub(in crate::storage) fn check_settings(&self) -> Result<(), String> {
+    /// The first setting that cannot work, and why. No reason holds a secret.
+    pub(super) fn unfit(&self) -> Result<(), (&'static str, String)> {
         let is_bucket = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if self.bucket.len() < 3 || self.bucket.starts_with('.') || !self.bucket.chars().all(is_bucket) {
-            return Err(format!("`{}` cannot be the name of a bucket", self.bucket.escape_debug()));
+            return Err(("bucket", format!("`{}` cannot be the name of a bucket", self.bucket.escape_debug())));
         }
         if !self.prefix.trim_matches('/').is_empty() {
             let prefix: Result<ObjectKey, _> = self.prefix.trim_matches('/').parse();
-            prefix.map_err(|error| format!("`prefix`: {error}"))?;
+            prefix.map_err(|error| ("prefix", format!("`prefix`: {error}")))?;
         }
         if !(SMALLEST..=LARGEST).contains(&self.part_size.get()) {
-            return Err(format!("`part-size` is {}, and S3 takes parts from 5MiB to 5GiB", self.part_size));
+            let reason = format!("`part-size` is {}, and S3 takes parts from 5MiB to 5GiB", self.part_size);
+            return Err(("part-size", reason));
         }
-        if self.request_timeout.get().is_zero() || self.minimum_speed.get() == 0 {
-            return Err("`request-timeout` and `minimum-speed` must be more than nothing".to_owned());
+        let nothing = "`request-timeout` and `minimum-speed` must be more than nothing";
+        if self.request_timeout.get().is_zero() {
+            return Err(("request-timeout", nothing.to_owned()));
+        }
+        if self.minimum_speed.get() == 0 {
+            return Err(("minimum-speed", nothing.to_owned()));
         }
         if self.kms_key_id.is_some() && self.sse != Some(Sse::Kms) {
-            return Err("`kms-key-id` needs `sse: kms`".to_owned());
+            return Err(("kms-key-id", "`kms-key-id` needs `sse: kms`".to_owned()));
         }
         if self.profile.is_some() && (self.access_key_id.is_some() || self.secret_access_key.is_some()) {
-            return Err("`profile` excludes `access-key-id` and `secret-access-key`".to_owned());
+            return Err(("profile", "`profile` excludes `access-key-id` and `secret-access-key`".to_owned()));
         }
         if self
             .storage_class
             .as_ref()
             .is_some_and(|class| !class.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
         {
-            return Err("`storage-class` is a word such as `STANDARD_IA`".to_owned());
+            return Err(("storage-class", "`storage-class` is a word such as `STANDARD_IA`".to_owned()));
         }
-        self.check_endpoint()
+        self.check_endpoint().map_err(|reason| ("endpoint", reason))
     }
 
     fn check_endpoint(&self) -> Result<(), String> {
@@ -360,8 +365,10 @@ impl S3 {
         }
         let uri = self.bucket_name();
         // A program of the AWS profile, or a metadata service, gives the credentials, and either may hang.
-        let new = tokio::time::timeout(self.request_timeout.get(), Connection::new(self, &uri));
-        let made = runtime(&uri)?.block_on(async { until_cancelled(new, cancel).await });
+        let made = runtime(&uri)?.block_on(async {
+            let new = tokio::time::timeout(self.request_timeout.get(), Connection::new(self, &uri));
+            until_cancelled(new, cancel).await
+        });
         let made = made.map_err(|fault| fault.into_error("the look for credentials", &uri))?;
         let late = |_| Error::NoCredentials { uri: uri.clone(), why: "their source does not answer".to_owned() };
         let connection = Arc::new(made.map_err(late)??);

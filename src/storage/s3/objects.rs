@@ -13,9 +13,14 @@ use crate::storage::{
     Body, Check, Cursor, Deliver, Delivered, Error, ObjectId, Objects, OpenUpload, Page, PendingObject, Precondition,
     Removed, ResumedUpload, Stat, UploadJournal, UploadOptions,
 };
-use crate::value::{Cancel, ObjectKey};
+use crate::value::{Cancel, ObjectKey, Unfit};
 
 impl Objects for S3 {
+    fn check(&self) -> Vec<Unfit<String>> {
+        let unfit = self.unfit().err();
+        unfit.into_iter().map(|(setting, error)| Unfit { setting: setting.to_owned(), error }).collect()
+    }
+
     fn uri(&self, key: &ObjectKey) -> String {
         let (bucket, key) = (&self.bucket, self.full_key(key));
         match &self.endpoint {

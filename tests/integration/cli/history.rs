@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value as Json, json};
 use timelocker::diagnostic::{Diagnostic, ExitCode, codes};
-use timelocker::event::{Outcome, What};
+use timelocker::event::{Did, Outcome, What};
 use timelocker::state::{Effect, Finish, Journal, Start, StateDir, Text};
 use unicode_width::UnicodeWidthStr;
 
@@ -53,7 +53,7 @@ impl<'t> Kept<'t> {
     /// A whole run of one stage, which was so many days ago.
     fn ran(&self, id: &str, pipeline: &str, outcome: &str, days: u32, seconds: f64, bytes: u64) {
         let journal = self.begin(id, pipeline);
-        let outputs = json!({ "bytes": bytes, "object": { "uri": format!("file:///shelf/{id}"), "size": bytes } });
+        let outputs = delivered(&format!("file:///shelf/{id}"), bytes);
         stage(&journal, "deliver", None, outcome, seconds, if outcome == "success" { outputs } else { json!({}) });
         let exit_code = ExitCode::failed_if(outcome == "failure");
         let outcome = Outcome::from_word(outcome).unwrap();
@@ -92,12 +92,21 @@ fn ended_as(stage: &str, instance: Option<&str>, outcome: Outcome, seconds: f64,
     let (stage, instance) = name(stage, instance);
     let Json::Object(outputs) = outputs else { panic!("outputs are a map") };
     let error = (outcome == Outcome::Failure).then(problem);
-    What::StageEnded { stage, instance, outcome, seconds, outputs, reason: None, error, recalled: false }
+    let did = Did::default();
+    What::StageEnded { stage, instance, outcome, seconds, outputs, did, reason: None, error, recalled: false }
 }
 
 fn started(journal: &Journal, stage: &str, instance: Option<&str>, attempt: u32) {
     let (stage, instance) = name(stage, instance);
-    journal.log(What::StageStarted { stage, instance, kind: "upload".to_owned(), attempt });
+    let kind = if stage == "collect" { "archive" } else { "upload" }.to_owned();
+    journal.log(What::StageStarted { stage, instance, kind, attempt });
+}
+
+/// The outputs of an `upload`.
+fn delivered(uri: &str, size: u64) -> Json {
+    json!({ "object": {
+        "store": "shelf", "key": "k", "uri": uri, "size": size, "digest": "sha256:00", "version_id": null, "lock_until": null,
+    } })
 }
 
 fn stage(journal: &Journal, stage: &str, instance: Option<&str>, outcome: &str, seconds: f64, outputs: Json) {
@@ -118,7 +127,8 @@ fn json_of(tl: &Tl, arguments: &[&str]) -> Json {
 fn shown(tl: &Tl, arguments: &[&str], columns: &str) -> String {
     let ended = ended(tl.command(arguments).env("COLUMNS", columns));
     // Paths, commands to be copied and problems are shown whole.
-    for line in ended.stdout.lines().filter(|line| !line.contains(['/', '=', '`', '['])) {
+    let is_whole = |line: &&str| line.contains(['/', '=', '`', '[']) || line.starts_with("  tl ");
+    for line in ended.stdout.lines().filter(|line| !is_whole(line)) {
         assert!(line.width() <= columns.parse().unwrap(), "{line:?} in {ended:?}");
     }
     let text = ended.shown(tl);
@@ -195,7 +205,7 @@ fn runs_are_listed_newest_first() {
 /// A run that was resumed and failed again, with instances, remarks and names that would steer a terminal.
 fn eventful(kept: &Kept<'_>, id: &str) {
     let journal = kept.begin(id, "orders");
-    let outputs = json!({ "files": 3, "bytes": 4_096 });
+    let outputs = json!({ "artifact": "artifact:collect", "files": 3, "bytes": 4_096, "skipped": 0 });
     stage(&journal, "collect", None, "success", 1.25, outputs);
     started(&journal, "deliver", Some("nas"), 1);
     drop(journal);
@@ -214,8 +224,7 @@ fn eventful(kept: &Kept<'_>, id: &str) {
     progress(&journal, "deliver", Some("nas"), 1 << 20);
     let warning = Diagnostic::warning(codes::TL0613, "`a`: it shrank");
     journal.log(What::StageWarning { stage: deliver, instance: nas, warning });
-    let object =
-        json!({ "object": { "uri": "file:///mnt/nas/orders/2026-11-24/01KB.tar.zst.age", "size": 1_048_576 } });
+    let object = delivered("file:///mnt/nas/orders/2026-11-24/01KB.tar.zst.age", 1_048_576);
     journal.log(ended_as("deliver", Some("nas"), Outcome::Warning, 2.5, object));
     stage(&journal, "deliver", Some("off\u{1b}[31m\u{202e}site\n"), "failure", 0.5, json!({}));
     stage(&journal, "deliver", None, "failure", 2.5, json!({ "object": [null, null] }));

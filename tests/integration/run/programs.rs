@@ -169,7 +169,7 @@ fn a_cancel_ends_it_by_term_and_after_the_grace_by_kill() {
     };
     let begun = Instant::now();
     let lines = run("trap 'echo bye; exit' TERM; while :; do sleep 0.05; done", 60);
-    assert_eq!(lines, [Line::Stdout("bye".to_owned())]);
+    assert!(lines.contains(&Line::Stdout("bye".to_owned())), "{lines:?}");
     let lines = run("trap 'echo no' TERM; while :; do sleep 0.05; done", 1);
     assert!(lines.contains(&Line::Stdout("no".to_owned())) && begun.elapsed() < Duration::from_secs(50), "{lines:?}");
 }

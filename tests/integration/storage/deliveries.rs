@@ -9,13 +9,14 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
+use timelocker::audit::Draft;
 use timelocker::channels::Message;
 use timelocker::diagnostic::{Diagnostic, Result, codes};
 use timelocker::stages::artifact::{ArtifactRef, ArtifactWriter, Sink, Source, Spool, stream};
 use timelocker::stages::{
-    Checkpoint, Context, Deliveries, Ledger, Meter, OpenDelivery, Places, Post, Recorder, Severity, Shared, StageError,
-    Told, Unfinished, find,
+    Checkpoint, Context, Deliveries, Ledger, Meter, Notifier, OpenDelivery, Places, Record, Recorder, Shared,
+    StageError, Told, Unfinished, find,
 };
 use timelocker::storage::{KINDS, PendingObject, Store};
 use timelocker::value::{Cancel, Kind, Masker};
@@ -70,18 +71,18 @@ impl Deliveries for Kept {
 
 struct Nowhere;
 
-impl Post for Nowhere {
+impl Notifier for Nowhere {
     fn deliver(&self, _channel: &str, _message: &Message) -> Result<String> {
         Err(Diagnostic::failure(codes::TL0670, "there are no channels"))
     }
 }
 
 #[derive(Default)]
-struct Records(Mutex<Vec<(String, Json)>>);
+struct Records(Mutex<Vec<Record>>);
 
 impl Recorder for Records {
-    fn record(&self, kind: &str, _severity: Severity, data: Map<String, Json>) -> Result<()> {
-        self.0.lock().unwrap().push((kind.to_owned(), Json::Object(data)));
+    fn record(&self, record: Record) -> Result<()> {
+        self.0.lock().unwrap().push(record);
         Ok(())
     }
 
@@ -109,7 +110,7 @@ impl Session {
             state: work.path().to_owned(),
             program: "tl".into(),
             places: Places { stores: BTreeMap::from([("shelf".to_owned(), store)]) },
-            post: Arc::new(Nowhere),
+            notifier: Arc::new(Nowhere),
             recorder: records.clone(),
             ledger: Ledger::default(),
             deliveries: deliveries.clone(),
@@ -171,12 +172,12 @@ impl Session {
         })
     }
 
-    fn take_up(&self, outputs: &Json, key: &str) -> Result<bool> {
-        (find("upload").unwrap().take_up)(outputs, key, &self.shared, &never())
+    fn still_holds(&self, outputs: &Json, key: &str) -> Result<bool> {
+        (find("upload").unwrap().still_holds)(outputs, key, &self.shared, &never())
     }
 
     fn records(&self) -> Vec<String> {
-        self.records.0.lock().unwrap().iter().map(|(kind, _)| kind.clone()).collect()
+        self.records.0.lock().unwrap().iter().map(|record| Draft::from(record.clone()).kind).collect()
     }
 }
 
@@ -225,7 +226,7 @@ fn what_nobody_counts_on_is_not_in_the_way_of_other_bytes() {
             let next = Session::new(store(), &kept);
             let outputs = if is_stream { next.stream(bytes) } else { next.file(bytes, &json!({})) }.unwrap();
             assert_eq!(next.records(), ["upload.intent", "upload.done"]);
-            assert!(next.take_up(&outputs, "deliver").unwrap());
+            assert!(next.still_holds(&outputs, "deliver").unwrap());
         }
         // Of another run, it stays.
         let error = Session::new(store(), &Arc::default()).file(b"hello", &json!({})).unwrap_err();
@@ -303,27 +304,27 @@ fn an_object_of_an_earlier_session_is_looked_at() {
         let outputs = Session::new(store(), &kept).file(b"hello", &json!({})).unwrap();
         let uri = outputs["object"]["uri"].as_str().unwrap();
         let next = Session::new(store(), &kept);
-        assert!(next.take_up(&outputs, "deliver").unwrap());
+        assert!(next.still_holds(&outputs, "deliver").unwrap());
         assert_eq!(next.shared.ledger.expected(uri).unwrap().digest.to_string(), outputs["object"]["digest"]);
-        assert!(!next.take_up(&outputs, "other").unwrap(), "two stages cannot both have delivered it");
+        assert!(!next.still_holds(&outputs, "other").unwrap(), "two stages cannot both have delivered it");
 
         // Its bytes change, and not its length.
         Session::new(store(), &kept).file(b"hellO", &json!({ "overwrite": true })).unwrap();
         let (next, is_versioned) = (Session::new(store(), &kept), number == 2);
-        assert_eq!(next.take_up(&outputs, "deliver").unwrap(), is_versioned, "an old version stays as it was");
+        assert_eq!(next.still_holds(&outputs, "deliver").unwrap(), is_versioned, "an old version stays as it was");
         assert_eq!(next.shared.ledger.expected(uri).is_some(), is_versioned);
     }
     // A digest that is gone is made again of the right bytes; the object itself is not.
     let kept = Arc::<Kept>::default();
     let outputs = Session::new(dir(root.path()), &kept).file(b"hello", &json!({ "overwrite": true })).unwrap();
     fs::remove_file(root.path().join("object.sha256")).unwrap();
-    assert!(Session::new(dir(root.path()), &kept).take_up(&outputs, "deliver").unwrap());
+    assert!(Session::new(dir(root.path()), &kept).still_holds(&outputs, "deliver").unwrap());
     assert!(root.path().join("object.sha256").exists());
     fs::remove_file(root.path().join("object")).unwrap();
-    assert!(!Session::new(dir(root.path()), &kept).take_up(&outputs, "deliver").unwrap());
-    assert!(!Session::new(dir(root.path()), &kept).take_up(&json!({ "object": null }), "deliver").unwrap());
+    assert!(!Session::new(dir(root.path()), &kept).still_holds(&outputs, "deliver").unwrap());
+    assert!(!Session::new(dir(root.path()), &kept).still_holds(&json!({ "object": null }), "deliver").unwrap());
 
     // Kinds that change nothing outside of the run have nothing to look at.
     let session = Session::new(dir(root.path()), &kept);
-    assert!((find("assert").unwrap().take_up)(&json!({}), "check", &session.shared, &never()).unwrap());
+    assert!((find("assert").unwrap().still_holds)(&json!({}), "check", &session.shared, &never()).unwrap());
 }

@@ -119,7 +119,9 @@ impl<W: Write + Send> Reporter for Human<W> {
             What::StageRetrying { stage, instance, attempt, delay_ms, error } => {
                 let name = called(stage, instance.as_deref());
                 let delay = human_duration(*delay_ms as f64 / 1_000.0);
-                let said = format!("{name}: attempt {attempt} failed, next in {delay}");
+                // An event log does not know the delay.
+                let next = if self.tally.is_past { String::new() } else { format!(", next in {delay}") };
+                let said = format!("{name}: attempt {attempt} failed{next}");
                 let said = wrap(&said, 11, 6, self.columns);
                 let text = format!("  {} {said}\n", self.style.yellow("retrying"));
                 self.say(&text);

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::diagnostic::Diagnostic;
     use crate::diagnostic::codes;
-    use crate::event::Outcome;
+    use crate::event::{Did, Outcome};
     use proptest::prelude::*;
     use serde_json::Map;
 
@@ -223,6 +223,7 @@ mod tests {
             outcome: Outcome::Success,
             seconds: 1.0,
             outputs: Map::new(),
+            did: Did::default(),
             reason: None,
             error: None,
             recalled: false,
