@@ -31,7 +31,9 @@ impl Checker<'_> {
         let kind = channel["uses"].as_str().and_then(|uses| Kind::find(channels::KINDS, uses));
         let with = channel.get("with").cloned().unwrap_or_else(|| Json::Object(Map::new()));
         // The schema reports settings that do not fit it, and an expression may stand for a number or a choice.
-        let Some((kind, opened)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone()).ok()?))) else { return };
+        let Some((kind, opened)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone().into()).ok()?))) else {
+            return;
+        };
         for Unfit { setting, error } in opened.check() {
             // A run on this machine reports a kind that this build of tl lacks.
             let value = with.pointer(&format!("/{setting}"));

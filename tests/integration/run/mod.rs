@@ -11,3 +11,4 @@ pub mod runs;
 pub mod secrets;
 mod selection;
 pub mod supervisor;
+mod used_secrets;

@@ -15,7 +15,7 @@ use super::conformance::{Lack, Subject, content, id, key, listed, never, stat, w
 use crate::storage::s3::left::{Said, put};
 
 pub fn dir(path: &Path) -> Arc<dyn Store> {
-    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path })).unwrap().into()
+    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path }).into()).unwrap().into()
 }
 
 #[test]
