@@ -43,7 +43,7 @@ fn a_secret_that_only_other_stages_use_is_not_read() {
     // These look at all of them.
     for arguments in [&["secret", "check", "p.yaml"][..], &["validate", "--secrets", "p.yaml"], &["doctor", "p.yaml"]] {
         fs::remove_file(tl.file("it-ran")).unwrap();
-        let ended = ended(tl.command(arguments).env("TOKEN_OF_TEST", VALUE));
+        let ended = crate::support::ended(tl.command(arguments).env("TOKEN_OF_TEST", VALUE));
         assert!(ended.code != 0 && tl.file("it-ran").exists(), "{arguments:?}: {ended:?}");
     }
     // A missing one that is needed is reported before anything runs.
@@ -131,7 +131,9 @@ fn a_secret_is_in_a_key_what_it_always_was() {
     assert_eq!(keys, expected.map(|(stage, key)| (stage.to_owned(), key.to_owned())));
     // Another process has other placeholders, and the secret may have changed.
     tl.write("go", "");
-    let resumed = ended(tl.command(&["run", "--resume", "--reporter", "json"]).env("TOKEN_OF_TEST", "another-token"));
+    let resumed = crate::support::ended(
+        tl.command(&["run", "--resume", "--reporter", "json"]).env("TOKEN_OF_TEST", "another-token"),
+    );
     assert_eq!(resumed.code, 0, "{resumed:?}");
     assert_eq!(tl.read("ran.txt"), "ran\n");
 }
