@@ -4,6 +4,8 @@
 //! `timelocker=debug,aws_sdk_s3=info`. `TL_LOG_FILE` names a file that lines are appended to, instead of standard error;
 //! `TL_LOG_FORMAT=json` makes each an object. A run has the span `run`, an attempt at a stage in it the span `stage`.
 //! Whatever is logged loses the secrets that are known by then, and nothing is logged of them before.
+//!
+//! Variables turn the log on, not options: a timer or a systemd unit then logs without another command line.
 
 use std::env;
 use std::fs::{File, OpenOptions};

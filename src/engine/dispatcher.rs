@@ -170,7 +170,7 @@ impl<W: Work> Engine<W> {
         }
     }
 
-    /// A stage fails before it could start.
+    /// A stage fails before it could start: its `if` or its matrix has no value. `continue-on-error` forgives this too.
     fn fail(&mut self, stage: usize, error: Diagnostic) {
         let end = End::failed(error, self.plan.stages[stage].stage.continue_on_error);
         self.machine.failed(stage, end.outcome);

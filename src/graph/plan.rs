@@ -116,7 +116,7 @@ impl Plan {
         Self { stages, units }
     }
 
-    /// How a unit is retried and timed: as its last stage says.
+    /// How a unit is retried and timed: as its last stage says, since a delivery fails there.
     pub fn policy(&self, unit: usize) -> &Planned {
         let last = self.units[unit].stages.last().copied().unwrap_or_default();
         &self.stages[last]

@@ -67,7 +67,12 @@ impl<P> Prior<P> {
         Self { plan, effects: by_stage, dependants }
     }
 
-    /// Whether an earlier session did a stage, or an instance of it.
+    /// Whether an earlier session did a stage, or any instance of it.
+    pub fn has_effect(&self, stage: usize) -> bool {
+        self.effects.contains_key(&stage)
+    }
+
+    /// Whether an earlier session did a stage, or this instance of it.
     pub fn was_done(&self, stage: usize, instance: Option<usize>) -> bool {
         self.effect(stage, instance).is_some()
     }
@@ -210,8 +215,8 @@ mod tests {
 
     /// Every stage was done with the key `k`.
     fn all(plan: &Arc<Plan>) -> Prior<()> {
-        let plain = (0..5).map(|stage| effect(stage, None));
-        Prior::new(Arc::clone(plan), plain.chain([effect(5, Some(0)), effect(5, Some(1))]))
+        let single = (0..5).map(|stage| effect(stage, None));
+        Prior::new(Arc::clone(plan), single.chain([effect(5, Some(0)), effect(5, Some(1))]))
     }
 
     fn job(unit: usize) -> Job {

@@ -44,6 +44,9 @@ fn abort_uploads(
                 format!("the multipart upload {} of `{uri}`, which the run `{run}` left open, {why}", open.upload.id);
             Diagnostic::warning(codes::TL0659, message)
         };
+        if work.shared.places.unopened.contains(&open.store) {
+            continue;
+        }
         let Some(store) = store_of(work, left, &open) else {
             warn(
                 about("is of a store that this file does not name any more")

@@ -20,7 +20,7 @@ use super::{Context, StageError, Told};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::{Did, Stream};
 use crate::process::{Failure, GRACE, Line, Program};
-use crate::value::{CancelReason, Secret};
+use crate::value::CancelReason;
 
 /// The type of a declared output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -41,8 +41,8 @@ pub enum OutputType {
 pub struct Command {
     /// The program and its arguments.
     pub argv: Vec<String>,
-    /// Environment variables in addition to those that every child gets.
-    pub env: BTreeMap<String, Secret>,
+    /// Environment variables in addition to those that every child gets. Their texts hold placeholders of secrets.
+    pub env: BTreeMap<String, String>,
     /// What it must write to `$TL_OUTPUT`.
     pub outputs: BTreeMap<String, OutputType>,
     /// Exit codes that mean "try again".
@@ -50,11 +50,9 @@ pub struct Command {
 }
 
 impl Command {
-    /// Its settings as JSON, for the key that tells whether a stage has changed. It holds secrets.
+    /// Its settings as JSON, for the key that tells whether a stage has changed.
     pub fn described(&self) -> Json {
-        let env: Map<String, Json> =
-            self.env.iter().map(|(name, value)| (name.clone(), value.expose().into())).collect();
-        serde_json::json!({ "argv": self.argv, "env": env, "outputs": self.outputs })
+        serde_json::json!({ "argv": self.argv, "env": self.env, "outputs": self.outputs })
     }
 }
 
@@ -111,7 +109,9 @@ impl Command {
         if let Some(instance) = &context.instance {
             program = program.env("TL_INSTANCE", instance);
         }
-        program = self.env.iter().fold(program, |program, (name, value)| program.env(name, value.expose()));
+        for (name, value) in &self.env {
+            program = program.env(name, context.reveal(value, "env")?.as_str());
+        }
         let ended = program.stream(&shared.masker, &context.cancel, &mut |line| {
             (context.tell)(match line {
                 Line::Stdout(text) => Told::Line(Stream::Stdout, text),

@@ -1,18 +1,20 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Doom, Sink, Source};
-use crate::audit::{Record, StageName};
+use crate::audit::{Record, SecretUser, StageName};
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Stream;
 use crate::storage::{Checksums, OpenUpload, PendingObject, Store};
 use crate::value::{Cancel, Digest, Masker};
+use crate::vault::{Secrets, Uses};
 
 /// How far an attempt is. Read by the dispatcher, written by the stage.
 #[derive(Debug, Default)]
@@ -152,6 +154,8 @@ pub trait Notifier: Send + Sync {
 pub struct Places {
     /// Stores by name.
     pub stores: BTreeMap<String, Arc<dyn Store>>,
+    /// Stores that are declared and not open: no stage of this run needs them, and they use secrets that were not read.
+    pub unopened: BTreeSet<String>,
 }
 
 /// What is the same for every stage of a run.
@@ -180,6 +184,8 @@ pub struct Shared {
     pub deliveries: Arc<dyn Deliveries>,
     /// Hides secrets.
     pub masker: Masker,
+    /// Secrets; settings hold only their placeholders.
+    pub secrets: Arc<Secrets>,
 }
 
 /// What one attempt at one stage has in its hands.
@@ -199,6 +205,8 @@ pub struct Context {
     pub shared: Arc<Shared>,
     /// What relative sources of an archive are relative to: the folder of the file that names them.
     pub base: PathBuf,
+    /// The uses of secrets by this attempt.
+    pub uses: Uses,
     /// A folder for this attempt alone, not made yet.
     pub work: PathBuf,
     /// When to stop.
@@ -277,6 +285,15 @@ impl Context {
     /// The stage, and its instance, as records name them.
     pub fn name(&self) -> StageName {
         StageName { stage: self.stage.clone(), instance: self.instance.clone() }
+    }
+
+    /// Replaces the placeholders in a text by secrets. Records each one first, once in this attempt for each purpose.
+    pub fn reveal(&self, text: &str, purpose: &'static str) -> Result<Zeroizing<String>> {
+        let record = &mut |secret: &str| {
+            let by = SecretUser::Attempt { name: self.name(), attempt: self.attempt };
+            self.record(Record::SecretUsed { secret: secret.to_owned(), purpose: purpose.to_owned(), by })
+        };
+        Ok(self.shared.secrets.reveal(text, purpose, &self.uses, record)?)
     }
 
     /// A store by name; the static checks have seen that it is there.

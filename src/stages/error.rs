@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Code, Diagnostic, Kind, codes};
 use crate::value::CancelReason;
+use crate::vault::RevealError;
 use crate::{crypto, storage};
 
 impl From<storage::Error> for Diagnostic {
@@ -11,6 +12,18 @@ impl From<storage::Error> for Diagnostic {
         match &error {
             storage::Error::LeftOpen { error, .. } => diagnostic.cause_of(error.as_ref()),
             error => diagnostic.cause_of(error),
+        }
+    }
+}
+
+impl From<RevealError<Self>> for Diagnostic {
+    fn from(error: RevealError<Self>) -> Self {
+        match error {
+            RevealError::Unrecorded(error) => error,
+            // What a run needs is computed before it starts, from the same settings.
+            RevealError::Unread(name) => {
+                Self::usage(codes::TL0902, format!("the secret `{name}` was not read: please report it"))
+            }
         }
     }
 }

@@ -149,7 +149,8 @@ impl Stage for Upload {
         let is_open = AtomicBool::new(resumed.is_some());
         let resume = digest.filter(|_| can_resume).map(|digest| Resume { digest, earlier: resumed });
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
-        // An object that an earlier attempt of the same run delivered without being counted may be replaced.
+        // An object that an earlier attempt of the same run delivered without being counted may be replaced. Above it counts as
+        // this delivery, if the artifact is known to be the same. What a chain gives is known only after it was read.
         let overwrite = self.overwrite || delivered.is_some();
         context.record(Record::UploadIntent {
             name: context.name(),

@@ -4,7 +4,7 @@ use fastrand::Rng;
 use serde_json::{Map, Value as Json, json};
 
 use crate::expression::Status;
-use crate::graph::Plan;
+use crate::graph::{Plan, Selection};
 use crate::pipeline::OnWarning;
 
 /// A run to be.
@@ -282,7 +282,7 @@ impl Graph {
         needs.copied().filter(|need| !unit.contains(need)).collect()
     }
 
-    pub(super) fn plan(&self) -> Plan {
+    pub(super) fn plan(&self, selection: &Selection) -> Plan {
         let section = |is_finally: bool| -> Map<String, Json> {
             let stages = self.order.iter().filter(|&&stage| self.stages[stage].is_finally == is_finally);
             stages.map(|&stage| (name(stage), self.file_of(stage))).collect()
@@ -294,7 +294,7 @@ impl Graph {
             "stages": section(false),
             "finally": section(true),
         });
-        Plan::new(&serde_json::from_value(file).unwrap())
+        Plan::select(&serde_json::from_value(file).unwrap(), selection)
     }
 
     fn file_of(&self, number: usize) -> Json {

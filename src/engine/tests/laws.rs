@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::fake::{Entry, Line, Trace, number, run};
 use super::graphs::{Condition, Graph, Stage, name};
 use super::reference::{expected, worst};
+use super::sessions::{self, History};
 use crate::event::{Outcome, What};
 use crate::value::CancelReason;
 
@@ -44,6 +45,7 @@ macro_rules! law {
         }
     };
 }
+pub(super) use law;
 
 impl<'a> Seen<'a> {
     fn of(graph: &'a Graph, trace: &'a Trace) -> Self {
@@ -236,7 +238,7 @@ fn finally_is_last(seen: &Seen<'_>) -> Result<(), String> {
                 *stage
             }
             Entry::Event(what) => speaker(what).map_or(usize::MAX, |(stage, _)| stage),
-            Entry::Stopped => continue,
+            Entry::Stopped | Entry::Decided { .. } | Entry::Committed(_) => continue,
         };
         law!(is_finally(stage) || !has_begun, "{} goes on in `finally`: {:?}", name(stage), line.what);
         has_begun |= is_finally(stage);
@@ -331,17 +333,35 @@ fn results_are_as_the_rules_say(seen: &Seen<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// The first law that a graph breaks.
+/// The first law that a graph breaks, in one whole session or in a history of several.
 fn broken(number: u64) -> Option<String> {
     let graph = Arc::new(Graph::of(number));
-    let trace = catch_unwind(AssertUnwindSafe(|| run(&graph))).unwrap_or_else(|_| Err("the engine panics".to_owned()));
+    broken_in_one_session(number, &graph).or_else(|| broken_in_history(number, &graph))
+}
+
+fn broken_in_history(number: u64, graph: &Arc<Graph>) -> Option<String> {
+    let history = catch_unwind(AssertUnwindSafe(|| History::run(number, graph)));
+    let broken = match history.unwrap_or_else(|_| Err("the engine panics".to_owned())) {
+        Ok(history) => {
+            if std::env::var("TL_GRAPH").is_ok() {
+                eprintln!("{history:#?}");
+            }
+            sessions::LAWS.iter().find_map(|(law, holds)| Some(format!("{law}: {}", holds(&history).err()?)))
+        }
+        Err(error) => Some(error),
+    };
+    broken.map(|broken| format!("sessions of graph {number}: {broken}"))
+}
+
+fn broken_in_one_session(number: u64, graph: &Arc<Graph>) -> Option<String> {
+    let trace = catch_unwind(AssertUnwindSafe(|| run(graph))).unwrap_or_else(|_| Err("the engine panics".to_owned()));
     let broken = match trace {
         Ok(trace) => {
             if std::env::var("TL_GRAPH").is_ok() {
                 trace.lines.iter().for_each(|line| eprintln!("{line:?}"));
                 eprintln!("{graph:#?}");
             }
-            let seen = Seen::of(&graph, &trace);
+            let seen = Seen::of(graph, &trace);
             LAWS.iter().find_map(|(law, holds)| Some(format!("{law}: {}", holds(&seen).err()?)))
         }
         Err(error) => Some(error),

@@ -5,3 +5,4 @@ mod graphs;
 mod laws;
 mod reference;
 mod scale;
+mod sessions;

@@ -136,7 +136,8 @@ impl Checker<'_> {
     }
 
     /// Reports an `include` that matches no combination of the lists and lacks a value of some list. It becomes a
-    /// combination of its own, and an instance without a value of each list is skipped.
+    /// combination of its own, and an instance without a value of each list is skipped. GitHub Actions would run it with an
+    /// empty value.
     fn incomplete_combinations(&mut self, pointer: &str, stage: &Json) {
         for (index, map) in combinations(stage, INCLUDE).enumerate() {
             let lacks: Vec<&str> =

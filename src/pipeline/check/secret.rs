@@ -32,14 +32,18 @@ impl Checker<'_> {
         let with = settings_of(store);
         let kind = store["uses"].as_str().and_then(|uses| Kind::find(storage::KINDS, uses));
         // The schema reports settings that do not fit it, and an expression may stand for a number or a choice.
-        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone()).ok()?))) else { return };
+        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone().into()).ok()?))) else {
+            return;
+        };
         self.unfit("store", name, &with, (kind.schema)(), built.check());
     }
 
     pub(super) fn channel(&mut self, name: &str, channel: &Json) {
         let with = settings_of(channel);
         let kind = channel["uses"].as_str().and_then(|uses| Kind::find(channels::KINDS, uses));
-        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone()).ok()?))) else { return };
+        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone().into()).ok()?))) else {
+            return;
+        };
         self.unfit("channel", name, &with, (kind.schema)(), built.check());
     }
 

@@ -242,7 +242,7 @@ impl<'a> Reader<'a> {
         let (document, values) = (self.document, &Values::default());
         let resolver = PartialResolver { document, values, secrets: SecretPlaceholder::Hidden };
         let settings = resolver.resolve(&Json::Object(store.with.clone()), (kind.schema)(), &at).value;
-        let built = (kind.build)(settings.clone()).ok()?;
+        let built = (kind.build)(settings.clone().into()).ok()?;
         let folder = built.local_folder()?.to_str()?;
         let (key, _) = settings.as_object()?.iter().find(|(_, value)| *value == folder)?;
         let at = format!("{at}/{key}");

@@ -17,7 +17,8 @@
 //!   the work folder, so memory stays the same.
 //! - A precondition of a small write is trusted once this server has refused one that could not hold. That proves that the
 //!   server looks at it, not that it is free of races: Swift and s3s let several of eight racing writers win.
-//! - There is no `insecure`: a server that signs its own certificate is trusted by `ca-certificate`, which names it.
+//! - There is no `insecure`, since a switch that turns checks off stays on. A server that signs its own certificate is trusted
+//!   by `ca-certificate`, which names it.
 //! - `doctor` tries a store, and `validate` and `plan` never do: trying it writes.
 
 mod abort;

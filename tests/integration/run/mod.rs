@@ -11,3 +11,4 @@ mod runs;
 mod secrets;
 mod selection;
 mod supervisor;
+mod used_secrets;

@@ -462,8 +462,8 @@ fn a_template_is_proven_before_it_is_needed() {
 fn a_missing_secret_blocks_the_run_and_is_told() {
     let tl = Tl::new();
     tl.pipeline(
-        "secrets: { token: { from: env, name: NOT_SET_ANYWHERE }, key: { from: file, path: nowhere } }\nstages:\n  a: { run: \
-         [touch, ran] }\nnotify:\n  - { when: [blocked], to: [log] }\n",
+        "secrets: { token: { from: env, name: NOT_SET_ANYWHERE }, key: { from: file, path: nowhere } }\nstages:\n  a: { env: { T: '${{ \
+         secrets.token }}', K: '${{ secrets.key }}' }, run: [touch, ran] }\nnotify:\n  - { when: [blocked], to: [log] }\n",
     );
     let ended = tl.run(&["run", "p.yaml"]);
     assert_eq!(ended.code, 12);

@@ -20,6 +20,7 @@ use timelocker::stages::{
 };
 use timelocker::storage::{KINDS, PendingObject, Store};
 use timelocker::value::{Cancel, Kind, Masker};
+use timelocker::vault::{Secrets, Uses};
 
 use crate::support::faulty_s3::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
 use crate::support::uploads::{digest, key, never, s3};
@@ -109,12 +110,13 @@ impl Session {
             base: work.path().to_owned(),
             state: work.path().to_owned(),
             program: "tl".into(),
-            places: Places { stores: BTreeMap::from([("shelf".to_owned(), store)]) },
+            places: Places { stores: BTreeMap::from([("shelf".to_owned(), store)]), ..Places::default() },
             notifier: Arc::new(Nowhere),
             recorder: records.clone(),
             ledger: Ledger::default(),
             deliveries: deliveries.clone(),
             masker: Masker::default(),
+            secrets: Arc::new(Secrets::new(Vec::new(), [])),
         };
         Self { shared: Arc::new(shared), records, work, warnings: Arc::default() }
     }
@@ -128,6 +130,7 @@ impl Session {
             instance: None,
             key: "deliver".to_owned(),
             attempt: 1,
+            uses: Uses::default(),
             shared: Arc::clone(&self.shared),
             base: self.work.path().to_owned(),
             work: self.work.path().join("parts"),
@@ -182,7 +185,7 @@ impl Session {
 }
 
 fn dir(path: &Path) -> Arc<dyn Store> {
-    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path })).unwrap().into()
+    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path }).into()).unwrap().into()
 }
 
 fn cloud(server: &Server, bucket: &str) -> Arc<dyn Store> {

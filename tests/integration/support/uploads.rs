@@ -21,7 +21,7 @@ pub fn s3(bucket: &str, endpoint: &str) -> Arc<dyn Store> {
         "us-east-1", "part-size": "5MiB", "request-timeout": "20s", "retry-for": "2s", "access-key-id": KEYS.0,
         "secret-access-key": KEYS.1,
     });
-    (Kind::find(KINDS, "s3").unwrap().build)(settings).unwrap().into()
+    (Kind::find(KINDS, "s3").unwrap().build)(settings.into()).unwrap().into()
 }
 
 /// A journal in memory, which can refuse a step or let a test look at each.

@@ -7,11 +7,11 @@ use timelocker::channels::{Channel, KINDS, Message};
 use timelocker::value::Kind;
 
 pub fn channel(kind: &str, settings: Json) -> Box<dyn Channel> {
-    (Kind::find(KINDS, kind).unwrap().build)(settings).unwrap()
+    (Kind::find(KINDS, kind).unwrap().build)(settings.into()).unwrap()
 }
 
 pub fn refused(kind: &str, settings: Json) -> String {
-    match (Kind::find(KINDS, kind).unwrap().build)(settings) {
+    match (Kind::find(KINDS, kind).unwrap().build)(settings.into()) {
         Ok(channel) => channel.check().swap_remove(0).error,
         Err(error) => error.to_string(),
     }

@@ -47,7 +47,7 @@ pub struct Subject<'a> {
 pub const LONGEST_S3_KEY: usize = 1_013;
 
 pub fn dir(path: &Path) -> Arc<dyn Store> {
-    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path })).unwrap().into()
+    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path }).into()).unwrap().into()
 }
 
 pub fn never() -> Cancel {
