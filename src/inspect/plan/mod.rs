@@ -1,8 +1,8 @@
 //! The plan of a run: a report for people, and a contract that a run can be held to.
 //!
-//! A loaded pipeline flows in; a report, or the text of a plan file, flows out. A plan file flows in again before its run, and
-//! the differences flow out.
-//! What never happens here: no secret is read, no store is opened, nothing is run.
+//! A loaded pipeline flows in; a report, or the text of a plan file, flows out. Before its run, a plan file flows in
+//! and the differences from the pipeline file flow out.
+//! Nothing here reads a secret, opens a store or runs anything.
 
 mod compare;
 mod contract;
