@@ -1,10 +1,11 @@
-//! The house of ARCHITECTURE.md, held by a test: who may import whom, which crate has which home, how long a file may be.
+//! Checks the structure that ARCHITECTURE.md describes: who may import whom, which crate has which home, how long a
+//! file may be.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each module may import, beside itself.
+/// What each module may import, besides itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("value", &[]),
     ("diagnostic", &[]),
@@ -157,7 +158,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Crates that one module alone may use.
+/// Crates that only one module may use.
 const HOMES: &[(&str, &str)] = &[
     ("croner", "value"),
     ("sodiumoxide", "crypto"),
@@ -185,7 +186,7 @@ const HOMES: &[(&str, &str)] = &[
     ("tracing_subscriber", "trace"),
 ];
 
-/// Modules that may hold `unsafe`, each with its argument beside it.
+/// Modules that may contain `unsafe`. Each states its argument next to it.
 const UNSAFE: &[&str] = &["crypto/scrypt.rs"];
 
 const LONGEST_FILE: usize = 400;
@@ -193,7 +194,7 @@ const LONGEST_FILE: usize = 400;
 struct Source {
     path: PathBuf,
     module: String,
-    /// Without comments, and without what stands behind the tests' gate.
+    /// The code without comments and without what follows the tests' gate.
     code: String,
     lines: usize,
 }
@@ -215,7 +216,7 @@ fn sources() -> Vec<Source> {
             let body = text.split("\n#[cfg(test)]\n").next().unwrap_or_default();
             let lines = body.lines().count();
             let code: Vec<&str> = body.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-            // Files that hold nothing but tests belong to `cargo test` alone.
+            // Files that contain only tests count as tests.
             let is_test =
                 path.file_stem().is_some_and(|stem| stem == "tests") || path.iter().any(|part| part == "tests");
             if !is_test {
@@ -317,6 +318,6 @@ fn the_table_is_about_what_is_there() {
     for (module, _) in MAY_IMPORT {
         assert!(sources.iter().any(|source| source.module == *module), "{module} does not exist");
     }
-    // The reader of imports itself.
+    // Tests the parser of imports itself.
     assert_eq!(imports("use crate::a::b; use crate::{c, d::{e, f}, g as h};"), ["a", "c", "d", "g as h"]);
 }

@@ -1,4 +1,4 @@
-//! The audit log under attack, after crashes, and with many writers. Counts are printed.
+//! The audit log under attack, after crashes, and with many writers. The tests print their counts.
 
 mod attacks;
 mod crashes;
@@ -27,7 +27,7 @@ impl Sample {
         Self { _home: home, dir }
     }
 
-    /// With as many records, and a checkpoint after each `step`.
+    /// A log with this many records, and a checkpoint after every `step`.
     fn new(records: u64, step: usize) -> Self {
         let sample = Self::empty();
         let log = sample.open();
@@ -60,7 +60,7 @@ impl Sample {
         verify(&self.dir).unwrap()
     }
 
-    /// The same log in another folder.
+    /// Copies the log to another folder.
     fn copy(&self) -> Self {
         let copy = Self::empty();
         for (path, content) in self.snapshot() {
@@ -90,7 +90,7 @@ fn collect(dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
-/// Appends records of types that only tests have.
+/// Appends records of types that exist only in tests.
 trait Put {
     fn put_with(&self, drafts: &[Draft], durability: Durability) -> Result<Range<u64>, Error>;
 
@@ -110,7 +110,7 @@ fn entry(number: u64) -> Draft {
     Draft::new("stage.done", Severity::Info).run(format!("run-{}", number / 10)).with("number", number)
 }
 
-/// The first and the last record that a problem may mean.
+/// The first and the last record that a problem may concern.
 fn named(problem: &Problem) -> Option<(u64, u64)> {
     match *problem {
         Problem::BadRecord { seq, .. } | Problem::NotCanonical { seq, .. } => Some((seq, seq)),
