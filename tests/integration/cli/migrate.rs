@@ -1,4 +1,4 @@
-//! `tl migrate`, as long as version 1 is the newest; what steps do is tested where they are.
+//! `tl migrate`, as long as version 1 is the newest. The steps have their tests next to their code.
 
 use crate::support::program::Tl;
 
