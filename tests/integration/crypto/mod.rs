@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 
 use timelocker::crypto::{Error, Identity, Key, Recipient, open, seal};
 
-/// Where chunks and batches begin and end.
+/// The sizes at which chunks and batches begin and end.
 const SIZES: [usize; 12] =
     [0, 1, 65_535, 65_536, 65_537, 131_071, 131_072, 131_073, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (3 << 20) + 17];
 
@@ -34,7 +34,7 @@ fn sealed(plain: &[u8], recipients: &[Recipient], count: usize) -> Vec<u8> {
     file
 }
 
-/// What was released, and how it ended.
+/// The released bytes, and the result.
 fn opened(file: &[u8], keys: &[Key], count: usize) -> (Vec<u8>, Result<(), Error>) {
     let mut plain = Vec::new();
     let result = open(keys, &mut &*file, &mut plain, threads(count)).map(|opened| {
