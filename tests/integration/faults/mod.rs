@@ -1,4 +1,4 @@
-//! A disk that fails, and a clock that jumps, below the real program: the first is asked at every write of a run.
+//! Faults below the real program: a disk that may fail at every write of a run, and a clock that jumps.
 
 mod clock;
 mod disk;
@@ -17,7 +17,7 @@ use timelocker::state::StateDir;
 
 use crate::support::program::{Tl, files};
 
-/// A library of this folder, made by the C compiler of the machine, for `LD_PRELOAD`.
+/// Compiles a library from this folder with the machine's C compiler, for `LD_PRELOAD`.
 pub fn preloaded(name: &str) -> PathBuf {
     static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
     let library = FOLDER.path().join(format!("{name}.so"));
@@ -30,7 +30,7 @@ pub fn preloaded(name: &str) -> PathBuf {
     library
 }
 
-/// What becomes of a write.
+/// What happens to a write.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     Error { number: u32, forever: bool },
@@ -48,15 +48,15 @@ pub const FAULTS: [Fault; 6] = [
 const EIO: u32 = 5;
 const ENOSPC: u32 = 28;
 
-/// Where a program fails.
+/// The write at which a program fails.
 #[derive(Clone, Copy)]
 pub struct Case {
     pub fault: Fault,
-    /// The number of the write, counted from 1; none fails for 0.
+    /// The number of the write, from 1. With 0, none fails.
     pub at: usize,
 }
 
-/// How many cases are tried: as `TL_FAULTS` says, or all.
+/// The number of cases to try: as set by `TL_FAULTS`, or all.
 pub fn most() -> usize {
     std::env::var("TL_FAULTS").map_or(36, |most| most.parse().unwrap_or(usize::MAX))
 }
@@ -68,7 +68,7 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    /// Lets a program fail in its state folder. Its calls are written to the file `calls`.
+    /// Makes a program fail in its state folder. The library lists the calls in the file `calls`.
     pub fn arm(&self, tl: &Tl, command: &mut Command) {
         command
             .env("LD_PRELOAD", preloaded("disk"))
@@ -87,7 +87,8 @@ impl Case {
     }
 }
 
-/// All that a run puts on the disk: programs that print and give, a chain, a diamond over a file, a proof, messages.
+/// Everything that a run writes to disk: programs with output, a chain, a diamond over a file, a verification,
+/// messages.
 const PIPELINE: &str = r#"version: 1
 name: test
 max-parallel: 2
@@ -109,21 +110,21 @@ notify:
   - { when: [success, failure, blocked], to: [log] }
 "#;
 
-/// A folder with all that the pipeline needs.
+/// A folder with everything that the pipeline needs.
 fn lay_out() -> Tl {
     let tl = Tl::new();
-    // With its companions, made where nothing fails.
+    // Creates the companion files while nothing fails.
     tl.pipeline("").write("p.yaml", PIPELINE).write("data/a", "hello".repeat(20_000));
     tl
 }
 
-/// The effects of a run in the journal, by name; nothing where there is none of that id.
+/// The finished stages of a run in the journal, by name. `None` if the journal does not have the run.
 fn proven(tl: &Tl, run: &str) -> Option<Vec<(String, Option<usize>)>> {
     let left = StateDir::locate(Some(&tl.state())).unwrap().prior_run(run).unwrap()?;
     Some(left.effects.into_iter().map(|effect| (effect.stage, effect.instance)).collect())
 }
 
-/// That the store holds all that a run delivers, each with its digest, and each as it was at the source.
+/// Checks that the store has all objects of a run, each with its digest and with the content of the source.
 fn delivered(tl: &Tl, run: &str) -> Result<(), String> {
     let named = files(&tl.file("shelf")).into_iter().filter(|name| name.contains(run));
     let expected: Vec<String> = ["a", "b", "sealed"]
@@ -150,7 +151,7 @@ fn delivered(tl: &Tl, run: &str) -> Result<(), String> {
     (whole && is_right).then_some(()).ok_or_else(|| "other bytes".to_owned())
 }
 
-/// Both output streams of a child that is left alone with a while; it is killed after a minute, and that is an error.
+/// Collects both output streams of a child. Kills it after a minute, which fails the test.
 fn output_of(child: Child) -> std::process::Output {
     let id = child.id();
     let (tell, told) = std::sync::mpsc::channel();
