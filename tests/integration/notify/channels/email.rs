@@ -14,7 +14,7 @@ use crate::support::program::Tl;
 
 const PASSWORD: &str = "hunter2-hunter2";
 
-/// A mail server, and the folder of what it got.
+/// A mail server, and the folder with the mails it received.
 struct Server {
     process: Child,
     port: u16,
@@ -71,7 +71,7 @@ impl Server {
         entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "json")).count()
     }
 
-    /// All that clients said, joined.
+    /// Everything that clients sent, joined.
     fn heard(&self) -> String {
         let lines = fs::read_to_string(self.folder.path().join("commands.jsonl")).unwrap_or_default();
         lines.lines().map(|line| serde_json::from_str::<String>(line).unwrap()).collect()
@@ -134,7 +134,7 @@ fn a_mail_may_have_two_forms() {
     assert_eq!(mail["parts"][1]["text"].as_str().unwrap().trim_end(), "<p>ünïcödé</p>");
 }
 
-/// No password goes where somebody could read it, and nothing that came in the clear counts.
+/// No password is sent where others could read it, and nothing received in plaintext counts after STARTTLS.
 #[test]
 fn a_password_is_sent_through_tls_or_not_at_all() {
     let is_silent = |server: &Server| {
@@ -146,21 +146,21 @@ fn a_password_is_sent_through_tls_or_not_at_all() {
         assert_eq!(server.mails(), 0);
         heard
     };
-    // It is not offered, or somebody cut it out of the offer.
+    // The server does not offer STARTTLS, or an attacker removed it from the offer.
     let server = Server::start("no-starttls");
     let error = server.deliver("starttls", &json!({})).unwrap_err();
     assert!(error.to_string().contains("STARTTLS is not supported"), "{error}");
     assert!(is_silent(&server).to_uppercase().contains("EHLO"));
-    // It is, but replies stand behind its reply that would be taken for those of the server.
+    // The server offers it, but an attacker appended replies to the server's reply.
     let server = Server::start("inject");
     let error = server.deliver("starttls", &json!({})).unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert!(is_silent(&server).contains("STARTTLS"));
-    // A server that speaks in the clear where TLS is expected.
+    // A plaintext server where TLS is expected.
     let server = Server::start("plain");
     assert!(server.deliver("tls", &json!({ "timeout": "2s" })).is_err());
     is_silent(&server);
-    // Somebody else's certificate, and none that anybody vouches for.
+    // A certificate for another host, and one from an unknown authority.
     for (security, name, more) in [
         ("tls", "elsewhere.example.com", json!({})),
         ("starttls", "elsewhere.example.com", json!({})),
@@ -198,7 +198,7 @@ fn each_refusal_has_its_outcome() {
     assert!(server.deliver("tls", &json!({})).unwrap_err().is_transient());
 }
 
-/// Whatever a message holds, the mail has the same headers and the same parts.
+/// Whatever a message contains, the mail has the same headers and the same parts.
 #[test]
 fn hostile_texts_stay_texts() {
     let server = Server::start("tls");
@@ -234,7 +234,7 @@ fn hostile_texts_stay_texts() {
     assert_eq!(server.mails(), HOSTILE.len() + 4);
 }
 
-/// The same through the program: a stage's texts, as a file may spell them.
+/// The same through the program: the texts of a stage, as a file may contain them.
 #[test]
 fn hostile_texts_of_a_run_stay_texts() {
     let server = Server::start("starttls");

@@ -1,4 +1,4 @@
-//! Channels against receivers on loopback that do what the worst of them do.
+//! Channels against receivers on loopback that misbehave in every known way.
 
 #[cfg(feature = "peers")]
 mod email;
@@ -38,7 +38,7 @@ fn message(when: &str) -> Message {
     }
 }
 
-/// Texts that would be more than text somewhere.
+/// Texts that have a special meaning somewhere.
 const HOSTILE: &[&str] = &[
     "a\r\nBcc: thief@example.com",
     "a\nBcc: thief@example.com",
