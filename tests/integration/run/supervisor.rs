@@ -1,4 +1,4 @@
-//! Whatever becomes of `tl`, no program that it started goes on alone.
+//! Whatever happens to `tl`, no program that it started survives.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,11 +10,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::run::runs::{collected, signal, wait_for};
 use crate::support::program::Tl;
 
-/// Ignores TERM, and starts one that left its group and ignores it too, and one that has no environment.
+/// Ignores TERM. Starts one process that leaves its group and ignores TERM too, and one without an environment.
 const STUBBORN: &str = "trap '' TERM; setsid sh -c 'trap \"\" TERM; touch apart; while :; do sleep 0.1; done' & env -i sleep 1000 & \
                         touch began; while :; do sleep 0.1; done";
 
-/// A process, as `/proc` shows it.
+/// A process as `/proc` shows it.
 struct Shown {
     id: i32,
     session: i32,
@@ -37,7 +37,8 @@ fn processes() -> Vec<Shown> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| shown(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
 }
 
-/// All that a run started and that is there still: its session, and those that left it but work in its folder.
+/// Everything that a run started and that is still alive: its session, and processes that left it but work in its
+/// folder.
 pub fn left(tl: &Tl, run: &Child) -> Vec<i32> {
     let session = i32::try_from(run.id()).unwrap();
     let is_left = |shown: &Shown| shown.session == session || shown.folder.as_deref() == Some(tl.path());
@@ -58,7 +59,7 @@ fn stage(name: &str, script: &str) -> String {
     format!("  {name}:\n    shell: sh\n    run: |\n      {script}\n")
 }
 
-/// The same in a session of its own, which has the number of its process.
+/// The same command in a new session, whose id is that of its process.
 pub fn in_session(tl: &Tl, run: &Command) -> Command {
     let mut command = Command::new("setsid");
     command.arg(run.get_program()).args(run.get_args()).current_dir(tl.path()).env_clear();
@@ -84,7 +85,7 @@ fn a_run_that_is_killed_at_any_moment_leaves_no_process() {
         .map(|number| {
             let tl = Tl::new();
             tl.pipeline(&format!("stages:\n{}{}", stage("a", "true"), stage("b", STUBBORN)));
-            // The first ones right at the start.
+            // Kills the first ones right at the start.
             let moment = if number < 4 { number } else { moments.u64(0..500) };
             let mut run = start(&tl);
             std::thread::sleep(Duration::from_millis(moment));
@@ -117,7 +118,7 @@ fn what_a_run_leaves_on_purpose_stays() {
     ours().for_each(|shown| kill(shown.id));
     wait_for(|| ours().count() == 0);
 
-    // Nor is it ended when tl is killed in a later stage.
+    // It also survives when tl is killed in a later stage.
     fs::remove_file(tl.file("daemon")).unwrap();
     tl.pipeline(&format!(
         "stages:\n{}  b: {{ needs: a, shell: sh, run: 'echo $$ > later; exec sleep 1000' }}\n",
@@ -143,7 +144,7 @@ fn two_signals_end_all_of_it_at_once() {
     std::thread::sleep(Duration::from_millis(300));
     signal(&run, Signal::INT);
     assert_eq!(run.wait().unwrap().code(), Some(130));
-    // Those that left the group of their program are ended by another process, a moment later.
+    // A helper process ends those that left the group of their program, a moment later.
     wait_for(|| left(&tl, &run).is_empty());
     assert_eq!(tl.ok(&["audit", "show", "--type", "run.finished"]).stdout, "", "it was not waited for");
 }
@@ -165,7 +166,7 @@ fn a_supervisor_that_is_killed_is_replaced() {
     for _ in 0..3 {
         let before = supervisors(&run);
         assert_eq!(before.len(), 1);
-        // It does not hear what stops others, from when it has begun.
+        // Once it is running, signals that stop other programs do not stop it.
         wait_for(|| is_deaf(before[0]));
         for deaf in [Signal::TERM, Signal::INT, Signal::HUP] {
             kill_process(Pid::from_raw(before[0]).unwrap(), deaf).unwrap();
@@ -178,7 +179,7 @@ fn a_supervisor_that_is_killed_is_replaced() {
             !now.is_empty() && now != before
         });
     }
-    // The new one needs a moment to be told.
+    // The new supervisor needs a moment to learn about the processes.
     std::thread::sleep(Duration::from_millis(300));
     end(&mut run);
     wait_for(|| left(&tl, &run).is_empty());
