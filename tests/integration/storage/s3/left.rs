@@ -1,4 +1,4 @@
-//! A writer that ended in the middle: what it said before, and what is found and taken back after it.
+//! A writer that dies in the middle: what its journal has, and what is found and aborted afterwards.
 
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,12 +28,12 @@ pub fn s3(bucket: &str, endpoint: &str) -> Arc<dyn Store> {
     (Kind::find(KINDS, "s3").unwrap().build)(settings).unwrap().into()
 }
 
-/// What the store says, in its order, and what becomes of it then.
+/// A journal that remembers the order of its calls.
 #[derive(Default)]
 pub struct Said<'a> {
     pub log: Mutex<Vec<&'static str>>,
     pub coming: Mutex<Option<PendingObject>>,
-    /// What is looked at, at each of its moments.
+    /// Called at each step of the upload.
     look: Option<&'a (dyn Fn(&str) + Sync)>,
 }
 
@@ -125,7 +125,7 @@ pub fn put(store: &dyn Store, bytes: &[u8], journal: &dyn UploadJournal) -> Resu
     store.upload(&key(), &mut Bytes(bytes, digest(bytes)), &options(true), journal, &never())
 }
 
-/// A writer that ends in this moment, and tidies nothing up.
+/// A writer that dies at this step and cleans nothing up.
 pub fn killed_at(store: &dyn Store, bytes: &[u8], moment: &'static str) -> Option<PendingObject> {
     let die = |at: &str| assert_ne!(at, moment, "killed");
     let said = Said { look: Some(&die), ..Said::default() };
@@ -157,7 +157,7 @@ fn each_step_is_on_record_before_it_is_done() {
     }
 }
 
-/// Where the server refuses the first checksum, what is said last names the one that it takes.
+/// If the server refuses the first checksum, the last journal entry names the one that it accepts.
 #[test]
 fn what_is_said_of_an_object_is_what_its_store_will_say() {
     let server = Fault::start();
@@ -207,7 +207,7 @@ fn what_never_appeared_is_taken_back() {
     }
 }
 
-/// The begin of an upload is told by the server's clock, and what is asked for by ours.
+/// The server's clock dates an upload, and ours dates the question.
 #[test]
 fn clocks_may_differ() {
     for ahead in [-86_400, -90, 90, 86_400] {
@@ -230,18 +230,18 @@ fn an_object_that_appeared_is_found() {
         let (first, second, bytes) = (Said::default(), Said::default(), noise(size, 1));
         let stored = put(store.as_ref(), &bytes, &first).unwrap();
         let coming = first.coming.into_inner().unwrap().unwrap();
-        // It lies in the journal.
+        // As the journal stores it.
         let coming: PendingObject = serde_json::from_str(&serde_json::to_string(&coming).unwrap()).unwrap();
         assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), Some(stored));
         assert_eq!(store.recover(&"other".parse().unwrap(), &coming, &never()).unwrap(), None);
 
-        // Another writer's, though its bytes are the same.
+        // Another writer's object, although its bytes are the same.
         let stored = put(store.as_ref(), &bytes, &second).unwrap();
         assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None, "{bucket} {size}");
         let coming = second.coming.into_inner().unwrap().unwrap();
         assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), Some(stored), "{bucket} {size}");
 
-        // Who may not look cannot know.
+        // Access denied: treated as unknown.
         server.rule(Rule::always(Op::Head, Action::Error(403, "AccessDenied", &[])));
         assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None);
     }
@@ -259,11 +259,11 @@ fn an_object_that_is_not_as_it_was_sent_is_no_delivery() {
     let error =
         store.recover(&key(), &PendingObject { digest: digest(b"other"), ..coming.clone() }, &never()).unwrap_err();
     assert!(error.is_transient() && error.to_string().contains("upload"), "{error:?}");
-    // As after an upload that arrived otherwise, it is removed, and can be sent again.
+    // It was removed like any upload that arrived damaged, and can be sent again.
     assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None);
 }
 
-/// The completion was sent, and whoever sent it never learnt what came of it.
+/// The completion was sent, but its writer never got the answer.
 #[test]
 fn a_completion_without_an_answer() {
     let server = Fault::start();

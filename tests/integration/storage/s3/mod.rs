@@ -1,4 +1,4 @@
-//! Stores of kind `s3`: against a server that fails as it is told, and against servers of others.
+//! Stores of kind `s3`: against a server that fails on request, and against third-party servers.
 
 pub mod fault;
 mod faults;
@@ -13,7 +13,7 @@ use std::process::Command;
 
 use crate::support::program::{Ended, Tl};
 
-/// A key that is good only where a server is told so, or looks at none.
+/// A key that is valid only if a server was told so, or checks none.
 const KEYS: (&str, &str) = ("AKIATESTTESTTESTTEST", "not/a/secret");
 
 pub fn noise(size: usize, seed: u64) -> Vec<u8> {
@@ -41,7 +41,7 @@ pub fn with_keys(tl: &Tl, arguments: &[&str], keys: (&str, &str)) -> Ended {
     crate::support::program::ended(&mut keyed(tl, arguments, keys))
 }
 
-/// The program with this key and nothing else of what the AWS tools would find on the machine, but for a profile
+/// The program with this key and no other settings that the AWS tools would find on the machine, except a profile
 /// `renewable` with the same key.
 pub fn keyed(tl: &Tl, arguments: &[&str], (id, secret): (&str, &str)) -> Command {
     let empty = tl.file("aws-empty");

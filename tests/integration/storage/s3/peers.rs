@@ -1,6 +1,6 @@
-//! Servers of others: `SeaweedFS`, which does most of what S3 does; moto, which believes everything; s3rver, which keeps
-//! the framing of a chunked body as if it were the body. `.ci/run` installs them below `target/tools`. And the server of
-//! `examples/s3-server.rs`.
+//! Third-party servers: `SeaweedFS`, which does most of what S3 does; moto, which believes everything; s3rver, which
+//! stores the framing of a chunked body as if it were the body. `.ci/run` installs them below `target/tools`. Also the
+//! server of `examples/s3-server.rs`.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -19,13 +19,13 @@ use super::{KEYS, archive_of, left, noise, with_keys};
 use crate::support::program::{Ended, Tl, events, outcomes};
 use crate::support::tree;
 
-/// A server that runs, until it is dropped.
+/// A running server. Stops when dropped.
 pub struct Peer {
     child: Child,
     ports: Vec<u16>,
-    /// A key that is good there.
+    /// A key that the server accepts.
     pub keys: (&'static str, &'static str),
-    /// Whatever it keeps. Removed after the server has ended.
+    /// The server's data. Removed after the server has ended.
     _data: tempfile::TempDir,
 }
 
@@ -37,14 +37,14 @@ fn tools() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tools")
 }
 
-/// Ports that nobody uses at this moment.
+/// Ports that are free at this moment.
 fn free_ports(count: usize) -> Vec<u16> {
     let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 impl Peer {
-    /// Starts a program, and waits until it answers on the first of its ports.
+    /// Starts a program and waits until its first port answers.
     fn start(
         program: PathBuf,
         ports: usize,
@@ -70,7 +70,7 @@ impl Peer {
             .stderr(Stdio::null())
             .process_group(0);
         let mut peer = Self { child: command.spawn().unwrap(), ports, keys, _data: data };
-        // It is there in one to three seconds, on a loaded machine later.
+        // It needs one to three seconds, on a loaded machine longer.
         for _ in 0..600 {
             if TcpStream::connect(("127.0.0.1", peer.ports[0])).is_ok() {
                 return peer;
@@ -99,7 +99,7 @@ impl Peer {
         let client = self.client();
         RUNTIME.block_on(async {
             let create = client.create_bucket().bucket(name);
-            // A server may listen before all of it is there.
+            // A server may listen before it is ready.
             let create = create.set_object_lock_enabled_for_bucket(lock.then_some(true));
             let mut tries = 0;
             while let Err(error) = create.clone().send().await {
@@ -128,13 +128,13 @@ impl Peer {
         found.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
     }
 
-    /// How many versions there are below a prefix.
+    /// The number of versions below a prefix.
     fn versions(&self, bucket: &str, prefix: &str) -> usize {
         let list = self.client().list_object_versions().bucket(bucket).prefix(prefix);
         RUNTIME.block_on(list.send()).unwrap().versions().len()
     }
 
-    /// How many parts of an object on its way there are.
+    /// The number of uploaded parts of an unfinished object.
     fn parts(&self, bucket: &str, key: &str) -> usize {
         RUNTIME.block_on(async {
             let uploads = self.client().list_multipart_uploads().bucket(bucket).send().await.unwrap();
@@ -152,12 +152,12 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It takes 20 seconds to end when it is asked to.
+        // It takes 20 seconds to end when asked to.
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             kill_process_group(group, Signal::KILL).ok();
         }
         self.child.wait().ok();
-        // And leaves sockets behind.
+        // It also leaves sockets behind.
         for entry in std::fs::read_dir("/tmp").into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_own = self.ports.iter().any(|port| name.ends_with(&format!("-{port}.sock")));
@@ -196,7 +196,7 @@ impl Weed {
                 "-s3.port.iceberg=0".into(),
                 "-s3.port.lance=0".into(),
                 "-master.telemetry=false".into(),
-                // By default a typing mistake is a new bucket.
+                // By default, a mistyped bucket name creates a bucket.
                 "-s3.autoCreateBucket=false".into(),
             ];
             let named = PORTS.iter().zip(ports).map(|(name, port)| format!("-{name}={port}"));
@@ -214,7 +214,7 @@ impl Moto {
 }
 
 impl S3rver {
-    /// It knows one key alone.
+    /// It knows only one key.
     fn start() -> Peer {
         Peer::start(tools().join("node_modules/.bin/s3rver"), 1, ("S3RVER", "S3RVER"), |data, ports| {
             let port = ports[0].to_string();
@@ -223,7 +223,7 @@ impl S3rver {
     }
 }
 
-/// Delivers `data` to a bucket, and proves it.
+/// Delivers `data` to a bucket and verifies it.
 fn deliver(tl: &Tl, peer: &Peer, bucket: &str, more: &Order) -> Ended {
     let Order { key, store, upload, level, keys } = more;
     tl.write(
@@ -252,7 +252,7 @@ const ORDER: Order = Order { key: "object", store: "", upload: "", level: "conte
 const SMALL: usize = 1 << 10;
 const LARGE: usize = 12 << 20;
 
-/// Both ways to send, each read back by another client.
+/// Uploads in one piece and in parts, each read back by another client.
 fn both_ways(peer: &Peer, bucket: &str, orders: &[Order]) {
     for (number, order) in orders.iter().enumerate() {
         for size in [SMALL, LARGE] {
@@ -262,7 +262,7 @@ fn both_ways(peer: &Peer, bucket: &str, orders: &[Order]) {
             let ended = deliver(&tl, peer, bucket, order);
             assert_eq!(ended.code, 0, "{size} bytes, {}: {ended:#?}", order.store);
             archive_of(&peer.bytes(bucket, &format!("some/where/{}", order.key)), &content);
-            // Nothing is in the way of the next.
+            // Leaves the name free for the next one.
             let delete = peer.client().delete_object().bucket(bucket).key(format!("some/where/{}", order.key));
             RUNTIME.block_on(delete.send()).unwrap();
         }
@@ -293,7 +293,7 @@ fn seaweedfs() {
         ],
     );
 
-    // One version, and what is there is left as it is.
+    // One version, and the existing object stays as it is.
     let tl = Tl::new();
     let content = noise(LARGE, 1);
     tl.write("data/a", &content);
@@ -304,7 +304,7 @@ fn seaweedfs() {
     assert_eq!(deliver(&tl, &weed, "vault", &Order { upload: ", overwrite: true", ..ORDER }).code, 0);
     assert_eq!(weed.versions("vault", "some/where/object"), 2);
 
-    // A lock is there, and holds.
+    // The object is locked, and the lock works.
     let lock = Order { upload: ", object-lock: { mode: compliance, retain-for: 30d }", level: "checksum", ..ORDER };
     for (size, key) in [(SMALL, "small"), (LARGE, "large")] {
         tl.write("data/a", noise(size, 2));
@@ -322,7 +322,7 @@ fn seaweedfs() {
     }
     assert_eq!(code(&deliver(&tl, &weed, "plain", &lock)), (1, "TL0649".to_owned()));
 
-    // What a killed writer left is taken back, and what appeared is found.
+    // The leftovers of a killed writer are aborted, and an object that appeared is found.
     let (store, since) = (left::s3("vault", &weed.endpoint()), jiff::Timestamp::now());
     let coming = left::killed_at(store.as_ref(), &content, "coming").unwrap();
     assert_eq!((store.recover(&left::key(), &coming, &left::never()).unwrap(), weed.open_uploads("vault")), (None, 1));
@@ -341,7 +341,8 @@ fn seaweedfs() {
     assert_eq!(code(&deliver(&tl, &weed, "missing", &ORDER)), (10, "TL0658".to_owned()));
 }
 
-/// It is killed with some of its parts on the server, which keeps no checksums of parts: their `ETag`s tell.
+/// It is killed while some parts are on the server. The server keeps no checksums of parts, so their `ETag`s are
+/// compared.
 #[test]
 fn an_upload_goes_on_in_seaweedfs() {
     let weed = Weed::start();
@@ -369,7 +370,7 @@ fn an_upload_goes_on_in_seaweedfs() {
     assert!(record["data"]["parts"].as_u64().unwrap() >= left as u64, "{left}: {log}");
 }
 
-/// Sealed and sent, fetched again, and opened: nothing of the tree is lost on the way.
+/// Sealed and sent, fetched and opened: the tree comes back complete.
 #[test]
 fn the_odd_tree_goes_there_and_comes_back() {
     assert!(tree::is_root(), "owners, devices and set-uid bits can be restored by root alone");
@@ -412,7 +413,7 @@ fn the_odd_tree_goes_there_and_comes_back() {
     tree::compare(&before, &tree::snapshot(&back.join(data.strip_prefix("/").unwrap())));
 }
 
-/// Its checksums of objects in parts are those of something else: what it says of itself is held against it.
+/// Its checksums of multipart objects are those of something else. tl must detect the mismatch.
 #[test]
 fn moto() {
     let moto = Moto::start();
@@ -429,7 +430,7 @@ fn moto() {
     assert_eq!((moto.versions("vault", "some/where/large"), moto.open_uploads("vault")), (0, 0));
 }
 
-/// It keeps no checksums, and knows neither conditions nor how to take an upload back.
+/// It keeps no checksums, and supports neither conditions nor aborting an upload.
 #[test]
 fn s3rver() {
     let s3rver = S3rver::start();
@@ -440,7 +441,7 @@ fn s3rver() {
     let ended = deliver(&tl, &s3rver, "vault", &Order { level: "presence", ..ORDER });
     assert!(ended.code == 0 && outcomes(&events(&ended.stdout)).iter().all(|(_, outcome)| outcome == "success"));
 
-    // What another client sends with its checksum behind the bytes is stored with its framing, and a success.
+    // Another client that sends its checksum as a trailer gets a success, and the framing is stored.
     let content = noise(SMALL, 3);
     tl.write("content", &content);
     RUNTIME.block_on(async {
@@ -464,10 +465,10 @@ fn s3rver() {
     }
 }
 
-/// The example, as its comments say to run it.
+/// The example, run as its comments say.
 #[test]
 fn the_example() {
-    // Cargo builds it with the tests; not with `--test integration` alone.
+    // Cargo builds it with all tests, but not with `--test integration` alone.
     let program = std::env::current_exe().unwrap().parent().unwrap().join("../examples/s3-server");
     let keys = ("AKIADEMODEMODEMODEMO", "demo-secret-for-loopback-only");
     let server = Peer::start(program, 1, keys, |data, ports| {
