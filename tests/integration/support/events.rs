@@ -1,4 +1,4 @@
-//! Reads what `--reporter json` writes. Each line must fit the published schema and read back as the event it was.
+//! Reads the output of `--reporter json`. Each line must fit the published schema and read back as the same event.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! What tests share: the real `tl` in a folder of its own, receivers of messages, trees to compare.
+//! Shared by tests: the real `tl` in its own folder, receivers of messages, trees to compare.
 
 pub mod events;
 pub mod program;
