@@ -126,7 +126,7 @@ impl Command {
                 Diagnostic::failure(codes::TL0650, "the child could not be waited for").cause(&error)
             }
             Failure::Cancelled(reason) => Diagnostic::from(reason),
-            // The stage's time limit arrives as a cancel. The program has no limit besides.
+            // The stage's time limit arrives as a cancel. The program has no other limit.
             Failure::Late => Diagnostic::from(CancelReason::StageTimeout),
         })
     }

@@ -149,8 +149,7 @@ impl Stage for Upload {
         let is_open = AtomicBool::new(resumed.is_some());
         let resume = digest.filter(|_| can_resume).map(|digest| Resume { digest, earlier: resumed });
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
-        // An earlier attempt of this run may have delivered the object without recording it. This attempt may replace
-        // it.
+        // An earlier attempt of this run may have delivered the object unrecorded. This one may replace it.
         let overwrite = self.overwrite || delivered.is_some();
         context.record(Record::UploadIntent {
             name: context.name(),
@@ -273,8 +272,7 @@ impl Upload {
             && !open.lock.is_some_and(is_over))
     }
 
-    /// Whether an object has the lock that the stage asks for. The file may ask for a longer one than when it was
-    /// uploaded.
+    /// Whether an object's lock is the one that the stage asks for. The file may have changed since the upload.
     fn is_locked_as_asked(&self, found: Option<Lock>, ordered: Timestamp) -> Result<bool> {
         let Some(asked) = self.lock(ordered)? else { return Ok(true) };
         let found = found.unwrap_or(Lock { retention: None, legal_hold: false });

@@ -13,7 +13,7 @@ use crate::value::{FilePath, PositiveDuration, Secret};
 const NTFY: usize = 1_000;
 const PUSHOVER: usize = 1_024;
 
-/// ntfy's priority, from 1 (no sound) to 5.
+/// The urgency of an occasion on ntfy's scale, from 1 (no sound) to 5.
 fn priority(when: &str) -> u8 {
     match when {
         "failure" | "blocked" | "stale" => 4,

@@ -18,7 +18,7 @@ pub struct Options {
     /// excluded.
     pub exclude: Vec<String>,
     /// Stay on the file system of each source. A directory on another one is stored empty, so that the mount point
-    /// exists after a restore. A source of its own is entered.
+    /// exists after a restore. If it is a source itself, it is entered.
     pub one_file_system: bool,
 }
 

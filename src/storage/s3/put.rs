@@ -67,7 +67,7 @@ pub(super) use {echoed, with_checksum, with_properties};
 pub(super) struct Write<'a> {
     pub(super) target: Target,
     pub(super) bucket: String,
-    /// A random token in the object's metadata. It tells our object from another one with the same key.
+    /// A random token in the object's metadata. It distinguishes our object from others with the same key.
     pub(super) token: String,
     pub(super) properties: Properties,
     pub(super) lock: Option<Lock>,

@@ -23,7 +23,7 @@ const NO_ETAG: &str = "\"ffffffffffffffffffffffffffffffff-0\"";
 struct SmallWrite {
     target: Target,
     bucket: String,
-    /// A random token in the object's metadata. It tells our object from another one with the same key.
+    /// A random token in the object's metadata. It distinguishes our object from others with the same key.
     token: String,
     properties: Properties,
     part: Part,
