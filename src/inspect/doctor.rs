@@ -58,7 +58,7 @@ pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
         };
         found.push(examined("channel", name.as_str(), &place.uses, vec![trial]));
     }
-    // A server's answer may repeat a secret that it was sent.
+    // A server's answer may contain a secret that it was sent.
     for trial in found.iter_mut().flat_map(|examined| &mut examined.trials) {
         trial.detail = secrets.masker().mask(&trial.detail);
     }

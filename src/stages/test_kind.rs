@@ -1,4 +1,4 @@
-//! A kind for tests of the rest of the program: it delivers and proves, under names that no shipped kind uses.
+//! A kind for tests. It delivers and verifies, under names that no shipped kind uses.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

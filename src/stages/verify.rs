@@ -72,7 +72,7 @@ impl Stage for Verify {
 }
 
 impl Level {
-    /// The word that files and outputs use.
+    /// The word for this level in files and outputs.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Presence => "presence",
@@ -111,7 +111,7 @@ impl Verify {
                     format!("the {name} that is kept for `{uri}` is not the source's"),
                 ));
             }
-            // Reading every byte proves more than a kept checksum would have.
+            // Reading every byte proves more than a stored checksum would.
             if kept.is_empty() && self.level == Level::Checksum {
                 let message =
                     format!("level `presence` was reached: the store keeps no checksum to compare of `{uri}`");
@@ -155,7 +155,7 @@ impl Verify {
         }
     }
 
-    /// What the object must be: as computed at the source in this run, else as the file says.
+    /// The expected content: as computed at the source in this run, otherwise as the file states it.
     fn expected(&self, context: &Context, uri: &str) -> Result<Expected> {
         match (context.shared.ledger.expected(uri), self.object.expected()) {
             (Some(source), Some(stated)) if source.digest != stated.digest => {

@@ -1,4 +1,4 @@
-//! A kind is known by what it declares: no room asks for it by its name, its settings or its outputs.
+//! Kinds declare what they do. No other room may ask for a kind by its name, its settings or its outputs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,13 +8,14 @@ use regex::Regex;
 use serde_json::Value as Json;
 use timelocker::{channels, stages, storage, vault};
 
-/// The rooms that work with every kind alike.
+/// The rooms that treat all kinds alike.
 const ROOMS: &[&str] = &["pipeline", "graph", "engine", "open", "inspect", "notify", "run", "report"];
 
-/// Kinds of channels and sources whose names are words of the file format and of records as well: a check for them finds nothing.
+/// Names of channels and sources that are also common words in the file format and in records. Checking for them is
+/// useless.
 const COMMON: &[&str] = &["env", "file"];
 
-/// Words that stand for something else where they are, with the reason. This list may only shrink.
+/// Words that mean something else at this place, with the reason. This list may only shrink.
 const OTHER_MEANINGS: &[(&str, &[&str], &str)] = &[
     ("pipeline/check/declarations.rs", &["notify", "to"], "the section `notify` of a file"),
     ("pipeline/check/matrix_values.rs", &["object"], "a type of JSON"),
@@ -79,7 +80,7 @@ fn code(path: &Path) -> String {
     body.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n").replace("'\"'", "")
 }
 
-/// What a text of code says of the kinds: the words in its literals, and literals that index settings or outputs.
+/// The words about kinds in a piece of code: those in its literals, and literals that index settings or outputs.
 fn said(code: &str, words: &BTreeSet<String>) -> Vec<String> {
     let literal = Regex::new(r#""((?:[^"\\]|\\.)*)""#).unwrap();
     let mut found = Vec::new();
@@ -111,7 +112,7 @@ fn no_room_asks_for_a_kind_by_name() {
                 folders.extend((!name.ends_with("/tests")).then_some(path));
                 continue;
             }
-            // The words of other programs, and those of later versions.
+            // These files contain words of other programs and of later versions.
             if path.extension().is_none_or(|extension| extension != "rs")
                 || name.ends_with("tests.rs")
                 || name.ends_with("/not_built.rs")
@@ -129,7 +130,7 @@ fn no_room_asks_for_a_kind_by_name() {
     }
     broken.sort();
     assert!(broken.is_empty(), "{broken:#?}");
-    // An exception that is not needed any more goes.
+    // An exception that is no longer needed must go.
     let listed = OTHER_MEANINGS.iter().flat_map(|(file, all, _)| all.iter().map(|word| (*file, (*word).to_owned())));
     assert_eq!(listed.collect::<BTreeSet<_>>(), meant);
 }
@@ -151,7 +152,7 @@ fn a_kind_that_is_asked_for_by_name_is_found() {
     }
 }
 
-/// A kind that no room knows: it delivers and proves, under names that no other kind uses.
+/// A kind that no room knows. It delivers and verifies, under names that no other kind uses.
 #[cfg(feature = "test-kinds")]
 mod deposit {
     use serde_json::{Value as Json, json};
@@ -199,7 +200,7 @@ stages:
         tl
     }
 
-    /// The codes that `validate` finds, each with the line it is about.
+    /// The codes that `validate` finds, each with its line.
     fn found(rest: &str) -> Vec<(String, String)> {
         let tl = new(rest);
         let shown = run(&tl, &["validate", "p.yaml", "--json"]).stdout;
@@ -218,7 +219,7 @@ stages:
     #[test]
     fn policy_and_warnings_hold_it_to_what_it_declares() {
         let policy = "policy: { require-encryption: true, require-verify: true, allow-stores: [shelf] }\n";
-        // `second` proves `first`, and `proof` proves `second`.
+        // `second` verifies `first`, and `proof` verifies `second`.
         let whole = found(&format!("{policy}{SEALED}{SECOND}{PROOF}"));
         assert!(whole.iter().all(|(code, _)| code.starts_with("TL08")), "{whole:?}");
         assert!(!has(&whole, "TL0803", ""), "{whole:?}");

@@ -13,11 +13,11 @@ use crate::storage::Error;
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) class: Class,
-    /// The words of the server, or of the network.
+    /// The message of the server or of the network.
     said: String,
     /// How long the server asks to wait (`Retry-After`).
     pub(super) retry_after: Option<Duration>,
-    /// The bucket's region, where the server says it.
+    /// The bucket's region, if the server names it.
     pub(super) region: Option<String>,
     /// The server's clock in seconds since 1970, if the fault is about clocks.
     pub(super) clock: Option<i64>,
@@ -155,7 +155,7 @@ where
     fn from(error: SdkError<E, HttpResponse>) -> Self {
         let Some(response) = error.raw_response() else {
             let fault = unanswered(&error);
-            // It was never sent: no header can hold one of its values, and no retry changes that.
+            // It was never sent: a header cannot hold one of its values, and a retry does not change that.
             let is_unfit = matches!(error, SdkError::ConstructionFailure(_)) && fault.class == Class::Transient;
             return if is_unfit { fault.seen_as(Class::Wrong) } else { fault };
         };
@@ -169,7 +169,7 @@ where
         let code = about.and_then(ProvideErrorMetadata::code).unwrap_or_default().to_owned();
         let class = match about {
             Some(_) => class(status, &code, region.is_some()),
-            // Not an answer of S3, or one that was cut.
+            // Not an answer from S3, or a truncated one.
             None if status < 300 => Class::Unclear,
             None => class(status, "", region.is_some()),
         };
@@ -194,7 +194,7 @@ pub(super) fn seconds(date: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(date).ok().map(|time| time.timestamp().as_second())
 }
 
-/// A server's words, made fit for logs: without control characters, and short.
+/// A server's message, made safe for logs: short and without control characters.
 fn plain(text: &str) -> String {
     text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -223,7 +223,7 @@ fn unanswered(error: &(dyn StdError + 'static)) -> Fault {
     } else if has("credential") {
         Class::Denied
     } else if has("InvalidContentType") {
-        // The server does not speak TLS.
+        // The server does not use TLS.
         Class::Wrong
     } else if no_connection || has("dns error") || has("failed to lookup") {
         Class::Unreachable

@@ -17,7 +17,7 @@ use crate::storage::{Body, Error};
 use crate::value::Digest;
 
 const MIB: u64 = 1 << 20;
-/// Memory in MiB for the parts of all uploads of the process together.
+/// The memory for the parts of all uploads of the process, in MiB.
 const BUDGET: usize = 24;
 /// Larger parts are kept in a file.
 const LARGEST_IN_MEMORY: u64 = 16 * MIB;
@@ -41,7 +41,7 @@ pub(super) fn part_size(number: u64, total: Option<u64>, target: u64) -> u64 {
 pub(super) struct Part {
     content: Content,
     pub(super) size: u64,
-    /// The checksum that was computed while reading.
+    /// The checksum, computed while reading.
     sum: Sum,
     /// Computed when a server wants or keeps MD5.
     md5: Arc<OnceLock<Sum>>,
@@ -54,7 +54,7 @@ enum Content {
 }
 
 impl Part {
-    /// A part that is in memory already.
+    /// A part that is already in memory.
     pub(super) fn of(bytes: Bytes, algorithm: Algorithm) -> Self {
         let mut running = algorithm.start();
         running.update(&bytes);
@@ -108,12 +108,12 @@ impl Part {
 /// Memory that returns to the pool when the last request that holds it ends.
 pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
-    /// Its share of the budget, given back on drop.
+    /// Its share of the memory budget, returned on drop.
     _share: Option<SemaphorePermit<'static>>,
 }
 
 static SHARES: Semaphore = Semaphore::const_new(BUDGET);
-/// Buffers to use again: glibc does not return freed blocks of this size to the system, and fragments.
+/// Buffers to reuse: glibc does not return freed blocks of this size to the system, and fragments.
 static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 impl Buffer {
@@ -172,12 +172,12 @@ impl<'b> Parts<'b> {
         Self { body, scratch, uri, peeked: None, hash: Sha256::new(), size: 0 }
     }
 
-    /// The length of the body, where it is known.
+    /// The length of the body, if known.
     pub(super) fn total(&self) -> Option<u64> {
         self.body.size()
     }
 
-    /// Whether all was read.
+    /// Whether the whole body was read.
     pub(super) fn at_end(&mut self) -> Result<bool, Error> {
         if self.peeked.is_none() {
             let mut byte = [0];
@@ -188,7 +188,7 @@ impl<'b> Parts<'b> {
         Ok(self.peeked.is_none())
     }
 
-    /// The next part: `size` bytes, or what is left.
+    /// Reads the next part: `size` bytes, or the rest.
     pub(super) fn next(&mut self, size: u64, algorithm: Algorithm) -> Result<Part, Error> {
         let (uri, scratch) = (self.uri, self.scratch);
         let size = self.body.size().map_or(size, |total| size.min(total.saturating_sub(self.size)).max(1));
@@ -229,10 +229,10 @@ impl<'b> Parts<'b> {
         Ok(Part { content, size: length, sum: running.finish(length), md5: Arc::default() })
     }
 
-    /// The digest of what was read, if it is the one that the source computed.
+    /// The digest of what was read, if it equals the one that the source computed.
     pub(super) fn finish(self) -> Result<Digest, Error> {
         let read = Digest { sha256: self.hash.finalize().into(), size: self.size };
-        // `None`: the source never said that this was all, so it may not have been.
+        // `None`: the source never declared its end, so the data may be incomplete.
         if self.body.digest() == Some(read) { Ok(read) } else { Err(Error::Altered { uri: self.uri.to_owned() }) }
     }
 

@@ -1,4 +1,4 @@
-//! The audit log under attack, after crashes, and with many writers. Counts are printed.
+//! The audit log under attack, after crashes, and with many writers. The tests print their counts.
 
 mod attacks;
 mod crashes;

@@ -1,4 +1,4 @@
-//! What commands print and exit with: help, reports, history, templates, pipelines checked without a run.
+//! The output and exit codes of commands: help, reports, history, templates, and checks that run no pipeline.
 
 #[cfg(feature = "peers")]
 mod checkers;

@@ -1,4 +1,4 @@
-//! Faults below the real program: kills, races, failing and full disks, jumping clocks, old databases.
+//! Faults below the real program: a disk that may fail at every write of a run, and a clock that jumps.
 
 mod clock;
 mod disk;

@@ -1,4 +1,4 @@
-//! Two processes at once, where one alone must win.
+//! Races between two processes, of which exactly one must win.
 
 use std::process::Child;
 use std::thread::sleep;
@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::support::{Ended, Tl, collected, events, files};
 
-/// How often each race is run; the number is the seed.
+/// How often each race runs. The number of the round is its seed.
 const RACES: u64 = 8;
 
 fn all(children: impl IntoIterator<Item = Child>) -> Vec<Ended> {
@@ -19,7 +19,7 @@ fn shown(tl: &Tl, run: &str) -> Json {
     serde_json::from_str(&tl.ok(&["show", run, "--json"]).stdout).unwrap()
 }
 
-/// A run that has stopped at its last stage, and may go on.
+/// A run that failed at its last stage and can be resumed.
 fn stopped() -> (Tl, String) {
     let tl = Tl::new();
     tl.write("data/a", "hello".repeat(10_000)).pipeline(&format!(
@@ -34,7 +34,7 @@ fn stopped() -> (Tl, String) {
     (tl, told[0]["run"].as_str().unwrap().to_owned())
 }
 
-/// What a run that went on once leaves.
+/// Checks the result of a run that was resumed exactly once.
 fn went_on_once(tl: &Tl, run: &str, seed: u64) {
     assert_eq!(tl.read("last.txt"), "x\nx\n", "seed {seed}");
     assert_eq!(files(&tl.file("shelf")), ["kept", "kept.sha256", "object", "object.sha256"]);
@@ -100,7 +100,7 @@ fn a_run_that_ends_as_it_is_cancelled_has_one_end() {
         let outcome = shown(&tl, &id)["outcome"].as_str().unwrap().to_owned();
         let fits = matches!((ran.code, outcome.as_str()), (0, "success") | (130, "cancelled"));
         assert!(fits, "seed {seed}: {outcome}, {ran:#?}");
-        // Where it was not known yet, an earlier one was asked for.
+        // The cancel may have gone to an earlier run, if this one was not known yet.
         if let Some((_, asked)) = asked.filter(|(asked, _)| *asked == id) {
             let is_told = asked.stdout.contains(&format!("ended: {outcome}")) && asked.code == 0;
             let is_over = asked.code == 1 && asked.stderr.contains("TL0752") && ran.code == 0;

@@ -1,7 +1,7 @@
-//! What people read when a pipeline file is wrong.
+//! The errors for wrong pipeline files.
 //!
-//! Each file of `tests/wrong` holds one mistake, unless its name says several, and says itself what is found in it:
-//! a line `# expect: CODE LINE:COLUMN MARKED TEXT` for each finding, at its top. How a finding reads is a snapshot.
+//! Each file in `tests/wrong` contains one mistake, unless its name says otherwise. Lines `# expect: CODE LINE:COLUMN
+//! MARKED TEXT` at its top state its findings. A snapshot holds the rendered text of each.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,7 +44,7 @@ fn every_finding_is_the_expected_one_and_nothing_else_is_found() {
     }
 }
 
-/// Every code that a file alone can give; TL0001 needs a file that is not there, TL0102 to TL0104 other versions.
+/// Every code that a file alone can cause. TL0001 needs a missing file, TL0102 to TL0104 need other versions.
 const CODES: &[&str] = &[
     "TL0002", "TL0003", "TL0004", "TL0005", "TL0006", "TL0007", "TL0008", "TL0009", "TL0010", "TL0101", "TL0102",
     "TL0103", "TL0104", "TL0201", "TL0202", "TL0203", "TL0204", "TL0205", "TL0206", "TL0207", "TL0208", "TL0209",
@@ -85,8 +85,8 @@ fn nothing_is_found_in_right_files() {
 /// Codes of findings that are about no line.
 const WITHOUT_PLACE: &[&str] = &["TL0003"];
 
-/// Spoils right files, some bytes, words or parts of their structure at a time, and reads what comes of it: alone, or with
-/// another spoilt file that it extends. `TL_MUTATIONS` says how many.
+/// Mutates valid files, a few bytes, words or parts of their structure at a time, and reads the result: alone, or
+/// extending another mutated file. `TL_MUTATIONS` sets the number.
 #[test]
 fn no_file_makes_it_panic_or_point_outside() {
     let count = std::env::var("TL_MUTATIONS").map_or(8_000, |count| count.parse::<u64>().unwrap());
@@ -128,7 +128,7 @@ fn no_file_makes_it_panic_or_point_outside() {
     assert!(count < 1_000 || sound > count / 1_000 && pairs > count / 8, "{sound} fine, {pairs} pairs");
 }
 
-/// What is wrong with a file, or what a sound one hardly means.
+/// The errors of a file, or the warnings of a valid one.
 fn all_findings(path: &Path) -> Vec<Diagnostic> {
     match load(path) {
         Ok((document, pipeline)) => warnings(&document, &pipeline, &|_| None),
@@ -136,7 +136,7 @@ fn all_findings(path: &Path) -> Vec<Diagnostic> {
     }
 }
 
-/// Every way in which findings are shown.
+/// Every way in which findings are rendered.
 fn rendered(found: Vec<Diagnostic>) {
     let wrap = |problem| Finding { file: Some("mutated.yaml".to_owned()), problem };
     let findings: Vec<Finding> = found.into_iter().map(wrap).collect();
@@ -149,7 +149,7 @@ fn rendered(found: Vec<Diagnostic>) {
     assert_eq!(render_sarif(&findings)["runs"][0]["results"].as_array().map(Vec::len), Some(findings.len()));
 }
 
-/// What is wrong with the place of a finding.
+/// The problem with the place of a finding, if any.
 fn misplaced(finding: &Diagnostic, bytes: &[u8]) -> Option<&'static str> {
     if finding.code.to_string() == "TL0902" {
         return Some("the schema and the program differ");
@@ -164,14 +164,14 @@ fn misplaced(finding: &Diagnostic, bytes: &[u8]) -> Option<&'static str> {
     let end = place.column - 1 + place.length;
     match () {
         () if line != place.text => Some("the line is another"),
-        // The end of a line and what is missing there have one column more.
+        // The end of a line, or something missing there, is one column further.
         () if end > line.chars().count().max(place.column) => Some("the mark leaves the line"),
         () if place.column > line.chars().count() + 2 => Some("the column is outside"),
         () => None,
     }
 }
 
-/// One of the right files, spoilt.
+/// A mutation of one of the valid files.
 fn mutation(seeds: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
     const WORDS: &[&str] = &[
         "${{",
@@ -238,7 +238,7 @@ fn mutation(seeds: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
                 bytes.splice(at..end, other[from..(from + 40).min(other.len())].iter().copied());
             }
             4 => {
-                // A line twice, or somewhere else.
+                // Duplicates a line, here or elsewhere.
                 let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
                 if !lines.is_empty() {
                     let line = lines[random.usize(..lines.len())].to_vec();
@@ -252,7 +252,7 @@ fn mutation(seeds: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
     bytes
 }
 
-/// A text with one part of its structure moved, copied, removed, indented otherwise or replaced by another part.
+/// A text with one part of its structure moved, copied, removed, reindented, or replaced by another part.
 fn restructured(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
     let Ok(text) = std::str::from_utf8(bytes) else { return bytes.to_vec() };
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
@@ -296,7 +296,7 @@ fn restructured(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
             }
         }
         _ => {
-            // An expression of the file inside, before or instead of a value.
+            // An expression from the file inside, before or instead of a value.
             let inner = |rest: &str| rest.split_once("}}").map(|(inner, _)| inner.to_owned());
             let expressions: Vec<String> = text.split("${{").skip(1).filter_map(inner).collect();
             if let (Some(inner), Some((key, value))) = (random.choice(&expressions), lines[at].split_once(": ")) {
@@ -311,7 +311,7 @@ fn restructured(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
     lines.concat().into_bytes()
 }
 
-/// A line, and those behind it that are indented deeper.
+/// A line and the more deeply indented lines below it.
 fn subtree(lines: &[String], at: usize) -> std::ops::Range<usize> {
     let depth = |line: &String| line.len() - line.trim_start_matches(' ').len();
     let below = lines[at + 1..].iter().take_while(|line| depth(line) > depth(&lines[at])).count();

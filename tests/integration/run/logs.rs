@@ -1,4 +1,4 @@
-//! What programs print is kept, a file for each attempt.
+//! The output of programs is kept in one file for each attempt.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What a run does and what it exits with, through the real program.
+//! What a run does and its exit code, through the real program.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -60,7 +60,7 @@ fn a_source_that_changes_while_it_is_read_is_a_warning() {
     });
     assert_eq!(ended.code, 3);
     insta::assert_snapshot!(ended.shown(&tl));
-    // What is there is a whole archive.
+    // The object is a complete archive.
     tl.ok(&["open", "-i", "identity.txt", "-o", "back.tar", "shelf/object"]);
     let entries = tar::Archive::new(fs::File::open(tl.file("back.tar")).unwrap()).entries().unwrap().count();
     assert_eq!(entries, 2);
@@ -177,7 +177,7 @@ fn two_runs_at_once_do_not_hurt_each_other() {
     assert_eq!(report["problems"], serde_json::json!([]));
     assert_eq!(report["unsigned_tail"], 0);
 
-    // The same object: one wins, the others fail, and what is there is whole.
+    // Several runs write the same object: one wins, the others fail, and the object is intact.
     tl.pipeline(&format!("stages:\n{CHAIN}"));
     let runs: Vec<_> = (0..4).map(|_| tl.start(&["run", "p.yaml"])).collect();
     let mut codes: Vec<_> = runs.into_iter().map(|run| run.wait_with_output().unwrap().status.code()).collect();
@@ -212,7 +212,7 @@ fn an_audit_log_edited_by_one_byte_stops_everything_until_somebody_decides() {
     let shown = tl.ok(&["audit", "show", "--json"]).stdout;
     assert!(shown.lines().next().unwrap().contains("\"audit.accepted\""), "{shown}");
     tl.ok(&["run", "p.yaml"]);
-    // A healthy log is not put aside.
+    // A healthy log cannot be set aside.
     assert_eq!(tl.run(&["audit", "accept", "--reason", "again", "--yes"]).code, 2);
 }
 
@@ -348,7 +348,7 @@ fn what_is_tried_again_is_the_same_command_and_each_attempt_is_on_record() {
     let tried = tl.read("tried");
     let tried: Vec<&str> = tried.split_terminator("\n\n").collect();
     assert!(tried.len() == 3 && tried.iter().all(|attempt| *attempt == tried[0]), "{tried:#?}");
-    // Each wait is longer than the one before, give or take the spread.
+    // Each wait is longer than the one before, within the jitter.
     let delays: Vec<u64> = events.iter().filter_map(|event| event["delay_ms"].as_u64()).collect();
     assert!(matches!(delays[..], [first @ 50..=150, second @ 100..=300] if second > first / 2), "{delays:?}");
     let record = tl.ok(&["audit", "show", "--type", "stage.retrying", "--json"]).stdout;
@@ -443,13 +443,13 @@ fn a_template_is_proven_before_it_is_needed() {
     assert_eq!(misspelt.code, 2);
     insta::assert_snapshot!(misspelt.shown(&tl));
     assert!(!tl.file("ran").exists());
-    // There is no checkpoint yet when a run starts.
+    // No checkpoint exists yet when a run starts.
     tl.write("message.hbs", "{{pipeline}}\n{{audit.size}}\n");
     file("failure");
     tl.ok(&["validate", "p.yaml"]);
     file("started");
     assert_eq!(tl.run(&["validate", "p.yaml"]).code, 2);
-    // One that changes in between costs its looks, not the message.
+    // A template that breaks during the run spoils the format of the message, but the message is sent.
     tl.pipeline(
         "stages:\n  a: { shell: sh, run: 'echo {{ > message.hbs' }\nnotify:\n  - { when: [success], to: [log], template: message.hbs \
          }\n",
@@ -582,7 +582,7 @@ fn ctrl_c_stops_cleanly_and_finally_still_runs() {
 fn a_child_that_prints_without_end_can_still_be_stopped() {
     let tl = Tl::new();
     tl.pipeline("timeout: 1s\nstages:\n  a: { run: [cat, /dev/zero] }\n  b: { run: ['yes'] }\nfinally:\n  f: { run: [touch, last] }\n");
-    // Where the stop is not heard, this never ends.
+    // If the cancel did not arrive, this would never end.
     let ended = ended(tl.command(&["run", "p.yaml", "--reporter", "json"]).stdout(std::process::Stdio::null()));
     assert_eq!(ended.code, 124);
     assert!(tl.file("last").exists());
@@ -608,7 +608,7 @@ fn channels_that_hang_do_not_hang_the_run() {
         "  fifo: { uses: file, with: { path: fifo } }\n  deaf: { uses: command, with: { run: [sh, -c, 'exec 3<&0; sleep 100000 <&3 & echo $! > held'] } \
          }\nstages:\n  a: { run: ['true'] }\nnotify:\n  - { when: [success], to: [fifo, deaf, log], template: message.hbs }\n",
     );
-    // Where somebody is waited for, this never ends.
+    // If tl waited for one of them, this would never end.
     let (code, events) = tl.events(&[]);
     kill_process(Pid::from_raw(tl.read("held").trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
     assert_eq!(code, 0);
@@ -655,7 +655,7 @@ fn names_write_no_lines_of_their_own() {
 fn a_state_folder_holds_only_what_is_tls_own() {
     let tl = Tl::new();
     tl.pipeline("stages:\n  a: { run: ['true'] }\n");
-    // Somebody's folder, one that looks like a run without being one, and a link.
+    // Somebody's folder, one that looks like a run but is none, and a link.
     tl.write("state/work/thesis/chapter", "precious").write("state/work/01M8687BPPD1AJKTAJX3SZMXX1/file", "precious");
     tl.write("elsewhere/file", "precious");
     std::os::unix::fs::symlink(tl.file("elsewhere"), tl.file("state/work/01M8687BPPD1AJKTAJX3SZMXX2")).unwrap();
@@ -698,7 +698,7 @@ fn a_second_ctrl_c_ends_it_at_once_with_its_children() {
     std::thread::sleep(Duration::from_millis(300));
     signal(&run, Signal::INT);
     assert_eq!(collected(run).code, 130);
-    // At once: had it waited until the child was ended, the end would be on record.
+    // The end came at once: had tl waited for the child, the end would be recorded.
     assert_eq!(tl.ok(&["audit", "show", "--type", "run.finished"]).stdout, "");
     let child = Pid::from_raw(tl.read("began").trim().parse().unwrap()).unwrap();
     wait_for(|| rustix::process::test_kill_process(child).is_err());
@@ -740,7 +740,7 @@ fn plan_shows_everything_and_does_nothing() {
 fn state_and_what_lies_in_it_is_for_the_owner_alone() {
     let tl = Tl::new();
     tl.write("data/a", "x").pipeline(&format!("stages:\n{CHAIN}"));
-    // Whatever the umask of whoever starts it: `sh` sets one, `tl` inherits it.
+    // With any umask: `sh` sets one and `tl` inherits it.
     let line = format!("umask 000; exec {} run p.yaml", env!("CARGO_BIN_EXE_tl"));
     let run = ended(Command::new("sh").args(["-c", &line]).current_dir(tl.path()).env("TL_STATE", tl.state()));
     assert_eq!(run.code, 0, "{run:?}");

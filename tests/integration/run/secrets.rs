@@ -1,4 +1,4 @@
-//! Where secrets come from, through the real program.
+//! The sources of secrets, through the real program.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ fn with_secret(source: &str) -> Tl {
     tl
 }
 
-/// A program in a folder that is the PATH's first.
+/// Writes a program into the folder that is first in PATH.
 fn script(tl: &Tl, name: &str, text: &str) {
     tl.write(&format!("bin/{name}"), format!("#!/bin/sh\n{text}\n"));
     fs::set_permissions(tl.file(&format!("bin/{name}")), fs::Permissions::from_mode(0o755)).unwrap();
@@ -30,7 +30,7 @@ fn run(tl: &Tl, variables: &[(&str, &str)]) -> Ended {
     crate::support::ended(&mut command)
 }
 
-/// Runs it and expects that the secret cannot be had.
+/// Runs it and expects that the secret cannot be read.
 fn refused(tl: &Tl, code: &str) -> String {
     let ended = run(tl, &[]);
     assert_eq!(ended.code, 12, "{ended:?}");
@@ -45,7 +45,7 @@ fn a_program_prints_a_secret() {
     let tl = with_secret("{ from: command, run: [pass, show, my key] }");
     script(&tl, "pass", &format!("test \"$2\" = 'my key' && printf '%s\\r\\n' {VALUE}"));
     assert_eq!(run(&tl, &[]).code, 0);
-    // Without the environment of tl, without input, in the folder of the file.
+    // It runs without tl's environment and input, in the folder of the file.
     let lines = ["test -z \"$TOKEN\"", "test -n \"$HOME\"", "! read line", "test -e p.yaml", &format!("echo {VALUE}")];
     script(&tl, "pass", &lines.join(" || exit 9\n"));
     let ended = run(&tl, &[("TOKEN", "x")]);
@@ -80,7 +80,7 @@ fn a_nul_byte_is_refused_wherever_a_secret_comes_from() {
     let sealed = {
         let tl = Tl::new();
         tl.pipeline("").write("plain", NUL).ok(&["seal", "-R", "recipients.txt", "-o", "sealed", "plain"]);
-        // `tl secret seal` refuses it, but age seals anything.
+        // `tl secret seal` refuses such a text, but age seals anything.
         let armor = timelocker::crypto::armor(&fs::read(tl.file("sealed")).unwrap());
         (armor.replace('\n', "\n      "), tl.read("identity.txt"))
     };
@@ -177,14 +177,14 @@ fn an_encrypted_credential_is_decrypted_where_none_is_given() {
     assert_eq!(run(&tl, &[]).code, 0);
     script(&tl, "systemd-creds", "echo 'Failed to decrypt' >&2; exit 1");
     assert!(refused(&tl, "TL0512").contains("Failed to decrypt"));
-    // The one that is given wins.
+    // Credentials that the environment provides take precedence.
     let folder = tl.file("credentials").display().to_string();
     assert_eq!(run(&tl, &[("CREDENTIALS_DIRECTORY", &folder)]).code, 0);
     fs::remove_file(tl.file("orders.cred")).unwrap();
     assert!(refused(&tl, "TL0510").contains("orders.cred` is missing"));
 }
 
-/// Runs `tl` with an input.
+/// Runs `tl` with this input.
 fn fed(tl: &Tl, arguments: &[&str], input: &[u8]) -> Ended {
     tl.write("input", input);
     let mut command = tl.command(arguments);
@@ -192,7 +192,7 @@ fn fed(tl: &Tl, arguments: &[&str], input: &[u8]) -> Ended {
     crate::support::ended(&mut command)
 }
 
-/// A pipeline with a sealed secret, as `tl secret seal` prints it.
+/// A pipeline with a sealed secret as `tl secret seal` prints it.
 fn with_sealed(arguments: &[&str]) -> Tl {
     let tl = Tl::new();
     tl.pipeline("");
@@ -232,7 +232,7 @@ fn a_sealed_secret_opens_with_its_identity_alone() {
 fn a_sealed_secret_that_was_changed_is_told_apart_from_a_wrong_identity() {
     let tl = with_sealed(&["-R", "recipients.txt"]);
     let text = tl.read("p.yaml");
-    // The last line of the armor: a part of the payload, of which an identity alone can tell.
+    // The last line of the armor is part of the payload. Only an identity can detect damage there.
     let line = text.lines().take_while(|line| !line.contains("-----END")).last().unwrap();
     let at = line.find(|c: char| c != ' ').unwrap();
     let other = if line[at..].starts_with('A') { "B" } else { "A" };
@@ -268,7 +268,7 @@ fn what_cannot_be_a_secret_is_not_sealed() {
     assert!(crate::support::ended(&mut command).stderr.contains("error[TL0737]"));
 }
 
-/// Types each answer when its question is there. What the terminal showed, and how it ended.
+/// Types each answer when its question appears. Returns what the terminal echoed afterwards, and how the program ended.
 fn typed(tl: &Tl, answers: &[(&str, &str)]) -> (String, Ended) {
     use std::io::{Read, Write};
     use std::process::Stdio;
@@ -289,7 +289,7 @@ fn typed(tl: &Tl, answers: &[(&str, &str)]) -> (String, Ended) {
     }
     errors.read_to_string(&mut stderr).unwrap();
     let output = child.wait_with_output().unwrap();
-    // Whether the terminal shows again what is typed.
+    // Checks that the terminal echoes again.
     controller.write_all(b"shown again\n").unwrap();
     let mut shown = vec![0; 4096];
     let length = controller.read(&mut shown).unwrap();
@@ -344,7 +344,7 @@ fn each_secret_is_tried_and_none_is_shown() {
     assert_eq!(tl.run(&["secret", "check", "p.yaml"]).code, 2);
 }
 
-/// Another program judges what is printed, and tl opens what another program printed.
+/// Stock age reads what tl prints, and tl opens what stock age prints.
 #[cfg(feature = "peers")]
 #[test]
 fn age_opens_what_is_sealed_and_tl_what_age_sealed() {

@@ -1,4 +1,4 @@
-//! Whatever becomes of `tl`, no program that it started goes on alone.
+//! Whatever happens to `tl`, no program that it started survives.
 
 use std::fs;
 use std::process::Child;
@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Process, Tl, collected, in_session, left, processes, signal, wait_for};
 
-/// Ignores TERM, and starts one that left its group and ignores it too, and one that has no environment.
+/// Ignores TERM. Starts one process that leaves its group and ignores TERM too, and one without an environment.
 const STUBBORN: &str = "trap '' TERM; setsid sh -c 'trap \"\" TERM; touch apart; while :; do sleep 0.1; done' & env -i sleep 1000 & \
                         touch began; while :; do sleep 0.1; done";
 
@@ -43,7 +43,7 @@ fn a_run_that_is_killed_at_any_moment_leaves_no_process() {
         .map(|number| {
             let tl = Tl::new();
             tl.pipeline(&format!("stages:\n{}{}", stage("a", "true"), stage("b", STUBBORN)));
-            // The first ones right at the start.
+            // Kills the first ones right at the start.
             let moment = if number < 4 { number } else { moments.u64(0..500) };
             let mut run = start(&tl);
             std::thread::sleep(Duration::from_millis(moment));
@@ -76,7 +76,7 @@ fn what_a_run_leaves_on_purpose_stays() {
     ours().for_each(|process| kill(process.id));
     wait_for(|| ours().count() == 0);
 
-    // Nor is it ended when tl is killed in a later stage.
+    // It also survives when tl is killed in a later stage.
     fs::remove_file(tl.file("daemon")).unwrap();
     tl.pipeline(&format!(
         "stages:\n{}  b: {{ needs: a, shell: sh, run: 'echo $$ > later; exec sleep 1000' }}\n",
@@ -102,7 +102,7 @@ fn two_signals_end_all_of_it_at_once() {
     std::thread::sleep(Duration::from_millis(300));
     signal(&run, Signal::INT);
     assert_eq!(run.wait().unwrap().code(), Some(130));
-    // Those that left the group of their program are ended by another process, a moment later.
+    // A helper process ends those that left the group of their program, a moment later.
     wait_for(|| left(&tl, &run).is_empty());
     assert_eq!(tl.ok(&["audit", "show", "--type", "run.finished"]).stdout, "", "it was not waited for");
 }
@@ -124,7 +124,7 @@ fn a_supervisor_that_is_killed_is_replaced() {
     for _ in 0..3 {
         let before = supervisors(&run);
         assert_eq!(before.len(), 1);
-        // It does not hear what stops others, from when it has begun.
+        // Once it is running, signals that stop other programs do not stop it.
         wait_for(|| is_deaf(before[0]));
         for deaf in [Signal::TERM, Signal::INT, Signal::HUP] {
             kill_process(Pid::from_raw(before[0]).unwrap(), deaf).unwrap();
@@ -137,7 +137,7 @@ fn a_supervisor_that_is_killed_is_replaced() {
             !now.is_empty() && now != before
         });
     }
-    // The new one needs a moment to be told.
+    // The new supervisor needs a moment to learn about the processes.
     std::thread::sleep(Duration::from_millis(300));
     end(&mut run);
     wait_for(|| left(&tl, &run).is_empty());

@@ -60,7 +60,7 @@ fn a_mail_may_have_two_forms() {
     assert_eq!(mail["parts"][1]["text"].as_str().unwrap().trim_end(), "<p>ünïcödé</p>");
 }
 
-/// No password goes where somebody could read it, and nothing that came in the clear counts.
+/// No password is sent where others could read it, and nothing received in plaintext counts after STARTTLS.
 #[test]
 fn a_password_is_sent_through_tls_or_not_at_all() {
     let is_silent = |server: &Server| {
@@ -72,21 +72,21 @@ fn a_password_is_sent_through_tls_or_not_at_all() {
         assert_eq!(server.mails(), 0);
         heard
     };
-    // It is not offered, or somebody cut it out of the offer.
+    // The server does not offer STARTTLS, or an attacker removed it from the offer.
     let server = Server::start("no-starttls");
     let error = deliver(&server, "starttls", &json!({})).unwrap_err();
     assert!(error.to_string().contains("STARTTLS is not supported"), "{error}");
     assert!(is_silent(&server).to_uppercase().contains("EHLO"));
-    // It is, but replies stand behind its reply that would be taken for those of the server.
+    // The server offers it, but an attacker appended replies to the server's reply.
     let server = Server::start("inject");
     let error = deliver(&server, "starttls", &json!({})).unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert!(is_silent(&server).contains("STARTTLS"));
-    // A server that speaks in the clear where TLS is expected.
+    // A plaintext server where TLS is expected.
     let server = Server::start("plain");
     assert!(deliver(&server, "tls", &json!({ "timeout": "2s" })).is_err());
     is_silent(&server);
-    // Somebody else's certificate, and none that anybody vouches for.
+    // A certificate for another host, and one from an unknown authority.
     for (security, name, more) in [
         ("tls", "elsewhere.example.com", json!({})),
         ("starttls", "elsewhere.example.com", json!({})),
@@ -123,7 +123,7 @@ fn each_refusal_has_its_outcome() {
     assert!(deliver(&server, "tls", &json!({})).unwrap_err().is_transient());
 }
 
-/// Whatever a message holds, the mail has the same headers and the same parts.
+/// Whatever a message contains, the mail has the same headers and the same parts.
 #[test]
 fn hostile_texts_stay_texts() {
     let server = Server::start("tls");
@@ -159,7 +159,7 @@ fn hostile_texts_stay_texts() {
     assert_eq!(server.mails(), HOSTILE.len() + 4);
 }
 
-/// The same through the program: a stage's texts, as a file may spell them.
+/// The same through the program: the texts of a stage, as a file may contain them.
 #[test]
 fn hostile_texts_of_a_run_stay_texts() {
     let server = Server::start("starttls");

@@ -1,4 +1,4 @@
-//! Channels with receivers on loopback that behave as badly as real ones.
+//! Channels against receivers on loopback that misbehave in every known way.
 
 #[cfg(feature = "peers")]
 mod email;

@@ -1,4 +1,4 @@
-//! A directory: the suite, and what files are beyond objects.
+//! A directory: the suite, and properties that only files have.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -35,7 +35,7 @@ fn a_small_write_leaves_no_digest_of_other_bytes() {
     assert!(stat(store, "object").unwrap().checksums.is_empty());
     assert_eq!(listed(store, ""), ["object"]);
 
-    // A digest that nobody removed is not taken for that of a new object.
+    // An old digest file is not mistaken for that of a new object.
     fs::remove_file(root.path().join("object")).unwrap();
     fs::write(root.path().join("object.sha256"), format!("{}  object\n", "a".repeat(64))).unwrap();
     store.write(&key("object"), b"new", &Precondition::Absent, &never()).unwrap();
@@ -89,7 +89,7 @@ fn a_file_that_somebody_writes_into_is_not_unchanged() {
     let store = dir(root.path());
     write(store.as_ref(), "a", b"one");
     let etag = stat(store.as_ref(), "a").unwrap().etag.unwrap();
-    // Of the same length, and with the old time of change put back.
+    // The same length, and the old modification time restored.
     let file = fs::File::options().write(true).open(root.path().join("a")).unwrap();
     let modified = file.metadata().unwrap().modified().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(20));

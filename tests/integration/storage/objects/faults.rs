@@ -1,4 +1,4 @@
-//! The strict server of these tests: the suite, answers that are lost, servers that ignore what they are asked.
+//! The strict test server: the suite, lost answers, and servers that ignore parts of a request.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn s3_conforms() {
     }
 }
 
-/// It ignores every condition of a write, as many do.
+/// It ignores every condition of a write, as many servers do.
 #[test]
 fn a_server_without_conditions_conforms_in_all_else() {
     let server = Fault::start();
@@ -52,7 +52,7 @@ fn a_lost_answer_changes_nothing() {
     }
 }
 
-/// Another writer's object is never taken for ours because an answer was lost.
+/// After a lost answer, another writer's object is never mistaken for ours.
 #[test]
 fn an_object_of_another_writer_is_not_ours() {
     let server = Fault::start();
@@ -132,7 +132,7 @@ fn every_call_to_a_silent_server_can_be_cancelled() {
             cancel.cancel(CancelReason::Requested);
             call.join().unwrap()
         });
-        // Without the cancel, it would fail after the time limit as unanswered.
+        // Without the cancel, it would time out as unanswered.
         assert!(matches!(result, Err(Error::Cancelled { .. })), "{op:?}: {result:?}");
     }
 }

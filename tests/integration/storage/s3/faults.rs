@@ -1,6 +1,6 @@
-//! Every fault that a server or the way to it can have, through the real program: what heals ends with the bytes that
-//! were sent, as the one version of the object; what does not says so, names the object and the cause, and leaves
-//! nothing.
+//! Every fault of a server, or of the network, through the real program. Faults that heal end with the right bytes in
+//! exactly one version of the object. The others end with an error that names the object and the cause, and leave
+//! nothing behind.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ const PUT: usize = 1 << 10;
 const PARTS: usize = 12 << 20;
 const NOWHERE: &str = "http://no-such-host.invalid:9";
 
-/// One upload and its proof.
+/// One upload and its verification.
 struct Case<'a> {
     rules: &'a [Rule],
     size: usize,
@@ -21,21 +21,21 @@ struct Case<'a> {
     store: &'a str,
     /// More settings of the upload, each after a comma.
     upload: &'a str,
-    /// What a test may change before the program runs.
+    /// Prepares the server before the program runs.
     before: fn(&Server),
     endpoint: Option<&'a str>,
     end: End<'a>,
 }
 
 enum End<'a> {
-    /// The object is there, and each operation took this number of requests.
+    /// The object exists, and each of these operations took this many requests.
     Heals(&'a [(Op, usize)]),
     Dies {
         exit: i32,
         code: &'a str,
         says: &'a [&'a str],
     },
-    /// As `Dies`, and this many versions and open uploads are left.
+    /// Like `Dies`, with this many versions and open uploads left.
     Leaves {
         exit: i32,
         code: &'a str,
@@ -66,7 +66,7 @@ impl Case<'_> {
         let tl = Tl::new();
         let content = noise(self.size, 7);
         let endpoint = self.endpoint.map_or_else(|| server.endpoint(), str::to_owned);
-        // The last of two settings of one name would be refused: a case that sets a limit sets all of them.
+        // YAML refuses duplicate keys, so a case that sets one limit sets all of them.
         let limits = if self.store.contains("request-timeout") { "tags: {}" } else { LIMITS };
         tl.write("data/a", &content).write("p.yaml", pipeline(self.bucket, &endpoint, limits, self.store, self.upload));
         let ended = with_keys(&tl, &["run", "p.yaml", "--reporter", "json"], KEYS);
@@ -113,11 +113,11 @@ const fn error(status: u16, code: &'static str) -> Action {
     Action::Error(status, code, &[])
 }
 
-/// Settings that make a server's silence short. Requests may then be repeated on a loaded machine too.
+/// Limits that detect a silent server quickly. A loaded machine may then repeat requests too.
 const HASTY: &str = ", request-timeout: 1s, minimum-speed: 4MiB, retry-for: 30s";
-/// And that soon give up.
+/// Limits that also give up quickly.
 const IMPATIENT: &str = ", request-timeout: 1s, minimum-speed: 4MiB, retry-for: 2s";
-/// A completion has twenty times the time of a small request.
+/// Limits for completions, which get twenty times the time of a small request.
 const BRIEF: &str = ", request-timeout: 400ms, minimum-speed: 1MiB, retry-for: 60s";
 
 const EUROPE: Action = Action::Error(301, "PermanentRedirect", &[("x-amz-bucket-region", "eu-west-1")]);
@@ -212,7 +212,7 @@ cases! {
     }
 }
 
-// Clock, credentials and places.
+// Clock, credentials and locations.
 cases! {
     clock_is_wrong: { rules: &[Rule::once(Op::Put, Action::Skewed(3600))], end: End::Heals(&[(Op::Put, 2)]) }
     clock_is_wrong_for_ever: {
@@ -291,7 +291,7 @@ cases! {
     }
 }
 
-// A success that is none, and a failure that is none.
+// Successes that are failures, and failures that are successes.
 cases! {
     put_page_of_a_proxy_200: { rules: &[Rule::once(Op::Put, Action::Html(200))], end: End::Heals(&[(Op::Put, 2)]) }
     put_page_of_a_proxy_200_for_ever: {
@@ -341,7 +341,7 @@ cases! {
         end: End::Heals(&[(Op::Put, 1)]),
     }
     put_lost_and_another_is_there: {
-        // Without its token nobody can tell whose it is.
+        // Without its token nobody can tell whose object it is.
         rules: &[
             Rule::once(Op::Put, Action::DropMetadata),
             Rule::once(Op::Put, Action::Lost).nth(2),
@@ -460,7 +460,7 @@ cases! {
     }
 }
 
-// What the server keeps, and how it is read back.
+// How the server stores bytes, and how they are read back.
 cases! {
     put_kept_otherwise: {
         rules: &[Rule::once(Op::Put, Action::StoreFlipped)],
@@ -472,7 +472,7 @@ cases! {
         end: End::Dies { exit: 1, code: "TL0647", says: &["object", "BadDigest"] },
     }
     part_kept_otherwise_md5: {
-        // Its ETags say what arrived, and the server knows no more: who reads finds it.
+        // The ETags describe what arrived, and the server knows no better. Reading reveals it.
         size: PARTS,
         store: ", checksum: md5",
         rules: &[Rule::once(Op::Part, Action::StoreFlipped).part(2)],
@@ -495,7 +495,7 @@ cases! {
     }
 }
 
-// Servers that know less than S3.
+// Servers with fewer features than S3.
 cases! {
     put_checksums_ignored: { rules: &[Rule::always(Op::Put, Action::IgnoreChecksums)] }
     parts_checksums_ignored: {
@@ -540,7 +540,7 @@ cases! {
     }
 }
 
-/// What lies in a store for long is not what it was.
+/// Bytes that rot in a store.
 #[test]
 fn rot_is_found_by_who_reads() {
     let server = Fault::start();
@@ -563,8 +563,8 @@ fn rot_is_found_by_who_reads() {
     assert_eq!(living(&server, VAULT).len(), 1, "what is damaged is not delivered on");
 }
 
-/// Every schedule of faults that ends well ends with the object. `TL_SCHEDULES` sets how many; the seed is in the message
-/// of each that fails, and `TL_SEED` runs that one alone.
+/// Every schedule of faults ends with the object. `TL_SCHEDULES` sets the number of schedules. A failure names the
+/// seed, and `TL_SEED` runs that one alone.
 #[test]
 fn random_schedules() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -601,14 +601,15 @@ fn random_schedules() {
     assert!(count == 1 || faults.load(Ordering::SeqCst) >= count, "hardly anything went wrong");
 }
 
-/// Returns how many faults there were.
+/// Runs a schedule. Returns the number of faults.
 fn schedule(seed: u64) -> u64 {
     const LIMITS: &str = "request-timeout: 2s, minimum-speed: 4MiB, retry-for: 60s";
     let server = Fault::start();
     let checksum = ["auto", "crc32c", "sha256", "md5"][usize::try_from(seed / 2 % 4).unwrap()];
     let mut chaos = Chaos::survivable(seed, 12);
     if checksum == "md5" {
-        // Beside a good checksum a wrong ETag is believed until the end, which is then a failure.
+        // With a good checksum, a wrong ETag is believed until the end and then fails the upload. So only MD5 gets this
+        // fault.
         [Op::Put, Op::Part].into_iter().for_each(|op| chaos.rates.push((op, Action::WrongEtag, 0.03)));
     }
     server.chaos(chaos);

@@ -34,7 +34,7 @@ fn each_step_is_on_record_before_it_is_done() {
     }
 }
 
-/// Where the server refuses the first checksum, what is said last names the one that it takes.
+/// If the server refuses the first checksum, the last journal entry names the one that it accepts.
 #[test]
 fn what_is_said_of_an_object_is_what_its_store_will_say() {
     let server = Fault::start();
@@ -89,7 +89,7 @@ fn what_never_appeared_is_taken_back() {
     }
 }
 
-/// The server's clock gives the begin of an upload, and ours gives the time that is asked for.
+/// The server's clock dates an upload, and ours dates the question.
 #[test]
 fn clocks_may_differ() {
     for ahead in [-86_400, -90, 90, 86_400] {
@@ -117,7 +117,7 @@ fn an_object_that_appeared_is_found() {
         assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), Some(stored));
         assert_eq!(store.recover(&"other".parse().unwrap(), &coming, &never()).unwrap(), None);
 
-        // Another writer's, though its bytes are the same.
+        // Another writer's object, although its bytes are the same.
         let stored = put(store.as_ref(), &bytes, &second).unwrap();
         assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None, "{bucket} {size}");
         let coming = second.pending.into_inner().unwrap().unwrap();
@@ -141,11 +141,11 @@ fn an_object_that_is_not_as_it_was_sent_is_no_delivery() {
     let error =
         store.recover(&key(), &PendingObject { digest: digest(b"other"), ..coming.clone() }, &never()).unwrap_err();
     assert!(error.is_transient() && error.to_string().contains("upload"), "{error:?}");
-    // As after an upload that arrived otherwise, it is removed, and can be sent again.
+    // It was removed like any upload that arrived damaged, and can be sent again.
     assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None);
 }
 
-/// The completion was sent, and whoever sent it never learnt what came of it.
+/// The completion was sent, but its writer never got the answer.
 #[test]
 fn a_completion_without_an_answer() {
     let server = Fault::start();

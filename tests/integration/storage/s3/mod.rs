@@ -1,4 +1,4 @@
-//! Stores of kind `s3`, with a server that fails on request and with servers of other projects.
+//! Stores of kind `s3`: against a server that fails on request, and against third-party servers.
 
 mod delivery;
 mod faults;

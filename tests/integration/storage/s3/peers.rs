@@ -1,6 +1,6 @@
-//! Servers of others: `SeaweedFS`, which does most of what S3 does; moto, which believes everything; s3rver, which keeps
-//! the framing of a chunked body as if it were the body. `.ci/run` installs them below `target/tools`. And the server of
-//! `examples/s3-server.rs`.
+//! Third-party servers: `SeaweedFS`, which does most of what S3 does; moto, which believes everything; s3rver, which
+//! stores the framing of a chunked body as if it were the body. `.ci/run` installs them below `target/tools`. Also the
+//! server of `examples/s3-server.rs`.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::support::servers::{Moto, Peer, RUNTIME, S3rver, Weed};
 use crate::support::{Ended, KEYS, Tl, archive_of, events, is_root, noise, outcomes, tree, uploads, with_keys};
 
-/// Delivers `data` to a bucket, and proves it.
+/// Delivers `data` to a bucket and verifies it.
 fn deliver(tl: &Tl, peer: &Peer, bucket: &str, more: &Order) -> Ended {
     let Order { key, store, upload, level, keys } = more;
     tl.write(
@@ -40,7 +40,7 @@ const ORDER: Order = Order { key: "object", store: "", upload: "", level: "conte
 const SMALL: usize = 1 << 10;
 const LARGE: usize = 12 << 20;
 
-/// Both ways to send, each read back by another client.
+/// Uploads in one piece and in parts, each read back by another client.
 fn both_ways(peer: &Peer, bucket: &str, orders: &[Order]) {
     for (number, order) in orders.iter().enumerate() {
         for size in [SMALL, LARGE] {
@@ -50,7 +50,7 @@ fn both_ways(peer: &Peer, bucket: &str, orders: &[Order]) {
             let ended = deliver(&tl, peer, bucket, order);
             assert_eq!(ended.code, 0, "{size} bytes, {}: {ended:#?}", order.store);
             archive_of(&peer.bytes(bucket, &format!("some/where/{}", order.key)), &content);
-            // Nothing hinders the next run.
+            // Leaves the name free for the next one.
             let delete = peer.client().delete_object().bucket(bucket).key(format!("some/where/{}", order.key));
             RUNTIME.block_on(delete.send()).unwrap();
         }
@@ -81,7 +81,7 @@ fn seaweedfs() {
         ],
     );
 
-    // One version, and what is there is left as it is.
+    // One version, and the existing object stays as it is.
     let tl = Tl::new();
     let content = noise(LARGE, 1);
     tl.write("data/a", &content);
@@ -92,7 +92,7 @@ fn seaweedfs() {
     assert_eq!(deliver(&tl, &weed, "vault", &Order { upload: ", overwrite: true", ..ORDER }).code, 0);
     assert_eq!(weed.versions("vault", "some/where/object"), 2);
 
-    // A lock is there, and holds.
+    // The object is locked, and the lock works.
     let lock = Order { upload: ", object-lock: { mode: compliance, retain-for: 30d }", level: "checksum", ..ORDER };
     for (size, key) in [(SMALL, "small"), (LARGE, "large")] {
         tl.write("data/a", noise(size, 2));
@@ -132,7 +132,8 @@ fn seaweedfs() {
     assert_eq!(code(&deliver(&tl, &weed, "missing", &ORDER)), (10, "TL0658".to_owned()));
 }
 
-/// It is killed with some of its parts on the server, which keeps no checksums of parts: their `ETag`s tell.
+/// It is killed while some parts are on the server. The server keeps no checksums of parts, so their `ETag`s are
+/// compared.
 #[test]
 fn an_upload_goes_on_in_seaweedfs() {
     let weed = Weed::start();
@@ -160,7 +161,7 @@ fn an_upload_goes_on_in_seaweedfs() {
     assert!(record["data"]["parts"].as_u64().unwrap() >= left as u64, "{left}: {log}");
 }
 
-/// Sealed and sent, fetched again, and opened: nothing of the tree is lost on the way.
+/// Sealed and sent, fetched and opened: the tree comes back complete.
 #[test]
 fn the_odd_tree_goes_there_and_comes_back() {
     assert!(is_root(), "owners, devices and set-uid bits can be restored by root alone");
@@ -203,7 +204,7 @@ fn the_odd_tree_goes_there_and_comes_back() {
     tree::compare(&before, &tree::snapshot(&back.join(data.strip_prefix("/").unwrap())));
 }
 
-/// Its checksums of objects in parts are those of something else: what it says of itself is held against it.
+/// Its checksums of multipart objects are those of something else. tl must detect the mismatch.
 #[test]
 fn moto() {
     let moto = Moto::start();
@@ -220,7 +221,7 @@ fn moto() {
     assert_eq!((moto.versions("vault", "some/where/large"), moto.open_uploads("vault")), (0, 0));
 }
 
-/// It keeps no checksums, and knows neither conditions nor how to take an upload back.
+/// It keeps no checksums, and supports neither conditions nor aborting an upload.
 #[test]
 fn s3rver() {
     let s3rver = S3rver::start();
@@ -231,7 +232,7 @@ fn s3rver() {
     let ended = deliver(&tl, &s3rver, "vault", &Order { level: "presence", ..ORDER });
     assert!(ended.code == 0 && outcomes(&events(&ended.stdout)).iter().all(|(_, outcome)| outcome == "success"));
 
-    // What another client sends with its checksum behind the bytes is stored with its framing, and a success.
+    // Another client that sends its checksum as a trailer gets a success, and the framing is stored.
     let content = noise(SMALL, 3);
     tl.write("content", &content);
     RUNTIME.block_on(async {
@@ -255,10 +256,10 @@ fn s3rver() {
     }
 }
 
-/// The example, as its comments say to run it.
+/// The example, run as its comments say.
 #[test]
 fn the_example() {
-    // Cargo builds it with the tests; not with `--test integration` alone.
+    // Cargo builds it with all tests, but not with `--test integration` alone.
     let program = std::env::current_exe().unwrap().parent().unwrap().join("../examples/s3-server");
     let keys = ("AKIADEMODEMODEMODEMO", "demo-secret-for-loopback-only");
     let server = Peer::start(program, 1, keys, |data, ports| {
