@@ -43,3 +43,4 @@ docs:
 schemas:
     cargo run -q -- schema > schemas/pipeline.v1.schema.json
     cargo run -q -- schema --event > schemas/event.v1.schema.json
+    cargo run -q -- schema --audit > schemas/audit.v1.schema.json

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value as Json, json};
-use timelocker::audit::{Durability, Entry, Log, Severity, verify};
+use timelocker::audit::{Draft, Durability, Log, Record, Severity, verify};
 use timelocker::crypto::{Identity, Key, open, seal};
 use timelocker::diagnostic::Result as Judged;
 use timelocker::engine::{Attempt, BoxFuture, Engine, Expansion, Results, Work};
@@ -266,12 +266,13 @@ fn memory_of(arguments: &[&str]) -> u64 {
 fn audit(out: &mut io::StdoutLock<'_>, folder: &Path) {
     let folder = folder.join("audit");
     let log = Log::open(&folder).expect("a new log");
-    let entry =
-        || Entry::new("bench.record", Severity::Info).run("01M8687BPPD1AJKTAJX3SZMXX1").with("text", "x".repeat(40));
+    let draft =
+        || Draft::new("bench.record", Severity::Info).run("01M8687BPPD1AJKTAJX3SZMXX1").with("text", "x".repeat(40));
     let count = 36_000_u32;
     let start = Instant::now();
     for _ in 0..count {
-        log.append_with(&[entry()], Durability::Buffered).expect("appended");
+        let record = log.prepare(&draft()).expect("a fine record");
+        log.append(&[record], Durability::Buffered).expect("appended");
     }
     let each = start.elapsed() / count;
     say(out, &format!("audit append without the flush: {:.1} us", each.as_secs_f64() * 1e6));
@@ -302,7 +303,7 @@ impl Work for Done {
         Box::pin(async move { ended })
     }
 
-    fn note(&self, _: &str, _: Map<String, Json>) -> Judged<()> {
+    fn note(&self, _: Record) -> Judged<()> {
         Ok(())
     }
 }

@@ -1,4 +1,8 @@
 //! Appending and signing: what a writer does under the exclusive lock.
+//!
+//! A batch is one `write` and, where somebody waits for it, one `fdatasync`. Killed at any point, it leaves whole records
+//! and at most one torn line, which the next writer moves to `torn/` and records. A checkpoint is signed only over records
+//! that are on the disk.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,73 +13,111 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint::Checkpoint;
 use super::record::{Place, Prepared, encode, format_time};
 use super::state::{self, Segment, State};
-use super::{Durability, Entry, Error, Severity, files, merkle};
+use super::{Draft, Error, Record, aside, files, merkle};
 
-/// A clock that goes back by less is being adjusted, not set.
+/// A smaller step back is an adjustment of the clock, not a jump.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 
+/// When an append returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// When the records are on the disk: for intents, results, keys, failures.
+    Synced,
+    /// When the kernel has them: a crash of the machine may lose them, one of the process does not.
+    Buffered,
+}
+
+/// A batch that failed.
+#[derive(Debug)]
+pub struct Interrupted {
+    /// How many of its records are in the log: all or none, unless the batch spans two segments.
+    pub written: usize,
+    /// Why it failed.
+    pub error: Error,
+}
+
+impl From<Error> for Interrupted {
+    fn from(error: Error) -> Self {
+        Self { written: 0, error }
+    }
+}
+
 impl State {
-    /// Appends a batch and tells its sequence numbers. It is complete or absent after an error, unless it spans two
-    /// segments: then its first part may be there.
-    pub(super) fn append(&mut self, batch: &[Prepared<'_>], durability: Durability) -> Result<Range<u64>, Error> {
+    /// Appends a batch and returns its sequence numbers.
+    pub(super) fn append(&mut self, batch: &[Prepared], durability: Durability) -> Result<Range<u64>, Interrupted> {
         let now = (self.clock)();
         if let Some(jump) = self.clock_jump(now) {
-            let jump = Prepared::new(&jump, &self.actor)?;
+            let jump = Prepared::new(&jump.into(), &self.actor)?;
             self.write_segments(&[jump], now)?;
         }
         let first = self.tree.size();
-        self.write_segments(batch, now)?;
-        if durability == Durability::Synced {
-            self.sync()?;
-        }
-        self.restamp()?;
-        Ok(first..self.tree.size())
+        let mut finish = || {
+            self.write_segments(batch, now)?;
+            if durability == Durability::Synced {
+                self.sync()?;
+            }
+            self.restamp()
+        };
+        let result = finish();
+        let end = self.tree.size();
+        let written = usize::try_from(end - first).unwrap_or(usize::MAX);
+        result.map(|()| first..end).map_err(|error| Interrupted { written, error })
     }
 
     /// Appends records of the log's own.
-    pub(super) fn append_own(&mut self, entries: &[Entry]) -> Result<(), Error> {
-        let actor = self.actor.clone();
-        let batch = entries.iter().map(|entry| Prepared::new(entry, &actor)).collect::<Result<Vec<_>, _>>()?;
-        self.append(&batch, Durability::Synced).map(drop)
+    fn append_own(&mut self, drafts: &[Draft]) -> Result<(), Error> {
+        let batch = drafts.iter().map(|draft| Prepared::new(draft, &self.actor)).collect::<Result<Vec<_>, _>>()?;
+        self.append(&batch, Durability::Synced).map(drop).map_err(|interrupted| interrupted.error)
+    }
+
+    /// Writes and signs the first record of a log that took the place of a damaged one, if it is still missing.
+    pub(super) fn record_acceptance(&mut self) -> Result<(), Error> {
+        let Some(marker) = aside::accepted(&self.layout)? else { return Ok(()) };
+        if self.tree.size() == 0 {
+            self.append_own(&[marker.draft()])?;
+        }
+        self.sign()?;
+        aside::finish(&self.layout)
     }
 
     /// Signs the tree as it is; the same size is signed once.
     pub(super) fn sign(&mut self) -> Result<Checkpoint, Error> {
+        if self.read_newest()? {
+            self.prove()?;
+            self.publish()?;
+        }
         let size = self.tree.size();
         if self.newest.size < size {
-            // Always: another process may have appended without flushing. A signature is for what is on the disk.
+            // Another process may have appended without syncing, and a signature covers only what is on the disk.
             self.sync()?;
-            // A log must not sign what contradicts an earlier signature, whatever happened to this memory.
+            // A log must never sign what contradicts an earlier signature, whatever happened to this memory.
             let root = self.prove()?;
             let checkpoint = Checkpoint::sign(&self.signer, size, root);
-            checkpoint::store(&self.layout, &checkpoint, self.signer.verifier())?;
-            self.newest = checkpoint;
-            self.restamp()?;
+            self.keep(checkpoint)?;
         }
         Ok(self.newest.clone())
     }
 
-    /// Moves an unfinished line aside and records that. Each step can be the last before a crash: the copy is durable
+    /// Moves an unfinished line to `torn/` and records that. Each step can be the last before a crash: the copy is durable
     /// before the line is cut, and a copy without a record gets one when the log is next opened.
     pub(super) fn repair(&mut self, torn: Option<u64>) -> Result<(), Error> {
         if torn.is_some() {
             self.move_tail()?;
         }
-        let mut entries = Vec::new();
+        let mut drafts = Vec::new();
         for name in files::names(&self.layout.torn())? {
-            // A copy is named by the sequence number that its record gets, so later records say that it has one.
+            // A copy is named by the sequence number of its record: a smaller one than the log's size is recorded already.
             let seq = name.split_once('-').and_then(|(seq, _)| seq.parse::<u64>().ok());
             if seq.is_some_and(|seq| seq >= self.tree.size()) {
                 let path = self.layout.torn().join(&name);
                 let (length, sha256) = measure(&path).map_err(Error::io("read", &path))?;
-                let entry = Entry::new("audit.torn_tail", Severity::Warning);
-                entries.push(entry.with("file", name).with("length", length).with("sha256", sha256));
+                drafts.push(Record::AuditTornTail { file: name, length, sha256 }.into());
             }
         }
-        if entries.is_empty() { Ok(()) } else { self.append_own(&entries) }
+        if drafts.is_empty() { Ok(()) } else { self.append_own(&drafts) }
     }
 
     fn move_tail(&mut self) -> Result<(), Error> {
@@ -96,15 +138,14 @@ impl State {
         copy().map_err(Error::io("move a torn tail to", &path))
     }
 
-    /// Says that the clock was set back, so that nobody takes the times of records for their order.
-    fn clock_jump(&self, now: Timestamp) -> Option<Entry> {
+    /// The record of a clock that was set back, so that nobody takes the times of records for their order.
+    fn clock_jump(&self, now: Timestamp) -> Option<Record> {
         let last = self.time.filter(|last| last.duration_since(now) > CLOCK_TOLERANCE)?;
-        let entry = Entry::new("clock.jump", Severity::Warning);
-        Some(entry.with("from", format_time(last)).with("to", format_time(now)))
+        Some(Record::ClockJump { from: format_time(last), to: format_time(now) })
     }
 
     /// Writes a batch, in as many segments as it takes.
-    fn write_segments(&mut self, batch: &[Prepared<'_>], now: Timestamp) -> Result<(), Error> {
+    fn write_segments(&mut self, batch: &[Prepared], now: Timestamp) -> Result<(), Error> {
         let mut rest = batch;
         while !rest.is_empty() {
             if self.room() == 0 {
@@ -129,7 +170,7 @@ impl State {
     }
 
     /// Writes records that fit the segment, all or none.
-    fn write(&mut self, batch: &[Prepared<'_>], now: Timestamp) -> Result<(), Error> {
+    fn write(&mut self, batch: &[Prepared], now: Timestamp) -> Result<(), Error> {
         let time = format_time(now);
         let mut lines = Vec::with_capacity(batch.len() * 512);
         let mut leaves = Vec::with_capacity(batch.len());
@@ -151,7 +192,7 @@ impl State {
         Ok(())
     }
 
-    /// One `write(2)`, so that a crash leaves a prefix. A short one is undone: the disk is full.
+    /// One `write(2)`, so that a crash leaves a prefix. A short write means a full disk and is undone.
     fn write_once(&mut self, lines: &[u8]) -> Result<(), Error> {
         let source = loop {
             match self.segment.file.write(lines) {
@@ -168,8 +209,8 @@ impl State {
         Err(Error::Io { action: "append to", path: self.layout.segment(self.segment.first), source })
     }
 
-    /// Makes the records durable. After a failure the kernel calls the lost pages clean, so that a second attempt
-    /// would succeed without having written anything: never again with this state.
+    /// Makes the records durable. It is never tried again after a failure: the kernel marks the lost pages clean, and a
+    /// second `fdatasync` would succeed without having written them.
     fn sync(&mut self) -> Result<(), Error> {
         self.segment.file.sync_data().map_err(|source| {
             self.poisoned = true;

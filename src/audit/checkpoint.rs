@@ -8,7 +8,7 @@ use super::merkle::as_base64;
 use super::note::{Signer, Verifier};
 use super::{Error, Hash, Problem};
 
-/// A signed statement: the log with this origin had, at this size, this root.
+/// A signed statement that the log of this origin had this root at this size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Checkpoint {
     /// The name of the log: `tl/<host>/<log id>`.
@@ -23,7 +23,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Signs. The caller proves before that it contradicts no earlier one.
+    /// Signs. The caller has proven that it contradicts no earlier checkpoint.
     pub(super) fn sign(signer: &Signer, size: u64, root: Hash) -> Self {
         let origin = signer.verifier().name().to_owned();
         let note = signer.sign(&format!("{origin}\n{size}\n{}\n", STANDARD.encode(root)));
@@ -47,7 +47,7 @@ impl Checkpoint {
     }
 }
 
-/// The sizes for which there are checkpoint files, ascending.
+/// The sizes of the checkpoint files, ascending.
 pub(super) fn sizes(layout: &Layout) -> Result<Vec<u64>, Error> {
     Ok(files::names(&layout.checkpoints())?.iter().filter_map(|name| files::number(name, ".ckpt")).collect())
 }
@@ -76,8 +76,8 @@ pub(super) fn latest(layout: &Layout, verifier: &Verifier) -> Result<Option<Resu
     }))
 }
 
-/// The newest checkpoint of a healthy log. `ckpt/` decides: after a crash `checkpoint` may be behind, but
-/// never ahead.
+/// The newest checkpoint of a healthy log. It is that of `ckpt/`: after a crash the file `checkpoint` may be older, never
+/// newer.
 pub(super) fn newest(layout: &Layout, verifier: &Verifier) -> Result<Checkpoint, Error> {
     let latest = latest(layout, verifier)?.transpose()?;
     let claimed = latest.as_ref().map_or(0, |latest| latest.size);
@@ -89,7 +89,7 @@ pub(super) fn newest(layout: &Layout, verifier: &Verifier) -> Result<Checkpoint,
     }
 }
 
-/// Brings `checkpoint` up to date after a writer died between the two files.
+/// Writes the file `checkpoint` after a writer died between the two files.
 pub(super) fn publish(layout: &Layout, newest: &Checkpoint, verifier: &Verifier) -> Result<(), Error> {
     match latest(layout, verifier)?.transpose()? {
         Some(latest) if latest.size >= newest.size => Ok(()),
@@ -97,10 +97,11 @@ pub(super) fn publish(layout: &Layout, newest: &Checkpoint, verifier: &Verifier)
     }
 }
 
-/// Keeps a checkpoint: first for ever, then as the latest. A crash between the two is repaired by [`publish`].
+/// Writes a checkpoint to `ckpt/`, where it stays, and then to the file `checkpoint`. After a crash between the two,
+/// [`publish`] repairs that.
 pub(super) fn store(layout: &Layout, checkpoint: &Checkpoint, verifier: &Verifier) -> Result<(), Error> {
     if !files::create_once(&layout.signed(checkpoint.size), checkpoint.note.as_bytes())? {
-        // Ed25519 is deterministic, so a writer that died here left the same bytes; witnesses may have added lines.
+        // Ed25519 is deterministic: a writer that died here left the same bytes. Witnesses may have added lines.
         let existing = read(layout, verifier, checkpoint.size)??;
         if existing.root != checkpoint.root {
             return Err(forked().into());

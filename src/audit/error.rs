@@ -6,28 +6,31 @@ use super::{JsonError, Problem};
 /// Why the log could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system says no.
+    /// A system call failed.
     #[error("cannot {action} `{}`", path.display())]
     Io {
-        /// What was tried.
+        /// What it was for.
         action: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Why it failed.
         source: io::Error,
     },
-    /// Another process held the lock all the time.
+    /// Another process held the lock for too long.
     #[error("the audit log was busy for {seconds} s")]
     Busy {
         /// How long this one waited.
         seconds: u64,
     },
-    /// The log is not as it was left; nothing was written. [`super::accept()`] is the way on.
+    /// The log is not as a writer left it. Nothing was written. [`super::accept()`] begins a new one.
     #[error("the audit log is damaged: {0}")]
     Damaged(Box<Problem>),
-    /// A write could not be made durable, or could not be undone; what is on the disk is unknown. Open the log again.
+    /// A write could not be made durable, or could not be undone: what is on the disk is unknown. Open the log again.
     #[error("the audit log in `{}` cannot be trusted to be on the disk since an earlier failure", _0.display())]
     Poisoned(PathBuf),
+    /// The thread that writes records ended.
+    #[error("the audit log's recorder stopped")]
+    Stopped,
     /// The signing key can be read by others.
     #[error("others can read the signing key `{}` (mode {mode:04o}, must be 0600)", path.display())]
     ExposedKey {
@@ -36,7 +39,7 @@ pub enum Error {
         /// Its permission bits.
         mode: u32,
     },
-    /// There is no log there.
+    /// The folder holds no log.
     #[error("there is no audit log in `{}`", .0.display())]
     Missing(PathBuf),
     /// A record's type is not lower-case words with dots between them.
@@ -60,7 +63,7 @@ pub enum Error {
         /// Its fields with their lengths, largest first.
         fields: Vec<(String, usize)>,
     },
-    /// A healthy log is not put aside.
+    /// The log is healthy, and is not put aside.
     #[error("the audit log is not damaged: there is nothing to accept")]
     NotDamaged,
 }

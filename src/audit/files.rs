@@ -12,7 +12,10 @@ use rustix::io::Errno;
 
 use super::Error;
 
-/// Where everything is.
+/// How long a writer or a verifier waits for the lock.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The paths of a log.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     dir: PathBuf,
@@ -84,13 +87,13 @@ pub(super) fn checkpoint_name(size: u64) -> String {
     format!("{size:020}.ckpt")
 }
 
-/// The number in a name such as [`segment_name`] makes, and in no other.
+/// The number in a name that [`segment_name`] or [`checkpoint_name`] made. `None` for other names.
 pub(super) fn number(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
     (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
 }
 
-/// The names in a folder; none when it does not exist.
+/// The names in a folder. Empty where the folder does not exist.
 pub(super) fn names(dir: &Path) -> Result<Vec<String>, Error> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -123,7 +126,7 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// Opens without following a symlink at the end of the path.
 pub(super) fn open(path: &Path, flags: OFlags) -> io::Result<File> {
-    // Without waiting: a FIFO in the place of a file must not hold the log, and with it every run, for ever.
+    // A FIFO in the place of a file must not block: it would hold the log, and every run with it.
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file: File = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR))?.into();
     if file.metadata()?.is_file() {
@@ -140,12 +143,12 @@ pub(super) fn create_new(path: &Path, flags: OFlags) -> io::Result<File> {
     Ok(file)
 }
 
-/// The text of a small file; nothing when there is none.
+/// The text of a small file. `None` where there is no file.
 pub(super) fn read_text(path: &Path) -> Result<Option<String>, Error> {
     match open(path, OFlags::RDONLY).and_then(io::read_to_string) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        // Not UTF-8: let the parser of the content refuse it.
+        // Not UTF-8. The parser of the content refuses this text.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(String::from("\0"))),
         Err(source) => Err(Error::Io { action: "read", path: path.to_owned(), source }),
     }
@@ -193,7 +196,7 @@ pub(super) fn create_once(path: &Path, content: &[u8]) -> Result<bool, Error> {
     create().map_err(Error::io("create", path))
 }
 
-/// What tells one state of a file from another without reading it.
+/// The metadata by which a change of a file shows without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     file: (u64, u64),
@@ -203,7 +206,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Of a path; nothing when there is no such file.
+    /// The stamp of a path. `None` where there is no file.
     pub(super) fn of(path: &Path) -> Result<Option<Self>, Error> {
         match fs::symlink_metadata(path) {
             Ok(metadata) => Ok(Some(Self::from(&metadata))),
@@ -212,7 +215,7 @@ impl Stamp {
         }
     }
 
-    /// The same file, grown.
+    /// Whether it is the same file, and longer.
     pub(super) fn grew_from(&self, old: &Self) -> bool {
         self.file == old.file && self.len > old.len
     }
@@ -229,16 +232,16 @@ impl From<&fs::Metadata> for Stamp {
     }
 }
 
-/// The file that processes lock. Unlike the others it is never renamed or deleted: two processes must never hold locks
-/// on two files of the same name. `flock` and not `fcntl`, whose locks do not exclude the handles of one process and
-/// are lost when any of them is closed.
+/// The file that processes lock. It is never renamed or deleted: otherwise two processes could hold locks on two files of
+/// the same name. It is locked by `flock`: locks of `fcntl` do not exclude two handles of one process, and are lost when
+/// any of them is closed.
 pub(super) struct Lock(File);
 
-/// The lock, until dropped.
+/// The lock. Dropping it unlocks.
 pub(super) struct Held<'a>(&'a File);
 
 impl Lock {
-    /// Opens it, and creates it when needed.
+    /// Opens the file, or creates it.
     pub(super) fn create(layout: &Layout) -> Result<Self, Error> {
         let path = layout.dir().join("lock");
         match create_new(&path, OFlags::RDWR) {
@@ -249,7 +252,7 @@ impl Lock {
         .map_err(Error::io("open", &path))
     }
 
-    /// Opens it for a reader; a copy of a log may have none.
+    /// Opens the file for a reader. A copy of a log may have none.
     pub(super) fn existing(layout: &Layout) -> Result<Option<Self>, Error> {
         let path = layout.dir().join("lock");
         match open(&path, OFlags::RDONLY) {
@@ -292,7 +295,7 @@ impl Lock {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        // It cannot fail on a file that was locked; and closing the file unlocks it in any case.
+        // It cannot fail on a locked file, and closing the file unlocks it in any case.
         rustix::fs::flock(self.0, FlockOperation::Unlock).ok();
     }
 }

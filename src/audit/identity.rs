@@ -12,10 +12,10 @@ use super::note::{Signer, Verifier};
 use super::{Error, Problem};
 use crate::crypto::{self, sign::SigningKey};
 
-/// The keys of the log; a new log gets them here.
+/// Reads the keys of the log, or makes those of a new log.
 ///
-/// `log.vkey` is written last: where it stands, the log was complete, with a signed checkpoint of size 0. So whoever
-/// deletes records and checkpoints cannot make a log look as if it were only just being created.
+/// `log.vkey` is written last, after a signed checkpoint of size 0. So nobody can delete records and checkpoints and make
+/// a log look as if it were being created.
 pub(super) fn load_or_create(layout: &Layout) -> Result<Signer, Error> {
     match (read_key(layout)?, read_verifier(layout)?) {
         (Some(signer), Some(verifier)) if *signer.verifier() == verifier => Ok(signer),
@@ -30,7 +30,7 @@ pub(super) fn load_or_create(layout: &Layout) -> Result<Signer, Error> {
     }
 }
 
-/// Whether a log without `log.vkey` is one whose making was interrupted: nothing was recorded or signed in it yet.
+/// Whether the creation of a log without `log.vkey` was interrupted: nothing was recorded or signed in it yet.
 pub(super) fn is_unfinished(layout: &Layout) -> Result<bool, Error> {
     let signed = checkpoint::sizes(layout)?.iter().any(|size| *size > 0);
     Ok(!signed && files::names(&layout.segments())?.is_empty())
@@ -59,14 +59,14 @@ fn create(layout: &Layout, key: Option<Signer>) -> Result<Signer, Error> {
     Ok(signer)
 }
 
-/// Reads the key, unless others can.
+/// Reads the key. Fails where others can read it too.
 fn read_key(layout: &Layout) -> Result<Option<Signer>, Error> {
     let path = layout.key();
     let file = match files::open(&path, OFlags::RDONLY) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(Error::io("open", &path))?,
     };
-    // Of the open file, not of the path: nobody can exchange it in between.
+    // The mode of the open file, not of the path: nobody can exchange it in between.
     let metadata = file.metadata().map_err(Error::io("look at", &path))?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
@@ -80,7 +80,7 @@ fn read_key(layout: &Layout) -> Result<Option<Signer>, Error> {
     signer.map(Some).ok_or_else(|| wrong("`key` is not a signing key").into())
 }
 
-/// `tl/<host>/<log id>`: the name says where to look, the random part makes it unique.
+/// `tl/<host>/<log id>`: the host says where to look, the random id makes it unique.
 fn origin() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let id = u64::from_be_bytes(crypto::random());

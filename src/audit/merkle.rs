@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 /// A SHA-256 hash.
 pub type Hash = [u8; 32];
 
-/// A hash in base64, as checkpoints and records spell it.
+/// Serialises a hash as base64, as checkpoints and records have it.
 pub(super) fn as_base64<S: serde::Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&STANDARD.encode(hash))
 }
@@ -20,8 +20,8 @@ fn node(left: &Hash, right: &Hash) -> Hash {
     Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
 }
 
-/// The right edge of a growing tree: the roots of its complete subtrees, largest first, one per bit of the size. It is
-/// all that is needed to append and to compute the root: 32 bytes times log2 of the size.
+/// The right edge of a growing tree: the roots of its complete subtrees, largest first, one per set bit of the size. That is
+/// enough to append and to compute the root, in 32 bytes times log2 of the size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Frontier {
     size: u64,
@@ -29,7 +29,7 @@ pub(super) struct Frontier {
 }
 
 impl Frontier {
-    /// From its parts; nothing when their number does not fit the size.
+    /// Makes it from its parts. `None` if their number does not fit the size.
     pub(super) fn from_parts(size: u64, peaks: Vec<Hash>) -> Option<Self> {
         (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
     }
@@ -54,7 +54,7 @@ impl Frontier {
         self.size += 1;
     }
 
-    /// The root of the tree; of an empty one the hash of nothing.
+    /// The root of the tree. That of an empty tree is the hash of no bytes.
     pub(super) fn root(&self) -> Hash {
         let mut peaks = self.peaks.iter().rev();
         match peaks.next() {

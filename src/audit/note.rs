@@ -14,7 +14,7 @@ const ED25519: u8 = 0x01;
 /// More lines than the 16 that each verifier must accept; the limit of Go's `note.Open`.
 const MAX_SIGNATURES: usize = 100;
 
-/// The public half of a log's key: what a verifier must know beforehand.
+/// The public half of a log's key, which a verifier must know beforehand.
 ///
 /// Its text is `<name>+<key id, 8 hex digits>+<base64 of 0x01 and the public key>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) struct Signer {
 }
 
 impl Verifier {
-    /// From its text, without a newline.
+    /// Reads its text, without a newline.
     pub fn parse(text: &str) -> Option<Self> {
         let (name, id, public) = parts(text)?;
         let verifier = Self { name: name.to_owned(), public: *public };
@@ -42,14 +42,14 @@ impl Verifier {
         &self.name
     }
 
-    /// Binds name, type and key together in four bytes. It finds the right line; it proves nothing.
+    /// Four bytes from name, type and key. They find the right line of a note; they prove nothing.
     fn id(&self) -> [u8; 4] {
         let hash = Sha256::new().chain_update(&self.name).chain_update([b'\n', ED25519]).chain_update(self.public);
         let [a, b, c, d, ..]: [u8; 32] = hash.finalize().into();
         [a, b, c, d]
     }
 
-    /// The text of a note, its last newline included, when this key signed it.
+    /// The text of a note, with its last newline, if this key signed it.
     pub(super) fn open<'a>(&self, note: &'a str) -> Result<&'a str, &'static str> {
         if note.bytes().any(|b| b < 0x20 && b != b'\n') {
             return Err("it has a control character");
@@ -66,7 +66,7 @@ impl Verifier {
                 line.strip_prefix("— ").and_then(|l| l.split_once(' ')).ok_or("it has a malformed signature line")?;
             let bytes = STANDARD.decode(signature).map_err(|_| "it has a malformed signature line")?;
             let (id, signature) = bytes.split_first_chunk::<4>().ok_or("it has a malformed signature line")?;
-            // Lines of other keys are witnesses' or newer keys', and none of our business.
+            // Lines of other keys are those of witnesses or of newer keys.
             if name != self.name || *id != self.id() {
                 continue;
             }
@@ -92,7 +92,7 @@ impl Signer {
         Self { verifier: Verifier { name, public: key.public() }, key }
     }
 
-    /// From the line `PRIVATE+KEY+<name>+<id>+<base64 of 0x01 and the seed>`.
+    /// Reads the line `PRIVATE+KEY+<name>+<id>+<base64 of 0x01 and the seed>`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (name, id, seed) = parts(text.strip_prefix("PRIVATE+KEY+")?)?;
         let signer = Self::new(name.to_owned(), SigningKey::from_seed(&seed));
@@ -115,7 +115,7 @@ impl Signer {
         &self.verifier
     }
 
-    /// A note of this text, which must end in a newline.
+    /// A signed note of this text, which must end in a newline.
     pub(super) fn sign(&self, text: &str) -> String {
         let mut signature = self.verifier.id().to_vec();
         signature.extend_from_slice(&self.key.sign(text.as_bytes()));

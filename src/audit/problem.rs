@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Where in the segments.
+/// A place in the segments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct At {
     /// The name of the segment file.
@@ -11,7 +11,7 @@ pub struct At {
     pub line: u64,
 }
 
-/// Something in the folder of a log that is not as the writer left it.
+/// Something in the folder of a log that a writer did not leave so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "problem", rename_all = "snake_case")]
 pub enum Problem {
@@ -33,9 +33,9 @@ pub enum Problem {
     },
     /// Records are missing, doubled, or in another order.
     WrongSequence {
-        /// The number that belongs there.
+        /// The right number.
         expected: u64,
-        /// The number that stands there.
+        /// The number in the line.
         found: u64,
         /// Where it stands.
         at: At,
@@ -53,9 +53,9 @@ pub enum Problem {
     SegmentLength {
         /// The name of the segment file.
         segment: String,
-        /// Its number of records by the rules.
+        /// The number of records it must have.
         expected: u64,
-        /// Its number of lines.
+        /// The number of lines it has.
         found: u64,
     },
     /// A segment file is missing.
@@ -63,7 +63,7 @@ pub enum Problem {
         /// Its first sequence number.
         first: u64,
     },
-    /// The records do not hash to a signed root: one in an interval was changed.
+    /// The records do not hash to a signed root: one of a range was changed.
     RootMismatch {
         /// The size of the first checkpoint that does not fit: the changed record is before it.
         size: u64,
@@ -97,14 +97,14 @@ pub enum Problem {
         /// The newest.
         newest: u64,
     },
-    /// Fewer records than were signed for.
+    /// A checkpoint covers more records than there are.
     Truncated {
         /// The size of the newest checkpoint.
         signed: u64,
-        /// The records there are.
+        /// The number of records.
         found: u64,
     },
-    /// The last line is incomplete, as after a crash; the next writer moves it aside and records that.
+    /// The last line is incomplete, as after a crash. The next writer moves it to `torn/` and records that.
     TornTail {
         /// The sequence number that it would have had.
         seq: u64,
@@ -124,8 +124,8 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Whether somebody changed the log. What a crash leaves behind is not damage: no acknowledged record is lost and
-    /// the next writer puts it right. Nor is a file that nobody reads.
+    /// Whether somebody changed the log. What a crash leaves is not damage: no acknowledged record is lost, and the next
+    /// writer repairs it. A file that nobody reads is not damage either.
     pub fn is_damage(&self) -> bool {
         !matches!(self, Self::TornTail { .. } | Self::StaleCheckpoint { .. } | Self::ForeignFile { .. })
     }

@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use super::files::{self, Layout};
 use super::record::LineError;
 use super::segment::{self, Line, Lines};
-use super::{At, Error, Problem, Record, Severity};
+use super::{At, Error, LogEntry, Problem, Severity};
 
-/// Which records to read; the default is all.
+/// Which entries to read; by default all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// From this sequence number on.
     pub from: u64,
-    /// Of this type, or of one below it: `run` means `run.started` too.
+    /// Of this type or of one below it: `run` includes `run.started`.
     pub kind: Option<String>,
     /// Of this run.
     pub run: Option<String>,
@@ -26,7 +26,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn accepts(&self, record: &Record) -> bool {
+    pub(super) fn accepts(&self, record: &LogEntry) -> bool {
         let below = |kind: &String| {
             record.kind.strip_prefix(kind.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
@@ -39,14 +39,14 @@ impl Filter {
     }
 }
 
-/// Reads the records of a log in their order, one segment after the other, in constant memory and without a lock: what
-/// stands in front of a newline does not change any more. Nothing is verified but the form of each record.
-pub fn read(dir: &Path, filter: Filter) -> Result<Records, Error> {
-    Records::open(Layout::new(dir), filter)
+/// Reads the entries of a log in order, in constant memory. It takes no lock: bytes before a newline never change. It
+/// verifies the form of each entry and nothing else.
+pub fn read(dir: &Path, filter: Filter) -> Result<Forwards, Error> {
+    Forwards::open(Layout::new(dir), filter)
 }
 
-/// The records that a filter accepts. A line that is no record is an error; the next call goes on behind it.
-pub struct Records {
+/// The entries that a filter accepts. A line that is no entry is an error, and the next call continues after it.
+pub struct Forwards {
     layout: Layout,
     filter: Filter,
     waiting: VecDeque<u64>,
@@ -59,7 +59,7 @@ struct Current {
     lines: Lines,
 }
 
-impl Records {
+impl Forwards {
     pub(super) fn open(layout: Layout, filter: Filter) -> Result<Self, Error> {
         if !layout.segments().is_dir() {
             return Err(Error::Missing(layout.dir().to_owned()));
@@ -69,7 +69,7 @@ impl Records {
         Ok(Self { layout, filter, waiting, current: None })
     }
 
-    fn step(&mut self) -> Result<Option<Record>, Error> {
+    fn step(&mut self) -> Result<Option<LogEntry>, Error> {
         loop {
             let Some(current) = &mut self.current else {
                 let Some(first) = self.waiting.pop_front() else { return Ok(None) };
@@ -83,7 +83,7 @@ impl Records {
             let bad = |reason: String| Problem::BadRecord { seq, at: at(), reason };
             let record = match current.lines.next() {
                 Err(source) => {
-                    // Not again and again: the iterator would never end.
+                    // Reading the same segment again would never end.
                     self.current = None;
                     return Err(Error::Io { action: "read", path: self.layout.segment(first), source });
                 }
@@ -92,7 +92,7 @@ impl Records {
                     continue;
                 }
                 Ok(Some(Line::Long)) => return Err(bad("longer than 65535 bytes".to_owned()).into()),
-                Ok(Some(Line::Whole(line))) => match Record::parse(line) {
+                Ok(Some(Line::Whole(line))) => match LogEntry::parse(line) {
                     Ok(record) => record,
                     Err(LineError::Malformed(reason)) => return Err(bad(reason).into()),
                     Err(LineError::NotCanonical) => return Err(Problem::NotCanonical { seq, at: at() }.into()),
@@ -105,8 +105,8 @@ impl Records {
     }
 }
 
-impl Iterator for Records {
-    type Item = Result<Record, Error>;
+impl Iterator for Forwards {
+    type Item = Result<LogEntry, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.step().transpose()

@@ -1,4 +1,4 @@
-//! Segment files: which there are, and their lines.
+//! Segment files and their lines.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -17,7 +17,7 @@ pub(super) fn list(layout: &Layout) -> Result<Vec<u64>, Error> {
     Ok(numbers.filter(|first| first.is_multiple_of(layout.capacity)).collect())
 }
 
-/// The last segment, when none before it is missing.
+/// The last segment. Fails where one before it is missing.
 pub(super) fn active(layout: &Layout) -> Result<Option<u64>, Error> {
     let mut expected = 0;
     for first in list(layout)? {
@@ -35,12 +35,12 @@ pub(super) enum Line<'a> {
     Whole(&'a [u8]),
     /// Longer than a record can be.
     Long,
-    /// The bytes after the last newline: their number.
+    /// Bytes after the last newline: how many.
     Torn(u64),
 }
 
 impl Line<'_> {
-    /// The leaf hash; of a line that cannot be a record one that fits nothing.
+    /// The leaf hash. Lines that cannot be records have one that fits nothing.
     pub(super) fn leaf(&self) -> Hash {
         match self {
             Self::Whole(line) => merkle::leaf(line),
@@ -56,7 +56,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// From an offset on.
+    /// Opens a segment at an offset.
     pub(super) fn open(path: &Path, offset: u64) -> Result<Self, Error> {
         let open = || {
             let mut file = files::open(path, OFlags::RDONLY)?;
@@ -67,7 +67,7 @@ impl Lines {
         Ok(Self { reader: BufReader::with_capacity(1 << 17, file), buffer: Vec::new() })
     }
 
-    /// The next line; nothing at the end.
+    /// The next line. `None` at the end.
     pub(super) fn next(&mut self) -> std::io::Result<Option<Line<'_>>> {
         self.buffer.clear();
         let limit = MAX_LINE as u64 + 1;

@@ -1,4 +1,7 @@
 //! What a writer knows of the log: enough to append and sign without reading it again.
+//!
+//! Before each append, one `stat` of the segment shows whether another process wrote since. Then only the new lines are
+//! read, and they must continue what this state has read. Checkpoints of others are looked at before this process signs.
 
 use std::fs::File;
 use std::io;
@@ -11,14 +14,14 @@ use super::checkpoint::{self, Checkpoint};
 use super::files::{self, Layout, Stamp};
 use super::merkle::Frontier;
 use super::note::Signer;
-use super::record::{Actor, LineError, Record, encode};
+use super::record::{Actor, LineError, encode};
 use super::segment::{self, Line, Lines};
-use super::{At, Error, Hash, Problem, accept, identity};
+use super::{At, Error, Hash, LogEntry, Problem, aside, identity};
 
 /// Where the time of records comes from.
 pub(super) type Clock = fn() -> Timestamp;
 
-/// The state of the log on the disk, as of `stamps`. It is used under the exclusive lock alone.
+/// The log on the disk, as of `stamp` and `signatures`. It is used only under the exclusive lock.
 pub(super) struct State {
     pub(super) layout: Layout,
     pub(super) clock: Clock,
@@ -29,7 +32,7 @@ pub(super) struct State {
     pub(super) newest: Checkpoint,
     /// The tree at the start of the last segment.
     pub(super) base: Frontier,
-    /// The leaves since then: with `base` they give every root from there on.
+    /// The leaves since then. With `base` they give the root of every later size.
     pub(super) leaves: Vec<Hash>,
     /// The tree of all records.
     pub(super) tree: Frontier,
@@ -38,8 +41,11 @@ pub(super) struct State {
     /// The time of the last record.
     pub(super) time: Option<Timestamp>,
     pub(super) segment: Segment,
-    stamps: Stamps,
-    /// A write could neither be completed nor undone: see [`Error::Poisoned`].
+    /// The segment as this writer left it.
+    stamp: Option<Stamp>,
+    /// The checkpoints as this writer left them.
+    signatures: Signatures,
+    /// A write could be neither completed nor undone: see [`Error::Poisoned`].
     pub(super) poisoned: bool,
 }
 
@@ -53,35 +59,30 @@ pub(super) struct Segment {
     pub(super) len: u64,
 }
 
-/// By these a writer sees that another one was here.
+/// The file `checkpoint` and the folder `ckpt`. When one of them changed, somebody else signed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamps {
-    segment: Option<Stamp>,
+struct Signatures {
     checkpoint: Option<Stamp>,
-    signed: Option<Stamp>,
+    folder: Option<Stamp>,
 }
 
-impl Stamps {
-    fn of(layout: &Layout, first: u64) -> Result<Self, Error> {
-        Ok(Self {
-            segment: Stamp::of(&layout.segment(first))?,
-            checkpoint: Stamp::of(&layout.checkpoint())?,
-            signed: Stamp::of(&layout.checkpoints())?,
-        })
+impl Signatures {
+    fn of(layout: &Layout) -> Result<Self, Error> {
+        Ok(Self { checkpoint: Stamp::of(&layout.checkpoint())?, folder: Stamp::of(&layout.checkpoints())? })
     }
 }
 
 impl State {
-    /// Reads the last segment, proves that it continues what was signed, and repairs what a crash left behind. Creates
-    /// the log when there is none.
+    /// Reads the last segment, proves that it continues what was signed, and repairs what a crash left. Creates the log
+    /// where there is none.
     pub(super) fn load(layout: &Layout, clock: Clock) -> Result<Self, Error> {
-        accept::resume(layout)?;
+        aside::resume(layout)?;
         layout.create()?;
         let signer = identity::load_or_create(layout)?;
         let newest = checkpoint::newest(layout, signer.verifier())?;
         let segment = Segment::open(layout, &newest)?;
         if newest.size < segment.first {
-            // A segment is begun only after the one before it was signed for.
+            // A writer signs a full segment before it begins the next.
             return Err(Problem::MissingCheckpoint { size: segment.first }.into());
         }
         let (base, last, cached) = base(layout, segment.first)?;
@@ -96,49 +97,47 @@ impl State {
             leaves: Vec::new(),
             last,
             time: None,
-            stamps: Stamps::of(layout, segment.first)?,
+            stamp: None,
+            signatures: Signatures::of(layout)?,
             segment,
             poisoned: false,
         };
         let mut torn = state.scan(state.newest.size)?;
         if cached && state.prove().is_err() {
-            // The cache is nobody's word: only when the records themselves do not fit is the log damaged.
+            // The cache is not signed. The log is damaged only if the records themselves do not fit.
             (state.base, state.last) = rebuild(layout, state.segment.first)?;
             (state.tree, state.leaves, state.segment.len) = (state.base.clone(), Vec::new(), 0);
             torn = state.scan(state.newest.size)?;
         }
         state.prove()?;
         checkpoint::publish(layout, &state.newest, state.signer.verifier())?;
+        state.signatures = Signatures::of(layout)?;
         state.repair(torn)?;
         state.restamp()?;
-        accept::record(&mut state)?;
+        state.record_acceptance()?;
         Ok(state)
     }
 
-    /// Follows what other writers did since; `false` when everything must be read again.
+    /// Takes over what other writers appended. `false` if everything must be read again.
     ///
-    /// What this state has read before is not read again as long as the file only grew: the new records must continue
-    /// it, and new checkpoints must sign it.
+    /// As long as the segment only grew, only its new records are read. They must continue the chain, and new checkpoints
+    /// must cover all of it.
     pub(super) fn refresh(&mut self) -> Result<bool, Error> {
-        let now = Stamps::of(&self.layout, self.segment.first)?;
-        if now == self.stamps {
+        let now = Stamp::of(&self.layout.segment(self.segment.first))?;
+        if now == self.stamp {
             return Ok(!self.is_behind()?);
         }
-        let (Some(old), Some(new)) = (self.stamps.segment, now.segment) else { return Ok(false) };
-        if old != new && !new.grew_from(&old) {
+        let (Some(old), Some(new)) = (self.stamp, now) else { return Ok(false) };
+        if !new.grew_from(&old) {
             return Ok(false);
         }
-        let newest = checkpoint::newest(&self.layout, self.signer.verifier())?;
-        if newest.size < self.newest.size {
-            return Err(Problem::MissingCheckpoint { size: self.newest.size }.into());
-        }
-        self.newest = newest;
+        self.read_newest()?;
         let torn = self.scan(self.tree.size())?;
         if self.is_behind()? {
             return Ok(false);
         }
         self.prove()?;
-        checkpoint::publish(&self.layout, &self.newest, self.signer.verifier())?;
+        self.publish()?;
         if torn.is_some() {
             self.repair(torn)?;
         }
@@ -152,9 +151,39 @@ impl State {
         Ok(self.room() == 0 && Stamp::of(&self.layout.segment(next))?.is_some())
     }
 
-    /// Remembers the files as they are now, after a change of our own.
+    /// Takes over a checkpoint that another writer signed. `true` if there is one: the caller must prove it.
+    pub(super) fn read_newest(&mut self) -> Result<bool, Error> {
+        let now = Signatures::of(&self.layout)?;
+        if now == self.signatures {
+            return Ok(false);
+        }
+        let newest = checkpoint::newest(&self.layout, self.signer.verifier())?;
+        if newest.size < self.newest.size {
+            return Err(Problem::MissingCheckpoint { size: self.newest.size }.into());
+        }
+        (self.newest, self.signatures) = (newest, now);
+        Ok(true)
+    }
+
+    /// Completes the newest checkpoint where its writer died between its two files.
+    pub(super) fn publish(&mut self) -> Result<(), Error> {
+        checkpoint::publish(&self.layout, &self.newest, self.signer.verifier())?;
+        self.signatures = Signatures::of(&self.layout)?;
+        Ok(())
+    }
+
+    /// Keeps a checkpoint of our own.
+    pub(super) fn keep(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
+        checkpoint::store(&self.layout, &checkpoint, self.signer.verifier())?;
+        (self.newest, self.signatures) = (checkpoint, Signatures::of(&self.layout)?);
+        Ok(())
+    }
+
+    /// Remembers the segment as it is now, after a change of our own.
     pub(super) fn restamp(&mut self) -> Result<(), Error> {
-        self.stamps = Stamps::of(&self.layout, self.segment.first)?;
+        let path = || self.layout.segment(self.segment.first);
+        let now = self.segment.file.metadata().map_err(|e| Error::io("look at", &path())(e))?;
+        self.stamp = Some(Stamp::from(&now));
         Ok(())
     }
 
@@ -163,7 +192,7 @@ impl State {
         (self.segment.first + self.layout.capacity).saturating_sub(self.tree.size())
     }
 
-    /// Proves that the records continue what the newest checkpoint signs: both roots come from one pass over the same
+    /// Proves that the records continue what the newest checkpoint covers: both roots come from one pass over the same
     /// leaves. Returns the root of all records.
     pub(super) fn prove(&self) -> Result<Hash, Problem> {
         let (signed, found) = (self.newest.size, self.tree.size());
@@ -184,7 +213,7 @@ impl State {
         if tree == self.tree { Ok(tree.root()) } else { Err(Problem::RootMismatch { size: found, last_good: signed }) }
     }
 
-    /// Takes the whole lines after `segment.len` into the tree, and tells the length of an unfinished one. Lines below
+    /// Adds the whole lines after `segment.len` to the tree and returns the length of an unfinished one. Lines before
     /// `strict` are only hashed: a signature covers them.
     fn scan(&mut self, strict: u64) -> Result<Option<u64>, Error> {
         let path = self.layout.segment(self.segment.first);
@@ -203,9 +232,9 @@ impl State {
                 return Err(Problem::SegmentLength { segment, expected, found }.into());
             }
             if seq + 1 >= strict {
-                // The last record of all is among these: its time is the one that the next must not precede.
+                // The last record is among these: the next one must not be earlier.
                 let record = self.check(seq, line, seq >= strict)?;
-                self.time = record.as_ref().and_then(Record::timestamp).or(self.time);
+                self.time = record.as_ref().and_then(LogEntry::timestamp).or(self.time);
             }
             let leaf = Line::Whole(line).leaf();
             self.segment.len += line.len() as u64 + 1;
@@ -215,9 +244,9 @@ impl State {
         }
     }
 
-    /// Reads a record; when nothing was signed for it yet, it must continue the chain.
-    fn check(&self, seq: u64, line: &[u8], strict: bool) -> Result<Option<Record>, Problem> {
-        let record = match Record::parse(line) {
+    /// Reads a record. One that no signature covers must continue the chain.
+    fn check(&self, seq: u64, line: &[u8], strict: bool) -> Result<Option<LogEntry>, Problem> {
+        let record = match LogEntry::parse(line) {
             Ok(record) => record,
             Err(_) if !strict => return Ok(None),
             Err(LineError::Malformed(reason)) => return Err(self.bad(seq, &reason)),
@@ -268,7 +297,7 @@ impl Segment {
     }
 }
 
-/// The tree and the last leaf before a segment, and whether the tree is only cached.
+/// The tree and the last leaf before a segment, and whether the tree comes from the cache.
 fn base(layout: &Layout, first: u64) -> Result<(Frontier, Hash, bool), Error> {
     if first == 0 {
         return Ok((Frontier::default(), [0; 32], false));
@@ -310,7 +339,7 @@ pub(super) fn write_cache(layout: &Layout, tree: &Frontier) -> Result<(), Error>
     files::replace(&layout.tree(), text.as_bytes())
 }
 
-/// Reads it back; anything strange counts as no cache.
+/// Reads the cache. Anything strange counts as no cache.
 fn read_cache(layout: &Layout) -> Result<Option<Frontier>, Error> {
     let parse = |text: String| {
         let mut lines = text.lines();

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::backwards::Backwards;
 use super::files::Layout;
 use super::log::Log;
-use super::read::Records;
-use super::{Entry, Error, Filter, Problem, Report, Severity, verify};
+use super::read::Forwards;
+use super::{Draft, Durability, Error, Filter, Problem, Report, Severity, verify};
 
 const CAPACITY: u64 = 8;
 
@@ -22,16 +23,28 @@ fn open(dir: &Path) -> Log {
     Log::open_with(layout(dir), Timestamp::now).unwrap()
 }
 
+trait Put {
+    /// Appends a record for each number.
+    fn put(&self, numbers: std::ops::Range<u64>) -> std::ops::Range<u64>;
+}
+
+impl Put for Log {
+    fn put(&self, numbers: std::ops::Range<u64>) -> std::ops::Range<u64> {
+        let batch: Vec<_> = drafts(numbers).iter().map(|draft| self.prepare(draft).unwrap()).collect();
+        self.append(&batch, Durability::Synced).unwrap()
+    }
+}
+
 fn report(dir: &Path) -> Report {
     verify::locked(&layout(dir), None).unwrap()
 }
 
-fn entries(numbers: std::ops::Range<u64>) -> Vec<Entry> {
-    numbers.map(|number| Entry::new("a.b", Severity::Info).with("number", number)).collect()
+fn drafts(numbers: std::ops::Range<u64>) -> Vec<Draft> {
+    numbers.map(|number| Draft::new("a.b", Severity::Info).with("number", number)).collect()
 }
 
 fn numbers(dir: &Path, from: u64) -> Vec<u64> {
-    let records = Records::open(layout(dir), Filter { from, ..Filter::default() }).unwrap();
+    let records = Forwards::open(layout(dir), Filter { from, ..Filter::default() }).unwrap();
     records.map(|record| record.unwrap().seq).collect()
 }
 
@@ -42,7 +55,7 @@ fn segments_follow_each_other() {
         let log = open(dir.path());
         for start in (0..40).step_by(batch) {
             let end = (start + batch as u64).min(40);
-            assert_eq!(log.append(&entries(start..end)).unwrap(), start..end);
+            assert_eq!(log.put(start..end), start..end);
         }
         assert_eq!(log.checkpoint().unwrap().size, 40);
         let mut names = super::files::names(&dir.path().join("seg")).unwrap();
@@ -53,8 +66,8 @@ fn segments_follow_each_other() {
         assert_eq!(numbers(dir.path(), 0), (0..40).collect::<Vec<_>>());
         assert_eq!(numbers(dir.path(), 19), (19..40).collect::<Vec<_>>());
         // Each way of opening it again finds the same end: full segment, new segment, within one.
-        assert_eq!(open(dir.path()).append(&entries(0..1)).unwrap(), 40..41);
-        assert_eq!(open(dir.path()).append(&entries(0..1)).unwrap(), 41..42);
+        assert_eq!(open(dir.path()).put(0..1), 40..41);
+        assert_eq!(open(dir.path()).put(0..1), 41..42);
         assert_eq!(self::report(dir.path()).problems, []);
     }
 }
@@ -66,7 +79,7 @@ fn two_writers_meet_across_segments() {
     let mut next = 0;
     for turn in 0..30_u64 {
         let log = if turn % 2 == 0 { &one } else { &two };
-        let range = log.append(&entries(0..1 + turn % 5)).unwrap();
+        let range = log.put(0..1 + turn % 5);
         assert_eq!(range.start, next);
         next = range.end;
     }
@@ -74,10 +87,60 @@ fn two_writers_meet_across_segments() {
     assert_eq!(report(dir.path()).problems, []);
 }
 
+fn backwards(dir: &Path, filter: Filter) -> Vec<u64> {
+    Backwards::open(layout(dir), filter).unwrap().map(|entry| entry.unwrap().seq).collect()
+}
+
+#[test]
+fn a_log_is_read_backwards_across_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    assert!(backwards(dir.path(), Filter::default()).is_empty());
+    for count in 1..=30 {
+        log.put(0..1);
+        assert_eq!(backwards(dir.path(), Filter::default()), (0..count).rev().collect::<Vec<_>>());
+    }
+    let of_kind = |kind: &str| backwards(dir.path(), Filter { kind: Some(kind.to_owned()), ..Filter::default() });
+    assert_eq!((of_kind("a").len(), of_kind("b").len()), (30, 0));
+    // An unfinished line and a line that is no entry are not there.
+    let last = layout(dir.path()).segment(24);
+    let text = fs::read_to_string(&last).unwrap();
+    fs::write(&last, format!("{text}no entry\n{{\"actor\":")).unwrap();
+    assert_eq!(backwards(dir.path(), Filter::default()).len(), 30);
+}
+
+/// Lines that are longer than a block, and blocks that end in the middle of lines.
+#[test]
+fn long_lines_are_read_backwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let draft = |size: usize| Draft::new("a.b", Severity::Info).with("text", "x".repeat(size));
+    for size in [0, 60_000, 65_000, 10, 65_000, 33_000, 1] {
+        log.append(&[log.prepare(&draft(size)).unwrap()], Durability::Buffered).unwrap();
+    }
+    assert_eq!(backwards(dir.path(), Filter::default()), (0..7).rev().collect::<Vec<_>>());
+}
+
+/// A search for what is new reads no further, whatever lies behind it.
+#[test]
+fn reading_backwards_ends_at_what_is_too_old() {
+    fn earlier() -> Timestamp {
+        Timestamp::now() - SignedDuration::from_hours(1)
+    }
+    let dir = tempfile::tempdir().unwrap();
+    Log::open_with(layout(dir.path()), earlier).unwrap().put(0..20);
+    open(dir.path()).put(0..3);
+    fs::remove_file(layout(dir.path()).segment(0)).unwrap();
+    fs::create_dir(layout(dir.path()).segment(0)).unwrap();
+    let since = Some(Timestamp::now() - SignedDuration::from_mins(1));
+    assert_eq!(backwards(dir.path(), Filter { since, ..Filter::default() }), [22, 21, 20]);
+    assert!(Backwards::open(layout(dir.path()), Filter::default()).unwrap().any(|entry| entry.is_err()));
+}
+
 #[test]
 fn a_lying_cache_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
-    open(dir.path()).append(&entries(0..18)).unwrap();
+    open(dir.path()).put(0..18);
     let tree = dir.path().join("tree");
     let honest = fs::read_to_string(&tree).unwrap();
     let lie = honest.replacen("\n16\n", "\n16\nA", 1);
@@ -85,7 +148,7 @@ fn a_lying_cache_is_not_believed() {
     for content in ["", "x", &lie, &other, &honest.replace("16", "8")] {
         fs::write(&tree, content).unwrap();
         let log = open(dir.path());
-        log.append(&entries(0..1)).unwrap();
+        log.put(0..1);
         assert_eq!(fs::read_to_string(&tree).unwrap(), honest);
         log.checkpoint().unwrap();
         assert_eq!(report(dir.path()).problems, []);
@@ -101,7 +164,7 @@ fn missing_short_and_joined_segments_are_found() {
     let damaged = |change: &dyn Fn(&Path, Segment<'_>)| {
         let dir = tempfile::tempdir().unwrap();
         let log = open(dir.path());
-        log.append(&entries(0..30)).unwrap();
+        log.put(0..30);
         log.checkpoint().unwrap();
         change(dir.path(), &|first| layout(dir.path()).segment(first));
         (report(dir.path()).problems, Log::open_with(layout(dir.path()), Timestamp::now).err())
@@ -148,13 +211,13 @@ fn a_clock_set_back_is_recorded() {
         Timestamp::now() + SignedDuration::from_hours(24 * 3650)
     }
     let dir = tempfile::tempdir().unwrap();
-    open(dir.path()).append(&entries(0..1)).unwrap();
+    open(dir.path()).put(0..1);
     let log = Log::open_with(layout(dir.path()), earlier).unwrap();
-    assert_eq!(log.append(&entries(0..1)).unwrap(), 2..3);
-    assert_eq!(log.append(&entries(0..1)).unwrap(), 3..4);
-    assert_eq!(Log::open_with(layout(dir.path()), later).unwrap().append(&entries(0..1)).unwrap(), 4..5);
-    assert_eq!(open(dir.path()).append(&entries(0..1)).unwrap(), 6..7);
-    let records = Records::open(layout(dir.path()), Filter::default()).unwrap().map(Result::unwrap);
+    assert_eq!(log.put(0..1), 2..3);
+    assert_eq!(log.put(0..1), 3..4);
+    assert_eq!(Log::open_with(layout(dir.path()), later).unwrap().put(0..1), 4..5);
+    assert_eq!(open(dir.path()).put(0..1), 6..7);
+    let records = Forwards::open(layout(dir.path()), Filter::default()).unwrap().map(Result::unwrap);
     let kinds: Vec<String> = records.map(|record| record.kind).collect();
     assert_eq!(kinds, ["a.b", "clock.jump", "a.b", "a.b", "a.b", "clock.jump", "a.b"]);
     assert_eq!(numbers(dir.path(), 0), (0..7).collect::<Vec<_>>());

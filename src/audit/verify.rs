@@ -1,4 +1,7 @@
-//! Reads a whole log again, believing nothing but the key, and names what does not fit.
+//! Reads a whole log, trusts nothing but the key, and names what does not fit.
+//!
+//! In flow the files of a log, also of a copy on another machine. Out flows a [`Report`]. Nothing is written, and no secret
+//! key is needed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,53 +9,52 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::checkpoint::{self, Checkpoint};
-use super::files::{self, Layout, Lock};
-use super::log::TIMEOUT;
+use super::files::{self, Layout, Lock, TIMEOUT};
 use super::merkle::Frontier;
 use super::merkle::as_base64;
 use super::note::Verifier;
-use super::record::{LineError, Record, encode};
+use super::record::{LineError, LogEntry, encode};
 use super::segment::{self, Line, Lines};
 use super::{At, Error, Hash, Problem, identity};
 
-/// More problems than this are counted, not kept.
+/// Further problems are only counted.
 const MAX_PROBLEMS: usize = 1_000;
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The name of the log, when its key can be read.
     pub origin: Option<String>,
-    /// The records there are.
+    /// The number of records.
     pub records: u64,
     /// The root of the tree over them.
     #[serde(serialize_with = "as_base64")]
     pub root: Hash,
-    /// The valid checkpoints.
+    /// The number of valid checkpoints.
     pub checkpoints: u64,
     /// The newest valid checkpoint.
     pub signed: Option<Checkpoint>,
-    /// The records since then: nobody signed for them yet.
+    /// The number of records after the newest checkpoint: no signature covers them yet.
     pub unsigned_tail: u64,
-    /// What does not fit: keys and checkpoints, then single records in the order of the log, then intervals of records.
+    /// What does not fit: first keys and checkpoints, then single records in the order of the log, then ranges of records.
     pub problems: Vec<Problem>,
-    /// How many more problems there are.
+    /// The number of problems that are not listed.
     pub omitted: u64,
 }
 
 impl Report {
-    /// Whether somebody changed the log; the traces of a crash are not damage.
+    /// Whether somebody changed the log. What a crash leaves is not damage.
     pub fn is_damaged(&self) -> bool {
         self.problems.iter().any(Problem::is_damage)
     }
 }
 
-/// Verifies the log in this folder with its own `log.vkey`. Writers wait meanwhile.
+/// Verifies the log in this folder with its own `log.vkey`. Writers wait until it is done.
 pub fn verify(dir: &Path) -> Result<Report, Error> {
     locked(&Layout::new(dir), None)
 }
 
-/// The same with a key that was kept elsewhere: shows also that the whole log was replaced, key and all.
+/// Verifies with a key that was kept elsewhere. That also shows a log that was replaced as a whole, with its key.
 pub fn verify_pinned(dir: &Path, pinned: &Verifier) -> Result<Report, Error> {
     locked(&Layout::new(dir), Some(pinned))
 }
@@ -63,7 +65,7 @@ pub(super) fn locked(layout: &Layout, pinned: Option<&Verifier>) -> Result<Repor
     unlocked(layout, pinned)
 }
 
-/// Verifies for a caller that has the lock.
+/// Verifies for a caller that holds the lock.
 pub(super) fn unlocked(layout: &Layout, pinned: Option<&Verifier>) -> Result<Report, Error> {
     let names = files::names(layout.dir())?;
     if !names.iter().any(|name| ["log.vkey", "seg", "ckpt", "checkpoint"].contains(&name.as_str())) {
@@ -108,7 +110,7 @@ impl Findings {
     }
 }
 
-/// The key to verify with: the remembered one, if any.
+/// The key to verify with: the pinned one, if any.
 fn keys(layout: &Layout, pinned: Option<&Verifier>, findings: &mut Findings) -> Result<Option<Verifier>, Error> {
     let wrong = |reason: &str| Problem::WrongKey { reason: reason.to_owned() };
     let found = match identity::read_verifier(layout) {
@@ -166,7 +168,7 @@ fn checkpoints(
     Ok(signed)
 }
 
-/// Files that nothing ever reads. `tile` and `anchors` belong to later versions of this format.
+/// Reports files that no program reads. `tile` and `anchors` belong to later versions of this format.
 fn foreign(layout: &Layout, names: Vec<String>, findings: &mut Findings) -> Result<(), Error> {
     const KNOWN: [&str; 12] = [
         "accepted",
@@ -205,20 +207,20 @@ struct Walk<'a> {
     signed: &'a BTreeMap<u64, Checkpoint>,
     findings: Findings,
     tree: Frontier,
-    /// The leaf of the record before.
+    /// The leaf of the previous record.
     last: Hash,
-    /// The sequence number that comes next.
+    /// The next sequence number.
     expected: u64,
-    /// After a record with a wrong number: what comes next if that one was right and records before it are missing.
+    /// Set after a record with a wrong number: the next number, if that one was right and records before it are missing.
     shifted: Option<u64>,
-    /// The last record that was reported: its neighbours' links to it say nothing new.
+    /// The last record that was reported. A broken link to it is not reported again.
     reported: Option<u64>,
-    /// A record whose link to its predecessor is broken: either of the two was changed.
+    /// A record whose link to the previous one is broken: either of the two was changed.
     suspect: Option<(u64, At)>,
     /// The size of the last checkpoint that fits, and whether a later one does not.
     last_good: u64,
     diverged: bool,
-    /// What the checkpoints say. It is told after what names a record: an interval is the vaguer of the two.
+    /// What the checkpoints show. It is reported last, since a range of records is vaguer than one record.
     intervals: Vec<Problem>,
 }
 
@@ -291,7 +293,7 @@ impl<'a> Walk<'a> {
 
     fn line(&mut self, line: &[u8], at: At) {
         let seq = self.expected;
-        let record = match Record::parse(line) {
+        let record = match LogEntry::parse(line) {
             Ok(record) => record,
             Err(LineError::Malformed(reason)) => return self.unreadable(at, reason),
             Err(LineError::NotCanonical) => {
@@ -302,7 +304,7 @@ impl<'a> Walk<'a> {
         let mut bad = false;
         if record.seq != seq {
             if self.shifted == Some(record.seq) {
-                // Not this one was changed: the one before was right, and stands at the wrong place.
+                // The previous record has the right number and stands at the wrong place. This one is unchanged.
                 self.expected = record.seq;
             } else {
                 self.findings.push(Problem::WrongSequence { expected: seq, found: record.seq, at: at.clone() });
@@ -314,8 +316,8 @@ impl<'a> Walk<'a> {
         self.advance(bad);
     }
 
-    /// Two links hold a record. When somebody changed one in place, the link behind it is broken; the link before it
-    /// too if they changed `prev`. So of two broken links in a row the record between is to blame.
+    /// Checks the link between a record and the previous one. Changing a record in place breaks the link after it, and the
+    /// link before it where `prev` was changed too. So two broken links in a row blame the record between them.
     fn link(&mut self, fits: bool, bad: bool, at: At) {
         let seq = self.expected;
         match self.suspect.take() {
@@ -335,7 +337,7 @@ impl<'a> Walk<'a> {
 
     fn blame_before(&mut self, suspect: u64, at: At) {
         let first = suspect.saturating_sub(1);
-        // The place of the record before; in another segment when this one opens its own.
+        // The previous record stands in another segment where this one is the first of its own.
         let at = if at.line > 1 || suspect == 0 {
             At { line: at.line.saturating_sub(1).max(1), ..at }
         } else {
@@ -355,7 +357,7 @@ impl<'a> Walk<'a> {
         self.expected += 1;
     }
 
-    /// Compares with the checkpoint of this size. What follows a wrong root is wrong too and says nothing new.
+    /// Compares with the checkpoint of this size. After a wrong root all later roots are wrong, which is not reported again.
     fn compare(&mut self) {
         let size = self.tree.size();
         let Some(checkpoint) = self.signed.get(&size) else { return };
@@ -367,7 +369,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What shows only at the end.
+    /// Checks what can be known only at the end.
     fn finish(&mut self) -> Result<(), Error> {
         if let Some((suspect, at)) = self.suspect.take() {
             self.findings.push(Problem::BrokenChain { first: suspect.saturating_sub(1), last: suspect, at });
@@ -379,7 +381,7 @@ impl<'a> Walk<'a> {
         if found < signed {
             self.findings.push(Problem::Truncated { signed, found });
         }
-        // The empty log was signed, and each segment before the next was begun.
+        // A writer signs the empty log, and each full segment before it begins the next.
         let kept = checkpoint::sizes(self.layout)?;
         let starts = segment::list(self.layout)?;
         for size in std::iter::once(0).chain(starts.into_iter().filter(|first| *first > 0)) {

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Files that are written whole or not at all, whatever ends `tl`.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,15 +12,15 @@ use tempfile::NamedTempFile;
 
 use crate::diagnostic::{Diagnostic, codes};
 
-/// Where bytes go. A file gets its name only when all is in it.
+/// Where bytes go. A file gets its name only when it is complete.
 pub(super) enum Target {
     /// Standard output.
     Standard(io::Stdout),
-    /// Something that is there and is no file, such as a device: written to as it is.
+    /// An existing device or pipe, written to directly.
     Direct(File),
-    /// A file without a name, so that nothing is left of it whatever ends tl.
+    /// A file without a name: nothing of it is left if `tl` ends early.
     Nameless(Pending<File>),
-    /// Where the file system knows no such thing, a file under another name.
+    /// A file under another name, on file systems without `O_TMPFILE`.
     Named(Pending<NamedTempFile>),
 }
 
@@ -54,7 +54,7 @@ impl Target {
         }
     }
 
-    /// Says that this was all.
+    /// Ends the file and gives it its name.
     pub(super) fn finish(self) -> Result<(), Vec<Diagnostic>> {
         let (result, path) = match self {
             Self::Standard(mut out) => (out.flush(), PathBuf::from("-")),
@@ -76,7 +76,7 @@ impl Target {
         }
     }
 
-    /// Gives it the mode and the owner of another file.
+    /// Copies the mode and the owner of another file.
     fn keep(&self, about: &fs::Metadata) -> io::Result<()> {
         let file = match self {
             Self::Nameless(Pending { file, .. }) => file,
@@ -87,7 +87,7 @@ impl Target {
         if (own.uid(), own.gid()) != (about.uid(), about.gid()) {
             fchown(file, Some(about.uid()), Some(about.gid()))?;
         }
-        // After the owner, whose change takes bits away.
+        // After the owner, because chown(2) clears bits of the mode.
         file.set_permissions(about.permissions())
     }
 
@@ -110,21 +110,21 @@ impl Write for Target {
     }
 }
 
-/// A file that is to get other bytes.
+/// A file whose content is to be replaced.
 pub(super) struct Rewrite<'a> {
     pub(super) file: &'a Path,
-    /// What it held when somebody decided so; nothing where it was missing.
+    /// Its content when the user decided; `None` if it was missing.
     pub(super) from: Option<&'a [u8]>,
     pub(super) to: &'a [u8],
 }
 
-/// What a regular file holds; nothing where it is missing. A pipe or a device is not read: it may never end.
-pub(super) fn held(path: &Path) -> Option<Vec<u8>> {
+/// The content of a regular file; `None` if it is missing. A pipe or a device is not read: it may never end.
+pub(super) fn content(path: &Path) -> Option<Vec<u8>> {
     fs::metadata(path).is_ok_and(|about| about.is_file()).then(|| fs::read(path).ok()).flatten()
 }
 
-/// Refuses a file that has more than one name: a new file in its place would have one of them, and the others the old text.
-pub(super) fn has_one_name(file: &Path) -> Result<(), Vec<Diagnostic>> {
+/// Refuses a file with several names (hard links): a new file would take one name, and the others would keep the old text.
+pub(super) fn require_one_name(file: &Path) -> Result<(), Vec<Diagnostic>> {
     match fs::metadata(file) {
         Ok(about) if about.is_file() && about.nlink() > 1 => {
             let names = about.nlink();
@@ -136,29 +136,29 @@ pub(super) fn has_one_name(file: &Path) -> Result<(), Vec<Diagnostic>> {
     }
 }
 
-/// Replaces a file in one step, with its mode and owner: whatever ends tl, it holds the old bytes or the new ones. A link
-/// stays, and leads to the new ones.
+/// Replaces a file in one step, and keeps its mode and owner: it holds the old bytes or the new ones, never a mixture. A
+/// symbolic link stays, and its target is replaced.
 pub(super) fn rewrite(rewrite: &Rewrite<'_>) -> Result<(), Vec<Diagnostic>> {
     let failed = |error: &io::Error| vec![unwritable(rewrite.file, error)];
     let path = fs::canonicalize(rewrite.file).or_else(|_| std::path::absolute(rewrite.file));
     let path = path.map_err(|error| failed(&error))?;
-    has_one_name(&path)?;
+    require_one_name(&path)?;
     let mut target = Target::new(Some(&path), true)?;
     target.write_all(rewrite.to).map_err(|error| failed(&error))?;
     if let Ok(about) = fs::metadata(&path) {
         target.keep(&about).map_err(|error| failed(&error))?;
     }
-    // As late as can be: somebody may have saved it while the question stood there.
-    if held(&path).as_deref() != rewrite.from {
+    // As late as possible: somebody may have saved the file while the question was open.
+    if content(&path).as_deref() != rewrite.from {
         let message = format!("`{}` changed in the meantime and was left as it is", rewrite.file.display());
         return Err(vec![Diagnostic::failure(codes::TL0744, message).help("look at it, then try again")]);
     }
     target.finish()?;
-    // Else the old name might come back after a loss of power.
+    // Otherwise the old file might come back after a power failure.
     File::open(folder(&path)).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))
 }
 
-/// Writes a file whole, or not at all, with mode 0600. Only what is of the same kind is replaced.
+/// Writes a file whole or not at all, with mode 0600. It replaces only a file that `is_same_kind` accepts.
 pub(super) fn replace(
     path: &Path,
     content: &[u8],
@@ -168,7 +168,7 @@ pub(super) fn replace(
     let is_there = match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(failed(&error)),
-        // A device or a link is not even read: it may lead anywhere, and a pipe would wait.
+        // A device or a link is not even read: a link may lead anywhere, and a pipe would block.
         Ok(about) if about.is_file() && is_same_kind(&fs::read(path).map_err(|error| failed(&error))?) => true,
         Ok(_) => {
             let message = format!("`{}` is there, and is no older plan: it was left as it is", path.display());
@@ -180,7 +180,7 @@ pub(super) fn replace(
     target.finish()
 }
 
-/// Gives a nameless file its name (open(2), `O_TMPFILE`). A file that is there is replaced in one step, if at all.
+/// Gives a nameless file its name (open(2), `O_TMPFILE`). With `force`, it replaces an existing file in one step.
 fn give_name(file: &File, path: &Path, force: bool) -> io::Result<()> {
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
     let link = |to: &Path| linkat(CWD, &own, CWD, to, AtFlags::SYMLINK_FOLLOW);
@@ -189,7 +189,7 @@ fn give_name(file: &File, path: &Path, force: bool) -> io::Result<()> {
             let beside = folder(path).join(format!(".tl-{}.partial", std::process::id()));
             link(&beside)?;
             fs::rename(&beside, path).inspect_err(|_| {
-                // The error of the rename is what counts.
+                // The error of the rename is the one to report.
                 let _left = fs::remove_file(&beside);
             })
         }

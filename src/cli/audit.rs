@@ -4,8 +4,8 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::done::Done;
-use super::state::located;
-use crate::audit::{self, Filter, Record};
+use super::state::state_dir;
+use crate::audit::{self, Filter, LogEntry};
 use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::open::audit_error;
 use crate::report::{Output, render_record, render_report};
@@ -44,7 +44,7 @@ pub(super) enum Audit {
 }
 
 pub(super) fn audit(command: &Audit, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = located(state)?;
+    let state = state_dir(state)?;
     let folder = state.audit();
     match command {
         Audit::Verify { json } => verify(&folder, *json, output),
@@ -90,7 +90,7 @@ fn show(folder: &Path, filter: Filter, last: Option<usize>, json: bool, output: 
     if problems.is_empty() { Ok(ExitCode::Success) } else { Err(problems) }
 }
 
-fn print(record: &Record, json: bool, output: &mut Output) -> Result<(), Vec<Diagnostic>> {
+fn print(record: &LogEntry, json: bool, output: &mut Output) -> Result<(), Vec<Diagnostic>> {
     if json {
         return output.json_line(record);
     }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::diagnostic::{Diagnostic, codes};
 
-/// `--input NAME=VALUE`, which several commands take.
+/// The values of inputs, for commands that read a pipeline.
 #[derive(Debug, Args)]
 pub(super) struct Inputs {
     /// The value of an input; can be repeated.
@@ -19,7 +19,7 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl Inputs {
-    /// The value of each input. Fails where one is given twice.
+    /// The value of each input. Fails if one is given twice.
     pub(super) fn values(&self) -> Result<BTreeMap<String, String>, Vec<Diagnostic>> {
         let mut values = BTreeMap::new();
         for (name, value) in &self.inputs {

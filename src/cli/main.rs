@@ -17,7 +17,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     on_panic();
     keep_secrets_out_of_core_dumps();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    // tl alone starts itself so. For people, there is no such command.
+    // Only `tl` starts itself with this word; it is no command for people.
     if arguments.get(1).is_some_and(|word| word == process::COMMAND) && !io::stdin().is_terminal() {
         return process::supervise();
     }
@@ -32,7 +32,7 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Mistakes go to standard error. That nobody reads them changes nothing.
+            // Usage errors go to standard error; a failed write there changes nothing.
             if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
                 let _gone = error.print();
                 return ExitCode::Usage;
@@ -79,7 +79,7 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
         Command::Man { dir } => manual::man(dir.as_deref(), &mut output),
     };
     let code = ended(done, &mut output);
-    // What was asked for was done; what is missing is for who looks for a mistake.
+    // A log that could not be written does not change the exit code: the command was carried out.
     trace::lost().iter().for_each(|lost| output.problem(lost));
     code
 }
@@ -93,7 +93,7 @@ fn ended(done: Done, output: &mut Output) -> ExitCode {
             problems.first().map_or(ExitCode::Failure, |first| first.kind.exit_code())
         }
     };
-    // It was done to its end all the same: a backup does not stop because its report has no room.
+    // The command was carried out: a backup does not stop because its report cannot be written.
     match output.lost() {
         Some(lost) if code == ExitCode::Success => {
             output.problem(&lost.help("what was asked for was done; only what was to be told of it is not there"));
@@ -107,7 +107,7 @@ fn ended(done: Done, output: &mut Output) -> ExitCode {
     }
 }
 
-/// A crash must not write secrets to the disk. Where the system refuses this, there is nothing more to be done.
+/// Keeps secrets out of core dumps. If the system refuses, nothing more can be done.
 fn keep_secrets_out_of_core_dumps() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit { current: Some(0), maximum: Some(0) };

@@ -1,4 +1,4 @@
-//! What shells and `man` know of the commands.
+//! Shell completions and manual pages.
 
 use std::fs;
 use std::io;
@@ -32,7 +32,8 @@ pub(super) fn man(folder: Option<&Path>, output: &mut Output) -> Done {
     Ok(ExitCode::Success)
 }
 
-/// Writes the pages beside their places and moves them there: a link that has the name of one is replaced, and not followed.
+/// Writes the pages to a temporary folder and moves them into place: a link with the name of a page is replaced, not
+/// followed.
 fn pages(command: clap::Command, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let beside = tempfile::Builder::new().prefix(".tl-").tempdir_in(folder)?;

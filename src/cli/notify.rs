@@ -1,12 +1,12 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValue;
 use clap::{Subcommand, ValueEnum};
-use serde_json::json;
 
 use super::done::Done;
 use super::inputs::Inputs;
-use super::state::located;
+use super::state::state_dir;
 use crate::diagnostic::ExitCode;
 use crate::inspect;
 use crate::notify::{self, Flushed};
@@ -84,8 +84,8 @@ pub(super) fn notify(command: &Notify, state: Option<&Path>, output: &mut Output
     match command {
         Notify::Preview { file, when, html, json } => preview(file, *when, *html, *json, output),
         Notify::Test { file, channel, inputs, json } => test(file, channel.as_deref(), inputs, *json, output),
-        Notify::Flush { all, json } => flush(&located(state)?, *all, *json, output),
-        Notify::List { json } => list(&located(state)?, *json, output),
+        Notify::Flush { all, json } => flush(&state_dir(state)?, *all, *json, output),
+        Notify::List { json } => list(&state_dir(state)?, *json, output),
     }
 }
 
@@ -109,7 +109,7 @@ fn test(file: &Path, channel: Option<&str>, inputs: &Inputs, json: bool, output:
     let tested = notify::test(file, &inputs.values()?, channel)?;
     let failed = tested.iter().any(|tested| tested.error.is_some());
     if json {
-        output.json(&json!({ "channels": tested }))?;
+        output.json(&BTreeMap::from([("channels", &tested)]))?;
         return Ok(ExitCode::failed_if(failed));
     }
     for tested in &tested {
@@ -130,15 +130,15 @@ fn flush(state: &StateDir, all: bool, json: bool, output: &mut Output) -> Done {
         output.json(&flushed)?;
         return Ok(ExitCode::failed_if(flushed.is_lacking()));
     }
-    sent(&flushed, output);
+    print_sent(&flushed, output);
     if flushed.tried.is_empty() && flushed.problems.is_empty() {
         output.hint("nothing is due");
     }
     Ok(ExitCode::failed_if(flushed.is_lacking()))
 }
 
-/// Shows what came of messages.
-pub(super) fn sent(flushed: &Flushed, output: &mut Output) {
+/// Prints the result of each message.
+pub(super) fn print_sent(flushed: &Flushed, output: &mut Output) {
     for tried in &flushed.tried {
         match &tried.error {
             Some(error) => output.problem(error),
@@ -156,7 +156,7 @@ pub(super) fn sent(flushed: &Flushed, output: &mut Output) {
 fn list(state: &StateDir, json: bool, output: &mut Output) -> Done {
     let entries = notify::list(state)?;
     if json {
-        output.json(&json!({ "messages": entries }))?;
+        output.json(&BTreeMap::from([("messages", &entries)]))?;
     } else if entries.is_empty() {
         output.hint("the outbox is empty");
     } else {

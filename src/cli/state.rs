@@ -4,12 +4,12 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::open::database_error;
 use crate::state::{FoundRun, KnownRun, StateDir};
 
-/// The state folder: the one of `--state`, or the usual one.
-pub(super) fn located(state: Option<&Path>) -> Result<StateDir, Vec<Diagnostic>> {
+/// The state folder: `--state`, else `$TL_STATE`, else the platform's.
+pub(super) fn state_dir(state: Option<&Path>) -> Result<StateDir, Vec<Diagnostic>> {
     StateDir::locate(state).map_err(|error| vec![Diagnostic::usage(codes::TL0707, error.to_string())])
 }
 
-/// The run that a word means: its id, or a beginning or an end of it.
+/// Finds a run by its id, or by the beginning or end of it.
 pub(super) fn known_run(state: &StateDir, word: &str) -> Result<KnownRun, Vec<Diagnostic>> {
     let error = match state.find_run(word).map_err(|error| vec![database_error(&error)])? {
         FoundRun::One(run) => return Ok(run),

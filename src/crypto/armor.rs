@@ -1,4 +1,7 @@
-//! Sealed files as text (<https://c2sp.org/age>, "ASCII armor"): strict PEM, so that there is one text for one file.
+//! Sealed files as text (<https://c2sp.org/age>, "ASCII armor"). Strict PEM, so that each file has exactly one text.
+//!
+//! A sealed value in a pipeline is such a text. Stock age opens it, and `validate` checks its armor and header without an
+//! identity.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,10 +12,10 @@ use super::header::Header;
 const BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 const END: &str = "-----END AGE ENCRYPTED FILE-----";
 const COLUMNS: usize = 64;
-/// What follows a header at least: the nonce of the stream, and the authenticator of an empty chunk.
+/// The smallest payload after a header: the nonce of the stream, and the tag of an empty chunk.
 const SMALLEST_PAYLOAD: usize = 16 + 16;
 
-/// Writes a sealed file as text, with a line end behind its last line.
+/// A sealed file as text, with a line end after its last line.
 pub fn armor(sealed: &[u8]) -> String {
     let mut text = format!("{BEGIN}\n");
     for line in sealed.chunks(COLUMNS / 4 * 3) {
@@ -24,7 +27,7 @@ pub fn armor(sealed: &[u8]) -> String {
     text
 }
 
-/// Reads what [`armor`] writes. White space around it does not count.
+/// Reads what [`armor`] writes. White space around the text is ignored.
 ///
 /// # Errors
 ///
@@ -55,7 +58,7 @@ pub fn dearmor(text: &str) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Whether this can be a sealed file, as far as that can be told without an identity: its header and its length.
+/// Checks what can be checked of a sealed file without an identity: its header and its length.
 ///
 /// # Errors
 ///

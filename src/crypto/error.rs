@@ -1,6 +1,6 @@
 use std::io;
 
-/// Why a file could not be sealed or opened. Coarse on purpose: a finer answer helps an attacker more than its owner.
+/// Why a file could not be sealed or opened. Coarse on purpose: a finer answer helps an attacker more than the owner.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The header breaks the format; says which rule, never which byte.
@@ -9,31 +9,31 @@ pub enum Error {
     /// The first line announces another version of the format.
     #[error("this file has a later version of the age format than v1")]
     UnsupportedVersion,
-    /// Well-formed, but sealed for somebody else.
+    /// The file is well-formed, but none of the keys opens it.
     #[error("none of the given keys opens this file")]
     NoMatch,
     /// The file was sealed with a passphrase and only identities were given.
     #[error("this file was sealed with a passphrase, not for a recipient")]
     PassphraseNeeded,
-    /// A stanza opened, but the header around it is not the one that was written with it.
+    /// A stanza opened, but the header was changed after it was written.
     #[error("the header of this file was changed after it was sealed")]
     HeaderMac,
-    /// A chunk is not authentic. Everything released before it is.
+    /// A chunk is not authentic. Everything written before it is authentic.
     #[error("chunk {chunk} of this file is not authentic: it was changed, moved or cut")]
     Tampered {
         /// Which chunk, counted from 0.
         chunk: u64,
     },
-    /// The last chunk is missing. Everything released is authentic, and is not all.
+    /// The last chunk is missing. Everything written is authentic, but not complete.
     #[error("this file is cut off before its last chunk")]
     Truncated,
-    /// There are bytes behind the last chunk.
+    /// There are bytes after the last chunk.
     #[error("this file goes on after its last chunk")]
     TrailingData,
-    /// Sealing for nobody would lose the plaintext.
+    /// There are no recipients. Nobody could open the file.
     #[error("no recipient was given")]
     NoRecipients,
-    /// A header that tl itself would refuse to read.
+    /// There are more recipients than tl would accept in a header.
     #[error("{0} recipients are more than a header may name (256)")]
     TooManyRecipients(usize),
     /// Deriving the key would need more memory than there is.
@@ -45,7 +45,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The file may be perfectly good; it is the key that does not fit.
+    /// Whether the key is wrong, and not the file.
     pub fn is_wrong_key(&self) -> bool {
         matches!(self, Self::NoMatch | Self::PassphraseNeeded)
     }

@@ -1,7 +1,7 @@
 //! The header of a sealed file: a version line, stanzas, and an authenticator over both.
 //!
-//! The parser accepts only what an encoder writes (<https://c2sp.org/age>, "Header"), so that there is one header for
-//! one meaning and the authenticator can be taken over the bytes as they came.
+//! The parser accepts only what an encoder writes (<https://c2sp.org/age>, "Header"). So each meaning has exactly one
+//! header, and the authenticator is computed over the bytes as they were read.
 
 use std::io::Read;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use super::error::Error;
 use super::pipeline::read_some;
 use super::stanza::{FileKey, Stanza, decode, encode};
 
-/// Policies of tl, far above what recipients need; age sets none.
+/// Limits of tl, far above what recipients need. age has none.
 const MAX_BYTES: usize = 64 * 1024;
 pub(super) const MAX_STANZAS: usize = 256;
 
@@ -23,10 +23,10 @@ const VERSION_LINE: &str = "age-encryption.org/v1";
 const STANZA_START: &str = "-> ";
 const MAC_START: &str = "---";
 const BODY_COLUMNS: usize = 64;
-/// A space, the authenticator's 43 characters, and the line's end: what follows the authenticated bytes.
+/// The length of what follows the authenticated bytes: a space, 43 characters of the authenticator, a line end.
 const MAC_TAIL: usize = 1 + 43 + 1;
 
-/// A well-formed header; authentic once [`verify`](Self::verify) says so.
+/// A well-formed header. It is authentic only after [`verify`](Self::verify).
 pub(super) struct Header {
     pub(super) stanzas: Vec<Stanza>,
     bytes: Vec<u8>,
@@ -41,7 +41,7 @@ impl Header {
             text.push_str(STANZA_START);
             text.push_str(&stanza.args.join(" "));
             let body = encode(&stanza.body);
-            // The last line of a body is a short one: where the text fills its lines, an empty one.
+            // The last line of a body is always short. If the text fills its lines exactly, an empty line follows.
             for start in (0..=body.len()).step_by(BODY_COLUMNS) {
                 text.push('\n');
                 text.push_str(&body[start..body.len().min(start + BODY_COLUMNS)]);
@@ -56,7 +56,7 @@ impl Header {
         Self { stanzas, bytes: text.into_bytes(), mac }
     }
 
-    /// Reads a header, and what was read of the bytes behind it.
+    /// Reads a header. Returns it with the bytes after it that were read already.
     pub(super) fn read(input: &mut dyn Read) -> Result<(Self, Vec<u8>), Error> {
         let mut lines = Lines { input, buffer: Vec::new(), next: 0 };
         check_version(lines.next()?)?;
@@ -82,7 +82,7 @@ impl Header {
         Ok((Self { stanzas, bytes, mac }, rest))
     }
 
-    /// Whether this is the header that was written for the file key.
+    /// Checks that the header was written by someone who knows the file key.
     pub(super) fn verify(&self, file_key: &FileKey) -> Result<(), Error> {
         let authenticated = &self.bytes[..self.bytes.len() - MAC_TAIL];
         let mac = file_key.header_mac(authenticated);
@@ -93,7 +93,7 @@ impl Header {
         &self.bytes
     }
 
-    /// What names this header in the audit log.
+    /// The hash that names this header in the audit log.
     pub(super) fn sha256(&self) -> [u8; 32] {
         Sha256::digest(&self.bytes).into()
     }
@@ -133,7 +133,7 @@ fn read_body(lines: &mut Lines<'_>) -> Result<Vec<u8>, Error> {
         if line.len() > BODY_COLUMNS {
             return Err(malformed());
         }
-        // Line by line, so that no line can hide padding or stray bits in its last character.
+        // Decoded line by line, so that no line can hide padding or extra bits in its last character.
         body.extend(STANDARD_NO_PAD.decode(line).map_err(|_| malformed())?);
         if line.len() < BODY_COLUMNS {
             return Ok(body);
@@ -141,11 +141,11 @@ fn read_body(lines: &mut Lines<'_>) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// The lines of a header, and no more than a block of what follows it.
+/// Reads the lines of a header, and at most one block of what follows it.
 struct Lines<'a> {
     input: &'a mut dyn Read,
     buffer: Vec<u8>,
-    /// Where the next line begins.
+    /// The offset of the next line.
     next: usize,
 }
 

@@ -1,3 +1,8 @@
+//! Files of identities.
+//!
+//! A file that others can read, that belongs to another user, or that has a second hard link is refused. age does not check
+//! this.
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -19,7 +24,7 @@ pub enum IdentityFileError {
         /// What the system said.
         source: io::Error,
     },
-    /// It cannot be made.
+    /// It cannot be created.
     #[error("`{}` cannot be made", path.display())]
     Unmade {
         /// Which file.
@@ -27,7 +32,7 @@ pub enum IdentityFileError {
         /// What the system said.
         source: io::Error,
     },
-    /// It is there already.
+    /// It exists already.
     #[error("`{}` exists already and was left as it is", .0.display())]
     Exists(PathBuf),
     /// Others can read or change it.
@@ -38,7 +43,7 @@ pub enum IdentityFileError {
         /// Completes the sentence "the file …".
         reason: String,
     },
-    /// It is no file of identities.
+    /// Its content is not a list of identities.
     #[error("`{}`", path.display())]
     Content {
         /// Which file.
@@ -48,10 +53,10 @@ pub enum IdentityFileError {
     },
 }
 
-/// Far more identities than anybody has.
+/// The most bytes that are read: far more identities than anybody has.
 const LARGEST: u64 = 1 << 20;
 
-/// Reads a file of identities that nobody else can read: owned by this user or root, mode 0600 or less, no second name.
+/// Reads a file of identities. The file must belong to this user or root, have mode 0600 or less, and have one name.
 ///
 /// # Errors
 ///
@@ -61,7 +66,7 @@ pub fn read_identities(path: &Path) -> Result<Vec<Identity>, IdentityFileError> 
     let file = File::open(path).map_err(io)?;
     let about = file.metadata().map_err(io)?;
     let exposed = |reason| Err(IdentityFileError::Exposed { path: path.to_owned(), reason });
-    // What is no regular file, such as a pipe from a password manager, has no mode that says anything.
+    // The mode of anything else, such as a pipe from a password manager, means nothing.
     if about.is_file() {
         let (mode, owner) = (about.mode() & 0o7777, about.uid());
         if mode & 0o077 != 0 {
@@ -79,11 +84,11 @@ pub fn read_identities(path: &Path) -> Result<Vec<Identity>, IdentityFileError> 
     parse_identities(&text).map_err(|source| IdentityFileError::Content { path: path.to_owned(), source })
 }
 
-/// Makes a file of one new identity, mode 0600, in the form that `age-keygen` writes.
+/// Creates a file with one new identity, mode 0600, in the form that `age-keygen` writes.
 ///
 /// # Errors
 ///
-/// [`IdentityFileError::Exists`] for a file that is there: an identity is never overwritten.
+/// [`IdentityFileError::Exists`] if the file exists: an identity is never overwritten.
 pub fn create_identity(path: &Path, created: &str) -> Result<Identity, IdentityFileError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => IdentityFileError::Exists(path.to_owned()),

@@ -1,3 +1,5 @@
+//! Recipients and identities: the halves of an X25519 key pair.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +18,7 @@ use crate::value::Secret;
 const RECIPIENT_PREFIX: &str = "age";
 const IDENTITY_PREFIX: &str = "age-secret-key-";
 
-/// Whom a file is sealed for: an X25519 public key, spelled `age1…`.
+/// A recipient, for whom files are sealed: an X25519 public key, written `age1…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Recipient([u8; 32]);
@@ -89,7 +91,7 @@ impl JsonSchema for Recipient {
     }
 }
 
-/// The secret that opens what was sealed for its [`Recipient`]: an X25519 private key, spelled `AGE-SECRET-KEY-1…`.
+/// An identity, which opens what was sealed for its [`Recipient`]: an X25519 private key, written `AGE-SECRET-KEY-1…`.
 /// Wiped when dropped.
 #[derive(Clone)]
 pub struct Identity {
@@ -104,7 +106,7 @@ impl Identity {
         Self::from_scalar(Zeroizing::new(random()))
     }
 
-    /// Reads the spelling that `age-keygen` writes. The error never holds any of it.
+    /// Reads the form that `age-keygen` writes. The error never holds any part of the text.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         if text.starts_with("age1") {
             return Err(KeyError::RecipientAsIdentity);
@@ -116,13 +118,13 @@ impl Identity {
         if identity.encode().expose() == text { Ok(identity) } else { Err(KeyError::NotCanonical) }
     }
 
-    /// The spelling that [`parse`](Self::parse) reads.
+    /// The form that [`parse`](Self::parse) reads.
     pub fn encode(&self) -> Secret {
         let prefix = Hrp::parse_unchecked(IDENTITY_PREFIX);
         Secret::new(spelled(bech32::encode_upper::<Bech32>(prefix, &self.scalar.0)))
     }
 
-    /// Whom to seal for so that this identity opens it.
+    /// The recipient whose files this identity opens.
     pub fn recipient(&self) -> Recipient {
         self.recipient
     }
@@ -140,13 +142,13 @@ impl Identity {
 }
 
 impl fmt::Debug for Identity {
-    /// Names the public half: which key it is must be tellable.
+    /// Shows the recipient, so that keys can be told apart.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity(*** of {})", self.recipient)
     }
 }
 
-/// Something that may open a sealed file.
+/// A key that may open a sealed file.
 #[derive(Clone, Debug)]
 pub enum Key {
     /// Opens what was sealed for its recipient.
@@ -161,12 +163,12 @@ impl From<Identity> for Key {
     }
 }
 
-/// The recipients of a file: one on each line, blank lines and `#` comments apart.
+/// The recipients of a file: one on each line. Blank lines and `#` comments are skipped.
 pub fn parse_recipients(text: &str) -> Result<Vec<Recipient>, LineError> {
     parse_lines(text, Recipient::from_str)
 }
 
-/// The identities of a file as `age-keygen` writes it: one on each line, blank lines and `#` comments apart.
+/// The identities of a file as `age-keygen` writes it: one on each line. Blank lines and `#` comments are skipped.
 pub fn parse_identities(text: &str) -> Result<Vec<Identity>, LineError> {
     parse_lines(text, Identity::parse)
 }
@@ -193,7 +195,7 @@ fn spelled(text: Result<String, bech32::EncodeError>) -> String {
     text.expect("32 bytes are far below bech32's limit")
 }
 
-/// The 32 bytes of a bech32 text. The decoder's own errors quote characters of the text and are therefore dropped.
+/// The 32 bytes of a bech32 text. The errors of the decoder quote characters of the text, so they are dropped.
 fn decode(text: &str, prefix: &str) -> Result<Secret32, KeyError> {
     let decoded = CheckedHrpstring::new::<Bech32>(text).map_err(|_| KeyError::Checksum)?;
     if decoded.hrp() != Hrp::parse_unchecked(prefix) {

@@ -1,8 +1,8 @@
 //! Sealed files, the keys that open them, and signatures: the only door to libsodium.
 //!
-//! A sealed file is an age v1 file (<https://c2sp.org/age>): plaintext and recipients flow in, a header and a stream of
-//! 64 KiB chunks flow out, and the way back releases nothing that is not authentic. Any age implementation can open what
-//! this module seals. Nothing here knows about files, pipelines or people; no secret is ever part of an error.
+//! A sealed file is an age v1 file (<https://c2sp.org/age>), and any age implementation can open it. Plaintext and recipients
+//! flow in, a header and a stream of 64 KiB chunks flow out. Opening writes only authentic chunks. Nothing here knows
+//! pipelines or stores. No secret is ever part of an error.
 
 mod armor;
 mod error;

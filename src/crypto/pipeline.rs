@@ -7,11 +7,11 @@
 //!    └───────────────── empty buffers ──────────┘
 //! ```
 //!
-//! There is a fixed number of buffers, and they bound everything: queue, reorder window and memory. The reader numbers
-//! batches in the order in which it takes buffers, so the batch that the writer waits for always has one; nobody can
-//! wait for a buffer that only a later batch would free.
+//! The number of buffers is fixed. It bounds the queue, the reorder window and the memory. The reader numbers batches in
+//! the order in which it takes buffers, so the batch that the writer waits for always has a buffer. Nothing can wait for a
+//! buffer that only a later batch would free: there is no deadlock.
 //!
-//! Each of the three ends when a channel closes. Whoever fails drops its ends of the channels and the others follow.
+//! Each of the three ends when its channel closes. One that fails drops its ends of the channels, and the others end too.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -24,28 +24,28 @@ use std::thread::{self, Builder};
 
 use super::error::Error;
 
-/// The plaintext of a full chunk.
+/// The plaintext of a full chunk, in bytes.
 pub(super) const CHUNK: usize = 64 * 1024;
-/// What authenticates a chunk.
+/// The tag of a chunk, in bytes.
 pub(super) const TAG: usize = 16;
-/// The room of a sealed chunk.
+/// A sealed chunk, in bytes.
 pub(super) const SLOT: usize = CHUNK + TAG;
-/// Chunks of one batch: 1 MiB of plaintext.
+/// The chunks of one batch: 1 MiB of plaintext.
 pub(super) const CHUNKS: usize = 16;
-/// The room of a batch.
+/// A sealed batch, in bytes.
 pub(super) const BATCH: usize = CHUNKS * SLOT;
 
-/// Batches that wait for a worker, are being filled, or are held back until it is known whether they are the last.
+/// The batches that wait for a worker, are being filled, or are held back until it is known whether they are the last.
 const QUEUE: usize = 4;
 
-/// One mebibyte of the stream, in the hands of exactly one thread.
+/// One mebibyte of the stream. Exactly one thread owns it at a time.
 pub(super) struct Batch {
     index: u64,
-    /// [`CHUNKS`] slots of [`SLOT`] bytes. Of each slot the reader fills the first bytes, as many as the direction says.
+    /// [`CHUNKS`] slots of [`SLOT`] bytes. The reader fills the first `piece` bytes of each slot.
     pub(super) buffer: Vec<u8>,
-    /// How many bytes the reader filled, the gaps between slots not counted.
+    /// How many bytes the reader filled, without the gaps between slots.
     pub(super) filled: usize,
-    /// The input ended with this batch.
+    /// Whether the input ends with this batch.
     pub(super) last: bool,
 }
 
@@ -56,24 +56,24 @@ impl Batch {
     }
 }
 
-/// What a worker made of a batch.
+/// The result of a worker for one batch.
 pub(super) struct Outcome {
-    /// How many bytes from the start of the buffer are to be written.
+    /// How many bytes to write, from the start of the buffer.
     pub(super) written: usize,
     pub(super) end: End,
 }
 
-/// Where the stream stands behind a batch.
+/// The state of the stream after a batch.
 pub(super) enum End {
-    /// It must go on.
+    /// More batches must follow.
     More,
-    /// It must end here.
+    /// The stream must end here.
     Final,
-    /// It broke here, after what is to be written.
+    /// The stream is damaged after the bytes to write.
     Failed(Error),
 }
 
-/// What went through, in bytes.
+/// How many bytes were read and written.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     pub(super) read: u64,
@@ -88,7 +88,7 @@ impl<F: Fn(&mut Batch, &mut Vec<u8>) -> Outcome + Sync> Work for F {}
 
 /// Sends the input through the workers to the output, `piece` bytes of it into each slot.
 ///
-/// Of several failures the first one in the stream is returned; everything before it was written.
+/// If several things fail, returns the failure that comes first in the stream. Everything before it is written.
 pub(super) fn run(
     input: &mut (dyn Read + Send),
     output: &mut (dyn Write + Send),
@@ -112,27 +112,27 @@ pub(super) fn run(
             let to_writer = to_writer.clone();
             Builder::new().name("tl-seal".into()).spawn_scoped(scope, move || work_on(work_queue, &to_writer, work))?;
         }
-        // The workers hold the other senders: when they are gone, the writer is done.
+        // Only the workers hold senders now. When they end, the writer ends.
         drop(to_writer);
 
         let written = write_batches(output, finished, to_reader);
         stopped.store(true, Ordering::Relaxed);
         let read = reader.join().unwrap_or_else(|panic| resume_unwind(panic));
-        // What the writer met stands earlier in the stream than what the reader met.
+        // An error of the writer comes earlier in the stream than one of the reader.
         let flow = written?;
         read?;
         if flow.ended { Ok(flow) } else { Err(Error::Truncated) }
     })
 }
 
-/// The buffers, made when first needed: a small file costs one.
+/// The buffers. Allocated when first needed, so a small file needs only one.
 struct Pool {
     empty: Receiver<Vec<u8>>,
     unallocated: usize,
 }
 
 impl Pool {
-    /// An empty buffer; `None` when the writer is gone.
+    /// An empty buffer. `None` if the writer has ended.
     fn take(&mut self) -> Option<Vec<u8>> {
         if let Ok(buffer) = self.empty.try_recv() {
             return Some(buffer);
@@ -145,7 +145,7 @@ impl Pool {
     }
 }
 
-/// Reads until the input ends or nobody wants more.
+/// Reads until the input ends or the others have ended.
 fn read_batches(
     input: &mut dyn Read,
     piece: usize,
@@ -153,7 +153,7 @@ fn read_batches(
     to_workers: &Sender<Batch>,
     stopped: &AtomicBool,
 ) -> io::Result<()> {
-    // A batch is held back until there is a byte behind it: only then it is known not to be the last.
+    // A batch is held back until a byte follows it. Only then it is known not to be the last.
     let mut held: Option<Batch> = None;
     for index in 0.. {
         let Some(mut buffer) = pool.take() else { return Ok(()) };
@@ -172,7 +172,7 @@ fn read_batches(
         if let Some(mut batch) = held.take() {
             batch.last = filled == 0;
             let last = batch.last;
-            // Without workers the writer is gone too, and says why.
+            // If the workers have ended, so has the writer, and it returns why.
             if to_workers.send(batch).is_err() || last {
                 return Ok(());
             }
@@ -187,14 +187,14 @@ fn read_batches(
     Ok(())
 }
 
-/// `None` is the last word of a worker that panicked, and with it a batch that will never arrive.
+/// A finished batch. `None` if a worker panicked: its batch will never arrive.
 type Finished = Option<(Batch, Outcome)>;
 
 fn work_on(queue: &Mutex<Receiver<Batch>>, to_writer: &Sender<Finished>, work: &impl Work) {
     let _last_words = LastWords(to_writer);
     let mut own = Vec::new();
     loop {
-        // The guard is dropped at the end of this statement: one worker waits in `recv`, the others for the lock.
+        // The guard lives until the end of this statement, so one worker waits in `recv` and the others for the lock.
         let received = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(mut batch) = received else { return };
         let outcome = work(&mut batch, &mut own);
@@ -204,7 +204,7 @@ fn work_on(queue: &Mutex<Receiver<Batch>>, to_writer: &Sender<Finished>, work: &
     }
 }
 
-/// Without it the writer would wait for ever for the batch that died with its worker.
+/// Sends `None` if its worker panics. Otherwise the writer would wait forever for the batch of that worker.
 struct LastWords<'a>(&'a Sender<Finished>);
 
 impl Drop for LastWords<'_> {
@@ -215,7 +215,7 @@ impl Drop for LastWords<'_> {
     }
 }
 
-/// Writes batches in order until the workers are gone or the stream breaks.
+/// Writes batches in order until the workers end or the stream is damaged.
 fn write_batches(
     output: &mut dyn Write,
     finished: Receiver<Finished>,
@@ -226,7 +226,7 @@ fn write_batches(
     let mut next = 0;
     for batch in finished {
         let Some((batch, outcome)) = batch else {
-            // The scope goes on to report the panic itself.
+            // The scope propagates the panic itself.
             return Err(io::Error::other("a thread that seals or opens died").into());
         };
         early.insert(batch.index, (batch, outcome));
@@ -243,7 +243,7 @@ fn write_batches(
                 End::Failed(error) => return Err(error),
             }
             next += 1;
-            // At the end of the input the reader is gone and needs no more buffers.
+            // After the end of the input the reader has ended and needs no buffers.
             to_reader.send(batch.buffer).ok();
         }
     }
@@ -251,7 +251,7 @@ fn write_batches(
     Ok(flow)
 }
 
-/// Reads until the buffer is full or the input ends; returns how many bytes.
+/// Reads until the buffer is full or the input ends. Returns the number of bytes.
 pub(super) fn read_full(input: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -263,7 +263,7 @@ pub(super) fn read_full(input: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> 
     Ok(filled)
 }
 
-/// Reads once, as often as a signal interrupts it.
+/// Reads once. Repeats a read that a signal interrupts.
 pub(super) fn read_some(input: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match input.read(buffer) {

@@ -1,12 +1,12 @@
-//! scrypt with free parameters, for passphrase stanzas. sodiumoxide only wraps libsodium's own choice of them.
+//! scrypt with free parameters, for passphrase stanzas. sodiumoxide wraps only the parameters that libsodium chooses.
 
 use zeroize::Zeroizing;
 
 use super::error::Error;
 use super::sodium::Secret32;
 
-/// The largest work factor that is derived, as a power of two: what `age` accepts. It costs 4 GiB and some seconds;
-/// whoever wrote the file chose it.
+/// The largest work factor that is accepted, as a power of two; the same as in `age`. It costs 4 GiB and some seconds. The
+/// author of the file chooses the factor, so it needs a limit.
 pub(super) const MAX_LOG_N: u8 = 22;
 
 /// The block size and parallelism that the age specification fixes.

@@ -1,4 +1,4 @@
-//! Ed25519 signatures and random bytes, for the audit log; and what webhooks are signed with.
+//! Ed25519 signatures and random bytes for the audit log, and HMAC for webhooks.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ impl SigningKey {
         Self(ed25519::keypair_from_seed(&ed25519::Seed(*seed)).1)
     }
 
-    /// What has to be stored to have this key again.
+    /// The seed to store. [`from_seed`](Self::from_seed) makes the key of it again.
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
         let mut seed = Zeroizing::new([0; 32]);
         // libsodium's secret key is the seed of RFC 8032 followed by the public key.
@@ -49,15 +49,15 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Whether the holder of this key's secret signed exactly this message. Malformed and low-order keys verify nothing.
+/// Whether the signature is valid for this message and public key. Malformed and low-order keys verify nothing.
 pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     init();
-    // `Signature::new` panics on an s out of range; `from_bytes` says no.
+    // `Signature::new` panics if s is out of range; `from_bytes` returns an error.
     ed25519::Signature::from_bytes(signature)
         .is_ok_and(|signature| ed25519::verify_detached(&signature, message, &ed25519::PublicKey(*public)))
 }
 
-/// HMAC-SHA-256 over the parts, as if they stood in one piece. Any length of key will do.
+/// HMAC-SHA-256 over the parts, joined. The key may have any length.
 pub fn authenticate(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     init();
     *hmac(key, parts)

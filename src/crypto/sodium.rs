@@ -1,4 +1,4 @@
-//! libsodium's start, its random source, and HKDF, which version 1.0.18 does not have.
+//! Initialises libsodium, and adds its random source, HMAC, and HKDF, which libsodium 1.0.18 does not have.
 
 use std::sync::OnceLock;
 
@@ -9,8 +9,8 @@ use zeroize::{Zeroize, Zeroizing};
 /// 32 secret bytes, wiped when dropped.
 pub(super) type Secret32 = Zeroizing<[u8; 32]>;
 
-/// Starts libsodium once. Every public entry point calls it, so that nobody has to remember to: before it, the random
-/// source is not thread-safe and the fast implementations are not chosen.
+/// Initialises libsodium once. Every public entry point calls this. Before it, the random source is not thread-safe and
+/// libsodium uses slow implementations.
 pub(super) fn init() {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| sodiumoxide::init().expect("libsodium starts wherever there is a random source"));
@@ -24,13 +24,13 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// HMAC-SHA-256 over the parts, as if they stood in one piece.
+/// HMAC-SHA-256 over the parts, joined.
 pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> Secret32 {
     let mut state = hmacsha256::State::init(key);
     for part in parts {
         state.update(part);
     }
-    // sodiumoxide regards a tag as public and does not wipe it; here it is a key as often as not.
+    // sodiumoxide treats a tag as public and does not wipe it. Here it is often a key.
     let mut tag = state.finalize();
     let bytes = Zeroizing::new(tag.0);
     tag.0.zeroize();

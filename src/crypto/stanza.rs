@@ -16,7 +16,7 @@ const X25519_INFO: &[u8] = b"age-encryption.org/v1/X25519";
 const SCRYPT: &str = "scrypt";
 const SCRYPT_SALT: &[u8] = b"age-encryption.org/v1/scrypt";
 
-/// What all keys of one sealed file are derived from. Used for one file only, wiped when dropped.
+/// The file key, from which all keys of one sealed file are derived. Used for one file only, wiped when dropped.
 pub(super) struct FileKey(Zeroizing<[u8; 16]>);
 
 impl FileKey {
@@ -35,16 +35,16 @@ impl FileKey {
         hmac(hkdf(self.0.as_slice(), &[0; 32], b"header").as_slice(), &[header])
     }
 
-    /// The key of the chunks behind this nonce.
+    /// The key of the chunks after this nonce.
     pub(super) fn payload_key(&self, nonce: &[u8; 16]) -> aead::Key {
         aead::Key(*hkdf(self.0.as_slice(), nonce, b"payload"))
     }
 }
 
-/// One recipient stanza, of whatever kind.
+/// One recipient stanza of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stanza {
-    /// The kind, then what the kind defines. Never empty.
+    /// The kind, then its arguments. Never empty.
     pub(super) args: Vec<String>,
     pub(super) body: Vec<u8>,
 }
@@ -64,13 +64,13 @@ pub(super) fn wrap(recipient: Recipient, file_key: &FileKey) -> Result<Stanza, E
 
 /// The file key that one of the keys unwraps.
 ///
-/// Every stanza is judged before any is believed, also those behind the one that fits: what a malformed header is
-/// answered with must not depend on whose key is tried.
+/// Checks every stanza before it uses one, also those after the one that fits. Otherwise the error for a malformed header
+/// would depend on the key that is tried, and tell an attacker which key it is.
 pub(super) fn unwrap(stanzas: &[Stanza], keys: &[Key]) -> Result<FileKey, Error> {
     let locks = stanzas.iter().filter_map(Lock::parse).collect::<Result<Vec<_>, _>>()?;
     let passphrase = locks.iter().any(|lock| matches!(lock, Lock::Scrypt { .. }));
     if passphrase && stanzas.len() > 1 {
-        // Whoever knows a passphrase may assume that only others who know it wrote the file.
+        // Whoever knows a passphrase may assume that the file was written by someone who knows it. A second stanza breaks this.
         return Err(Error::NotAge("its passphrase stanza does not stand alone"));
     }
     let mut found = None;
@@ -88,14 +88,14 @@ pub(super) fn unwrap(stanzas: &[Stanza], keys: &[Key]) -> Result<FileKey, Error>
     }
 }
 
-/// A stanza of a kind that is understood here, its form checked.
+/// A well-formed stanza of a known kind.
 enum Lock {
     X25519 { share: [u8; 32], wrapped: [u8; 32] },
     Scrypt { salt: [u8; 16], log_n: u8, wrapped: [u8; 32] },
 }
 
 impl Lock {
-    /// `None` for kinds of stanzas that others may define: they are authenticated and otherwise ignored.
+    /// `None` for unknown kinds, which other programs may define. They are authenticated and otherwise ignored.
     fn parse(stanza: &Stanza) -> Option<Result<Self, Error>> {
         let args: Vec<&str> = stanza.args.iter().map(String::as_str).collect();
         match args[0] {
@@ -110,7 +110,8 @@ impl Lock {
         let [share] = args else { return Err(malformed()) };
         Ok(Self::X25519 {
             share: decode(share.as_bytes()).ok_or_else(malformed)?,
-            // The length is checked before the key is used: a longer file key would not be committed to.
+            // The length is checked before the key is used. The cipher does not commit to its key, so a longer body could hold
+            // several file keys, one for each recipient.
             wrapped: body.try_into().map_err(|_| malformed())?,
         })
     }
@@ -118,7 +119,7 @@ impl Lock {
     fn parse_scrypt(args: &[&str], body: &[u8]) -> Result<Self, Error> {
         let malformed = || Error::NotAge("its passphrase stanza is malformed");
         let [salt, log_n] = args else { return Err(malformed()) };
-        // `u8::from_str` would also take a sign and leading zeros.
+        // `u8::from_str` would also accept a sign and leading zeros.
         let decimal = !log_n.starts_with('0') && log_n.bytes().all(|b| b.is_ascii_digit());
         Ok(Self::Scrypt {
             salt: decode(salt.as_bytes()).ok_or_else(malformed)?,
@@ -127,7 +128,7 @@ impl Lock {
         })
     }
 
-    /// The file key, if the key fits; an error if the stanza is an attack.
+    /// The file key. `None` if the key does not fit, an error if the stanza is an attack.
     fn open(&self, key: &Key) -> Result<Option<FileKey>, Error> {
         match (self, key) {
             (Self::X25519 { share, wrapped }, Key::X25519(identity)) => {
@@ -145,7 +146,7 @@ impl Lock {
     }
 }
 
-/// Each wrapping key encrypts one message, so that its nonce may stay zero.
+/// Each wrapping key encrypts one message only, so the nonce may be zero.
 const ZERO_NONCE: aead::Nonce = aead::Nonce([0; 12]);
 
 fn x25519_key(shared: &GroupElement, share: &[u8; 32], recipient: Recipient) -> aead::Key {
@@ -160,13 +161,13 @@ fn unseal(wrapped: &[u8; 32], key: &aead::Key) -> Option<FileKey> {
     Some(FileKey(file_key))
 }
 
-/// Base64 as headers have it: standard alphabet, no padding.
+/// Base64 as in headers: standard alphabet, no padding.
 pub(super) fn encode(bytes: &[u8]) -> String {
     STANDARD_NO_PAD.encode(bytes)
 }
 
-/// The bytes of a canonical base64 text of exactly this many bytes.
+/// The bytes of a canonical base64 text. `None` unless they are exactly `N`.
 pub(super) fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    // This engine refuses padding, foreign bytes and stray low bits in the last character.
+    // This engine refuses padding, foreign bytes and nonzero extra bits in the last character.
     STANDARD_NO_PAD.decode(text).ok()?.try_into().ok()
 }

@@ -1,4 +1,4 @@
-//! Sealing and opening whole streams.
+//! Seals and opens whole streams.
 
 use std::io::{Read, Write};
 use std::num::NonZeroUsize;
@@ -14,35 +14,35 @@ use super::stanza::{self, FileKey};
 
 const NONCE: usize = 16;
 
-/// What was sealed.
+/// The result of sealing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
-    /// Bytes that were read.
+    /// How many bytes were read.
     pub plaintext_bytes: u64,
-    /// Bytes that were written: [`sealed_len`] of the plaintext.
+    /// How many bytes were written: [`sealed_len`] of the plaintext.
     pub sealed_bytes: u64,
-    /// SHA-256 of the header, which names this sealing: its file key and shares are used once.
+    /// SHA-256 of the header. It is unique, since the file key and the shares are used once.
     pub header_sha256: [u8; 32],
 }
 
-/// What was opened.
+/// The result of opening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Bytes that were written.
+    /// How many bytes were written.
     pub plaintext_bytes: u64,
-    /// Bytes that were read.
+    /// How many bytes were read.
     pub sealed_bytes: u64,
     /// SHA-256 of the header.
     pub header_sha256: [u8; 32],
 }
 
-/// Seals the input for all of the recipients, each of whom can open it alone.
+/// Seals the input for all recipients. Each of them can open it alone.
 ///
-/// The file key is made for this call: sealing the same input again gives another file, and an interrupted sealing
-/// cannot be resumed. Uses `threads` threads for the cipher and about `2 * threads + 4` MiB. After an error the output
-/// is a file that nobody can open to its end.
+/// The file key is made for this call. So sealing the same input again gives another file, and an interrupted sealing cannot
+/// be resumed. Uses `threads` threads for the cipher and about `2 * threads + 4` MiB. After an error the output is a file
+/// that nobody can open to its end.
 ///
-/// A failing `output` stops the work at once, except that a `read` that blocks is waited for.
+/// If `output` fails, the work stops at once, except for a `read` that blocks.
 pub fn seal(
     recipients: &[Recipient],
     input: &mut (dyn Read + Send),
@@ -53,7 +53,7 @@ pub fn seal(
     seal_with(&FileKey::generate(), random(), recipients, input, output, threads)
 }
 
-/// Seals with a given file key and nonce. Never to be used twice with the same pair, hence not public.
+/// Seals with a given file key and nonce. Using the same pair twice would reveal plaintext, so this is not public.
 pub(super) fn seal_with(
     file_key: &FileKey,
     nonce: [u8; NONCE],
@@ -88,10 +88,10 @@ pub(super) fn seal_payload(
     pipeline::run(input, output, threads, CHUNK, |batch: &mut Batch, _: &mut Vec<u8>| seal_batch(key, batch))
 }
 
-/// Opens a file with whichever of the keys fits.
+/// Opens a file with the first key that fits.
 ///
-/// Writes only authentic chunks, in order. When the file turns out to be damaged, everything before the damage has been
-/// written and an error is returned: unless this returns `Ok`, the output is not the file that was sealed.
+/// Writes only authentic chunks, in order. If the file is damaged, writes everything before the damage and returns an
+/// error. Unless this returns `Ok`, the output is not the file that was sealed.
 pub fn open(
     keys: &[Key],
     input: &mut (dyn Read + Send),
@@ -129,9 +129,9 @@ pub fn sealed_len(plaintext: u64, recipients: usize) -> u64 {
     plaintext.saturating_add(header + chunks * TAG as u64)
 }
 
-/// Seals in place: the reader left room for a tag behind each chunk, so that the sealed batch is one piece.
+/// Seals in place. The reader left room for a tag after each chunk, so the sealed batch has no gaps.
 fn seal_batch(key: &aead::Key, batch: &mut Batch) -> Outcome {
-    // An empty file is one empty chunk; no other file has one.
+    // An empty file is one empty chunk. No other file has an empty chunk.
     let chunks = batch.filled.div_ceil(CHUNK).max(1);
     let mut left = batch.filled;
     for (index, slot) in (batch.first_chunk()..).zip(batch.buffer.chunks_exact_mut(SLOT).take(chunks)) {
@@ -144,7 +144,7 @@ fn seal_batch(key: &aead::Key, batch: &mut Batch) -> Outcome {
     Outcome { written: batch.filled + chunks * TAG, end: if batch.last { End::Final } else { End::More } }
 }
 
-/// Opens into the worker's own buffer, where the chunks end up without gaps, and exchanges the buffers.
+/// Opens into the worker's own buffer, without gaps between chunks, and swaps the buffers.
 ///
 /// Not in place: libsodium wipes a chunk that is not authentic, and a full chunk may have to be tried twice.
 fn open_batch(key: &aead::Key, batch: &mut Batch, plain: &mut Vec<u8>) -> Outcome {
@@ -164,7 +164,7 @@ fn open_batch(key: &aead::Key, batch: &mut Batch, plain: &mut Vec<u8>) -> Outcom
             break;
         };
         let place = &mut plain[written..written + length];
-        // Only a full chunk can be one that others follow, and nearly always is.
+        // Only a full chunk can have a successor, and nearly always has. So try it as such first.
         if length == CHUNK && open_chunk(key, index, false, chunk, place) {
             written += length;
         } else if (length > 0 || index == 0) && open_chunk(key, index, true, chunk, place) {

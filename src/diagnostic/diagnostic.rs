@@ -58,7 +58,7 @@ pub enum Severity {
     Error,
 }
 
-/// Where in a text file.
+/// A place in a text file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Place")]
 pub struct Location {

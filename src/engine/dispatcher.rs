@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{Instrument as _, info};
@@ -13,7 +13,7 @@ use crate::event::{Outcome, What};
 use crate::graph::outcome::{self, End};
 use crate::graph::verdict::Finished;
 use crate::graph::{Decision, Job, Machine, Plan};
-use crate::stages::{Meter, Told, summary};
+use crate::stages::{Meter, Record, StageName, Told, summary};
 use crate::value::{Cancel, CancelReason};
 
 /// Progress is told this often.
@@ -136,6 +136,9 @@ impl<W: Work> Engine<W> {
 
     /// Does what the machine says; `true` when all is done.
     fn decide(&mut self) -> bool {
+        if let Some(error) = self.work.refused() {
+            self.unrecorded(error);
+        }
         while let Some(decision) = self.machine.next_decision() {
             match decision {
                 Decision::Start(job) => self.start(job),
@@ -212,7 +215,8 @@ impl<W: Work> Engine<W> {
         for &stage in &stages {
             let which = Which { stage, instance: job.instance };
             self.begun.insert(which, Instant::now());
-            self.note("stage.started", which, Map::new());
+            let name = self.name(which);
+            self.note(Record::StageStarted { name });
         }
         let last = self.plan.policy(job.unit);
         let timeout = last.timeout.map(crate::value::PositiveDuration::get);
@@ -268,8 +272,8 @@ impl<W: Work> Engine<W> {
                 self.tell_progress_of(job);
                 let which = Which { stage, instance: job.instance };
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-                let data = json!({ "attempt": number, "delay_ms": delay_ms, "error": error.one_line() });
-                self.note("stage.retrying", which, data.as_object().cloned().unwrap_or_default());
+                let name = self.name(which);
+                self.note(Record::StageRetrying { name, attempt: number, delay_ms, error: error.one_line() });
                 let (stage, instance) = self.called(which);
                 info!(stage, instance, attempt = number, delay_ms, "tried again later");
                 (self.emit)(What::StageRetrying { stage, instance, attempt: number, delay_ms, error });
@@ -324,11 +328,8 @@ impl<W: Work> Engine<W> {
         let End { outcome, outputs, reason, error, is_recalled } = end;
         let seconds = self.begun.remove(&which).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
         let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
-        let mut data = json!({ "outcome": outcome.word(), "detail": detail });
-        if is_recalled {
-            data["recalled"] = true.into();
-        }
-        self.note("stage.ended", which, data.as_object().cloned().unwrap_or_default());
+        let (name, word) = (self.name(which), outcome.word().to_owned());
+        self.note(Record::StageEnded { name, outcome: word, detail, recalled: is_recalled });
         if let (Some(error), Outcome::Failure) = (&error, outcome) {
             self.errors.push((which.stage, error.clone()));
         }
@@ -360,17 +361,19 @@ impl<W: Work> Engine<W> {
         });
     }
 
-    /// What cannot be put on record must not go on.
-    fn note(&mut self, kind: &str, which: Which, data: Map<String, Json>) {
+    /// The name of a stage, and of its instance, in the audit log.
+    fn name(&self, which: Which) -> StageName {
         let (stage, instance) = self.called(which);
-        let mut all = Map::from_iter([("stage".to_owned(), stage.into())]);
-        all.extend(instance.map(|instance| ("instance".to_owned(), instance.into())));
-        all.extend(data);
-        if let Err(error) = self.work.note(kind, all) {
+        StageName { stage, instance }
+    }
+
+    fn note(&mut self, record: Record) {
+        if let Err(error) = self.work.note(record) {
             self.unrecorded(error);
         }
     }
 
+    /// Stops the run: nothing happens that cannot be recorded.
     fn unrecorded(&mut self, error: Diagnostic) {
         if self.record_error.is_none() {
             self.record_error = Some(error);
@@ -476,7 +479,7 @@ mod tests {
             Ok(Expansion { instances: (0..acts.len()).map(instance).collect(), skipped: Vec::new() })
         }
 
-        fn note(&self, _: &str, _: Map<String, Json>) -> Result<()> {
+        fn note(&self, _: Record) -> Result<()> {
             Ok(())
         }
     }

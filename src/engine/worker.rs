@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
@@ -18,7 +18,7 @@ use crate::graph::Job;
 use crate::graph::outcome::{Done, Ended, OwnEnd};
 use crate::graph::retry::{self, NextAttempt};
 use crate::pipeline::Retry;
-use crate::stages::{Meter, Told};
+use crate::stages::{Meter, Record, Told};
 use crate::value::{Cancel, CancelReason};
 
 /// A future that can be handed to another thread.
@@ -106,8 +106,13 @@ pub trait Work: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Puts on record that a stage began or ended; not yet durable when it returns.
-    fn note(&self, kind: &str, data: Map<String, Json>) -> Result<()>;
+    /// Queues a record of a stage's beginning or end. Never waits for the disk.
+    fn note(&self, record: Record) -> Result<()>;
+
+    /// Why queued records could not be written, if so; told once.
+    fn refused(&self) -> Option<Diagnostic> {
+        None
+    }
 }
 
 /// What a worker tells the dispatcher.

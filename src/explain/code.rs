@@ -4,27 +4,27 @@ use serde::Serialize;
 
 use crate::diagnostic::{Code, codes, with_every_code};
 
-/// What one code means.
+/// The page of one code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// Such as `TL0207`.
+    /// The code, such as `TL0207`.
     pub code: Code,
     /// What happened, in a few words.
     pub title: &'static str,
     /// Why, in one or two paragraphs.
     pub cause: &'static str,
-    /// What gives this code.
+    /// An example that gives this code.
     pub wrong: Example,
-    /// How it is done.
+    /// The same, done right.
     pub right: Example,
 }
 
-/// Files in an empty folder, and what is run there.
+/// Files in an empty folder, and the commands to run there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Example {
-    /// The files, written before anything runs.
+    /// The files, written before the commands run.
     pub files: Vec<File>,
-    /// The lines of a shell.
+    /// Lines for a shell.
     pub commands: Vec<&'static str>,
 }
 
@@ -33,7 +33,7 @@ pub struct Example {
 pub struct File {
     /// Its name in the folder.
     pub name: &'static str,
-    /// All of it.
+    /// Its whole text.
     pub text: &'static str,
 }
 
@@ -45,7 +45,7 @@ pub fn all() -> &'static [Explanation] {
     &ALL
 }
 
-/// The explanation of a code, however it is spelled.
+/// The explanation of a code, in any of the forms that [`parse_code`] reads.
 pub fn find(word: &str) -> Option<&'static Explanation> {
     let code: Code = parse_code(word)?.parse().ok()?;
     all().iter().find(|explanation| explanation.code == code)
@@ -60,7 +60,7 @@ pub fn parse_code(word: &str) -> Option<String> {
     is_code.then(|| format!("TL{number:04}"))
 }
 
-/// Reads a text: a heading, the cause, `## Wrong` and `## Right`. Says what it lacks.
+/// Reads a page: a heading, the cause, `## Wrong` and `## Right`. Fails with what the page lacks.
 fn read(text: &'static str) -> Result<Explanation, &'static str> {
     let text = text.strip_prefix("# ").ok_or("it begins with no heading")?;
     let (heading, text) = text.split_once("\n\n").ok_or("nothing follows the heading")?;
@@ -71,7 +71,7 @@ fn read(text: &'static str) -> Result<Explanation, &'static str> {
     Ok(Explanation { code, title, cause, wrong: read_example(wrong)?, right: read_example(right)? })
 }
 
-/// Reads fenced blocks: `yaml NAME` is a file, `pipeline.yaml` without a name; `console` is what is run.
+/// Reads fenced blocks. `yaml NAME` is a file (without a name `pipeline.yaml`), `console` holds the commands.
 fn read_example(text: &'static str) -> Result<Example, &'static str> {
     let mut example = Example::default();
     let mut rest = text.trim();

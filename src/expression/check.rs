@@ -1,3 +1,8 @@
+//! Infers the type of an expression, offline.
+//!
+//! The checker may accept what fails for its data at run time, such as an index out of range. It never accepts a secret or
+//! an artifact anywhere except whole, in `+` and in `? :`.
+
 use crate::diagnostic::{Code, codes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,19 +17,19 @@ use super::template::{Expression, Part, Template};
 use super::types::Record;
 use super::{ExpressionError, Type, did_you_mean};
 
-/// Functions that replace the default condition of a stage.
+/// Functions that replace the default condition of a stage, which is "every need succeeded".
 const STATUS_FUNCTIONS: [&str; 4] = ["success", "failure", "always", "cancelled"];
 
-/// The names an expression may use, by type.
+/// The names that an expression may use, with their types.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     names: BTreeMap<String, Type>,
-    /// Names that exist elsewhere, with the reason why not here.
+    /// Names that exist elsewhere, with the reason why they are not available here.
     absent: BTreeMap<String, String>,
-    /// Stages that could be needed, but are not.
-    outside: Arc<BTreeSet<String>>,
-    /// Stages that cannot be needed here, and what to do instead; `{}` stands for the name.
-    apart: Option<(Arc<BTreeSet<String>>, &'static str)>,
+    /// Stages that exist and could be added to `needs`.
+    stages: Arc<BTreeSet<String>>,
+    /// Stages that exist and cannot be needed here, and what to do instead. `{}` stands for the name.
+    unreachable: Option<(Arc<BTreeSet<String>>, &'static str)>,
     status_functions: bool,
 }
 
@@ -37,7 +42,7 @@ impl Scope {
         self
     }
 
-    /// Says why a name that people may expect is not there.
+    /// Gives the reason why a name that people may expect is not available.
     #[must_use]
     pub fn without(mut self, name: &str, reason: &str) -> Self {
         self.names.remove(name);
@@ -45,21 +50,21 @@ impl Scope {
         self
     }
 
-    /// Names the stages that exist: a reference to one that `needs` does not list gets the edit that is missing.
+    /// Names the stages that exist. A reference to one that `needs` does not list gets help to add it.
     #[must_use]
     pub fn with_stages(mut self, stages: Arc<BTreeSet<String>>) -> Self {
-        self.outside = stages;
+        self.stages = stages;
         self
     }
 
-    /// Names the stages that exist and cannot be needed here, with what to do instead; `{}` stands for the name.
+    /// Names the stages that exist and cannot be needed here, and what to do instead. `{}` stands for the name.
     #[must_use]
-    pub fn with_stages_apart(mut self, stages: Arc<BTreeSet<String>>, instead: &'static str) -> Self {
-        self.apart = Some((stages, instead));
+    pub fn with_unreachable_stages(mut self, stages: Arc<BTreeSet<String>>, instead: &'static str) -> Self {
+        self.unreachable = Some((stages, instead));
         self
     }
 
-    /// Allows `success()` and its like.
+    /// Allows `success()`, `failure()`, `always()` and `cancelled()`.
     #[must_use]
     pub fn with_status_functions(mut self) -> Self {
         self.status_functions = true;
@@ -67,7 +72,7 @@ impl Scope {
     }
 }
 
-/// Whether an expression says itself when it is true: then the default "every need succeeded" does not apply.
+/// Whether an expression calls a status function. If so, the default condition "every need succeeded" does not apply.
 pub fn uses_status_function(expression: &Expression) -> bool {
     STATUS_FUNCTIONS.iter().any(|name| expression.ast.references().has_function(name))
 }
@@ -77,7 +82,7 @@ pub fn check(expression: &Expression, scope: &Scope) -> Result<Type, ExpressionE
     Checker { expression, scope, locals: Vec::new(), not_null: Vec::new() }.infer(&expression.ast)
 }
 
-/// The type of a text with expressions in it: that of the expression if it is one whole, else a text.
+/// The type of a text with expressions: the type of the expression if the text is one whole expression, else a string.
 pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, ExpressionError> {
     if let [Part::Expression(expression)] = template.parts() {
         return check(expression, scope);
@@ -107,12 +112,12 @@ pub fn check_template(template: &Template, scope: &Scope) -> Result<Type, Expres
     Ok(whole)
 }
 
-/// The type with its article, for messages.
+/// The name of a type with its article, for messages.
 pub fn with_article(kind: &Type) -> String {
     let name = kind.to_string();
     match kind {
         Type::Null | Type::Any => name,
-        // A record of the scope has the name by which expressions reach it, one of a schema that of its type.
+        // A record of the scope is named by its path in expressions, a record of a schema by its type.
         Type::Record(_) if !RECORDS.contains(&name.split('.').next().unwrap_or_default()) => indefinite(&name),
         Type::Record(_) => format!("`{name}`"),
         _ => indefinite(&name),
@@ -130,7 +135,7 @@ struct Checker<'a> {
     expression: &'a Expression,
     scope: &'a Scope,
     locals: Vec<(String, Type)>,
-    /// What is known not to be null where the checker is.
+    /// The paths that are known not to be null at this point.
     not_null: Vec<Vec<String>>,
 }
 
@@ -144,7 +149,7 @@ impl Checker<'_> {
             Expr::Literal(LiteralValue::Bytes(_)) => {
                 Err(self.error(node.id, codes::TL0303, "there are no bytes here").help("write a text, without `b`"))
             }
-            // It would meet an int in the first operator, and CEL does not mix the two.
+            // The first operator would combine it with an int, and CEL does not mix the two.
             Expr::Literal(LiteralValue::UInt(_)) => {
                 Err(self.error(node.id, codes::TL0303, "there are no unsigned numbers here").help("leave out the `u`"))
             }
@@ -182,7 +187,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The type of what is known not to be null here.
+    /// The type without `null`, if the node is known not to be null here.
     fn narrowed(&self, node: &IdedExpr, kind: Type) -> Type {
         match kind {
             Type::Nullable(kind) if item_path(node).is_some_and(|path| self.not_null.contains(&path)) => *kind,
@@ -222,7 +227,7 @@ impl Checker<'_> {
 
     fn select(&mut self, id: u64, select: &SelectExpr) -> Result<Type, ExpressionError> {
         let operand = self.infer(&select.operand)?;
-        // `has(a.b)` on a record asks for a field that is always or never there.
+        // `has(a.b)` on a record: the field is either always there or an error.
         let kind = self.field(id, &operand, &select.field, &select.operand)?;
         Ok(if select.test { Type::Bool } else { kind })
     }
@@ -251,17 +256,17 @@ impl Checker<'_> {
         field: &str,
         known: &[&str],
     ) -> ExpressionError {
-        // `needs.X` for a stage that exists, but that this one does not name in its `needs`.
+        // `needs.X` for a stage that this one does not list in its `needs`.
         if matches!(&of.expr, Expr::Ident(root) if root == "needs") {
             let error = ExpressionError::new(
                 codes::TL0306,
                 at,
                 format!("`needs.{field}` is outside the `needs` of this stage"),
             );
-            if self.scope.outside.contains(field) {
+            if self.scope.stages.contains(field) {
                 return error.help(format!("add `{field}` to its `needs`"));
             }
-            if let Some((_, instead)) = self.scope.apart.as_ref().filter(|(stages, _)| stages.contains(field)) {
+            if let Some((_, instead)) = self.scope.unreachable.as_ref().filter(|(stages, _)| stages.contains(field)) {
                 return error.help(instead.replace("{}", field));
             }
         }
@@ -336,7 +341,7 @@ impl Checker<'_> {
         })
     }
 
-    /// What `all`, `exists`, `exists_one`, `map` and `filter` expand to.
+    /// The type of what `all`, `exists`, `exists_one`, `map` and `filter` expand to.
     fn comprehension(&mut self, id: u64, it: &ComprehensionExpr) -> Result<Type, ExpressionError> {
         let item = match self.infer(&it.iter_range)? {
             Type::List(item) => *item,

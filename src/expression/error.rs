@@ -1,13 +1,13 @@
 use crate::diagnostic::Code;
 
-/// A mistake inside one text, by character offsets into it; the pipeline turns it into a place in the file.
+/// An error inside one text, with its position there. `pipeline/` turns it into a place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpressionError {
     /// Stable code, `TL03xx`.
     pub code: Code,
     /// Where it begins, in characters from the start of the text.
     pub offset: usize,
-    /// How many characters are meant.
+    /// Its length in characters, at least 1.
     pub length: usize,
     /// What is wrong.
     pub message: String,
@@ -16,7 +16,7 @@ pub struct ExpressionError {
 }
 
 impl ExpressionError {
-    /// A mistake at an offset and over a length, in characters.
+    /// An error at an offset and with a length, in characters.
     pub fn new(code: Code, (offset, length): (usize, usize), message: impl Into<String>) -> Self {
         Self { code, offset, length: length.max(1), message: message.into(), help: None }
     }

@@ -1,3 +1,8 @@
+//! Evaluates expressions, within a budget.
+//!
+//! The crate `cel` has no budget of its own. An expression can loop only over its data, so an upper bound of its steps is
+//! computed before it starts, from its tree and the size of its data.
+
 use crate::diagnostic::codes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -11,15 +16,15 @@ use super::ExpressionError;
 use super::check::{RECORDS, uses_status_function};
 use super::template::{Expression, Part, Template};
 
-/// Building it costs more than most evaluations.
+/// CEL's standard library. Kept, since building it costs more than most evaluations.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
-/// An evaluation may touch this many nodes.
-const MOST_STEPS: f64 = 1e6;
-/// And give this many bytes.
-const MOST_BYTES: usize = 1 << 20;
+/// How many nodes an evaluation may visit.
+const MAX_STEPS: f64 = 1e6;
+/// How large a value may be, in bytes.
+const MAX_VALUE_BYTES: usize = 1 << 20;
 
-/// What the status functions answer.
+/// The results of the status functions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Status {
     /// Every need ended in success or warning.
@@ -45,13 +50,13 @@ impl Values {
         self
     }
 
-    /// Whether each context that an expression names is here, and none of the stages before matters to it.
+    /// Whether an expression can be evaluated now: each context that it names is here, and it calls no status function.
     pub fn know(&self, expression: &Expression) -> bool {
         let is_here = |root: &String| self.names.contains_key(root) || !RECORDS.contains(&root.as_str());
         !uses_status_function(expression) && expression.roots().iter().all(is_here)
     }
 
-    /// Sets what the status functions answer.
+    /// Sets the results of the status functions.
     #[must_use]
     pub fn with_status(mut self, status: Status) -> Self {
         self.status = status;
@@ -59,7 +64,7 @@ impl Values {
     }
 }
 
-/// The value of a text: that of the expression if it is one whole, else a text.
+/// The value of a text: the value of the expression if the text is one whole expression, else a string.
 pub fn resolve(template: &Template, values: &Values) -> Result<Json, ExpressionError> {
     match template.parts() {
         [Part::Expression(expression)] => evaluate(expression, values),
@@ -80,7 +85,8 @@ pub fn resolve(template: &Template, values: &Values) -> Result<Json, ExpressionE
     }
 }
 
-/// The value of an expression. What `check` let pass fails here only for its data: an index, a division, a conversion.
+/// The value of an expression. A checked expression fails here only because of its data: an index, a division, a
+/// conversion, or the budget.
 pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, ExpressionError> {
     let failed = |code, message: String| ExpressionError::new(code, expression.place(), message);
     let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
@@ -91,10 +97,9 @@ pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, Expres
             context.add_variable_from_value(name, to_cel(value));
         }
     }
-    // The crate has no budget of its own. No expression can loop but over its data, so a bound on the steps is known
-    // before the first one.
+    // The first bound limits the length of every list; the second uses it to limit the loops over such lists.
     let longest = elements as f64 + steps(&expression.ast, 1.0);
-    if steps(&expression.ast, longest) > MOST_STEPS {
+    if steps(&expression.ast, longest) > MAX_STEPS {
         return Err(failed(codes::TL0309, "this expression would take too many steps".to_owned())
             .help("compute it in a `run` stage and use its output"));
     }
@@ -108,8 +113,8 @@ pub fn evaluate(expression: &Expression, values: &Values) -> Result<Json, Expres
         .map_err(|error| failed(codes::TL0310, format!("this expression has no value: {error}")))?;
     let value =
         to_json(&value).ok_or_else(|| failed(codes::TL0310, "the value is not one that JSON knows".to_owned()))?;
-    if weight(&value) > MOST_BYTES {
-        return Err(failed(codes::TL0309, format!("the value is larger than {MOST_BYTES} bytes")));
+    if weight(&value) > MAX_VALUE_BYTES {
+        return Err(failed(codes::TL0309, format!("the value is larger than {MAX_VALUE_BYTES} bytes")));
     }
     Ok(value)
 }
@@ -118,7 +123,7 @@ fn to_cel(value: &Json) -> Value {
     match value {
         Json::Null => Value::Null,
         Json::Bool(bool) => Value::Bool(*bool),
-        // Everything whole is an int: CEL's arithmetic does not mix int and uint.
+        // Every whole number is an int: CEL's arithmetic does not mix int and uint.
         Json::Number(number) => match number.as_i64() {
             Some(int) => Value::Int(int),
             None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
@@ -154,7 +159,7 @@ fn to_json(value: &Value) -> Option<Json> {
     })
 }
 
-/// How many elements a value holds: nothing an expression walks through is longer than this, times its own size.
+/// How many elements a value holds. No list in an expression is longer than this times the size of the expression.
 fn count(value: &Json) -> usize {
     match value {
         Json::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
@@ -172,8 +177,8 @@ fn weight(value: &Json) -> usize {
     }
 }
 
-/// An upper bound of the nodes that an evaluation touches, where no list is longer than `longest` times the size of the
-/// expression that gives it. A float: the bound of a hostile expression leaves every integer behind.
+/// An upper bound of the nodes that an evaluation visits, if no list is longer than `longest` times the size of the
+/// expression that gives it. A float, since the bound of a hostile expression overflows any integer.
 fn steps(node: &IdedExpr, longest: f64) -> f64 {
     1.0 + match &node.expr {
         Expr::Select(select) => steps(&select.operand, longest),
@@ -195,7 +200,7 @@ fn steps(node: &IdedExpr, longest: f64) -> f64 {
     }
 }
 
-/// Whether `matches` will accept a pattern.
+/// Whether `matches` accepts a pattern.
 pub(super) fn is_pattern(pattern: &str) -> bool {
     let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
     context.add_variable_from_value("pattern", pattern);
@@ -245,8 +250,7 @@ mod tests {
         assert_eq!(value(&chain(2_000)).unwrap_err().code, codes::TL0309);
         // As much as the threads of tokio have; an overflow would end the whole process.
         let small = std::thread::Builder::new().stack_size(2 << 20);
-        let found =
-            small.spawn(move || value(&chain(super::super::template::MOST_LEVELS - 1))).unwrap().join().unwrap();
+        let found = small.spawn(move || value(&chain(super::super::template::MAX_LEVELS - 1))).unwrap().join().unwrap();
         assert_eq!(found, Ok(json!(141)));
     }
 

@@ -1,8 +1,11 @@
 //! Expressions: CEL inside `${{ }}`, and the bare one of an `if`.
 //!
-//! Text flows in, a [`Template`] with positions comes out; [`check()`] proves its type offline against a [`Scope`], and
-//! [`evaluate()`] gives its value within a budget. Nothing here knows of files, stages or secrets' values: a secret is a
-//! type that may flow nowhere but where a field allows it. The crate `cel` is used in this folder only.
+//! A text flows in. A [`Template`] with positions flows out; [`check()`] gives its type offline, against a [`Scope`], and
+//! [`evaluate()`] its value, within a budget. Nothing here knows files, stages or the values of secrets: a secret is a type
+//! that may flow only into fields that allow it.
+//!
+//! The crate `cel` is used in this folder only. Its default parser (ANTLR) is used, since only that parser gives the
+//! position of each node, and an error without a place is half an error.
 
 mod check;
 mod error;

@@ -1,8 +1,10 @@
-/// The candidate that was probably meant, if one is close enough.
+//! Suggests a name for a misspelt one.
+
+/// The closest candidate, if one is close enough.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     let limit = (length / 3).max(1);
-    // In a word of two letters another letter is another word: `id` does not mean `if`.
+    // In a word of two letters, a changed letter makes another word: `id` does not mean `if`.
     let is_near = |distance, candidate: &str| {
         distance <= limit && (length > 2 || distance == 0 || candidate.chars().count() != length)
     };
@@ -14,7 +16,8 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
         .map(|(_, candidate)| candidate)
 }
 
-/// Edits between two words, a swap of neighbours counting as one (optimal string alignment). Case and `_`/`-` do not count.
+/// The edit distance of two words; a swap of neighbours is one edit (optimal string alignment). Case is ignored, and `_`
+/// equals `-`.
 fn distance(a: &str, b: &str) -> usize {
     let fold = |text: &str| text.to_lowercase().replace('_', "-").chars().collect::<Vec<_>>();
     let (a, b) = (fold(a), fold(b));

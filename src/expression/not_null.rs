@@ -1,11 +1,11 @@
-//! What an expression knows not to be null.
+//! Finds what a condition shows not to be null: in `x == null ? 'none' : x` the second `x` is not null.
 
 use cel::IdedExpr;
 use cel::common::ast::{Expr, LiteralValue, operators as op};
 
 use super::template::path;
 
-/// What is not null where a condition holds, or does not: `x` where `x != null` does.
+/// The paths that are not null if a condition is true, or, with `holds` false, if it is false.
 pub(super) fn not_null(condition: &IdedExpr, holds: bool) -> Vec<Vec<String>> {
     let Expr::Call(call) = &condition.expr else { return Vec::new() };
     let is_null = |node: &IdedExpr| matches!(node.expr, Expr::Literal(LiteralValue::Null));
@@ -20,7 +20,7 @@ pub(super) fn not_null(condition: &IdedExpr, holds: bool) -> Vec<Vec<String>> {
     }
 }
 
-/// What a node reaches: names, and numbers of items.
+/// The path of a node: names, and numbers of items as `[0]`.
 pub(super) fn item_path(node: &IdedExpr) -> Option<Vec<String>> {
     match &node.expr {
         Expr::Select(select) => {

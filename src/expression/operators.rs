@@ -1,10 +1,12 @@
+//! The types of operators and functions.
+
 use cel::common::ast::operators as op;
 
 use super::check::with_article;
 use super::{Type, did_you_mean};
 use crate::diagnostic::{Code, codes};
 
-/// Why operands do not fit.
+/// An error of operands, without its place.
 pub(super) struct Problem {
     pub(super) code: Code,
     pub(super) message: String,
@@ -17,7 +19,7 @@ fn mismatch(message: String) -> Problem {
     Problem { code: codes::TL0303, message, help: String::new() }
 }
 
-/// The functions that exist, as receiver or plain, with their parameter types (the receiver first) and their result.
+/// A function: its name, whether it is called on a receiver, its parameters (the receiver first), and its result.
 type Signature = (&'static str, bool, &'static [Form], Type);
 
 /// What a parameter accepts.
@@ -53,7 +55,7 @@ impl Form {
     }
 }
 
-/// The result of an operator, or `None` where the name is not one.
+/// The result type of an operator. `None` if the name is not an operator.
 pub(super) fn operator(name: &str, kinds: &[Type]) -> Option<Checked> {
     let symbol = symbol(name)?;
     if name != op::ADD
@@ -160,7 +162,7 @@ fn conditional(yes: &Type, no: &Type) -> Checked {
     Ok(joined)
 }
 
-/// The result of a function.
+/// The result type of a function.
 pub(super) fn function(name: &str, receiver: bool, kinds: &[Type]) -> Checked {
     let named: Vec<&Signature> = FUNCTIONS.iter().filter(|(known, ..)| *known == name).collect();
     if named.is_empty() {

@@ -1,10 +1,11 @@
-/// What an error of the parser means to people: the place, a message and a way out. `at` is where the parser stopped, in
-/// characters.
+//! Explains syntax errors.
+
+/// The place, the message and the help for an error of the parser. `at` is the character where the parser stopped.
 pub(super) fn explain(source: &str, at: usize, message: &str) -> ((usize, usize), String, Option<&'static str>) {
     let text: Vec<char> = source.chars().collect();
     let last = text.iter().rposition(|c| !c.is_whitespace()).unwrap_or(0);
     if at > last {
-        // Nothing stands where something is missing: the last character does.
+        // At the end there is no character to point at, so point at the last one.
         let (message, help) = match missing(message) {
             Some(token) => (format!("`{token}` is missing at the end"), None),
             None if message.contains("':'") && source.contains('?') => {
@@ -44,7 +45,7 @@ pub(super) fn explain(source: &str, at: usize, message: &str) -> ((usize, usize)
     ((at, length), message, help)
 }
 
-/// The one token that the parser wanted.
+/// The token that the parser expected, if it names exactly one.
 fn missing(message: &str) -> Option<&str> {
     message.strip_prefix("Syntax error: missing '")?.split('\'').next()
 }

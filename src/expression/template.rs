@@ -1,3 +1,5 @@
+//! Parses texts with expressions, and expressions themselves, with positions.
+
 use crate::diagnostic::codes;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,17 +11,18 @@ use cel::parser::Parser;
 
 use super::{ExpressionError, syntax};
 
-/// Longer expressions are programs, and belong into one.
-const LONGEST: usize = 4_096;
-/// Nesting that the parser follows.
-const DEEPEST: u16 = 32;
-/// Levels of the syntax tree: `a + b + c` has one for each `+`. `cel` evaluates by recursion, and takes 25 KiB of the
-/// stack for each level; a thread has 2 MiB.
-pub(super) const MOST_LEVELS: usize = 48;
-/// Operators and fields. The parser builds the tree by recursion too, before its levels can be counted.
-const MOST_OPERATORS: usize = 400;
+/// How long an expression may be. A longer one is a program and belongs into one.
+const MAX_SOURCE_BYTES: usize = 4_096;
+/// How deep the parser may recurse.
+const MAX_DEPTH: u16 = 32;
+/// How many levels the syntax tree may have. `a + b + c` has one for each `+`. `cel` evaluates recursively and uses 25 KiB
+/// of stack for each level, and a thread has 2 MiB. An overflow would abort the whole process.
+pub(super) const MAX_LEVELS: usize = 48;
+/// How many operators and fields an expression may have. The parser builds the tree recursively too, before its levels can
+/// be counted.
+const MAX_OPERATORS: usize = 400;
 
-/// One parsed expression and where it stands in its text.
+/// One parsed expression and its position in its text.
 #[derive(Clone, Debug)]
 pub struct Expression {
     pub(super) ast: Arc<IdedExpr>,
@@ -32,9 +35,9 @@ pub struct Expression {
 /// A piece of a text.
 #[derive(Clone, Debug)]
 pub enum Part {
-    /// As it stands.
+    /// Literal text.
     Text(String),
-    /// To be computed.
+    /// An expression.
     Expression(Expression),
 }
 
@@ -44,15 +47,15 @@ pub struct Template {
     parts: Vec<Part>,
 }
 
-/// The parser is slow, a file repeats its expressions, and several checks read each of them.
-const MOST_PARSED: usize = 1_024;
-const LONGEST_PARSED: usize = 256;
+/// The cache of parsed expressions: the parser is slow, files repeat expressions, and several checks parse each of them.
+const MAX_CACHED: usize = 1_024;
+const MAX_CACHED_BYTES: usize = 256;
 
-/// A tree, and where its nodes stand.
+/// A tree, and the positions of its nodes.
 type Parsed = (Arc<IdedExpr>, Arc<SourceInfo>);
 
 thread_local! {
-    static PARSED: RefCell<HashMap<String, Parsed>> = RefCell::default();
+    static CACHE: RefCell<HashMap<String, Parsed>> = RefCell::default();
 }
 
 impl Expression {
@@ -60,8 +63,8 @@ impl Expression {
     pub fn parse(source: &str, offset: usize) -> Result<Self, ExpressionError> {
         let blanks = source.chars().take_while(|c| c.is_whitespace()).count();
         let whole = (offset + blanks, source.trim().chars().count());
-        if source.len() > LONGEST {
-            let message = format!("this expression is longer than {LONGEST} bytes");
+        if source.len() > MAX_SOURCE_BYTES {
+            let message = format!("this expression is longer than {MAX_SOURCE_BYTES} bytes");
             return Err(ExpressionError::new(codes::TL0309, whole, message)
                 .help("compute it in a `run` stage and use its output"));
         }
@@ -73,29 +76,29 @@ impl Expression {
             let help = "join texts by writing them around `${{ }}`, or compute it in a `run` stage and use its output";
             ExpressionError::new(codes::TL0309, whole, message).help(help)
         };
-        if source.matches(|c| "+-*/%.[?".contains(c)).count() > MOST_OPERATORS {
+        if source.matches(|c| "+-*/%.[?".contains(c)).count() > MAX_OPERATORS {
             return Err(too_deep());
         }
-        if let Some((ast, info)) = PARSED.with_borrow(|parsed| parsed.get(source).cloned()) {
+        if let Some((ast, info)) = CACHE.with_borrow(|parsed| parsed.get(source).cloned()) {
             return Ok(Self { ast, info, source: source.to_owned(), offset });
         }
-        let parser = Parser::new().max_recursion_depth(DEEPEST);
+        let parser = Parser::new().max_recursion_depth(MAX_DEPTH);
         match parser.parse_with_source_info(source) {
-            Ok((ast, _)) if !has_levels(&ast, MOST_LEVELS) => Err(too_deep()),
+            Ok((ast, _)) if !has_levels(&ast, MAX_LEVELS) => Err(too_deep()),
             Ok((ast, info)) => {
                 let (ast, info) = (Arc::new(ast), Arc::new(info));
-                PARSED.with_borrow_mut(|parsed| {
-                    if parsed.len() >= MOST_PARSED {
+                CACHE.with_borrow_mut(|parsed| {
+                    if parsed.len() >= MAX_CACHED {
                         parsed.clear();
                     }
-                    if source.len() <= LONGEST_PARSED {
+                    if source.len() <= MAX_CACHED_BYTES {
                         parsed.insert(source.to_owned(), (Arc::clone(&ast), Arc::clone(&info)));
                     }
                 });
                 Ok(Self { ast, info, source: source.to_owned(), offset })
             }
             Err(errors) => {
-                // What it says of its own tree follows from what it says of the text.
+                // Errors about the parser's own tree only follow from errors in the text.
                 let is_own = |message: &str| message.starts_with("Incomplete");
                 let first = errors.errors.iter().min_by_key(|error| (is_own(&error.msg), error.pos));
                 let (message, (line, column)) =
@@ -115,11 +118,11 @@ impl Expression {
         self.source.trim()
     }
 
-    /// Where a node stands: character offset and length in the text that holds the expression.
+    /// The character offset and length of a node in the text that holds the expression.
     pub(super) fn span(&self, id: u64) -> (usize, usize) {
         let length = self.source.chars().count();
         match self.info.offset_for(id) {
-            // `cel` counts bytes and names one token; from its first to its last byte, inclusive.
+            // `cel` gives the first and the last byte of one token, inclusive.
             Some((start, stop)) => {
                 let chars = |bytes: u32| self.source.char_indices().take_while(|(i, _)| *i < bytes as usize).count();
                 let (start, stop) = (chars(start), chars(stop.saturating_add(1)));
@@ -129,7 +132,7 @@ impl Expression {
         }
     }
 
-    /// Where a field is named. `cel` marks a selection at its dot; people look at the name behind it.
+    /// The position of the name of a field. `cel` gives the position of the dot before it.
     pub(super) fn field_span(&self, id: u64, field: &str) -> (usize, usize) {
         let (dot, _) = self.span(id);
         let from = dot - self.offset + 1;
@@ -137,7 +140,7 @@ impl Expression {
         (self.offset + from + blanks, field.chars().count())
     }
 
-    /// Where a function is named. `cel` marks a call at its parenthesis.
+    /// The position of the name of a function. `cel` gives the position of the parenthesis.
     pub(super) fn call_span(&self, id: u64, name: &str) -> (usize, usize) {
         let (at, length) = self.span(id);
         let before: Vec<char> = self.source.chars().take(at - self.offset).collect();
@@ -146,7 +149,7 @@ impl Expression {
         if before[..end].ends_with(&name) { (self.offset + end - name.len(), name.len()) } else { (at, length) }
     }
 
-    /// Where a name with its fields stands, from end to end; of anything else, its first token.
+    /// The position of a name with its fields as a whole. For anything else, the position of its first token.
     pub(super) fn extent(&self, node: &IdedExpr) -> (usize, usize) {
         let Expr::Select(select) = &node.expr else { return self.span(node.id) };
         let (start, _) = self.extent(&select.operand);
@@ -154,25 +157,25 @@ impl Expression {
         (start, (field + length).saturating_sub(start))
     }
 
-    /// What to write where this must not be null. `fallback` is a text in CEL.
+    /// Help for an expression that must not be null. `fallback` is CEL.
     pub fn unless_null(&self, fallback: &str) -> String {
         let (name, _) = self.named();
         format!("say what to use for null: `{name} == null ? {fallback} : {name}`")
     }
 
-    /// What to call it in a message, and whether that is its text: long ones are not repeated.
+    /// A name for the expression in a message, and whether it is its own text. Long expressions are called `x`.
     pub(super) fn named(&self) -> (&str, bool) {
         let is_name = self.source().chars().all(|c| c.is_ascii_alphanumeric() || "._[]".contains(c));
         if is_name { (self.source(), true) } else { ("x", false) }
     }
 
-    /// Where the expression stands, without the blanks around it.
+    /// The position of the expression, without the white space around it.
     pub fn place(&self) -> (usize, usize) {
         let blanks = self.source.chars().take_while(|c| c.is_whitespace()).count();
         (self.offset + blanks, self.source().chars().count())
     }
 
-    /// What it selects, such as `["needs", "seal", "outputs", "artifact"]`: the longest paths that start at a name.
+    /// The paths that it selects, such as `["needs", "seal", "outputs", "artifact"]`: the longest paths that start at a name.
     pub fn paths(&self) -> Vec<Vec<String>> {
         let mut paths = Vec::new();
         collect_paths(&self.ast, &mut paths);
@@ -222,7 +225,7 @@ impl Template {
         text.contains("${{")
     }
 
-    /// Its pieces, in order.
+    /// Its parts, in order.
     pub fn parts(&self) -> &[Part] {
         &self.parts
     }
@@ -236,7 +239,7 @@ impl Template {
     }
 }
 
-/// Whether a tree has no more than so many levels.
+/// Whether a tree has at most `levels` levels.
 fn has_levels(node: &IdedExpr, levels: usize) -> bool {
     let Some(levels) = levels.checked_sub(1) else { return false };
     match &node.expr {
@@ -254,7 +257,7 @@ fn has_levels(node: &IdedExpr, levels: usize) -> bool {
     }
 }
 
-/// The names from the root of a chain of selections, if it is one.
+/// The names of a chain of selections, from the root. `None` if the node is anything else.
 pub(super) fn path(node: &IdedExpr) -> Option<Vec<String>> {
     match &node.expr {
         Expr::Ident(name) => Some(vec![name.clone()]),
@@ -301,13 +304,13 @@ fn collect_paths(node: &IdedExpr, into: &mut Vec<Vec<String>>) {
     }
 }
 
-/// How many characters of `text` stand before its tail `rest`.
+/// The character offset of `rest`, which is the tail of `text`.
 fn offset_of(text: &str, rest: &str) -> usize {
     text[..text.len() - rest.len()].chars().count()
 }
 
-/// Where the `}}` that ends the expression begins: outside quotes, and not the end of a map in a map. Fails with the
-/// quote that is open at the end, if one is.
+/// The byte offset of the `}}` that ends the expression: outside of quotes, and not the end of a map in a map. Fails with
+/// the offset of an unclosed quote, if there is one.
 fn closing(body: &str) -> Result<usize, Option<usize>> {
     let bytes = body.as_bytes();
     let (mut quote, mut depth, mut i) = (None, 0_usize, 0);
@@ -326,7 +329,7 @@ fn closing(body: &str) -> Result<usize, Option<usize>> {
     Err(quote.map(|(_, at)| at))
 }
 
-/// Character offset of a line and column as `cel` gives them: both from 1, or 0 where it knows neither.
+/// The character offset of a line and column as `cel` gives them: both from 1, or 0 if unknown.
 fn position(source: &str, line: isize, column: isize) -> usize {
     let line = usize::try_from(line - 1).unwrap_or(0);
     let before: usize = source.split_inclusive('\n').take(line).map(|l| l.chars().count()).sum();

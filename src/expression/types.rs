@@ -1,3 +1,5 @@
+//! The types of expressions and fields.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use serde_json::Value as Json;
 /// The type of an expression or of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Type {
-    /// Not known before it runs.
+    /// Not known before the run.
     Any,
     /// `null`.
     Null,
@@ -21,7 +23,7 @@ pub enum Type {
     String,
     /// A text that may flow only into fields marked secret.
     Secret,
-    /// Bytes that one stage produces and others consume; only ever passed on whole.
+    /// Bytes that one stage produces and others consume. Only passed on whole.
     Artifact,
     /// Values of one type, in order.
     List(Box<Type>),
@@ -29,14 +31,14 @@ pub enum Type {
     Map(Box<Type>),
     /// Named fields, each with its own type.
     Record(Arc<Record>),
-    /// That, or `null`.
+    /// A value of the inner type, or `null`.
     Nullable(Box<Type>),
 }
 
 /// The fields of a record.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record {
-    /// What a message calls it, such as `object` or `inputs`.
+    /// Its name in messages, such as `object` or `inputs`.
     pub name: String,
     /// Type by name.
     pub fields: BTreeMap<String, Type>,
@@ -48,7 +50,7 @@ impl Type {
         Self::Record(Arc::new(Record { name: name.into(), fields: fields.into_iter().collect() }))
     }
 
-    /// Whether a value of this type may stand where `field` is wanted.
+    /// Whether a value of this type may be used for a field of type `field`.
     pub fn fits(&self, field: &Self) -> bool {
         match (self, field) {
             (_, Self::Any) => !matches!(self, Self::Secret | Self::Artifact),
@@ -80,7 +82,7 @@ impl Type {
             (Self::Null, b) | (b, Self::Null) => Self::Nullable(Box::new(b)),
             (Self::Int, Self::Double) | (Self::Double, Self::Int) => Self::Double,
             (Self::String, Self::Secret) | (Self::Secret, Self::String) => Self::Secret,
-            // An empty list literal says nothing about its elements: the other list does.
+            // An empty list has items of type `Any`, so the other list decides.
             (Self::List(a), Self::List(b)) if *a == Self::Any => Self::List(b),
             (Self::List(a), Self::List(b)) if *b == Self::Any => Self::List(a),
             (Self::List(a), Self::List(b)) => Self::List(Box::new(a.join(*b))),

@@ -1,6 +1,6 @@
-//! Pipelines to begin with: the files of `pipelines/`, carried in the program.
+//! Pipeline templates for `tl init`: the files of `pipelines/`, embedded in the program.
 //!
-//! A name flows in, the text of a file flows out. Nothing here writes or asks.
+//! A name flows in, the text of a file flows out. Nothing here writes a file or prompts.
 
 mod template;
 

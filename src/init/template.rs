@@ -1,4 +1,4 @@
-/// A pipeline to begin with.
+/// A pipeline template.
 #[derive(Clone, Copy, Debug)]
 pub struct Template {
     /// The name of its file in `pipelines/`.
@@ -25,7 +25,7 @@ pub const TEMPLATES: &[Template] = templates! {
     "ci-artifact.yaml"
 };
 
-/// The template of a name.
+/// The template with this name.
 pub fn find(name: &str) -> Option<&'static Template> {
     TEMPLATES.iter().find(|template| template.name() == name)
 }
@@ -41,13 +41,13 @@ impl Template {
         self.value_of("description: ")
     }
 
-    /// What follows a key of the outermost level: a test holds each template to this form.
+    /// The value of a top-level key. It reads lines instead of YAML; a test keeps each template in this form.
     fn value_of(&self, key: &str) -> &'static str {
         self.text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default()
     }
 
-    /// The text for a file of this name, as it is to be written on a command line: the commands in its comments name it.
-    /// Without the first lines, which name a schema beside `pipelines/` for editors.
+    /// The text for a file of this name. The commands in its comments use the name, so it must be quoted for a shell. The
+    /// first lines are left out: they name a schema for editors, relative to `pipelines/`.
     pub fn text(&self, name: &str) -> String {
         let modeline = "# yaml-language-server:";
         let body = match self.text.strip_prefix(modeline).and_then(|rest| rest.split_once('\n')) {

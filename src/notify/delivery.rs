@@ -2,14 +2,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 use tracing::debug;
 
 use super::outbox::OutboxHandle;
+use crate::audit::{Record, SentMessage};
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::open::{Channels, no_channel};
-use crate::stages::{Notifier, Recorder, Severity};
+use crate::stages::{Notifier, Recorder};
 use crate::state::{Attempt, MessageState, OutboxEntry, OutboxMessage, backoff};
 use crate::value::{Masker, human_duration};
 
@@ -153,20 +154,20 @@ impl DeliveryAttempt<'_> {
         result: &Result<String>,
         after: Option<Duration>,
     ) -> Result<()> {
-        let (kind, severity, how) = match result {
-            Ok(how) => ("notify.delivered", Severity::Info, how.clone()),
-            Err(error) => ("notify.failed", Severity::Warning, error.one_line()),
+        let sent = |how| SentMessage {
+            channel: channel.to_owned(),
+            id: message.id.clone(),
+            when: message.when.clone(),
+            attempt,
+            how,
         };
-        let mut data = Map::new();
-        data.insert("channel".to_owned(), channel.into());
-        data.insert("id".to_owned(), message.id.clone().into());
-        data.insert("when".to_owned(), message.when.clone().into());
-        data.insert("attempt".to_owned(), attempt.into());
-        data.insert("how".to_owned(), json!(how));
-        if result.is_err() {
-            data.insert("again".to_owned(), (after.is_some() && self.entry.is_some()).into());
-        }
-        self.recorder.record(kind, severity, data)
+        self.recorder.record(match result {
+            Ok(how) => Record::NotifyDelivered(sent(how.clone())),
+            Err(error) => {
+                let again = after.is_some() && self.entry.is_some();
+                Record::NotifyFailed { message: sent(error.one_line()), again }
+            }
+        })
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use serde_json::Value as Json;
-
 use super::message::{Origin, message};
-use crate::audit;
+use crate::audit::{self, Record, RunEnd};
 use crate::channels::Message;
 use crate::diagnostic::Result;
 use crate::event::{Outcome, What};
@@ -81,18 +79,16 @@ pub(super) fn message_event(channel: &str, message: &Message, result: Result<Str
 /// Whether the previous run of the pipeline failed. The audit log decides: a second history could disagree with it.
 pub(crate) fn failed_before(folder: &Path, pipeline: &str, run: &str) -> bool {
     let filter = audit::Filter { kind: Some("run.finished".to_owned()), ..audit::Filter::default() };
-    let Ok(records) = audit::read(folder, filter) else { return false };
-    let last = records
-        .filter_map(std::result::Result::ok)
-        .filter(|record| record.run.as_deref() != Some(run) && record.data.get("pipeline") == Some(&pipeline.into()))
-        // A partial run that went well proves no recovery.
-        .filter(|record| !(record.data.contains_key("left_out") && outcome(record).is_some_and(Outcome::is_ok)))
-        .last();
-    last.is_some_and(|record| matches!(outcome(&record), Some(Outcome::Failure | Outcome::Blocked)))
-}
-
-fn outcome(record: &audit::Record) -> Option<Outcome> {
-    record.data.get("outcome").and_then(Json::as_str).and_then(Outcome::from_word)
+    let Ok(entries) = audit::read_backwards(folder, filter) else { return false };
+    let ends = entries.filter_map(std::result::Result::ok).filter(|entry| entry.run.as_deref() != Some(run));
+    let mut ends = ends.filter_map(|entry| match entry.record() {
+        Some(Record::RunFinished(end)) if end.pipeline == pipeline => Some(end),
+        _ => None,
+    });
+    let outcome = |end: &RunEnd| Outcome::from_word(&end.outcome);
+    // A partial run that went well proves no recovery.
+    let last = ends.find(|end| end.left_out.is_empty() || !outcome(end).is_some_and(Outcome::is_ok));
+    last.is_some_and(|end| matches!(outcome(&end), Some(Outcome::Failure | Outcome::Blocked)))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::error::no_channel;
 use super::kind::open;
 use super::loaded::Loaded;
 use crate::channels::{self, Channel};
-use crate::diagnostic::Result;
+use crate::diagnostic::{Diagnostic, Result, codes};
 
 /// The channels of a pipeline by name, each open or with the reason why not.
 pub(crate) type Channels = BTreeMap<String, Result<Box<dyn Channel>>>;
@@ -22,5 +22,15 @@ pub(crate) fn open_channels(loaded: &Loaded, contexts: &Contexts) -> Channels {
 pub(crate) fn open_channel(loaded: &Loaded, contexts: &Contexts, name: &str) -> Result<Box<dyn Channel>> {
     let declared = loaded.pipeline.channels.iter().find(|(other, _)| other.as_str() == name);
     let (_, place) = declared.ok_or_else(|| no_channel(name))?;
-    open(loaded, contexts, "channels", name, place, channels::KINDS)
+    let channel = open(loaded, contexts, "channels", name, place, channels::KINDS)?;
+    // `validate` has checked the literal settings; now those with expressions have values, too.
+    match channel.check().into_iter().next() {
+        None => Ok(channel),
+        Some(unfit) => {
+            let at = loaded.document.at_value(&format!("/channels/{name}/with"));
+            let mut found = Diagnostic::usage(codes::TL0606, format!("the settings of `{name}` do not fit")).at(at);
+            found.causes.push(unfit.error);
+            Err(found)
+        }
+    }
 }

@@ -1,28 +1,30 @@
+//! Reads and checks a whole file.
+
 use std::path::Path;
 
-use super::check::{Checker, findings};
+use super::check::{Checker, schema_errors};
 use super::outline::{Outline, difference, without_start_expressions};
-use super::read::{Document, MOST_FINDINGS, check_version};
+use super::read::{Document, MAX_FINDINGS, check_version};
 use crate::diagnostic::{Diagnostic, codes};
 
-/// Reads a file and proves all that can be proven without running it. Fails with everything that is wrong, by place.
+/// Reads a file and checks everything that can be checked without running it. Fails with all errors, ordered by place.
 pub fn load(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
-    judge(Document::read(path)?)
+    check_document(Document::read(path)?)
 }
 
-/// Proves what was read.
-pub(super) fn judge(document: Document) -> Result<(Document, Outline), Vec<Diagnostic>> {
+/// Checks a document.
+pub(super) fn check_document(document: Document) -> Result<(Document, Outline), Vec<Diagnostic>> {
     check_version(&document).map_err(|found| vec![found])?;
-    let mut found = findings(&document);
+    let mut found = schema_errors(&document);
     let checked = Checker::new(&document).run();
-    let is_cut = found.len().max(checked.len()) > MOST_FINDINGS;
+    let is_cut = found.len().max(checked.len()) > MAX_FINDINGS;
     found.extend(checked);
     found.sort_by(|a, b| (&a.place, a.code).cmp(&(&b.place, b.code)));
-    // The copies of an alias have one place.
+    // An error behind an alias is found once for each copy, always at the same place.
     found.dedup_by(|a, b| a.place == b.place && a.code == b.code && a.message == b.message);
     if is_cut {
-        found.truncate(MOST_FINDINGS);
-        let message = format!("more than {MOST_FINDINGS} findings in one file: the rest is not told");
+        found.truncate(MAX_FINDINGS);
+        let message = format!("more than {MAX_FINDINGS} findings in one file: the rest is not told");
         let help = "mend the others first, and validate again";
         found.push(Diagnostic::usage(codes::TL0004, message).at(document.at_value("")).help(help));
     }

@@ -1,67 +1,70 @@
-//! Files of older versions, brought to a newer one as texts: comments and layout stay.
+//! Migrates files of older versions to a newer one.
+//!
+//! Each step edits the text at the places of the document. Writing the file anew from its value would lose comments and
+//! layout. The result is checked like any file before it replaces one.
 
 use std::path::Path;
 
-use super::load::judge;
-use super::read::{Document, Mark, NEWEST_VERSION, unknown_version, version_number};
+use super::load::check_document;
+use super::read::{Document, NEWEST_VERSION, Span, unknown_version, version_number};
 use crate::diagnostic::{Diagnostic, Result, codes};
 
-/// How a file of one version becomes one of the next.
+/// The migration from one version to the next.
 pub struct Step {
-    /// The version that it begins with. It ends with the one after.
+    /// The version of its input. Its output has the next version.
     pub from: i64,
-    /// Notes what changes, but for `version` itself. What cannot be brought over is refused, with its place.
+    /// Records the edits, except that of `version` itself. Refuses what cannot be migrated, with its place.
     pub edit: fn(&mut Edits<'_>) -> Result<()>,
 }
 
-/// Every step. Version 1 is the first that there was: none leads to it.
+/// Every step. Empty, since version 1 is the first version.
 pub const STEPS: &[Step] = &[];
 
-/// What changes in a text.
+/// The edits of one step.
 pub struct Edits<'a> {
     document: &'a Document,
-    edits: Vec<(Mark, String)>,
+    edits: Vec<(Span, String)>,
 }
 
 impl<'a> Edits<'a> {
-    /// The file as it is.
+    /// The file before the edits.
     pub fn document(&self) -> &'a Document {
         self.document
     }
 
-    /// Gives a key another name.
+    /// Renames a key.
     pub fn rename(&mut self, pointer: &str, key: &str) {
-        if let Some(mark) = self.document.spot_of(pointer).and_then(|spot| spot.key) {
-            self.edits.push((mark, key.to_owned()));
+        if let Some(span) = self.document.node_of(pointer).and_then(|node| node.key) {
+            self.edits.push((span, key.to_owned()));
         }
     }
 
-    /// Puts another value, as YAML spells it, in the place of one that stands on one line.
+    /// Replaces a value that stands on one line. `value` is YAML.
     pub fn replace(&mut self, pointer: &str, value: &str) {
-        if let Some(spot) = self.document.spot_of(pointer) {
-            self.edits.push((spot.value, value.to_owned()));
+        if let Some(node) = self.document.node_of(pointer) {
+            self.edits.push((node.value, value.to_owned()));
         }
     }
 
-    /// The text with all of it done.
+    /// The text with all edits applied.
     fn apply(mut self) -> Result<String> {
         self.edits.sort_by(|(a, a_text), (b, b_text)| (a.start, a.end, a_text).cmp(&(b.start, b.end, b_text)));
-        // What an alias repeats stands in the text once.
+        // A value that aliases repeat stands in the text once, but is edited once for each alias.
         self.edits.dedup();
         let characters = self.document.characters();
         let mut text = String::new();
         let mut done = 0;
-        for (mark, new) in &self.edits {
-            if mark.start < done {
+        for (span, new) in &self.edits {
+            if span.start < done {
                 let message = "this cannot be migrated: it stands for several things, which change in different ways";
-                let place = self.document.place(0, *mark);
+                let place = self.document.place(0, *span);
                 return Err(Diagnostic::usage(codes::TL0747, message)
                     .at(place)
                     .help("write it out instead of an alias"));
             }
-            text.extend(&characters[done..mark.start]);
+            text.extend(&characters[done..span.start]);
             text.push_str(new);
-            done = mark.end;
+            done = span.end;
         }
         text.extend(&characters[done..]);
         Ok(text)
@@ -79,8 +82,8 @@ pub struct Migrated {
     pub text: Vec<u8>,
 }
 
-/// Brings a file to a version, the newest where none is named, by these steps; `None` where it has it. What comes out
-/// is proven like any file, so that no file is replaced by one that does not run.
+/// Migrates a file by these steps to version `to`, or to the newest. `None` if it has that version already. A result of
+/// the newest version is checked like any file, so that no file is replaced by one that does not run.
 pub fn migrate(document: Document, to: Option<i64>, steps: &[Step]) -> Result<Option<Migrated>, Vec<Diagnostic>> {
     let from = version_number(&document).map_err(|found| vec![found])?;
     if from > NEWEST_VERSION {
@@ -103,9 +106,9 @@ pub fn migrate(document: Document, to: Option<i64>, steps: &[Step]) -> Result<Op
         let mut edits = Edits { document: &now, edits: Vec::new() };
         edits.replace("/version", &(version + 1).to_string());
         let edited = (step.edit)(&mut edits).and_then(|()| edits.apply()).map_err(|found| vec![found])?;
-        // Its lines are no longer those of the file.
+        // Its lines differ from those of the file, so errors must not name the file.
         let name = format!("{name} as version {}", version + 1);
-        now = Document::parse(name, folder.clone(), now.mark_of_order().to_owned() + &edited)?;
+        now = Document::parse(name, folder.clone(), now.byte_order_mark().to_owned() + &edited)?;
     }
     if from == to {
         return Ok(None);
@@ -113,7 +116,7 @@ pub fn migrate(document: Document, to: Option<i64>, steps: &[Step]) -> Result<Op
     let text = now.source();
     if to == NEWEST_VERSION {
         let path = folder.join(Path::new(&name).file_name().unwrap_or_default());
-        judge(now.extended(&mut vec![path])?)?;
+        check_document(now.extended(&mut vec![path])?)?;
     }
     Ok(Some(Migrated { from, to, text }))
 }

@@ -1,7 +1,17 @@
-//! A pipeline file: read, located, judged, typed, checked.
+//! Reads a pipeline file and checks it.
 //!
-//! Text flows in; what flows out is a [`Pipeline`] in which every name, type and secret flow is proven, or all that is
-//! wrong with the file at once, each with its place. Nothing here touches a store, a secret or the network.
+//! Text flows in. A [`Pipeline`] flows out whose names, types and flows of secrets are checked, or every error in the
+//! file at once, each with its place. Nothing here touches a store, a secret or the network.
+//!
+//! - `read/` turns text into a [`Document`]: a value, and the place of each of its parts.
+//! - `check/` finds every error: first by the JSON Schema, then by what a schema cannot say.
+//! - `model/` holds the structs of a pipeline. The schema is derived from them, and the same structs run.
+//! - The files beside them join the three: `load` reads and checks a file, `outline` fills in what is known when a run
+//!   starts, `resolve` and `partial` fill in settings, `migrate` edits the text of older versions.
+//!
+//! Every key of the language either works or is refused (TL0103, TL0104 for what is not built yet). A file that is
+//! accepted does what it says. A key without a value (`null`) is refused too: it is more often a mistake than a wish, and
+//! a key can be left out.
 //!
 //! The crates `serde_yaml`, `saphyr-parser` and `jsonschema` are used in this folder only.
 

@@ -1,16 +1,20 @@
-//! Settings that are known when a run starts: they may hold expressions over what is known then.
+//! Settings that are resolved when a run starts.
+//!
+//! Times, counts and groups of a run may hold expressions over the values that are known at its start, and over nothing
+//! else. The [`Pipeline`] is deserialised once, from their values. Before that, `validate` has an [`Outline`], which
+//! lacks these settings, so nothing can run it by mistake.
 
 use std::ops::Deref;
 
 use serde_json::Value as Json;
 
-use super::check::{Checker, findings_in, is_start};
+use super::check::{Checker, is_known_at_start, schema_errors_in};
 use super::model::Pipeline;
 use super::read::{Document, escape};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{self, Template, Values};
 
-/// A proven pipeline without those of its settings that are known only when a run starts.
+/// A checked pipeline without the settings that are known only when a run starts.
 #[derive(Clone, Debug)]
 pub struct Outline(pub(super) Pipeline);
 
@@ -23,12 +27,12 @@ impl Deref for Outline {
 }
 
 impl Outline {
-    /// For what needs its channels alone.
+    /// The pipeline for commands that need only its channels. It must not run.
     pub fn for_messages(self) -> Pipeline {
         self.0
     }
 
-    /// The pipeline as it runs, with the values of these settings. Fails with each that does not fit its field.
+    /// The pipeline with these settings resolved, ready to run. Fails with every value that does not fit its field.
     pub fn settle(self, document: &Document, values: &Values) -> Result<Pipeline, Vec<Diagnostic>> {
         let mut pointers = Vec::new();
         start_expressions(document.value(), "", &mut pointers);
@@ -49,7 +53,7 @@ impl Outline {
             }
         }
         if found.is_empty() {
-            found = findings_in(document, &value);
+            found = schema_errors_in(document, &value);
         }
         if found.is_empty() {
             found = Checker::over(document, &value).literals_only();
@@ -61,7 +65,7 @@ impl Outline {
     }
 }
 
-/// Findings without those that say the same of the same expression: one wrong input is told once, however often it is used.
+/// Merges findings that say the same about the same expression. One wrong input is reported once, however often it is used.
 fn once(found: Vec<Diagnostic>, document: &Document, pointers: &[String]) -> Vec<Diagnostic> {
     let expression = |finding: &Diagnostic| {
         let pointer = pointers.iter().find(|pointer| finding.place == Some(document.at_value(pointer)))?;
@@ -86,13 +90,13 @@ fn once(found: Vec<Diagnostic>, document: &Document, pointers: &[String]) -> Vec
     told.into_iter().map(named).collect()
 }
 
-/// The file without settings that hold expressions over what is known when a run starts.
+/// The file without the settings that hold expressions which are resolved when a run starts.
 pub(super) fn without_start_expressions(file: &Json) -> Json {
     let mut pointers = Vec::new();
     start_expressions(file, "", &mut pointers);
     let mut outline = file.clone();
     for pointer in pointers {
-        // A group is all that makes a `concurrency`.
+        // `concurrency` requires its `group`, so without the group all of it goes.
         let pointer = pointer.strip_suffix("/group").unwrap_or(&pointer);
         let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
         if let Some(parent) = outline.pointer_mut(parent).and_then(Json::as_object_mut) {
@@ -104,7 +108,7 @@ pub(super) fn without_start_expressions(file: &Json) -> Json {
 
 fn start_expressions(value: &Json, pointer: &str, found: &mut Vec<String>) {
     match value {
-        Json::String(text) if Template::is_in(text) && is_start(pointer) => found.push(pointer.to_owned()),
+        Json::String(text) if Template::is_in(text) && is_known_at_start(pointer) => found.push(pointer.to_owned()),
         Json::Object(map) => {
             for (key, item) in map {
                 start_expressions(item, &format!("{pointer}/{}", escape(key)), found);
@@ -114,7 +118,8 @@ fn start_expressions(value: &Json, pointer: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Schema and structs are one; a difference between them is a mistake in tl, and is told as one.
+/// The error for a file that the schema accepts and the structs refuse. The schema is derived from the structs, so this is
+/// a bug in tl.
 pub(super) fn difference(document: &Document, error: &serde_json::Error) -> Diagnostic {
     Diagnostic::usage(codes::TL0902, "the schema accepts this file and the program does not: please report it")
         .cause(error)

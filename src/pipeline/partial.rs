@@ -1,4 +1,6 @@
-//! Settings before they are needed: what is known of them filled in, what is not left as it stands.
+//! Partially resolves settings, for `tl plan`.
+//!
+//! Expressions whose values are known are replaced. Others stay as they are written. No secret is read.
 
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
@@ -8,38 +10,38 @@ use super::read::{Document, escape};
 use crate::expression::{Expression, Part, Template, Values, evaluate};
 use crate::value::{MASK, hex};
 
-/// Some settings as far as they are known.
+/// Settings, resolved as far as their values are known.
 #[derive(Clone, Debug)]
 pub struct PartialSettings {
-    /// The settings; an expression without a value stands as it stood.
+    /// The settings. An expression without a known value stays as it is written.
     pub value: Json,
-    /// The expressions without a value. Those over secrets are not among them.
+    /// The expressions without a known value. Expressions over secrets are not included.
     pub unknown: Vec<Expression>,
 }
 
-/// What stands for a secret.
+/// What is shown in place of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretPlaceholder {
     /// A mask.
     Hidden,
-    /// Its expression; of one that stands in the file, a digest by which a change can be told.
+    /// Its expression. For a secret written in the file, a digest: it shows a change and not the secret.
     Named,
 }
 
-/// Fills settings in. Reads no secret.
+/// Resolves settings partially. Reads no secret.
 #[derive(Clone, Copy)]
 pub struct PartialResolver<'a> {
-    /// Whose settings they are.
+    /// The document that holds the settings.
     pub document: &'a Document,
-    /// What is known.
+    /// The known values.
     pub values: &'a Values,
-    /// What stands for a secret.
+    /// What is shown in place of a secret.
     pub secrets: SecretPlaceholder,
 }
 
 impl PartialResolver<'_> {
-    /// Fills in what is known, and makes each path absolute: `schema` says which texts are paths and which are secret. `at`
-    /// is where the value stands in the document.
+    /// Resolves what is known and makes each path absolute. `schema` says which texts are paths and which are secret. `at`
+    /// is the pointer of the value in the document.
     pub fn resolve(&self, value: &Json, schema: &Json, at: &str) -> PartialSettings {
         let mut unknown = Vec::new();
         let value = self.resolve_at(value, schema, &schema["definitions"], at, &mut unknown);
@@ -82,14 +84,14 @@ impl PartialResolver<'_> {
     }
 
     fn text(&self, text: &str, unknown: &mut Vec<Expression>) -> Json {
-        // The checks have parsed each text.
+        // The checks have parsed every text, so this does not fail.
         let Ok(template) = Template::parse(text) else { return text.into() };
         let parts: Vec<Json> = template.parts().iter().map(|part| self.part(part, unknown)).collect();
         match <[Json; 1]>::try_from(parts) {
             Ok([whole]) => whole,
             Err(parts) => {
-                let spelled = |part: &Json| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
-                parts.iter().map(spelled).collect::<String>().into()
+                let as_text = |part: &Json| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
+                parts.iter().map(as_text).collect::<String>().into()
             }
         }
     }
@@ -104,7 +106,7 @@ impl PartialResolver<'_> {
             return MASK.into();
         }
         if !is_secret {
-            // One that names what is here may lack it all the same, such as a variable of `env`.
+            // An expression may name a known context and still have no value, such as a variable of `env`.
             let known = self.values.know(expression).then(|| evaluate(expression, self.values).ok()).flatten();
             match known {
                 Some(known) => return known,
@@ -121,11 +123,11 @@ impl PartialResolver<'_> {
         }
     }
 
-    /// A secret that stands in the file.
+    /// A secret that is written in the file itself.
     fn secret(&self, value: &Json, at: &str) -> Json {
         match self.secrets {
             SecretPlaceholder::Hidden => MASK.into(),
-            // With its place: equal secrets of two places do not show that they are.
+            // The digest includes the place, so that equal secrets at two places do not look equal.
             SecretPlaceholder::Named => {
                 let digest = Sha256::digest(format!("{at}\0{}", value.as_str().unwrap_or_default()));
                 format!("sha256:{}", hex(&digest[..16])).into()

@@ -1,4 +1,4 @@
-//! Settings with their expressions, at the moment they are needed.
+//! Resolves the expressions in settings at the moment the settings are needed.
 
 use std::path::PathBuf;
 
@@ -6,20 +6,20 @@ use serde_json::{Map, Value as Json};
 
 use super::check::follow;
 use super::model::expressions_in;
-use super::read::{Document, entries, escape, tidied};
+use super::read::{Document, entries, escape, normalized};
 use crate::expression::{self, ExpressionError, Template, Values};
 
-/// An expression that has no value after all, and where it stands below the settings.
+/// An expression that has no value, and its place below the settings.
 #[derive(Debug)]
 pub struct Failure {
-    /// JSON pointer below what was resolved.
+    /// JSON pointer below the resolved settings.
     pub pointer: String,
     /// What is wrong.
     pub error: ExpressionError,
 }
 
-/// Replaces each expression by its value, and makes each path absolute: `schema` says which texts are paths. `at` is
-/// where the value stands in the document.
+/// Replaces each expression by its value and makes each path absolute. `schema` says which texts are paths. `at` is the
+/// pointer of the value in the document.
 pub fn resolve(value: &Json, schema: &Json, values: &Values, document: &Document, at: &str) -> Result<Json, Failure> {
     let base = |below: &str| document.folder_of(&format!("{at}{below}")).to_owned();
     resolve_at("", value, schema, &schema["definitions"], values, &base)
@@ -85,13 +85,14 @@ pub fn paths_in(value: &Json, schema: &Json) -> Vec<PathBuf> {
     found
 }
 
-/// A path that leads out of a folder and into another one, as people would write it.
+/// A path without `..`, for messages. If the shorter path does not exist, the path stays as it is.
 fn as_shown(path: PathBuf) -> PathBuf {
-    let tidy = tidied(&path);
+    let tidy = normalized(&path);
     if tidy.exists() { tidy } else { path }
 }
 
-/// Whether an expression of a file that was checked uses a context, such as `git`.
+/// Whether an expression of a checked file uses a context, such as `git`. tl asks `git` only if a file uses it. A run
+/// outside a repository is then refused, since an empty commit in an object key would be a silent error.
 pub fn uses_context(document: &Document, context: &str) -> bool {
     let file = document.value();
     let conditions = ["stages", "finally"]

@@ -1,4 +1,4 @@
-//! Two parsers read each file, and a schema and the checks judge it: what holds them together.
+//! Laws over whole files: both parsers see the same value, and the schema and the checks agree.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
-use super::check::{SCHEMA, findings};
-use super::load::judge;
+use super::check::{SCHEMA, schema_errors};
+use super::load::check_document;
 use super::read::{Document, MERGE, escape};
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -306,9 +306,9 @@ fn the_checks_find_what_the_schema_accepts() {
         let accepted = validator.is_valid(document.value());
         *(if accepted { &mut by_checks } else { &mut by_schema }) += 1;
         assert_eq!(accepted, validator.iter_errors(document.value()).next().is_none());
-        assert!(!accepted || findings(&document).is_empty(), "{}", path.display());
+        assert!(!accepted || schema_errors(&document).is_empty(), "{}", path.display());
         let name = path.display();
-        assert!(judge(document).is_err(), "{name} is wrong, and nobody says so");
+        assert!(check_document(document).is_err(), "{name} is wrong, and nobody says so");
     }
     assert!(by_schema > 100 && by_checks > 80, "by the schema: {by_schema}, by the checks: {by_checks}");
 }

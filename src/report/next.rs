@@ -3,16 +3,16 @@ use super::text::shell_word;
 use crate::diagnostic::{Code, ExitCode};
 use crate::event::Outcome;
 
-/// What somebody is to do after a run.
+/// What to do after a run.
 #[derive(Debug)]
 pub(super) struct Next {
-    /// In a sentence; the commands follow it.
+    /// One sentence; the commands follow it.
     pub(super) advice: String,
-    /// As they are typed.
+    /// Commands, as they are typed.
     pub(super) commands: Vec<String>,
 }
 
-/// The one place that chooses what to do next. Each command is one that `tl --help` lists.
+/// Chooses what to do next, for every reporter. `tests/integration/reporters.rs` runs each command it names.
 pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
     let code = deciding_code(tally, verdict);
     let explain = code.map(|code| format!("tl explain {code}"));
@@ -72,7 +72,7 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
     }
 }
 
-/// The code of what decided how the run ended.
+/// The code of the problem that decided the exit code, else of the first one.
 fn deciding_code(tally: &Tally, verdict: Verdict<'_>) -> Option<Code> {
     let remarkable = tally.remarkable();
     let errors = || remarkable.iter().filter_map(|ended| ended.error.as_ref());

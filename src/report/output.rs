@@ -10,12 +10,13 @@ use super::terminal::render_diagnostic;
 use super::text::plain;
 use crate::diagnostic::{Diagnostic, codes};
 
-/// Where what is printed goes. Who prints goes on whatever becomes of it; what could not be written is remembered here.
+/// Standard output, shared by everything that prints. A write that fails stops nothing: a backup does not end because its
+/// report cannot be written. The first error is kept, and a command that would have succeeded then exits with 1.
 #[derive(Clone)]
 pub struct Stream {
     to: Arc<Mutex<Box<dyn Write + Send>>>,
     lost: Arc<Mutex<Option<io::Error>>>,
-    /// Whether anything was not taken.
+    /// Whether a write failed, for whatever reason.
     gone: Arc<AtomicBool>,
 }
 
@@ -24,7 +25,7 @@ impl Stream {
         Self { to: Arc::new(Mutex::new(Box::new(to))), lost: Arc::default(), gone: Arc::default() }
     }
 
-    /// Remembers the first error. That who reads has gone, as `head` does, is none.
+    /// Keeps the first error. A closed pipe is none: a reader such as `head` stops when it has enough.
     fn noting<T>(&self, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|error| {
             self.gone.fetch_or(error.kind() != io::ErrorKind::Interrupted, Ordering::SeqCst);
@@ -51,7 +52,7 @@ impl Write for Stream {
     }
 }
 
-/// The only place that writes to the terminal, a pipe or a file of the shell's.
+/// Standard output and standard error. Nothing else writes to them.
 pub struct Output {
     out: Stream,
     err: Box<dyn Write + Send>,
@@ -62,7 +63,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Standard output and standard error. Colours on a terminal that has some, unless `NO_COLOR` is set.
+    /// The streams of this process, with colours on a terminal that has them, unless `NO_COLOR` is set.
     pub fn standard() -> Self {
         let terminal = Terminal::of(|name| std::env::var(name).ok());
         let style = |is_terminal| Style { colour: terminal.colour && is_terminal, unicode: terminal.unicode };
@@ -75,7 +76,7 @@ impl Output {
         }
     }
 
-    /// Nowhere, and with nobody to ask.
+    /// An output that discards everything and cannot ask.
     #[cfg(test)]
     pub(crate) fn nowhere() -> Self {
         let style = Style::default();
@@ -88,28 +89,28 @@ impl Output {
         self.out_style
     }
 
-    /// Standard output, for who writes to it on a thread of its own.
+    /// Standard output, for a writer on another thread.
     pub fn stream(&self) -> Stream {
         self.out.clone()
     }
 
     /// Writes a text to standard output.
     pub fn text(&mut self, text: &str) {
-        // The stream remembers.
+        // The stream keeps the error.
         let _lost = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
 
-    /// Writes one line to standard output, whatever names are in it.
+    /// Writes one line to standard output. Names from outside are made safe.
     pub fn line(&mut self, line: &str) {
         self.text(&format!("{}\n", plain(line)));
     }
 
-    /// Whether standard output takes nothing any more.
+    /// Whether standard output is closed or full.
     pub fn is_gone(&self) -> bool {
         self.out.gone.load(Ordering::SeqCst)
     }
 
-    /// That something which was to be on standard output is not there. A command that printed is no success then.
+    /// The first error of standard output. A command with one is no success.
     pub fn lost(&self) -> Option<Diagnostic> {
         let lost = self.out.lost.lock().unwrap_or_else(PoisonError::into_inner);
         lost.as_ref()
@@ -139,7 +140,7 @@ impl Output {
         self.asks
     }
 
-    /// Asks on the terminal, and gives the line that was typed. `None` where there is no terminal, or it was closed.
+    /// Asks on the terminal and returns the typed line. `None` if there is no terminal, or its input ends.
     pub fn ask(&mut self, question: &str) -> Option<String> {
         if !self.asks {
             return None;
@@ -150,7 +151,7 @@ impl Output {
         read.then(|| line.trim().to_owned())
     }
 
-    /// Writes a question to standard error, where the answer will stand behind it.
+    /// Writes a question to standard error, without a line end.
     pub fn prompt(&mut self, question: &str) {
         let _gone = self.err.write_all(plain(question).as_bytes()).and_then(|()| self.err.flush());
     }
@@ -161,7 +162,7 @@ impl Output {
     }
 }
 
-/// What is said when tl itself made a mistake: where, and not with which data.
+/// Reports a panic by its place. Its message is withheld, since it may hold data.
 pub fn on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -8,10 +8,10 @@ use super::reporter::Reporter;
 use crate::diagnostic::Diagnostic;
 use crate::event::{Event, What};
 
-/// Shows events on a thread of its own, so that a pager, or a terminal that was stopped, does not hold up the run.
+/// Shows events on its own thread, so that a pager or a stopped terminal does not hold up the run.
 ///
-/// What nobody reads must not fill the memory either: while too much is waiting, progress and the output of children are
-/// left out, and how many lines were is said at the end. Everything else is always shown.
+/// Memory is bounded, too. While too many events wait, progress and the output of children are dropped; the dropped lines
+/// are counted and the count is shown at the end. Everything else is always shown.
 pub struct Queue {
     events: Sender<Event>,
     waiting: Arc<AtomicU64>,
@@ -19,9 +19,9 @@ pub struct Queue {
     thread: JoinHandle<Box<dyn Reporter>>,
 }
 
-/// So many events may wait.
+/// How many events may wait before some are dropped.
 const MOST_WAITING: u64 = 10_000;
-/// How long nothing must happen before the reporter draws anew.
+/// How long to wait for an event before the reporter may redraw.
 const IDLE: Duration = Duration::from_millis(120);
 
 impl Queue {
@@ -45,7 +45,7 @@ impl Queue {
         Self { events, waiting, dropped: Arc::default(), thread }
     }
 
-    /// What takes the events. Never waits.
+    /// The function that takes the events. It never blocks.
     pub fn sink(&self) -> impl FnMut(&Event) + Send + use<> {
         let (events, waiting, dropped) = (self.events.clone(), Arc::clone(&self.waiting), Arc::clone(&self.dropped));
         move |event| {
@@ -62,7 +62,7 @@ impl Queue {
         }
     }
 
-    /// Waits until all is shown; returns how many lines of children were not, and what could not be written.
+    /// Waits until everything is shown. Returns how many lines of children were dropped, and the error of a report file.
     pub fn finish(self) -> (u64, Option<Diagnostic>) {
         drop(self.events);
         let lost = self.thread.join().ok().and_then(|reporter| reporter.lost());

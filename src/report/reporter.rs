@@ -9,16 +9,16 @@ pub trait Reporter: Send {
     /// Shows one event.
     fn event(&mut self, event: &Event);
 
-    /// Called while nothing happens, some times a second.
+    /// Called several times a second while no event comes.
     fn pause(&mut self) {}
 
-    /// What could not be written of a report that goes to a file.
+    /// The error of a report that goes to a file and could not be written.
     fn lost(&self) -> Option<Diagnostic> {
         None
     }
 }
 
-/// Several reports of one run.
+/// Several reporters show each event, one after the other.
 impl Reporter for Vec<Box<dyn Reporter>> {
     fn event(&mut self, event: &Event) {
         self.iter_mut().for_each(|reporter| reporter.event(event));
@@ -34,7 +34,7 @@ impl Reporter for Vec<Box<dyn Reporter>> {
 }
 
 /// The error of a report that goes to a file and could not be written.
-pub(super) fn unwritten(path: &Path, error: &io::Error) -> Diagnostic {
+pub(super) fn not_written(path: &Path, error: &io::Error) -> Diagnostic {
     let message = format!("the report `{}` cannot be written", path.display());
     Diagnostic::failure(codes::TL0712, message)
         .cause(error)

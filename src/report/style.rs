@@ -33,7 +33,7 @@ impl Style {
         self.paint("2", text)
     }
 
-    /// The signs of a picture.
+    /// The signs to draw with.
     pub(super) fn signs(self) -> &'static Signs {
         Signs::of(self.unicode)
     }
@@ -53,7 +53,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// From variables of the environment. `NO_COLOR` is that of no-color.org; the locale is chosen as setlocale(3) does.
+    /// Reads the environment. `NO_COLOR` follows no-color.org; the locale is chosen as setlocale(3) does.
     pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let term = set("TERM").unwrap_or_default();
@@ -61,22 +61,22 @@ impl Terminal {
         let speaks_utf8 = locale.contains("utf-8") || locale.contains("utf8");
         Self {
             colour: set("NO_COLOR").is_none() && term != "dumb",
-            // The console of Linux has a font of few signs.
+            // The font of the Linux console has few signs.
             unicode: speaks_utf8 && !matches!(term.as_str(), "dumb" | "linux"),
         }
     }
 }
 
-/// The signs that pictures are made of.
+/// The signs that trees and tables are drawn with.
 #[derive(Debug)]
 pub(super) struct Signs {
-    /// Where something was cut.
+    /// The end of a text that was cut.
     pub(super) dots: &'static str,
-    /// What turns while something runs.
+    /// The frames of the spinner.
     pub(super) turning: &'static [&'static str],
-    /// Before one that others follow, and below it.
+    /// The branch to a node that others follow, and the line below it.
     more: (&'static str, &'static str),
-    /// Before the last one, and below it.
+    /// The branch to the last node, and the blank below it.
     last: (&'static str, &'static str),
 }
 
@@ -94,7 +94,7 @@ impl Signs {
         if unicode { &UNICODE } else { &ASCII }
     }
 
-    /// What stands before something in a tree, and before what is below it.
+    /// The prefix of a node, and the prefix of the nodes below it.
     pub(super) fn branches(&self, is_last: bool) -> (&'static str, &'static str) {
         if is_last { self.last } else { self.more }
     }

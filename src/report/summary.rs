@@ -6,10 +6,10 @@ use crate::diagnostic::ExitCode;
 use crate::event::Outcome;
 use crate::value::human_duration;
 
-/// So many stages are named; a summary fits a screen of 24 lines.
+/// How many stages are named: a summary fits a screen of 24 lines.
 const MOST_NAMED: usize = 10;
 
-/// The end of a report for people: what failed and warned, how much of what, and what to do next.
+/// The end of a report for people: failures and warnings, counts, and what to do next.
 pub(super) fn render_summary(tally: &Tally, verdict: Verdict, style: Style, columns: usize) -> String {
     let mut text = String::new();
     let remarkable = tally.remarkable();
@@ -37,12 +37,12 @@ pub(super) fn render_summary(tally: &Tally, verdict: Verdict, style: Style, colu
     }
     let next = next(tally, verdict);
     text.push_str(&format!("next: {}\n", wrap(&next.advice, 6, 6, columns)));
-    // A command stays on one line, so that it can be copied.
+    // A command stays on one line, so that people can copy it.
     text.extend(next.commands.iter().map(|command| format!("  {command}\n")));
     text
 }
 
-/// The word for an outcome, in its colour and so many columns.
+/// The word for an outcome, in its colour, padded to `columns`.
 pub(super) fn coloured(outcome: Outcome, columns: usize, style: Style) -> String {
     let word = format!("{:columns$}", outcome.word());
     match outcome {

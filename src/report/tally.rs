@@ -5,26 +5,26 @@ use crate::diagnostic::{Diagnostic, ExitCode};
 use crate::event::{self, Did, Event, Outcome, What};
 use crate::value::{human_bytes, human_duration};
 
-/// What a run came to so far: what is needed to sum it up at its end.
+/// What reporters need to sum a run up: who ran, how each stage ended, what went wrong.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) run: String,
     pub(super) pipeline: String,
     pub(super) file: String,
-    /// When it began.
+    /// When the run began.
     pub(super) began: String,
     /// Stages and instances, in the order in which they ended.
     pub(super) ended: Vec<Ended>,
-    /// What was wrong with the run as a whole.
+    /// Problems of the run as a whole.
     pub(super) problems: Vec<Diagnostic>,
-    /// Whether the log has the run.
+    /// Whether the audit log has the run.
     pub(super) is_recorded: bool,
     /// Whether the events are those of a past run.
     pub(super) is_past: bool,
     running: HashMap<String, Running>,
 }
 
-/// How a stage or an instance ended. What it is called may come from outside, and is shown as it is nowhere.
+/// How a stage or an instance ended. Its name may come from outside: make it safe before showing it.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) stage: String,
@@ -32,7 +32,7 @@ pub(super) struct Ended {
     pub(super) is_instance: bool,
     pub(super) outcome: Outcome,
     pub(super) seconds: f64,
-    /// What it did, or why it did not.
+    /// What it did, or why it did nothing.
     pub(super) detail: String,
     pub(super) error: Option<Diagnostic>,
     /// The first warning, and how many there were.
@@ -47,7 +47,7 @@ struct Running {
     warned: Option<(Diagnostic, usize)>,
 }
 
-/// How the run itself ended.
+/// How the run ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Verdict<'a> {
     pub(super) outcome: Outcome,
@@ -70,7 +70,7 @@ impl<'a> Verdict<'a> {
     }
 }
 
-/// What is counted, the worst first.
+/// The order and the words of the counts, worst first.
 const ORDER: [(Outcome, &str); 5] = [
     (Outcome::Failure, "failed"),
     (Outcome::Cancelled, "cancelled"),
@@ -138,7 +138,7 @@ impl Tally {
         self.running.entry(event::called(stage, instance)).or_default()
     }
 
-    /// How many stages came to what, the worst first: `1 failed, 2 succeeded`.
+    /// How many stages had which outcome, worst first: `1 failed, 2 succeeded`.
     pub(super) fn counts(&self) -> String {
         let stages = || self.ended.iter().filter(|ended| !ended.is_instance);
         let counts: Vec<String> = ORDER
@@ -150,25 +150,25 @@ impl Tally {
         if counts.is_empty() { "nothing ran".to_owned() } else { counts.join(", ") }
     }
 
-    /// What somebody should look at: what failed, then what warned.
+    /// The stages a person should look at: failures, then warnings.
     pub(super) fn remarkable(&self) -> Vec<&Ended> {
         let of = |outcome: Outcome| self.ended.iter().filter(move |ended| ended.outcome == outcome && ended.is_cause());
         of(Outcome::Failure).chain(of(Outcome::Warning)).collect()
     }
 
-    /// Whether a stage ended by its instances, which are told of themselves.
+    /// Whether a stage only sums up its instances, which are reported themselves.
     pub(super) fn is_sum(&self, ended: &Ended) -> bool {
         !ended.is_instance && self.ended.iter().any(|other| other.is_instance && other.stage == ended.stage)
     }
 }
 
 impl Ended {
-    /// Whether what went wrong went wrong here, and not in an instance.
+    /// Whether the problem arose here, and not in an instance.
     fn is_cause(&self) -> bool {
         self.error.is_some() || self.warned.is_some()
     }
 
-    /// What went wrong in a line: code, message, causes.
+    /// The problem on one line: code, message, causes.
     pub(super) fn why(&self) -> String {
         match (&self.error, &self.warned) {
             (Some(error), _) => plain(&error.one_line()),

@@ -35,6 +35,12 @@ impl EventSink {
                 What::StageEnded { stage, instance, reason, .. } if self.left_out.contains(stage) => {
                     journal.log_left_out(stage.clone(), instance.clone(), reason.clone());
                 }
+                // Its start would reset the row that an earlier session wrote.
+                What::StageStarted { stage, .. }
+                | What::StageProgress { stage, .. }
+                | What::StageWarning { stage, .. }
+                | What::StageRetrying { stage, .. }
+                    if self.left_out.contains(stage) => {}
                 _ => journal.log(what.clone()),
             }
         }

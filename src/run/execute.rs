@@ -11,7 +11,7 @@ use super::options::Options;
 use super::prepare::{Blocked, NotReady, Prepared, prepare};
 use super::resume::{remove_work, tidy_work};
 use super::uploads::{abort_superseded, abort_unclaimed};
-use crate::audit::Severity;
+use crate::audit::{Record, RunEnd};
 use crate::diagnostic::{Diagnostic, ExitCode, Kind};
 use crate::engine::Engine;
 use crate::event::{Outcome, What, called};
@@ -22,7 +22,6 @@ use crate::open::{Loaded, LogRecorder, News, stage_values};
 use crate::pipeline::When;
 use crate::stages::{Checkpoint, Recorder as _, Shared};
 use crate::state::GroupLock;
-use crate::value::object;
 
 /// Runs a loaded pipeline to its end and returns the exit code. Every event goes to `emit`.
 pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> ExitCode {
@@ -55,10 +54,10 @@ fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> Exit
     let is_cancelled = errors.first().is_some_and(|first| first.kind == Kind::Cancelled);
     let cause = || errors.first().map_or(ExitCode::Failure, |first| first.kind.exit_code());
     let exit_code = if skipped { ExitCode::NothingDone } else { cause() };
-    let (outcome, severity) = match (skipped, is_cancelled) {
-        (true, _) => (Outcome::Skipped, Severity::Info),
-        (_, true) => (Outcome::Cancelled, Severity::Info),
-        _ => (Outcome::Blocked, Severity::Error),
+    let outcome = match (skipped, is_cancelled) {
+        (true, _) => Outcome::Skipped,
+        (_, true) => Outcome::Cancelled,
+        _ => Outcome::Blocked,
     };
     let (last, others) = match errors.split_last() {
         Some((last, others)) => (Some(last.clone()), others),
@@ -69,8 +68,13 @@ fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> Exit
     }
     if let Some(Blocked { recorder, notifier, shared, loaded }) = with {
         let lines: Vec<String> = errors.iter().map(Diagnostic::one_line).collect();
-        let data = json!({ "pipeline": shared.pipeline, "outcome": outcome.word(), "errors": lines });
-        let recorded = recorder.record("run.finished", severity, object(data));
+        let recorded = recorder.record(Record::RunFinished(RunEnd {
+            pipeline: shared.pipeline.clone(),
+            outcome: outcome.word().to_owned(),
+            exit_code: None,
+            errors: Some(lines.clone()),
+            left_out: Vec::new(),
+        }));
         let news = News {
             seconds: began.elapsed().as_secs_f64(),
             error: Some(lines.join("\n")),
@@ -210,12 +214,14 @@ fn end(
 
 /// Records and signs the end. A run whose end is not on record or not signed has failed, whatever its stages did.
 fn sign(recorder: &LogRecorder, pipeline: &str, end: &mut End) -> Option<Checkpoint> {
-    let mut data = json!({ "pipeline": pipeline, "outcome": end.outcome.word(), "exit_code": end.exit_code });
-    if !end.left_out.is_empty() {
-        data["left_out"] = json!(end.left_out);
-    }
-    let severity = if end.outcome == Outcome::Failure { Severity::Error } else { Severity::Info };
-    let problem = match sign_end(recorder, severity, data) {
+    let record = RunEnd {
+        pipeline: pipeline.to_owned(),
+        outcome: end.outcome.word().to_owned(),
+        exit_code: Some(end.exit_code.into()),
+        errors: None,
+        left_out: end.left_out.clone(),
+    };
+    let problem = match sign_end(recorder, record) {
         Ok(signed) => return Some(signed),
         Err(problem) => problem,
     };

@@ -4,18 +4,16 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 
 use serde::Deserialize as _;
-use serde_json::json;
 
 use super::event_sink::{EventSink, emit};
 use super::work::PipelineWork;
-use crate::audit::Severity;
+use crate::audit::{Record, UploadRef};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
 use crate::open::database_error;
 use crate::stages::{OpenDelivery, Recorder as _};
 use crate::state::{StateDir, UnfinishedUpload};
 use crate::storage::Store;
-use crate::value::object;
 
 /// Aborts the open uploads of earlier runs of the file, which this run replaces.
 pub(super) fn abort_superseded(work: &PipelineWork, state: &StateDir, sink: &Mutex<EventSink>) {
@@ -52,8 +50,7 @@ fn abort_uploads(
                     .help("abort it with the tools of the store: it costs what it holds, and tl forgets it now"),
             );
             // Recorded, because nobody may read the report of this run, and the upload costs money.
-            let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
-            match work.recorder.record("upload.abandoned", Severity::Warning, object(data)) {
+            match work.recorder.record(Record::UploadAbandoned(named(left, &open))) {
                 Ok(()) => forget(state, left, sink),
                 Err(error) => warn(error.as_warning()),
             }
@@ -88,8 +85,12 @@ fn store_of<'a>(work: &'a PipelineWork, left: &UnfinishedUpload, open: &OpenDeli
 fn abort(work: &PipelineWork, store: &dyn Store, left: &UnfinishedUpload, open: &OpenDelivery) -> Result<()> {
     let key = open.key.parse().map_err(|_| Diagnostic::failure(codes::TL0637, "the key is none"))?;
     store.abort(&key, &open.upload)?;
-    let data = json!({ "uri": left.uri, "upload": open.upload.id, "of": left.run });
-    work.recorder.record("upload.aborted", Severity::Info, object(data))
+    work.recorder.record(Record::UploadAborted(named(left, open)))
+}
+
+/// An upload as records name it.
+fn named(left: &UnfinishedUpload, open: &OpenDelivery) -> UploadRef {
+    UploadRef { uri: left.uri.clone(), upload: open.upload.id.clone(), of: left.run.clone() }
 }
 
 fn forget(state: &StateDir, left: &UnfinishedUpload, sink: &Mutex<EventSink>) {

@@ -21,7 +21,7 @@ use crate::graph::{Part, Plan, Planned};
 use crate::open::{Contexts, Loaded, LogRecorder, base_of, expand, unresolved, unwritten};
 use crate::pipeline::{Failure, OnWarning, Run, resolve};
 use crate::stages::artifact::{ArtifactRef, Spool, stream};
-use crate::stages::{ARTIFACT, Command, Context, Flow, Shared, Told};
+use crate::stages::{ARTIFACT, Command, Context, Flow, Record, Shared, Told};
 use crate::state::{Effect, Journal};
 use crate::value::Secret;
 
@@ -103,8 +103,12 @@ impl Work for PipelineWork {
         })
     }
 
-    fn note(&self, kind: &str, data: Map<String, Json>) -> Result<()> {
-        self.recorder.note(kind, data)
+    fn note(&self, record: Record) -> Result<()> {
+        self.recorder.note(record)
+    }
+
+    fn refused(&self) -> Option<Diagnostic> {
+        self.recorder.refused()
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
 
 use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Doom, Sink, Source};
+use crate::audit::{Record, StageName};
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Stream;
@@ -41,15 +41,12 @@ pub enum Told {
     Warning(Diagnostic),
 }
 
-/// How severe a record is.
-pub use crate::audit::Severity;
-
-/// Puts on record what must be there before it happens. Durable before it returns.
+/// Writes to the audit log.
 pub trait Recorder: Send + Sync {
-    /// Records one thing.
-    fn record(&self, kind: &str, severity: Severity, data: Map<String, Json>) -> Result<()>;
+    /// Writes a record. It is on the disk when this returns, so an intent comes before the act.
+    fn record(&self, record: Record) -> Result<()>;
 
-    /// Signs all that was recorded: size and root of the log.
+    /// Signs the log as it is.
     fn checkpoint(&self) -> Result<Checkpoint>;
 }
 
@@ -272,15 +269,14 @@ impl Context {
         (self.tell)(Told::Warning(warning));
     }
 
-    /// Records something about this stage. Secrets in it are masked.
-    pub fn record(&self, kind: &str, severity: Severity, data: Json) -> Result<()> {
-        let mut data = match data {
-            Json::Object(map) => map,
-            other => Map::from_iter([("value".to_owned(), other)]),
-        };
-        data.insert("stage".to_owned(), self.stage.clone().into());
-        data.extend(self.instance.iter().map(|instance| ("instance".to_owned(), instance.clone().into())));
-        self.shared.recorder.record(kind, severity, data)
+    /// Writes a record to the audit log. Secrets in it are masked.
+    pub fn record(&self, record: Record) -> Result<()> {
+        self.shared.recorder.record(record)
+    }
+
+    /// The stage, and its instance, as records name them.
+    pub fn name(&self) -> StageName {
+        StageName { stage: self.stage.clone(), instance: self.instance.clone() }
     }
 
     /// A store by name; the static checks have seen that it is there.

@@ -1,11 +1,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::artifact::ArtifactRef;
 use super::encrypt::threads;
 use super::reading::Metered;
-use super::{Context, Effect, Flow, Severity, Stage, StageError};
+use super::{Context, Effect, Flow, Stage, StageError};
+use crate::audit::Record;
 use crate::crypto::{self, Key};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::value::{FilePath, Secret};
@@ -55,7 +55,7 @@ impl Stage for Decrypt {
         }
         let recipients: Vec<String> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
         let keys: Vec<Key> = identities.into_iter().map(Key::X25519).collect();
-        context.record("key.used", Severity::Notice, json!({ "recipients": recipients }))?;
+        context.record(Record::KeyUsed { name: context.name(), recipients: recipients.clone() })?;
         let mut input = Metered { reader: context.open(&self.artifact)?, context };
         let (artifact, mut output) = context.create()?;
         crypto::open(&keys, &mut input, &mut output, threads())

@@ -4,11 +4,11 @@ use std::thread::available_parallelism;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::artifact::ArtifactRef;
 use super::reading::Metered;
-use super::{Context, Effect, Flow, Severity, Stage, StageError};
+use super::{Context, Effect, Flow, Stage, StageError};
+use crate::audit::Record;
 use crate::crypto::{self, Recipient};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::value::FilePath;
@@ -47,17 +47,18 @@ impl Stage for Encrypt {
     fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let recipients = self.recipients()?;
         let names: Vec<String> = recipients.iter().map(ToString::to_string).collect();
-        context.record("seal.intent", Severity::Info, json!({ "recipients": names }))?;
+        context.record(Record::SealIntent { name: context.name(), recipients: names.clone() })?;
         let mut input = Metered { reader: context.open(&self.artifact)?, context };
         let (artifact, mut output) = context.create()?;
         let sealed = crypto::seal(&recipients, &mut input, &mut output, threads())
             .map_err(|error| context.cancelled().unwrap_or_else(|| error.into()))?;
         output.finish().map_err(|error| super::download::write_failed(context, &error))?;
-        let data = json!({
-            "size": sealed.sealed_bytes, "plaintext_size": sealed.plaintext_bytes,
-            "header_sha256": crate::value::hex(&sealed.header_sha256),
-        });
-        context.record("seal.done", Severity::Info, data)?;
+        context.record(Record::SealDone {
+            name: context.name(),
+            size: sealed.sealed_bytes,
+            plaintext_size: sealed.plaintext_bytes,
+            header_sha256: crate::value::hex(&sealed.header_sha256),
+        })?;
         Ok(Outputs { artifact, recipients: names })
     }
 }

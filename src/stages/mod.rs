@@ -25,11 +25,12 @@ mod test_kind;
 mod upload;
 mod verify;
 
+pub use crate::audit::{Record, StageName};
 pub use archive::Survey;
 pub use command::{Command, OutputType};
 pub use context::{
-    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, Notifier, OpenDelivery, Places, Recorder, Severity,
-    Shared, Told, Unfinished,
+    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, Notifier, OpenDelivery, Places, Recorder, Shared, Told,
+    Unfinished,
 };
 pub use effect::{Decides, Delivery, Effect, Setting};
 pub use error::{StageError, fails_for_warning};

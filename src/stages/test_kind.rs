@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::artifact::ArtifactRef;
 use super::upload::Upload;
 use super::verify::{Level, Verify};
-use super::{Context, Delivery, Effect, Findings, Flow, Known, ObjectRef, Severity, Shared, Stage, StageError};
+use super::{Context, Delivery, Effect, Findings, Flow, Known, ObjectRef, Shared, Stage, StageError};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Did;
 use crate::value::Cancel;
@@ -59,7 +59,6 @@ impl Stage for Deposit {
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let proven = Verify { object: self.earlier, level: Level::Content }.run(context)?;
-        context.record("deposit.intent", Severity::Info, json!({ "label": self.label }))?;
         let upload = Upload {
             artifact: self.artifact,
             store: self.vault,

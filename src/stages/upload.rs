@@ -4,14 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::artifact::ArtifactRef;
 use super::object_lock::ObjectLock;
 use super::reading::Metered;
-use super::{
-    Context, Delivery, Effect, Expected, Findings, Flow, Known, OpenDelivery, Severity, Shared, Stage, StageError,
-};
+use super::{Context, Delivery, Effect, Expected, Findings, Flow, Known, OpenDelivery, Shared, Stage, StageError};
+use crate::audit::Record;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Did;
 use crate::storage::{
@@ -152,8 +151,12 @@ impl Stage for Upload {
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
         // An object that an earlier attempt of the same run delivered without being counted may be replaced.
         let overwrite = self.overwrite || delivered.is_some();
-        let data = json!({ "uri": uri, "overwrite": overwrite, "lock_until": locked_until(lock) });
-        context.record("upload.intent", Severity::Info, data)?;
+        context.record(Record::UploadIntent {
+            name: context.name(),
+            uri: uri.clone(),
+            overwrite,
+            lock_until: locked_until(lock),
+        })?;
         let journal = DeliveryRecord {
             context,
             uri: &uri,
@@ -178,7 +181,7 @@ impl Stage for Upload {
                     // A new run would abort the upload.
                     error = error.help(format!("`tl run --resume {}` goes on with its parts", context.shared.run));
                 }
-                context.record("upload.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
+                context.record(Record::UploadFailed { name: context.name(), uri, error: error.one_line() })?;
                 let Err(reason) = context.cancel.check() else { return Err(error.into()) };
                 if is_left_open {
                     context.warn(error);
@@ -288,11 +291,14 @@ impl Upload {
     fn delivered(&self, context: &Context, uri: String, delivered: &Delivered, source: Digest) -> Result<Outputs> {
         let expected = Expected { digest: source, checksums: delivered.checksums.clone() };
         context.shared.ledger.note(&uri, expected);
-        let data = json!({
-            "uri": uri, "size": delivered.digest.size, "sha256": delivered.digest.hex(), "version": delivered.version,
-            "lock_until": locked_until(delivered.lock),
-        });
-        context.record("upload.done", Severity::Info, data)?;
+        context.record(Record::UploadDone {
+            name: context.name(),
+            uri: uri.clone(),
+            size: delivered.digest.size,
+            sha256: delivered.digest.hex(),
+            version: delivered.version.clone(),
+            lock_until: locked_until(delivered.lock),
+        })?;
         if self.resume {
             context.shared.deliveries.closed(&uri)?;
         }
@@ -316,8 +322,11 @@ struct DeliveryRecord<'a> {
 impl DeliveryRecord<'_> {
     fn record_reused(&self) -> Result<()> {
         let (parts, bytes) = (self.parts.load(Ordering::SeqCst), self.bytes.load(Ordering::SeqCst));
-        let data = json!({ "uri": self.uri, "parts": parts, "bytes": bytes });
-        if parts == 0 { Ok(()) } else { self.context.record("upload.resumed", Severity::Info, data) }
+        if parts == 0 {
+            return Ok(());
+        }
+        let (name, uri) = (self.context.name(), self.uri.to_owned());
+        self.context.record(Record::UploadResumed { name, uri, parts, bytes })
     }
 
     fn unless_failed(&self, recorded: Result<()>) -> Result<(), Error> {

@@ -1,11 +1,11 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::reading::read_object;
 use super::upload::{ObjectRef, parse_key};
-use super::{Context, Effect, Expected, Flow, Severity, Stage, StageError};
+use super::{Context, Effect, Expected, Flow, Stage, StageError};
+use crate::audit::Record;
 use crate::diagnostic::{Code, Diagnostic, Kind, Result, codes};
 use crate::event::Did;
 use crate::storage::{Error, ObjectId, Stat};
@@ -34,6 +34,16 @@ pub(super) enum Level {
     Content,
 }
 
+impl Level {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Checksum => "checksum",
+            Self::Content => "content",
+        }
+    }
+}
+
 /// Outputs of `verify`.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {
@@ -54,12 +64,12 @@ impl Stage for Verify {
         let uri = self.object.uri.clone();
         match self.check(context) {
             Ok(outputs) => {
-                let data = json!({ "uri": uri, "level": outputs.level, "checked_bytes": outputs.checked_bytes });
-                context.record("verify.passed", Severity::Info, data)?;
+                let (level, checked_bytes) = (outputs.level.word().to_owned(), outputs.checked_bytes);
+                context.record(Record::VerifyPassed { name: context.name(), uri, level, checked_bytes })?;
                 Ok(outputs)
             }
             Err(error) if error.kind == Kind::Verification => {
-                context.record("verify.failed", Severity::Error, json!({ "uri": uri, "error": error.one_line() }))?;
+                context.record(Record::VerifyFailed { name: context.name(), uri, error: error.one_line() })?;
                 Err(error.into())
             }
             Err(error) => Err(error.into()),
@@ -68,17 +78,6 @@ impl Stage for Verify {
 
     fn summary(outputs: &Outputs) -> Did {
         Did { bytes: Some(outputs.checked_bytes), level: Some(outputs.level.word().to_owned()), ..Did::default() }
-    }
-}
-
-impl Level {
-    /// The word that files and outputs use.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Presence => "presence",
-            Self::Checksum => "checksum",
-            Self::Content => "content",
-        }
     }
 }
 

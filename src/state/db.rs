@@ -28,7 +28,7 @@ pub enum DbError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The error of SQLite.
+        /// The error of `SQLite`.
         source: rusqlite::Error,
     },
     /// The file cannot be created.
@@ -44,7 +44,7 @@ pub enum DbError {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// The error of SQLite.
+        /// The error of `SQLite`.
         source: rusqlite::Error,
     },
 }
@@ -261,8 +261,8 @@ fn failed(path: &Path, source: rusqlite::Error) -> DbError {
     }
 }
 
-/// Creates an empty file with mode 0600; SQLite gives `-wal` and `-shm` the same mode. An existing file is not opened: closing
-/// it would drop the POSIX locks that SQLite holds on it in this process.
+/// Creates an empty file with mode 0600; `SQLite` gives `-wal` and `-shm` the same mode. An existing file is not opened: closing
+/// it would drop the POSIX locks that `SQLite` holds on it in this process.
 fn private(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -302,7 +302,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), DbError> {
     transaction.commit().map_err(failed)
 }
 
-/// Retries while another process holds the database. SQLite refuses the switch to WAL at once, without `busy_timeout`.
+/// Retries while another process holds the database. `SQLite` refuses the switch to WAL at once, without `busy_timeout`.
 fn retry_busy<T>(mut go: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     let start = Instant::now();
     loop {

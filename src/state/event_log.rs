@@ -104,3 +104,74 @@ struct Timed {
     ts: String,
     what: What,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::dir::StateDir;
+    use super::super::journal::Finish;
+    use super::super::prior_run::Start;
+    use super::*;
+    use crate::diagnostic::{Diagnostic, codes};
+    use crate::event::Outcome;
+
+    #[test]
+    fn the_events_of_a_journal_are_those_that_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::locate(Some(folder.path())).unwrap();
+        let start = Start {
+            run: "01KB".to_owned(),
+            pipeline: "p".to_owned(),
+            file: "/p.yaml".into(),
+            sha256: "00".to_owned(),
+            inputs: None,
+            fixed: json!({}),
+        };
+        let name = || ("m".to_owned(), Some("x".to_owned()));
+        let error = Diagnostic::failure(codes::TL0634, "no space is left").help("make room").transient(true);
+        let started = |attempt| {
+            let (stage, instance) = name();
+            What::StageStarted { stage, instance, kind: "upload".to_owned(), attempt }
+        };
+        let (stage, instance) = name();
+        let retrying = What::StageRetrying { stage, instance, attempt: 1, delay_ms: 0, error: error.clone() };
+        let (stage, instance) = name();
+        let warning = What::StageWarning { stage, instance, warning: error.clone().as_warning() };
+        let (stage, instance) = name();
+        let progress = What::StageProgress { stage, instance, bytes: 7 };
+        let ended = |instance: Option<String>, error: Option<Diagnostic>| What::StageEnded {
+            stage: "m".to_owned(),
+            instance,
+            outcome: Outcome::Failure,
+            seconds: 1.5,
+            outputs: json!({ "bytes": 7 }).as_object().unwrap().clone(),
+            did: Did::default(),
+            reason: None,
+            error,
+            recalled: false,
+        };
+        let (of_instance, of_stage) = (ended(name().1, Some(error.clone())), ended(None, None));
+        let end = What::RunEnded {
+            outcome: Outcome::Failure,
+            exit_code: ExitCode::Destination,
+            seconds: 2.0,
+            left_out: vec!["z".to_owned()],
+            error: Some(error),
+        };
+
+        let journal = dir.begin_journal(&start).unwrap();
+        let written =
+            [started(1), retrying.clone(), started(2), warning.clone(), progress.clone(), of_instance.clone()];
+        written.into_iter().chain([of_stage.clone()]).for_each(|what| journal.log(what));
+        journal.finish(Finish::of(&end).unwrap()).unwrap();
+        drop(journal);
+
+        let record = dir.runs().unwrap().unwrap().record("01KB").unwrap().unwrap();
+        let events: Vec<What> = record.events().into_iter().map(|event| event.what).collect();
+        let (pipeline, file) = (start.pipeline, "/p.yaml".to_owned());
+        let begun = What::RunStarted { pipeline, file, stages: vec!["m".to_owned()], session: 1 };
+        // The row of a stage knows its last attempt and the start of its first.
+        assert_eq!(events, [begun, started(2), retrying, warning, progress, of_instance, of_stage, end]);
+    }
+}

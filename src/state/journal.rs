@@ -1,5 +1,6 @@
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use super::prior_run::{Effect, Start};
 use crate::diagnostic::{Diagnostic, ExitCode};
 use crate::event::{Outcome, What};
 use crate::process::Process;
+use crate::value::BatchQueue;
 
 /// Writes what a run does to the database, on a thread of its own: everything that waits is one transaction, so that many units
 /// that end together cost one sync.
@@ -24,7 +26,7 @@ use crate::process::Process;
 #[derive(Debug)]
 pub struct Journal {
     session: u32,
-    entries: Sender<JournalEntry>,
+    entries: Arc<BatchQueue<JournalEntry>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,16 +57,13 @@ impl Finish {
 type Done = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 enum JournalEntry {
-    Event(What),
+    Event(Box<What>),
     LeftOut { stage: String, instance: Option<String>, reason: Option<String> },
     Effects(Vec<Effect>, Done),
     Forget(Vec<(String, Option<usize>)>, Done),
     Delivery { uri: String, step: DeliveryStep, done: Done },
     Finish(Finish, Done),
 }
-
-/// The most entries in one transaction.
-const MOST_AT_ONCE: usize = 4_096;
 
 impl Journal {
     /// Begins the journal of a run, durably.
@@ -110,8 +109,9 @@ impl Journal {
     }
 
     fn of(db: Db, run: String, session: u32) -> Self {
-        let (entries, waiting) = channel();
-        let (writer, span) = (Writer { db, run, session }, Span::current());
+        let entries = Arc::<BatchQueue<JournalEntry>>::default();
+        let (writer, span, waiting) =
+            (Writer { db, run, session, is_full: true }, Span::current(), Arc::clone(&entries));
         let thread = thread::spawn(move || span.in_scope(|| writer.work(&waiting)));
         Self { session, entries, thread: Some(thread) }
     }
@@ -123,18 +123,17 @@ impl Journal {
 
     /// Writes an event of a stage, soon: a crash may lose it, since it is only for display. Other events are not kept.
     pub fn log(&self, what: What) {
-        // The send cannot fail: the thread outlives this value.
-        let _ended = self.entries.send(JournalEntry::Event(what));
+        self.entries.push(JournalEntry::Event(Box::new(what)));
     }
 
     /// Writes that a stage was not selected, soon. The end that an earlier session wrote stays.
     pub fn log_left_out(&self, stage: String, instance: Option<String>, reason: Option<String>) {
-        let _ended = self.entries.send(JournalEntry::LeftOut { stage, instance, reason });
+        self.entries.push(JournalEntry::LeftOut { stage, instance, reason });
     }
 
     /// Writes effects durably, all or none, and then calls `done`.
     pub fn commit(&self, effects: Vec<Effect>, done: impl FnOnce(Result<(), String>) + Send + 'static) {
-        let _ended = self.entries.send(JournalEntry::Effects(effects, Box::new(done)));
+        self.entries.push_urgent(JournalEntry::Effects(effects, Box::new(done)));
     }
 
     /// Deletes the effects of these stages or instances, durably, before it returns. They will be done again; a kill in between
@@ -156,15 +155,15 @@ impl Journal {
     fn wait(&self, entry: impl FnOnce(Done) -> JournalEntry) -> Result<(), String> {
         let (tell, told) = channel();
         let done: Done = Box::new(move |result| drop(tell.send(result)));
-        let _ended = self.entries.send(entry(done));
+        self.entries.push_urgent(entry(done));
         told.recv().unwrap_or_else(|_| Err("the journal ended".to_owned()))
     }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        // Closing the channel ends the thread after its last entries.
-        drop(std::mem::replace(&mut self.entries, channel().0));
+        // Its last entries are written before it ends.
+        self.entries.close();
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
         }
@@ -175,18 +174,20 @@ struct Writer {
     db: Db,
     run: String,
     session: u32,
+    /// Whether a commit waits for the disk, as the connection is set now.
+    is_full: bool,
 }
 
 impl Writer {
-    fn work(mut self, waiting: &Receiver<JournalEntry>) {
+    fn work(mut self, waiting: &BatchQueue<JournalEntry>) {
         let mut unwritten = Vec::new();
-        while let Ok(first) = waiting.recv() {
+        waiting.work(|entries| {
             let mut batch = std::mem::take(&mut unwritten);
-            batch.extend(std::iter::once(first).chain(waiting.try_iter().take(MOST_AT_ONCE)));
+            batch.extend(entries);
             let result = self.write(&batch).map_err(|error| spoken(&self.db.failed(error)));
             for entry in batch {
                 match entry {
-                    JournalEntry::Event(What::StageProgress { .. }) => {}
+                    JournalEntry::Event(what) if matches!(*what, What::StageProgress { .. }) => {}
                     // Nobody waits for these, so nobody would learn that they are missing: try again.
                     JournalEntry::Event(_) | JournalEntry::LeftOut { .. } if result.is_err() => unwritten.push(entry),
                     JournalEntry::Event(_) | JournalEntry::LeftOut { .. } => {}
@@ -196,7 +197,7 @@ impl Writer {
                     | JournalEntry::Finish(_, done) => done(result.clone()),
                 }
             }
-        }
+        });
     }
 
     fn write(&mut self, batch: &[JournalEntry]) -> rusqlite::Result<()> {
@@ -204,15 +205,18 @@ impl Writer {
         // What is only for display reaches the disk with the next entry that must.
         let must_last =
             batch.iter().any(|entry| !matches!(entry, JournalEntry::Event(_) | JournalEntry::LeftOut { .. }));
-        let level = if must_last { "FULL" } else { "NORMAL" };
-        self.db.connection.pragma_update(None, "synchronous", level)?;
+        if must_last != self.is_full {
+            let level = if must_last { "FULL" } else { "NORMAL" };
+            self.db.connection.pragma_update(None, "synchronous", level)?;
+            self.is_full = must_last;
+        }
         let transaction = self.db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let rows = Rows { transaction: &transaction, run: &self.run, session: self.session };
         for entry in batch {
             match entry {
                 JournalEntry::Event(what) => rows.event(what)?,
                 JournalEntry::LeftOut { stage, instance, reason } => {
-                    rows.left_out(stage, instance.as_deref(), reason.as_deref())?
+                    rows.left_out(stage, instance.as_deref(), reason.as_deref())?;
                 }
                 JournalEntry::Effects(effects, _) => effects.iter().try_for_each(|effect| rows.effect(effect))?,
                 JournalEntry::Forget(stages, _) => stages.iter().try_for_each(|stage| rows.forget(stage))?,

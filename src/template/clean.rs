@@ -1,12 +1,14 @@
+//! Makes the finished text safe to show.
+
 use crate::value::is_control_or_bidi;
 
-/// A text without what would steer what shows it: control characters but for tabs and line ends, and marks that turn
-/// the direction of writing.
+/// The text with control and bidi characters replaced. Called on the finished text, not on the values, so a triple
+/// mustache cannot bypass it.
 pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if is_control_or_bidi(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// A value as it stands in HTML, in text and in quoted attributes.
+/// A value escaped for HTML text and quoted attributes.
 pub(super) fn escape_html(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -14,23 +14,23 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// It cannot be understood.
+    /// The template cannot be parsed.
     #[error("{}line {line}: {reason}", of(partial.as_deref()))]
     Syntax {
-        /// The partial it is in.
+        /// The partial with the error; `None` for the template itself.
         partial: Option<String>,
         /// Counted from 1.
         line: usize,
         /// What is wrong.
         reason: String,
     },
-    /// It includes what cannot be included.
+    /// A partial cannot be included.
     #[error("{0}")]
     Partial(String),
-    /// It cannot be filled.
+    /// The template cannot be rendered with these values.
     #[error("{}line {line}: {reason}", of(partial.as_deref()))]
     Render {
-        /// The partial it is in.
+        /// The partial with the error; `None` for the template itself.
         partial: Option<String>,
         /// Counted from 1.
         line: usize,
@@ -43,19 +43,19 @@ fn of(partial: Option<&str>) -> String {
     partial.map(|name| format!("`{name}.hbs`, ")).unwrap_or_default()
 }
 
-/// What the template itself is called in the engine; no partial can have this name.
+/// The name of the template itself in the engine. It has spaces, so no partial can have it.
 pub(super) const MAIN: &str = "the template";
 
 fn partial(name: Option<&str>) -> Option<String> {
     name.filter(|name| *name != MAIN).map(str::to_owned)
 }
 
-pub(super) fn syntax(name: &str, error: &TemplateError) -> Error {
+pub(super) fn syntax_error(name: &str, error: &TemplateError) -> Error {
     let line = error.pos().map_or(1, |(line, _)| line);
     Error::Syntax { partial: partial(Some(name)), line, reason: error.reason().to_string() }
 }
 
-pub(super) fn unfilled(error: &RenderError) -> Error {
+pub(super) fn render_error(error: &RenderError) -> Error {
     let reason = match error.reason() {
         RenderErrorReason::MissingVariable(Some(name)) => format!("there is no `{name}`"),
         reason => reason.to_string(),

@@ -1,3 +1,5 @@
+//! The helpers that templates can call.
+
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderError, RenderErrorReason,
     ScopedJson,
@@ -30,7 +32,7 @@ pub(super) fn register(engine: &mut Handlebars<'_>, form: Form) {
 
 type Text = fn(&Helper<'_>) -> Result<String, RenderErrorReason>;
 
-/// A helper that gives a text. It is escaped like any other value.
+/// A helper that returns a text, which is escaped like any other value.
 struct Computed(Text);
 
 impl HelperDef for Computed {
@@ -45,7 +47,7 @@ impl HelperDef for Computed {
     }
 }
 
-/// A parameter; in strict mode, a name without a value is an error here as elsewhere.
+/// A parameter. A name without a value is an error: strict mode does not cover the parameters of helpers.
 fn param<'h>(helper: &'h Helper<'_>, index: usize) -> Result<&'h Json, RenderErrorReason> {
     let param = helper.param(index).ok_or(RenderErrorReason::ParamNotFoundForIndex("", index))?;
     if param.is_value_missing() {
@@ -70,18 +72,18 @@ fn bytes(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
     number(helper).map(human_bytes)
 }
 
-/// The widest column that `pad` makes.
-const WIDEST: u64 = 200;
+/// The largest width that `pad` accepts.
+const MAX_WIDTH: u64 = 200;
 
 fn pad(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
-    let text = spelled(param(helper, 0)?);
-    let width = param(helper, 1)?.as_u64().filter(|width| *width <= WIDEST);
+    let text = as_text(param(helper, 0)?);
+    let width = param(helper, 1)?.as_u64().filter(|width| *width <= MAX_WIDTH);
     let width =
         width.and_then(|width| usize::try_from(width).ok()).ok_or_else(|| wrong(helper, "a width up to 200"))?;
     Ok(format!("{text:width$}"))
 }
 
-/// `{{time at "%H:%M" "utc"}}`: an RFC 3339 time, in this form, in local time unless it says `utc`.
+/// `{{time at "%H:%M" "utc"}}`: an RFC 3339 time in this format, in local time unless `utc` is given.
 fn time(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
     let given = param(helper, 0)?.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
     let given = given.ok_or_else(|| wrong(helper, "a time in RFC 3339, such as `at`"))?;
@@ -102,7 +104,7 @@ fn json(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
     param(helper, 0).map(ToString::to_string)
 }
 
-/// The sign for an occasion.
+/// `{{emoji when}}`: the emoji of an outcome.
 fn emoji(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
     let sign = match param(helper, 0)?.as_str().unwrap_or_default() {
         "started" => "\u{25b6}\u{fe0f}",
@@ -119,7 +121,7 @@ fn emoji(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
     Ok(sign.to_owned())
 }
 
-fn spelled(value: &Json) -> String {
+fn as_text(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
         Json::Null => String::new(),
@@ -127,9 +129,9 @@ fn spelled(value: &Json) -> String {
     }
 }
 
-/// Result, name, size, time, detail of a stage, each on one line.
+/// Result, name, size, time and detail of a stage, each without line ends.
 fn cells(stage: &Json) -> [String; 5] {
-    let text = |key: &str| spelled(&stage[key]).replace(['\n', '\r'], " ");
+    let text = |key: &str| as_text(&stage[key]).replace(['\n', '\r'], " ");
     let number = |key: &str, form: fn(f64) -> String| stage[key].as_f64().map(form).unwrap_or_default();
     [text("result"), text("name"), number("bytes", human_bytes), number("seconds", human_duration), text("detail")]
 }
@@ -139,7 +141,7 @@ fn rows(helper: &Helper<'_>) -> Result<Vec<[String; 5]>, RenderErrorReason> {
     Ok(stages.iter().map(cells).collect())
 }
 
-/// The stages in columns. A column that nobody has something for is left out.
+/// `{{table stages}}` as text in columns, without empty columns.
 fn text_table(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
     let rows = rows(helper)?;
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
@@ -147,7 +149,7 @@ fn text_table(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
     let line = |row: &[String; 5]| {
         let mut line = String::new();
         for (column, (cell, &width)) in row.iter().zip(&widths).enumerate().filter(|(_, (_, width))| **width > 0) {
-            // Sizes and times stand to the right.
+            // Sizes and times are aligned to the right.
             let cell = if matches!(column, 2 | 3) { format!("{cell:>width$}") } else { format!("{cell:width$}") };
             line.push_str(&cell);
             line.push_str("  ");
@@ -157,12 +159,12 @@ fn text_table(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
     Ok(rows.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
-/// `{{colour when}}`, for styles.
+/// `{{colour when}}`: the colour of an outcome, for styles.
 fn colour(helper: &Helper<'_>) -> Result<String, RenderErrorReason> {
     Ok(colour_of(param(helper, 0)?.as_str().unwrap_or_default()).to_owned())
 }
 
-/// The colour for a result, on white.
+/// The colour of a result, readable on white.
 fn colour_of(result: &str) -> &'static str {
     match result {
         "success" | "recovered" => "#1a7f37",

@@ -1,3 +1,5 @@
+//! Reads the partials that a template includes.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -6,16 +8,15 @@ use handlebars::template::{Parameter, TemplateElement};
 use handlebars::{Path as HandlebarsPath, Template as Parsed};
 
 use super::Error;
-use super::error::{MAIN, syntax};
+use super::error::{MAIN, syntax_error};
 
-/// Reads a template file as it is meant, whatever ends its lines.
+/// Reads a template file, with `\n` for every line end.
 pub(super) fn read(path: &Path) -> Result<String, Error> {
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     Ok(text.replace("\r\n", "\n"))
 }
 
-/// Every partial that a text includes, from the files beside it. One that includes itself, by whatever way, would never
-/// end, and is refused.
+/// Every partial that a text includes, directly or through others. Fails if one includes itself.
 pub(super) fn collect(text: &str, folder: &Path) -> Result<BTreeMap<String, String>, Error> {
     let mut found = BTreeMap::new();
     follow(MAIN, text, folder, &mut Vec::new(), &mut found)?;
@@ -29,9 +30,9 @@ fn follow(
     within: &mut Vec<String>,
     found: &mut BTreeMap<String, String>,
 ) -> Result<(), Error> {
-    let parsed = Parsed::compile(text).map_err(|error| syntax(name, &error))?;
+    let parsed = Parsed::compile(text).map_err(|error| syntax_error(name, &error))?;
     let mut names = Vec::new();
-    included(&parsed, &mut names)?;
+    collect_names(&parsed, &mut names)?;
     within.push(name.to_owned());
     for name in names {
         if within.contains(&name) {
@@ -48,20 +49,20 @@ fn follow(
     Ok(())
 }
 
-fn included(template: &Parsed, names: &mut Vec<String>) -> Result<(), Error> {
+fn collect_names(template: &Parsed, names: &mut Vec<String>) -> Result<(), Error> {
     for element in &template.elements {
         match element {
             TemplateElement::HelperBlock(block) => {
                 for inner in [&block.template, &block.inverse].into_iter().flatten() {
-                    included(inner, names)?;
+                    collect_names(inner, names)?;
                 }
             }
             TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => {
-                let name = named(&partial.name)?;
+                let name = partial_name(&partial.name)?;
                 if name != "@partial-block" {
                     names.push(name);
                 }
-                partial.template.iter().try_for_each(|inner| included(inner, names))?;
+                partial.template.iter().try_for_each(|inner| collect_names(inner, names))?;
             }
             TemplateElement::DecoratorExpression(_) | TemplateElement::DecoratorBlock(_) => {
                 return Err(Error::Partial("`{{*…}}` is not known: give a partial a file of its own".to_owned()));
@@ -73,8 +74,8 @@ fn included(template: &Parsed, names: &mut Vec<String>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The name of a partial: one word, so that it names no file elsewhere.
-fn named(name: &Parameter) -> Result<String, Error> {
+/// The name of a partial. It must be one word, so that it cannot name a file in another folder.
+fn partial_name(name: &Parameter) -> Result<String, Error> {
     let name = match name {
         Parameter::Name(name) | Parameter::Path(HandlebarsPath::Relative((_, name))) => name.clone(),
         Parameter::Literal(literal) => literal.as_str().unwrap_or_default().to_owned(),

@@ -1,3 +1,5 @@
+//! A template, and how it is rendered.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -6,13 +8,13 @@ use serde_json::Value as Json;
 
 use super::Error;
 use super::clean::{clean, escape_html};
-use super::error::{MAIN, syntax, unfilled};
+use super::error::{MAIN, render_error, syntax_error};
 use super::{helpers, partials};
 
-/// What a template gives.
+/// The format of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A text. Values are put in as they are.
+    /// Plain text. Values are not escaped.
     Text,
     /// HTML. Values are escaped.
     Html,
@@ -26,7 +28,7 @@ pub struct Template {
 }
 
 impl Template {
-    /// What is sent where a file names no template.
+    /// The default template, for a notification without a template.
     pub fn shipped(form: Form) -> Self {
         let text = match form {
             Form::Text => include_str!("default/message.txt.hbs"),
@@ -35,20 +37,20 @@ impl Template {
         Self::inline(text)
     }
 
-    /// A template that stands in a setting: without partials.
+    /// A template from a setting. It has no partials.
     pub fn inline(text: &str) -> Self {
         Self { text: text.to_owned(), partials: BTreeMap::new() }
     }
 
-    /// Reads a template, and the partials that it includes from beside it.
+    /// Reads a template, and the partials that it includes from its folder.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = partials::read(path)?;
         let partials = partials::collect(&text, path.parent().unwrap_or(path))?;
         Ok(Self { text, partials })
     }
 
-    /// The template filled with values. What a file name or an error carries must not steer what shows the message, so
-    /// control characters and bidi controls are replaced, wherever they come from.
+    /// The template rendered with values. Control and bidi characters are replaced, wherever they come from: a file name
+    /// or an error message must not control the terminal or mail program that shows the message.
     pub fn render(&self, form: Form, values: &Json) -> Result<String, Error> {
         let mut engine = Handlebars::new();
         engine.set_strict_mode(true);
@@ -58,9 +60,9 @@ impl Template {
         }
         helpers::register(&mut engine, form);
         for (name, text) in self.partials.iter().map(|(name, text)| (name.as_str(), text)).chain([(MAIN, &self.text)]) {
-            engine.register_template_string(name, text).map_err(|error| syntax(name, &error))?;
+            engine.register_template_string(name, text).map_err(|error| syntax_error(name, &error))?;
         }
-        engine.render(MAIN, values).map(|text| clean(&text)).map_err(|error| unfilled(&error))
+        engine.render(MAIN, values).map(|text| clean(&text)).map_err(|error| render_error(&error))
     }
 }
 

@@ -1,14 +1,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is one of the public internet: not of this machine, of its network, or of a cloud's metadata
-/// service, and none that another address hides in.
+/// Whether an address belongs to the public internet: not to this machine, its network or a cloud's metadata service. An
+/// IPv6 address that carries an IPv4 address is not public either.
 ///
-/// A text of the outside that becomes a URL must not lead to what only this machine may reach. Ask this of the address
-/// that is connected to, not of a name: a name may mean another address a moment later.
+/// A URL that comes from outside must not reach what only this machine can reach. Check the address of the connection, not
+/// a name: a name may resolve to another address a moment later.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !NOT_PUBLIC_V4.iter().any(|(network, length)| is_in_v4(address, *network, *length)),
-        // Only 2000::/3 is given out. All else is reserved, local, multicast, or carries an IPv4 address: `::ffff:0:0/96`,
+        // Only 2000::/3 is assigned. The rest is reserved, local, multicast, or carries an IPv4 address: `::ffff:0:0/96`,
         // `::/96`, and NAT64's `64:ff9b::/96` and `64:ff9b:1::/48`.
         IpAddr::V6(address) => {
             is_in_v6(address, 0x2000, 0, 3)
@@ -17,7 +17,7 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// IANA's registry of special addresses, and one of a cloud.
+/// IANA's registry of special-purpose addresses, and one address of a cloud.
 const NOT_PUBLIC_V4: &[([u8; 4], u32)] = &[
     // This network.
     ([0, 0, 0, 0], 8),
@@ -46,7 +46,7 @@ const NOT_PUBLIC_V4: &[([u8; 4], u32)] = &[
     ([240, 0, 0, 0], 4),
 ];
 
-/// The same within `2000::/3`, by the first 32 bits.
+/// The same within `2000::/3`: the first 32 bits, and the length of the prefix.
 const NOT_PUBLIC_V6: &[(u16, u16, u32)] = &[
     // Protocol assignments: Teredo, which carries an IPv4 address, benchmarks, ORCHID.
     (0x2001, 0, 23),

@@ -5,13 +5,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-/// So much is read at once.
+/// How many bytes are read at once.
 const BLOCK: usize = 256 * 1024;
 
-/// The SHA-256 of some bytes and how many they are: what is computed where data begins, and compared where it ends.
+/// The SHA-256 and the length of some bytes. Computed where data is produced, compared where it arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Digest {
-    /// SHA-256; in hexadecimal where it is written down.
+    /// SHA-256. Serialised in hexadecimal.
     #[serde(serialize_with = "write_sha256", deserialize_with = "read_sha256")]
     pub sha256: [u8; 32],
     /// Length in bytes.
@@ -19,7 +19,7 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// Of all that there is to read; `None` where `stopped` says so first.
+    /// The digest of everything that `from` gives. `None` if `stopped` returns true before the end.
     pub fn of(from: &mut dyn Read, stopped: &dyn Fn() -> bool) -> io::Result<Option<Self>> {
         let (mut hash, mut size, mut block) = (Sha256::new(), 0, vec![0; BLOCK]);
         while !stopped() {
@@ -43,7 +43,7 @@ impl Digest {
 }
 
 impl fmt::Display for Digest {
-    /// `sha256:` and the hash in hexadecimal; the size is shown apart.
+    /// `sha256:` and the hash in hexadecimal, without the size.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256:{}", self.hex())
     }
@@ -80,7 +80,7 @@ pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
         let pair = std::str::from_utf8(pair).ok()?;
-        // `from_str_radix` would take a sign.
+        // `from_str_radix` would accept a sign.
         if !pair.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
@@ -89,7 +89,7 @@ pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// The name of an object in a store: parts between `/`, none of them empty, `.` or `..`.
+/// The name of an object in a store: parts separated by `/`. No part is empty, `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(String);
 
@@ -113,7 +113,7 @@ impl ObjectKey {
         &self.0
     }
 
-    /// Its parts, outermost first; the last is the name proper.
+    /// Its parts, outermost first.
     pub fn parts(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/')
     }
@@ -133,7 +133,7 @@ impl FromStr for ObjectKey {
         if text.chars().any(char::is_control) {
             return refused("it holds a control character");
         }
-        // Beside each object stands its digest, under such a name.
+        // The digest of each object is stored beside it, under such a name.
         if text.ends_with(".sha256") {
             return refused("names that end in `.sha256` are those of the digests beside objects");
         }
@@ -141,7 +141,7 @@ impl FromStr for ObjectKey {
             match part {
                 "" => return refused("it has an empty part: no `/` at either end, no `//`"),
                 "." | ".." => return refused("it has a part `.` or `..`"),
-                // Leaves room for the suffix of the file beside it that keeps the digest.
+                // Leaves room for the suffix of the file with the digest: file names have at most 255 bytes.
                 _ if part.len() > 240 => return refused("a part is longer than 240 bytes"),
                 _ if part.starts_with(".tl-") => return refused("parts that begin with `.tl-` are tl's own"),
                 _ => {}

@@ -6,7 +6,7 @@ use std::time::Duration as StdDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A length of time as a file spells it: `500ms 90s 30m 2h 7d`.
+/// A length of time as written in a file: `500ms 90s 30m 2h 7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Duration(StdDuration);
@@ -16,7 +16,7 @@ pub struct Duration(StdDuration);
 #[error("`{0}` is not a duration: a whole number and one of ms, s, m, h, d, such as `90s`")]
 pub struct ParseDurationError(String);
 
-/// Longer ones are typing errors, and `Instant` arithmetic stays far from its limits.
+/// The longest duration, ten years. Longer ones are typing errors, and the limit keeps `Instant` arithmetic from overflow.
 const LONGEST: StdDuration = StdDuration::from_hours(10 * 365 * 24);
 
 impl Duration {
@@ -68,7 +68,7 @@ impl From<Duration> for String {
 }
 
 impl fmt::Display for Duration {
-    /// In the largest unit that loses nothing.
+    /// In the largest unit that is exact.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
         let (number, unit) = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")]
@@ -105,7 +105,7 @@ pub struct PositiveDuration(Duration);
 /// Why a text is not a length of time above zero.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParsePositiveDurationError {
-    /// It is none at all.
+    /// It is not a duration.
     #[error(transparent)]
     Form(#[from] ParseDurationError),
     /// It is zero.

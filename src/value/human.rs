@@ -1,6 +1,6 @@
-/// A length of time as people say it: `350 ms`, `2.5 s`, `3 min 20 s`, `2 h 5 min`.
+/// A length of time for people: `350 ms`, `2.5 s`, `3 min 20 s`, `2 h 5 min`.
 pub fn human_duration(seconds: f64) -> String {
-    // Rounded before it is split, so that no "60 s" appears.
+    // Rounded before it is split, so that "60 s" never appears.
     let whole = seconds.round();
     match seconds {
         s if s < 0.9995 => format!("{:.0} ms", s * 1_000.0),
@@ -11,7 +11,7 @@ pub fn human_duration(seconds: f64) -> String {
     }
 }
 
-/// A size as people say it: `12 B`, `3.4 KiB`, `1.2 GiB`.
+/// A size for people: `12 B`, `3.4 KiB`, `1.2 GiB`.
 pub fn human_bytes(bytes: f64) -> String {
     if bytes < 1_024.0 {
         return format!("{bytes:.0} B");

@@ -1,2 +1,2 @@
-/// What a child inherits from tl's own environment. Everything else may be a secret.
+/// The environment variables that a child process inherits from tl. An allow-list, since any other may hold a secret.
 pub const INHERITED: [&str; 5] = ["PATH", "HOME", "TZ", "LANG", "TMPDIR"];

@@ -7,15 +7,15 @@ use serde_json::Value as Json;
 
 /// One entry of a registry: a kind of store, channel or secret source.
 ///
-/// The struct that runs is the struct that is deserialised and the struct that the schema is derived from.
+/// One struct is all three: deserialised from the file, source of the schema, and run.
 pub struct Kind<T: ?Sized> {
-    /// What a file calls it.
+    /// Its name in a file.
     pub name: &'static str,
     /// The JSON Schema of its settings.
     pub schema: fn() -> &'static Json,
     /// The setting with a program and its arguments, if it runs one.
     pub program: Option<&'static str>,
-    /// Makes it from settings whose expressions are resolved.
+    /// Builds it from settings whose expressions are resolved.
     pub build: fn(Json) -> serde_json::Result<Box<T>>,
 }
 
@@ -29,7 +29,8 @@ impl<T: ?Sized> Kind<T> {
 /// A setting that cannot work, as its own value shows.
 #[derive(Debug)]
 pub struct Unfit<E> {
-    /// Where the setting is, as a JSON pointer below the settings without the first `/`: `url`, `to/0`.
+    /// Where the setting is, as a JSON pointer below the settings without the first `/`: `url`, `to/0`. Empty if this build
+    /// of tl lacks the kind.
     pub setting: String,
     /// Why.
     pub error: E,
@@ -51,7 +52,7 @@ fn schema<T: schemars::JsonSchema>(settings: SchemaSettings) -> Json {
     schema.to_value()
 }
 
-/// The same, made once for each type and kept: a file may use one kind ten thousand times.
+/// The schema of a type, made once and kept for the life of the process: a file may use one kind ten thousand times.
 pub fn kept_schema_of<T: schemars::JsonSchema + 'static>() -> &'static Json {
     static KEPT: LazyLock<RwLock<HashMap<TypeId, &'static Json>>> = LazyLock::new(RwLock::default);
     let kept = KEPT.read().unwrap_or_else(PoisonError::into_inner).get(&TypeId::of::<T>()).copied();

@@ -1,3 +1,8 @@
+//! Masks secrets in texts.
+//!
+//! Programs print secrets encoded and escaped, so the usual spellings of each secret are masked too. Masking reduces
+//! accidents. It cannot stop a program that wants to leak a secret.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -7,13 +12,13 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::Secret;
 
-/// What stands where a secret stood.
+/// The text that replaces a secret.
 pub const MASK: &str = "***";
 
 /// Replaces every secret, in each of its usual spellings, by [`MASK`].
 ///
-/// Spellings: as it is, trimmed, each line of several, base64 and base64url at three alignments, hex, percent, JSON
-/// and XML escapes, shell quotes. A spelling shorter than four bytes is left alone: it would hide half of every text.
+/// Spellings: as it is, trimmed, each of its lines, base64 and base64url at three alignments, hex, percent encoding, JSON
+/// and XML escapes, shell quotes. A spelling of less than four bytes is not masked: it would hide half of every text.
 #[derive(Clone, Debug, Default)]
 pub struct Masker {
     patterns: Option<Arc<AhoCorasick>>,
@@ -21,9 +26,9 @@ pub struct Masker {
     longest: usize,
 }
 
-/// Shorter spellings than this are not masked.
+/// The length of the shortest spelling that is masked, in bytes.
 const SHORTEST: usize = 4;
-/// A line of a wrapped spelling is masked where it is long enough to be nothing else.
+/// The length of the shortest line of a wrapped spelling that is masked. A shorter line may be something else.
 const LONG_ENOUGH: usize = 12;
 
 impl Masker {
@@ -55,8 +60,8 @@ impl Masker {
         }
     }
 
-    /// How much of a text can be masked and shown while more of it is to come: no spelling begins in that part and ends
-    /// behind it.
+    /// How many bytes of a text can be masked and shown while more text follows: no spelling begins in that part and ends
+    /// after it.
     pub fn settled(&self, text: &str) -> usize {
         let Some(patterns) = &self.patterns else { return text.len() };
         let mut settled = text.floor_char_boundary(text.len().saturating_sub(self.longest - 1));
@@ -93,12 +98,12 @@ impl Masker {
 fn add_spellings(plain: &str, into: &mut BTreeSet<Vec<u8>>) {
     let bytes = plain.as_bytes();
     into.insert(bytes.to_vec());
-    // As commands write it: whole, with and without the line end behind the secret.
+    // As commands encode it: whole, with and without a line end after the secret.
     for whole in [plain.to_owned(), format!("{plain}\n")] {
         into.insert(STANDARD_NO_PAD.encode(&whole).into_bytes());
         into.insert(URL_SAFE_NO_PAD.encode(&whole).into_bytes());
     }
-    // Long ones come in lines: of 76 characters from base64, of 60 from xxd.
+    // Long texts are wrapped: base64 writes lines of 76 characters, xxd lines of 60.
     for text in [STANDARD_NO_PAD.encode(bytes), STANDARD_NO_PAD.encode(format!("{plain}\n"))] {
         into.extend(text.as_bytes().chunks(76).filter(|line| line.len() >= LONG_ENOUGH).map(<[u8]>::to_vec));
     }
@@ -110,7 +115,7 @@ fn add_spellings(plain: &str, into: &mut BTreeSet<Vec<u8>>) {
     into.extend(hex.as_bytes().chunks(60).filter(|line| line.len() >= LONG_ENOUGH).map(<[u8]>::to_vec));
     into.insert(hex.to_uppercase().into_bytes());
     into.insert(hex.into_bytes());
-    // RFC 3986's unreserved characters stay; Python keeps `/` too, JavaScript `!'()*`.
+    // RFC 3986 leaves unreserved characters as they are. Python leaves `/` as well, JavaScript `!'()*`.
     for kept in ["", "/", "!'()*"] {
         for (space, upper) in [("%20", true), ("%20", false), ("+", true), ("+", false)] {
             into.insert(percent(bytes, space, upper, kept).into_bytes());
@@ -134,7 +139,7 @@ fn add_spellings(plain: &str, into: &mut BTreeSet<Vec<u8>>) {
     into.insert(plain.escape_debug().to_string().into_bytes());
 }
 
-/// The characters of the base64 text that depend on the secret alone, when `shift` other bytes stand before it.
+/// The characters of a base64 text that depend on the secret alone, if `shift` other bytes come before the secret.
 fn base64_core(bytes: &[u8], shift: usize, engine: &impl base64::Engine) -> Option<Vec<u8>> {
     let mut padded = vec![0; shift];
     padded.extend_from_slice(bytes);

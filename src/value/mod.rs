@@ -1,7 +1,10 @@
-//! The scalars of a pipeline file: names, durations, schedules, paths, secrets, digests; which addresses are public; and what a
-//! registry of kinds is made of. They parse, print and describe themselves, and know nothing of the rest of the program.
+//! Small values that every part of the program uses: the scalars of a file (names, durations, sizes, schedules, paths),
+//! digests, secrets and their masking, public addresses, the cancel token, and the entry of a registry.
+//!
+//! A text flows in, a valid value flows out, with its schema. Nothing here imports another part of the program.
 
 mod address;
+mod batch_queue;
 mod cancel;
 mod control;
 mod digest;
@@ -20,6 +23,7 @@ mod size;
 mod utc;
 
 pub use address::is_public;
+pub use batch_queue::BatchQueue;
 pub use cancel::{Cancel, CancelReason};
 pub use control::{is_bidi, is_control_or_bidi};
 pub use digest::{Digest, KeyError, ObjectKey, hex, parse_sha256, sha256};

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A name that people give to a stage, an input, a secret, a store, a channel or an output: `[a-z][a-z0-9_]*`, at most
-/// 64 characters and no word of CEL, so that each can stand in an expression.
+/// The name of a stage, an input, a secret, a store, a channel or an output: `[a-z][a-z0-9_]*`, at most 64 characters, and
+/// no reserved word of CEL, so that each name can be used in an expression.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
@@ -14,7 +14,7 @@ pub struct Name(String);
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Another alphabet.
+    /// Wrong characters, or too long.
     #[error("`{0}` is not a name: names are a lower-case letter, then letters, digits and `_`, at most 64")]
     Form(String),
     /// A word that has a meaning in expressions.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-/// A path in a pipeline file. A relative one is meant from the folder of that file, and is absolute by the time that
-/// anything runs.
+/// A path in a pipeline file. A relative path is relative to the folder of that file. It is made absolute before anything
+/// runs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct FilePath(PathBuf);

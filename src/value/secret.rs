@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-/// A text that must not be seen: no `Display`, no `Serialize`, a `Debug` that hides it, wiped when dropped.
+/// A secret text: it has no `Display` and no `Serialize`, its `Debug` hides it, and it is wiped when dropped.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub struct Secret(Zeroizing<String>);
@@ -16,7 +16,7 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself: every call of this is a place to review.
+    /// The text itself. Review every call of this.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -44,7 +44,7 @@ impl JsonSchema for Secret {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // `x-tl-type` is what the static checker reads: a secret may flow into this field.
+        // The static checker reads `x-tl-type`: a secret may flow into this field.
         json_schema!({ "type": "string", "x-tl-type": "secret" })
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A number of bytes as a file spells it: `64MiB 1GB 512B`.
+/// A number of bytes as written in a file: `64MiB 1GB 512B`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Size(u64);
@@ -67,7 +67,7 @@ impl From<Size> for String {
 }
 
 impl fmt::Display for Size {
-    /// In the largest unit that loses nothing.
+    /// In the largest unit that is exact.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = UNITS.iter().find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
         let (unit, factor) = fits.unwrap_or(&("B", 1));

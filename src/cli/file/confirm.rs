@@ -1,7 +1,7 @@
 use crate::diagnostic::{Diagnostic, codes};
 use crate::report::Output;
 
-/// Whether a file may be rewritten: by `--yes`, or by an answer on the terminal.
+/// Asks whether a file may be rewritten, unless `--yes` said so.
 pub(super) fn confirm(question: &str, yes: bool, output: &mut Output) -> Result<bool, Vec<Diagnostic>> {
     if yes {
         return Ok(true);

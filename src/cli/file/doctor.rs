@@ -21,6 +21,7 @@ pub(in crate::cli) struct Doctor {
     pub(in crate::cli) json: bool,
 }
 
+/// Checks what `validate` and `plan` leave alone: to check a store means to write to it.
 pub(in crate::cli) fn doctor(command: &Doctor, output: &mut Output) -> Done {
     let found = inspect::doctor(&open::load(&command.file, &command.inputs.values()?)?);
     if command.json {

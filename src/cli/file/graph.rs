@@ -48,7 +48,7 @@ pub(in crate::cli) fn graph(command: &Graph, output: &mut Output) -> Done {
     };
     match &command.out {
         Some(out) => {
-            let from = atomic_file::held(out);
+            let from = atomic_file::content(out);
             atomic_file::rewrite(&atomic_file::Rewrite { file: out, from: from.as_deref(), to: text.as_bytes() })?;
         }
         None => output.text(&text),

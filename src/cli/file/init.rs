@@ -37,7 +37,7 @@ pub(in crate::cli) fn init(command: &Init, output: &mut Output) -> Done {
     };
     let path = target(command.path.as_deref(), template);
     let name = shell_word(&path.to_string_lossy());
-    // A line end in the name would end the comment that it stands in.
+    // The name stands in a comment, which a line end in the name would end.
     let commented = if path.to_string_lossy().contains(char::is_control) { template.file } else { &name };
     create(&path, &template.text(commented))?;
     let recipients = shell_word(&path.with_file_name("recipients.txt").to_string_lossy());
@@ -59,7 +59,7 @@ fn list(as_json: bool, output: &mut Output) -> Done {
     Ok(ExitCode::Success)
 }
 
-/// Names and what they are for, in columns.
+/// The names and descriptions of the templates, in columns.
 fn lines() -> Vec<String> {
     let widest = TEMPLATES.iter().map(|template| template.name().len()).max().unwrap_or_default();
     TEMPLATES.iter().map(|template| format!("{:widest$}  {}", template.name(), template.description())).collect()
@@ -94,7 +94,7 @@ fn ask(output: &mut Output) -> Result<&'static Template, Vec<Diagnostic>> {
     }
 }
 
-/// The file to write: as it is named, or in the folder that is named.
+/// The file to write: `path`, or a file in it if it is a folder.
 fn target(path: Option<&Path>, template: &Template) -> PathBuf {
     match path {
         None => PathBuf::from(template.file),
@@ -103,7 +103,7 @@ fn target(path: Option<&Path>, template: &Template) -> PathBuf {
     }
 }
 
-/// Writes a new file. It holds no secret: its mode is what the umask leaves.
+/// Writes a new file with the usual mode: it holds no secret.
 fn create(path: &Path, text: &str) -> Result<(), Vec<Diagnostic>> {
     let written = fs::create_dir_all(path.parent().unwrap_or(path)).and_then(|()| {
         let mut file = File::options().write(true).create_new(true).open(path)?;

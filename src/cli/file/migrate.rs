@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::confirm::confirm;
-use crate::cli::atomic_file::{Rewrite, has_one_name, rewrite};
+use crate::cli::atomic_file::{Rewrite, require_one_name, rewrite};
 use crate::cli::done::Done;
 use crate::diagnostic::{Diagnostic, ExitCode};
 use crate::pipeline::{Document, Migrated, NEWEST_VERSION, STEPS, Step};
@@ -43,7 +43,7 @@ fn migrate_by(steps: &[Step], command: &Migrate, output: &mut Output) -> Done {
             Err(problems) => found.extend(problems),
         }
     }
-    // All or none: files that belong together have one version.
+    // All or none: files that belong together must have one version.
     if !found.is_empty() {
         return Err(found);
     }
@@ -73,7 +73,7 @@ fn change<'a>(file: &'a Path, to: Option<i64>, steps: &[Step]) -> Result<Option<
     let document = Document::alone(file)?;
     let old = document.source();
     let Some(new) = crate::pipeline::migrate(document, to, steps)? else { return Ok(None) };
-    has_one_name(file)?;
+    require_one_name(file)?;
     Ok(Some(Change { file, old, new }))
 }
 

@@ -1,4 +1,7 @@
-//! Commands on pipeline files: they read, check, draw, write and rewrite them, and run nothing.
+//! Commands on pipeline files. They read, check, draw, write and rewrite them, and run nothing.
+//!
+//! A file that is rewritten or listed must be a regular file. A file that is validated or run may be a pipe: who names one
+//! says that somebody writes to it.
 
 mod confirm;
 mod doctor;

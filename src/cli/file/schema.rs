@@ -1,5 +1,6 @@
 use clap::Args;
 
+use crate::audit::entry_schema;
 use crate::cli::done::Done;
 use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::event::Event;
@@ -12,15 +13,19 @@ use crate::value::written_schema_of;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Schema {
     /// Only the settings and outputs of this kind of stage.
-    #[arg(long, value_name = "KIND", conflicts_with = "event")]
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["event", "audit"])]
     pub(in crate::cli) stage: Option<String>,
     /// The events of `tl run --reporter json` instead.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "audit")]
     pub(in crate::cli) event: bool,
+    /// The lines of the audit log instead.
+    #[arg(long)]
+    pub(in crate::cli) audit: bool,
 }
 
 pub(in crate::cli) fn schema(command: &Schema, output: &mut Output) -> Done {
     let schema = match &command.stage {
+        _ if command.audit => entry_schema(),
         _ if command.event => written_schema_of::<Event>(),
         None => pipeline_schema(),
         Some(name) => match stages::find(name) {

@@ -41,7 +41,8 @@ pub(in crate::cli) enum Format {
     Sarif,
 }
 
-/// What is wrong is printed in the format that was asked for; the exit code says that there is something.
+/// Prints what it finds in the wanted format, and exits with 2 if a file is refused. Warnings are shown here and never by
+/// `run`: they are for the author of the file.
 pub(in crate::cli) fn validate(command: &Validate, state: Option<&Path>, output: &mut Output) -> Done {
     let validation = match command.inputs.values() {
         Ok(inputs) => inspect::validate(&command.paths, &ValidateOptions { inputs, secrets: command.secrets, state }),

@@ -8,9 +8,9 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use super::confirm::confirm;
-use crate::cli::atomic_file::{Rewrite, has_one_name, rewrite};
+use crate::cli::atomic_file::{Rewrite, require_one_name, rewrite};
 use crate::cli::done::Done;
-use crate::cli::state::located;
+use crate::cli::state::state_dir;
 use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::inspect::History;
 use crate::pipeline::read_regular;
@@ -46,7 +46,7 @@ pub(in crate::cli) enum VersionsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Write a version back to the file. The current text is kept as a version first.
+    /// Write a version back to the file and the files that it extends. Their current texts are kept as a version first.
     Restore {
         /// The pipeline file.
         file: PathBuf,
@@ -60,7 +60,7 @@ pub(in crate::cli) enum VersionsCommand {
 }
 
 pub(in crate::cli) fn versions(command: &Versions, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = located(state)?;
+    let state = state_dir(state)?;
     let history = |file: &Path| History::read(state, file).map_err(|error| vec![error]);
     match (&command.command, &command.file) {
         (Some(VersionsCommand::Diff { file, from, to, json }), _) => {
@@ -185,7 +185,7 @@ fn restore(history: &History, file: &Path, number: u32, yes: bool, output: &mut 
     let mut agreed = Vec::new();
     for change in changes {
         let name = change.file.display().to_string();
-        has_one_name(change.file)?;
+        require_one_name(change.file)?;
         let now = change.present.as_deref().unwrap_or_default();
         output.text(&render_diff((&name, now), (&version_of(change.file, number), change.old), output.style()));
         if confirm(&format!("write version {number} to {name}?"), yes, output)? {
@@ -213,7 +213,7 @@ fn version_of(file: &Path, number: u32) -> String {
     format!("{} version {number}", file.display())
 }
 
-/// What a file holds now; `None` where there is none. Fails where it cannot be a pipeline.
+/// The content of a file; `None` if it is missing. Fails if it is no regular file.
 fn present(file: &Path) -> Result<Option<Vec<u8>>, Vec<Diagnostic>> {
     if fs::metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(None);

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::open::failed;
 use crate::cli::done::Done;
-use crate::cli::state::located;
+use crate::cli::state::state_dir;
 use crate::diagnostic::ExitCode;
 use crate::report::{Output, render_removed};
 use crate::state::{Keep, Removed};
@@ -37,7 +37,7 @@ struct Answer {
 
 pub(in crate::cli) fn gc(command: &Gc, state: Option<&Path>, output: &mut Output) -> Done {
     let keep = Keep { runs: command.runs.get(), logs: command.logs.get(), dry_run: command.dry_run };
-    let removed = located(state)?.collect_garbage(keep).map_err(failed)?;
+    let removed = state_dir(state)?.collect_garbage(keep).map_err(failed)?;
     if command.json {
         output.json(&Answer { removed, dry_run: command.dry_run })?;
         return Ok(ExitCode::Success);

@@ -35,7 +35,7 @@ pub(in crate::cli) struct History {
     pub(in crate::cli) json: bool,
 }
 
-/// The words for how a run ended, and for what there is instead of an end.
+/// The values of `--outcome`: the outcomes, and the states of a run without one.
 fn endings() -> impl Iterator<Item = &'static str> {
     use Outcome::{Blocked, Cancelled, Failure, Skipped, Success, Warning};
     [Success, Warning, Failure, Skipped, Cancelled, Blocked]
@@ -48,7 +48,7 @@ fn endings() -> impl Iterator<Item = &'static str> {
 #[derive(Serialize)]
 struct Answer {
     runs: Vec<Entry>,
-    /// Whether `--last` left none out.
+    /// Whether `--last` left out no run.
     is_all: bool,
 }
 
@@ -64,7 +64,7 @@ pub(in crate::cli) fn history(command: &History, state: Option<&Path>, output: &
     let mut filter = Filter {
         outcome: command.outcome.clone(),
         since: command.since.as_deref().map(since).transpose()?,
-        // One more, to know whether there are more.
+        // One more than asked for, to know whether there are more.
         last: Some(command.last.saturating_add(1)),
         ..Filter::default()
     };
@@ -96,19 +96,19 @@ pub(in crate::cli) fn history(command: &History, state: Option<&Path>, output: &
     Ok(ExitCode::Success)
 }
 
-/// A name of a pipeline has neither a slash nor a dot.
+/// Whether a word names a file: the name of a pipeline has neither a slash nor a dot.
 fn is_file(word: &str) -> bool {
     word.contains(['/', '.']) || Path::new(word).is_file()
 }
 
-/// The paths by which a journal may know a file.
+/// The paths under which the history may have recorded a file.
 fn paths_of(file: &Path) -> Vec<PathBuf> {
     let mut paths = vec![place_of(file)];
     paths.extend(std::path::absolute(file).ok().filter(|path| *path != paths[0]));
     paths
 }
 
-/// The time that an age or a time means, as the journal writes times.
+/// Parses an age, a day or a time, and returns it as the history writes times.
 fn since(text: &str) -> Result<String, Vec<Diagnostic>> {
     let midnight = |day: Date| day.to_zoned(TimeZone::system()).ok().map(|start| start.timestamp());
     let ago = |age: Duration| Timestamp::now().checked_sub(age.get()).ok();

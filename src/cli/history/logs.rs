@@ -8,13 +8,13 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::done::Done;
-use crate::cli::state::{known_run, located};
+use crate::cli::state::{known_run, state_dir};
 use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::report::{Output, render_log_line};
 use crate::state::{Log, LogLine, LogReader};
 
-/// How often it is looked whether more was printed.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often to look for new output.
+const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Logs {
@@ -30,9 +30,9 @@ pub(in crate::cli) struct Logs {
     json: bool,
 }
 
-/// Shows what the programs of a run printed.
+/// Shows the output of a run's programs.
 pub(in crate::cli) fn logs(command: &Logs, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = located(state)?;
+    let state = state_dir(state)?;
     let run = known_run(&state, &command.run)?.run;
     let logs = state.logs(&run);
     let unreadable = |error: io::Error| {
@@ -42,7 +42,7 @@ pub(in crate::cli) fn logs(command: &Logs, state: Option<&Path>, output: &mut Ou
     let mut readers: BTreeMap<PathBuf, LogReader> = BTreeMap::new();
     let mut shown = false;
     loop {
-        // Asked before the logs are read: what was printed before its end is then shown.
+        // Checked before the logs are read, so that everything printed before the end is shown.
         let has_ended =
             known_run(&state, &run).map_or(true, |known| known.outcome.is_some() || !known.process.is_alive());
         for log in logs.list().map_err(unreadable)? {
@@ -62,7 +62,7 @@ pub(in crate::cli) fn logs(command: &Logs, state: Option<&Path>, output: &mut Ou
         if !command.follow || has_ended || output.is_gone() {
             break;
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL);
     }
     if !shown && !command.json {
         output.hint("nothing that a program printed is kept here");

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::open::{failed, runs};
 use crate::cli::done::Done;
-use crate::cli::state::{known_run, located};
+use crate::cli::state::{known_run, state_dir};
 use crate::diagnostic::ExitCode;
 use crate::report::{Output, Screen, render_run};
 use crate::state::Filter;
@@ -22,7 +22,7 @@ pub(in crate::cli) struct Show {
 pub(in crate::cli) fn show(command: &Show, state: Option<&Path>, output: &mut Output) -> Done {
     let runs = runs(state)?;
     let found = match (&runs, &command.run) {
-        (_, Some(word)) => Some(known_run(&located(state)?, word)?.run),
+        (_, Some(word)) => Some(known_run(&state_dir(state)?, word)?.run),
         (Some(runs), None) => {
             runs.list(&Filter { last: Some(1), ..Filter::default() }).map_err(failed)?.pop().map(|run| run.id)
         }

@@ -2,14 +2,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::cli::done::Done;
-use crate::cli::notify::sent;
-use crate::cli::state::located;
+use crate::cli::notify::print_sent;
+use crate::cli::state::state_dir;
 use crate::diagnostic::{Diagnostic, ExitCode, Kind, codes};
 use crate::inspect::{self, Judged};
-use crate::notify;
+use crate::notify::{self, Flushed};
 use crate::report::{Output, Screen, render_stale};
 
 #[derive(Debug, Args)]
@@ -26,9 +26,17 @@ pub(in crate::cli) struct Stale {
     pub(in crate::cli) json: bool,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    pipelines: &'a [inspect::Stale],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<&'a Flushed>,
+}
+
 pub(in crate::cli) fn stale(command: &Stale, state: Option<&Path>, output: &mut Output) -> Done {
     let now = Timestamp::now();
-    let state = located(state)?;
+    let state = state_dir(state)?;
     let Judged { pipelines: found, problems: unread } = inspect::stale(&state, &command.paths, now)?;
     if !command.json {
         found.iter().filter_map(|stale| stale.problem.as_ref()).for_each(|problem| output.problem(problem));
@@ -39,18 +47,18 @@ pub(in crate::cli) fn stale(command: &Stale, state: Option<&Path>, output: &mut 
         output.text(&render_stale(&judged, now, Screen::of(output)));
     }
     let mut problems = Vec::new();
-    // Told after it is shown: a channel may take its time.
-    let told = match command.notify.then(|| notify::send_overdue(&state, &found, now)) {
+    // After printing, because a channel can be slow. What else is due in the outbox is sent too: the runs that would send
+    // it may have stopped.
+    let flushed = match command.notify.then(|| notify::send_overdue(&state, &found, now)) {
         Some(Err(untold)) => {
             problems = untold;
             None
         }
-        told => told.and_then(Result::ok),
+        flushed => flushed.and_then(Result::ok),
     };
-    match &told {
-        Some(told) if command.json => output.json(&json!({ "pipelines": found, "messages": told }))?,
-        None if command.json => output.json(&json!({ "pipelines": found }))?,
-        Some(told) => sent(told, output),
+    match &flushed {
+        messages if command.json => output.json(&Answer { pipelines: &found, messages: messages.as_ref() })?,
+        Some(flushed) => print_sent(flushed, output),
         None => {}
     }
     problems.extend(unread);
@@ -62,9 +70,9 @@ pub(in crate::cli) fn stale(command: &Stale, state: Option<&Path>, output: &mut 
         let help = "`tl history` says what became of the last runs; what starts them may have stopped";
         problems.push(Diagnostic::new(codes::TL0764, Kind::Failure, message).help(help));
     }
-    match told {
+    match flushed {
         _ if !problems.is_empty() => Err(problems),
-        Some(told) => Ok(ExitCode::failed_if(told.is_lacking())),
+        Some(flushed) => Ok(ExitCode::failed_if(flushed.is_lacking())),
         None => Ok(ExitCode::Success),
     }
 }

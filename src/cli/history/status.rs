@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::open::failed;
 use crate::cli::done::Done;
-use crate::cli::state::located;
+use crate::cli::state::state_dir;
 use crate::diagnostic::ExitCode;
 use crate::inspect::Watch;
 use crate::report::{Output, Screen, render_status};
@@ -23,13 +23,13 @@ pub(in crate::cli) struct Status {
     pub(in crate::cli) json: bool,
 }
 
-/// How often it is looked whether something changed.
-const LOOK: Duration = Duration::from_millis(500);
-/// How often the time that has passed is shown anew.
+/// How often to look for changes.
+const POLL: Duration = Duration::from_millis(500);
+/// How often to redraw the elapsed time.
 const TICK: Duration = Duration::from_secs(1);
 
 pub(in crate::cli) fn status(command: &Status, state: Option<&Path>, output: &mut Output) -> Done {
-    let mut watch = Watch::new(located(state)?);
+    let mut watch = Watch::new(state_dir(state)?);
     let in_place = command.watch && !command.json && Screen::of(output).is_terminal;
     let mut shown = Shown::default();
     let mut drawn = Instant::now();
@@ -56,19 +56,19 @@ pub(in crate::cli) fn status(command: &Status, state: Option<&Path>, output: &mu
         if !command.watch || output.is_gone() {
             return Ok(ExitCode::Success);
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL);
     }
 }
 
-/// What stands on the terminal, to be written over.
+/// The lines on the terminal that the next redraw overwrites.
 #[derive(Default)]
 struct Shown {
     lines: usize,
 }
 
 impl Shown {
-    /// Goes back to the first line, writes each anew and clears what is left. What does not fit on the terminal is left out:
-    /// there is no going back to a line that has left it.
+    /// Moves to the first line, rewrites every line and clears the rest. Lines that do not fit on the terminal are left out:
+    /// the cursor cannot go back to a line that has scrolled away.
     fn redraw(&mut self, text: &str, screen: Screen) -> String {
         let back = match self.lines {
             0 => String::new(),
@@ -77,7 +77,7 @@ impl Shown {
         let lines: Vec<&str> = text.lines().take(screen.height.saturating_sub(1).max(1)).collect();
         self.lines = lines.len();
         let lines: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
-        // A line that is too long is cut by the terminal, which would else make two of it.
+        // Without wrapping, the terminal cuts a long line instead of making two of it.
         format!("{back}\x1b[?7l{lines}\x1b[?7h\x1b[J")
     }
 }

@@ -24,7 +24,7 @@ fn new(path: &Path, recipients: Option<&Path>, if_missing: bool, output: &mut Ou
         }
         output.hint(&format!("the identity `{}` is there already", path.display()));
     } else {
-        // Before the identity is made: nothing that is there is overwritten, a file of colleagues' recipients least of all.
+        // Checked before the identity is created: an existing file is never overwritten, least of all one with colleagues' recipients.
         if let Some(taken) = recipients.filter(|recipients| recipients.symlink_metadata().is_ok()) {
             let message = format!("`{}` exists already and was left as it is", taken.display());
             return Err(vec![Diagnostic::failure(codes::TL0711, message).help("name another file for the recipient")]);
@@ -41,7 +41,7 @@ fn new(path: &Path, recipients: Option<&Path>, if_missing: bool, output: &mut Ou
             file.sync_all()
         });
         match written {
-            // Somebody may have added recipients to it.
+            // Keep it: somebody may have added recipients.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && if_missing => {}
             Err(error) => {
                 let message = format!("the recipient could not be written to `{}`", file.display());
@@ -69,7 +69,7 @@ fn show(path: &Path, as_json: bool, output: &mut Output) -> Done {
     Ok(ExitCode::Success)
 }
 
-/// What is wrong with a file of identities.
+/// The error for an identity file.
 pub(in crate::cli) fn identity_problem(error: &IdentityFileError) -> Diagnostic {
     let (code, kind, help) = match error {
         IdentityFileError::Exists(_) => {

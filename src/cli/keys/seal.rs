@@ -43,7 +43,7 @@ pub(in crate::cli) fn open(command: &Open) -> Done {
     Ok(ExitCode::Success)
 }
 
-/// Where bytes come from: a file, or standard input. Shows progress on a terminal.
+/// Opens a file, or standard input, and shows progress on a terminal.
 fn input(path: Option<&Path>) -> Result<Progress<Box<dyn Read + Send>>, Vec<Diagnostic>> {
     match path.filter(|path| *path != Path::new("-")) {
         None => Ok(Progress::new(Box::new(io::stdin()), None)),
@@ -60,10 +60,10 @@ fn input(path: Option<&Path>) -> Result<Progress<Box<dyn Read + Send>>, Vec<Diag
     }
 }
 
-/// Far more than a header may name.
+/// The largest file of recipients: far more than a header may name.
 const LARGEST_RECIPIENTS: u64 = 1 << 20;
 
-/// Everybody who is named.
+/// All recipients that the command line names.
 pub(in crate::cli) fn recipients(command: &Recipients) -> Result<Vec<Recipient>, Vec<Diagnostic>> {
     let mut recipients = Vec::new();
     for text in &command.recipient {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -23,19 +24,19 @@ pub(in crate::cli) fn secret(command: &Secret, output: &mut Output) -> Done {
     }
 }
 
-/// What stands for the identity when none is named.
+/// The placeholder for the identity file when none is named.
 const SOME_IDENTITY: &str = "identity.txt";
 
 fn seal(command: &SecretSeal, output: &mut Output) -> Done {
     let recipients = recipients_for(command)?;
     let value = if io::stdin().is_terminal() { ask_twice(output)? } else { read_piped()? };
-    judge(&value)?;
+    check_value(&value)?;
     let mut sealed = Vec::new();
     crypto::seal(&recipients, &mut value.expose().as_bytes(), &mut sealed, NonZeroUsize::MIN)
         .map_err(|error| vec![error.into()])?;
     let identity = command.identity.as_deref().unwrap_or(Path::new(SOME_IDENTITY));
     let lines: String = crypto::armor(&sealed).lines().map(|line| format!("      {line}\n")).collect();
-    // A text of JSON is one of YAML, whatever the path holds.
+    // A JSON string is a YAML string, whatever the path holds.
     let identity = json!(identity.to_string_lossy());
     output.text(&format!("  {}:\n    from: sealed\n    identity: {identity}\n    value: |\n{lines}", command.name));
     if command.identity.is_none() {
@@ -44,7 +45,7 @@ fn seal(command: &SecretSeal, output: &mut Output) -> Done {
     Ok(ExitCode::Success)
 }
 
-/// Those that are named, or whom the identity belongs to.
+/// The named recipients, else those of the identity.
 fn recipients_for(command: &SecretSeal) -> Result<Vec<crypto::Recipient>, Vec<Diagnostic>> {
     let to = &command.to;
     match &command.identity {
@@ -56,8 +57,8 @@ fn recipients_for(command: &SecretSeal) -> Result<Vec<crypto::Recipient>, Vec<Di
     }
 }
 
-/// A value that a run would refuse is not sealed.
-fn judge(value: &value::Secret) -> Result<(), Vec<Diagnostic>> {
+/// Refuses a value that a run would refuse.
+fn check_value(value: &value::Secret) -> Result<(), Vec<Diagnostic>> {
     match value.expose().len() {
         0 => Err(vec![
             Diagnostic::usage(codes::TL0735, "there is nothing to seal: the value is empty")
@@ -76,8 +77,8 @@ fn judge(value: &value::Secret) -> Result<(), Vec<Diagnostic>> {
 
 fn ask_twice(output: &mut Output) -> Result<value::Secret, Vec<Diagnostic>> {
     let value = ask("value: ", output)?;
-    // What is refused anyhow is not asked for again.
-    judge(&value)?;
+    // Do not ask again for a value that is refused.
+    check_value(&value)?;
     if ask("again: ", output)? == value {
         return Ok(value);
     }
@@ -87,7 +88,7 @@ fn ask_twice(output: &mut Output) -> Result<value::Secret, Vec<Diagnostic>> {
 fn check(file: &Path, as_json: bool, output: &mut Output) -> Done {
     let found = inspect::check_secrets(file)?;
     if as_json {
-        output.json(&json!({ "secrets": found }))?;
+        output.json(&BTreeMap::from([("secrets", &found)]))?;
     } else {
         output.text(&render_secrets(&found, output.style()));
     }

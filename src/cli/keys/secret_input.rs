@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::report::Output;
 use crate::value::Secret;
 
-/// A secret is a key or a password, not a document.
+/// The longest secret: a key or a password, not a document.
 const LARGEST: usize = 64 * 1024;
 
 const END_OF_TEXT: u8 = 0x03;
@@ -20,7 +20,7 @@ const BACKSPACE: u8 = 0x08;
 const KILL_LINE: u8 = 0x15;
 const DELETE: u8 = 0x7f;
 
-/// Standard input without a buffer, which would keep a copy.
+/// Standard input, unbuffered: a buffer would keep a copy of the secret.
 fn standard_input() -> Result<File, Vec<Diagnostic>> {
     io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(|error| unreadable(&error))
 }
@@ -29,9 +29,9 @@ fn unreadable(error: &io::Error) -> Vec<Diagnostic> {
     vec![Diagnostic::failure(codes::TL0737, "the value cannot be read from standard input").cause(error)]
 }
 
-/// All of standard input, without one line end behind it.
+/// Reads all of standard input, without its last line end.
 pub(in crate::cli) fn read_piped() -> Result<Secret, Vec<Diagnostic>> {
-    // Room for all of it at once: bytes that are moved would leave a copy behind.
+    // Allocated at once: a vector that grows leaves copies of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST + 64));
     let read = standard_input()?.take(LARGEST as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| unreadable(&error))?;
@@ -51,7 +51,7 @@ fn text(bytes: &[u8]) -> Result<&str, Vec<Diagnostic>> {
     })
 }
 
-/// Asks for one line, without showing it.
+/// Asks for one line on the terminal, without echo.
 pub(in crate::cli) fn ask(prompt: &str, output: &mut Output) -> Result<Secret, Vec<Diagnostic>> {
     let mut terminal = Silent::new(standard_input()?).map_err(|error| unreadable(&error))?;
     output.prompt(prompt);
@@ -64,7 +64,7 @@ pub(in crate::cli) fn ask(prompt: &str, output: &mut Output) -> Result<Secret, V
     }
 }
 
-/// One line, edited by hand; nothing if it was cancelled.
+/// Reads one line, with erase and kill; `None` if the user cancels.
 fn read_line(input: &mut impl Read) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let mut line = Zeroizing::new(Vec::with_capacity(LARGEST));
     let mut byte = [0];
@@ -80,7 +80,7 @@ fn read_line(input: &mut impl Read) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
             END_OF_TEXT | END_OF_INPUT => return Ok(None),
             KILL_LINE => line.clear(),
             BACKSPACE | DELETE => {
-                // A character is all of its bytes.
+                // Erase all bytes of a character.
                 while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
             }
             byte if line.len() < LARGEST => line.push(byte),
@@ -89,7 +89,7 @@ fn read_line(input: &mut impl Read) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     }
 }
 
-/// A terminal that does not show what is typed. It sends no signal either: one would leave it so for ever.
+/// A terminal without echo, and without signals: a signal would end `tl` and leave the terminal without echo.
 struct Silent {
     file: File,
     before: Termios,
@@ -109,7 +109,7 @@ impl Silent {
 
 impl Drop for Silent {
     fn drop(&mut self) {
-        // A terminal that is gone shows nothing.
+        // Fails only if the terminal is gone.
         let _gone = tcsetattr(&self.file, OptionalActions::Now, &self.before);
     }
 }

@@ -39,7 +39,7 @@ pub(in crate::cli) struct Run {
 }
 
 impl Run {
-    /// Which stages are meant.
+    /// The selected stages.
     pub(in crate::cli) fn selection(&self) -> Selection {
         match (self.only.is_empty(), self.from.is_empty()) {
             (false, _) => Selection::Only(self.only.clone()),

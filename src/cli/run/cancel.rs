@@ -6,15 +6,15 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::done::Done;
-use crate::cli::state::{known_run, located};
+use crate::cli::state::{known_run, state_dir};
 use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::event::Outcome;
 use crate::report::Output;
 use crate::state::{KnownRun, StateDir};
 use crate::value::Duration;
 
-/// How often it is looked whether the run has ended.
-const LOOK: StdDuration = StdDuration::from_millis(100);
+/// How often to check whether the run has ended.
+const POLL: StdDuration = StdDuration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Cancel {
@@ -31,9 +31,9 @@ pub(in crate::cli) struct Cancel {
     json: bool,
 }
 
-/// Asks the process of a run to end it in order, as Ctrl-C does.
+/// Cancels a run by a signal to its process, as Ctrl-C does.
 pub(in crate::cli) fn cancel(command: &Cancel, state: Option<&Path>, output: &mut Output) -> Done {
-    let state = located(state)?;
+    let state = state_dir(state)?;
     let run = known_run(&state, &command.run)?;
     let not_running = |message: String| Diagnostic::failure(codes::TL0752, message);
     if let Some(outcome) = &run.outcome {
@@ -55,7 +55,7 @@ pub(in crate::cli) fn cancel(command: &Cancel, state: Option<&Path>, output: &mu
     let ended = wait(&state, run, limit)?;
     report(&ended, command.json, output)?;
     match ended {
-        Ended::NotYet(run) if !command.no_wait => {
+        Ended::Running(run) if !command.no_wait => {
             let message = format!("the run {} has not ended yet; it was asked to", run.run);
             Err(vec![
                 Diagnostic::failure(codes::TL0754, message)
@@ -66,34 +66,35 @@ pub(in crate::cli) fn cancel(command: &Cancel, state: Option<&Path>, output: &mu
     }
 }
 
-/// What came of it.
+/// The state of the run after the wait.
 enum Ended {
-    /// It ended, and said how.
-    So(KnownRun),
-    /// Its process is gone, and nothing says how it ended.
-    Unsaid(KnownRun),
-    NotYet(KnownRun),
+    /// It ended, with an outcome.
+    Known(KnownRun),
+    /// Its process is gone, and left no outcome.
+    Unknown(KnownRun),
+    /// It has not ended.
+    Running(KnownRun),
 }
 
 fn wait(state: &StateDir, mut run: KnownRun, limit: Option<StdDuration>) -> Result<Ended, Vec<Diagnostic>> {
     let begun = Instant::now();
     loop {
-        // In this order: what a process wrote before its end is there after it.
+        // In this order: after the process has ended, its outcome can be read.
         let is_alive = run.process.is_alive();
         run = known_run(state, &run.run)?;
         match () {
-            () if run.outcome.is_some() => return Ok(Ended::So(run)),
-            () if !is_alive => return Ok(Ended::Unsaid(run)),
-            () if limit.is_some_and(|limit| begun.elapsed() >= limit) => return Ok(Ended::NotYet(run)),
-            () => thread::sleep(LOOK),
+            () if run.outcome.is_some() => return Ok(Ended::Known(run)),
+            () if !is_alive => return Ok(Ended::Unknown(run)),
+            () if limit.is_some_and(|limit| begun.elapsed() >= limit) => return Ok(Ended::Running(run)),
+            () => thread::sleep(POLL),
         }
     }
 }
 
 fn report(ended: &Ended, as_json: bool, output: &mut Output) -> Result<(), Vec<Diagnostic>> {
     let (run, has_ended) = match ended {
-        Ended::So(run) | Ended::Unsaid(run) => (run, true),
-        Ended::NotYet(run) => (run, false),
+        Ended::Known(run) | Ended::Unknown(run) => (run, true),
+        Ended::Running(run) => (run, false),
     };
     if as_json {
         return output.json(&json!({
@@ -101,9 +102,9 @@ fn report(ended: &Ended, as_json: bool, output: &mut Output) -> Result<(), Vec<D
         }));
     }
     let what = match ended {
-        Ended::So(run) => format!("ended: {}", run.outcome.map_or("", Outcome::word)),
-        Ended::Unsaid(_) => "ended, and nothing says how".to_owned(),
-        Ended::NotYet(_) => "was asked to end".to_owned(),
+        Ended::Known(run) => format!("ended: {}", run.outcome.map_or("", Outcome::word)),
+        Ended::Unknown(_) => "ended, and nothing says how".to_owned(),
+        Ended::Running(_) => "was asked to end".to_owned(),
     };
     output.text(&format!("{} ({}) {what}\n", run.run, run.pipeline));
     Ok(())

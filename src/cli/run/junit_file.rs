@@ -6,14 +6,14 @@ use std::path::Path;
 use crate::cli::atomic_file::{exists, unwritable};
 use crate::diagnostic::{Diagnostic, Kind};
 
-/// Opens a file for a report, and empties it. Something that is there and is neither a report nor empty is left as it is.
-/// Nothing runs without its report.
+/// Opens and empties the file of a `JUnit` report. A file that is neither a report nor empty is left as it is. Fails if the
+/// file cannot be written: nothing runs without its report.
 pub(super) fn junit_file(path: &Path) -> Result<File, Vec<Diagnostic>> {
     let usage = |error: Diagnostic| vec![Diagnostic { kind: Kind::Usage, ..error }];
     let failed = |error: &io::Error| usage(unwritable(path, error));
     let about = path.metadata();
     if about.as_ref().is_ok_and(|about| about.file_type().is_fifo()) {
-        // To open it would wait for a reader.
+        // Opening it would block until somebody reads it.
         return Err(usage(exists(path, "it is a pipe; name a file")));
     }
     if about.is_ok_and(|about| about.is_file()) {
@@ -27,5 +27,5 @@ pub(super) fn junit_file(path: &Path) -> Result<File, Vec<Diagnostic>> {
     File::create(path).map_err(|error| failed(&error))
 }
 
-/// A report is told by its beginning.
+/// How many bytes are read to recognise a report.
 const REPORT_HEAD: u64 = 1_024;

@@ -1,4 +1,4 @@
-//! Commands that run a pipeline, and that stop a run.
+//! Commands that run a pipeline, and that cancel a run.
 
 mod arguments;
 mod cancel;

@@ -6,27 +6,28 @@ use super::arguments::{ReporterKind, Run};
 use super::junit_file::junit_file;
 use crate::cli::done::Done;
 use crate::cli::inputs::Inputs;
-use crate::cli::state::{known_run, located};
+use crate::cli::state::{known_run, state_dir};
 use crate::diagnostic::{Diagnostic, ExitCode, codes};
 use crate::graph::Selection;
 use crate::inspect::{self, PlanFile};
 use crate::open::{self, Loaded};
 use crate::process;
-use crate::report::{Actions, Human, JsonLines, Junit, Lines, Output, Queue, Reporter, differing};
+use crate::report::{Actions, Human, JsonLines, Junit, Lines, Output, Queue, Reporter, plan_difference};
 use crate::run::{self, Options, ResumeMode, Resumed};
 use crate::state::StateDir;
 use crate::value::{Cancel, CancelReason};
 
-/// The run that goes on: named by its file or by its id, or the only one there is.
-fn to_resume(named: Option<&Path>, state: &StateDir, resume_mode: ResumeMode) -> Result<Resumed, Vec<Diagnostic>> {
+/// Finds the run to resume: by its file, by its id, or the only one.
+fn find_resumed(named: Option<&Path>, state: &StateDir, mode: ResumeMode) -> Result<Resumed, Vec<Diagnostic>> {
     match named.filter(|named| !named.exists()).and_then(Path::to_str) {
-        Some(word) => run::resume(state, Some(&known_run(state, word)?.run), None, resume_mode),
-        None => run::resume(state, None, named, resume_mode),
+        Some(word) => run::resume(state, Some(&known_run(state, word)?.run), None, mode),
+        None => run::resume(state, None, named, mode),
     }
 }
 
-/// What is to run: the pipeline of a file, or, where the file is a plan, what it is a plan of, proven to be the same still.
-fn to_run(file: &Path, inputs: &Inputs, state: Option<&Path>) -> Result<(Loaded, Option<String>), Vec<Diagnostic>> {
+/// Loads what to run: a pipeline file, or the file of a plan after checking that the plan still holds. Also returns the
+/// SHA-256 of the plan.
+fn load(file: &Path, inputs: &Inputs, state: Option<&Path>) -> Result<(Loaded, Option<String>), Vec<Diagnostic>> {
     let read = |path: &Path| open::check(path).map_err(|found| inspect::with_last_good(found, state, path));
     let Some(plan) = inspect::open_plan(file).map_err(|error| vec![error])? else {
         let inputs = inputs.values()?;
@@ -39,29 +40,29 @@ fn to_run(file: &Path, inputs: &Inputs, state: Option<&Path>) -> Result<(Loaded,
         ]);
     }
     let loaded = plan.settle(read(&plan.file)?)?;
-    hold_to(&plan, &loaded)?;
+    check_plan_holds(&plan, &loaded)?;
     Ok((loaded, Some(plan.sha256)))
 }
 
-/// Refuses what would not do what the plan says.
-fn hold_to(plan: &PlanFile, loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
+/// Refuses a pipeline that would do something else than the plan says.
+fn check_plan_holds(plan: &PlanFile, loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
     let found = plan.differences(loaded).map_err(|error| vec![error])?;
-    if found.is_empty() { Ok(()) } else { Err(found.iter().map(differing).collect()) }
+    if found.is_empty() { Ok(()) } else { Err(found.iter().map(plan_difference).collect()) }
 }
 
 pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Output) -> Done {
-    // Before anything is read: an older report must not be taken for that of this run.
+    // Emptied before anything is read: an old report must not stand for a run that could not begin.
     let junit = command.junit.as_deref().map(|path| junit_file(path).map(|file| Junit::new(path.to_owned(), file)));
     let junit = junit.transpose()?;
     let selection = command.selection();
     let (loaded, plan, resumed) = match (&command.file, command.resume_mode()) {
-        (named, Some(wish)) => {
-            let Resumed { loaded, left } = to_resume(named.as_deref(), &located(state)?, wish)?;
+        (named, Some(mode)) => {
+            let Resumed { loaded, left } = find_resumed(named.as_deref(), &state_dir(state)?, mode)?;
             (loaded, None, Some(left))
         }
         (file, None) => {
-            // The command line has one where no run goes on.
-            let (loaded, plan) = to_run(file.as_deref().unwrap_or(Path::new("")), &command.inputs, state)?;
+            // clap requires a file unless a run is resumed.
+            let (loaded, plan) = load(file.as_deref().unwrap_or(Path::new("")), &command.inputs, state)?;
             open::runnable(&loaded)?;
             if plan.is_some() && selection != Selection::All {
                 let message = "a plan runs as it was planned, and not in part";
@@ -75,7 +76,7 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
     selection.check(&loaded.pipeline).map_err(|error| vec![error])?;
     let failed =
         |error: &dyn std::error::Error| vec![Diagnostic::failure(codes::TL0721, "tl could not start").cause(error)];
-    let state = located(state)?;
+    let state = state_dir(state)?;
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     let mut reporters = vec![reporter(command.reporter, &loaded, output)];
@@ -87,12 +88,12 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
         // A terminal that goes away is a resume_mode to stop, too.
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         if let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) {
-            tokio::spawn(stop_at_signals([interrupt, terminate, hangup], cancel.clone()));
+            tokio::spawn(cancel_on_signals([interrupt, terminate, hangup], cancel.clone()));
         }
         let options = Options { state, cancel, program, plan, resumed, selection };
-        // A task of its own: blocking steps of it may move the runtime's other work to another thread.
+        // Its own task: a blocking step of it may move the runtime's other work to another thread.
         let run = tokio::spawn(run::execute(loaded, options, sink));
-        // Its message, which may hold data, is withheld.
+        // The panic's message is withheld: it may hold data.
         run.await.map_err(|_| {
             vec![
                 Diagnostic::failure(codes::TL0903, "tl made a mistake in this run (panic)")
@@ -100,13 +101,13 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
             ]
         })
     })?;
-    // A stage that could not be ended was reported as such; it must not keep the process.
+    // A stage that could not be ended has been reported; it must not keep the process alive.
     runtime.shutdown_background();
     let (hidden, lost) = queue.finish();
     if hidden > 0 {
         output.hint(&format!("{hidden} lines of output were not shown: they came faster than they were read"));
     }
-    // A report that is missing is no silent success.
+    // A missing report must not pass as a success.
     Ok(match lost {
         Some(lost) => {
             output.problem(&lost);
@@ -129,8 +130,8 @@ fn reporter(kind: ReporterKind, loaded: &Loaded, output: &Output) -> Box<dyn Rep
     }
 }
 
-/// The first signal stops the run in order, the second ends it at once.
-async fn stop_at_signals([mut interrupt, mut terminate, mut hangup]: [Signal; 3], cancel: Cancel) {
+/// The first signal cancels the run, the second ends the process at once.
+async fn cancel_on_signals([mut interrupt, mut terminate, mut hangup]: [Signal; 3], cancel: Cancel) {
     for round in 0.. {
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -1,11 +1,11 @@
 //! A run of a random graph under paused time, and the trace of all that happened in it.
 
 use std::cmp::Ordering;
-use std::sync::atomic::{self, AtomicUsize};
+use std::sync::atomic::{self, AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Map;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::graphs::{Act, End, Graph};
@@ -16,7 +16,7 @@ use crate::expression::Status;
 use crate::graph::Plan;
 use crate::graph::outcome::{Ended, OwnEnd};
 use crate::graph::verdict::Finished;
-use crate::stages::Told;
+use crate::stages::{Record, Told};
 use crate::value::{Cancel, CancelReason};
 
 /// No run takes this long; one that does hangs.
@@ -71,6 +71,7 @@ struct Fake {
     plan: Arc<Plan>,
     lines: Arc<Lines>,
     noted: AtomicUsize,
+    is_refused: AtomicBool,
 }
 
 struct Lines {
@@ -160,19 +161,36 @@ impl Work for Fake {
         })
     }
 
-    fn note(&self, kind: &str, data: Map<String, Json>) -> Result<()> {
+    fn note(&self, record: Record) -> Result<()> {
         let before = self.noted.fetch_add(1, atomic::Ordering::SeqCst);
-        if self.graph.records.is_some_and(|records| before >= records) {
-            if self.graph.records == Some(before) {
-                self.lines.push(Entry::Stopped);
+        let records = self.graph.records.filter(|records| before >= *records);
+        match records {
+            // Half of the graphs hear it at once, the others when they ask.
+            Some(records) if records % 2 == 0 => {
+                if records == before {
+                    self.lines.push(Entry::Stopped);
+                }
+                return Err(full());
             }
-            return Err(Diagnostic::failure(codes::TL0707, "the disk is full"));
+            Some(records) if records == before => self.is_refused.store(true, atomic::Ordering::SeqCst),
+            _ => {}
         }
-        if kind == "stage.started" {
-            self.lines.push(Entry::Noted(number(data["stage"].as_str().unwrap())));
+        if let Record::StageStarted { name } = record {
+            self.lines.push(Entry::Noted(number(&name.stage)));
         }
         Ok(())
     }
+
+    fn refused(&self) -> Option<Diagnostic> {
+        self.is_refused.swap(false, atomic::Ordering::SeqCst).then(|| {
+            self.lines.push(Entry::Stopped);
+            full()
+        })
+    }
+}
+
+fn full() -> Diagnostic {
+    Diagnostic::failure(codes::TL0707, "the disk is full")
 }
 
 /// Runs a graph, or says that its run came to no end.
@@ -196,6 +214,7 @@ pub(super) fn run(graph: &Arc<Graph>) -> std::result::Result<Trace, String> {
             plan: Arc::clone(&plan),
             lines: Arc::clone(&lines),
             noted: AtomicUsize::new(0),
+            is_refused: AtomicBool::new(false),
         });
         let seen = Arc::clone(&lines);
         let emit = move |what| seen.push(Entry::Event(Box::new(what)));

@@ -11,6 +11,7 @@ use crate::event::Outcome;
 use crate::expression::Status;
 use crate::graph::outcome::{Ended, OwnEnd};
 use crate::graph::{Decision, Machine, Plan};
+use crate::stages::Record;
 use crate::value::Cancel;
 
 /// Work that is done at once, and counts how often it is asked for something.
@@ -39,7 +40,7 @@ impl Work for Instant {
         Box::pin(async move { ended })
     }
 
-    fn note(&self, _: &str, _: Map<String, Json>) -> Result<()> {
+    fn note(&self, _: Record) -> Result<()> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What stands outside of stages: inputs, secrets, schedules and notifications.
+//! Checks what stands outside of stages: inputs, secrets, schedules and notifications.
 
 use serde_json::Value as Json;
 
@@ -20,7 +20,7 @@ impl Checker<'_> {
         for (index, choice) in choices.iter().enumerate().filter(|(_, choice)| is_literal(choice)) {
             if !fits(kind, choice) {
                 let at = self.document.at_value(&format!("{pointer}/enum/{index}"));
-                self.find(Diagnostic::usage(codes::TL0503, format!("`{choice}` is not of type {kind}")).at(at));
+                self.report(Diagnostic::usage(codes::TL0503, format!("`{choice}` is not of type {kind}")).at(at));
             }
         }
         if let Some(default) = input.get("default").filter(|default| is_literal(default)) {
@@ -28,7 +28,7 @@ impl Checker<'_> {
             if !fits(kind, default) {
                 let found =
                     Diagnostic::usage(codes::TL0503, format!("the default `{default}` is not of type {kind}")).at(at);
-                self.find(match (default, kind) {
+                self.report(match (default, kind) {
                     (Json::Null, _) => found.help("leave it out: then the input must be given"),
                     (Json::String(text), "int" | "number" | "bool")
                         if serde_json::from_str(text).is_ok_and(|literal| fits(kind, &literal)) =>
@@ -42,17 +42,17 @@ impl Checker<'_> {
                 let known: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
                 let message = format!("the default `{default}` is not one of `enum`");
                 let found = Diagnostic::usage(codes::TL0503, message).at(at);
-                self.find(found.help(format!("it may be {}", known.join(", "))));
+                self.report(found.help(format!("it may be {}", known.join(", "))));
             }
         }
     }
 
-    /// What a source of a secret can tell of its settings before it is read.
+    /// Checks what a source can tell about its settings without reading the secret.
     pub(super) fn secret(&mut self, name: &str, secret: &Json) {
         let kind = secret["from"].as_str().and_then(|from| Kind::find(vault::SOURCES, from));
         let Some((kind, mut settings)) = kind.zip(secret.as_object().cloned()) else { return };
         settings.shift_remove("from");
-        // What does not fit the schema is told by it.
+        // The schema reports settings that do not fit.
         let Ok(source) = (kind.build)(settings.into()) else { return };
         for Unfit { setting, error } in source.check() {
             let at = self.document.at_key(&format!("/secrets/{}/{setting}", escape(name)));
@@ -62,7 +62,7 @@ impl Checker<'_> {
             if let Some(text) = secret[&setting].as_str().filter(|text| !text.is_empty()) {
                 found.mask(&|shown| shown.replace(text, MASK));
             }
-            self.find(match error.help() {
+            self.report(match error.help() {
                 Some(help) => found.help(help),
                 None => found,
             });
@@ -84,7 +84,7 @@ impl Checker<'_> {
                     ScheduleErrorKind::Never => codes::TL0314,
                     ScheduleErrorKind::UnknownZone => codes::TL0315,
                 };
-                self.find(Diagnostic::usage(code, error.message).at(at).help(error.help));
+                self.report(Diagnostic::usage(code, error.message).at(at).help(error.help));
             }
         }
     }
@@ -99,11 +99,11 @@ impl Checker<'_> {
                     codes::TL0414,
                     "`stale` can never happen: nothing says how often a success is due",
                 );
-                self.find(found.at(at).help("say it: `expect: { success-every: 1d }`"));
+                self.report(found.at(at).help("say it: `expect: { success-every: 1d }`"));
             }
             for (place, channel) in notification["to"].as_array().into_iter().flatten().enumerate() {
                 if let Some(name) = channel.as_str() {
-                    self.known("channels", "channel", &format!("/notify/{index}/to/{place}"), name);
+                    self.require_known("channels", "channel", &format!("/notify/{index}/to/{place}"), name);
                 }
             }
         }

@@ -1,4 +1,7 @@
-//! `strategy.matrix`: what can be wrong with it before anything runs.
+//! Checks `strategy.matrix` before anything runs.
+//!
+//! A matrix is expanded when the needs of its stage have ended, whether its lists are literal or come from outputs. There
+//! is one way for both. The `if` of the stage is evaluated before that, once, and sees no `matrix`.
 
 use serde_json::Value as Json;
 
@@ -12,7 +15,7 @@ use crate::pipeline::model::{EXCLUDE, INCLUDE};
 use crate::pipeline::read::escape;
 use crate::stages::{Delivery, StageKind};
 
-/// A matrix of more instances is a mistake.
+/// The largest number of instances of one matrix. More are almost certainly an error.
 pub const MAX_INSTANCES: usize = 1_000;
 
 impl Checker<'_> {
@@ -24,7 +27,7 @@ impl Checker<'_> {
             && combinations(stage, INCLUDE).next().is_none()
         {
             let found = Diagnostic::usage(codes::TL0202, "a matrix needs a list of values, or `include`");
-            self.find(found.at(self.document.at_key(&pointer)).help("such as `matrix: { store: [one, two] }`"));
+            self.report(found.at(self.document.at_key(&pointer)).help("such as `matrix: { store: [one, two] }`"));
         }
         let scope = self.scopes.before_instances(stage, is_finally);
         let site = Site { scope: &scope, stage };
@@ -46,7 +49,7 @@ impl Checker<'_> {
         if count > MAX_INSTANCES {
             let message = format!("this matrix has {count} instances; at most {MAX_INSTANCES} are allowed");
             let found = Diagnostic::usage(codes::TL0410, message).at(self.document.at_key(&pointer));
-            self.find(found.help("let one stage do several of these things"));
+            self.report(found.help("let one stage do several of these things"));
         } else if of_lists > 1 {
             self.one_object_of_many(stage_at, stage);
         }
@@ -60,7 +63,9 @@ impl Checker<'_> {
                     if items[..index.min(MAX_INSTANCES)].contains(item) {
                         let found =
                             Diagnostic::usage(codes::TL0409, format!("{} stands in this list twice", short(item)));
-                        self.find(found.at(self.document.at_value(&at)).help("once is enough: it would be done twice"));
+                        self.report(
+                            found.at(self.document.at_value(&at)).help("once is enough: it would be done twice"),
+                        );
                     }
                     self.matrix_value(&at, item, site);
                 }
@@ -73,10 +78,10 @@ impl Checker<'_> {
                         Type::Secret => None,
                         _ => Some("write a list: `[\"${{ … }}\"]`"),
                     };
-                    self.flow(pointer, codes::TL0303, first_place(&template), message, help);
+                    self.report_at(pointer, codes::TL0303, first_place(&template), message, help);
                 }
             }
-            // The schema's to report.
+            // The schema reports anything else.
             _ => {}
         }
     }
@@ -87,7 +92,7 @@ impl Checker<'_> {
                 let Some((kind, template)) = self.typed(pointer, text, site) else { return };
                 if kind == Type::Secret {
                     let message = "a secret cannot be a value of a matrix: these are shown";
-                    self.flow(pointer, codes::TL0304, first_place(&template), message, None);
+                    self.report_at(pointer, codes::TL0304, first_place(&template), message, None);
                 }
             }
             Json::Array(items) => {
@@ -104,7 +109,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What `exclude` names must be there.
+    /// Checks that `exclude` names lists and values that exist.
     fn excluded_values(&mut self, pointer: &str, stage: &Json) {
         let names: Vec<&str> = axes(stage).map(|(name, _)| name.as_str()).collect();
         for (index, map) in combinations(stage, EXCLUDE).enumerate() {
@@ -114,7 +119,7 @@ impl Checker<'_> {
                     None => {
                         let message = format!("this matrix has no list `{}`", name.escape_debug());
                         let found = Diagnostic::usage(codes::TL0408, message).at(self.document.at_key(&at));
-                        self.find(match did_you_mean(name, names.iter().copied()) {
+                        self.report(match did_you_mean(name, names.iter().copied()) {
                             Some(near) => found.label(format!("did you mean `{near}`?")),
                             None => found.help(format!("it has {}", listed(&names))),
                         });
@@ -122,7 +127,7 @@ impl Checker<'_> {
                     Some((_, Json::Array(items))) if !items.contains(value) && is_literal(items, value) => {
                         let message = format!("the list `{name}` has no {}, so nothing is excluded", short(value));
                         let found = Diagnostic::usage(codes::TL0408, message).at(self.document.at_value(&at));
-                        self.find(found.help("name a value of the list, or remove it"));
+                        self.report(found.help("name a value of the list, or remove it"));
                     }
                     Some(_) => {}
                 }
@@ -130,8 +135,8 @@ impl Checker<'_> {
         }
     }
 
-    /// An `include` that belongs to no combination of the lists is one of its own, and needs a value of each list: without
-    /// one its instance would be skipped.
+    /// Reports an `include` that matches no combination of the lists and lacks a value of some list. It becomes a
+    /// combination of its own, and an instance without a value of each list is skipped.
     fn incomplete_combinations(&mut self, pointer: &str, stage: &Json) {
         for (index, map) in combinations(stage, INCLUDE).enumerate() {
             let lacks: Vec<&str> =
@@ -148,11 +153,11 @@ impl Checker<'_> {
             );
             let at = self.document.at_value(&format!("{pointer}/{INCLUDE}/{index}/{}", escape(name)));
             let help = format!("give it a value of {}, or name a value that `{name}` has", listed(&lacks));
-            self.find(Diagnostic::usage(codes::TL0413, message).at(at).help(help));
+            self.report(Diagnostic::usage(codes::TL0413, message).at(at).help(help));
         }
     }
 
-    /// A delivery whose instances would all write to the same place.
+    /// Reports a delivery whose instances would all write the same object.
     fn one_object_of_many(&mut self, stage_at: &str, stage: &Json) {
         let Some(Delivery { store, key, .. }) = kind_of(stage).and_then(StageKind::delivery) else { return };
         let is_fixed = |setting: &str| stage["with"][setting].as_str().is_some_and(|text| !text.contains("matrix."));
@@ -160,12 +165,12 @@ impl Checker<'_> {
             let at = self.document.at_value(&format!("{stage_at}/with/{key}"));
             let found = Diagnostic::usage(codes::TL0412, "all instances of this matrix would write the same object");
             let help = format!("put a value of `matrix` into `{key}`, or let it choose the `{store}`");
-            self.find(found.at(at).help(help));
+            self.report(found.at(at).help(help));
         }
     }
 }
 
-/// Whether neither a list nor a value waits for something to be known.
+/// Whether neither the list nor the value holds an expression.
 fn is_literal(items: &[Json], value: &Json) -> bool {
     let holds = |value: &Json| value.to_string().contains("${{");
     !holds(value) && !items.iter().any(holds)

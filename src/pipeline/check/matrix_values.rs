@@ -19,14 +19,14 @@ pub(super) fn combinations<'a>(stage: &'a Json, which: &str) -> impl Iterator<It
     stage["strategy"]["matrix"][which].as_array().into_iter().flatten().filter_map(Json::as_object)
 }
 
-/// The type of the `matrix` that the instances of a stage see, if it has one. What is wrong in it is of no known type.
+/// The type of `matrix` in the instances of a stage. `None` if the stage has no matrix. Values with errors have type `Any`.
 pub(super) fn matrix_type(stage: &Json, scope: &Scope) -> Option<Type> {
     stage["strategy"].get("matrix")?;
     let mut fields: BTreeMap<String, Type> = BTreeMap::new();
     for (name, values) in axes(stage) {
         let kind = match values {
             Json::Array(items) => items.iter().map(|item| type_of(item, scope)).reduce(Type::join).unwrap_or(Type::Any),
-            // An instance that would see `null` is skipped.
+            // An instance whose value would be `null` is skipped, so no instance sees `null`.
             other => match type_of(other, scope) {
                 Type::List(item) => match *item {
                     Type::Nullable(item) => *item,
@@ -53,7 +53,7 @@ pub(super) fn matrix_type(stage: &Json, scope: &Scope) -> Option<Type> {
     Some(Type::record("matrix", fields))
 }
 
-/// The type of a value that stands in the file, with expressions in it.
+/// The type of a value of the file, which may hold expressions.
 fn type_of(value: &Json, scope: &Scope) -> Type {
     match value {
         Json::String(text) if Template::is_in(text) => {
@@ -74,8 +74,11 @@ fn type_of(value: &Json, scope: &Scope) -> Type {
     }
 }
 
-/// The texts that an expression can come to, each with the pointer at which it stands: where it is one item of a matrix
-/// whose list stands in the file, or one input with an `enum`.
+/// The texts that an expression can give, each with its pointer. `None` unless the expression is one item of a matrix
+/// with a literal list, or one input with an `enum`.
+///
+/// A store may be chosen by an expression only among such texts. So it is known before a run which stores it can reach,
+/// and `policy` can check them.
 pub(super) fn choices(file: &Json, stage: &Json, pointer: &str, text: &str) -> Option<Vec<(String, String)>> {
     let path = whole_path(text)?;
     let [root, name] = path.as_slice() else { return None };

@@ -1,28 +1,28 @@
-//! Expressions where none is read, and texts that were meant as expressions.
+//! Reports expressions at places where none is evaluated, and texts that were meant as expressions.
 
 use serde_json::Value as Json;
 
 use super::checker::Checker;
-use super::sites::{first_expression, is_stray};
+use super::sites::{first_expression, is_misplaced};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
 use crate::pipeline::read::{escape, field_of};
 
 impl Checker<'_> {
-    /// Expressions where none is read.
-    pub(super) fn stray_expressions(&mut self, pointer: &str, value: &Json) {
+    /// Reports every misplaced expression below a value.
+    pub(super) fn misplaced_expressions(&mut self, pointer: &str, value: &Json) {
         match value {
             Json::String(text) if !Template::is_in(text) && foreign_expression(text).is_some() => {
                 let (offset, length) = foreign_expression(text).unwrap_or_default();
-                self.find(
+                self.report(
                     Diagnostic::usage(codes::TL0317, "this is a text: an expression begins with `${{`")
                         .at(self.document.inside(pointer, offset, length))
                         .help("write `${{ … }}`"),
                 );
             }
-            Json::String(text) if is_stray(pointer, text) => {
+            Json::String(text) if is_misplaced(pointer, text) => {
                 let (offset, length) = first_expression(text).unwrap_or_default();
-                self.find(
+                self.report(
                     Diagnostic::usage(codes::TL0307, format!("an expression cannot stand in `{}`", field_of(pointer)))
                         .at(self.document.inside(pointer, offset, length))
                         .help("expressions stand in `with`, `env`, `if`, `matrix`, the arguments of `run`, times, counts and groups"),
@@ -30,12 +30,12 @@ impl Checker<'_> {
             }
             Json::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.stray_expressions(&format!("{pointer}/{index}"), item);
+                    self.misplaced_expressions(&format!("{pointer}/{index}"), item);
                 }
             }
             Json::Object(map) => {
                 for (key, item) in map {
-                    self.stray_expressions(&format!("{pointer}/{}", escape(key)), item);
+                    self.misplaced_expressions(&format!("{pointer}/{}", escape(key)), item);
                 }
             }
             _ => {}
@@ -43,7 +43,7 @@ impl Checker<'_> {
     }
 }
 
-/// Where a text has an expression as other tools write it: `{{ … }}` around one of our names.
+/// The offset and length of an expression in the form of other tools: `{{ … }}` around one of our names.
 fn foreign_expression(text: &str) -> Option<(usize, usize)> {
     const NAMES: [&str; 7] = ["inputs.", "secrets.", "needs.", "matrix.", "env.", "git.", "run."];
     let start = text.find("{{").filter(|&start| !text[..start].ends_with('$'))?;

@@ -1,8 +1,8 @@
-//! Everything that can be found wrong with a file before it runs.
+//! Finds every error in a file before it runs.
 //!
 //! A `Document` flows in. Findings flow out, each with its place. The JSON Schema finds wrong shapes; the [`Checker`]
-//! finds what a schema cannot say: names, types of expressions, flows of secrets, circles, policy. Nothing here runs,
-//! opens or reads anything else than the file.
+//! finds what a schema cannot say: names, types of expressions, flows of secrets, circles, policy. Nothing here runs a
+//! stage, opens a store or reads a secret.
 
 mod checker;
 mod declarations;
@@ -29,7 +29,7 @@ pub use matrix::MAX_INSTANCES;
 pub(super) use schema::SCHEMA;
 pub(super) use schema::follow;
 pub use schema::{pipeline_schema, stage_schema};
-pub(super) use schema_errors::{findings, findings_in};
+pub(super) use schema_errors::{schema_errors, schema_errors_in};
 pub(crate) use secret::secret_code;
-pub(super) use sites::is_start;
+pub(super) use sites::is_known_at_start;
 pub use warnings::warnings;

@@ -1,4 +1,4 @@
-//! The order of stages: names in `needs`, and circles among them.
+//! Checks `needs`: that its names exist, and that there are no circles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,16 +17,18 @@ impl Checker<'_> {
         for (index, need) in needs_of(stage).enumerate().filter(|(_, need)| !Template::is_in(need)) {
             let at = self.need(section, name, stage, index);
             if !seen.insert(need) {
-                self.find(
+                self.report(
                     Diagnostic::usage(codes::TL0406, format!("`{need}` stands in `needs` twice"))
                         .at(at)
                         .help("once is enough"),
                 );
             } else if need == name {
-                self.find(Diagnostic::usage(codes::TL0402, format!("`{name}` needs itself")).at(at).help("remove it"));
+                self.report(
+                    Diagnostic::usage(codes::TL0402, format!("`{name}` needs itself")).at(at).help("remove it"),
+                );
             } else if self.file[section].get(need).is_none() {
                 let found = self.missing_need(section, name, need).at(at);
-                self.find(found);
+                self.report(found);
             }
         }
     }
@@ -51,16 +53,16 @@ impl Checker<'_> {
         }
     }
 
-    /// Where one of the names in `needs` stands.
+    /// The place of one name in `needs`.
     fn need(&self, section: &str, name: &str, stage: &Json, index: usize) -> Location {
         let base = format!("/{section}/{}/needs", escape(name));
-        // Items that are no text do not count: `needs_of` does not see them.
+        // `index` counts texts only, as `needs_of` does.
         let texts = stage["needs"].as_array().into_iter().flatten().enumerate().filter(|(_, item)| item.is_string());
         let item = texts.map(|(at, _)| at).nth(index);
         self.document.at_value(&item.map_or(base.clone(), |item| format!("{base}/{item}")))
     }
 
-    /// Reports each circle of `needs` once, at the need that closes it.
+    /// Reports each circle once, at the need that closes it.
     pub(super) fn cycles(&mut self, section: &str) {
         let graph: BTreeMap<&str, Vec<&str>> =
             entries(self.file, section).map(|(name, stage)| (name.as_str(), needs_of(stage).collect())).collect();
@@ -81,7 +83,7 @@ impl Checker<'_> {
                         circle.push(need);
                         let at = self.need(section, stage, &self.file[section][stage], index);
                         let message = format!("these stages wait for each other: {}", shortened(&circle).join(" → "));
-                        self.find(Diagnostic::usage(codes::TL0402, message).at(at).help("remove one of these needs"));
+                        self.report(Diagnostic::usage(codes::TL0402, message).at(at).help("remove one of these needs"));
                     }
                     Some(need) => {
                         path.push((need, 0));
@@ -98,7 +100,7 @@ impl Checker<'_> {
     }
 }
 
-/// A circle as a message shows it: it may be as long as the file, and there may be as many.
+/// A circle as a message shows it, shortened: a circle may have as many stages as the file.
 fn shortened<'a>(circle: &[&'a str]) -> Vec<&'a str> {
     match circle {
         [first @ .., last] if circle.len() > 40 => first[..20].iter().copied().chain(["…", *last]).collect(),

@@ -1,12 +1,13 @@
-//! Words of the design that this version does not have yet, and words of other tools. Both get a better answer than
-//! "unknown key".
+//! Words that later versions will have, and words of other tools. Both get a better answer than "unknown key".
+//!
+//! A word that is not built yet is refused, so that a file that is accepted does what it says.
 
 use crate::expression::did_you_mean;
 
-/// Keys that later versions have, by where they stand.
+/// Keys of later versions, by the thing that has them.
 const KEYS: &[(&str, &str)] = &[("audit", "anchor")];
 
-/// Values that later versions have, by the key they stand behind.
+/// Values of later versions, by the key that has them.
 const VALUES: &[(&str, &str)] = &[
     ("stage", "dump"),
     ("stage", "backup"),
@@ -19,7 +20,7 @@ const VALUES: &[(&str, &str)] = &[
     ("level", "sample"),
 ];
 
-/// What other tools call a key, and what tl calls it.
+/// Keys of other tools, and their name in tl.
 const FOREIGN: &[(&str, &str, &str)] = &[
     ("pipeline", "jobs", "stages"),
     ("pipeline", "tasks", "stages"),
@@ -57,7 +58,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("input", "options", "enum"),
 ];
 
-/// What other tools call a value, and what tl calls it.
+/// Values of other tools, and their name in tl.
 const FOREIGN_VALUES: &[(&str, &str, &str)] = &[
     ("type", "text", "string"),
     ("type", "str", "string"),
@@ -71,7 +72,7 @@ const FOREIGN_VALUES: &[(&str, &str, &str)] = &[
     ("when", "error", "failure"),
 ];
 
-/// Keys of other tools that have no counterpart, and what to do instead.
+/// Keys of other tools without a counterpart, and what to do instead.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("pipeline", "env", "each stage has its own `env`"),
     ("pipeline", "on-warning", "write it under `defaults`, or in a stage"),
@@ -91,30 +92,30 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
 ];
 
-pub(super) fn is_key_to_come(place: &str, key: &str) -> bool {
+pub(super) fn is_future_key(place: &str, key: &str) -> bool {
     KEYS.contains(&(place, key))
 }
 
-pub(super) fn is_value_to_come(place: &str, value: &str) -> bool {
+pub(super) fn is_future_value(place: &str, value: &str) -> bool {
     VALUES.contains(&(place, value))
 }
 
-/// The key that was meant by one that does not exist: in the words of another tool, or misspelt.
-pub(super) fn meant<'k>(place: &str, key: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+/// The key that an unknown key probably stands for: the word of another tool, or a misspelt key.
+pub(super) fn intended_key<'k>(place: &str, key: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let foreign = FOREIGN.iter().find(|(where_, foreign, _)| *where_ == place && *foreign == key);
     match foreign {
         Some((.., own)) => Some(own),
-        None if elsewhere(place, key).is_some() => None,
+        None if instead_of(place, key).is_some() => None,
         None => did_you_mean(key, known),
     }
 }
 
-/// What tl calls the value of another tool.
-pub(super) fn own_value(what: &str, value: &str) -> Option<&'static str> {
+/// The value of tl that corresponds to a value of another tool.
+pub(super) fn equivalent_value(what: &str, value: &str) -> Option<&'static str> {
     FOREIGN_VALUES.iter().find(|(where_, foreign, _)| *where_ == what && *foreign == value).map(|(.., own)| *own)
 }
 
-/// What to do instead of a key of another tool.
-pub(super) fn elsewhere(place: &str, key: &str) -> Option<&'static str> {
+/// What to write instead of a key of another tool.
+pub(super) fn instead_of(place: &str, key: &str) -> Option<&'static str> {
     ELSEWHERE.iter().find(|(where_, foreign, _)| *where_ == place && *foreign == key).map(|(.., instead)| *instead)
 }

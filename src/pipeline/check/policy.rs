@@ -1,4 +1,4 @@
-//! `policy`: what a file must hold to, proven over its graph.
+//! Checks `policy` over the graph of the file.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::stages::{ARTIFACT, Delivery};
 use crate::value::Kind;
 use crate::{channels, vault};
 
-/// The stages of both parts: section, name, stage.
+/// The stages of `stages` and `finally`: section, name, stage.
 fn all_stages(file: &Json) -> impl Iterator<Item = (&'static str, &String, &Json)> {
     ["stages", "finally"].into_iter().flat_map(move |section| entries(file, section).map(move |(n, s)| (section, n, s)))
 }
@@ -40,7 +40,7 @@ impl Checker<'_> {
         if let Some(allowed) = policy["allow-stores"].as_array() {
             for (index, name) in allowed.iter().enumerate() {
                 if let Some(name) = name.as_str() {
-                    self.known("stores", "store", &format!("/policy/allow-stores/{index}"), name);
+                    self.require_known("stores", "store", &format!("/policy/allow-stores/{index}"), name);
                 }
             }
             self.allow_stores(&texts(allowed));
@@ -51,7 +51,7 @@ impl Checker<'_> {
         let at = self.document.at_value(pointer);
         let policy = self.document.at_key(&format!("/policy/{key}"));
         let rule = format!("`{key}` of `policy`, {}:{}", policy.file, policy.line);
-        self.find(Diagnostic::usage(codes::TL0411, message).at(at).label(rule).help(help));
+        self.report(Diagnostic::usage(codes::TL0411, message).at(at).label(rule).help(help));
     }
 
     fn require_encryption(&mut self) {
@@ -71,7 +71,7 @@ impl Checker<'_> {
     }
 
     fn require_verify(&mut self) {
-        // One that may be left out, or may fail unnoticed, proves nothing.
+        // A `verify` that may be skipped, or may fail without failing the run, proves nothing.
         let verifies = all_stages(self.file)
             .filter(|(_, _, stage)| stage.get("if").is_none() && stage.get("continue-on-error").is_none());
         let proven: BTreeSet<(String, String)> = verifies.filter_map(|(_, _, stage)| verified_by(stage)).collect();
@@ -126,7 +126,8 @@ impl Checker<'_> {
             && !Template::is_in(program)
         {
             let at = format!("{pointer}/0");
-            // It is looked for in the folder of the pipeline, and that of whoever allowed it may be another one.
+            // A relative path is looked up from the folder of the pipeline. In the folder of the file that allows it, the path may
+            // name another program.
             if program.contains('/') && !program.starts_with('/') {
                 let message = format!("`{}` means another program in each folder", program.escape_debug());
                 self.violated("allow-run", &at, message, "name a program of PATH, or write its whole path");
@@ -164,7 +165,7 @@ fn texts(values: &[Json]) -> Vec<&str> {
     values.iter().filter_map(Json::as_str).collect()
 }
 
-/// The stage and its output that a stage proves: it is passed on whole, or is each item of a list of the matrix that is.
+/// The stage and its output that a stage proves: the output is passed on whole, directly or through the matrix.
 fn verified_by(stage: &Json) -> Option<(String, String)> {
     let object = whole_path(stage["with"][kind_of(stage)?.proved()?].as_str()?)?;
     let path = match object.as_slice() {

@@ -1,4 +1,4 @@
-//! What a `run` runs: a list without a shell, or a text with one, and its environment.
+//! Checks `run`: a list without a shell or a text with one, and its environment.
 
 use serde_json::Value as Json;
 
@@ -9,7 +9,7 @@ use crate::expression::{Template, Type, with_article};
 
 const ARTIFACTS: &str = "an artifact is no file: it flows from stage to stage, such as `encrypt` and `upload`";
 
-/// What to do with a value that is no text.
+/// The help for a value that is not a scalar.
 fn instead(kind: &Type, template: &Template) -> Option<String> {
     match kind {
         Type::Nullable(_) => template.expressions().next().map(|expression| expression.unless_null("'…'")),
@@ -24,11 +24,11 @@ impl Checker<'_> {
             if stage["retry"].get("exit-codes").is_some() {
                 let at = self.document.at_key(&format!("{pointer}/retry/exit-codes"));
                 let message = "`exit-codes` goes with `run`, not with `uses`";
-                self.find(
+                self.report(
                     Diagnostic::usage(codes::TL0209, message).at(at).help("a kind knows itself what to try again"),
                 );
             }
-            // Both is one mistake, and reported.
+            // A stage with both `uses` and `run` is reported already.
             return;
         }
         let run = format!("{pointer}/run");
@@ -36,9 +36,9 @@ impl Checker<'_> {
             Json::String(script) => {
                 let at = self.document.at_value(&run);
                 if script.trim().is_empty() {
-                    self.find(Diagnostic::usage(codes::TL0206, "`run` must not be empty").at(at));
+                    self.report(Diagnostic::usage(codes::TL0206, "`run` must not be empty").at(at));
                 } else if stage.get("shell").is_none() {
-                    self.find(
+                    self.report(
                         Diagnostic::usage(codes::TL0211, "a script needs its `shell`")
                             .at(at)
                             .help("add `shell: sh`, or write a list without a shell: `run: [program, argument]`"),
@@ -49,7 +49,7 @@ impl Checker<'_> {
             Json::Array(items) => {
                 if stage.get("shell").is_some() {
                     let at = self.document.at_key(&format!("{pointer}/shell"));
-                    self.find(
+                    self.report(
                         Diagnostic::usage(codes::TL0211, "a list runs without a shell")
                             .at(at)
                             .help("remove `shell`, or write `run` as one text"),
@@ -64,13 +64,13 @@ impl Checker<'_> {
         }
     }
 
-    /// Each expression in a script.
+    /// Reports each expression in a script. Its value would become part of the program: a shell injection.
     fn script(&mut self, run: &str, script: &str) {
         let mut rest = script;
         while let Some((offset, length)) = first_expression(rest) {
             let before = script.chars().count() - rest.chars().count();
             let expression: String = rest.chars().skip(offset).take(length).collect();
-            self.find(
+            self.report(
                 Diagnostic::usage(codes::TL0305, "an expression in a script would become part of the program")
                     .at(self.document.inside(run, before + offset, length))
                     .help(format!("add `env: {{ VALUE: \"{expression}\" }}` and write \"$VALUE\" here")),
@@ -83,12 +83,12 @@ impl Checker<'_> {
     fn argument(&mut self, pointer: &str, index: usize, text: &str, site: Site<'_>) {
         if index == 0 && text.is_empty() {
             let at = self.document.at_value(pointer);
-            self.find(Diagnostic::usage(codes::TL0206, "the program to run has no name").at(at));
+            self.report(Diagnostic::usage(codes::TL0206, "the program to run has no name").at(at));
             return;
         }
         let Some((offset, length)) = first_expression(text) else { return };
         if index == 0 {
-            self.find(
+            self.report(
                 Diagnostic::usage(codes::TL0307, "the program itself cannot be an expression")
                     .at(self.document.inside(pointer, offset, length))
                     .help("name the program; what comes after it may be expressions"),
@@ -99,10 +99,16 @@ impl Checker<'_> {
         if kind == Type::Secret {
             let message = "a secret must not be an argument: every user of this machine can read it there";
             let help = "put it into `env` and let the program read it there";
-            self.flow(pointer, codes::TL0304, secret_in(&template, site.scope), message, Some(help));
+            self.report_at(pointer, codes::TL0304, secret_in(&template, site.scope), message, Some(help));
         } else if !kind.is_scalar() {
             let message = format!("an argument is a text; this is {}", with_article(&kind));
-            self.flow(pointer, codes::TL0303, first_place(&template), message, instead(&kind, &template).as_deref());
+            self.report_at(
+                pointer,
+                codes::TL0303,
+                first_place(&template),
+                message,
+                instead(&kind, &template).as_deref(),
+            );
         }
     }
 
@@ -115,14 +121,20 @@ impl Checker<'_> {
                 ("it changes what a program or a shell is", "let a script set it that is reviewed as a program is")
             };
             let found = Diagnostic::usage(codes::TL0210, format!("`{name}` cannot be set: {why}"));
-            self.find(found.at(self.document.at_key(pointer)).help(help));
+            self.report(found.at(self.document.at_key(pointer)).help(help));
         }
         let Some(text) = value.as_str().filter(|text| Template::is_in(text)) else { return };
         let Some((kind, template)) = self.typed(pointer, text, site) else { return };
-        // A number or a truth value has one spelling, so the environment takes it.
+        // A number or a boolean has one spelling as a text, so it is allowed.
         if !kind.is_scalar() {
             let message = format!("a variable holds a text; this is {}", with_article(&kind));
-            self.flow(pointer, codes::TL0303, first_place(&template), message, instead(&kind, &template).as_deref());
+            self.report_at(
+                pointer,
+                codes::TL0303,
+                first_place(&template),
+                message,
+                instead(&kind, &template).as_deref(),
+            );
         }
     }
 }

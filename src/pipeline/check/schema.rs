@@ -1,7 +1,7 @@
-//! The JSON Schema of a pipeline file, put together from the structs that run.
+//! The JSON Schema of a pipeline file, derived from the structs that run.
 //!
-//! Draft 7, `if`/`then` on `uses` and `from`, never `oneOf` or `anyOf`: an editor completes by it, and its errors name
-//! the key that is wrong.
+//! Draft 7. Kinds are told apart by `if`/`then` on `uses` and `from`, never by `oneOf` or `anyOf`: the errors of those name
+//! no key, and editors cannot complete by them.
 
 use std::sync::LazyLock;
 
@@ -11,14 +11,14 @@ use crate::pipeline::model::Pipeline;
 use crate::value::{Kind, schema_of};
 use crate::{channels, stages, storage, vault};
 
-/// Matches a text that holds an expression.
+/// A pattern that matches a text with an expression.
 const EXPRESSION: &str = r"\$\{\{";
 
-/// How the schema of a duration begins.
+/// The beginning of the pattern of a duration.
 pub(super) const DURATION: &str = "^[0-9]+(ms";
-/// How that of one that is not zero begins.
+/// The beginning of the pattern of a duration above zero.
 pub(super) const POSITIVE: &str = "^0*[1-9][0-9]*(ms";
-/// How the schema of a recipient begins.
+/// The beginning of the pattern of a recipient.
 pub(super) const RECIPIENT: &str = "^age1";
 
 /// The schema of every file.
@@ -114,7 +114,7 @@ pub(super) fn keys_of(what: &str) -> impl Iterator<Item = &'static String> {
     schema["properties"].as_object().into_iter().flat_map(Map::keys)
 }
 
-/// The schema that a reference leads to, or the only one of several that is not `null`.
+/// The schema behind a reference, or the only branch that is not `null`.
 pub(in crate::pipeline) fn follow<'s>(schema: &'s Json, definitions: &'s Json) -> &'s Json {
     if let Some(target) = schema["$ref"].as_str() {
         return follow(&definitions[target.rsplit('/').next().unwrap_or_default()], definitions);
@@ -136,7 +136,7 @@ fn named<T: ?Sized>(kind: &Kind<T>) -> (&'static str, Json) {
     (kind.name, (kind.schema)().clone())
 }
 
-/// The settings of a source stand beside `from`. They hold no expressions: secrets are read before anything else.
+/// Puts the settings of a source beside `from`. They hold no expressions: secrets are read before anything else.
 fn with_from(mut schema: Json) -> Json {
     let mut properties = Map::from_iter([("from".to_owned(), json!({}))]);
     if let Some(Json::Object(settings)) = schema.get_mut("properties") {
@@ -146,7 +146,7 @@ fn with_from(mut schema: Json) -> Json {
     schema
 }
 
-/// The settings of a place or a stage stand below `with`, which may be left out where no key is required.
+/// Puts the settings of a store, a channel or a stage below `with`. `with` may be left out if no key is required.
 fn in_with(mut schema: Json) -> Json {
     allow_expressions(&mut schema);
     let needed = schema["required"].as_array().is_some_and(|keys| !keys.is_empty());
@@ -154,7 +154,7 @@ fn in_with(mut schema: Json) -> Json {
     json!({ "properties": { "with": schema }, "required": required })
 }
 
-/// One `if`/`then` for each kind. Definitions of the kinds go into `shared` under names of their own.
+/// One `if`/`then` for each kind. Definitions of the kinds go into `shared`, prefixed with the name of their kind.
 fn branches(
     key: &str,
     kinds: impl Iterator<Item = (&'static str, Json)>,
@@ -194,7 +194,7 @@ fn prefix_references(schema: &mut Json, kind: &str) {
     }
 }
 
-/// Lets each setting be an expression instead of its type. The static checks then compare the types.
+/// Lets each setting be an expression instead of its type. The static checks compare the type of the expression.
 fn allow_expressions(schema: &mut Json) {
     if let Some(Json::Object(properties)) = schema.get_mut("properties") {
         for field in properties.values_mut() {
@@ -203,7 +203,7 @@ fn allow_expressions(schema: &mut Json) {
     }
 }
 
-/// The same for what is known when a run starts.
+/// The same for the settings that are resolved when a run starts.
 fn allow_start_expressions(root: &mut Json) {
     let fields: &[(&str, &[&str])] = &[
         ("", &["timeout", "max-parallel"]),
@@ -223,7 +223,7 @@ fn allow_start_expressions(root: &mut Json) {
     or_expression(&mut matrix["additionalProperties"]);
 }
 
-/// Keys `x-…` are people's own in every map of the language; the program takes them out before it looks.
+/// Allows keys `x-…` in every map of the language. The program removes them before validation; editors do not.
 fn allow_extensions(root: &mut Json) {
     let closed = |map: &Json| map["additionalProperties"] == false && map["properties"].is_object();
     let own = json!({ "^x-": true });
@@ -231,7 +231,7 @@ fn allow_extensions(root: &mut Json) {
         root["patternProperties"] = own.clone();
     }
     for (name, definition) in root["definitions"].as_object_mut().into_iter().flatten() {
-        // Settings are not of the language, but of their kind, whose definitions have a dot in their names.
+        // Definitions with a dot in their names belong to the settings of a kind, not to the language.
         if closed(definition) && !name.contains('.') {
             definition["patternProperties"] = own.clone();
         }
@@ -248,7 +248,7 @@ fn or_expression(field: &mut Json) {
         outside.extend(map.remove_entry(key));
     }
     if map.get("x-tl-type") == Some(&json!("artifact")) {
-        // Bytes have no literal.
+        // An artifact has no literal form.
         map.insert("pattern".to_owned(), EXPRESSION.into());
         map.extend(outside);
         return;
@@ -260,7 +260,8 @@ fn or_expression(field: &mut Json) {
     *map = outside;
 }
 
-/// Maps of things that people name. `propertyNames` tells a wrong name, where a pattern would only say "unknown key".
+/// The maps whose keys are names. With `propertyNames` a wrong name is reported as such; a pattern would only report an
+/// unknown key.
 fn name_keys(root: &mut Json) {
     let mut name = schema_of::<crate::value::Name>();
     if let Some(name) = name.as_object_mut() {
@@ -292,13 +293,13 @@ fn name_keys(root: &mut Json) {
     root["definitions"]["Stage"]["properties"]["env"]["propertyNames"] = json!({ "pattern": "^[A-Z_][A-Z0-9_]*$" });
 }
 
-/// What `schemars` writes, as an editor and a validator read it best.
+/// Rewrites what `schemars` gives into the form that editors and validators read best.
 fn tidy(schema: &mut Json) {
     forbid_null(schema);
     name_values(schema);
 }
 
-/// A key without a value is a mistake, not a way to leave it out.
+/// Refuses `null`. A key without a value is more often a mistake than a wish, and a key can be left out.
 fn forbid_null(schema: &mut Json) {
     if let Some(map) = schema.as_object_mut() {
         if let Some(Json::Array(types)) = map.get_mut("type") {
@@ -320,7 +321,8 @@ fn forbid_null(schema: &mut Json) {
     below(schema, forbid_null);
 }
 
-/// A set of words is an `enum`, whose error names them; `schemars` writes a `oneOf` where the words have descriptions.
+/// Turns a `oneOf` of words into an `enum`, whose error lists the words. `schemars` writes `oneOf` if the words have
+/// descriptions.
 fn name_values(schema: &mut Json) {
     if let Some(map) = schema.as_object_mut()
         && let Some(branches) = map.get("oneOf").and_then(Json::as_array)
@@ -330,7 +332,7 @@ fn name_values(schema: &mut Json) {
         let (values, about) = (each("const"), each("description"));
         map.remove("oneOf");
         map.insert("enum".to_owned(), values);
-        // Not of the standard; the editors that complete by a schema show it.
+        // Not in the standard, but editors show it.
         map.insert("enumDescriptions".to_owned(), about);
     }
     below(schema, name_values);

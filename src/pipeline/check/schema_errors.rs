@@ -1,4 +1,4 @@
-//! The errors of the JSON Schema, as people want to read them.
+//! Turns the errors of the JSON Schema into findings that people can act on.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -7,13 +7,13 @@ use jsonschema::error::ValidationErrorKind as Wrong;
 use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::Value as Json;
 
-use super::not_built::{elsewhere, is_key_to_come, is_value_to_come, meant, own_value};
+use super::not_built::{equivalent_value, instead_of, intended_key, is_future_key, is_future_value};
 use super::schema::SCHEMA;
-use super::sites::is_stray;
+use super::sites::is_misplaced;
 use super::wording::{Expected, bad_form, bad_name, called, listed, short, suggested_name, wrong_type};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::did_you_mean;
-use crate::pipeline::read::{Document, MOST_FINDINGS, escape};
+use crate::pipeline::read::{Document, MAX_FINDINGS, escape};
 use crate::value::Kind;
 use crate::{channels, stages, storage};
 
@@ -24,37 +24,38 @@ static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
         .expect("a test reads the schema that the structs give")
 });
 
-/// All that the schema finds wrong.
-pub(in crate::pipeline) fn findings(document: &Document) -> Vec<Diagnostic> {
-    findings_in(document, document.value())
+/// Every error that the schema finds.
+pub(in crate::pipeline) fn schema_errors(document: &Document) -> Vec<Diagnostic> {
+    schema_errors_in(document, document.value())
 }
 
-/// All that the schema finds wrong with a value of the shape of the document's.
-pub(in crate::pipeline) fn findings_in(document: &Document, value: &Json) -> Vec<Diagnostic> {
-    let errors: Vec<ValidationError<'_>> = VALIDATOR.iter_errors(value).take(MOST_FINDINGS + 1).collect();
+/// Every error that the schema finds in `value`, which has the shape of the document's value.
+pub(in crate::pipeline) fn schema_errors_in(document: &Document, value: &Json) -> Vec<Diagnostic> {
+    let errors: Vec<ValidationError<'_>> = VALIDATOR.iter_errors(value).take(MAX_FINDINGS + 1).collect();
     let mut reader = Reader { document, meant: BTreeSet::new() };
     for error in &errors {
         let at = error.instance_path().as_str();
-        for key in unknown_keys(document, error).into_iter().take(MOST_FINDINGS) {
-            if let Some(meant) = meant(&reader.what(at).word, &key, known_keys(error).iter().map(String::as_str)) {
+        for key in unknown_keys(document, error).into_iter().take(MAX_FINDINGS) {
+            if let Some(meant) = intended_key(&reader.what(at).word, &key, known_keys(error).iter().map(String::as_str))
+            {
                 reader.meant.insert((at.to_owned(), meant.to_owned()));
             }
         }
     }
-    errors.iter().flat_map(|error| reader.read(error)).take(MOST_FINDINGS + 1).collect()
+    errors.iter().flat_map(|error| reader.read(error)).take(MAX_FINDINGS + 1).collect()
 }
 
 struct Reader<'a> {
     document: &'a Document,
-    /// Keys that are there, but misspelt: the map, and the key that was meant. They are not missing.
+    /// The map and the intended key of each misspelt key. Such a key is not reported as missing.
     meant: BTreeSet<(String, String)>,
 }
 
-/// What a map of the file is.
+/// What a map of the file stands for.
 struct What {
-    /// In the tables of `not_built`.
+    /// Its word in the tables of `not_built`.
     word: String,
-    /// In a message.
+    /// Its name in a message.
     whose: String,
     stage_kind: Option<&'static str>,
 }
@@ -63,13 +64,13 @@ impl Reader<'_> {
     fn read(&self, error: &ValidationError<'_>) -> Vec<Diagnostic> {
         let at = error.instance_path().as_str();
         let value = error.instance();
-        if value.as_str().is_some_and(|text| is_stray(at, text)) {
+        if value.as_str().is_some_and(|text| is_misplaced(at, text)) {
             return Vec::new();
         }
         let unknown = unknown_keys(self.document, error);
         if !unknown.is_empty() {
             let known = known_keys(error);
-            return unknown.iter().take(MOST_FINDINGS + 1).map(|key| self.unknown_key(at, key, &known)).collect();
+            return unknown.iter().take(MAX_FINDINGS + 1).map(|key| self.unknown_key(at, key, &known)).collect();
         }
         let expected = Expected::by(schema_of(error));
         let called = called(at);
@@ -79,9 +80,9 @@ impl Reader<'_> {
             Wrong::Required { property } => {
                 return self.missing(at, property.as_str().unwrap_or_default()).into_iter().collect();
             }
-            // Which keys these are, the static checks say.
+            // The static checks report which key is missing.
             Wrong::MinProperties { .. } if at.ends_with("/with") => return Vec::new(),
-            // What is wrong with it, the static checks say.
+            // The static checks report why.
             Wrong::Pattern { .. } if expected == Expected::Recipient => return Vec::new(),
             Wrong::Type { kind } => wrong_type(kind, at, value, expected),
             Wrong::Enum { options } => not_one_of(at, value, options),
@@ -122,21 +123,21 @@ impl Reader<'_> {
         let What { word, whose, stage_kind } = self.what(at);
         let pointer = format!("{at}/{}", escape(key));
         let place = self.document.at_key(&pointer);
-        if is_key_to_come(&word, key) {
+        if is_future_key(&word, key) {
             return Diagnostic::usage(codes::TL0103, format!("`{key}` is not built yet"))
                 .at(place)
                 .help("remove it: this version would not do what it says");
         }
         let message = format!("unknown key `{}` for {whose}", key.escape_debug());
         let diagnostic = Diagnostic::usage(codes::TL0207, message).at(place);
-        if let Some(instead) = elsewhere(&word, key) {
+        if let Some(instead) = instead_of(&word, key) {
             return diagnostic.help(instead);
         }
-        let diagnostic = match meant(&word, key, known.iter().map(String::as_str)) {
-            Some(near) if is_key_to_come(&word, near) => {
+        let diagnostic = match intended_key(&word, key, known.iter().map(String::as_str)) {
+            Some(near) if is_future_key(&word, near) => {
                 return diagnostic.label(format!("`{near}` in later versions")).help("remove it");
             }
-            // One answer is enough where the keys are few words away.
+            // The suggestion is enough here; a list of all keys would add nothing.
             Some(near) if stage_kind.is_none() => return diagnostic.label(format!("did you mean `{near}`?")),
             Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
             None if self.is_setting(at, key) => {
@@ -150,7 +151,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether the kind of a store, a channel or a stage has a setting of that name.
+    /// Whether the kind of a store, a channel or a stage has a setting of this name.
     fn is_setting(&self, at: &str, key: &str) -> bool {
         let kind = self.document.value().pointer(&format!("{at}/uses")).and_then(Json::as_str).unwrap_or_default();
         let schema = match at.split('/').nth(1).unwrap_or_default() {
@@ -182,12 +183,12 @@ impl Reader<'_> {
         }
     }
 
-    /// Keys that exclude each other.
+    /// The error for keys that exclude each other.
     fn excluded(&self, at: &str) -> Option<Diagnostic> {
         let (stage, key) = at.rsplit_once('/').unwrap_or_default();
         let stage = self.document.value().pointer(stage)?;
         let message = match key {
-            // That it needs one of the two is reported; which one, nobody knows.
+            // The missing `uses` or `run` is reported already.
             "with" if stage.get("run").is_none() => return None,
             "with" => "`with` goes with `uses`; a `run` has no settings".to_owned(),
             "run" => "a stage has either `uses` or `run`, not both".to_owned(),
@@ -249,7 +250,7 @@ fn not_one_of(at: &str, value: &Json, options: &Json) -> Diagnostic {
         [.., key] => (*key, false),
         [] => ("", false),
     };
-    if is_value_to_come(what, word) {
+    if is_future_value(what, word) {
         return Diagnostic::usage(codes::TL0104, format!("`{word}` is not built yet"))
             .help(format!("this version has {}", listed(&options)));
     }
@@ -265,7 +266,7 @@ fn not_one_of(at: &str, value: &Json, options: &Json) -> Diagnostic {
         [only] => diagnostic.help(format!("the only one is `{only}`")),
         _ => diagnostic.help(format!("it is one of {}", listed(&options))),
     };
-    match own_value(what, word).or_else(|| did_you_mean(word, options)) {
+    match equivalent_value(what, word).or_else(|| did_you_mean(word, options)) {
         Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
         None => diagnostic,
     }
@@ -274,9 +275,9 @@ fn not_one_of(at: &str, value: &Json, options: &Json) -> Diagnostic {
 fn unknown_keys(document: &Document, error: &ValidationError<'_>) -> Vec<String> {
     match error.kind() {
         Wrong::AdditionalProperties { unexpected } => unexpected.clone(),
-        // A map that may have no keys at all.
+        // A map that allows no keys at all.
         Wrong::FalseSchema if error.evaluation_path().as_str().ends_with("/additionalProperties") => {
-            // The error has the value of one of them, but not its key.
+            // The error holds the value of one key, but not the key itself.
             let map = document.value().pointer(error.instance_path().as_str()).and_then(Json::as_object);
             map.map(|map| map.keys().cloned().collect()).unwrap_or_default()
         }
@@ -284,7 +285,7 @@ fn unknown_keys(document: &Document, error: &ValidationError<'_>) -> Vec<String>
     }
 }
 
-/// The keys that the schema knows beside the one it refused.
+/// The keys that the schema knows in the map of a refused key.
 fn known_keys(error: &ValidationError<'_>) -> Vec<String> {
     schema_of(error)["properties"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The types of the names that expressions may use, for each place where one may stand.
+//! The names that expressions may use, with their types, for each place where an expression may stand.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use serde_json::{Map, Value as Json};
 
 use super::checker::kind_of;
 use super::matrix_values::matrix_type;
-use super::not_built::meant;
+use super::not_built::intended_key;
 use super::schema::keys_of;
-use super::sites::KNOWN;
+use super::sites::START_CONTEXTS;
 use crate::expression::{Expression, Scope, Template, Type, check_template, did_you_mean, uses_status_function};
 use crate::pipeline::read::entries;
 
-/// What every scope of a file has in common. Read from the raw file: parts of it that are wrong are simply not there.
+/// What all scopes of a file have in common. Built from the raw file: parts with errors are left out.
 pub(super) struct Scopes<'a> {
     file: &'a Json,
     common: Scope,
-    /// `stages`, as `finally` sees them.
+    /// The type of `stages` in `finally`.
     results: Type,
     names: Arc<BTreeSet<String>>,
-    /// Those of `stages`, and those of `finally`.
+    /// The names in `stages`, and those in `finally`.
     sections: [Arc<BTreeSet<String>>; 2],
 }
 
@@ -67,21 +67,21 @@ impl<'a> Scopes<'a> {
         }
     }
 
-    /// For settings that are known when a run starts.
+    /// The scope of settings that are resolved when a run starts.
     pub(super) fn start(&self) -> Scope {
         ["needs", "stages", "env", "secrets", "run"].into_iter().fold(self.common.clone(), |scope, name| {
-            scope.without(name, &format!("this is settled when a run starts, from {KNOWN}"))
+            scope.without(name, &format!("this is settled when a run starts, from {START_CONTEXTS}"))
         })
     }
 
-    /// For the settings of stores and channels.
+    /// The scope of settings of stores and channels.
     pub(super) fn places(&self) -> Scope {
         ["needs", "stages", "env"].into_iter().fold(self.common.clone(), |scope, name| {
             scope.without(name, "stores and channels are opened before any stage runs")
         })
     }
 
-    /// For the environment of a stage.
+    /// The scope of the environment of a stage.
     pub(super) fn environment(&self, stage: &Json, is_finally: bool) -> Scope {
         let scope = self.before_instances(stage, is_finally);
         match matrix_type(stage, &scope) {
@@ -90,7 +90,7 @@ impl<'a> Scopes<'a> {
         }
     }
 
-    /// For the matrix of a stage.
+    /// The scope of the matrix of a stage.
     pub(super) fn before_instances(&self, stage: &Json, is_finally: bool) -> Scope {
         let judges = stage["if"]
             .as_str()
@@ -110,7 +110,7 @@ impl<'a> Scopes<'a> {
             .clone()
             .with("needs", Type::record("needs", needs))
             .with_stages(Arc::clone(&self.sections[usize::from(is_finally)]))
-            .with_stages_apart(Arc::clone(&self.sections[usize::from(!is_finally)]), instead)
+            .with_unreachable_stages(Arc::clone(&self.sections[usize::from(!is_finally)]), instead)
             .without("env", "a variable cannot use another one");
         if !is_finally {
             return scope.without("stages", "only stages of `finally` see all others; use `needs`");
@@ -118,10 +118,10 @@ impl<'a> Scopes<'a> {
         scope.with("stages", self.results.clone())
     }
 
-    /// For everything else of a stage, from the scope of its environment.
+    /// The scope of everything else in a stage, made from the scope of its environment.
     pub(super) fn stage(environment: &Scope, stage: &Json) -> Scope {
         let variables = stage["env"].as_object().into_iter().flatten().map(|(name, value)| {
-            // A variable that holds a secret is one.
+            // A variable that holds a secret is a secret itself.
             let kind = value
                 .as_str()
                 .and_then(|text| check_template(&Template::parse(text).ok()?, environment).ok())
@@ -133,13 +133,13 @@ impl<'a> Scopes<'a> {
         environment.clone().with("env", Type::record("env", variables))
     }
 
-    /// Whether a section is missing only since its key is misspelt, which is reported there.
+    /// Whether a section is missing because its key is misspelt. The misspelt key is reported at its own place.
     pub(super) fn is_misspelt(&self, section: &str) -> bool {
         is_misspelt(self.file, "pipeline", section)
     }
 
-    /// Whether an expression uses something that is wrong itself. That is reported there, and not again at each use.
-    pub(super) fn is_blind(&self, expression: &Expression, stage: &Json) -> bool {
+    /// Whether an expression uses something that has an error itself. That error is reported at its place, not at each use.
+    pub(super) fn is_reported_elsewhere(&self, expression: &Expression, stage: &Json) -> bool {
         expression.paths().iter().any(|path| {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
             match path.as_slice() {
@@ -147,7 +147,7 @@ impl<'a> Scopes<'a> {
                     self.file.get(section).map_or_else(|| self.is_misspelt(section), |map| !map.is_object())
                 }
                 ["env", ..] => is_misspelt(stage, "stage", "env"),
-                ["needs", name, rest @ ..] => self.is_blind_need(name, rest, stage),
+                ["needs", name, rest @ ..] => self.is_need_reported_elsewhere(name, rest, stage),
                 _ => false,
             }
         })
@@ -157,7 +157,7 @@ impl<'a> Scopes<'a> {
         self.file["stages"].get(name).or_else(|| self.file["finally"].get(name))
     }
 
-    fn is_blind_need(&self, name: &str, rest: &[&str], stage: &Json) -> bool {
+    fn is_need_reported_elsewhere(&self, name: &str, rest: &[&str], stage: &Json) -> bool {
         if needs_of(stage).any(|need| need == name) && self.has_stage(name) {
             let needed = self.stage_named(name).unwrap_or(&Json::Null);
             let has_kind = kind_of(needed).is_some();
@@ -172,26 +172,33 @@ impl<'a> Scopes<'a> {
             || unknown.any(|need| need == name || did_you_mean(need, names()) == Some(name))
     }
 
-    /// Whether there is a stage of that name.
+    /// Whether there is a stage of this name.
     pub(super) fn has_stage(&self, name: &str) -> bool {
         self.names.contains(name)
     }
 }
 
-/// Whether a map lacks a key only since it is misspelt.
+/// Whether a map lacks a key because the key is misspelt.
 fn is_misspelt(map: &Json, what: &str, key: &str) -> bool {
     let known = || keys_of(what).map(String::as_str);
     let keys = map.as_object().into_iter().flat_map(Map::keys);
     map.get(key).is_none()
-        && keys.filter(|other| !known().any(|k| k == *other)).any(|other| meant(what, other, known()) == Some(key))
+        && keys
+            .filter(|other| !known().any(|k| k == *other))
+            .any(|other| intended_key(what, other, known()) == Some(key))
 }
 
-/// Whether an instance of a stage may end in success or warning without having given its outputs.
+/// Whether an instance of a stage may end in success or warning without outputs: it may be skipped, its program may write
+/// none, or its failure may count as a warning.
 fn may_lack_outputs(stage: &Json) -> bool {
     stage.get("if").is_some() || stage.get("run").is_some() || stage.get("continue-on-error").is_some()
 }
 
-/// What `needs` sees of a stage. The outputs of one with a matrix are lists, whose items may be `null`.
+/// The type of a stage in `needs`. The outputs of a stage with a matrix are lists.
+///
+/// `with_nulls` says whether their items may be `null`: exactly if an instance may end well without outputs, or if the
+/// using stage runs whatever the outcome of its needs. Elsewhere `needs.deliver.outputs.object[0].uri` needs no check for
+/// null.
 fn stage_type(name: &str, stage: &Json, with_nulls: bool) -> Type {
     let outputs = match kind_of(stage) {
         Some(kind) => {
@@ -225,7 +232,7 @@ fn stage_type(name: &str, stage: &Json, with_nulls: bool) -> Type {
     Type::record(format!("needs.{name}"), [("outputs".to_owned(), outputs), ("result".to_owned(), Type::String)])
 }
 
-/// The names in `needs`, which is one or a list.
+/// The names in `needs`, which is one name or a list.
 pub(super) fn needs_of(stage: &Json) -> impl Iterator<Item = &str> {
     let one = stage["needs"].as_str();
     let many = stage["needs"].as_array().into_iter().flatten().filter_map(Json::as_str);

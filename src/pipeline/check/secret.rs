@@ -3,12 +3,11 @@
 use serde_json::{Map, Value as Json};
 
 use super::checker::Checker;
-use crate::channels;
 use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::Template;
 use crate::pipeline::read::{escape, field_of};
-use crate::value::{Kind, Unfit};
-use crate::{storage, vault};
+use crate::value::{Kind, MASK, Unfit};
+use crate::{channels, storage, vault};
 
 /// The code of an error of a source of secrets.
 pub(crate) fn secret_code(error: &vault::Error) -> Code {
@@ -26,27 +25,30 @@ pub(crate) fn secret_code(error: &vault::Error) -> Code {
 }
 
 impl Checker<'_> {
-    /// What a store and a channel can tell of its settings offline. A setting that holds an expression is checked when the run
-    /// starts.
+    /// What a store can tell of its settings offline. A setting that holds an expression is checked when the run starts.
     pub(super) fn store(&mut self, name: &str, store: &Json) {
-        let with = settings_of(store);
         let kind = store["uses"].as_str().and_then(|uses| Kind::find(storage::KINDS, uses));
+        let with = settings_of(store);
         // The schema reports settings that do not fit it, and an expression may stand for a number or a choice.
-        let Some(built) = kind.and_then(|kind| (kind.build)(with.clone()).ok()) else { return };
-        self.unfit("store", name, &with, built.check());
+        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone()).ok()?))) else { return };
+        self.unfit(("store", name), &with, (kind.schema)(), built.check());
     }
 
+    /// What a channel can tell of its settings offline, as a store can.
     pub(super) fn channel(&mut self, name: &str, channel: &Json) {
-        let with = settings_of(channel);
         let kind = channel["uses"].as_str().and_then(|uses| Kind::find(channels::KINDS, uses));
-        let Some(built) = kind.and_then(|kind| (kind.build)(with.clone()).ok()) else { return };
-        self.unfit("channel", name, &with, built.check());
+        let with = settings_of(channel);
+        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone()).ok()?))) else { return };
+        self.unfit(("channel", name), &with, (kind.schema)(), built.check());
     }
 
-    fn unfit(&mut self, what: &str, name: &str, with: &Json, unfit: Vec<Unfit<String>>) {
+    fn unfit(&mut self, (what, name): (&str, &str), with: &Json, schema: &Json, unfit: Vec<Unfit<String>>) {
         for Unfit { setting, error } in unfit {
-            let value = if setting.is_empty() { None } else { with.pointer(&format!("/{setting}")) };
-            if value.and_then(Json::as_str).is_some_and(Template::is_in) {
+            // A run on this machine reports a kind that this build of tl lacks.
+            let value = with.pointer(&format!("/{setting}"));
+            let is_reported = value.and_then(Json::as_array).is_some_and(Vec::is_empty);
+            let is_unknown = value.and_then(Json::as_str).is_some_and(Template::is_in);
+            if setting.is_empty() || is_reported || is_unknown {
                 continue;
             }
             let pointer = format!("/{what}s/{}", escape(name));
@@ -60,7 +62,16 @@ impl Checker<'_> {
             };
             let mut found = Diagnostic::usage(codes::TL0606, message).at(at);
             found.causes.push(error);
-            self.find(found);
+            // A secret that stands in the file by mistake is not shown again.
+            let field = setting.split('/').next().unwrap_or_default();
+            let is_secret = schema["properties"][field].to_string().contains(r#""x-tl-type":"secret""#);
+            if let Some(text) = value.and_then(Json::as_str).filter(|text| is_secret && !text.is_empty()) {
+                found.mask(&|shown| shown.replace(text, MASK));
+                if let Some(place) = &mut found.place {
+                    place.length = (place.length + MASK.len()).saturating_sub(text.chars().count()).max(1);
+                }
+            }
+            self.report(found);
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Settings and other literals against their schema: names of stores and channels, forms that a pattern cannot check.
+//! Checks settings and other literals against their schema: types of expressions, names of stores and channels, and forms
+//! that a pattern cannot express.
 
 use serde_json::Value as Json;
 
 use super::checker::{Checker, Site};
 use super::matrix_values::choices;
 use super::schema::{DURATION, POSITIVE, RECIPIENT, SCHEMA, follow};
-use super::sites::{first_expression, first_place, is_start};
+use super::sites::{first_expression, first_place, is_known_at_start};
 use super::wording::short;
 use crate::crypto::Recipient;
 use crate::diagnostic::{Diagnostic, codes};
@@ -14,9 +15,9 @@ use crate::pipeline::read::{escape, field_of, hide_identities};
 use crate::value::Duration;
 
 impl Checker<'_> {
-    /// The settings of a kind against its schema: types of expressions, and names of stores and channels.
+    /// Checks the settings of a kind against its schema.
     pub(super) fn settings(&mut self, pointer: &str, value: &Json, schema: &Json, site: Site<'_>) {
-        // Anything but a map is the schema's to report.
+        // The schema reports settings that are no map.
         if value.is_object() {
             self.value(pointer, value, schema, &schema["definitions"], site);
         }
@@ -28,13 +29,13 @@ impl Checker<'_> {
             Json::String(text) if Template::is_in(text) => match schema["x-tl-type"].as_str() {
                 Some(what @ ("store" | "channel")) => self.chosen(pointer, text, what, site),
                 _ if schema["x-tl-form"] == "url" => self.url(pointer, text, schema, definitions, site),
-                // A key that does not exist has no type; what is wrong inside is still worth knowing.
+                // An unknown key has no type. Errors inside its expression are still reported.
                 _ if schema.is_null() => drop(self.typed(pointer, text, site)),
                 _ => self.text(pointer, text, &Type::from_schema(schema, definitions), site),
             },
             Json::String(text) => match schema["x-tl-type"].as_str() {
-                Some("store") => self.known("stores", "store", pointer, text),
-                Some("channel") => self.known("channels", "channel", pointer, text),
+                Some("store") => self.require_known("stores", "store", pointer, text),
+                Some("channel") => self.require_known("channels", "channel", pointer, text),
                 _ => self.literal(pointer, value, schema),
             },
             Json::Array(items) => {
@@ -55,7 +56,8 @@ impl Checker<'_> {
         }
     }
 
-    /// A store or a channel that an expression chooses: among names that stand in the file.
+    /// Checks a store or a channel that an expression chooses. The choices must be written in the file, so that it is known
+    /// before a run what it can reach.
     fn chosen(&mut self, pointer: &str, text: &str, what: &str, site: Site<'_>) {
         if self.typed(pointer, text, site).is_none() {
             return;
@@ -67,15 +69,15 @@ impl Checker<'_> {
             let help = format!(
                 "write the name that a {what} has in `{what}s`, or let a `matrix` or the `enum` of an input list the names"
             );
-            return self.find(found.help(help));
+            return self.report(found.help(help));
         };
         for (at, name) in choices {
-            self.known(&format!("{what}s"), what, &at, &name);
+            self.require_known(&format!("{what}s"), what, &at, &name);
         }
     }
 
-    /// Whom a URL leads to stands in the file: what comes from outside may choose a path there, but no other host. A URL
-    /// that is one secret as a whole was written by who may.
+    /// Checks a URL with expressions. Its host must be written in the file: a value from outside may choose a path, but not
+    /// send the message to another host. A URL that is one whole secret is trusted, as its author is.
     fn url(&mut self, pointer: &str, text: &str, schema: &Json, definitions: &Json, site: Site<'_>) {
         let Some((given, template)) = self.typed(pointer, text, site) else { return };
         let is_whole = matches!(template.parts(), [Part::Expression(_)]);
@@ -84,17 +86,17 @@ impl Checker<'_> {
         }
         let message = "an expression cannot be the scheme, the host or the port of a URL";
         let help = "write them out, or let the whole URL be one secret";
-        self.flow(pointer, codes::TL0311, first_place(&template), message, Some(help));
+        self.report_at(pointer, codes::TL0311, first_place(&template), message, Some(help));
     }
 
-    /// Where a kind asks for one setting more than those it requires: one of the others must be there.
+    /// If a kind asks for more settings than it requires by name, requires one of the others.
     pub(super) fn one_of_the_others(&mut self, pointer: &str, with: &Json, schema: &Json, kind: &str) {
         let (Some(with), Some(properties)) = (with.as_object(), schema["properties"].as_object()) else { return };
         let required: Vec<&str> =
             schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
         let others: Vec<&String> = properties.keys().filter(|key| !required.contains(&key.as_str())).collect();
         let is_asked = schema["minProperties"].as_u64().is_some_and(|least| least > required.len() as u64);
-        // A misspelt one is reported as such.
+        // A misspelt key counts as given: it is reported as misspelt.
         let known = || properties.keys().map(String::as_str);
         let given: Vec<&str> = with
             .keys()
@@ -105,17 +107,17 @@ impl Checker<'_> {
         if is_asked && !others.iter().any(|other| given.contains(&other.as_str())) {
             let names: Vec<String> = others.iter().map(|other| format!("`{other}`")).collect();
             let message = format!("`{kind}` needs {}", names.join(" or "));
-            self.find(Diagnostic::usage(codes::TL0202, message).at(self.document.at_key(pointer)));
+            self.report(Diagnostic::usage(codes::TL0202, message).at(self.document.at_key(pointer)));
         }
     }
 
-    /// What the schema of the whole file cannot say of the values that are no settings.
+    /// Checks the literals outside of settings for what the schema cannot say.
     pub(super) fn literals_of_file(&mut self) {
         self.literals("", self.file, &SCHEMA);
     }
 
     fn literals(&mut self, pointer: &str, value: &Json, schema: &Json) {
-        // As the field is without an expression.
+        // `else` holds the schema of the field without expressions.
         let schema = schema.get("else").unwrap_or(schema);
         let schema = follow(schema, &SCHEMA["definitions"]);
         match value {
@@ -131,7 +133,7 @@ impl Checker<'_> {
                     self.literals(&format!("{pointer}/{index}"), item, &schema["items"]);
                 }
             }
-            Json::String(text) if Template::is_in(text) && is_start(pointer) => {
+            Json::String(text) if Template::is_in(text) && is_known_at_start(pointer) => {
                 let scope = self.scopes.start();
                 let site = Site { scope: &scope, stage: &Json::Null };
                 self.text(pointer, text, &Type::from_schema(schema, &SCHEMA["definitions"]), site);
@@ -143,27 +145,27 @@ impl Checker<'_> {
     fn literal(&mut self, pointer: &str, value: &Json, schema: &Json) {
         let pattern = schema["pattern"].as_str().unwrap_or_default();
         match value {
-            // JSON Schema takes `3.0` for a whole number; the program reads it as a fraction.
+            // JSON Schema accepts `3.0` as an integer. serde does not.
             Json::Number(number) if number.is_f64() && schema["type"] == "integer" => {
                 let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0) else { return };
                 let message = format!("`{}` must be a whole number, not `{number}`", field_of(pointer));
                 let found = Diagnostic::usage(codes::TL0201, message).at(self.document.at_value(pointer));
-                self.find(found.help(format!("write `{float:.0}`")));
+                self.report(found.help(format!("write `{float:.0}`")));
             }
             Json::String(text) if [DURATION, POSITIVE].iter().any(|form| pattern.starts_with(form)) => {
-                // Another form than that of a duration is the schema's to report.
+                // The schema reports texts that do not have the form of a duration.
                 let (digits, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
                 let has_form = !digits.is_empty() && matches!(unit, "ms" | "s" | "m" | "h" | "d");
                 if has_form && text.parse::<Duration>().is_err() {
                     let message = format!("{} is longer than ten years", short(value));
                     let found = Diagnostic::usage(codes::TL0205, message).at(self.document.at_value(pointer));
-                    self.find(found.help("the longest is `3650d`"));
+                    self.report(found.help("the longest is `3650d`"));
                 }
             }
             Json::String(text) if pattern.starts_with(RECIPIENT) => {
                 if let Err(error) = text.parse::<Recipient>() {
                     let at = self.document.at_value(pointer);
-                    self.find(if hide_identities(text) == *text {
+                    self.report(if hide_identities(text) == *text {
                         Diagnostic::usage(codes::TL0205, format!("{} is not a recipient", short(value)))
                             .at(at)
                             .cause(&error)
@@ -180,8 +182,8 @@ impl Checker<'_> {
     }
 }
 
-/// Whether the host of a URL ends before its first expression. Slashes before the host do not count: those who read URLs
-/// skip any number of them.
+/// Whether the host of a URL ends before its first expression. A host must begin right after `://`: URL parsers skip any
+/// number of further slashes, so an expression after them could still be the host.
 fn is_host_written(text: &str) -> bool {
     let before = text.split("${{").next().unwrap_or_default();
     let host = before.split_once("://").map(|(_, rest)| rest).unwrap_or_default();

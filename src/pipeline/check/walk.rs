@@ -7,17 +7,18 @@ use super::scope::Scopes;
 use super::sites::first_expression;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Expression, ExpressionError, Type, check, with_article};
-use crate::pipeline::read::{MOST_FINDINGS, entries, escape};
+use crate::pipeline::read::{MAX_FINDINGS, entries, escape};
 use crate::stages::{Finding, Findings, Known};
 use crate::{channels, storage};
 
 impl Checker<'_> {
-    /// What the schema cannot say of literals.
+    /// Checks literals only: what the schema cannot say of them.
     pub(in crate::pipeline) fn literals_only(mut self) -> Vec<Diagnostic> {
         self.literals_of_file();
         self.found
     }
 
+    /// Runs all checks.
     pub(in crate::pipeline) fn run(mut self) -> Vec<Diagnostic> {
         for (name, input) in entries(self.file, "inputs") {
             self.input(name, input);
@@ -44,8 +45,8 @@ impl Checker<'_> {
         }
         for section in ["stages", "finally"] {
             for (name, stage) in entries(self.file, section) {
-                // Each looks for a near name among all.
-                if self.found.len() > MOST_FINDINGS {
+                // Each wrong name is compared with all names, so a file of wrong names would take quadratic time.
+                if self.found.len() > MAX_FINDINGS {
                     break;
                 }
                 self.stage(section, name, stage);
@@ -56,7 +57,7 @@ impl Checker<'_> {
         self.notifications();
         self.policy();
         self.schedule();
-        self.stray_expressions("", self.file);
+        self.misplaced_expressions("", self.file);
         self.literals_of_file();
         self.found
     }
@@ -66,7 +67,7 @@ impl Checker<'_> {
         let is_finally = section == "finally";
         if is_finally && self.file["stages"].get(name).is_some() {
             let message = format!("a stage `{name}` stands in `stages` already");
-            self.find(
+            self.report(
                 Diagnostic::usage(codes::TL0405, message)
                     .at(self.document.at_key(&pointer))
                     .help("give one of them another name"),
@@ -79,7 +80,7 @@ impl Checker<'_> {
         let site = Site { scope: &scope, stage };
         if let Some(condition) = stage["if"].as_str() {
             let scope = scope.clone().with_status_functions();
-            // It is judged once, before there are instances.
+            // The condition is evaluated once, before there are instances, so it cannot see `matrix`.
             let scope = match stage["strategy"].get("matrix") {
                 Some(_) => scope.without("matrix", "an `if` decides of all instances; leave some out with `exclude`"),
                 None => scope,
@@ -99,7 +100,7 @@ impl Checker<'_> {
             for Finding { pointer, is_at_key, problem } in found {
                 let pointer = format!("{with}{pointer}");
                 let at = if is_at_key { self.document.at_key(&pointer) } else { self.document.at_value(&pointer) };
-                self.find(problem.at(at));
+                self.report(problem.at(at));
             }
         }
         self.program(&pointer, stage, site);
@@ -108,7 +109,7 @@ impl Checker<'_> {
     fn condition(&mut self, pointer: &str, text: &str, site: Site<'_>) {
         if let Some((offset, length)) = first_expression(text) {
             let at = self.document.inside(pointer, offset, length);
-            self.find(
+            self.report(
                 Diagnostic::usage(codes::TL0301, "an `if` is an expression already")
                     .at(at)
                     .help("leave out `${{` and `}}`"),
@@ -116,16 +117,16 @@ impl Checker<'_> {
             return;
         }
         match Expression::parse(text, 0) {
-            Err(error) => self.error(pointer, error),
-            Ok(expression) if self.scopes.is_blind(&expression, site.stage) => {}
+            Err(error) => self.report_error(pointer, error),
+            Ok(expression) if self.scopes.is_reported_elsewhere(&expression, site.stage) => {}
             Ok(expression) => match check(&expression, site.scope) {
                 Ok(Type::Bool | Type::Any) => {}
                 Ok(other) => {
                     let message = format!("an `if` must be true or false; this is {}", with_article(&other));
                     let place = expression.place();
-                    self.error(pointer, ExpressionError::new(codes::TL0303, place, message));
+                    self.report_error(pointer, ExpressionError::new(codes::TL0303, place, message));
                 }
-                Err(error) => self.error(pointer, error),
+                Err(error) => self.report_error(pointer, error),
             },
         }
     }

@@ -1,7 +1,8 @@
-//! What a sound file says and hardly means: nothing is refused for it.
+//! Lints: what is valid but probably a mistake.
 //!
-//! Read from the whole file as it stands, so that a name counts as used wherever it is mentioned: a warning that is wrong
-//! costs more trust than one that is missing.
+//! `validate` shows them and `run` never does, since they are for the author of the file. Nothing is refused for them, and
+//! no key silences one. A name counts as used wherever the file mentions it: a false warning costs more trust than a
+//! missing one.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::stages::{ARTIFACT, Delivery, Effect, Flow, ObjectRef, Setting, StageK
 use crate::storage;
 use crate::value::{Kind, Name};
 
-/// All of them. `device` tells the file system of a path that is on this machine.
+/// Every warning. `device` gives the file system of a path, or `None` if the path does not exist on this machine.
 pub fn warnings(document: &Document, pipeline: &Pipeline, device: &dyn Fn(&Path) -> Option<u64>) -> Vec<Diagnostic> {
     let mut mentions = Mentions::default();
     mentions.gather(document.value());
@@ -32,10 +33,10 @@ pub fn warnings(document: &Document, pipeline: &Pipeline, device: &dyn Fn(&Path)
     found
 }
 
-/// What the texts of a file name.
+/// The names that the texts of a file mention.
 #[derive(Default)]
 struct Mentions<'a> {
-    /// What its expressions select, such as `["inputs", "side"]`.
+    /// The paths that its expressions select, such as `["inputs", "side"]`.
     paths: BTreeSet<Vec<String>>,
     /// Its texts, and the words of those that hold expressions.
     words: HashSet<&'a str>,
@@ -58,7 +59,7 @@ impl<'a> Mentions<'a> {
                 for (key, item) in map {
                     match item.as_str().filter(|_| key == "if").map(|text| Expression::parse(text, 0)) {
                         Some(Ok(condition)) => self.paths.extend(condition.paths()),
-                        // What people call it is no use of it.
+                        // A name or a description does not use what it mentions.
                         _ if matches!(key.as_str(), "name" | "description") => {}
                         _ => self.gather(item),
                     }
@@ -68,10 +69,10 @@ impl<'a> Mentions<'a> {
         }
     }
 
-    /// Whether an expression reads this, a part of it, or what it is a part of.
+    /// Whether an expression reads this path, a part of it, or a whole that contains it.
     fn read(&self, wanted: &[&str]) -> bool {
         let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
-        // In the order of the set, the parts of a thing follow it.
+        // The set is ordered, so the parts of a path follow it.
         let is_part = self.paths.range(wanted.clone()..).next().is_some_and(|path| path.starts_with(&wanted));
         is_part || (0..wanted.len()).any(|length| self.paths.contains(&wanted[..length]))
     }
@@ -150,7 +151,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// Deliveries that nothing proves, and those of plaintext.
+    /// Deliveries that nothing verifies, and deliveries of plaintext.
     fn deliveries(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let proofs = self.proofs();
@@ -184,7 +185,8 @@ impl<'a> Reader<'a> {
         proofs
     }
 
-    /// The stage whose plaintext a stage delivers, and its kind. What a program made or what was fetched may be anything.
+    /// The stage whose plaintext a stage delivers, and its kind. The output of a program and a fetched object may be anything, so
+    /// they do not count.
     fn plaintext(&self, delivers: &Stage) -> Option<(String, &'a str)> {
         let source = artifact_source(delivers.with.get(ARTIFACT)?.as_str()?)?;
         let kind = self.stage(&source)?.kind()?;
@@ -193,7 +195,7 @@ impl<'a> Reader<'a> {
         (opens || kind.flow == Flow::Source && !fetches).then_some((source, kind.name))
     }
 
-    /// Directory stores that are lost together with what they keep.
+    /// Directory stores on the same disk as the data that they protect.
     fn stores_beside_their_sources(&self, device: &dyn Fn(&Path) -> Option<u64>) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let mut by_store: HashMap<&str, Vec<(String, &Stage)>> = HashMap::new();
@@ -218,7 +220,8 @@ impl<'a> Reader<'a> {
             let near = sources.find(|(_, source, stays)| {
                 match (device(&path), device(source)) {
                     (Some(store), Some(source)) => store == source,
-                    // Not on this machine. What is mounted inside a source may be left out of it.
+                    // At least one path is not on this machine, so compare the paths. With `one-file-system`, a store inside a
+                    // source may be a mount that the archive leaves out.
                     _ => path.starts_with(source) && !stays || source.starts_with(&path),
                 }
             });
@@ -252,7 +255,7 @@ impl<'a> Reader<'a> {
     /// reading.
     fn reader_behind(&self, at: String, delivers: &'a Stage) -> Option<(String, &'a Stage, (Setting, Setting))> {
         let (mut at, mut stage) = (at, delivers);
-        // A pipeline has no cycles.
+        // This ends, since a checked pipeline has no circles.
         loop {
             if let Some(reads) = stage.kind().and_then(StageKind::reads) {
                 return Some((at, stage, reads));
@@ -263,7 +266,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The absolute path, without `.` and `..`, that stands at a pointer, where the file says one.
+    /// The absolute path at a pointer, without `.` and `..`. `None` if it is not a literal.
     fn path(&self, pointer: &str, value: &Json) -> Option<PathBuf> {
         let text = value.as_str().filter(|text| !Template::is_in(text))?;
         let mut path = PathBuf::new();
@@ -281,7 +284,7 @@ impl<'a> Reader<'a> {
         let Pipeline { notify, finally, channels, .. } = self.pipeline;
         let tells = |kind: &StageKind| kind.effects.iter().any(|effect| matches!(effect, Effect::Tells));
         let is_told = notify.iter().any(|entry| entry.when.contains(&When::Failure))
-            // Runs last, whatever happened.
+            // `finally` runs whatever happened.
             || finally.values().filter_map(|stage| stage.kind()).any(tells);
         self.with_effect(StageKind::delivery).next().filter(|_| !is_told)?;
         let at = if notify.is_empty() { self.document.at_value("/name") } else { self.document.at_key("/notify") };
@@ -299,7 +302,7 @@ impl<'a> Reader<'a> {
 #[derive(Default)]
 struct Proofs<'a> {
     mentions: Mentions<'a>,
-    /// Store and key of those that are written out.
+    /// The literal stores and keys of their objects.
     objects: HashSet<(&'a Json, &'a Json)>,
 }
 

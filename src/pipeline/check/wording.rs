@@ -1,4 +1,4 @@
-//! Words for values and types.
+//! Wording of messages about values, types and names.
 
 use jsonschema::error::TypeKind;
 use serde_json::Value as Json;
@@ -9,14 +9,14 @@ use crate::pipeline::read::{field_of, hide_identities};
 use crate::stages;
 use crate::value::{Duration, Name};
 
-/// What a schema asks for, where its type alone would say too little.
+/// What a schema asks for, if its type alone says too little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     Artifact,
     Duration,
-    /// One that is not zero.
+    /// A duration above zero.
     Positive,
-    /// A text that is more than blanks.
+    /// A text that is not blank.
     Words,
     Size,
     Recipient,
@@ -41,7 +41,7 @@ impl Expected {
     }
 }
 
-/// How a message calls the value at a pointer.
+/// The name of the value at a pointer, for messages.
 pub(super) fn called(at: &str) -> String {
     let field = field_of(at);
     let last = at.rsplit('/').next().unwrap_or_default();
@@ -49,7 +49,7 @@ pub(super) fn called(at: &str) -> String {
     if is_item { format!("an item of `{field}`") } else { format!("`{}`", field.escape_debug()) }
 }
 
-/// A value of another type than the schema asks for.
+/// The error for a value of the wrong type.
 pub(super) fn wrong_type(kind: &TypeKind, at: &str, value: &Json, expected: Expected) -> Diagnostic {
     let wanted: Vec<String> = match kind {
         TypeKind::Single(one) => vec![one.to_string()],
@@ -95,7 +95,7 @@ pub(super) fn wrong_type(kind: &TypeKind, at: &str, value: &Json, expected: Expe
 const DURATIONS: &str = "a whole number and one of ms, s, m, h, d: `90s`, `30m`, `2h`, `7d`";
 const ARTIFACTS: &str = "give it the output of a stage: `${{ needs.STAGE.outputs.artifact }}`";
 
-/// How a value of the wrong type would be written right.
+/// How to write a value of the wrong type correctly.
 fn way_out(wants: &dyn Fn(&str) -> bool, parts: &[&str], value: &Json) -> Option<String> {
     let scalar = match value {
         Json::String(text) if text.len() <= 40 && !text.contains('\n') => Some(text.clone()),
@@ -131,7 +131,7 @@ fn not_a_size(value: &Json) -> Diagnostic {
         .help("a whole number and one of B, KB, KiB, MB, MiB, GB, GiB, TB, TiB, such as `64MiB`")
 }
 
-/// A text that is not of the form that the schema asks for.
+/// The error for a text of the wrong form.
 pub(super) fn bad_form(at: &str, value: &Json, expected: Expected) -> Diagnostic {
     match expected {
         Expected::Positive if value.as_str().is_some_and(|text| text.parse::<Duration>().is_ok()) => {
@@ -166,7 +166,7 @@ pub(super) fn bad_form(at: &str, value: &Json, expected: Expected) -> Diagnostic
     }
 }
 
-/// A text that cannot be a name.
+/// The error for a text that cannot be a name.
 pub(super) fn bad_name(name: &str) -> Diagnostic {
     let shown: String = name.escape_debug().to_string();
     let message = match name.parse::<Name>() {
@@ -177,12 +177,12 @@ pub(super) fn bad_name(name: &str) -> Diagnostic {
     Diagnostic::usage(codes::TL0204, message)
 }
 
-/// The nearest name to a text that is none.
+/// Suggests a valid name for a text that is not one.
 pub(super) fn suggested_name(text: &str) -> Option<Name> {
     text.to_lowercase().replace(['-', '.', ' '], "_").parse().ok()
 }
 
-/// A value for a message.
+/// A short form of a value, for messages.
 pub(super) fn short(value: &Json) -> String {
     match value {
         Json::Null => "nothing".to_owned(),
@@ -198,13 +198,14 @@ pub(super) fn short(value: &Json) -> String {
     }
 }
 
-/// Names in a help line: of ten thousand stages nobody reads all.
-const MOST_LISTED: usize = 40;
+/// How many names a help line lists. Nobody reads ten thousand.
+const MAX_LISTED: usize = 40;
 
+/// The names in backticks, separated by commas.
 pub(super) fn listed<T: AsRef<str>>(words: &[T]) -> String {
-    let shown = words.iter().take(MOST_LISTED).map(|word| format!("`{}`", word.as_ref().escape_debug()));
+    let shown = words.iter().take(MAX_LISTED).map(|word| format!("`{}`", word.as_ref().escape_debug()));
     let shown = shown.collect::<Vec<_>>().join(", ");
-    match words.len().saturating_sub(MOST_LISTED) {
+    match words.len().saturating_sub(MAX_LISTED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -1,4 +1,4 @@
-//! Inputs from the command line.
+//! Resolves inputs from the command line.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::expression::did_you_mean;
 use crate::stages::OutputType;
 use crate::value::Name;
 
-/// The value of each input: as given, else its default. Fails with all that is wrong.
+/// The value of each input: the given one, else its default. Fails with every error.
 pub fn resolve_inputs(
     declared: &IndexMap<Name, Input>,
     given: &BTreeMap<String, String>,
@@ -69,7 +69,7 @@ fn parse(name: &Name, input: &Input, text: &str) -> Result<Json, Diagnostic> {
     }
 }
 
-/// A literal as a value of its type: `3` is a number with a fraction where one is declared, as expressions expect it.
+/// A literal as a value of the declared type. For a `number`, `3` becomes `3.0`, since CEL does not mix ints and doubles.
 fn of_kind(kind: OutputType, literal: &Json) -> Json {
     match (kind, literal.as_f64().and_then(serde_json::Number::from_f64)) {
         (OutputType::Number, Some(number)) => Json::Number(number),
@@ -77,14 +77,14 @@ fn of_kind(kind: OutputType, literal: &Json) -> Json {
     }
 }
 
-/// Whether a literal in the file is of a declared type.
+/// Whether a literal of the file has the declared type.
 pub(in crate::pipeline) fn fits(kind: &str, value: &Json) -> bool {
     match kind {
         "string" => value.is_string(),
         "int" => value.is_i64(),
         "number" => value.is_number(),
         "bool" => value.is_boolean(),
-        // The schema has reported the type itself.
+        // The schema reports an unknown type.
         _ => true,
     }
 }

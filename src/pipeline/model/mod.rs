@@ -1,7 +1,7 @@
 //! A pipeline as typed values.
 //!
-//! A file whose schema and checks are satisfied flows in. A [`Pipeline`] flows out, whose settings still hold expressions
-//! as text. Nothing here reads a file or evaluates an expression.
+//! A checked file flows in. A [`Pipeline`] flows out; its settings still hold expressions as text. Nothing here reads a
+//! file or evaluates an expression. Doc comments of the fields are the descriptions in the published schema.
 
 mod inputs;
 mod notification;

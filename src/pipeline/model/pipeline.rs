@@ -1,4 +1,4 @@
-//! A pipeline as a file spells it, typed. Expressions are still texts; where they stand nothing else is typed.
+//! The struct of a pipeline file. Settings of kinds are untyped JSON, since they may hold expressions.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -226,6 +226,7 @@ pub struct Stage {
     /// Count a failure as a warning: what needs the stage runs.
     #[serde(default)]
     pub continue_on_error: bool,
+    // Declared with their types, so that references to them are checked offline like those of any kind.
     /// For `run`: the outputs that it writes to the file named by `$TL_OUTPUT`.
     #[serde(default)]
     pub outputs: IndexMap<Name, OutputType>,

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use crate::expression::{Expression, Part, Template};
 use crate::stages::ARTIFACT;
 
-/// The names of a text that is one expression of names and nothing else, such as `${{ needs.a.outputs.b }}`.
+/// The path of a text that is one expression which only selects, such as `${{ needs.a.outputs.b }}`.
 pub(in crate::pipeline) fn whole_path(text: &str) -> Option<Vec<String>> {
     let template = Template::parse(text).ok()?;
     let [Part::Expression(expression)] = template.parts() else { return None };
@@ -13,7 +13,7 @@ pub(in crate::pipeline) fn whole_path(text: &str) -> Option<Vec<String>> {
     (expression.source() == path.join(".")).then_some(path)
 }
 
-/// The stage whose artifact a text passes on whole.
+/// The stage whose artifact a text passes on.
 pub fn artifact_source(text: &str) -> Option<String> {
     let template = Template::parse(text).ok()?;
     let [Part::Expression(expression)] = template.parts() else { return None };
@@ -29,7 +29,7 @@ pub(in crate::pipeline) fn output_of(path: &[String]) -> Option<(&str, &str)> {
     }
 }
 
-/// All expressions in some settings that were checked.
+/// All expressions in checked settings.
 pub fn expressions_in(value: &Json) -> Vec<Expression> {
     match value {
         Json::String(text) if Template::is_in(text) => {

@@ -40,12 +40,12 @@ impl Matrix {
             .filter(|(name, _)| !matches!(*name, INCLUDE | EXCLUDE))
     }
 
-    /// What is added.
+    /// The combinations of `include`.
     pub fn include(&self) -> impl Iterator<Item = &Json> {
         self.0.get(INCLUDE).and_then(Json::as_array).into_iter().flatten()
     }
 
-    /// What is left out.
+    /// The combinations of `exclude`.
     pub fn exclude(&self) -> impl Iterator<Item = &Json> {
         self.0.get(EXCLUDE).and_then(Json::as_array).into_iter().flatten()
     }

@@ -1,16 +1,20 @@
-/// How a scalar is written.
+//! Maps a character of a decoded scalar back to the text it came from.
+
+/// How a scalar is quoted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::pipeline) enum Quotes {
     #[default]
     Plain,
-    /// A block, marked from its first letter on.
+    /// A block (`|` or `>`). Its span begins at its first letter.
     Block,
     Single,
     Double,
 }
 
-/// Finds character `offset` of a decoded scalar in its raw text: walks both, passing over quotes, escapes and the line
-/// ends and indentation that folding turned into one blank.
+/// The position in the raw text of character `offset` of the decoded scalar. `None` if they do not match.
+///
+/// Walks both texts and skips quotes, escapes, and the line ends and indentation that folding turned into one space. The
+/// parsers do not report this mapping, so it is computed here.
 pub(super) fn align(raw: &[char], quotes: Quotes, value: &str, offset: usize) -> Option<usize> {
     let (single, double) = (quotes == Quotes::Single, quotes == Quotes::Double);
     let mut at = usize::from(double || single);
@@ -23,10 +27,10 @@ pub(super) fn align(raw: &[char], quotes: Quotes, value: &str, offset: usize) ->
                 {
                     break;
                 }
-                // A line end that is escaped gives nothing.
+                // An escaped line end stands for nothing.
                 '\\' if double && matches!(raw.get(at + 1), Some('\n' | '\r')) => at += 2,
                 '\\' if double => break,
-                // A fold: the blank it became is where the line ends.
+                // A fold: the space that it became maps to the line end.
                 '\n' if wanted == ' ' => break,
                 c if c.is_whitespace() => at += 1,
                 _ => return None,

@@ -1,4 +1,10 @@
-//! One file, with those that it extends: what its text means, and where each part of it stands.
+//! One file, with the files that it extends: what its text means, and where each part of it stands.
+//!
+//! A relative path is relative to the folder of the file that holds it, in extended files too. A pipeline in git then
+//! means the same wherever it is started. For this the document keeps, for each value, the file that holds it. Programs
+//! run in the folder of the pipeline itself, whichever file names them.
+//!
+//! Keys `x-…` are removed before anything looks at the value. They belong to the authors, and are the home of anchors.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,33 +14,33 @@ use serde_json::{Map, Number, Value as Json};
 use super::align::{Quotes, align};
 use super::events;
 use super::pointer::escape;
-use super::source::{Mark, Source, Spot};
+use super::source::{Node, Source, Span};
 use crate::diagnostic::{Diagnostic, Location, codes};
 
-/// A file that was read, with those that it extends.
+/// A file as it was read, with the files that it extends.
 #[derive(Debug)]
 pub struct Document {
-    /// The file itself, and behind it what it extends.
+    /// The file itself, then the files that it extends.
     pub(super) sources: Vec<Source>,
     pub(super) value: Json,
-    pub(super) spots: HashMap<String, Spot>,
+    pub(super) nodes: HashMap<String, Node>,
     pub(super) aliases: HashMap<String, String>,
 }
 
 impl Document {
-    /// Reads a file, and the files that it extends. Fails with all that makes one of them unreadable.
+    /// Reads a file and the files that it extends. Fails with everything that makes one of them unreadable.
     pub fn read(path: &Path) -> Result<Self, Vec<Diagnostic>> {
         let own = Source::read(path, path.display().to_string()).map_err(|found| vec![found])?;
         Self::of(own)?.extended(&mut vec![path.to_owned()])
     }
 
-    /// Reads a file without those that it extends: what is edited by its places must be its own text. And what is edited is
-    /// a regular file.
+    /// Reads a file without the files that it extends, for `migrate`: an edit must change the file's own text. The file
+    /// must be a regular file, since it is replaced afterwards.
     pub fn alone(path: &Path) -> Result<Self, Vec<Diagnostic>> {
         Self::of(Source::read_regular(path, path.display().to_string()).map_err(|found| vec![found])?)
     }
 
-    /// Reads a text that extends nothing. `folder` is what relative paths in it are relative to.
+    /// Reads a text and ignores its `extends`. Relative paths in it are relative to `folder`.
     pub fn parse(name: String, folder: PathBuf, text: String) -> Result<Self, Vec<Diagnostic>> {
         Self::of(Source::new(name, folder, text))
     }
@@ -45,7 +51,7 @@ impl Document {
             .forbidden
             .into_iter()
             .map(|found| {
-                let diagnostic = Diagnostic::usage(found.code, found.message).at(source.place(found.mark));
+                let diagnostic = Diagnostic::usage(found.code, found.message).at(source.place(found.span));
                 match found.help {
                     Some(help) => diagnostic.help(help),
                     None => diagnostic,
@@ -61,24 +67,24 @@ impl Document {
         if !findings.is_empty() {
             return Err(findings);
         }
-        let (spots, aliases) = (index.spots, index.aliases);
+        let (nodes, aliases) = (index.nodes, index.aliases);
         let yaml = serde_yaml::from_str(&source.text).map_err(|error| {
             let byte = error.location().map_or(0, |at| at.index());
             let start = source.text.char_indices().take_while(|(at, _)| *at < byte).count();
-            let place = source.place(Mark { start, end: start + 1 });
+            let place = source.place(Span { start, end: start + 1 });
             vec![Diagnostic::usage(codes::TL0005, format!("this is not YAML: {error}")).at(place)]
         })?;
-        let mut document = Self { sources: vec![source], value: Json::Null, spots, aliases };
+        let mut document = Self { sources: vec![source], value: Json::Null, nodes, aliases };
         let value = document.to_json(yaml, "")?;
         let value = document.merged(value, "").map_err(|found| vec![found])?;
         document.value = without_extensions(value, "");
         Ok(document)
     }
 
-    /// Every pointer that has a place, through aliases too.
+    /// Every pointer that has a place, including those behind aliases.
     #[cfg(test)]
     pub(in crate::pipeline) fn pointers(&self) -> std::collections::BTreeSet<String> {
-        let mut all: std::collections::BTreeSet<String> = self.spots.keys().cloned().collect();
+        let mut all: std::collections::BTreeSet<String> = self.nodes.keys().cloned().collect();
         loop {
             let copied: Vec<String> = self
                 .aliases
@@ -143,7 +149,7 @@ impl Document {
         })
     }
 
-    /// The file as the user named it.
+    /// The name of the file as the user gave it.
     pub fn name(&self) -> &str {
         &self.sources[0].name
     }
@@ -158,14 +164,14 @@ impl Document {
         &self.sources[0].text
     }
 
-    /// Name and text of each file: the file itself, and behind it those that it extends, the nearest first.
+    /// Name and text of each file: the file itself, then the files that it extends, nearest first.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.sources.iter().map(|source| (source.name.as_str(), source.text.as_str()))
     }
 
-    /// What relative paths in a value are relative to: the folder of the file that holds it.
+    /// The folder of the file that holds a value. Relative paths in the value are relative to it.
     pub fn folder_of(&self, pointer: &str) -> &Path {
-        &self.sources[self.spot(pointer).unwrap_or_default().source].folder
+        &self.sources[self.node(pointer).unwrap_or_default().source].folder
     }
 
     /// The bytes of the file as they were read.
@@ -178,91 +184,91 @@ impl Document {
         self.sources.iter().map(|source| (source.name.as_str(), source.bytes()))
     }
 
-    pub(in crate::pipeline) fn mark_of_order(&self) -> &'static str {
-        self.sources[0].mark_of_order()
+    pub(in crate::pipeline) fn byte_order_mark(&self) -> &'static str {
+        self.sources[0].byte_order_mark()
     }
 
-    /// The characters of the text, which marks count.
+    /// The characters of the text. Spans index into them.
     pub(in crate::pipeline) fn characters(&self) -> &[char] {
         &self.sources[0].characters
     }
 
-    /// What it means.
+    /// The value of the whole file.
     pub fn value(&self) -> &Json {
         &self.value
     }
 
-    pub(in crate::pipeline) fn place(&self, source: usize, mark: Mark) -> Location {
-        self.sources[source].place(mark)
+    pub(in crate::pipeline) fn place(&self, source: usize, span: Span) -> Location {
+        self.sources[source].place(span)
     }
 
-    /// Where a value stands; the nearest one around it where the pointer leads nowhere.
+    /// The place of a value. If the pointer leads nowhere, the place of the nearest value around it.
     pub fn at_value(&self, pointer: &str) -> Location {
-        let spot = self.spot(pointer).unwrap_or_default();
-        self.place(spot.source, spot.value)
+        let node = self.node(pointer).unwrap_or_default();
+        self.place(node.source, node.value)
     }
 
-    /// Where the key of a value stands.
+    /// The place of the key of a value.
     pub fn at_key(&self, pointer: &str) -> Location {
-        let spot = self.spot(pointer).unwrap_or_default();
-        self.place(spot.source, spot.key.unwrap_or(spot.value))
+        let node = self.node(pointer).unwrap_or_default();
+        self.place(node.source, node.key.unwrap_or(node.value))
     }
 
-    /// Where some characters of a text value stand, through quotes, escapes and folding.
+    /// The place of some characters of a text value. Accounts for quotes, escapes and folding.
     pub fn inside(&self, pointer: &str, offset: usize, length: usize) -> Location {
-        let spot = self.spot(pointer).unwrap_or_default();
-        let characters = &self.sources[spot.source].characters;
-        let Some(Json::String(value)) = self.value.pointer(pointer) else { return self.place(spot.source, spot.value) };
-        // An alias points at the text that it stands for.
-        let start = match spot.quotes {
-            // Its empty first lines are a part of it, and are not marked.
+        let node = self.node(pointer).unwrap_or_default();
+        let characters = &self.sources[node.source].characters;
+        let Some(Json::String(value)) = self.value.pointer(pointer) else { return self.place(node.source, node.value) };
+        // For an alias, this is the text that it stands for.
+        let start = match node.quotes {
+            // The span of a block leaves out its empty first lines, but they belong to the value.
             Quotes::Block => {
-                let before = &characters[..spot.value.start];
+                let before = &characters[..node.value.start];
                 let header = before.iter().rposition(|c| !c.is_whitespace()).map_or(0, |last| last + 1);
                 header + before[header..].iter().position(|c| *c == '\n').map_or(0, |newline| newline + 1)
             }
-            _ => spot.value.start,
+            _ => node.value.start,
         };
-        let raw = characters.get(start..spot.value.end).unwrap_or_default();
-        let Some(from) = align(raw, spot.quotes, value, offset) else { return self.place(spot.source, spot.value) };
-        let to = align(raw, spot.quotes, value, offset + length.max(1) - 1).map_or(from + 1, |last| last + 1);
-        self.place(spot.source, Mark { start: start + from, end: start + to })
+        let raw = characters.get(start..node.value.end).unwrap_or_default();
+        let Some(from) = align(raw, node.quotes, value, offset) else { return self.place(node.source, node.value) };
+        let to = align(raw, node.quotes, value, offset + length.max(1) - 1).map_or(from + 1, |last| last + 1);
+        self.place(node.source, Span { start: start + from, end: start + to })
     }
 
-    /// The line of the alias through which a value is reached, where it is.
+    /// The line of the alias through which a value is reached. `None` if there is no alias.
     pub(in crate::pipeline) fn alias_line(&self, pointer: &str) -> Option<usize> {
         let ends = pointer.match_indices('/').map(|(at, _)| at).chain([pointer.len()]);
         let alias = ends.map(|end| &pointer[..end]).find(|prefix| self.aliases.contains_key(*prefix))?;
-        let spot = self.spots.get(alias)?;
-        Some(self.place(spot.source, spot.value).line)
+        let node = self.nodes.get(alias)?;
+        Some(self.place(node.source, node.value).line)
     }
 
-    /// The spot of a value that is there, through aliases.
-    pub(in crate::pipeline) fn spot_of(&self, pointer: &str) -> Option<Spot> {
-        self.value.pointer(pointer).and_then(|_| self.spot(pointer))
+    /// The node of a value, through aliases. `None` if there is no such value.
+    pub(in crate::pipeline) fn node_of(&self, pointer: &str) -> Option<Node> {
+        self.value.pointer(pointer).and_then(|_| self.node(pointer))
     }
 
-    /// The spot of a pointer, through aliases, or of the nearest value around it.
-    pub(super) fn spot(&self, pointer: &str) -> Option<Spot> {
-        if let Some(spot) = self.spots.get(pointer) {
-            // The value of an alias is read where it was written.
-            let target = self.aliases.get(pointer).and_then(|target| self.spots.get(target)).unwrap_or(spot);
-            return Some(Spot { key: spot.key, ..*target });
+    /// The node of a pointer, through aliases, or of the nearest value around it.
+    pub(super) fn node(&self, pointer: &str) -> Option<Node> {
+        if let Some(node) = self.nodes.get(pointer) {
+            // The value of an alias stands where it was written, its key where the alias stands.
+            let target = self.aliases.get(pointer).and_then(|target| self.nodes.get(target)).unwrap_or(node);
+            return Some(Node { key: node.key, ..*target });
         }
         let mut prefix = pointer;
         while let Some(cut) = prefix.rfind('/') {
             prefix = &prefix[..cut];
             if let Some(target) = self.aliases.get(prefix) {
-                return self.spot(&format!("{target}{}", &pointer[prefix.len()..]));
+                return self.node(&format!("{target}{}", &pointer[prefix.len()..]));
             }
         }
         let parent = &pointer[..pointer.rfind('/')?];
-        self.spot(parent)
+        self.node(parent)
     }
 }
 
-/// What a value means without the keys `x-…` of its maps, which are people's own: the home of anchors. Settings keep
-/// them, since the names of headers and of metadata may begin so.
+/// The value without the keys `x-…` of its maps. `with` and `env` keep them: a header or a metadata key may have such a
+/// name.
 fn without_extensions(value: Json, key: &str) -> Json {
     match value {
         Json::Object(map) if !matches!(key, "with" | "env") => {
@@ -298,9 +304,9 @@ mod tests {
         assert_eq!(at(document.at_key("/a")), (1, 1, 1));
         assert_eq!(at(document.at_value("/a/0/b")), (2, 8, 1));
         assert_eq!(at(document.at_key("/a/0/c~1d")), (3, 5, 3));
-        // Inside an alias: where it was written.
+        // Inside an alias: the place where it was written.
         assert_eq!(at(document.at_value("/a/1/0")), (3, 14, 3));
-        // A key that is missing: the map that lacks it.
+        // A missing key: the place of the map that lacks it.
         assert_eq!(at(document.at_value("/a/0/nope")).0, 2);
     }
 

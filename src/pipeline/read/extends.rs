@@ -1,29 +1,34 @@
-//! `extends`: a file that takes over another one. Maps merge deep, lists and scalars replace.
+//! `extends`: a file that builds on another one. Maps merge deeply, lists and scalars replace.
+//!
+//! A map that names another `uses` or `from` replaces the map that it extends: settings of one kind mean nothing to
+//! another. A `policy` that an extended file sets cannot be changed, and neither can a store that it allows. Otherwise a
+//! shared rule would bind only those who agree with it.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
 use super::document::Document;
-use super::limits::LONGEST_CHAIN;
-use super::path::tidied;
+use super::limits::MAX_EXTENDS;
+use super::path::normalized;
 use super::pointer::escape;
-use super::source::{Source, Spot};
+use super::source::{Node, Source};
 use super::version::check_version;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
 
 impl Document {
-    /// The file with all that it extends. `chain` is how it was reached.
+    /// The file merged over the files that it extends. `chain` holds the files read so far, to find circles.
     pub(in crate::pipeline) fn extended(mut self, chain: &mut Vec<PathBuf>) -> Result<Self, Vec<Diagnostic>> {
-        // Anything but a path is reported by the schema.
+        // The schema reports anything that is not a path.
         let Some(Json::String(base)) = self.value.get("extends") else { return Ok(self) };
         if base.is_empty() || Template::is_in(base) {
             return Ok(self);
         }
         let at = self.at_value("/extends");
-        let path = tidied(&self.folder().join(base));
-        let name = tidied(&Path::new(self.name()).parent().unwrap_or(Path::new("")).join(base)).display().to_string();
+        let path = normalized(&self.folder().join(base));
+        let name =
+            normalized(&Path::new(self.name()).parent().unwrap_or(Path::new("")).join(base)).display().to_string();
         let same = |other: &PathBuf| {
             path.canonicalize().is_ok_and(|path| other.canonicalize().is_ok_and(|other| other == path))
         };
@@ -31,8 +36,8 @@ impl Document {
             let found = Diagnostic::usage(codes::TL0011, format!("`{name}` extends itself, through this file"));
             return Err(vec![found.at(at).help("remove one of the `extends`")]);
         }
-        if chain.len() >= LONGEST_CHAIN {
-            let found = Diagnostic::usage(codes::TL0012, format!("more than {LONGEST_CHAIN} files extend each other"));
+        if chain.len() >= MAX_EXTENDS {
+            let found = Diagnostic::usage(codes::TL0012, format!("more than {MAX_EXTENDS} files extend each other"));
             return Err(vec![found.at(at).help("join some of them")]);
         }
         let source = Source::read_regular(&path, name).map_err(|found| match found.place {
@@ -46,7 +51,7 @@ impl Document {
         Ok(self)
     }
 
-    /// What each file must be by itself, that it may be extended.
+    /// Checks that a file may be extended: it must have a known version of its own.
     fn is_whole(&self) -> Result<(), Vec<Diagnostic>> {
         check_version(self).map_err(|found| vec![found])
     }
@@ -78,14 +83,14 @@ impl Document {
         Ok(())
     }
 
-    /// `own` over `theirs`, with the places of what is taken over.
+    /// `own` merged over `theirs`. Takes over the places of inherited values.
     fn over(&mut self, own: Json, theirs: Json, pointer: &str, base: &Self, shift: usize) -> Json {
         let (Json::Object(mut own), Json::Object(theirs)) = (own.clone(), theirs) else { return own };
         let mut whole = Map::new();
         for (key, theirs) in theirs {
             let at = format!("{pointer}/{}", escape(&key));
             let item = match own.shift_remove(&key) {
-                // What one kind is set to says nothing to another.
+                // Settings of one kind mean nothing to another kind.
                 Some(own) if is_another_kind(&own, &theirs) => own,
                 Some(own) => self.over(own, theirs, &at, base, shift),
                 None if pointer.is_empty() && key == "extends" => continue,
@@ -101,8 +106,8 @@ impl Document {
     }
 
     fn take_places(&mut self, value: &Json, pointer: &str, base: &Self, shift: usize) {
-        if let Some(spot) = base.spot(pointer) {
-            self.spots.insert(pointer.to_owned(), Spot { source: spot.source + shift, ..spot });
+        if let Some(node) = base.node(pointer) {
+            self.nodes.insert(pointer.to_owned(), Node { source: node.source + shift, ..node });
         }
         match value {
             Json::Object(map) => {
@@ -120,7 +125,7 @@ impl Document {
     }
 }
 
-/// Whether two maps are of different kinds: then one replaces the other.
+/// Whether two maps are of different kinds. If so, one replaces the other.
 fn is_another_kind(own: &Json, theirs: &Json) -> bool {
     let differs = |key: &str| own.get(key).is_some() && theirs.get(key).is_some() && own[key] != theirs[key];
     differs("uses")

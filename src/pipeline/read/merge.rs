@@ -1,4 +1,6 @@
-//! Merge keys: `<<: *base` gives a map the entries of another one that it does not have itself.
+//! Merge keys: `<<: *base` adds the entries of another map that a map does not have itself.
+//!
+//! `serde_yaml` can merge too, but then the places of merged entries would be lost.
 
 use std::collections::HashSet;
 
@@ -9,8 +11,8 @@ use super::pointer::escape;
 use crate::diagnostic::{Diagnostic, codes};
 
 impl Document {
-    /// A value with every merge key applied. What is merged stands where `<<` stood; the map's own keys win over it, and
-    /// of several merged maps the first (YAML 1.1, "Merge Key Language-Independent Type").
+    /// The value with every merge key applied. Merged entries stand where `<<` stood. The map's own keys win over merged
+    /// ones, and earlier merged maps over later ones (YAML 1.1, "Merge Key Language-Independent Type").
     pub(super) fn merged(&mut self, value: Json, pointer: &str) -> Result<Json, Diagnostic> {
         match value {
             Json::Array(items) => {
@@ -47,7 +49,7 @@ impl Document {
         }
     }
 
-    /// The maps behind a merge key, each with its pointer.
+    /// The maps that a merge key names, each with its pointer.
     fn merge_sources(&self, value: Json, pointer: &str) -> Result<Merged, Diagnostic> {
         let one = |value: Json, pointer: String| match value {
             Json::Object(map) => Ok((pointer, map)),
@@ -66,10 +68,10 @@ impl Document {
         }
     }
 
-    /// A value stands at `pointer` that was written at `from`.
+    /// Records that the value at `pointer` was written at `from`.
     fn copied(&mut self, pointer: &str, from: &str) {
-        if let Some(spot) = self.spot(from) {
-            self.spots.insert(pointer.to_owned(), spot);
+        if let Some(node) = self.node(from) {
+            self.nodes.insert(pointer.to_owned(), node);
             self.aliases.insert(pointer.to_owned(), from.to_owned());
         }
     }

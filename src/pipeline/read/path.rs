@@ -1,9 +1,10 @@
-//! Paths as people would write them.
+//! Paths in their shortest form.
 
 use std::path::{Component, Path, PathBuf};
 
-/// A path without the parts that lead nowhere: `a/../b` is `b`. Only where that is the same file.
-pub(in crate::pipeline) fn tidied(path: &Path) -> PathBuf {
+/// A path without `.` and without `..` where possible: `a/../b` becomes `b`. If symbolic links make that another file, the
+/// path stays as it is.
+pub(in crate::pipeline) fn normalized(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {
         match part {

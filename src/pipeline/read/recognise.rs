@@ -1,13 +1,17 @@
+//! Tells pipelines from other YAML files in a folder.
+
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use super::document::Document;
-use super::limits::LARGEST;
+use super::limits::MAX_FILE_BYTES;
 use crate::diagnostic::{Diagnostic, codes};
 
-/// Whether a file is meant as a pipeline: it has `version` on its top level. A text that is no YAML is meant as one where a
-/// line begins so: what is wrong with it must not hide it. Fails where it cannot be read.
+/// Whether a file is meant as a pipeline: it has `version` at its top level.
+///
+/// A file with errors counts as well, if one of its lines begins with `version:`. Otherwise an error would hide the file
+/// from `tl validate FOLDER`. Fails if the file cannot be read.
 pub fn is_pipeline(path: &Path) -> Result<bool, Diagnostic> {
     match Document::read(path) {
         Ok(document) => Ok(document.value().get("version").is_some()),
@@ -20,7 +24,7 @@ pub fn is_pipeline(path: &Path) -> Result<bool, Diagnostic> {
 
 fn begins_a_line(path: &Path) -> bool {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
     let text = String::from_utf8_lossy(&bytes);
     let key = |line: &str| {
         let rest = ["version", "\"version\"", "'version'"].iter().find_map(|key| line.strip_prefix(key));

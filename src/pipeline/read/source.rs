@@ -1,3 +1,5 @@
+//! The text of one file, and the places in it.
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -6,63 +8,63 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::align::Quotes;
-use super::limits::{LARGEST, LONGEST_LINE};
+use super::limits::{MAX_FILE_BYTES, MAX_LINE_CHARS};
 use crate::diagnostic::{Diagnostic, Location, codes};
 
-pub(super) const MARK_OF_ORDER: &str = "\u{feff}";
+pub(super) const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// A stretch of text, in characters from its beginning.
+/// A range of a text, in characters from its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::pipeline) struct Mark {
+pub(in crate::pipeline) struct Span {
     pub(in crate::pipeline) start: usize,
-    /// Behind its last character.
+    /// The position after its last character.
     pub(in crate::pipeline) end: usize,
 }
 
-/// Where a value stands, and its key if it has one.
+/// The place of one value, and of its key if it has one.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::pipeline) struct Spot {
-    /// In which text.
+pub(in crate::pipeline) struct Node {
+    /// The index of the file in [`Document`](super::document::Document).
     pub(in crate::pipeline) source: usize,
-    pub(in crate::pipeline) key: Option<Mark>,
-    pub(in crate::pipeline) value: Mark,
+    pub(in crate::pipeline) key: Option<Span>,
+    pub(in crate::pipeline) value: Span,
     pub(in crate::pipeline) quotes: Quotes,
 }
 
-/// One text, and where its lines are.
+/// One text with the positions of its lines.
 #[derive(Debug)]
 pub(super) struct Source {
     /// The file as the user named it.
     pub(super) name: String,
-    /// What a relative path in it is relative to.
+    /// Relative paths in the text are relative to this folder.
     pub(super) folder: PathBuf,
     pub(super) text: String,
-    /// Whether the file begins with a byte order mark, which is no part of the text.
-    pub(super) has_mark: bool,
+    /// Whether the file begins with a byte order mark. The mark is not part of `text`.
+    pub(super) has_byte_order_mark: bool,
     pub(super) characters: Vec<char>,
-    /// Where each line begins.
+    /// The position of the first character of each line.
     lines: Vec<usize>,
 }
 
 impl Source {
     pub(super) fn new(name: String, folder: PathBuf, text: String) -> Self {
-        let (has_mark, text) = match text.strip_prefix(MARK_OF_ORDER) {
+        let (has_byte_order_mark, text) = match text.strip_prefix(BYTE_ORDER_MARK) {
             Some(rest) => (true, rest.to_owned()),
             None => (false, text),
         };
         let characters: Vec<char> = text.chars().collect();
         let behind = |(at, c): (usize, &char)| (*c == '\n').then_some(at + 1);
         let lines = std::iter::once(0).chain(characters.iter().enumerate().filter_map(behind)).collect();
-        Self { name, folder, text, has_mark, characters, lines }
+        Self { name, folder, text, has_byte_order_mark, characters, lines }
     }
 
-    /// Reads a file that is called `name`. It may be a pipe: who names one says that somebody writes to it.
+    /// Reads the file `name`. It may be a pipe: whoever names a pipe knows that something writes to it.
     pub(super) fn read(path: &Path, name: String) -> Result<Self, Diagnostic> {
         let bytes = bytes_of(File::open(path), &name)?;
         Self::of_bytes(path, name, bytes)
     }
 
-    /// Reads a regular file that is called `name`.
+    /// Reads the regular file `name`.
     pub(super) fn read_regular(path: &Path, name: String) -> Result<Self, Diagnostic> {
         let bytes = read_regular(path, &name)?;
         Self::of_bytes(path, name, bytes)
@@ -78,27 +80,27 @@ impl Source {
         Ok(Self::new(name, folder.unwrap_or_default(), text))
     }
 
-    pub(super) fn mark_of_order(&self) -> &'static str {
-        if self.has_mark { MARK_OF_ORDER } else { "" }
+    pub(super) fn byte_order_mark(&self) -> &'static str {
+        if self.has_byte_order_mark { BYTE_ORDER_MARK } else { "" }
     }
 
     /// The bytes as they were read.
     pub(super) fn bytes(&self) -> Vec<u8> {
-        [self.mark_of_order(), &self.text].concat().into_bytes()
+        [self.byte_order_mark(), &self.text].concat().into_bytes()
     }
 
-    pub(super) fn place(&self, mark: Mark) -> Location {
+    pub(super) fn place(&self, span: Span) -> Location {
         let all = self.characters.as_slice();
-        // Behind the last character there is no line to show: the end of the text is its last character.
-        let start = mark.start.min(all.len().saturating_sub(1));
+        // After the last character there is no line to show, so the end of the text is shown as its last character.
+        let start = span.start.min(all.len().saturating_sub(1));
         let line = self.lines.partition_point(|begin| *begin <= start);
         let line_start = self.lines[line - 1];
         let line_end = self.lines.get(line).map_or(all.len(), |next| next - 1);
-        let shown = (line_end - line_start).min(LONGEST_LINE);
+        let shown = (line_end - line_start).min(MAX_LINE_CHARS);
         let text: String = all[line_start..line_start + shown].iter().collect();
         let text = text.strip_suffix('\r').unwrap_or(&text);
-        // What spans several lines is marked to the end of its first.
-        let end = match mark.end {
+        // A span over several lines is shown to the end of its first line.
+        let end = match span.end {
             end if end <= line_end => end,
             _ => {
                 line_start
@@ -115,10 +117,10 @@ impl Source {
     }
 }
 
-/// The bytes of a regular file that is called `name` and may be a pipeline. A pipe is refused, and a device: nobody may be
-/// there to end it.
+/// The bytes of the regular file `name`, up to the size limit of pipelines. Refuses pipes and devices: reading from one
+/// may never end. Use this for files that are found in a folder or rewritten.
 pub fn read_regular(path: &Path, name: &str) -> Result<Vec<u8>, Diagnostic> {
-    // To open a pipe for reading waits for its writer.
+    // Without NONBLOCK, opening a pipe waits for a writer.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = File::options().read(true).custom_flags(flags).open(path);
     if file.as_ref().is_ok_and(|file| file.metadata().is_ok_and(|about| !about.is_file())) {
@@ -129,21 +131,21 @@ pub fn read_regular(path: &Path, name: &str) -> Result<Vec<u8>, Diagnostic> {
 
 fn bytes_of(file: io::Result<File>, name: &str) -> Result<Vec<u8>, Diagnostic> {
     let mut bytes = Vec::new();
-    if let Err(error) = file.and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+    if let Err(error) = file.and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)) {
         let message = match error.kind() {
             io::ErrorKind::NotFound => format!("there is no file `{name}`"),
             _ => format!("the file `{name}` cannot be read"),
         };
         return Err(Diagnostic::usage(codes::TL0001, message).cause(&error));
     }
-    if bytes.len() as u64 > LARGEST {
-        return Err(Diagnostic::usage(codes::TL0004, format!("`{name}` is larger than {} MiB", LARGEST >> 20)));
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Diagnostic::usage(codes::TL0004, format!("`{name}` is larger than {} MiB", MAX_FILE_BYTES >> 20)));
     }
     Ok(bytes)
 }
 
-/// A file that is not a text: marked at its first byte that no text has, which may be a NUL before the end of the valid
-/// part.
+/// The error for a file that is not text. Points at the first byte that cannot be text: a NUL, or the first byte that is
+/// not UTF-8.
 fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
     let (bytes, valid) = match bytes.strip_prefix(b"\xef\xbb\xbf") {
         Some(rest) if valid >= 3 => (rest, valid - 3),
@@ -167,7 +169,8 @@ fn not_a_text(file: String, bytes: &[u8], valid: usize) -> Diagnostic {
         .help("save the file as UTF-8")
 }
 
-/// A line as it may be shown: an identity pasted into a file by mistake must not go on into terminals and logs.
+/// The text with age identities replaced by `*`. An identity pasted into a file by mistake must not reach terminals and
+/// logs with the line that an error shows.
 pub fn hide_identities(text: &str) -> String {
     const IDENTITY: &str = "AGE-SECRET-KEY-";
     let mut shown = String::new();

@@ -1,39 +1,39 @@
-//! What is wrong with a text that is not YAML, in the words of people who write it.
+//! Explains what is wrong with a text that is not YAML, in the words of people who write it.
 
-use super::source::Mark;
+use super::source::Span;
 use crate::diagnostic::{Code, codes};
 
-/// Something that the language forbids.
+/// Something in a text that the language forbids.
 pub(super) struct Forbidden {
     pub(super) code: Code,
-    pub(super) mark: Mark,
+    pub(super) span: Span,
     pub(super) message: String,
     pub(super) help: Option<String>,
-    /// Reading on would only repeat it.
+    /// Whether reading further would only repeat it.
     pub(super) fatal: bool,
 }
 
-/// Explains an error of the parser, which stopped at a character.
+/// Explains the parser error `info`. The parser stopped at character `at`.
 pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {
     let at = at.min(text.len());
     if let Some(tab) = tab(text, at) {
-        let mark = Mark { start: tab, end: tab + 1 };
-        return forbidden(codes::TL0007, mark, "a tab in the indentation", Some("indent with spaces"));
+        let span = Span { start: tab, end: tab + 1 };
+        return forbidden(codes::TL0007, span, "a tab in the indentation", Some("indent with spaces"));
     }
-    // An expression is where it ends up most often: `{ key: ${{ … }} }`, whose braces are YAML's own.
+    // The most common cause is an expression in a flow map: in `{ key: ${{ … }} }` the braces are YAML's own.
     let rest = &text[at..];
     if at > 0 && text[at - 1] == '$' && rest.starts_with(&['{', '{']) {
         let length = rest.windows(2).take_while(|pair| pair[0] != '\n').position(|pair| pair == ['}', '}']);
-        let mark = Mark { start: at - 1, end: at + length.map_or(2, |length| length + 2) };
+        let span = Span { start: at - 1, end: at + length.map_or(2, |length| length + 2) };
         let message = "an expression between `{ }` or `[ ]` needs quotes";
-        return forbidden(codes::TL0005, mark, message, Some("write it as \"${{ … }}\""));
+        return forbidden(codes::TL0005, span, message, Some("write it as \"${{ … }}\""));
     }
-    let mark = Mark { start: at, end: at + word(rest).max(1) };
+    let span = Span { start: at, end: at + word(rest).max(1) };
     let (message, help) = match info {
         "while parsing node, found unknown anchor" => {
-            let alias: String = text[mark.start..mark.end.min(text.len())].iter().collect();
+            let alias: String = text[span.start..span.end.min(text.len())].iter().collect();
             let help = format!("an anchor `{}` must stand before it", alias.replace('*', "&"));
-            return Forbidden { help: Some(help), ..forbidden(codes::TL0005, mark, &unknown_alias(&alias), None) };
+            return Forbidden { help: Some(help), ..forbidden(codes::TL0005, span, &unknown_alias(&alias), None) };
         }
         "mapping values are not allowed in this context" if in_expression(&text[..at]) => {
             ("an expression with a `: ` in it needs quotes", Some("write it as \"${{ … }}\""))
@@ -59,27 +59,27 @@ pub(super) fn explain(text: &[char], at: usize, info: &str) -> Forbidden {
         "while parsing a quoted scalar, found unknown escape character" => {
             ("this is not an escape", Some("write a backslash twice, or use single quotes"))
         }
-        other => return forbidden(codes::TL0005, mark, &format!("this is not YAML: {other}"), None),
+        other => return forbidden(codes::TL0005, span, &format!("this is not YAML: {other}"), None),
     };
-    forbidden(codes::TL0005, mark, message, help)
+    forbidden(codes::TL0005, span, message, help)
 }
 
 fn unknown_alias(alias: &str) -> String {
     format!("the alias `{alias}` stands for nothing")
 }
 
-fn forbidden(code: Code, mark: Mark, message: &str, help: Option<&str>) -> Forbidden {
-    Forbidden { code, mark, message: message.to_owned(), help: help.map(str::to_owned), fatal: true }
+fn forbidden(code: Code, span: Span, message: &str, help: Option<&str>) -> Forbidden {
+    Forbidden { code, span, message: message.to_owned(), help: help.map(str::to_owned), fatal: true }
 }
 
-/// Whether an expression has begun on the line that ends here.
+/// Whether the last line of the text has an open expression.
 fn in_expression(text: &[char]) -> bool {
     let line: String = text.iter().rev().take_while(|c| **c != '\n').collect();
-    // Read backwards.
+    // `line` is reversed, so it looks for `${{` backwards.
     line.find("{{$").is_some_and(|open| !line[..open].contains("}}"))
 }
 
-/// The tab that confused the parser, which stops at the line with the tab or just behind it.
+/// The tab that confused the parser. The parser stops in the line with the tab or in the line after it.
 fn tab(text: &[char], at: usize) -> Option<usize> {
     let line = |end: usize| text[..end].iter().rposition(|c| *c == '\n').map_or(0, |newline| newline + 1);
     let this = line(at);
@@ -90,7 +90,7 @@ fn tab(text: &[char], at: usize) -> Option<usize> {
     })
 }
 
-/// How many characters of a name or a number stand at the beginning.
+/// The length of the name or number at the beginning of the text.
 fn word(text: &[char]) -> usize {
     let sigil = usize::from(text.first().is_some_and(|c| matches!(c, '*' | '&' | '!' | '%')));
     sigil + text[sigil..].iter().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '-')).count()
@@ -99,6 +99,6 @@ fn word(text: &[char]) -> usize {
 /// Whether YAML reads a plain scalar as a text, and not as a number, a truth value or `null`.
 pub(super) fn is_text(plain: &str) -> bool {
     let suspicious = plain.is_empty() || plain.starts_with(|c: char| c.is_ascii_digit() || "+-.~nNtTfF".contains(c));
-    // Deciding is left to the parser that reads the values.
+    // The parser that reads the values decides.
     !suspicious || !matches!(serde_yaml::from_str(plain), Ok(value) if !matches!(value, serde_yaml::Value::String(_)))
 }

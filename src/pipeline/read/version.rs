@@ -6,7 +6,7 @@ use crate::diagnostic::{Diagnostic, codes};
 /// The newest version of the language.
 pub const NEWEST_VERSION: i64 = 1;
 
-/// The version is read before the rest: of a later one nothing else is known.
+/// Checks the version. This comes before all other checks: nothing is known about files of a later version.
 pub(in crate::pipeline) fn check_version(document: &Document) -> Result<(), Diagnostic> {
     match version_number(document)? {
         NEWEST_VERSION => Ok(()),
@@ -14,7 +14,7 @@ pub(in crate::pipeline) fn check_version(document: &Document) -> Result<(), Diag
     }
 }
 
-/// The version that a file says it has.
+/// The version that a file declares.
 pub(in crate::pipeline) fn version_number(document: &Document) -> Result<i64, Diagnostic> {
     let file = document.value();
     if !file.is_object() {
@@ -31,7 +31,7 @@ pub(in crate::pipeline) fn version_number(document: &Document) -> Result<i64, Di
     }
 }
 
-/// A version that this release does not know.
+/// The error for a version that this release does not know.
 pub(in crate::pipeline) fn unknown_version(document: &Document, version: i64) -> Diagnostic {
     if version <= NEWEST_VERSION {
         return no_version(document);

@@ -9,15 +9,16 @@ use super::tail::Tail;
 use crate::diagnostic::{Diagnostic, Result, Severity};
 use crate::event::{Event, Outcome, Stream, What, called};
 use crate::inspect::StageEntry;
-use crate::report::reporter::{Reporter, unwritten};
+use crate::report::reporter::{Reporter, not_written};
 use crate::report::style::Style;
 use crate::report::summary::render_summary;
 use crate::report::tally::{Ended, Tally, Verdict};
 use crate::report::text::plain;
 use crate::value::human_duration;
 
-/// A report for the log of GitHub Actions: a group for each stage, printed when it has ended, so that stages which run at
-/// the same time stay apart; annotations; and a summary in Markdown.
+/// A report for the log of GitHub Actions: a group for each stage, annotations, and a summary in Markdown.
+///
+/// A group is printed when its stage has ended: stages that run at the same time would share one otherwise.
 pub struct Actions<W> {
     to: W,
     /// The file named by `$GITHUB_STEP_SUMMARY`.
@@ -28,7 +29,7 @@ pub struct Actions<W> {
     lost: Option<Diagnostic>,
 }
 
-/// So much of a stage's output is kept until it ends.
+/// How many bytes of a stage's output are kept until it ends.
 const MOST_OUTPUT: usize = 256 * 1024;
 
 impl<W: Write + Send> Actions<W> {
@@ -38,7 +39,7 @@ impl<W: Write + Send> Actions<W> {
     }
 
     fn say(&mut self, text: &str) {
-        // Who reads has gone: the run goes on all the same.
+        // The stream keeps the error; the run continues.
         let _gone = self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush());
     }
 
@@ -56,7 +57,7 @@ impl<W: Write + Send> Actions<W> {
         self.say(&format!("::group::{}\n{lines}::endgroup::\n", message(&harmless(title))));
     }
 
-    /// Beside the line that the problem is about, else beside its stage.
+    /// Annotates the line of the problem, else that of its stage.
     fn annotate(&mut self, severity: Severity, stage: Option<(&str, &str)>, problem: &Diagnostic) {
         let entry = stage.and_then(|(stage, _)| self.entries.iter().find(|entry| entry.name == stage));
         let place = problem.place.as_ref().or(entry.map(|entry| &entry.place));
@@ -128,7 +129,7 @@ impl<W: Write + Send> Reporter for Actions<W> {
                     self.group(&format!("message to {channel}: {subject}"), lines);
                 }
                 if let Some(error) = error {
-                    // Whether somebody was told does not change what the run came to.
+                    // An undelivered message does not change the outcome of the run.
                     self.annotate(Severity::Warning, None, error);
                 }
             }
@@ -151,14 +152,14 @@ impl<W: Write + Send> Reporter for Actions<W> {
     }
 }
 
-/// Writes a text behind what a file holds.
+/// Appends a text to a file.
 fn append(path: &Path, text: &str) -> Result<()> {
     let append = |mut file: File| file.write_all(text.as_bytes()).and_then(|()| file.flush());
     let file = File::options().append(true).create(true).open(path);
-    file.and_then(append).map_err(|error| unwritten(path, &error))
+    file.and_then(append).map_err(|error| not_written(path, &error))
 }
 
-/// A line that is no workflow command: GitHub takes `::` at its beginning for one, and `##[` anywhere in it.
+/// Makes a line safe: GitHub takes a line that begins with `::` for a workflow command, and `##[` anywhere in a line.
 fn harmless(line: &str) -> String {
     let line = plain(line).replace("##[", "## [");
     if line.trim_start().starts_with("::") { format!("| {line}") } else { line }

@@ -1,9 +1,9 @@
-//! Findings as one text each, for formats that know no places in colour.
+//! Findings as plain text, for formats that have their own way to show a place.
 
 use crate::diagnostic::Diagnostic;
 use crate::report::text::plain_lines;
 
-/// Message, label and causes, a line each.
+/// Message, label and causes, each on a line.
 pub(super) fn sentences(problem: &Diagnostic) -> String {
     let label = problem.label.iter().cloned();
     let causes = problem.causes.iter().map(|cause| format!("cause: {cause}"));
@@ -11,7 +11,7 @@ pub(super) fn sentences(problem: &Diagnostic) -> String {
     plain_lines(&lines.join("\n"))
 }
 
-/// A file, from the folder that tl was started in where it lies below it.
+/// A file's path, relative to the current folder if it lies below it.
 pub(super) fn relative(file: &str) -> String {
     let below = || {
         let here = std::env::current_dir().ok()?;

@@ -19,7 +19,7 @@ fn command(finding: &Finding) -> String {
     annotation.command()
 }
 
-/// What GitHub shows beside a line, or where there is none beside the run.
+/// What GitHub shows beside a line of a file, else beside the run.
 pub(super) struct Annotation<'a> {
     pub(super) severity: Severity,
     pub(super) file: Option<&'a str>,
@@ -29,7 +29,7 @@ pub(super) struct Annotation<'a> {
 }
 
 impl Annotation<'_> {
-    /// The line that makes it.
+    /// The workflow command for it.
     pub(super) fn command(&self) -> String {
         let word = match self.severity {
             Severity::Error => "error",
@@ -47,12 +47,12 @@ impl Annotation<'_> {
     }
 }
 
-/// A line end would end the command.
+/// Escapes a message: a line end would end the command.
 pub(super) fn message(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// `:` and `,` end a property.
+/// Escapes a property, which `:` and `,` would end.
 fn property(text: &str) -> String {
     message(text).replace(':', "%3A").replace(',', "%2C")
 }

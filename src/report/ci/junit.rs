@@ -7,25 +7,25 @@ use super::tail::Tail;
 use crate::diagnostic::Diagnostic;
 use crate::event::{Event, Outcome, Stream, What, called};
 use crate::report::render_diagnostic;
-use crate::report::reporter::{Reporter, unwritten};
+use crate::report::reporter::{Reporter, not_written};
 use crate::report::style::Style;
 use crate::report::tally::{Ended, Tally, Verdict};
 use crate::report::text::plain_lines;
 
-/// A report as the XML that CI services read as tests: a stage, or an instance of one, is a test. It is written when the
-/// run has ended.
+/// A report in `JUnit`'s XML, which CI services show as test results: a stage, or an instance of one, is a test. It is
+/// written when the run has ended, beside another reporter, since people still read the log.
 pub struct Junit {
     path: PathBuf,
     file: File,
     outputs: HashMap<String, Tail>,
-    /// The outputs of what has ended take so many bytes.
+    /// How many bytes the outputs of ended stages take.
     kept: usize,
     cases: Cases,
     tally: Tally,
     lost: Option<Diagnostic>,
 }
 
-/// What stands in the document.
+/// The test cases of the document, and their counts.
 #[derive(Debug, Default)]
 struct Cases {
     text: String,
@@ -35,9 +35,9 @@ struct Cases {
     skipped: usize,
 }
 
-/// So much of a stage's output is shown.
+/// How many bytes of a stage's output are shown.
 const MOST_OUTPUT: usize = 64 * 1024;
-/// So much of the output of all stages; what ends later has a count.
+/// How many bytes of output the whole document holds. Stages that end later show only a count of lines.
 const MOST_KEPT: usize = 16 << 20;
 
 /// `2026-11-24T03:04:05`
@@ -80,7 +80,7 @@ impl Junit {
             "name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{:.3}\"",
             verdict.seconds
         );
-        // The schemas know neither a fraction nor an offset here.
+        // JUnit schemas allow neither a fraction nor an offset here.
         let began = attribute(self.tally.began.get(..WHOLE_SECONDS).unwrap_or_default());
         let properties = [
             ("run", self.tally.run.clone()),
@@ -100,13 +100,13 @@ impl Junit {
     }
 
     fn write(&mut self, verdict: Verdict) {
-        // A run that could not start, or was stopped, is no success, whatever its stages came to.
+        // A run that could not start or was cancelled is no success, whatever the outcomes of its stages.
         if let Some(error) = verdict.error {
             self.cases.add_run(&self.tally.pipeline, verdict, error);
         }
         let text = self.document(verdict);
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.flush());
-        self.lost = written.err().map(|error| unwritten(&self.path, &error));
+        self.lost = written.err().map(|error| not_written(&self.path, &error));
     }
 }
 
@@ -166,7 +166,7 @@ impl Cases {
             (Outcome::Success | Outcome::Warning, _) => {}
         }
         let lines: String = tail.lines().map(|line| format!("{line}\n")).collect();
-        // What went wrong and was let pass is told, too.
+        // A failure that `continue-on-error` forgave is shown, too.
         let passed = ended.error.as_ref().filter(|_| ended.outcome == Outcome::Warning);
         let passed = passed.map(|error| render_diagnostic(error, Style::default())).unwrap_or_default();
         if !(lines.is_empty() && passed.is_empty()) {
@@ -200,13 +200,13 @@ fn problem(element: &str, code: &str, why: &str, full: &str) -> String {
     format!("      <{element} message=\"{}\" type=\"{code}\">{}</{element}>\n", attribute(why), text(full))
 }
 
-/// A text in XML 1.0, which forbids most control characters, even when they are escaped.
+/// Escapes a text for XML 1.0, which forbids most control characters, even escaped ones.
 fn text(text: &str) -> String {
     let allowed = plain_lines(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
     allowed.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// The same between quotes, where line ends would become blanks.
+/// Escapes an attribute's value, in which a line end would become a blank.
 fn attribute(value: &str) -> String {
     text(value).replace('"', "&quot;").replace('\n', "&#10;").replace('\t', "&#9;")
 }

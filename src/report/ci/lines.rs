@@ -7,33 +7,33 @@ use crate::report::reporter::Reporter;
 use crate::report::text::plain;
 use crate::value::human_duration;
 
-/// One event, one line: when, what, which stage, and the rest. For logs, and for `grep`.
+/// One line of text for each event: time, kind, stage, details. For logs, and for `grep`.
 pub struct Lines<W> {
     to: W,
-    /// In which tens of seconds a stage last said how far it is.
-    told: HashMap<String, String>,
+    /// The ten seconds in which each stage's progress was last shown.
+    shown: HashMap<String, String>,
 }
 
 impl<W: Write + Send> Lines<W> {
     /// Writes to `to`.
     pub fn new(to: W) -> Self {
-        Self { to, told: HashMap::new() }
+        Self { to, shown: HashMap::new() }
     }
 
-    /// Progress comes five times a second: a log wants it once in ten.
-    fn is_told(&mut self, event: &Event) -> bool {
+    /// Shows progress once in ten seconds. It comes five times a second, which would drown a log.
+    fn is_due(&mut self, event: &Event) -> bool {
         let tens = event.ts.get(..TENS_OF_SECONDS).unwrap_or_default();
         match &event.what {
             What::StageStarted { stage, instance, .. } => {
-                self.told.insert(called(stage, instance.as_deref()), tens.to_owned());
+                self.shown.insert(called(stage, instance.as_deref()), tens.to_owned());
                 true
             }
             What::StageProgress { stage, instance, .. } => {
-                let before = self.told.insert(called(stage, instance.as_deref()), tens.to_owned());
+                let before = self.shown.insert(called(stage, instance.as_deref()), tens.to_owned());
                 before.as_deref() != Some(tens)
             }
             What::StageEnded { stage, instance, .. } => {
-                self.told.remove(&called(stage, instance.as_deref()));
+                self.shown.remove(&called(stage, instance.as_deref()));
                 true
             }
             _ => true,
@@ -46,14 +46,14 @@ const TENS_OF_SECONDS: usize = 18;
 
 impl<W: Write + Send> Reporter for Lines<W> {
     fn event(&mut self, event: &Event) {
-        if self.is_told(event) {
-            // Who reads has gone: the run goes on all the same.
-            let _gone = writeln!(self.to, "{} {}", event.ts, plain(&said(event))).and_then(|()| self.to.flush());
+        if self.is_due(event) {
+            // The stream keeps the error; the run continues.
+            let _gone = writeln!(self.to, "{} {}", event.ts, plain(&text_of(event))).and_then(|()| self.to.flush());
         }
     }
 }
 
-fn said(event: &Event) -> String {
+fn text_of(event: &Event) -> String {
     let name = |stage: &String, instance: &Option<String>| called(stage, instance.as_deref());
     match &event.what {
         What::RunStarted { pipeline, file, stages, session } => {
@@ -109,7 +109,7 @@ fn said(event: &Event) -> String {
     }
 }
 
-/// A problem in one line, with the place of it.
+/// A problem on one line, with its place.
 fn full(problem: &Diagnostic) -> String {
     let place = problem.place.as_ref();
     let place = place.map(|place| format!(" ({}:{}:{})", place.file, place.line, place.column)).unwrap_or_default();

@@ -29,7 +29,7 @@ pub fn render_sarif(findings: &[Finding]) -> Json {
     })
 }
 
-/// A code, with all that is to be done about it in these findings.
+/// A rule: a code, with every help text that these findings have for it.
 fn rule(code: Code, findings: &[Finding]) -> Json {
     let of_code = || findings.iter().map(|finding| &finding.problem).filter(|problem| problem.code == code);
     let mut help: Vec<&str> = Vec::new();
@@ -72,7 +72,7 @@ fn result(finding: &Finding, codes: &[Code]) -> Json {
     result
 }
 
-/// A path as a reference: relative, or of a file elsewhere on this machine.
+/// A path as a URI reference (RFC 3986): relative as it is, absolute with `file:`.
 fn uri(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     let encoded: String = path

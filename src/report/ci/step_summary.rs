@@ -8,13 +8,13 @@ use crate::report::tally::{Tally, Verdict};
 use crate::report::text::{cut, plain};
 use crate::value::human_duration;
 
-/// GitHub takes a megabyte; a table of more rows is read by nobody.
+/// How many rows the table has. GitHub takes a megabyte, and nobody reads a longer table.
 const MOST_ROWS: usize = 200;
-/// So many errors are told in full.
+/// How many errors are shown in full.
 const MOST_ERRORS: usize = 50;
-/// And no more of each of them.
+/// How many columns of an error are shown.
 const MOST_OF_AN_ERROR: usize = 2_000;
-/// A picture of more stages is none.
+/// How many stages a picture can show legibly.
 const MOST_DRAWN: usize = 60;
 
 /// What became of a run, in Markdown.
@@ -69,7 +69,7 @@ fn table(tally: &Tally) -> String {
     format!("{text}\n")
 }
 
-/// What went wrong, in full: of the run, then of its stages.
+/// Errors in full: those of the run, then those of its stages.
 fn errors(tally: &Tally, verdict: Verdict) -> String {
     let of_run = tally.problems.iter().chain(verdict.error).map(|error| ("the run", error));
     let remarkable = tally.remarkable();
@@ -116,8 +116,8 @@ fn shortened(text: &str) -> String {
     escaped(&cut(text, MOST_OF_AN_ERROR, "…"))
 }
 
-/// A text that means nothing to Markdown or HTML, on one line. Every sign of ASCII may stand behind a backslash
-/// (section 2.4 of `CommonMark`).
+/// Escapes a text for Markdown and HTML, on one line. A backslash may precede any ASCII punctuation (section 2.4 of
+/// `CommonMark`).
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in plain(&text.replace('\n', " ")).chars() {

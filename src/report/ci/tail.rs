@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
-/// The last lines of what a stage wrote, and how many came before them: a stage may write without end, and its last words
-/// are those that say why it failed.
+/// The last lines of a stage's output, and the number of lines before them. Output can be endless, and its last lines say
+/// why the stage failed.
 #[derive(Debug)]
 pub(super) struct Tail {
     lines: VecDeque<String>,
@@ -11,19 +11,19 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Keeps at most so many bytes.
+    /// Keeps at most `most` bytes.
     pub(super) fn new(most: usize) -> Self {
         Self { lines: VecDeque::new(), bytes: 0, most, left_out: 0 }
     }
 
     pub(super) fn push(&mut self, line: String) {
-        // A line costs something, even when it is empty.
+        // An empty line costs memory, too.
         self.bytes += cost(&line);
         self.lines.push_back(line);
         self.shrink(self.most);
     }
 
-    /// Keeps no more than so many bytes of what there is.
+    /// Drops the oldest lines until at most `most` bytes are left.
     pub(super) fn shrink(&mut self, most: usize) {
         while self.bytes > most
             && let Some(first) = self.lines.pop_front()
@@ -41,7 +41,7 @@ impl Tail {
         self.bytes
     }
 
-    /// What is kept, after a line that says how much is not.
+    /// The kept lines, after one that counts the dropped ones.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         let left_out = (self.left_out > 0).then(|| format!("({} earlier lines are left out)", self.left_out));
         left_out.into_iter().chain(self.lines.iter().cloned())

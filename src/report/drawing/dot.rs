@@ -1,6 +1,6 @@
 use super::graph::GraphReport;
 
-/// A graph in the language of Graphviz.
+/// A graph in the dot language of Graphviz.
 pub fn render_dot(graph: &GraphReport) -> String {
     let mut text = format!("digraph {} {{\n  node [shape=box];\n", quoted(&graph.pipeline));
     for (number, group) in graph.groups.iter().enumerate() {
@@ -12,7 +12,7 @@ pub fn render_dot(graph: &GraphReport) -> String {
     }
     for node in &graph.nodes {
         let group = graph.groups.iter().find(|group| group.stages.contains(&node.name));
-        // A colour too: not everything that draws the language draws its clusters.
+        // Also coloured, because some renderers ignore clusters.
         let colour = match group.map(|group| group.kind) {
             Some("finally") => ", style=filled, fillcolor=lightgray",
             Some(_) => ", style=filled, fillcolor=lightblue",
@@ -34,7 +34,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", escaped(text))
 }
 
-/// A text between quotes. A backslash begins an escape in labels, such as `\N`.
+/// Escapes a text for quotes. A backslash begins an escape in labels, such as `\N`.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }

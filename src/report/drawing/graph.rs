@@ -3,14 +3,14 @@ use serde::Serialize;
 use crate::inspect::{PlanReport, StageEntry, StageReport};
 use crate::report::text::{cut, plain};
 
-/// The graph of a pipeline, to be drawn.
+/// The graph of a pipeline.
 #[derive(Clone, Debug, Serialize)]
 pub struct GraphReport {
     /// The pipeline's name.
     pub pipeline: String,
     /// The stages.
     pub nodes: Vec<Node>,
-    /// What waits for what.
+    /// Which stage needs which.
     pub edges: Vec<Edge>,
     /// Streams, and `finally`.
     pub groups: Vec<Group>,
@@ -23,9 +23,9 @@ pub struct Node {
     pub name: String,
     /// Its kind, or `run`.
     pub kind: String,
-    /// What people call its instances; none where it has no matrix or they are not known.
+    /// The labels of its instances; empty if it has no matrix or they are not known yet.
     pub instances: Vec<String>,
-    /// When they are known, where they are not.
+    /// When the instances will be known, if they are not.
     pub instances_known: Option<String>,
     /// Its `if`.
     pub condition: Option<String>,
@@ -33,12 +33,12 @@ pub struct Node {
     pub skipped: Option<String>,
 }
 
-/// The second waits for the first.
+/// A dependency: `to` needs `from`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Edge {
-    /// What must have ended.
+    /// The stage that must end first.
     pub from: String,
-    /// What waits.
+    /// The stage that waits.
     pub to: String,
 }
 
@@ -109,11 +109,11 @@ fn node(stage: &StageReport) -> Node {
     }
 }
 
-/// How many columns of a condition or a list of instances a picture shows.
+/// How many columns of a line a picture shows.
 const WIDEST: usize = 61;
 
 impl Node {
-    /// The lines of a node in a picture. They hold no line break and no control character.
+    /// The lines of a node in a picture, without line breaks and control characters.
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = vec![self.name.clone(), self.kind.clone()];
         if !self.instances.is_empty() {

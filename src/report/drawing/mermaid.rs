@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::graph::GraphReport;
 use crate::event::Outcome;
 
-/// A graph as a flowchart of Mermaid, which GitHub, GitLab and many wikis show.
+/// A graph as a Mermaid flowchart, which GitHub, GitLab and many wikis show.
 pub fn render_mermaid(graph: &GraphReport) -> String {
     let mut text = format!("---\ntitle: {}\n---\nflowchart TD\n", graph.pipeline);
     for node in &graph.nodes {
@@ -26,7 +26,7 @@ pub fn render_mermaid(graph: &GraphReport) -> String {
     text
 }
 
-/// The graph of a run, each stage in the colour of what it came to.
+/// The graph of a run, each stage in the colour of its outcome.
 pub(in crate::report) fn render_outcomes(graph: &GraphReport, outcomes: &BTreeMap<&str, Outcome>) -> String {
     let mut text = render_mermaid(graph);
     for (name, outcome) in outcomes {
@@ -41,12 +41,12 @@ pub(in crate::report) fn render_outcomes(graph: &GraphReport, outcomes: &BTreeMa
     text
 }
 
-/// Names such as `end` are words of the language.
+/// The id of a node. Names such as `end` are keywords of Mermaid.
 fn id(name: &str) -> String {
     format!("stage_{name}")
 }
 
-/// A text between quotes: neither the quotes nor HTML nor Markdown in it mean anything.
+/// Escapes a text for quotes, including any HTML and Markdown in it.
 fn escaped(line: &str) -> String {
     line.chars()
         .map(|c| match c {

@@ -5,7 +5,7 @@ use super::dot::render_dot;
 use super::graph::GraphReport;
 use crate::diagnostic::{Diagnostic, Result, codes};
 
-/// A graph as a picture.
+/// A graph as an SVG picture.
 pub fn render_svg(graph: &GraphReport) -> Result<String> {
     let dot = render_dot(graph);
     let parsed = DotParser::new(&dot).process().map_err(|error| {

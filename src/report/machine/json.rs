@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, codes};
 
-/// A value as JSON that people can read too. Fails for what JSON cannot hold, such as a path that is not UTF-8.
+/// A value as indented JSON. Fails for what JSON cannot hold, such as a path that is not UTF-8.
 pub fn render_json(value: &impl Serialize) -> Result<String, Vec<Diagnostic>> {
     serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|error| not_json(&error))
 }

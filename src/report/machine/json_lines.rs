@@ -3,7 +3,7 @@ use std::io::Write;
 use crate::event::Event;
 use crate::report::reporter::Reporter;
 
-/// One event, one line of JSON.
+/// One line of JSON for each event.
 pub struct JsonLines<W>(W);
 
 impl<W: Write + Send> JsonLines<W> {
@@ -16,7 +16,7 @@ impl<W: Write + Send> JsonLines<W> {
 impl<W: Write + Send> Reporter for JsonLines<W> {
     fn event(&mut self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
-            // The run goes on all the same; the stream remembers what is lost.
+            // The stream keeps the error; the run continues.
             let _lost = writeln!(self.0, "{line}").and_then(|()| self.0.flush());
         }
     }

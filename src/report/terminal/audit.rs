@@ -1,8 +1,8 @@
-use crate::audit::{Record, Report, Severity};
+use crate::audit::{LogEntry, Report, Severity};
 use crate::report::style::Style;
 use crate::report::text::plain;
 
-/// What a verification found, as people read it.
+/// The result of `tl audit verify`.
 pub fn render_report(report: &Report, style: Style) -> String {
     let origin = report.origin.as_deref().unwrap_or("a log without a key");
     let mut text = format!("{origin}: {} records, {} checkpoints\n", report.records, report.checkpoints);
@@ -28,8 +28,8 @@ pub fn render_report(report: &Report, style: Style) -> String {
     text
 }
 
-/// A record on one line.
-pub fn render_record(record: &Record, style: Style) -> String {
+/// A record of the audit log on one line.
+pub fn render_record(record: &LogEntry, style: Style) -> String {
     let severity = match record.severity {
         Severity::Info | Severity::Notice => String::new(),
         Severity::Warning => style.yellow(" warning"),

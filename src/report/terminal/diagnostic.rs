@@ -4,12 +4,12 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::report::style::Style;
 use crate::report::text::{fitting, plain, plain_lines};
 
-/// How many columns of a line of a file are shown: what is longer is cut around the mark.
+/// How many columns of a file's line are shown. A longer line is cut around the mark.
 const WIDEST: usize = 120;
-/// How much is shown before the mark of a line that is cut.
+/// How many columns of a cut line are shown before the mark.
 const BEFORE: usize = 40;
 
-/// A problem as people read it: code, sentence, place, marked text, causes, help.
+/// A problem: code, sentence, place, marked text, causes, help.
 pub fn render_diagnostic(problem: &Diagnostic, style: Style) -> String {
     let word = match problem.severity {
         Severity::Error => style.red(&format!("error[{}]", problem.code)),
@@ -46,7 +46,7 @@ pub fn render_diagnostic(problem: &Diagnostic, style: Style) -> String {
     text
 }
 
-/// A line of a file as it is shown, and the mark below it, in columns of a terminal.
+/// The shown part of a file's line, and where its mark begins and how long it is, in columns.
 struct Shown {
     text: String,
     before: usize,

@@ -1,7 +1,7 @@
 use crate::state::Removed;
 use crate::value::human_bytes;
 
-/// What was removed, or would be, one kind on a line.
+/// What `tl gc` removed or would remove, one kind a line.
 pub fn render_removed(removed: &Removed, dry_run: bool) -> String {
     let verb = if dry_run { "would remove" } else { "removed" };
     let kinds = [

@@ -1,14 +1,12 @@
-//! Runs, one on a line; and how their times and ids are written.
-
 use super::table::{Cell, Screen, Tone, table};
 use crate::event::called;
 use crate::state::{Failure, Run, RunState};
 use crate::value::human_duration;
 
-/// Below so many columns, only what tells runs apart is shown.
+/// Screens narrower than this show only the outcome, the id and the pipeline.
 const NARROW: usize = 64;
 
-/// Runs, one on a line, each with what failed first.
+/// Runs, one a line, each with its first failure.
 pub fn render_history(runs: &[(Run, Option<Failure>)], screen: Screen) -> String {
     let row = |(run, failure): &(Run, Option<Failure>)| {
         let mut row =
@@ -31,7 +29,7 @@ pub fn render_history(runs: &[(Run, Option<Failure>)], screen: Screen) -> String
 fn remark(run: &Run, failure: Option<&Failure>) -> String {
     let failed = failure.map(|failure| {
         let name = called(&failure.stage, failure.instance.as_deref());
-        // What is cut off is at its end.
+        // The code comes first: a narrow screen cuts the end.
         failure.code.as_ref().map_or_else(|| name.clone(), |code| format!("{code} in {name}"))
     });
     let own = || run.error.as_ref().map(|error| error.code.to_string());
@@ -40,7 +38,7 @@ fn remark(run: &Run, failure: Option<&Failure>) -> String {
     failed.or_else(own).into_iter().chain(left_out).chain(resumed).collect::<Vec<_>>().join(", ")
 }
 
-/// How often.
+/// A count as an adverb.
 pub(super) fn times(count: u32) -> String {
     match count {
         1 => "once".to_owned(),
@@ -49,7 +47,7 @@ pub(super) fn times(count: u32) -> String {
     }
 }
 
-/// The end of an id, by which a run can be named. Its beginning is a time, which many share.
+/// The end of an id, which names the run. The beginning of an id is a time, which many runs share.
 fn short(id: &str) -> String {
     let skipped = id.chars().count().saturating_sub(8);
     id.chars().skip(skipped).collect()
@@ -58,7 +56,7 @@ fn short(id: &str) -> String {
 pub(super) const MINUTES: usize = 16;
 pub(super) const SECONDS: usize = 19;
 
-/// A time as people read it, as far as they want to know: `2026-11-24 02:15Z`.
+/// A time as people read it, cut after `until` characters: `2026-11-24 02:15Z`.
 pub(super) fn moment(time: &str, until: usize) -> String {
     time.get(..until).map_or_else(|| time.to_owned(), |time| format!("{}Z", time.replace('T', " ")))
 }

@@ -2,7 +2,7 @@ use crate::event::Stream;
 use crate::report::text::plain;
 use crate::state::{Log, LogLine};
 
-/// A line that a program printed, with its time and stage.
+/// A line of a program's output, with its time and stage.
 pub fn render_log_line(log: &Log, line: &LogLine) -> String {
     let instance = log.instance.map(|number| format!(".{number}")).unwrap_or_default();
     let again = if log.attempt > 1 || log.session > 1 {

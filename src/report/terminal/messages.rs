@@ -4,7 +4,7 @@ use crate::inspect::Preview;
 use crate::report::style::Style;
 use crate::report::text::plain;
 
-/// A message as people read it.
+/// A message, with its recipients.
 pub fn render_preview(preview: &Preview, style: Style) -> String {
     let to = if preview.to.is_empty() {
         "to nobody: no entry of `notify` has it".to_owned()
@@ -14,7 +14,7 @@ pub fn render_preview(preview: &Preview, style: Style) -> String {
     format!("{}\n{}\n\n{}", style.faint(&plain(&to)), preview.subject, preview.body)
 }
 
-/// The outbox, one message on a line.
+/// The outbox, one message a line.
 pub fn render_outbox(entries: &[Map<String, Json>], style: Style) -> String {
     let text = |entry: &Map<String, Json>, key: &str| match entry.get(key) {
         Some(Json::String(text)) => plain(text),

@@ -20,7 +20,7 @@ mod table;
 pub use audit::{render_record, render_report};
 pub use diagnostic::render_diagnostic;
 pub use file::{
-    differing, render_counts, render_diff, render_examined, render_explanation, render_plan, render_secrets,
+    plan_difference, render_counts, render_diff, render_examined, render_explanation, render_plan, render_secrets,
     render_versions,
 };
 pub use gc::render_removed;

@@ -95,7 +95,7 @@ fn step_without_end(run: &Run) -> Option<String> {
     match run.state {
         RunState::Running => Some("next: `tl status --watch` follows it".to_owned()),
         RunState::Interrupted => Some(format!(
-            "its process was killed. next: `tl run --resume {}` does again only what is not proven done",
+            "its process is gone. next: `tl run --resume {}` does again only what is not proven done",
             run.id
         )),
         RunState::Ended => None,

@@ -5,7 +5,7 @@ use super::table::{Cell, Screen, Tone, table};
 use crate::inspect::Stale;
 use crate::value::human_duration;
 
-/// Pipelines that expect a success now and then, each with its last one and when the next is due.
+/// Pipelines with `expect`, each with its last success and when the next one is due.
 pub fn render_stale(found: &[Stale], now: Timestamp, screen: Screen) -> String {
     let row = |stale: &Stale| {
         let name = stale.pipeline.clone().unwrap_or_else(|| stale.file.clone());
@@ -31,7 +31,7 @@ pub fn render_stale(found: &[Stale], now: Timestamp, screen: Screen) -> String {
     table(&rows, 0, &[1, 3], screen)
 }
 
-/// Days, where there are many.
+/// A duration, in whole days from two days on.
 fn distance(seconds: f64) -> String {
     let days = (seconds / 86_400.0).floor();
     if days >= 2.0 { format!("{days:.0} days") } else { human_duration(seconds) }

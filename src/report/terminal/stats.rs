@@ -1,21 +1,19 @@
-//! How runs went, in numbers and small charts.
-
 use super::table::{Cell, Screen, Tone, table};
 use crate::inspect::{Measured, Odd, PipelineStats, Summary};
 use crate::report::text::plain;
 use crate::value::{human_bytes, human_duration};
 
-/// How the runs of each pipeline went, with a chart of each number, oldest at the left.
+/// The statistics of each pipeline, with a chart of each number, oldest at the left.
 pub fn render_stats(all: &[PipelineStats], screen: Screen) -> String {
     let blocks: Vec<String> = all.iter().map(|stats| block(stats, screen)).collect();
     blocks.join("\n")
 }
 
-/// A chart has so many columns at most.
+/// How many columns a chart has at most.
 const CHART: usize = 30;
-/// Below so many columns, there is no room for charts.
+/// Screens narrower than this have no room for charts.
 const NARROW: usize = 72;
-/// And below so many, the usual and the last number are enough.
+/// Screens narrower than this show only the median and the last number.
 const NARROWER: usize = 60;
 
 fn block(stats: &PipelineStats, screen: Screen) -> String {
@@ -39,7 +37,7 @@ fn block(stats: &PipelineStats, screen: Screen) -> String {
         text.push_str(&table(&rows, 2, &[0, 5], screen));
     }
     for odd in &stats.odd {
-        text.push_str(&screen.wrap(&said(odd), 2));
+        text.push_str(&screen.wrap(&outlier(odd), 2));
     }
     text
 }
@@ -66,7 +64,7 @@ fn row(name: &str, rate: &str, numbers: Option<&Summary>, human: fn(f64) -> Stri
     row
 }
 
-/// One column for each number, the newest at the right; from nothing up to the largest.
+/// A bar for each number, newest at the right, scaled from zero to the largest.
 fn chart(values: &[f64], columns: usize, unicode: bool) -> String {
     let levels: &[char] = if unicode {
         &['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
@@ -80,8 +78,8 @@ fn chart(values: &[f64], columns: usize, unicode: bool) -> String {
     shown.iter().map(|value| levels[level(value).min(7)]).collect()
 }
 
-/// What is odd about the last run, and by how much.
-fn said(odd: &Odd) -> String {
+/// An outlier of the last run, and how far it is from the median.
+fn outlier(odd: &Odd) -> String {
     let of = odd
         .stage
         .as_ref()

@@ -1,5 +1,3 @@
-//! What runs now, and what was interrupted.
-
 use jiff::Timestamp;
 
 use super::history::{SECONDS, moment};
@@ -10,12 +8,12 @@ use crate::report::text::plain;
 use crate::state::RunState;
 use crate::value::{human_bytes, human_duration};
 
-/// Below so many columns, neither what a stage is nor how fast it is has room.
+/// Screens narrower than this show neither the kind of a stage nor its rate.
 const NARROW: usize = 60;
 const KIND: usize = 1;
 const RATE: usize = 3;
 
-/// Runs that have no end, each with what it is doing.
+/// Running and interrupted runs, each with its running stages.
 pub fn render_status(found: &[Status], now: Timestamp, screen: Screen) -> String {
     let blocks: Vec<String> = found.iter().map(|status| block(status, now, screen)).collect();
     blocks.join("\n")
@@ -41,7 +39,7 @@ fn block(status: &Status, now: Timestamp, screen: Screen) -> String {
     }
     text.push_str(&table(&rows, 4, if screen.width < NARROW { &[0] } else { &[0, KIND] }, screen));
     if let Some(resume) = &status.resume {
-        text.push_str(&screen.wrap(&format!("next: `{resume}` goes on where it stopped"), 2));
+        text.push_str(&screen.wrap(&format!("next: `{resume}` resumes it"), 2));
     }
     text
 }
@@ -58,7 +56,7 @@ fn row(working: &Working, now: Timestamp) -> Vec<Cell> {
     ]
 }
 
-/// How long ago a time was, in whole seconds.
+/// The time since `time`; whole seconds at first.
 fn since(time: &str, now: Timestamp) -> String {
     let then: Option<Timestamp> = time.parse().ok();
     let seconds = then.map_or(0.0, |then| now.duration_since(then).as_secs_f64().max(0.0).floor());

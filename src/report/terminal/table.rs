@@ -6,16 +6,16 @@ use crate::report::output::Output;
 use crate::report::style::Style;
 use crate::report::text::{HEIGHT, WIDTH, cut, plain, size_of, wrap};
 
-/// What there is to write on.
+/// The terminal or pipe that tables are written to.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
     /// How text may look.
     pub style: Style,
-    /// How many columns there are.
+    /// Columns.
     pub width: usize,
-    /// How many lines there are.
+    /// Lines.
     pub height: usize,
-    /// Whether it is a terminal, where what was written can be written over.
+    /// Whether it is a terminal, on which lines can be redrawn.
     pub is_terminal: bool,
 }
 
@@ -37,16 +37,18 @@ impl Screen {
 
     /// Cuts a text to one line of `width` columns.
     pub(super) fn fit(self, text: &str, width: usize) -> String {
-        cut(&plain(text).replace('\t', " "), width, self.style.signs().dots)
+        // Two dots, not the three of other texts: a narrow column has no room for more.
+        let dots = if self.style.unicode { "…" } else { ".." };
+        cut(&plain(text).replace('\t', " "), width, dots)
     }
 
-    /// Wraps a text to the width of the screen. Each line is indented, and ends.
+    /// Wraps a text to the width of the screen. Each line is indented and has a line end.
     pub(super) fn wrap(self, text: &str, indent: usize) -> String {
         format!("{:indent$}{}\n", "", wrap(&plain(text), indent, indent, self.width))
     }
 }
 
-/// What a cell is like.
+/// The colour of a cell, by meaning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Tone {
     #[default]
@@ -58,7 +60,7 @@ pub(super) enum Tone {
 }
 
 impl Tone {
-    /// Of an outcome, or of what there is instead of one.
+    /// The tone of an outcome, or of `running` or `interrupted`.
     pub(super) fn of(word: &str) -> Self {
         match word {
             "success" => Self::Good,
@@ -92,7 +94,7 @@ impl Cell {
         Self { text: text.into(), ..Self::default() }
     }
 
-    /// A number: it stands at the right.
+    /// A cell aligned to the right, for numbers.
     pub(super) fn right(text: impl Into<String>) -> Self {
         Self { right: true, ..Self::new(text) }
     }
@@ -107,10 +109,10 @@ impl Cell {
     }
 }
 
-/// No column is made narrower.
+/// No column is cut below this width.
 const NARROWEST: usize = 4;
 
-/// Rows as lines, columns two spaces apart. Where they are wider than the screen, those columns that may be cut are, the
+/// Rows as lines, with two spaces between columns. If they are wider than the screen, the columns in `may_be_cut` are cut,
 /// widest first.
 pub(super) fn table(rows: &[Vec<Cell>], indent: usize, may_be_cut: &[usize], screen: Screen) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
@@ -167,6 +169,6 @@ mod tests {
         assert_eq!(narrow, "  success  注…        1.5 s\n  failure  a\u{fffd}[…  12 min 3 s  why\n");
         assert!(narrow.lines().all(|line| line.width() <= 32), "{narrow}");
         let ascii = table(&rows[..1], 0, &[1], Screen::plain(25, false));
-        assert_eq!(ascii, "success  注文_n...  1.5 s\n");
+        assert_eq!(ascii, "success  注文_ni..  1.5 s\n");
     }
 }

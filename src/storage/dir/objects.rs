@@ -124,13 +124,12 @@ impl Dir {
     fn read_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, Error> {
         let uri = self.uri(key);
         let failed = |error: io::Error| Error::from_io(&uri, error);
-        let file: File = self.open_file(key, "")?.ok_or_else(|| Error::NoObject { uri: uri.clone() })?;
-        let size = file.metadata().map_err(failed)?.len();
-        let end = range.end.min(size);
-        let length = end.saturating_sub(range.start);
-        if length > LARGEST_READ {
+        if range.end.saturating_sub(range.start) > LARGEST_READ {
             return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "the range is too long")));
         }
+        let file: File = self.open_file(key, "")?.ok_or_else(|| Error::NoObject { uri: uri.clone() })?;
+        let size = file.metadata().map_err(failed)?.len();
+        let length = range.end.min(size).saturating_sub(range.start);
         let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
         file.read_exact_at(&mut bytes, range.start).map_err(failed)?;
         Ok(bytes.into())

@@ -365,8 +365,10 @@ impl S3 {
         }
         let uri = self.bucket_name();
         // A program of the AWS profile, or a metadata service, gives the credentials, and either may hang.
-        let new = tokio::time::timeout(self.request_timeout.get(), Connection::new(self, &uri));
-        let made = runtime(&uri)?.block_on(async { until_cancelled(new, cancel).await });
+        let made = runtime(&uri)?.block_on(async {
+            let new = tokio::time::timeout(self.request_timeout.get(), Connection::new(self, &uri));
+            until_cancelled(new, cancel).await
+        });
         let made = made.map_err(|fault| fault.into_error("the look for credentials", &uri))?;
         let late = |_| Error::NoCredentials { uri: uri.clone(), why: "their source does not answer".to_owned() };
         let connection = Arc::new(made.map_err(late)??);

@@ -43,7 +43,7 @@ const NICKNAMES: &[(&str, &str)] = &[
 
 const KNOWN: &str = "there are `@hourly @daily @weekly @monthly @yearly`; for others write five fields";
 
-/// Reads `@daily` and the like.
+/// Reads a nickname such as `@daily`.
 pub(super) fn nickname(words: &[Part<'_>], name: Part<'_>) -> Result<Rule, ScheduleError> {
     if name.text.eq_ignore_ascii_case("@reboot") {
         let message = "`@reboot` is an event, not a time: nobody can tell when it comes next".to_owned();

@@ -1,4 +1,4 @@
-/// Why a text is not a schedule, and which part of it is wrong.
+/// Why a text is not a schedule, with the part that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ScheduleError {

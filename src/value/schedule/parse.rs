@@ -1,7 +1,9 @@
+//! Reads lists, ranges and steps, which cron and systemd have in common.
+
 use super::error::{ScheduleError, ScheduleErrorKind};
 use super::set::Set;
 
-/// A part of a text, and where it begins.
+/// A part of a text, and its offset in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'t> {
     pub(super) text: &'t str,
@@ -9,20 +11,20 @@ pub(super) struct Part<'t> {
 }
 
 impl<'t> Part<'t> {
-    /// What stands between white space.
+    /// The parts between white space.
     pub(super) fn words(text: &'t str) -> Vec<Self> {
         let start = text.as_ptr() as usize;
         text.split_ascii_whitespace().map(|word| Self { text: word, offset: word.as_ptr() as usize - start }).collect()
     }
 
-    /// What stands between separators.
+    /// The parts between separators.
     pub(super) fn split(self, separator: &str) -> Vec<Self> {
         let start = self.text.as_ptr() as usize;
         let parts = self.text.split(separator);
         parts.map(|part| Self { text: part, offset: self.offset + (part.as_ptr() as usize - start) }).collect()
     }
 
-    /// What stands on both sides of the first separator.
+    /// The parts on both sides of the first separator.
     pub(super) fn split_once(self, separator: &str) -> Option<(Self, Self)> {
         let at = self.text.find(separator)?;
         let behind = at + separator.len();
@@ -52,7 +54,7 @@ impl<'t> Part<'t> {
     }
 }
 
-/// One field: what it is called and what it holds.
+/// One field: its name and its values.
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) low: u32,
@@ -64,17 +66,17 @@ pub(super) struct Field {
 }
 
 impl Field {
-    /// systemd's weekdays have names only: their field is empty.
+    /// Whether the field takes numbers. systemd's weekdays have only names; their range is empty.
     fn has_numbers(&self) -> bool {
         self.low <= self.high
     }
 }
 
-/// What differs between the two spellings of lists.
+/// The differences between the two forms of lists.
 pub(super) struct Grammar {
     /// Between the ends of a range.
     pub(super) range: &'static str,
-    /// Whether `*/5` stands for steps through the whole field; else `0/5` does.
+    /// Whether `*/5` steps through the whole field (cron). Else `0/5` does (systemd).
     pub(super) star_steps: bool,
 }
 

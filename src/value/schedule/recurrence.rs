@@ -1,3 +1,5 @@
+//! A schedule and its next time.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -15,9 +17,8 @@ use super::parse::Part;
 use super::rule::Rule;
 use super::{cron, systemd, words};
 
-/// When something happens again and again, as cron (`0 2 * * *`) or systemd (`Mon..Fri 02:00`) spell it.
-///
-/// Two that mean the same are equal, whatever they were written in.
+/// A schedule, written as in cron (`0 2 * * *`) or in systemd (`Mon..Fri 02:00`). Two schedules with the same meaning are
+/// equal, whichever form they were written in.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Schedule {
@@ -25,32 +26,32 @@ pub struct Schedule {
     cron: Cron,
 }
 
-/// The longest that is read. Nobody writes half of it.
+/// The longest text of a schedule, in bytes. Nobody writes half of it.
 const LONGEST: usize = 256;
 
 impl Schedule {
-    /// The one spelling of all equal schedules: cron's, and systemd's where cron has none.
+    /// The normal form of all equal schedules: cron's, or systemd's if cron cannot express it.
     pub fn normal(&self) -> String {
         self.rule.as_cron().unwrap_or_else(|| self.rule.as_calendar())
     }
 
-    /// What it says, in words: `every day at 02:00`.
+    /// Its meaning in words: `every day at 02:00`.
     pub fn words(&self) -> String {
         words::words(&self.rule)
     }
 
-    /// The first time after `now`, in the time zone of `now`. A schedule without a time zone of its own goes by that one.
+    /// The first time after `now`, in the time zone of `now`. A schedule without a time zone uses that of `now`.
     ///
-    /// A schedule that names hours comes once for each of them: where the clock is put forward over it, in the moment
-    /// after; where the clock shows it twice, the first time. One for every hour goes by the hours that pass. Nothing
-    /// comes after the last year of the calendar.
+    /// A schedule that names hours happens once for each of them. If the clock skips the time, it happens at the moment
+    /// after the change. If the clock shows the time twice, it happens the first time. A schedule for every hour follows
+    /// the hours that pass. `None` after the last year of the calendar.
     pub fn next(&self, now: &Zoned) -> Option<Zoned> {
         let zone = self.rule.zone.as_ref().unwrap_or(now.time_zone());
         let there = now.with_time_zone(zone.clone());
         let found = if self.rule.every_hour() {
             self.cron.find_next_occurrence(&there, false).ok()?
         } else {
-            // On a clock that is never changed; the moment it stands for is looked up for each time.
+            // Search on a clock that never changes, then look up the moment of each time in the zone.
             let mut clock = there.datetime().to_zoned(TimeZone::UTC).ok()?;
             loop {
                 clock = self.cron.find_next_occurrence(&clock, false).ok()?;
@@ -64,7 +65,7 @@ impl Schedule {
     }
 }
 
-/// When the clock of a zone first shows a time, or first could have.
+/// The moment when the clock of a zone first shows a time. If the clock skips the time, the moment of the change.
 fn moment(zone: &TimeZone, clock: DateTime) -> Option<Zoned> {
     let shown = zone.to_ambiguous_zoned(clock);
     if matches!(shown.offset(), AmbiguousOffset::Gap { .. }) {
@@ -75,7 +76,8 @@ fn moment(zone: &TimeZone, clock: DateTime) -> Option<Zoned> {
     shown.earlier().ok()
 }
 
-/// Whether these were meant as the fields of cron: only those are several, or have no `-`, without letters and colons.
+/// Whether the parts are meant as the fields of cron. Only cron has several parts without letters, or one without `-`, and
+/// cron has no `:` or `~`.
 fn is_cron(parts: &[Part<'_>]) -> bool {
     let numbers = |part: &&Part<'_>| !part.text.contains(|c: char| c.is_ascii_alphabetic());
     let mut fields = parts.iter().filter(numbers);

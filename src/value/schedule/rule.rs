@@ -1,10 +1,12 @@
+//! The meaning of a schedule, and the forms in which it can be written.
+
 use jiff::tz::TimeZone;
 
 use super::error::{ScheduleError, ScheduleErrorKind};
 use super::parse::Part;
 use super::set::{Run, Set};
 
-/// What a schedule says, whatever it was written in.
+/// The meaning of a schedule, independent of its form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) seconds: Set,
@@ -14,7 +16,7 @@ pub(super) struct Rule {
     pub(super) months: Set,
     /// 0 is Sunday.
     pub(super) weekdays: Set,
-    /// A day needs to match by `days` or by `weekdays`, not by both.
+    /// Whether a day matches by `days` or by `weekdays` (as in cron), instead of by both.
     pub(super) either: bool,
     pub(super) zone: Option<TimeZone>,
 }
@@ -24,13 +26,13 @@ pub(super) struct Rule {
 pub(super) enum Days {
     /// By their numbers.
     Each(Set),
-    /// The last.
+    /// The last day.
     Last,
-    /// The last seven.
+    /// The last seven days.
     LastWeek,
 }
 
-/// The most days that a month can have, January first.
+/// The largest number of days of each month, January first.
 const LENGTHS: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -52,7 +54,7 @@ impl Default for Rule {
 }
 
 impl Part<'_> {
-    /// There is no such day, say the dates that begin here.
+    /// The error for dates that are in no calendar.
     pub(super) fn never(self, end: usize) -> ScheduleError {
         let message = "this day is in no calendar: the schedule would never come".to_owned();
         let help = "February has 29 days at most; April, June, September and November have 30";
@@ -61,7 +63,7 @@ impl Part<'_> {
 }
 
 impl Rule {
-    /// In the one form that equal rules share; nothing if no day fits.
+    /// The rule in the form that all equal rules share. `None` if no day matches.
     pub(super) fn settled(mut self) -> Option<Self> {
         if self.weekdays.contains(7) {
             self.weekdays = self.weekdays.with(0).filter(|day| day < 7);
@@ -102,7 +104,7 @@ impl Rule {
         self.weekdays == Self::default().weekdays
     }
 
-    /// As cron spells it, if it can.
+    /// In the form of cron. `None` if cron cannot express it.
     pub(super) fn as_cron(&self) -> Option<String> {
         let whole = Self::default();
         let Days::Each(days) = self.days else { return None };
@@ -122,7 +124,7 @@ impl Rule {
             Some(Run { first, last, step }) if step > 1 => format!("{first}-{last}/{step}"),
             _ => spelled(set, Set::range(low, high)),
         };
-        // Days are spelled without `*/2`, which would change how the two kinds of days are taken together.
+        // Days are written without `*/2`: a star would change whether a day matches by either field or by both.
         let days = match days.as_run() {
             Some(Run { first, last, step }) if step > 1 => format!("{first}-{last}/{step}"),
             _ => spelled(days, Set::range(1, 31)),
@@ -132,7 +134,7 @@ impl Rule {
         Some(format!("{minutes} {hours} {days} {months} {}", spelled(self.weekdays, whole.weekdays)))
     }
 
-    /// As systemd spells it. Of a rule that takes days by either kind, nothing is left to say.
+    /// In the form of systemd. Called only if cron cannot express the rule, so never with `either`, which only cron can write.
     pub(super) fn as_calendar(&self) -> String {
         let spelled = |set: Set, low: u32, high: u32| match set.as_run() {
             _ if set == Set::range(low, high) => "*".to_owned(),
@@ -158,7 +160,7 @@ impl Rule {
         parts.join(" ")
     }
 
-    /// As `croner` reads it: seconds first, `+` where both kinds of days must match, `L` for the last ones.
+    /// In the form that `croner` reads: seconds first, `+` if both kinds of days must match, `L` for the last ones.
     pub(super) fn as_croner(&self) -> String {
         let spelled = |set: Set, all: Set| if set == all { "*".to_owned() } else { set.to_string() };
         let whole = Self::default();

@@ -1,10 +1,12 @@
+//! Sets of small numbers.
+
 use std::fmt;
 
-/// Numbers below 64.
+/// A set of numbers below 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Set(u64);
 
-/// Every `step`th number of a stretch.
+/// Every `step`th number from `first` to `last`.
 pub(super) struct Run {
     pub(super) first: u32,
     pub(super) last: u32,
@@ -12,7 +14,7 @@ pub(super) struct Run {
 }
 
 impl Set {
-    /// `first`, and on in steps up to `last`. Numbers are below 64.
+    /// The numbers from `first` to `last` in steps. Both are below 64.
     pub(super) fn stepped(first: u32, last: u32, step: u32) -> Self {
         (first..=last).step_by(step.max(1) as usize).fold(Self::default(), Self::with)
     }
@@ -61,12 +63,12 @@ impl Set {
         self.iter().next_back().unwrap_or_default()
     }
 
-    /// The only number of it.
+    /// Its number, if it has exactly one.
     pub(super) fn only(self) -> Option<u32> {
         (self.len() == 1).then(|| self.first())
     }
 
-    /// As three or more numbers with one distance, if it is such.
+    /// The set as a run of three or more numbers at equal distances. `None` if it is not one.
     pub(super) fn as_run(self) -> Option<Run> {
         let (first, last) = (self.first(), self.last());
         let step = self.iter().nth(1)?.checked_sub(first)?;
@@ -74,7 +76,7 @@ impl Set {
         is_run.then_some(Run { first, last, step })
     }
 
-    /// As stretches of consecutive numbers.
+    /// Its ranges of consecutive numbers.
     pub(super) fn stretches(self) -> Vec<(u32, u32)> {
         let mut found: Vec<(u32, u32)> = Vec::new();
         for number in self.iter() {
@@ -86,7 +88,7 @@ impl Set {
         found
     }
 
-    /// Its one spelling, where `..` or `-` makes a stretch of three or more.
+    /// Its written form. `dots` joins the ends of a range of three or more numbers.
     pub(super) fn spelled(self, dots: &str, spell: &dyn Fn(u32) -> String) -> String {
         let spelled = self.stretches().into_iter().flat_map(|(first, last)| {
             if last - first < 2 {

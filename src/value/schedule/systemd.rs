@@ -1,4 +1,4 @@
-//! Calendar events as in systemd.time(7).
+//! Calendar events of systemd.time(7).
 
 use jiff::tz::TimeZone;
 
@@ -113,7 +113,7 @@ fn unknown(part: Part<'_>) -> ScheduleError {
 
 fn weekdays_of(part: Part<'_>) -> Result<Set, ScheduleError> {
     let trimmed = Part { text: part.text.strip_suffix(',').unwrap_or(part.text), ..part };
-    // `Mon-Fri` is an older spelling that systemd reads on.
+    // `Mon-Fri` is an older form that systemd still reads.
     let grammar = Grammar { range: if part.text.contains("..") { ".." } else { "-" }, star_steps: true };
     list(trimmed, &DAYS, &grammar)
 }

@@ -1,4 +1,4 @@
-//! What a schedule says.
+//! The meaning of a schedule in words.
 
 use super::rule::{Days, Rule};
 use super::set::{Run, Set};
@@ -20,7 +20,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// More times of a day than this are not told one by one.
+/// How many times of a day are listed one by one.
 const MOST_TIMES: u32 = 6;
 
 pub(super) fn words(rule: &Rule) -> String {
@@ -68,7 +68,7 @@ fn times(rule: &Rule) -> Times {
     Times::Every(format!("{seconds}, {minutes}"))
 }
 
-/// Minutes and hours, more than a handful of times in a day.
+/// The minutes and hours of a schedule with many times a day, in words.
 fn by_minutes(minutes: Set, hours: Set) -> String {
     let every_hour = hours == Set::range(0, 23);
     if let Some(minute) = minutes.only() {
@@ -112,7 +112,7 @@ fn by_parts(set: Set, unit: &str) -> String {
     }
 }
 
-/// Which days; nothing if all.
+/// The days in words. `None` if every day matches.
 fn days(rule: &Rule) -> Option<String> {
     let named = listed(&stretches(rule.months, &|month| MONTHS[month as usize - 1].to_owned()), "and");
     let months = if rule.every_month() { "every month".to_owned() } else { named.clone() };
@@ -173,7 +173,7 @@ fn names(set: Set, conjunction: &str) -> String {
     listed(&stretches(set, &|day| WEEKDAYS[day as usize % 7].to_owned()), conjunction)
 }
 
-/// Three or more in a row as `A to C`.
+/// The names in order. Three or more consecutive ones become `A to C`.
 fn stretches(set: Set, name: &dyn Fn(u32) -> String) -> Vec<String> {
     let told = set.stretches().into_iter().flat_map(|(first, last)| match last - first {
         0 | 1 => (first..=last).map(name).collect(),

@@ -4,7 +4,7 @@ use std::thread;
 
 use timelocker::audit::{Error, Log, Problem, Verifier, accept, read, verify, verify_pinned};
 
-use super::{Sample, entry, named};
+use super::{Put as _, Sample, entry, named};
 
 /// A1: no bit of a record or of a newline can change unseen, and the report names the record.
 #[test]
@@ -122,7 +122,7 @@ fn every_truncation_is_found_and_nothing_is_appended() {
 #[test]
 fn the_unsigned_tail_is_reported() {
     let sample = Sample::new(10, 10);
-    sample.open().append(&[entry(10), entry(11)]).unwrap();
+    sample.open().put(&[entry(10), entry(11)]).unwrap();
     let report = sample.verify();
     assert_eq!((report.records, report.unsigned_tail), (12, 2));
     assert_eq!(report.problems, []);
@@ -140,9 +140,9 @@ fn a_writer_sees_a_change_made_while_it_is_open() {
     let log = sample.open();
     let content = fs::read_to_string(sample.segment()).unwrap();
     fs::write(sample.segment(), content.replace("\"number\":7", "\"number\":8")).unwrap();
-    assert!(matches!(log.append(&[entry(10)]), Err(Error::Damaged(_))));
+    assert!(matches!(log.put(&[entry(10)]), Err(Error::Damaged(_))));
     fs::write(sample.segment(), &content).unwrap();
-    assert_eq!(log.append(&[entry(10)]).unwrap(), 10..11);
+    assert_eq!(log.put(&[entry(10)]).unwrap(), 10..11);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn an_older_checkpoint_file_is_seen_and_repaired() {
     fs::copy(sample.signed(10), sample.dir.join("checkpoint")).unwrap();
     let stale = Problem::StaleCheckpoint { named: Some(10), newest: 30 };
     assert_eq!(sample.verify().problems, [stale]);
-    assert_eq!(sample.open().latest().unwrap().size, 30);
+    assert_eq!(sample.open().checkpoint().unwrap().size, 30);
     assert_eq!(sample.verify().problems, []);
     fs::remove_file(sample.dir.join("checkpoint")).unwrap();
     assert_eq!(sample.verify().problems, [Problem::StaleCheckpoint { named: None, newest: 30 }]);
@@ -247,7 +247,7 @@ fn an_exposed_or_foreign_key_is_refused() {
 fn a_damaged_log_is_put_aside_and_the_new_one_says_so() {
     let sample = Sample::new(30, 10);
     assert!(matches!(accept(&sample.dir, "no reason"), Err(Error::NotDamaged)));
-    let origin = sample.open().latest().unwrap().origin;
+    let origin = sample.open().checkpoint().unwrap().origin;
     let changed = fs::read_to_string(sample.segment()).unwrap().replacen("\"number\":12", "\"number\":13", 1);
     fs::write(sample.segment(), &changed).unwrap();
     let aside = accept(&sample.dir, "disk replaced").unwrap();
@@ -263,5 +263,5 @@ fn a_damaged_log_is_put_aside_and_the_new_one_says_so() {
     assert_eq!(first.data["problems"], 2);
     assert!(first.data["first_problem"].as_str().unwrap().starts_with("record 12 "), "{:?}", first.data);
     assert_ne!(report.origin.unwrap(), origin);
-    assert_eq!(sample.open().append(&[entry(0)]).unwrap(), 1..2);
+    assert_eq!(sample.open().put(&[entry(0)]).unwrap(), 1..2);
 }

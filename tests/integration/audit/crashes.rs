@@ -3,14 +3,14 @@ use std::io::Write;
 
 use timelocker::audit::{Error, Filter, Log, Problem, accept, read};
 
-use super::{Sample, entry};
+use super::{Put as _, Sample, entry};
 
 /// A5: a write that stopped anywhere leaves a tail that is moved aside, recorded, and never mistaken for a record.
 #[test]
 fn a_torn_tail_of_every_length_is_repaired() {
     let sample = Sample::new(5, 5);
     let log = sample.open();
-    log.append(&[entry(5), entry(6)]).unwrap();
+    log.put(&[entry(5), entry(6)]).unwrap();
     let lines = sample.lines();
     let (whole, next) = (lines[..6].concat(), &lines[6]);
     for length in 1..next.len() {
@@ -21,7 +21,7 @@ fn a_torn_tail_of_every_length_is_repaired() {
         assert!(!report.is_damaged());
         // Half of them by a writer that is open already.
         let opened = if length % 2 == 0 { &log } else { &sample.open() };
-        assert_eq!(opened.append(&[entry(7)]).unwrap(), 7..8);
+        assert_eq!(opened.put(&[entry(7)]).unwrap(), 7..8);
         assert_eq!(sample.verify().problems, []);
         let records: Vec<_> = read(&sample.dir, Filter::default()).unwrap().map(Result::unwrap).collect();
         assert_eq!(records.len(), 8);
@@ -64,7 +64,7 @@ fn a_half_kept_checkpoint_is_completed() {
     fs::hard_link(sample.signed(10), sample.dir.join("ckpt/.new")).unwrap();
     let signed = fs::read(sample.signed(10)).unwrap();
     let log = sample.open();
-    log.append(&[entry(10)]).unwrap();
+    log.put(&[entry(10)]).unwrap();
     assert_eq!(log.checkpoint().unwrap().size, 11);
     assert_eq!(fs::read(sample.signed(10)).unwrap(), signed);
     assert_eq!(sample.verify().problems, []);
@@ -82,7 +82,7 @@ fn an_unfinished_creation_is_finished() {
             let path = sample.dir.join(name);
             if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
         }
-        assert_eq!(sample.open().append(&[entry(0)]).unwrap(), 0..1);
+        assert_eq!(sample.open().put(&[entry(0)]).unwrap(), 0..1);
         assert_eq!(fs::read(sample.dir.join("key")).unwrap(), key);
         assert_eq!(sample.verify().problems, []);
     }
@@ -107,7 +107,7 @@ fn an_unfinished_acceptance_is_finished() {
         if done % 2 == 0 {
             assert_eq!(accept(&sample.dir, "again").unwrap(), aside);
         }
-        assert_eq!(sample.open().append(&[entry(0)]).unwrap(), 1..2, "after {done} steps");
+        assert_eq!(sample.open().put(&[entry(0)]).unwrap(), 1..2, "after {done} steps");
         assert_eq!(sample.verify().problems, []);
         let records: Vec<_> = read(&sample.dir, Filter::default()).unwrap().map(Result::unwrap).collect();
         assert_eq!(records[0].kind, "audit.accepted");
@@ -116,7 +116,7 @@ fn an_unfinished_acceptance_is_finished() {
         assert!(!sample.dir.join("accepted").exists() && !sample.dir.join("accepting").exists());
         // The record is there, the marker is not gone yet.
         fs::write(sample.dir.join("accepted"), marker).unwrap();
-        assert_eq!(sample.open().append(&[entry(1)]).unwrap(), 2..3);
+        assert_eq!(sample.open().put(&[entry(1)]).unwrap(), 2..3);
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use timelocker::audit::{Entry, Error, Filter, Severity, read};
+use timelocker::audit::{Draft, Error, Filter, Severity, read};
 use timelocker::crypto::sign;
 
-use super::{Sample, entry};
+use super::{Put as _, Sample, entry};
 
 fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().fold(Sha256::new(), Digest::chain_update).finalize().into()
@@ -88,8 +88,8 @@ fn nothing_breaks_out_of_its_line() {
         "😂\u{feff}",
     ];
     for text in nasty {
-        let entry = Entry::new("a.b", Severity::Info).run(text).with(if text.is_ascii() { text } else { "k" }, text);
-        log.append(&[entry]).unwrap();
+        let entry = Draft::new("a.b", Severity::Info).run(text).with(if text.is_ascii() { text } else { "k" }, text);
+        log.put(&[entry]).unwrap();
     }
     let lines = sample.lines();
     assert_eq!(lines.len(), 1 + nasty.len());
@@ -99,22 +99,22 @@ fn nothing_breaks_out_of_its_line() {
         assert_eq!(record["run"], text);
     }
     let before = fs::read(sample.segment()).unwrap();
-    let fine = Entry::new("a.b", Severity::Info);
+    let fine = Draft::new("a.b", Severity::Info);
     let refused = [
         fine.clone().with("ключ", 1),
         fine.clone().with("x", 1.5),
         fine.clone().with("x", u64::MAX),
         fine.clone().with("x", "y".repeat(65_536)),
-        Entry::new("a\nb", Severity::Info),
-        Entry::new("A.b", Severity::Info),
+        Draft::new("a\nb", Severity::Info),
+        Draft::new("A.b", Severity::Info),
     ];
     for entry in refused {
         // All or none: the good one before it is not written either.
-        let error = log.append(&[fine.clone(), entry]).unwrap_err();
+        let error = log.put(&[fine.clone(), entry]).unwrap_err();
         assert!(matches!(error, Error::Kind(_) | Error::Data { .. } | Error::TooLong { .. }), "{error}");
         assert_eq!(fs::read(sample.segment()).unwrap(), before);
     }
-    log.append(&[fine]).unwrap();
+    log.put(&[fine]).unwrap();
     log.checkpoint().unwrap();
     assert_eq!(sample.verify().problems, []);
 }
@@ -123,8 +123,8 @@ fn nothing_breaks_out_of_its_line() {
 fn one_size_is_signed_once_and_never_overwritten() {
     let sample = Sample::empty();
     let log = sample.open();
-    assert_eq!(log.latest().unwrap().size, 0);
-    log.append(&[entry(0)]).unwrap();
+    assert_eq!(log.checkpoint().unwrap().size, 0);
+    log.put(&[entry(0)]).unwrap();
     let first = log.checkpoint().unwrap();
     let before = sample.snapshot();
     assert_eq!(log.checkpoint().unwrap(), first);
@@ -152,9 +152,9 @@ fn check_mode(path: &Path) {
 fn records_are_read_by_filter() {
     let sample = Sample::empty();
     let log = sample.open();
-    let new = |kind: &str, severity| Entry::new(kind, severity).run("r1");
-    log.append(&[new("run.started", Severity::Info), new("runner.x", Severity::Error)]).unwrap();
-    log.append(&[Entry::new("run.finished", Severity::Critical)]).unwrap();
+    let new = |kind: &str, severity| Draft::new(kind, severity).run("r1");
+    log.put(&[new("run.started", Severity::Info), new("runner.x", Severity::Error)]).unwrap();
+    log.put(&[Draft::new("run.finished", Severity::Critical)]).unwrap();
     let seqs = |filter: Filter| read(&sample.dir, filter).unwrap().map(|r| r.unwrap().seq).collect::<Vec<_>>();
     assert_eq!(seqs(Filter::default()), [0, 1, 2]);
     assert_eq!(seqs(Filter { kind: Some("run".to_owned()), ..Filter::default() }), [0, 2]);

@@ -3,13 +3,16 @@
 mod attacks;
 mod crashes;
 mod formats;
+mod recorder;
 mod writers;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use timelocker::audit::{Entry, Log, Problem, Report, Severity, verify};
+use std::ops::Range;
+
+use timelocker::audit::{Draft, Durability, Error, Log, Problem, Report, Severity, verify};
 
 /// A log in a folder of its own.
 struct Sample {
@@ -28,9 +31,9 @@ impl Sample {
     fn new(records: u64, step: usize) -> Self {
         let sample = Self::empty();
         let log = sample.open();
-        let entries: Vec<Entry> = (0..records).map(entry).collect();
-        for batch in entries.chunks(step) {
-            log.append(batch).unwrap();
+        let drafts: Vec<Draft> = (0..records).map(entry).collect();
+        for batch in drafts.chunks(step) {
+            log.put(batch).unwrap();
             log.checkpoint().unwrap();
         }
         sample
@@ -87,8 +90,24 @@ fn collect(dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
-fn entry(number: u64) -> Entry {
-    Entry::new("stage.done", Severity::Info).run(format!("run-{}", number / 10)).with("number", number)
+/// Appends records of types that only tests have.
+trait Put {
+    fn put_with(&self, drafts: &[Draft], durability: Durability) -> Result<Range<u64>, Error>;
+
+    fn put(&self, drafts: &[Draft]) -> Result<Range<u64>, Error> {
+        self.put_with(drafts, Durability::Synced)
+    }
+}
+
+impl Put for Log {
+    fn put_with(&self, drafts: &[Draft], durability: Durability) -> Result<Range<u64>, Error> {
+        let batch = drafts.iter().map(|draft| self.prepare(draft)).collect::<Result<Vec<_>, _>>()?;
+        self.append(&batch, durability).map_err(|interrupted| interrupted.error)
+    }
+}
+
+fn entry(number: u64) -> Draft {
+    Draft::new("stage.done", Severity::Info).run(format!("run-{}", number / 10)).with("number", number)
 }
 
 /// The first and the last record that a problem may mean.

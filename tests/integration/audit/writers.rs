@@ -3,9 +3,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use timelocker::audit::{Durability, Entry, Filter, Log, Record, Severity, read};
+use timelocker::audit::{Draft, Durability, Filter, Log, LogEntry, Severity, read};
 
-use super::Sample;
+use super::{Put as _, Sample};
 
 const PROCESSES: u64 = 4;
 const THREADS: u64 = 8;
@@ -13,13 +13,13 @@ const RECORDS: u64 = 100;
 /// Names the folder for a test that is started again as a writer.
 const FOLDER: &str = "TL_TEST_AUDIT_WRITER";
 
-fn entry(writer: u64, number: u64) -> Entry {
-    Entry::new("test.record", Severity::Info).with("writer", writer).with("number", number)
+fn entry(writer: u64, number: u64) -> Draft {
+    Draft::new("test.record", Severity::Info).with("writer", writer).with("number", number)
 }
 
 /// All records are there, once, in the order of their numbers, each writer's in the order that it wrote them.
 fn check(dir: &Path, writers: u64) {
-    let records: Vec<Record> = read(dir, Filter::default()).unwrap().map(Result::unwrap).collect();
+    let records: Vec<LogEntry> = read(dir, Filter::default()).unwrap().map(Result::unwrap).collect();
     assert!(records.iter().map(|record| record.seq).eq(0..writers * RECORDS));
     for writer in 0..writers {
         let own = records.iter().filter(|record| record.data["writer"] == writer);
@@ -37,7 +37,7 @@ fn threads_share_a_log() {
             let log = &log;
             scope.spawn(move || {
                 for number in 0..RECORDS {
-                    let range = log.append_with(&[entry(writer, number)], Durability::Buffered).unwrap();
+                    let range = log.put_with(&[entry(writer, number)], Durability::Buffered).unwrap();
                     assert_eq!(range.end - range.start, 1);
                     if number % 50 == 0 {
                         log.checkpoint().unwrap();
@@ -82,7 +82,7 @@ fn a_process_that_writes() {
     let writer: u64 = env::var("TL_TEST_AUDIT_NUMBER").unwrap().parse().unwrap();
     let log = Log::open(Path::new(&dir)).unwrap();
     for number in 0..RECORDS {
-        log.append(&[entry(writer, number)]).unwrap();
+        log.put(&[entry(writer, number)]).unwrap();
         if number % 30 == 0 {
             log.checkpoint().unwrap();
         }
@@ -97,11 +97,11 @@ fn two_handles_take_turns() {
     let (one, two) = (sample.open(), sample.open());
     for number in 0..20 {
         let log = if number % 2 == 0 { &one } else { &two };
-        assert_eq!(log.append(&[entry(0, number)]).unwrap(), number..number + 1);
+        assert_eq!(log.put(&[entry(0, number)]).unwrap(), number..number + 1);
         if number % 3 == 0 {
             assert_eq!(log.checkpoint().unwrap().size, number + 1);
         }
     }
-    assert_eq!(one.latest().unwrap(), two.latest().unwrap());
+    assert_eq!(one.checkpoint().unwrap(), two.checkpoint().unwrap());
     assert_eq!(sample.verify().problems, []);
 }

@@ -60,6 +60,7 @@ const BEYOND_A_SCHEMA: &[(&str, &str)] = &[
     ("TL03", "expressions are a language of their own"),
     ("TL04", "names lead to other parts of the file"),
     ("TL05", "the default of an input has the type that stands beside it"),
+    ("TL0606", "a channel checks its own settings: addresses, headers, templates, keys"),
 ];
 
 /// Files with a mistake that the schema could know, and does not.

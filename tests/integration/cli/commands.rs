@@ -245,9 +245,11 @@ fn pipes_work_both_ways() {
 #[test]
 fn the_published_schemas_are_those_of_the_program() {
     let tl = Tl::new();
-    for (arguments, name) in
-        [(&["schema"][..], "pipeline.v1.schema.json"), (&["schema", "--event"], "event.v1.schema.json")]
-    {
+    for (arguments, name) in [
+        (&["schema"][..], "pipeline.v1.schema.json"),
+        (&["schema", "--event"], "event.v1.schema.json"),
+        (&["schema", "--audit"], "audit.v1.schema.json"),
+    ] {
         let published = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(name);
         let published = fs::read_to_string(published).unwrap();
         assert!(tl.ok(arguments).stdout == published, "{name} is old: `just schemas` writes it");

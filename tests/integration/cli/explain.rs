@@ -25,7 +25,7 @@ const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
         "fail_fast_ends_running_instances_with_their_programs_and_starts_no_more",
     ),
     ("TL0634", "tests/integration/storage/peers.rs", "a_full_store_keeps_nothing_partial"),
-    ("TL0635", "src/storage/dir.rs", "an_object_is_there_whole_or_not_at_all"),
+    ("TL0635", "src/storage/dir/deliver.rs", "an_object_is_there_whole_or_not_at_all"),
     ("TL0646", "tests/integration/storage/s3/faults.rs", "put_access_denied"),
     ("TL0647", "tests/integration/storage/s3/faults.rs", "put_bad_digest"),
     ("TL0658", "tests/integration/storage/s3/faults.rs", "bucket_is_missing"),
@@ -34,7 +34,7 @@ const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
     ("TL0739", "tests/integration/run/secrets.rs", "a_terminal_is_asked_twice_and_shows_nothing"),
     ("TL0744", "tests/integration/cli/versions.rs", "on_a_terminal_it_asks_and_looks_again"),
     // No version before the first one is known.
-    ("TL0747", "src/cli/migrate.rs", "files_are_written_whole_with_leave_and_all_or_none"),
+    ("TL0747", "src/cli/file/migrate.rs", "files_are_written_whole_with_leave_and_all_or_none"),
     ("TL0754", "tests/integration/run/cancel.rs", "a_run_that_takes_its_time_is_told"),
     ("TL0903", "src/engine/dispatcher.rs", "a_panic_is_one_failed_stage"),
 ];

@@ -127,7 +127,8 @@ fn json_of(tl: &Tl, arguments: &[&str]) -> Json {
 fn shown(tl: &Tl, arguments: &[&str], columns: &str) -> String {
     let ended = ended(tl.command(arguments).env("COLUMNS", columns));
     // Paths, commands to be copied and problems are shown whole.
-    for line in ended.stdout.lines().filter(|line| !line.contains(['/', '=', '`', '['])) {
+    let is_whole = |line: &&str| line.contains(['/', '=', '`', '[']) || line.starts_with("  tl ");
+    for line in ended.stdout.lines().filter(|line| !is_whole(line)) {
         assert!(line.width() <= columns.parse().unwrap(), "{line:?} in {ended:?}");
     }
     let text = ended.shown(tl);

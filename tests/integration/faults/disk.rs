@@ -62,7 +62,7 @@ fn is_whole(tl: &Tl, run: &str) -> bool {
     stages.len() == 10 && stages.iter().all(|stage| stage.outcome == Some(Outcome::Success))
 }
 
-fn records(tl: &Tl, run: &str, kind: &str) -> Vec<audit::Record> {
+fn records(tl: &Tl, run: &str, kind: &str) -> Vec<audit::LogEntry> {
     let (kind, run) = (Some(kind.to_owned()), Some(run.to_owned()));
     let filter = audit::Filter { kind, run, ..audit::Filter::default() };
     audit::read(&tl.state().join("audit"), filter).unwrap().map(Result::unwrap).collect()

@@ -14,6 +14,7 @@ use timelocker::state::StateDir;
 
 use crate::run::runs::wait_for;
 use crate::run::supervisor::{in_session, left};
+use crate::support::events::read_json_event;
 use crate::support::program::{Tl, ended, events, files};
 
 /// A chain that seals, a diamond over an artifact in a file, programs that take a while, a matrix, a proof.
@@ -222,7 +223,9 @@ impl Graph {
         let mut seen = Self::aim(tl, &mut lines, target, &there, random);
         child.kill().unwrap();
         let status = child.wait().unwrap();
-        seen.extend(lines.map_while(Result::ok).filter_map(|line| serde_json::from_str::<Json>(&line).ok()));
+        // The last line may be cut off.
+        let whole = lines.map_while(Result::ok).filter(|line| line.ends_with('}'));
+        seen.extend(whole.map(|line| read_json_event(&line)));
         if status.signal().is_none() {
             // One that was killed after its end is not resumed.
             assert!(status.code() == Some(0) || seen.is_empty() && status.code() == Some(2), "{status}: {seen:#?}");
@@ -262,7 +265,7 @@ impl Graph {
         while !event.is_empty()
             && let Some(Ok(line)) = lines.next()
         {
-            let one: Json = serde_json::from_str(&line).unwrap();
+            let one = read_json_event(&line);
             let is_it = one["event"] == event && (stage.is_empty() || one["stage"] == stage);
             seen.push(one);
             if is_it {

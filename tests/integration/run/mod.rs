@@ -5,6 +5,7 @@ mod earlier;
 mod groups;
 mod logs;
 mod plan;
+mod programs;
 mod resume;
 pub mod runs;
 pub mod secrets;

@@ -97,7 +97,7 @@ fn what_was_left_out_is_done_when_the_run_goes_on() {
     // A part is no success to anybody.
     let history: Json = serde_json::from_str(&tl.ok(&["history", "--json"]).stdout).unwrap();
     assert_eq!(history["runs"][0]["left_out"], serde_json::json!(["c", "d", "deliver", "prove"]));
-    assert!(tl.ok(&["show", id]).stdout.contains("left out c, d, deliver, prove"));
+    assert!(tl.ok(&["show", id]).stdout.contains("left out: c, d, deliver, prove"));
     let log = tl.ok(&["audit", "show", "--run", id, "--json"]).stdout;
     assert!(log.contains(r#""left_out":["c","d","deliver","prove"]"#), "{log}");
     assert!(tl.ok(&["run", "p.yaml", "--only", "a"]).stdout.contains("tl run --resume"), "the way to the rest");

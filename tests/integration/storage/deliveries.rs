@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
+use timelocker::audit::Draft;
 use timelocker::channels::Message;
 use timelocker::diagnostic::{Diagnostic, Result, codes};
 use timelocker::stages::artifact::{ArtifactRef, ArtifactWriter, Sink, Source, Spool, stream};
 use timelocker::stages::{
-    Checkpoint, Context, Deliveries, Ledger, Meter, Notifier, OpenDelivery, Places, Recorder, Severity, Shared,
+    Checkpoint, Context, Deliveries, Ledger, Meter, Notifier, OpenDelivery, Places, Record, Recorder, Shared,
     StageError, Told, Unfinished, find,
 };
 use timelocker::storage::{KINDS, PendingObject, Store};
@@ -77,11 +78,11 @@ impl Notifier for Nowhere {
 }
 
 #[derive(Default)]
-struct Records(Mutex<Vec<(String, Json)>>);
+struct Records(Mutex<Vec<Record>>);
 
 impl Recorder for Records {
-    fn record(&self, kind: &str, _severity: Severity, data: Map<String, Json>) -> Result<()> {
-        self.0.lock().unwrap().push((kind.to_owned(), Json::Object(data)));
+    fn record(&self, record: Record) -> Result<()> {
+        self.0.lock().unwrap().push(record);
         Ok(())
     }
 
@@ -176,7 +177,7 @@ impl Session {
     }
 
     fn records(&self) -> Vec<String> {
-        self.records.0.lock().unwrap().iter().map(|(kind, _)| kind.clone()).collect()
+        self.records.0.lock().unwrap().iter().map(|record| Draft::from(record.clone()).kind).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod archive;
 mod deliveries;
+pub mod objects;
 #[cfg(feature = "peers")]
 mod peers;
 pub mod s3;

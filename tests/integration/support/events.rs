@@ -19,7 +19,12 @@ pub fn read_events(stdout: &str) -> Vec<Event> {
 
 /// The same events as plain JSON, for tests of single fields.
 pub fn read_json_events(stdout: &str) -> Vec<Json> {
-    read_events(stdout).iter().map(|event| serde_json::to_value(event).unwrap()).collect()
+    stdout.lines().map(read_json_event).collect()
+}
+
+/// One event as plain JSON.
+pub fn read_json_event(line: &str) -> Json {
+    serde_json::to_value(read_event(line)).unwrap()
 }
 
 fn read_event(line: &str) -> Event {

@@ -1,7 +1,7 @@
 use crate::diagnostic::Severity;
 use crate::inspect::Validation;
 
-/// How many findings there are, in how many files: the last line for people.
+/// The last line of `tl validate`: how many errors and warnings there are, and how many files have none.
 pub fn render_counts(validation: &Validation) -> String {
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let counts = [(Severity::Error, "error"), (Severity::Warning, "warning")]

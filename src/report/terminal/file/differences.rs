@@ -3,8 +3,8 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::inspect::Difference;
 use crate::report::style::Style;
 
-/// One thing that a run would do otherwise than its plan says, with how it differs.
-pub fn differing(difference: &Difference) -> Diagnostic {
+/// The error for one way in which a run would differ from its plan, with a diff.
+pub fn plan_difference(difference: &Difference) -> Diagnostic {
     let planned = ("the plan", difference.planned.as_bytes());
     let diff = render_diff(planned, ("the file", difference.present.as_bytes()), Style::default());
     Diagnostic::usage(codes::TL0774, format!("{} is not what the plan says", difference.what))

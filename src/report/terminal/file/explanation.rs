@@ -1,7 +1,7 @@
 use crate::explain::{Example, Explanation};
 use crate::report::style::Style;
 
-/// What a code means, as people read it.
+/// What a code means, with a wrong and a right example.
 pub fn render_explanation(explanation: &Explanation, style: Style) -> String {
     let Explanation { code, title, cause, wrong, right } = explanation;
     format!(

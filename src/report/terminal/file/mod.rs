@@ -9,7 +9,7 @@ mod secrets;
 mod versions;
 
 pub use counts::render_counts;
-pub use differences::differing;
+pub use differences::plan_difference;
 pub use doctor::render_examined;
 pub use explanation::render_explanation;
 pub use plan::render_plan;

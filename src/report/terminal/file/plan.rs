@@ -5,7 +5,7 @@ use crate::report::style::Style;
 use crate::report::text::{plain, plain_lines};
 use crate::value::human_bytes;
 
-/// A plan as people read it.
+/// A plan: the settings of the run, then each step with its stages, then the messages.
 pub fn render_plan(plan: &PlanReport, style: Style) -> String {
     let mut text = format!("{} ({})\n", plan.pipeline, plain(&plan.file));
     for line in head(plan) {
@@ -28,13 +28,13 @@ pub fn render_plan(plan: &PlanReport, style: Style) -> String {
     if !plan.notify.is_empty() {
         text.push_str("\nmessages\n");
     }
-    for told in &plan.notify {
-        text.push_str(&format!("  {} to {}\n", told.when.join(", "), told.to.join(", ")));
+    for messages in &plan.notify {
+        text.push_str(&format!("  {} to {}\n", messages.when.join(", "), messages.to.join(", ")));
     }
     text
 }
 
-/// What holds for the run as a whole.
+/// The settings of the run as a whole.
 fn head(plan: &PlanReport) -> Vec<String> {
     let inputs = plan.inputs.iter().map(|(name, value)| format!("input {name} = {}", short(value)));
     let mut lines: Vec<String> = inputs.chain(plan.secrets.iter().map(|secret| format!("secret {secret}"))).collect();
@@ -112,7 +112,7 @@ fn instances(instances: &Instances) -> String {
     text
 }
 
-/// How a stage is tried and timed, where it is not as every stage is.
+/// Retries, time limits and other rules of a stage that are not the defaults.
 fn rules(stage: &StageReport) -> Vec<String> {
     let mut lines = Vec::new();
     if stage.retry.attempts > 1 {

@@ -4,7 +4,7 @@ use crate::inspect::SecretFound;
 use crate::report::style::Style;
 use crate::report::text::plain;
 
-/// One line for each secret; what is wrong with those that are not there is told apart.
+/// The result of `tl secret check`: one line for each secret. Errors are reported separately.
 pub fn render_secrets(found: &[SecretFound], style: Style) -> String {
     let width = found.iter().map(|secret| secret.name.len()).max().unwrap_or_default();
     let mut text = String::new();

@@ -9,7 +9,7 @@ use crate::report::style::Style;
 use crate::report::text::{plain, plain_lines};
 use crate::state::Version;
 
-/// Longer, and the differences are found by a coarser way.
+/// After this time, `similar` finds the differences in a coarser way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The versions of a file, one on a line, each with whether its files are as they were then. Below it are the files that it
@@ -33,7 +33,7 @@ pub fn render_versions(versions: &[(&Version, bool)], style: Style) -> String {
     versions.iter().map(line).collect()
 }
 
-/// How a text differs from another, as a unified diff; empty where it does not. What is no text is shown as far as it is one.
+/// The unified diff of two texts; empty if they are equal. Invalid UTF-8 is shown as replacement characters.
 pub fn render_diff((old_name, old): (&str, &[u8]), (new_name, new): (&str, &[u8]), style: Style) -> String {
     let (old, new) = (String::from_utf8_lossy(old), String::from_utf8_lossy(new));
     let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(old.as_ref(), new.as_ref());

@@ -13,26 +13,26 @@ use crate::report::terminal::{Screen, render_diagnostic};
 use crate::report::text::{padded, plain, plain_lines, size_of, wrap};
 use crate::value::human_duration;
 
-/// A report for people: one line for each stage that ends, what went wrong in full, a summary, and what to do next. On a
-/// terminal also what runs.
+/// A report for people: one line for each stage that ends, problems in full, a summary, and what to do next. On a terminal
+/// also the running stages.
 pub struct Human<W> {
     to: W,
     style: Style,
-    /// How wide lines may be; without end where they are not read on a terminal.
+    /// How wide lines may be: unlimited if standard output is no terminal.
     columns: usize,
     live: Option<Live>,
     tally: Tally,
-    /// How wide the column of names is.
+    /// The width of the column of names.
     names: usize,
 }
 
-/// Narrower terminals get lines for this many columns.
+/// On narrower terminals, lines are still this wide.
 const NARROWEST: usize = 40;
-/// Longer names of stages push what is behind them to the right.
+/// Longer names push the rest of their line to the right.
 const WIDEST_NAME: usize = 24;
 
 impl<W: Write + Send> Human<W> {
-    /// Writes to `to`, which is standard output. What runs is shown where standard error is a terminal.
+    /// Writes to `to`, which is standard output. Running stages are shown if standard error is a terminal.
     pub fn new(to: W, style: Style) -> Self {
         let columns = size_of(io::stdout()).map_or(usize::MAX, |(columns, _)| columns.max(NARROWEST));
         Self::with(to, style, columns, Live::new(style))
@@ -56,7 +56,7 @@ impl<W: Write + Send> Human<W> {
     pub(in crate::report::terminal) fn say(&mut self, text: &str) {
         let to = &mut self.to;
         let mut write = || {
-            // The run goes on all the same; the stream remembers what is lost.
+            // The stream keeps the error; the run continues.
             let _lost = to.write_all(text.as_bytes()).and_then(|()| to.flush());
         };
         match &self.live {
@@ -75,7 +75,7 @@ impl<W: Write + Send> Human<W> {
         let word = coloured(ended.outcome, 9, self.style);
         let name = padded(&plain(&ended.name), self.names);
         let used = 2 + 9 + 1 + name.width() + 2;
-        // Where little is left beside the names, the rest stands below them.
+        // If little room is left beside the name, the rest is indented below it.
         let indent = if self.columns < used + 20 { 6 } else { used };
         let detail = wrap(&plain(&ended.detail), used, indent, self.columns);
         let text = format!("  {word} {name}  {detail}\n");
@@ -119,7 +119,9 @@ impl<W: Write + Send> Reporter for Human<W> {
             What::StageRetrying { stage, instance, attempt, delay_ms, error } => {
                 let name = called(stage, instance.as_deref());
                 let delay = human_duration(*delay_ms as f64 / 1_000.0);
-                let said = format!("{name}: attempt {attempt} failed, next in {delay}");
+                // An event log does not know the delay.
+                let next = if self.tally.is_past { String::new() } else { format!(", next in {delay}") };
+                let said = format!("{name}: attempt {attempt} failed{next}");
                 let said = wrap(&said, 11, 6, self.columns);
                 let text = format!("  {} {said}\n", self.style.yellow("retrying"));
                 self.say(&text);

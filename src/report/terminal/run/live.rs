@@ -9,7 +9,7 @@ use crate::report::style::Style;
 use crate::report::text::size_of;
 use crate::trace;
 
-/// What runs now, below what was printed, on the terminal of standard error.
+/// The picture of running stages, below the printed lines, on the terminal of standard error.
 pub(in crate::report) struct Live {
     bar: ProgressBar,
     tree: Tree,
@@ -18,7 +18,7 @@ pub(in crate::report) struct Live {
 }
 
 impl Live {
-    /// Nothing where standard error is no terminal, or one on which nothing can be replaced, or where the log goes.
+    /// `None` if standard error is no terminal, cannot redraw lines, or receives the log.
     pub(super) fn new(style: Style) -> Option<Self> {
         if trace::is_on_terminal() {
             return None;
@@ -41,18 +41,18 @@ impl Live {
         }
     }
 
-    /// Shows how much time has passed.
+    /// Redraws the picture, with the time that has passed.
     pub(super) fn draw(&self) {
         if self.bar.is_finished() {
             return;
         }
         let Some((columns, rows)) = size_of(io::stderr()) else { return };
-        // The last column and row stay free: a terminal would begin a new line.
+        // The last column and row stay free, because a terminal would begin a new line there.
         let size = (columns.saturating_sub(1), rows.saturating_sub(1));
         self.bar.set_message(self.tree.lines(self.began.elapsed(), size, self.style).join("\n"));
     }
 
-    /// Prints something above it.
+    /// Prints something above the picture.
     pub(super) fn suspend(&self, print: impl FnOnce()) {
         self.bar.suspend(print);
     }

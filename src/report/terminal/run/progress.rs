@@ -2,14 +2,14 @@ use std::io::{self, IsTerminal, Read};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Shows on a terminal how much of something was read. In a pipe it shows nothing.
+/// A reader that shows on a terminal how much was read. It shows nothing where standard error is no terminal.
 pub struct Progress<R> {
     from: R,
     bar: Option<ProgressBar>,
 }
 
 impl<R: Read> Progress<R> {
-    /// Reads from `from`, which has so many bytes, if that is known.
+    /// Reads from `from`, which has `total` bytes, if that is known.
     pub fn new(from: R, total: Option<u64>) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
             let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);

@@ -8,11 +8,12 @@ use crate::report::style::Style;
 use crate::report::text::{cut, padded, plain};
 use crate::value::{human_bytes, human_duration};
 
-/// What runs at a moment. Times are counted from the beginning of the report; there is no clock in here.
+/// The running stages at one moment, as lines. It is pure: events, a time and a size go in, so that it is tested without a
+/// terminal and a clock. Times count from the beginning of the report.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     pipeline: String,
-    /// In the order of the file.
+    /// All stages, in the order of the file.
     stages: Vec<String>,
     ended: usize,
     running: Vec<Running>,
@@ -25,19 +26,19 @@ struct Running {
     kind: String,
     attempt: u32,
     began: Duration,
-    /// When the next attempt begins, where this one has failed.
+    /// When the next attempt begins, if this one has failed.
     again: Option<Duration>,
-    /// How far it was at the end of each of the last moments.
+    /// The bytes done at each of the last moments, within [`WINDOW`].
     reached: VecDeque<(Duration, u64)>,
 }
 
-/// A rate is that of the last five seconds.
+/// The time over which a rate is measured.
 const WINDOW: Duration = Duration::from_secs(5);
-/// So long stands one picture of what turns.
+/// How long one frame of the spinner is shown.
 const TURN: Duration = Duration::from_millis(120);
 
 impl Tree {
-    /// Takes an event into account that came `at` this time.
+    /// Adds an event that came at the time `at`.
     pub(super) fn take(&mut self, what: &What, at: Duration) {
         match what {
             What::RunStarted { pipeline, stages, .. } => {
@@ -64,7 +65,7 @@ impl Tree {
             What::StageProgress { stage, instance, bytes } => {
                 if let Some(running) = self.find(stage, instance.as_ref()) {
                     running.reached.push_back((at, *bytes));
-                    // The last one before the window is where the rate is counted from.
+                    // One entry before the window stays: the rate is measured from it.
                     while running.reached.get(1).is_some_and(|(then, _)| *then + WINDOW < at) {
                         running.reached.pop_front();
                     }
@@ -92,7 +93,7 @@ impl Tree {
         self.running.iter_mut().find(|running| running.stage == stage && running.instance.as_ref() == instance)
     }
 
-    /// The lines of the tree at this time, none wider than `columns`, and no more than `rows`.
+    /// The lines of the tree at the time `at`, none wider than `columns`, and at most `rows`.
     pub(super) fn lines(&self, at: Duration, (columns, rows): (usize, usize), style: Style) -> Vec<String> {
         let signs = style.signs();
         let frame = at.as_millis() / TURN.as_millis();
@@ -139,18 +140,18 @@ impl Tree {
     }
 }
 
-/// How wide a column of names is: a third of all at most.
+/// The width of a column of names: at most a third of the screen.
 fn widest<'n>(names: impl Iterator<Item = &'n str>, columns: usize) -> usize {
     names.map(UnicodeWidthStr::width).max().unwrap_or_default().min(columns / 3)
 }
 
 impl Running {
-    /// What it is at: the attempt where it is not the first, bytes, rate, how long in all.
+    /// The attempt, unless it is the first; bytes and rate; the time since the start.
     fn state(&self, at: Duration) -> String {
         let mut words = Vec::new();
         match self.again {
             Some(again) => {
-                // Whole seconds: it counts down.
+                // Rounded up to whole seconds, as a countdown.
                 let left = again.saturating_sub(at).as_secs_f64().ceil();
                 words.push(format!("attempt {} in {left:.0} s", self.attempt + 1));
             }
@@ -168,7 +169,7 @@ impl Running {
         words.join("  ")
     }
 
-    /// Bytes in a second, over the window.
+    /// Bytes per second over the window.
     fn rate(&self, at: Duration) -> f64 {
         let before = |(then, _): &&(Duration, u64)| *then + WINDOW <= at;
         let from = self.reached.iter().rev().find(before).or(self.reached.front());
@@ -229,13 +230,13 @@ mod tests {
         }
     }
 
-    fn tree(told: &[(u64, What)]) -> Tree {
+    fn tree(events: &[(u64, What)]) -> Tree {
         let mut tree = Tree::default();
         let stages = ["identity", "collect", "seal", "copy", "prove"].map(str::to_owned).to_vec();
         let began =
             What::RunStarted { pipeline: "orders".to_owned(), file: "orders.yaml".to_owned(), stages, session: 1 };
         tree.take(&began, Duration::ZERO);
-        told.iter().for_each(|(at, what)| tree.take(what, Duration::from_secs(*at)));
+        events.iter().for_each(|(at, what)| tree.take(what, Duration::from_secs(*at)));
         tree
     }
 
@@ -280,8 +281,8 @@ mod tests {
             assert!((rate / f64::from(1 << 20) - mib).abs() < 0.01, "{at}: {rate}");
         }
         // A stage that tells of itself all the time keeps the last seconds alone.
-        let told: Vec<(u64, What)> = (0..1_000).map(|at| (at, progress("collect", NONE, at))).collect();
-        let long = tree(&[vec![(0, started("collect", NONE, "archive", 1))], told].concat());
+        let events: Vec<(u64, What)> = (0..1_000).map(|at| (at, progress("collect", NONE, at))).collect();
+        let long = tree(&[vec![(0, started("collect", NONE, "archive", 1))], events].concat());
         assert!(long.running[0].reached.len() < 10, "{}", long.running[0].reached.len());
     }
 

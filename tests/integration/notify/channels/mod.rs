@@ -18,7 +18,10 @@ fn channel(kind: &str, settings: Json) -> Box<dyn Channel> {
 }
 
 fn refused(kind: &str, settings: Json) -> String {
-    (Kind::find(KINDS, kind).unwrap().build)(settings).unwrap_err().to_string()
+    match (Kind::find(KINDS, kind).unwrap().build)(settings) {
+        Ok(channel) => channel.check().swap_remove(0).error,
+        Err(error) => error.to_string(),
+    }
 }
 
 fn message(when: &str) -> Message {

@@ -9,6 +9,7 @@ use timelocker::value::is_control_or_bidi;
 
 use super::receiver::{Answer, Received, Receiver, certificate, status};
 use super::{HOSTILE, channel, message, refused};
+use crate::support::events::read_events;
 use crate::support::program::Tl;
 
 const KEY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -261,6 +262,7 @@ fn a_run_tells_its_webhook() {
     assert_eq!(ended.code, 0, "{ended:?}");
     let [request] = &receiver.requests()[..] else { panic!("{ended:?}") };
     judge(KEY, request);
+    read_events(&ended.stdout);
     assert!(ended.stdout.contains("\"delivered\":\"200 OK, 22 bytes answered: thanks for ***\""), "{}", ended.stdout);
     let log = tl.ok(&["audit", "show"]).stdout;
     assert!(!log.contains("path-secret") && !ended.stdout.contains("path-secret"), "{log}");

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use serde_json::Value as Json;
 
 use crate::support::events::{Event, Outcome, What, read_events};
-use crate::support::program::{Tl, files};
+use crate::support::program::{Tl, ended, files};
 
 const WRITTEN_AT: &str = "/srv/orders";
 const GOOD: &str = "01M8HN90YP4GCZJBWAK8TBW0JD";
@@ -52,8 +52,10 @@ fn it_is_shown_as_it_was_written() {
     let runs = json(&tl, &["history", "--json"]);
     let ends: Vec<_> = runs["runs"].as_array().unwrap().iter().map(|run| (&run["run"], &run["outcome"])).collect();
     assert_eq!(ends, [(&FAILED.into(), &"failure".into()), (&GOOD.into(), &"success".into())]);
-    insta::assert_snapshot!("earlier_failed", tl.redact(&tl.ok(&["show", FAILED]).stdout));
-    insta::assert_snapshot!("earlier_good", tl.redact(&tl.ok(&["show", GOOD]).stdout));
+    // Wide enough that no path is wrapped.
+    let shown = |run: &str| tl.redact(&ended(tl.command(&["show", run]).env("COLUMNS", "200")).stdout);
+    insta::assert_snapshot!("earlier_failed", shown(FAILED));
+    insta::assert_snapshot!("earlier_good", shown(GOOD));
     assert!(tl.ok(&["logs", FAILED]).stdout.contains("hello world"));
     let versions = json(&tl, &["versions", "p.yaml", "--json"]).to_string();
     assert!(versions.contains("31d24566f578") && versions.contains("165e5b59dae4"), "{versions}");

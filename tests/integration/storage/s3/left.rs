@@ -91,7 +91,7 @@ impl UploadJournal for Refuses {
     }
 }
 
-struct Bytes<'a>(&'a [u8], Digest);
+pub struct Bytes<'a>(pub &'a [u8], pub Digest);
 
 impl Read for Bytes<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -117,7 +117,7 @@ pub fn key() -> ObjectKey {
     "object".parse().unwrap()
 }
 
-fn options(overwrite: bool) -> UploadOptions<'static> {
+pub fn options(overwrite: bool) -> UploadOptions<'static> {
     UploadOptions { overwrite, lock: None, ordered: Timestamp::now(), resume: None, scratch: Path::new("/nowhere") }
 }
 

@@ -30,7 +30,7 @@ pub struct Peer {
 }
 
 pub struct Weed;
-struct Moto;
+pub struct Moto;
 struct S3rver;
 
 fn tools() -> PathBuf {
@@ -206,7 +206,7 @@ impl Weed {
 }
 
 impl Moto {
-    fn start() -> Peer {
+    pub fn start() -> Peer {
         Peer::start(tools().join("python/bin/moto_server"), 1, KEYS, |_, ports| {
             ["-H", "127.0.0.1", "-p", &ports[0].to_string()].map(str::to_owned).into()
         })

@@ -145,6 +145,7 @@ impl Bucket {
             Op::Part => self.part(head, body, twist),
             Op::Complete => self.complete(key, head, &body, twist),
             Op::Abort => self.abort(head),
+            Op::List => Ok(self.list(head)),
             Op::ListUploads => Ok(self.list_uploads(head)),
             Op::ListParts => self.list_parts(key, head),
             Op::Other => Err(Answer::error(501, "NotImplemented")),
@@ -175,8 +176,43 @@ impl Bucket {
     }
 
     fn condition(&self, key: &str, head: &Head, twist: Twist) -> Result<(), Answer> {
-        let fails = head.header("if-none-match") == Some("*") && self.latest(key).is_some();
-        if fails && twist != Twist::IgnoresCondition { Err(Answer::error(412, "PreconditionFailed")) } else { Ok(()) }
+        let found = self.latest(key);
+        let (absent, etag) = (head.header("if-none-match") == Some("*"), head.header("if-match"));
+        match (found, etag) {
+            _ if twist == Twist::IgnoresCondition => Ok(()),
+            (Some(_), _) if absent => Err(Answer::error(412, "PreconditionFailed")),
+            (None, Some(_)) => Err(Answer::error(404, "NoSuchKey")),
+            (Some(found), Some(etag)) if found.etag != etag => Err(Answer::error(412, "PreconditionFailed")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The objects in the order of their keys, `max-keys` or 1,000 at once. A token is the last key, disguised.
+    fn list(&self, head: &Head) -> Answer {
+        let prefix = head.query("prefix").unwrap_or_default();
+        let after = head.query("continuation-token").and_then(|token| token.strip_prefix("after:")).unwrap_or_default();
+        let most = head.query("max-keys").and_then(|most| most.parse().ok()).unwrap_or(1_000).min(1_000);
+        let mut keys: Vec<&str> = self.versions.iter().map(|version| version.key.as_str()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.retain(|key| key.starts_with(prefix) && *key > after && self.latest(key).is_some());
+        let rest = keys.len().saturating_sub(most);
+        keys.truncate(most);
+        let contents: String = keys
+            .iter()
+            .filter_map(|key| self.latest(key))
+            .map(|found| {
+                let (key, size) = (escaped(&found.key), found.bytes.len());
+                format!("<Contents><Key>{key}</Key><Size>{size}</Size></Contents>")
+            })
+            .collect();
+        let next = keys.last().filter(|_| rest > 0).map_or_else(String::new, |last| {
+            format!("<NextContinuationToken>after:{}</NextContinuationToken>", escaped(last))
+        });
+        let truncated = rest > 0;
+        Answer::new(200).xml(&format!(
+            "<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{next}{contents}</ListBucketResult>"
+        ))
     }
 
     /// Keeps a new version, as a versioned bucket does or another.

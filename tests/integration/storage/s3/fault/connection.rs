@@ -310,6 +310,7 @@ fn op(head: &Head, key: &str) -> Op {
         ("GET", true) if has("versioning") => Op::GetVersioning,
         ("GET", true) if has("object-lock") => Op::GetObjectLock,
         ("GET", true) if has("uploads") => Op::ListUploads,
+        ("GET", true) if has("list-type") => Op::List,
         ("PUT", false) if has("partNumber") && has("uploadId") => Op::Part,
         ("PUT", false) if head.header("x-amz-copy-source").is_none() => Op::Put,
         ("POST", false) if has("uploads") => Op::Create,

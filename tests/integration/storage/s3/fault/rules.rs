@@ -16,6 +16,7 @@ pub enum Op {
     Part,
     Complete,
     Abort,
+    List,
     ListUploads,
     ListParts,
     Other,

@@ -6,35 +6,35 @@
 use serde_json::{Map, Value};
 
 /// Integers beyond ±(2^53 − 1) are not exact in the readers that treat every number as a double (I-JSON, RFC 7493).
-pub(super) const MAX_INTEGER: u64 = (1 << 53) - 1;
+pub(in crate::audit) const MAX_INTEGER: u64 = (1 << 53) - 1;
 
-/// Deeper values are refused: a reader's parser may stop at 128, and nothing that tl records is deep.
+/// Deeper values are refused. Parsers of readers may stop at 128 levels, and no record of tl is deep.
 const MAX_DEPTH: usize = 64;
 
 /// Why a value has no canonical form here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// A key outside ASCII.
+    /// A key that is not ASCII.
     #[error("the key `{0}` is not ASCII")]
     Key(String),
     /// A number with a fraction or an exponent.
     #[error("{0} is not an integer")]
     Float(String),
-    /// A number that a double does not hold exactly.
+    /// An integer that a double does not hold exactly.
     #[error("{0} is beyond ±9007199254740991")]
     Integer(String),
-    /// Arrays and objects inside each other.
+    /// Arrays and objects nested too deeply.
     #[error("it is nested deeper than {MAX_DEPTH} levels")]
     Depth,
 }
 
 /// Appends the canonical form of an object.
-pub(super) fn write_object(out: &mut Vec<u8>, map: &Map<String, Value>) -> Result<(), JsonError> {
+pub(in crate::audit) fn write_object(out: &mut Vec<u8>, map: &Map<String, Value>) -> Result<(), JsonError> {
     object(out, map, 0)
 }
 
 /// Appends a string with its quotes.
-pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
+pub(in crate::audit) fn write_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let bytes = text.as_bytes();
@@ -66,7 +66,7 @@ pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends a non-negative integer.
-pub(super) fn write_u64(out: &mut Vec<u8>, number: u64) {
+pub(in crate::audit) fn write_u64(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number;
