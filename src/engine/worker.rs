@@ -89,6 +89,13 @@ pub struct Attempt {
     pub results: Arc<Results>,
 }
 
+impl Attempt {
+    /// What it is an attempt at.
+    pub fn job(&self) -> Job {
+        Job { unit: self.unit, instance: self.instance.as_ref().map(|instance| instance.number) }
+    }
+}
+
 /// What the engine runs.
 pub trait Work: Send + Sync + 'static {
     /// Whether the `if` of a stage holds.

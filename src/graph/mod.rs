@@ -9,6 +9,7 @@ mod machine;
 mod matrix;
 pub mod outcome;
 mod plan;
+pub mod recall;
 pub mod retry;
 mod select;
 pub mod verdict;

@@ -122,6 +122,11 @@ impl Plan {
         &self.stages[last]
     }
 
+    /// What a stage does with data: makes, changes or takes it, or none of these.
+    pub fn flow(&self, stage: usize) -> Flow {
+        flow(&self.stages[stage])
+    }
+
     /// Groups of units that may run at the same time, in order: all that a group needs is in the ones before.
     pub fn levels(&self) -> Vec<Vec<usize>> {
         let mut level = vec![0_usize; self.units.len()];
@@ -169,7 +174,7 @@ fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
     for need in stages.iter().flat_map(|stage| &stage.needs) {
         dependants[*need] += 1;
     }
-    let flow = |stage: usize| stages[stage].stage.kind().map_or(Flow::None, |kind| kind.flow);
+    let flow = |stage: usize| flow(&stages[stage]);
     let mut next = vec![None; stages.len()];
     for (consumer, planned) in stages.iter().enumerate() {
         let Some(producer) = producer(planned).and_then(|name| index.get(name.as_str()).copied()) else { continue };
@@ -202,6 +207,10 @@ fn join(stages: &[Planned], index: &HashMap<&str, usize>) -> Vec<Unit> {
         units.push(Unit { stages: chain });
     }
     units
+}
+
+fn flow(planned: &Planned) -> Flow {
+    planned.stage.kind().map_or(Flow::None, |kind| kind.flow)
 }
 
 /// The names of the outputs of a stage with instances; of others nobody asks.

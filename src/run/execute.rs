@@ -174,7 +174,7 @@ fn end(
     // Reported once, at the end: while stages run, the engine is the only emitter.
     work.logs.problem().into_iter().for_each(|error| emit(sink, What::Problem { error }));
     let (outcome, exit_code) = verdict(&finished);
-    let left_out = work.names_left_out(&finished.outcomes);
+    let left_out = work.plan.names_left_out(work.memory().left_out.clone(), &finished.outcomes);
     let is_whole = left_out.is_empty() && !stages.has_failed;
     if is_whole && outcome.is_ok() {
         abort_unclaimed(&work, &options.state, sink);

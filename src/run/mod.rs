@@ -14,7 +14,6 @@ mod logs;
 mod on_record;
 mod options;
 mod prepare;
-mod prior_effects;
 mod recall;
 mod resume;
 mod selected;

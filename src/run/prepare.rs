@@ -10,7 +10,7 @@ use super::group::{Turn, wait_for_turn};
 use super::logs::RunLogs;
 use super::on_record::begin;
 use super::options::Options;
-use super::prior_effects::PriorEffects;
+use super::recall::prior;
 use super::resume::{open_journal, optional_journal, share_locks, sweep, take_work};
 use super::work::PipelineWork;
 use crate::audit::Log;
@@ -128,10 +128,11 @@ pub(super) fn prepare(
     };
     notifier.outbox.keep_texts(loaded.pipeline.name.as_str(), &texts_of(&loaded));
     let session = journal.as_ref().map_or(1, |journal| journal.session());
+    let plan = Arc::new(plan);
     let work = Arc::new(PipelineWork {
-        prior: options.resumed.as_ref().map(|left| PriorEffects::new(left, &plan)).unwrap_or_default(),
+        prior: prior(&plan, options.resumed.as_ref()),
         loaded,
-        plan: Arc::new(plan),
+        plan,
         contexts,
         shared: Arc::clone(&shared),
         recorder: Arc::clone(&recorder),

@@ -1,9 +1,11 @@
-//! Recall: a unit that an earlier session finished is not run again if its key is the same and its effects still hold.
+//! Asks the disk, the journal and the kinds what [`recall`](crate::graph::recall) needs to know. Keys flow in and out; no
+//! decision is made here.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
@@ -13,13 +15,26 @@ use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::Attempt;
 use crate::expression::Expression;
-use crate::graph::outcome::{Done, Ended, OwnEnd};
+use crate::graph::outcome::Done;
+use crate::graph::recall::{Decision, Prior, PriorEffect};
+use crate::graph::{Job, Plan};
 use crate::open::unwritten;
 use crate::pipeline::{Stage, expressions_in, paths_in};
+use crate::stages::ARTIFACT;
 use crate::stages::artifact::{ArtifactRef, Spool};
-use crate::stages::{ARTIFACT, Flow};
-use crate::state::Effect;
+use crate::state::{Effect, PriorRun};
 use crate::value::{Cancel, Digest, parse_sha256, sha256};
+
+/// The effects that the journal has of earlier sessions. Stages that the file no longer has are not among them.
+pub(super) fn prior(plan: &Arc<Plan>, prior: Option<&PriorRun>) -> Prior<Effect> {
+    let numbers: HashMap<&str, usize> =
+        plan.stages.iter().enumerate().map(|(n, stage)| (stage.name.as_str(), n)).collect();
+    let effects = prior.into_iter().flat_map(|prior| &prior.effects).filter_map(|effect| {
+        let stage = *numbers.get(effect.stage.as_str())?;
+        Some(PriorEffect { stage, instance: effect.instance, key: effect.key.clone(), payload: effect.clone() })
+    });
+    Prior::new(Arc::clone(plan), effects)
+}
 
 impl PipelineWork {
     /// The key of a unit: a digest of everything it depends on. That is its settings without secrets, the contents of files
@@ -57,85 +72,37 @@ impl PipelineWork {
         Some(sha256(all.to_string()))
     }
 
-    /// The results of an earlier session for a unit, if they have the same key, still hold, and none of its needs ran again.
-    /// Fails, with the stage, if that cannot be checked now: a stage that finished is not repeated because its store is
-    /// unreachable or the run is cancelled.
-    pub(super) fn recall(
-        &self,
-        attempt: &Attempt,
-        key: &str,
-    ) -> std::result::Result<Option<Vec<Ended>>, (usize, Diagnostic)> {
-        let stages = &self.plan.units[attempt.unit].stages;
-        let mut needs = stages.iter().flat_map(|&stage| &self.plan.stages[stage].needs);
-        let is_redone = {
-            let memory = self.memory();
-            needs.any(|need| memory.redone.contains(need))
-        };
-        if is_redone {
-            return Ok(None);
-        }
-        let instance = attempt.instance.as_ref().map(|instance| instance.number);
-        let effects = stages.iter().map(|&stage| self.prior.effect(stage, instance)).collect::<Option<Vec<&Effect>>>();
-        let Some(effects) = effects else { return Ok(None) };
-        for (&stage, effect) in stages.iter().zip(&effects) {
-            if effect.key != key || !self.is_there(stage, attempt, effect).map_err(|error| (stage, error))? {
-                return Ok(None);
-            }
-        }
-        let ended = |(&stage, effect): (&usize, &Effect)| {
-            let outputs = effect.outputs.as_object().cloned().unwrap_or_default();
-            Ended { stage, end: OwnEnd::Recalled { outputs, warned: effect.warned } }
-        };
-        Ok(Some(stages.iter().zip(effects).map(ended).collect()))
+    /// What a unit does: see [`recall`](crate::graph::recall). Asks the kinds, so the memory is not locked meanwhile.
+    pub(super) fn decide(&self, attempt: &Attempt, key: Option<&str>) -> Decision<'_, Effect, Diagnostic> {
+        let job = attempt.job();
+        let may_recall = self.memory().session.may_recall(&self.plan, job);
+        self.prior.decide(job, key, may_recall, |effect| self.still_holds(attempt, effect))
     }
 
-    /// Whether an earlier session finished a stage.
-    pub(super) fn was_done(&self, stage: usize, attempt: &Attempt) -> bool {
-        self.prior.effect(stage, attempt.instance.as_ref().map(|instance| instance.number)).is_some()
-    }
-
-    /// Forgets earlier sessions' results for this unit and the stages that need it, durably and before it starts: a session that
-    /// is killed in between must not leave results that a later one would trust.
-    pub(super) fn invalidate(&self, attempt: &Attempt) -> Result<()> {
-        let stages = &self.plan.units[attempt.unit].stages;
-        // Stages that take an artifact have its digest in their key. They run again only if it changed.
-        let gives_artifact =
-            stages.last().is_some_and(|&stage| matches!(self.flow(stage), Flow::Source | Flow::Filter));
-        {
-            let mut memory = self.memory();
-            memory.lost_artifacts.retain(|_, source| !stages.contains(source));
-            if !gives_artifact {
-                memory.redone.extend(stages);
-            }
+    /// Makes the journal forget what a unit is about to do again, and marks the unit as running.
+    pub(super) fn begin(&self, job: Job) -> Result<()> {
+        let forgotten = self.prior.forgotten(&self.memory().session, job);
+        if let Some(journal) = self.journal.as_ref().filter(|_| !forgotten.is_empty()) {
+            let name = |(stage, instance): (usize, _)| (self.plan.stages[stage].name.clone(), instance);
+            journal.forget(forgotten.into_iter().map(name).collect()).map_err(|error| unwritten(&error))?;
         }
-        let instance = attempt.instance.as_ref().map(|instance| instance.number);
-        let own = stages.iter().filter_map(|&stage| self.prior.effect(stage, instance));
-        let waiting = stages.iter().filter(|_| !gives_artifact).flat_map(|&stage| self.prior.of_dependants(stage));
-        let forgotten: Vec<_> = own.chain(waiting).map(|effect| (effect.stage.clone(), effect.instance)).collect();
-        match &self.journal {
-            Some(journal) if !forgotten.is_empty() && attempt.number == 1 => {
-                journal.forget(forgotten).map_err(|error| unwritten(&error))
-            }
-            _ => Ok(()),
-        }
+        self.memory().session.begin(&self.plan, job);
+        Ok(())
     }
 
     /// Whether the effects of a stage still hold: its artifact in the work folder, and what its kind checks. If we lack
     /// permission to check, run again.
-    fn is_there(&self, stage: usize, attempt: &Attempt, effect: &Effect) -> Result<bool> {
-        let instance = effect.instance;
+    fn still_holds(&self, attempt: &Attempt, prior: &PriorEffect<Effect>) -> Result<bool> {
+        let (stage, instance, effect) = (prior.stage, prior.instance, &prior.payload);
         if let Some(artifact) = &effect.artifact {
             let spool = self.kept_spool(artifact, &attempt.cancel);
             attempt.cancel.check()?;
             match spool {
                 Some(spool) => self.keep_spool(stage, instance, spool),
-                // Do not collect a delivered artifact again: its source may have changed, and another object would take its
-                // name. Stages that need its bytes fail in `missing_artifact`.
-                None if self.was_delivered(stage) => {
+                None if self.prior.was_delivered(stage) => {
                     let Some(digest) = digest_in(artifact) else { return Ok(false) };
                     self.keep_spool(stage, instance, Spool::kept(self.folder.join("gone"), digest));
-                    let lost = ArtifactRef::of(&self.key(stage, instance));
-                    self.memory().lost_artifacts.insert(lost, stage);
+                    self.memory().session.lose(stage, instance);
                 }
                 None => return Ok(false),
             }
@@ -151,22 +118,16 @@ impl PipelineWork {
         }
     }
 
-    /// Whether an earlier session delivered the artifact of a stage, also through filters.
-    fn was_delivered(&self, stage: usize) -> bool {
-        self.prior.dependants(stage).any(|taker| match self.flow(taker) {
-            Flow::Sink => self.prior.has_effect(taker),
-            Flow::Filter => self.was_delivered(taker),
-            Flow::Source | Flow::None => false,
-        })
-    }
-
     /// The error of a unit that needs an artifact which was delivered and whose bytes are gone.
     pub(super) fn missing_artifact(&self, stages: &[usize], ready: &[Ready]) -> Option<(usize, Diagnostic)> {
         let memory = self.memory();
         let lacking = |(&stage, ready): (&usize, &Ready)| {
             let Ready::Kind(_, settings) = ready else { return None };
-            let source = memory.lost_artifacts.get(&ArtifactRef::deserialize(&settings[ARTIFACT]).ok()?)?;
-            Some((stage, &self.plan.stages[*source].name))
+            let artifact = ArtifactRef::deserialize(&settings[ARTIFACT]).ok()?;
+            let mut lost = memory.session.lost();
+            let (source, _) =
+                lost.find(|&(stage, instance)| ArtifactRef::of(&self.key(stage, instance)) == artifact)?;
+            Some((stage, &self.plan.stages[source].name))
         };
         let (stage, source) = stages.iter().zip(ready).find_map(lacking)?;
         let message =

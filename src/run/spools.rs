@@ -46,7 +46,7 @@ impl PipelineWork {
     /// A new file for the artifact of the last stage of a chain; none if the stage produces none. The name holds session and
     /// attempt: a file is never written twice.
     pub(super) fn spool(&self, stage: usize, attempt: &Attempt) -> Option<Sink> {
-        if !matches!(self.flow(stage), Flow::Source | Flow::Filter) {
+        if !matches!(self.plan.flow(stage), Flow::Source | Flow::Filter) {
             return None;
         }
         let instance = attempt.instance.as_ref().map(|instance| instance.number);

@@ -1,6 +1,6 @@
 //! Runs attempts at the stages of a pipeline, for the engine.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,13 +11,13 @@ use tracing::Span;
 
 use super::chain::{self, Link, Ready};
 use super::logs::RunLogs;
-use super::prior_effects::PriorEffects;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::engine::{Attempt, BoxFuture, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
 use crate::expression::{ExpressionError, Status, Template, Values, evaluate, resolve as resolve_text};
 use crate::graph::outcome::{Done, Ended, OwnEnd};
-use crate::graph::{Part, Plan, Planned};
+use crate::graph::recall::{self, Decision, Prior, PriorEffect};
+use crate::graph::{Plan, Planned};
 use crate::open::{Contexts, Loaded, LogRecorder, base_of, expand, unresolved, unwritten};
 use crate::pipeline::{Failure, OnWarning, Run, resolve};
 use crate::stages::artifact::{ArtifactRef, Spool, stream};
@@ -36,7 +36,7 @@ pub(super) struct PipelineWork {
     /// The journal for later sessions; none if it cannot be written.
     pub(super) journal: Option<Arc<Journal>>,
     /// The effects of earlier sessions.
-    pub(super) prior: PriorEffects,
+    pub(super) prior: Prior<Effect>,
     /// The output of programs.
     pub(super) logs: Arc<RunLogs>,
     /// What the run learns while it runs. The only part that changes.
@@ -46,10 +46,8 @@ pub(super) struct PipelineWork {
 /// What one session learns about its stages while they run.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Stages run in this session. Stages that depend on them run again too.
-    pub(super) redone: HashSet<usize>,
-    /// Artifacts that an earlier session delivered and whose bytes are gone, with the stage that produced each.
-    pub(super) lost_artifacts: HashMap<ArtifactRef, usize>,
+    /// What decides whether the effects of earlier sessions still count.
+    pub(super) session: recall::Session,
     /// Stages that the selection left out.
     pub(super) left_out: BTreeSet<usize>,
     /// The key of each unit, or of an instance of it: see `unit_key`.
@@ -114,8 +112,7 @@ impl Work for PipelineWork {
 
 impl PipelineWork {
     fn blocking_attempt(&self, attempt: &Attempt) -> Vec<Ended> {
-        let stages = &self.plan.units[attempt.unit].stages;
-        let part = self.part(attempt.unit);
+        let (stages, part) = (&self.plan.units[attempt.unit].stages, self.plan.part(attempt.unit));
         let mut ready = Vec::new();
         for (place, &stage) in stages.iter().enumerate() {
             let scope = EvalScope {
@@ -124,32 +121,29 @@ impl PipelineWork {
                 before: place.checked_sub(1).map(|before| stages[before]),
                 instance: attempt.instance.as_ref(),
             };
-            match self.ready(stage, &scope) {
-                Ok(one) => ready.push(one),
-                Err(_) if part == Part::LeftOut => return self.leave_out(stages),
+            match part.forgive(self.ready(stage, &scope)) {
+                Ok(Some(one)) => ready.push(one),
+                Ok(None) => return self.leave_out(stages),
                 // No stage of the chain has started, so the whole chain ends here.
                 Err(error) => return Self::none_began(stages, stage, &error),
             }
         }
-        if let Some(key) = self.unit_key(attempt, &ready) {
-            let recalled = if part == Part::Asked { Ok(None) } else { self.recall(attempt, &key) };
-            match recalled {
-                Ok(Some(ended)) => return ended,
-                Ok(None) => {}
-                Err(_) if part == Part::LeftOut => return self.leave_out(stages),
-                Err((culprit, error)) => return Self::none_began(stages, culprit, &error),
-            }
-            let instance = attempt.instance.as_ref().map(|instance| instance.number);
-            self.memory().keys.insert((attempt.unit, instance), key);
-        }
-        if part == Part::LeftOut {
-            return self.leave_out(stages);
+        let key = self.unit_key(attempt, &ready);
+        match self.decide(attempt, key.as_deref()) {
+            Decision::Run => {}
+            Decision::Recall(effects) => return effects.into_iter().map(recalled).collect(),
+            Decision::LeaveOut => return self.leave_out(stages),
+            Decision::Fail { stage, error } => return Self::none_began(stages, stage, &error),
         }
         if let Some((culprit, error)) = self.missing_artifact(stages, &ready) {
             return Self::none_began(stages, culprit, &error);
         }
-        if let Err(error) = self.invalidate(attempt) {
+        let job = attempt.job();
+        if let Err(error) = self.begin(job) {
             return Self::none_began(stages, stages[0], &error);
+        }
+        if let Some(key) = key {
+            self.memory().keys.insert((job.unit, job.instance), key);
         }
         let (mut links, mut streams, mut incoming) = (Vec::new(), Vec::new(), None);
         for (place, ready) in ready.into_iter().enumerate() {
@@ -157,14 +151,14 @@ impl PipelineWork {
             let mut sources = self.spooled_needs(stage);
             sources.extend(incoming.take());
             let sink = if place + 1 < stages.len() {
-                let (sink, source, broken) = stream(self.flow(stages[place + 1]) == Flow::Sink);
+                let (sink, source, broken) = stream(self.plan.flow(stages[place + 1]) == Flow::Sink);
                 incoming = Some((ArtifactRef::of(&self.plan.stages[stage].name), source));
                 streams.push(broken);
                 Some(sink)
             } else {
                 self.spool(stage, attempt)
             };
-            let key = self.key(stage, attempt.instance.as_ref().map(|instance| instance.number));
+            let key = self.key(stage, job.instance);
             let (tell, logs) = (Arc::clone(&attempt.tell), Arc::clone(&self.logs));
             let log = logs.begin(&key, attempt.number);
             let planned = &self.plan.stages[stage];
@@ -175,7 +169,11 @@ impl PipelineWork {
                 shared: Arc::clone(&self.shared),
                 base: base_of(&self.loaded, planned).to_owned(),
                 work: self.folder.join(format!("{key}-{}-{}", self.session(), attempt.number)),
-                message: if self.was_done(stage, attempt) { format!("{key}.{}", self.session()) } else { key.clone() },
+                message: if self.prior.was_done(stage, job.instance) {
+                    format!("{key}.{}", self.session())
+                } else {
+                    key.clone()
+                },
                 key,
                 cancel: attempt.cancel.clone(),
                 meter: Arc::clone(&attempt.meters[place]),
@@ -303,10 +301,6 @@ impl PipelineWork {
         instance.map_or_else(|| name.clone(), |number| format!("{name}.{number}"))
     }
 
-    pub(super) fn flow(&self, stage: usize) -> Flow {
-        self.plan.stages[stage].stage.kind().map_or(Flow::None, |kind| kind.flow)
-    }
-
     fn unresolved(&self, planned: &Planned, below: &str, failure: Failure) -> Diagnostic {
         unresolved(&self.loaded.document, &format!("{}/{below}", planned.pointer()), failure)
     }
@@ -319,6 +313,12 @@ struct EvalScope<'a> {
     /// The stage before it in the same chain, which has not ended but provides its data.
     before: Option<usize>,
     instance: Option<&'a Instance>,
+}
+
+fn recalled(prior: &PriorEffect<Effect>) -> Ended {
+    let Effect { outputs, warned, .. } = &prior.payload;
+    let outputs = outputs.as_object().cloned().unwrap_or_default();
+    Ended { stage: prior.stage, end: OwnEnd::Recalled { outputs, warned: *warned } }
 }
 
 fn failure_of(error: ExpressionError) -> Failure {

@@ -70,7 +70,7 @@ fn a_store_on_a_file_system_that_hangs_lets_its_callers_go() {
     let root = tempfile::tempdir().unwrap();
     put(dir(root.path()).as_ref(), b"hello", &Said::default()).unwrap();
     let ended = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "storage::stuck::calls_that_hang", "--ignored"])
+        .args(["--exact", "storage::objects::stuck::calls_that_hang", "--ignored"])
         .env("LD_PRELOAD", preloaded("stuck"))
         .env("TL_STUCK_BELOW", root.path())
         .output()
