@@ -2,6 +2,9 @@
 //!
 //! A resolved `with` and a [`Context`] flow in, outputs flow out; bytes flow through [`artifact`]s. A stage blocks its
 //! own thread, says how far it is through its meter, asks `cancel` at every block, and prints nothing.
+//!
+//! A kind declares its [`Effect`]s, checks what is [`Known`] of its settings offline, and sums up its outputs. Other rooms read
+//! these declarations; none asks for a kind, a setting or an output by its name.
 
 pub mod archive;
 pub mod artifact;

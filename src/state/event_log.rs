@@ -149,7 +149,6 @@ mod tests {
             did: Did::default(),
             reason: None,
             error,
-            did: Did::default(),
             recalled: false,
         };
         let (of_instance, of_stage) = (ended(name().1, Some(error.clone())), ended(None, None));

@@ -61,6 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "value",
             "diagnostic",
             "event",
+            "process",
             "expression",
             "storage",
             "template",
@@ -80,6 +81,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "value",
             "diagnostic",
+            "event",
             "expression",
             "crypto",
             "storage",
