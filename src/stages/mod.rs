@@ -3,6 +3,9 @@
 //! A [`Context`] and settings with all expressions resolved flow in, outputs flow out. Bytes flow through
 //! [`artifact`]s. A stage blocks its own thread, reports its progress through its meter, checks `cancel` at every
 //! block, and prints nothing.
+//!
+//! A kind declares its [`Effect`]s, checks what is [`Known`] of its settings offline, and sums up its outputs. Other rooms read
+//! these declarations; none asks for a kind, a setting or an output by its name.
 
 pub mod archive;
 pub mod artifact;

@@ -34,6 +34,16 @@ pub(super) enum Level {
     Content,
 }
 
+impl Level {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Checksum => "checksum",
+            Self::Content => "content",
+        }
+    }
+}
+
 /// Outputs of `verify`.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {
@@ -68,17 +78,6 @@ impl Stage for Verify {
 
     fn summary(outputs: &Outputs) -> Did {
         Did { bytes: Some(outputs.checked_bytes), level: Some(outputs.level.word().to_owned()), ..Did::default() }
-    }
-}
-
-impl Level {
-    /// The word for this level in files and outputs.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Presence => "presence",
-            Self::Checksum => "checksum",
-            Self::Content => "content",
-        }
     }
 }
 

@@ -40,7 +40,6 @@ const OTHER_MEANINGS: &[(&str, &[&str], &str)] = &[
         &["digest", "files", "size", "store"],
         "keys of the journal, and of what a unit's key is made of",
     ),
-    ("run/uploads.rs", &["upload", "uri"], "keys of a record"),
     ("report/ci/sarif.rs", &["level", "message", "uri"], "keys of SARIF"),
     ("report/tally.rs", &["skipped"], "an outcome"),
     ("report/terminal/messages.rs", &["delivered"], "a state of a message"),
@@ -82,7 +81,7 @@ fn code(path: &Path) -> String {
 
 /// The words about kinds in a piece of code: those in its literals, and literals that index settings or outputs.
 fn said(code: &str, words: &BTreeSet<String>) -> Vec<String> {
-    let literal = Regex::new(r#""((?:[^"\\]|\\.)*)""#).unwrap();
+    let literal = Regex::new(r#"(?s)"((?:[^"\\]|\\.)*)""#).unwrap();
     let mut found = Vec::new();
     for text in literal.captures_iter(code).map(|found| found[1].to_owned()) {
         let word = text.strip_prefix('/').unwrap_or(&text);
@@ -299,7 +298,7 @@ stages:
         let ran = ok(&tl, &["run", "p.yaml"]);
         let uri = tl.file("shelf/second").display().to_string();
         let size = std::fs::metadata(tl.file("shelf/second")).unwrap().len();
-        for shown in [ran, ok(&tl, &["show"])] {
+        for shown in [ran, ended(tl.command(&["show"]).env("COLUMNS", "200")).stdout] {
             let line = shown.lines().find(|line| line.contains(&uri)).unwrap_or_else(|| panic!("{shown}"));
             assert!(line.contains("proven by content"), "{shown}");
         }

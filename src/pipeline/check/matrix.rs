@@ -158,7 +158,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A delivery whose instances would all write to the same place.
+    /// Reports a delivery whose instances would all write the same object.
     fn one_object_of_many(&mut self, stage_at: &str, stage: &Json) {
         let Some(Delivery { store, key, .. }) = kind_of(stage).and_then(StageKind::delivery) else { return };
         let is_fixed = |setting: &str| stage["with"][setting].as_str().is_some_and(|text| !text.contains("matrix."));

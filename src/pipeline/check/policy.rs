@@ -71,7 +71,7 @@ impl Checker<'_> {
     }
 
     fn require_verify(&mut self) {
-        // One that may be left out, or may fail unnoticed, proves nothing.
+        // A `verify` that may be skipped, or may fail without failing the run, proves nothing.
         let verifies = all_stages(self.file)
             .filter(|(_, _, stage)| stage.get("if").is_none() && stage.get("continue-on-error").is_none());
         let proven: BTreeSet<(String, String)> = verifies.filter_map(|(_, _, stage)| verified_by(stage)).collect();
@@ -165,7 +165,7 @@ fn texts(values: &[Json]) -> Vec<&str> {
     values.iter().filter_map(Json::as_str).collect()
 }
 
-/// The stage and its output that a stage proves: it is passed on whole, or is each item of a list of the matrix that is.
+/// The stage and its output that a stage proves: the output is passed on whole, directly or through the matrix.
 fn verified_by(stage: &Json) -> Option<(String, String)> {
     let object = whole_path(stage["with"][kind_of(stage)?.proved()?].as_str()?)?;
     let path = match object.as_slice() {

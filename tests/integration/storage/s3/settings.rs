@@ -184,8 +184,9 @@ fn settings_that_cannot_work_are_named_before_anything_is_sent() {
     ] {
         tl.write("p.yaml", pipeline("plain", &endpoint, more));
         let ended = ended(with_env(&mut aws(&tl, &["run", "p.yaml", "--reporter", "json"])));
-        assert!(ended.code == 2 && ended.stdout.contains("TL0606"), "{more} {endpoint}: {ended:#?}");
-        assert!(ended.stdout.contains(says), "{says}: {ended:#?}");
+        let told = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(ended.code == 2 && told.contains("TL0606"), "{more} {endpoint}: {ended:#?}");
+        assert!(told.contains(says), "{says}: {ended:#?}");
     }
     assert!(server.requests().is_empty());
     assert!(!tl.ok(&["audit", "show", "--json"]).stdout.contains("word@"), "a password was put on record");
