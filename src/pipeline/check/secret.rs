@@ -30,7 +30,9 @@ impl Checker<'_> {
         let kind = store["uses"].as_str().and_then(|uses| Kind::find(storage::KINDS, uses));
         let with = settings_of(store);
         // The schema reports settings that do not fit it, and an expression may stand for a number or a choice.
-        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone().into()).ok()?))) else { return };
+        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone().into()).ok()?))) else {
+            return;
+        };
         self.unfit(("store", name), &with, (kind.schema)(), built.check());
     }
 
@@ -38,7 +40,9 @@ impl Checker<'_> {
     pub(super) fn channel(&mut self, name: &str, channel: &Json) {
         let kind = channel["uses"].as_str().and_then(|uses| Kind::find(channels::KINDS, uses));
         let with = settings_of(channel);
-        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone().into()).ok()?))) else { return };
+        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone().into()).ok()?))) else {
+            return;
+        };
         self.unfit(("channel", name), &with, (kind.schema)(), built.check());
     }
 
