@@ -297,7 +297,7 @@ stages:
         let ran = ok(&tl, &["run", "p.yaml"]);
         let uri = tl.file("shelf/second").display().to_string();
         let size = std::fs::metadata(tl.file("shelf/second")).unwrap().len();
-        for shown in [ran, ended(tl.command(&["show"]).env("COLUMNS", "200")).stdout] {
+        for shown in [ran, ended(tl.command(&["show"]).env("COLUMNS", "200").env("TL_TEST_KINDS", "1")).stdout] {
             let line = shown.lines().find(|line| line.contains(&uri)).unwrap_or_else(|| panic!("{shown}"));
             assert!(line.contains("proven by content"), "{shown}");
         }
