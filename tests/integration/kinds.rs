@@ -312,6 +312,6 @@ stages:
         assert_eq!(stats["pipelines"][0]["bytes"]["last"], json!((2 * size) as f64), "{stats:#}");
         let message: Json = serde_json::from_str(tl.read("log.jsonl").lines().next().unwrap()).unwrap();
         let body = message["body"].as_str().unwrap();
-        assert!(body.lines().any(|line| line.contains("second") && line.contains(" B")), "{body}");
+        assert!(body.lines().any(|line| line.contains("second") && line.contains("KiB")), "{body}");
     }
 }
