@@ -210,8 +210,8 @@ mod tests {
 
     /// Every stage was done with the key `k`.
     fn all(plan: &Arc<Plan>) -> Prior<()> {
-        let plain = (0..5).map(|stage| effect(stage, None));
-        Prior::new(Arc::clone(plan), plain.chain([effect(5, Some(0)), effect(5, Some(1))]))
+        let single = (0..5).map(|stage| effect(stage, None));
+        Prior::new(Arc::clone(plan), single.chain([effect(5, Some(0)), effect(5, Some(1))]))
     }
 
     fn job(unit: usize) -> Job {

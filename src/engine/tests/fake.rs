@@ -129,7 +129,7 @@ struct Fake {
 
 struct Lines {
     start: Instant,
-    lines: Mutex<Vec<Line>>,
+    all: Mutex<Vec<Line>>,
     /// After how many more reports the process is killed.
     left: AtomicUsize,
     killed: Notify,
@@ -153,7 +153,7 @@ impl Lines {
             return;
         }
         let at = u64::try_from(self.start.elapsed().as_millis()).unwrap();
-        self.lines.lock().unwrap().push(Line { at, what });
+        self.all.lock().unwrap().push(Line { at, what });
     }
 }
 
@@ -246,7 +246,7 @@ impl Fake {
         }
         memory.session.begin(&self.plan, job);
         memory.keys.extend(key.map(|key| (job, key)));
-        self.made(&mut memory, job, || String::new());
+        self.made(&mut memory, job, String::new);
     }
 
     /// Gives the artifact of a unit a digest.
@@ -400,18 +400,21 @@ pub(super) fn run(graph: &Arc<Graph>) -> std::result::Result<Trace, String> {
     Ok(Trace { lines, finished: finished.ok_or("the run is killed")?, plan })
 }
 
-/// Runs one session of a run: its trace, how it finished unless it was killed, and its plan.
+/// The trace of a session, how it finished unless it was killed, and its plan.
+type Traced = (Vec<Line>, Option<Finished>, Arc<Plan>);
+
+/// Runs one session of a run.
 pub(super) fn run_session(
     graph: &Arc<Graph>,
     world: &Arc<World>,
     session: Arc<Session>,
-) -> std::result::Result<(Vec<Line>, Option<Finished>, Arc<Plan>), String> {
+) -> std::result::Result<Traced, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     fastrand::seed(0);
     let plan = Arc::new(graph.plan(&session.selection));
     runtime.block_on(async {
         let left = AtomicUsize::new(session.killed_after.unwrap_or(usize::MAX));
-        let lines = Arc::new(Lines { start: Instant::now(), lines: Mutex::default(), left, killed: Notify::default() });
+        let lines = Arc::new(Lines { start: Instant::now(), all: Mutex::default(), left, killed: Notify::default() });
         let cancel = Cancel::default();
         if let Some(at) = graph.cancelled_at {
             let (cancel, lines) = (cancel.clone(), Arc::clone(&lines));
@@ -462,7 +465,7 @@ pub(super) fn run_session(
             finished = timeout(FOREVER, run) => Some(finished.map_err(|_| "the run does not end".to_owned())?),
         };
         let finished = finished.filter(|_| lines.is_alive());
-        let lines = lines.lines.lock().unwrap().clone();
+        let lines = lines.all.lock().unwrap().clone();
         Ok((lines, finished, plan))
     })
 }
