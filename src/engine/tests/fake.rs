@@ -60,6 +60,7 @@ pub(super) enum Entry {
     Decided {
         stages: Vec<usize>,
         instance: Option<usize>,
+        attempt: u32,
         key: Option<String>,
         choice: Choice,
     },
@@ -179,7 +180,7 @@ impl Fake {
     }
 
     /// As `run/recall.rs` asks the disk and the kind.
-    fn still_holds(&self, effect: &PriorEffect<Kept>) -> Result<bool> {
+    fn still_holds(&self, effect: &PriorEffect<Kept>, attempt: u32) -> Result<bool> {
         let fault = self.session.faults.get(&self.number(effect.stage));
         if let Some(digest) = &effect.payload.digest {
             let mut memory = self.memory.lock().unwrap();
@@ -191,37 +192,38 @@ impl Fake {
             }
             memory.digests.insert((effect.stage, effect.instance), digest.clone());
         }
-        match fault {
-            Some(Fault::Unknown) => Err(Diagnostic::failure(codes::TL0651, "no answer")),
+        match fault.filter(|_| attempt == 1) {
+            Some(Fault::Unknown) => Err(Diagnostic::failure(codes::TL0651, "no answer").transient(true)),
             fault => Ok(fault != Some(&Fault::Gone)),
         }
     }
 
     /// How the unit ends where it does not run.
-    fn decide(&self, job: Job) -> Option<Vec<Ended>> {
+    fn decide(&self, job: Job, attempt: u32) -> Option<Vec<Ended>> {
         let unit = &self.plan.units[job.unit].stages;
         let all = |end: &dyn Fn() -> OwnEnd| unit.iter().map(|&stage| Ended { stage, end: end() }).collect();
         let key = self.key(job);
         let may_recall = self.memory.lock().unwrap().session.may_recall(&self.plan, job);
-        let (choice, ended) = match self.prior.decide(job, key.as_deref(), may_recall, |one| self.still_holds(one)) {
-            Decision::Recall(effects) => {
-                let end = |warned| OwnEnd::Recalled { outputs: Map::new(), warned };
-                let ended = effects.iter().map(|one| Ended { stage: one.stage, end: end(one.payload.warned) });
-                (Choice::Recalled, Some(ended.collect()))
-            }
-            Decision::LeaveOut => (Choice::LeftOut, Some(all(&|| OwnEnd::LeftOut))),
-            Decision::Fail { error, .. } => (Choice::Unknown, Some(all(&|| OwnEnd::Failed(error.clone())))),
-            Decision::Run if self.lacks_bytes(unit) => {
-                let error = || OwnEnd::Failed(Diagnostic::failure(codes::TL0639, "not kept"));
-                (Choice::Missing, Some(all(&error)))
-            }
-            Decision::Run => {
-                self.begin(job, key.clone());
-                (Choice::Ran, None)
-            }
-        };
+        let (choice, ended) =
+            match self.prior.decide(job, key.as_deref(), may_recall, |one| self.still_holds(one, attempt)) {
+                Decision::Recall(effects) => {
+                    let end = |warned| OwnEnd::Recalled { outputs: Map::new(), warned };
+                    let ended = effects.iter().map(|one| Ended { stage: one.stage, end: end(one.payload.warned) });
+                    (Choice::Recalled, Some(ended.collect()))
+                }
+                Decision::LeaveOut => (Choice::LeftOut, Some(all(&|| OwnEnd::LeftOut))),
+                Decision::Fail { error, .. } => (Choice::Unknown, Some(all(&|| OwnEnd::Failed(error.clone())))),
+                Decision::Run if self.lacks_bytes(unit) => {
+                    let error = || OwnEnd::Failed(Diagnostic::failure(codes::TL0639, "not kept"));
+                    (Choice::Missing, Some(all(&error)))
+                }
+                Decision::Run => {
+                    self.begin(job, key.clone());
+                    (Choice::Ran, None)
+                }
+            };
         let stages = unit.iter().map(|&stage| self.number(stage)).collect();
-        self.lines.push(Entry::Decided { stages, instance: job.instance, key, choice });
+        self.lines.push(Entry::Decided { stages, instance: job.instance, attempt, key, choice });
         ended
     }
 
@@ -291,7 +293,7 @@ impl Work for Fake {
         let unit: Vec<usize> = stages.iter().map(|&stage| self.number(stage)).collect();
         let instance = attempt.instance.as_ref().map(|instance| instance.number);
         self.lines.push(Entry::Began { first: unit[0], instance, number: attempt.number });
-        if let Some(ended) = self.decide(attempt.job()) {
+        if let Some(ended) = self.decide(attempt.job(), attempt.number) {
             return Box::pin(std::future::ready(ended));
         }
         let acts = &self.graph.stages[*unit.last().unwrap()].acts[instance.unwrap_or(0)];
