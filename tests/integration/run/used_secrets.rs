@@ -5,8 +5,7 @@ use std::fs;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
-use crate::support::{Ended, Tl, ended, files};
-use crate::support::{kill, wait_for};
+use crate::support::{Ended, Tl, ended, files, kill, wait_for};
 
 const VALUE: &str = "tok-en-1234";
 
@@ -60,7 +59,7 @@ fn stores_and_channels_need_their_secrets_where_something_names_them() {
     let file = |stages: &str, more: &str| {
         tl.pipeline(&format!("secrets:\n  {PRINTED}\nstages:\n{stages}{more}"));
         let places = format!(
-            "stores:\n  far: {{ uses: s3, with: {{ bucket: b, region: r, endpoint: 'http://127.0.0.1:1', access-key-id: a, \
+            "stores:\n  far: {{ uses: s3, with: {{ bucket: vault, region: r, endpoint: 'http://127.0.0.1:1', access-key-id: a, \
              secret-access-key: '${{{{ secrets.printed }}}}' }} }}\n"
         );
         let hook = "channels:\n  hook: { uses: webhook, with: { url: 'https://hook.invalid/${{ secrets.printed }}', timeout: 1s } }\n";
