@@ -70,7 +70,8 @@ fn named_by(loaded: &Loaded, stage: &Stage, what: &str) -> Vec<String> {
     let Some(kind) = stage.uses.as_deref().and_then(stages::find) else { return Vec::new() };
     let mut named = named_in(&Json::Object(stage.with.clone()), (kind.schema)(), what);
     // An object names its store.
-    stage.with.get("object").into_iter().for_each(|object| texts(object, &mut named));
+    let object = kind.proved().and_then(|object| stage.with.get(object));
+    object.into_iter().for_each(|object| texts(object, &mut named));
     if !named.iter().any(|text| Template::is_in(text)) {
         return named;
     }

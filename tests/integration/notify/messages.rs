@@ -230,7 +230,7 @@ fn a_channel_is_opened_again_with_the_inputs_and_secrets_of_its_pipeline() {
     tl.write("secret", "hunter-of-messages").write("ring.sh", "[ -e ready ] || exit 1; echo \"$1\" > rung\n");
     tl.pipeline(
         "  bell: { uses: command, with: { run: [sh, ring.sh, '${{ inputs.who }}'] } }\nsecrets: { key: { from: file, path: secret } \
-         }\ninputs: { who: { type: string } }\nstages:\n  a: { run: ['true'] }\nnotify:\n  - { when: [success], to: [bell], template: \
+         }\ninputs: { who: { type: string } }\nstages:\n  a: { env: { K: '${{ secrets.key }}' }, run: ['true'] }\nnotify:\n  - { when: [success], to: [bell], template: \
          m.hbs }\n",
     );
     tl.write("m.hbs", "{{pipeline}} hunter-of-messages\n{{file}} hunter-of-messages");

@@ -5,8 +5,7 @@ use std::fs;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
-use crate::support::{Ended, Tl, ended, files};
-use crate::support::{kill, wait_for};
+use crate::support::{Ended, Tl, ended, files, kill, wait_for};
 
 const VALUE: &str = "tok-en-1234";
 
