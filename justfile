@@ -17,7 +17,7 @@ spelling:
 
 # Lints, as CI has them
 lint:
-    cargo clippy --all-targets --features peers -- -D warnings
+    cargo clippy --all-targets --features peers,test-kinds -- -D warnings
 
 # Tests that need nothing but this repository
 test *filter:
@@ -25,7 +25,7 @@ test *filter:
 
 # Tests against other programs: age acl attr zstd tar
 peers *filter:
-    cargo test --features peers {{ filter }}
+    cargo test --features peers,test-kinds {{ filter }}
 
 # Licences, bans and sources of dependencies
 deny:

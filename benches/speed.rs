@@ -1,9 +1,10 @@
-//! Speed against peers, in one run: `cargo bench --bench speed`.
+//! Benchmarks against other programs in the same run: `cargo bench --bench speed`.
 //!
-//! Needs stock `age`, `borgmatic`, `check-jsonschema`, `ninja`, `make`, `timeout` and GNU `time` in PATH. `cargo bench --bench
-//! speed -- validate` runs the parts whose names are given: seal, validate, audit, engine, children, watch. Files lie in `/dev/shm` where that is, so that no disk hides
-//! the answer. Each figure is the median of several rounds in which the programs take turns; a ratio above 1 means that tl is
-//! faster. `engine` has no peer: one round of stages that take no time.
+//! Needs stock `age`, `borgmatic`, `check-jsonschema`, `ninja`, `make`, `timeout` and GNU `time` in PATH. `cargo bench
+//! --bench speed -- validate` runs only the named parts: seal, validate, audit, engine, children, watch. Files are in
+//! `/dev/shm` if it exists, so that disk speed does not affect the result. Each figure is the median of several rounds
+//! in which the programs take turns. A ratio above 1 means that tl is faster. `engine` has no peer and runs one round
+//! of stages that do nothing.
 
 use std::fs;
 use std::hint::black_box;
@@ -61,11 +62,11 @@ fn say(out: &mut impl Write, line: &str) {
     writeln!(out, "{line}").expect("somebody reads");
 }
 
-/// Runs the works in turn and gives the median time of each. What a work makes is removed before it is timed: people
-/// write new files, and a system that frees the old one meanwhile is not what is measured.
+/// Runs the works in turn and returns the median time of each. Removes the output of the previous round before the
+/// clock starts: otherwise the time would include freeing the old file.
 fn medians(rounds: usize, made: &[&str], works: &mut [&mut dyn FnMut()]) -> Vec<Duration> {
     let mut times = vec![Vec::new(); works.len()];
-    // The first round warms caches and is not counted.
+    // The first round warms caches and does not count.
     for round in 0..=rounds {
         for (number, (work, times)) in works.iter_mut().zip(&mut times).enumerate() {
             if let Some(made) = made.get(number).filter(|made| Path::new(made).exists()) {
@@ -95,7 +96,7 @@ fn speed(name: &str, peer: &str, bytes: usize, ours: Duration, theirs: Duration)
     format!("{name}: tl {:.0} MB/s, {peer} {:.0} MB/s, ratio {ratio:.2}", rate(ours), rate(theirs))
 }
 
-/// `tl seal` and `tl open` against `age`, each a process, file to file.
+/// `tl seal` and `tl open` against `age`: separate processes, file to file.
 fn programs(out: &mut impl Write, folder: &Path) {
     let path = |name: &str| folder.join(name).display().to_string();
     let (plain, ours, theirs) = (path("plain"), path("ours.age"), path("theirs.age"));
@@ -131,7 +132,7 @@ fn programs(out: &mut impl Write, folder: &Path) {
     }
 }
 
-/// The library against the `age` crate, in this process, memory to nowhere.
+/// The library against the `age` crate: in this process, from memory, output discarded.
 fn library(out: &mut impl Write) {
     let mut plain = vec![0; GIB];
     fastrand::Rng::with_seed(2).fill(&mut plain);
@@ -180,8 +181,8 @@ fn library(out: &mut impl Write) {
     say(out, &speed("open 1 GiB, in memory", "age crate", GIB, times[0], times[1]));
 }
 
-/// Files of many stages, cold: each round is a process of its own. The peers get a file of their own of the same meaning
-/// (borgmatic) and the published schema (check-jsonschema).
+/// Files with many stages, cold: each round is a new process. The peers get equivalents: borgmatic a file of the same
+/// meaning, check-jsonschema the published schema.
 fn validate(out: &mut io::StdoutLock<'_>, folder: &Path) {
     let write = |name: &str, text: &str| {
         let path = folder.join(name).display().to_string();
@@ -256,7 +257,7 @@ fn pipeline(stages: usize) -> String {
     format!("version: 1\nname: large\nstores:\n  nas: {{ uses: dir, with: {{ path: /mnt/nas }} }}\nstages:\n{stages}")
 }
 
-/// The most memory that `tl` held, in KiB.
+/// The peak memory of `tl`, in KiB.
 fn memory_of(arguments: &[&str]) -> u64 {
     let output = Command::new("time").args(["-f", "%M", TL]).args(arguments).output().expect("GNU time");
     let text = String::from_utf8_lossy(&output.stderr);
@@ -285,7 +286,7 @@ fn audit(out: &mut io::StdoutLock<'_>, folder: &Path) {
     say(out, &format!("audit verify of {:.1} MB: {:.0} ms", size as f64 / 1e6, times[0].as_secs_f64() * 1e3));
 }
 
-/// Work that is done at once.
+/// Work whose attempts end immediately.
 struct Done(Arc<Plan>);
 
 impl Work for Done {
@@ -308,15 +309,15 @@ impl Work for Done {
     }
 }
 
-/// What a stage needs, by its number.
+/// The stages that a stage needs, by number.
 type Needs = fn(usize) -> Vec<usize>;
 
-/// Stages that take no time: what planning and deciding cost. The memory is the most that this process held from when the file
-/// had been read.
+/// The cost of planning and deciding, with stages that do nothing. The memory is this process's peak after it had read
+/// the file.
 fn engine(out: &mut io::StdoutLock<'_>, _: &Path) {
     let flat = |_: usize| Vec::new();
     let chain = |number: usize| number.checked_sub(1).into_iter().collect();
-    // Each of a hundred needs three of the hundred before it.
+    // Each layer of a hundred stages; each stage needs three of the layer before.
     let layers = |number: usize| {
         let before = (number / 100).checked_sub(1);
         before.into_iter().flat_map(|layer| (0..3).map(move |n| layer * 100 + (number + n) % 100)).collect()
@@ -348,7 +349,7 @@ fn engine(out: &mut io::StdoutLock<'_>, _: &Path) {
     }
 }
 
-/// Programs that do nothing, two at a time: what starting one, and putting its end on the disk, costs.
+/// Starts programs that do nothing, two at a time: measures what it costs to start one and to save its result.
 fn children(out: &mut io::StdoutLock<'_>, folder: &Path) {
     const COUNT: usize = 5_000;
     let numbers = || 0..COUNT;
@@ -379,7 +380,7 @@ fn children(out: &mut io::StdoutLock<'_>, folder: &Path) {
     say(out, &format!("{COUNT} x /bin/true, tl, ninja -j2, make -j2: {rates}; {ratios}"));
 }
 
-/// What it costs to watch a run whose bytes move and whose programs wait.
+/// The cost of `status --watch` during a run with moving bytes and waiting programs.
 fn watch(out: &mut io::StdoutLock<'_>, folder: &Path) {
     const SECONDS: u32 = 20;
     let file = folder.join("watched.yaml");
@@ -406,13 +407,13 @@ fn watch(out: &mut io::StdoutLock<'_>, folder: &Path) {
     say(out, &format!("status --watch for {SECONDS} s: {:.2} % of a core", used / f64::from(SECONDS) * 100.0));
 }
 
-/// What this process held before counts no more (proc(5), `clear_refs`).
+/// Resets this process's peak memory (proc(5), `clear_refs`).
 fn forget_most_memory() {
-    // Where that cannot be, more is counted than should be.
+    // Without it, the figure is too high.
     let _unsupported = fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The most memory that this process held, in MiB.
+/// The peak memory of this process, in MiB.
 fn most_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,12 +1,12 @@
-//! A server that speaks S3, to try the program with:
+//! An S3 server for trying out tl:
 //!
 //! ```sh
 //! cargo run --example s3-server          # port 9000; or: -- 9100 --data folder
 //! ```
 //!
-//! It is no store. It checks signatures and checksums, and keeps objects as files of a folder: a temporary one unless
-//! `--data` names another. It knows no object lock and no versions, does not list or take back multipart uploads, and keeps
-//! nothing safe. It listens on loopback alone, and its keys stand in this file.
+//! This is a demo, not a store to keep data in. It checks signatures and checksums, and keeps objects as files in a
+//! folder, which is temporary unless you pass `--data`. It supports no object lock and no versions, and cannot list or
+//! abort multipart uploads. It listens on loopback only, and its keys are public in this file.
 
 #![allow(clippy::print_stdout, reason = "what it prints is for whoever started it")]
 
@@ -24,7 +24,7 @@ const BUCKET: &str = "timelocker";
 const ACCESS_KEY: &str = "AKIADEMODEMODEMODEMO";
 const SECRET: &str = "demo-secret-for-loopback-only";
 
-/// What was asked for on the command line.
+/// The command line.
 struct Arguments {
     port: u16,
     data: Option<PathBuf>,
@@ -47,7 +47,7 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::read(std::env::args().skip(1))?;
-    // Removed when it is dropped, with all that is in it.
+    // Dropping it removes the folder and everything in it.
     let temporary = tempfile::tempdir()?;
     let data = arguments.data.unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(data.join(BUCKET))?;
@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let service = service.clone();
         tokio::spawn(async move {
             let server = Builder::new(TokioExecutor::new());
-            // A client that goes away is no reason to stop.
+            // A client that disconnects must not stop the server.
             let _ended = server.serve_connection(TokioIo::new(stream), service).await;
         });
     }

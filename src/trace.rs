@@ -1,9 +1,11 @@
-//! What the program does, for who looks for a mistake in it: the spans and events of `tracing`, a line each.
+//! The program's debug log: the spans and events of `tracing`, one per line.
 //!
 //! `TL_LOG` says how much: a level (`error`, `warn`, `info`, `debug`, `trace`), or filters such as
 //! `timelocker=debug,aws_sdk_s3=info`. `TL_LOG_FILE` names a file that lines are appended to, instead of standard error;
 //! `TL_LOG_FORMAT=json` makes each an object. A run has the span `run`, an attempt at a stage in it the span `stage`.
 //! Whatever is logged loses the secrets that are known by then, and nothing is logged of them before.
+//!
+//! Variables turn the log on, not options: a timer or a systemd unit then logs without another command line.
 
 use std::env;
 use std::fs::{File, OpenOptions};
@@ -23,13 +25,13 @@ use tracing_subscriber::registry::Registry;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::value::Masker;
 
-/// One for each run, and for each pipeline that messages are sent for.
+/// One masker for each run, and for each pipeline that sends messages.
 static MASKERS: RwLock<Vec<Masker>> = RwLock::new(Vec::new());
 static IS_ON_TERMINAL: AtomicBool = AtomicBool::new(false);
-/// Why the first line that is missing could not be written.
+/// Why the first missing line could not be written.
 static LOST: OnceLock<String> = OnceLock::new();
 
-/// Logs from now on as the environment asks, if it does. Fails where what it asks for makes no sense.
+/// Starts logging if the environment asks for it. Fails if `TL_LOG` and its companions are invalid.
 pub fn start() -> Result<()> {
     let Some(filter) = asked("TL_LOG")? else { return Ok(()) };
     let filter = targets(&filter)?;
@@ -50,24 +52,24 @@ pub fn start() -> Result<()> {
     };
     let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(to);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = if is_json { Box::new(layer.json()) } else { Box::new(layer) };
-    // There is one already only where a test started it.
+    // Only a test may have set a subscriber before.
     let _already = tracing::subscriber::set_global_default(Registry::default().with(layer.with_filter(filter)));
     Ok(())
 }
 
-/// Whatever is logged from now on loses what this hides.
+/// Masks these secrets in all later lines.
 pub fn hide(masker: &Masker) {
     MASKERS.write().unwrap_or_else(PoisonError::into_inner).push(masker.clone());
 }
 
-/// That lines are missing from the log, if some are.
+/// A warning that lines are missing from the log, if some are.
 pub fn lost() -> Option<Diagnostic> {
     let mut lost = Diagnostic::warning(codes::TL0790, "the log that `TL_LOG` asks for has not all lines");
     lost.causes.push(LOST.get()?.clone());
     Some(lost.help("make room, or name another file by `TL_LOG_FILE`"))
 }
 
-/// Whether lines go to a terminal, where nothing else may be drawn in place then.
+/// Whether lines go to a terminal. Then nothing else may draw there in place.
 pub fn is_on_terminal() -> bool {
     IS_ON_TERMINAL.load(Ordering::Relaxed)
 }
@@ -80,12 +82,12 @@ fn asked(name: &str) -> Result<Option<String>> {
     }
 }
 
-/// A level alone is meant of tl: the libraries below it say much.
+/// A bare level applies to tl alone: the libraries log too much.
 fn targets(filter: &str) -> Result<Targets> {
     if let Ok(level) = filter.parse::<LevelFilter>() {
         return Ok(Targets::new().with_target(env!("CARGO_PKG_NAME"), level));
     }
-    // The library takes a word that is no level for a target, and so would log nothing.
+    // `tracing` would read a word that is no level as a target, and log nothing.
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let is_clear = filter.split(',').all(|part| match part.split_once('=') {
         Some((target, level)) => !target.is_empty() && !target.contains('[') && is_level(level),
@@ -98,7 +100,7 @@ fn targets(filter: &str) -> Result<Targets> {
 }
 
 fn open(path: &Path) -> Result<File> {
-    // A pipe that nobody reads is refused, and not waited for.
+    // With `O_NONBLOCK`, opening a FIFO without a reader fails instead of waiting.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
     file.map_err(|error| {
@@ -108,7 +110,7 @@ fn open(path: &Path) -> Result<File> {
     })
 }
 
-/// Where lines go, each as a whole.
+/// The destination of log lines. Each line is written whole.
 #[derive(Clone)]
 struct Lines(Arc<Mutex<Box<dyn Write + Send>>>);
 
@@ -127,7 +129,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl Write for Lines {
-    /// A line comes in one piece.
+    /// `tracing` passes each line in one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut text = String::from_utf8_lossy(line).into_owned();
         for masker in MASKERS.read().unwrap_or_else(PoisonError::into_inner).iter() {

@@ -44,8 +44,8 @@ pub use note::Verifier;
 pub use problem::{At, Problem};
 pub use read::{Filter, Forwards, read};
 pub use record::{
-    Actor, Draft, ExtendedFile, JsonError, LogEntry, Prepared, Record, RunEnd, RunStart, SentMessage, Severity,
-    StageName, UploadRef, entry_schema,
+    Actor, Draft, ExtendedFile, JsonError, LogEntry, Prepared, Record, RunEnd, RunStart, SecretUser, SentMessage,
+    Severity, StageName, UploadRef, entry_schema,
 };
 pub use recorder::{RecordError, Recorder};
 pub use verify::{Report, verify, verify_pinned};

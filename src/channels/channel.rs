@@ -23,7 +23,8 @@ pub struct Message {
     pub body: String,
     /// The body as HTML, for channels that show it.
     pub html: Option<String>,
-    /// The folder of the pipeline file, in which programs start. Not kept in the outbox, which has the file's path.
+    /// The folder of the pipeline file, in which programs start. The outbox does not store it: it has the path of the
+    /// file.
     #[serde(skip)]
     pub folder: PathBuf,
 }
@@ -43,7 +44,7 @@ pub enum Error {
     /// The program could not be started.
     #[error("`{program}` could not be started")]
     Start {
-        /// Which program.
+        /// The program.
         program: String,
         /// The system's error.
         #[source]
@@ -52,7 +53,7 @@ pub enum Error {
     /// The program failed or ran too long.
     #[error("`{program}` did not take the message: {how}")]
     Refused {
-        /// Which program.
+        /// The program.
         program: String,
         /// How it ended.
         how: String,
@@ -105,7 +106,7 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            // A full disk or a failed program may work a little later.
+            // A full disk or a failed program may work again soon.
             Self::Write { .. } | Self::Start { .. } | Self::Refused { .. } | Self::Unreachable { .. } => true,
             Self::Unfit { .. } | Self::Private { .. } => false,
             Self::Answered { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
@@ -130,7 +131,7 @@ pub trait Channel: fmt::Debug + Send + Sync {
     /// Tries as much as it can without sending a message. Returns what it found, in a few words.
     fn probe(&self) -> Result<String, Error>;
 
-    /// Checks what the schema cannot, from the settings alone. No reason holds a secret.
+    /// Checks settings beyond what the schema can express, without contacting anything. The reasons contain no secret.
     fn check(&self) -> Vec<Unfit<String>> {
         Vec::new()
     }

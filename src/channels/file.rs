@@ -54,7 +54,7 @@ impl Channel for MessageFile {
     }
 }
 
-/// Somebody else may hold the file for the moment of a message, not longer.
+/// Another process holds the lock only while it writes one message.
 const LONGEST_LOCK: Duration = Duration::from_secs(10);
 
 fn lock(file: &File) -> io::Result<()> {
@@ -69,7 +69,7 @@ fn lock(file: &File) -> io::Result<()> {
 
 impl MessageFile {
     fn open(&self) -> io::Result<File> {
-        // Without waiting: a FIFO that nobody reads must not hold up the end of a run.
+        // Do not block: a FIFO without a reader must not hold up the end of a run.
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
         let mut options = OpenOptions::new();
         let file = options.append(true).create(true).mode(0o600).custom_flags(flags).open(self.path.as_path())?;
@@ -92,7 +92,7 @@ impl MessageFile {
             Format::Text => format!("{}\n{}\n\n", message.subject, message.body.trim_end()),
         };
         let mut file = self.open()?;
-        // Two runs may tell the same file at once, and a message is longer than what the system writes as one.
+        // Two runs may write at the same time, and a message can be longer than one atomic write.
         lock(&file)?;
         file.write_all(text.as_bytes())?;
         file.sync_data()?;

@@ -24,10 +24,5 @@ pub static KINDS: &[Kind<dyn Channel>] = &[
 ];
 
 const fn kind<K: Channel + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Channel> {
-    Kind {
-        name,
-        schema: kept_schema_of::<K>,
-        program: None,
-        build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)),
-    }
+    Kind { name, schema: kept_schema_of::<K>, program: None, build: |settings| Ok(Box::new(K::deserialize(settings)?)) }
 }

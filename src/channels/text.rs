@@ -1,4 +1,4 @@
-//! Texts for people, and answers of receivers: cut, and without characters that control how the text around them is shown.
+//! Makes text safe to show: cuts long texts, and removes characters that control how the surrounding text is displayed.
 
 use crate::value::is_bidi;
 

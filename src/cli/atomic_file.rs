@@ -36,6 +36,7 @@ impl Target {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else { return Ok(Self::Standard(io::stdout())) };
         let failed = |error: &io::Error| vec![unwritable(path, error)];
         match path.symlink_metadata() {
+            // Unlike `age`, which replaces the file.
             Ok(_) if !force => return Err(vec![exists(path, FORCE)]),
             Ok(about) if !about.is_file() => {
                 return File::options().write(true).open(path).map(Self::Direct).map_err(|error| failed(&error));

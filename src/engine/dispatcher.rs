@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{Instrument as _, info};
 
-use super::worker::{Instance, Policy, Report, Results, StageResult, Work, work};
+use super::worker::{Instance, Policy, Report, Results, StageResult, Which, Work, work};
 use crate::diagnostic::Diagnostic;
 use crate::event::{Outcome, What};
 use crate::graph::outcome::{self, End};
@@ -42,19 +42,6 @@ pub struct Engine<W> {
     errors: Vec<(usize, Diagnostic)>,
     stopped: Option<CancelReason>,
     record_error: Option<Diagnostic>,
-}
-
-/// A stage, or an instance of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Which {
-    stage: usize,
-    instance: Option<usize>,
-}
-
-impl From<usize> for Which {
-    fn from(stage: usize) -> Self {
-        Self { stage, instance: None }
-    }
 }
 
 /// The outcome of an instance and its outputs.
@@ -183,7 +170,7 @@ impl<W: Work> Engine<W> {
         }
     }
 
-    /// A stage fails before it could start.
+    /// A stage fails before it could start: its `if` or its matrix has no value. `continue-on-error` forgives this too.
     fn fail(&mut self, stage: usize, error: Diagnostic) {
         let end = End::failed(error, self.plan.stages[stage].stage.continue_on_error);
         self.machine.failed(stage, end.outcome);
@@ -212,15 +199,8 @@ impl<W: Work> Engine<W> {
         let policy = Policy { retry: last.retry.clone(), timeout, stages: stages.clone() };
         let instance =
             stages.first().and_then(|&stage| self.instance(Which { stage, instance: job.instance })).cloned();
-        let worker = work(
-            Arc::clone(&self.work),
-            job,
-            instance,
-            policy,
-            cancel,
-            Arc::clone(&self.results),
-            self.reports.clone(),
-        );
+        let (stage_work, results, reports) = (Arc::clone(&self.work), Arc::clone(&self.results), self.reports.clone());
+        let worker = work(stage_work, job, instance, policy, cancel, results, reports);
         tokio::spawn(worker.in_current_span());
     }
 
@@ -315,16 +295,16 @@ impl<W: Work> Engine<W> {
     }
 
     fn end(&mut self, which: Which, end: End) {
-        let End { outcome, outputs, reason, error, is_recalled } = end;
+        let End { outcome, outputs, reason, error, is_recalled: recalled } = end;
         let seconds = self.begun.remove(&which).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
         let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
         let (name, word) = (self.name(which), outcome.word().to_owned());
-        self.note(Record::StageEnded { name, outcome: word, detail, recalled: is_recalled });
+        self.note(Record::StageEnded { name, outcome: word, detail, recalled });
         if let (Some(error), Outcome::Failure) = (&error, outcome) {
             self.errors.push((which.stage, error.clone()));
         }
         let (stage, instance) = self.called(which);
-        info!(stage, instance, outcome = outcome.word(), recalled = is_recalled, "ended");
+        info!(stage, instance, outcome = outcome.word(), recalled, "ended");
         if let Some(number) = which.instance {
             if let Some((_, given)) = self.instances.get_mut(&which.stage).and_then(|all| all.get_mut(number)) {
                 debug_assert!(given.is_none(), "an instance ends once");
@@ -338,17 +318,7 @@ impl<W: Work> Engine<W> {
             self.finished[which.stage] = Some(outcome);
         }
         let did = summary(self.plan.stages[which.stage].stage.kind_name(), &outputs);
-        (self.emit)(What::StageEnded {
-            stage,
-            instance,
-            outcome,
-            seconds,
-            outputs,
-            did,
-            reason,
-            error,
-            recalled: is_recalled,
-        });
+        (self.emit)(What::StageEnded { stage, instance, outcome, seconds, outputs, did, reason, error, recalled });
     }
 
     /// The name of a stage, and of its instance, in the audit log.

@@ -62,6 +62,19 @@ pub struct Instance {
     pub matrix: Arc<Json>,
 }
 
+/// A stage, or an instance of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Which {
+    pub(super) stage: usize,
+    pub(super) instance: Option<usize>,
+}
+
+impl From<usize> for Which {
+    fn from(stage: usize) -> Self {
+        Self { stage, instance: None }
+    }
+}
+
 /// The instances of a stage.
 #[derive(Debug)]
 pub struct Expansion {

@@ -35,7 +35,7 @@ pub struct Planned {
     pub timeout: Option<PositiveDuration>,
     /// How often to try.
     pub retry: Retry,
-    /// What a warning of it comes to.
+    /// The outcome that a warning becomes.
     pub on_warning: OnWarning,
     /// The names of its outputs.
     pub outputs: Vec<String>,
@@ -116,7 +116,7 @@ impl Plan {
         Self { stages, units }
     }
 
-    /// How a unit is retried and timed: as its last stage says.
+    /// How a unit is retried and timed: as its last stage says, since a delivery fails there.
     pub fn policy(&self, unit: usize) -> &Planned {
         let last = self.units[unit].stages.last().copied().unwrap_or_default();
         &self.stages[last]

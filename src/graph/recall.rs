@@ -67,7 +67,12 @@ impl<P> Prior<P> {
         Self { plan, effects: by_stage, dependants }
     }
 
-    /// Whether an earlier session did a stage, or an instance of it.
+    /// Whether an earlier session did a stage, or any instance of it.
+    pub fn has_effect(&self, stage: usize) -> bool {
+        self.effects.contains_key(&stage)
+    }
+
+    /// Whether an earlier session did a stage, or this instance of it.
     pub fn was_done(&self, stage: usize, instance: Option<usize>) -> bool {
         self.effect(stage, instance).is_some()
     }

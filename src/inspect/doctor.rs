@@ -38,18 +38,18 @@ pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
         found.push(examined("secret", name.as_str(), &declared.from, vec![trial]));
         secrets.extend(read.ok().map(|secret| (name.to_string(), secret)));
     }
-    let secrets = Secrets::new(&secrets, Vec::new());
+    let secrets = Secrets::new(secrets, Vec::new(), Vec::new());
     let pipeline = loaded.pipeline.name.to_string();
-    let contexts = Contexts::new(loaded, secrets.values, run_values(&pipeline, "doctor", &Zoned::now()));
+    let contexts = Contexts::new(loaded, &secrets.known, run_values(&pipeline, "doctor", &Zoned::now()));
     for (name, place) in &loaded.pipeline.stores {
-        let trials = match open_store(loaded, &contexts, name.as_str(), place) {
+        let trials = match open_store(loaded, &contexts, name.as_str(), place, None) {
             Ok(store) => store.probe(),
             Err(error) => vec![tried("settings", Err(error))],
         };
         found.push(examined("store", name.as_str(), &place.uses, trials));
     }
     for (name, place) in &loaded.pipeline.channels {
-        let trial = match open_channel(loaded, &contexts, name.as_str()) {
+        let trial = match open_channel(loaded, &contexts, name.as_str(), None) {
             Ok(channel) => tried(
                 "reach",
                 channel.probe().map_err(|error| Diagnostic::failure(codes::TL0670, "it cannot be used").cause(&error)),
@@ -58,9 +58,9 @@ pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
         };
         found.push(examined("channel", name.as_str(), &place.uses, vec![trial]));
     }
-    // A server's answer may repeat a secret that it was sent.
+    // A server's answer may contain a secret that it was sent.
     for trial in found.iter_mut().flat_map(|examined| &mut examined.trials) {
-        trial.detail = secrets.masker.mask(&trial.detail);
+        trial.detail = secrets.masker().mask(&trial.detail);
     }
     found
 }

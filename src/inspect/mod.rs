@@ -1,8 +1,9 @@
-//! Reads and judges without running.
+//! Inspects pipelines and runs without running anything.
 //!
-//! Pipeline files and the state folder flow in. Findings, reports and numbers flow out, as values that `report` renders.
-//! What never happens here: no run starts and no message is sent. Only `doctor`, `secrets` and, when asked, `validate` read
-//! secrets; only `doctor` contacts stores and channels.
+//! Pipeline files and the state folder flow in. Findings, reports and numbers flow out, as values that `report`
+//! renders.
+//! Nothing here starts a run or sends a message. Only `doctor`, `secrets` and, if asked, `validate` read secrets; only
+//! `doctor` contacts stores and channels.
 
 mod doctor;
 mod entries;

@@ -1,4 +1,4 @@
-//! Past runs as their events told them.
+//! Past runs, read from their events.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ pub fn past_events(record: &Record) -> Vec<Event> {
     events
 }
 
-/// What a stage of a past run did. The journal keeps its outputs alone, which say it for runs of every build.
+/// What a stage of a past run did. Derived from its outputs, which the journal holds for runs of every build.
 pub(super) fn did(row: &StageRun) -> Did {
     let kind_and_outputs = row.kind.as_deref().zip(row.outputs.as_ref());
     kind_and_outputs.map(|(kind, outputs)| summary(kind, outputs)).unwrap_or_default()

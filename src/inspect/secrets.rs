@@ -45,7 +45,8 @@ pub fn check_secrets(path: &Path) -> Result<Vec<SecretFound>, Vec<Diagnostic>> {
             error,
         });
     }
-    let masker = Secrets::new(&secrets, Vec::new()).masker;
+    let secrets = Secrets::new(secrets, Vec::new(), Vec::new());
+    let masker = secrets.masker();
     for found in &mut found {
         found.place = masker.mask(&found.place);
         if let Some(error) = &mut found.error {

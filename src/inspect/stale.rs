@@ -144,6 +144,7 @@ fn expected_of_known(
     number: u32,
 ) -> Result<Expected, Vec<Diagnostic>> {
     let nothing = |problem| Expected { pipeline: None, every: None, problem: Some(problem) };
+    // Reported and not overdue: a file that was moved would be overdue for ever under its old path.
     if fs::symlink_metadata(file).is_err() {
         return Ok(nothing(said(file, "is gone")));
     }

@@ -198,7 +198,7 @@ fn stage_point<'a>(rows: impl Iterator<Item = &'a StageRun>, is_last: bool) -> O
     })
 }
 
-/// Whether it says nothing of how well the work goes.
+/// Whether the outcome says nothing about how well the work goes.
 fn is_undone(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Skipped | Outcome::Cancelled)
 }
@@ -295,12 +295,12 @@ mod tests {
         assert!(found.deviations > 10.0, "{found:?}");
         assert!(odd(&with(2.0)).unwrap().deviations < -10.0);
         assert_eq!(odd(&with(11.5)), None);
-        // Two odd ones before it do not hide it.
+        // Two earlier outliers do not hide it.
         assert!(odd(&[&usual[..], &[60.0, 60.0, 20.0]].concat()).is_some());
-        // Too few, or all the same and hardly more now.
+        // Too few values, or all the same and hardly more now.
         assert_eq!(odd(&[1.0, 1.0, 1.0, 50.0]), None);
         assert_eq!(odd(&[[1.0; 9].as_slice(), &[1.1]].concat()), None);
-        // Long ago does not count.
+        // Values from long ago do not count.
         let long_ago = [[100.0; 30].as_slice(), &[1.0; 30], &[100.0]].concat();
         assert!(odd(&long_ago).is_some());
     }

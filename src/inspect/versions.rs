@@ -1,7 +1,7 @@
 //! The versions of a pipeline file: its texts, and those of the files that it extends, as runs read them.
 //!
-//! A version is told apart by its texts and not by a time: three changes within a second are three versions, and a text that
-//! comes back has its old number. A text that cannot be kept does not stop a run.
+//! Texts identify a version, not times: three changes within a second are three versions, and a text that comes back has
+//! its old number. A text that cannot be kept does not stop a run.
 
 use std::path::{Path, PathBuf};
 
@@ -85,7 +85,7 @@ fn storable(content: &[u8]) -> Vec<u8> {
     if clean == text { content.to_vec() } else { clean.into_bytes() }
 }
 
-/// Adds to the findings of a file where its last good text is, if one is kept.
+/// Adds a hint to the findings of a file that its last good text is kept, if it is.
 pub fn with_last_good(mut problems: Vec<Diagnostic>, state: Option<&Path>, file: &Path) -> Vec<Diagnostic> {
     // Without a readable state folder there is no hint. That is no error here.
     let history = StateDir::locate(state).ok().and_then(|state| History::read(state, file).ok());

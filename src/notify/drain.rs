@@ -12,7 +12,7 @@ use super::outbox::OutboxHandle;
 use crate::channels::{Channel, Message};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
-use crate::open::{Contexts, load_again, open_channel, read_secrets, run_values};
+use crate::open::{Contexts, load_again, open_channel, read_needed, run_values, secrets_of_channel};
 use crate::stages::Recorder;
 use crate::state::OutboxEntry;
 use crate::value::{Cancel, Masker};
@@ -71,7 +71,7 @@ impl Drain<'_> {
                 *left.entry(place).or_default() += 1;
                 continue;
             }
-            match retry_target(&entry) {
+            match retry_target(&entry, self.recorder) {
                 Ok(open) => {
                     if let Some(false) = self.attempt(&entry, open, emit) {
                         failed.insert(place, None);
@@ -113,7 +113,7 @@ fn waiting(channel: &str, count: usize) -> Diagnostic {
 }
 
 /// Opens the channel of a pending message from its file as it is now. Only the text of the message was kept.
-fn retry_target(entry: &OutboxEntry) -> Result<RetryTarget> {
+fn retry_target(entry: &OutboxEntry, recorder: &dyn Recorder) -> Result<RetryTarget> {
     let queued = &entry.message;
     let failed = || {
         let message = format!("the channel `{}` of `{}` cannot be opened again", queued.channel, queued.file.display());
@@ -131,18 +131,19 @@ fn retry_target(entry: &OutboxEntry) -> Result<RetryTarget> {
     message.folder = queued.file.parent().map(Path::to_owned).unwrap_or_default();
     let inputs: Map<String, Json> = serde_json::from_str(&queued.inputs).map_err(unread)?;
     let loaded = load_again(&queued.file, inputs).map_err(|found| caused(&found))?;
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &Cancel::default());
+    let needed = secrets_of_channel(&loaded, &queued.channel);
+    let secrets = read_needed(&loaded.document, &loaded.pipeline, &needed, &Cancel::default());
     let when =
         message.time.parse::<jiff::Timestamp>().map_or_else(|_| Zoned::now(), |time| time.to_zoned(TimeZone::system()));
-    let contexts = Contexts::new(&loaded, secrets.values, run_values(&queued.pipeline, &message.run, &when));
-    let channel = open_channel(&loaded, &contexts, &queued.channel).map_err(|error| {
+    let contexts = Contexts::new(&loaded, &secrets.known, run_values(&queued.pipeline, &message.run, &when));
+    let channel = open_channel(&loaded, &contexts, &queued.channel, Some(recorder)).map_err(|error| {
         let mut found = secrets.missing.clone();
         found.push(error);
         let mut failed = caused(&found);
-        failed.mask(&|text| secrets.masker.mask(text));
+        failed.mask(&|text| secrets.masker().mask(text));
         failed
     })?;
-    Ok(RetryTarget { channel, masker: secrets.masker, message })
+    Ok(RetryTarget { channel, masker: secrets.masker().clone(), message })
 }
 
 /// Time limit for the messages of earlier runs at the start of a run. One attempt may exceed it.

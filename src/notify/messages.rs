@@ -14,7 +14,8 @@ use crate::audit::Log;
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::open::{
-    Contexts, LogRecorder, audit_error, database_error, load, no_channel, open_channel, read_secrets, run_values,
+    Contexts, LogRecorder, audit_error, database_error, load, no_channel, open_channel, read_needed, run_values,
+    secrets_of_channel,
 };
 use crate::stages::Recorder as _;
 use crate::state::{OutboxEntry, StateDir};
@@ -40,9 +41,11 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
         return Err(vec![no_channel(name)]);
     }
     let id = Ulid::new().to_string();
-    let secrets = read_secrets(&loaded.document, &loaded.pipeline, &Cancel::default());
+    let names = loaded.pipeline.channels.keys().map(Name::as_str).filter(|name| only.is_none_or(|only| only == *name));
+    let needed = names.clone().flat_map(|name| secrets_of_channel(&loaded, name)).collect();
+    let secrets = read_needed(&loaded.document, &loaded.pipeline, &needed, &Cancel::default());
     let pipeline = loaded.pipeline.name.to_string();
-    let contexts = Contexts::new(&loaded, secrets.values, run_values(&pipeline, &id, &Zoned::now()));
+    let contexts = Contexts::new(&loaded, &secrets.known, run_values(&pipeline, &id, &Zoned::now()));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let message = Message {
         id: format!("{id}.test"),
@@ -55,10 +58,9 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
         run: id,
         folder: loaded.document.folder().to_owned(),
     };
-    let names = loaded.pipeline.channels.keys().map(Name::as_str);
     let send = |name: &str| {
         let failed = || Diagnostic::failure(codes::TL0670, format!("the message to `{name}` was not delivered"));
-        let result = match open_channel(&loaded, &contexts, name) {
+        let result = match open_channel(&loaded, &contexts, name, None) {
             Ok(channel) => channel.deliver(&message).map_err(|error| failed().cause(&error)),
             Err(error) => {
                 let mut failed = failed();
@@ -66,7 +68,7 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
                 Err(failed)
             }
         };
-        let mask = |text: &str| secrets.masker.mask(text);
+        let mask = |text: &str| secrets.masker().mask(text);
         let (delivered, mut error) = match result {
             Ok(how) => (Some(mask(&how)), None),
             Err(error) => (None, Some(error)),
@@ -76,7 +78,7 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
         }
         Tested { channel: name.to_owned(), delivered, error }
     };
-    Ok(names.filter(|name| only.is_none_or(|only| only == *name)).map(send).collect())
+    Ok(names.map(send).collect())
 }
 
 /// One attempt to deliver a pending message.

@@ -4,6 +4,9 @@
 //! channels, and what became of each flows back through a callback, for events and reports.
 //! What never happens here: no stage starts and no outcome is decided. A message that was not delivered is an answer to the
 //! caller, who decides what that means.
+//!
+//! A run whose file cannot be read sends no `blocked` message, since its channels are in that file. The state folder keeps the
+//! last good text, but nothing reads the channels of that text.
 
 mod delivery;
 mod drain;

@@ -23,6 +23,9 @@ use crate::value::{Cancel, hex};
 ///
 /// The messages and the mark for the due time are one transaction, before anything is sent: no crash loses a message, and two
 /// processes do not write it twice. The outbox deduplicates the sending.
+///
+/// If the outbox cannot be written, no message is sent: without the mark, each call would send it again. The exit code of
+/// `tl stale` still reports the pipeline.
 pub fn send_overdue(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     for stale in found.iter().filter(|stale| stale.is_stale) {
@@ -90,7 +93,8 @@ fn last_run(state: &StateDir, file: &Path) -> Result<Option<Run>, DbError> {
 fn messages(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result<Vec<OutboxMessage>, Diagnostic> {
     let (document, pipeline) = (&loaded.document, &loaded.pipeline);
     // Missing secrets are reported when the channels are opened.
-    let masker = read_secrets(document, pipeline, &Cancel::default()).masker;
+    let secrets = read_secrets(document, pipeline, &Cancel::default());
+    let masker = secrets.masker();
     let due = stale.due.as_ref().and_then(|due| due.parse::<Timestamp>().ok());
     let late = lateness(
         &stale.success_every.map(|every| every.to_string()).unwrap_or_default(),
@@ -100,14 +104,14 @@ fn messages(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result
     );
     let news = News { stale: Some(late), ..News::of(When::Stale, document, pipeline) };
     let id = format!("{}.{}", pipeline.name, fingerprint(&place_of(&loaded.path), stale.due.as_deref()));
-    let origin = Origin { id: &id, run, masker: &masker };
+    let origin = Origin { id: &id, run, masker };
     let mut messages = Vec::new();
     for (number, entry) in pipeline.notify.iter().enumerate().filter(|(_, entry)| entry.when.contains(&When::Stale)) {
         let message = message(&origin, &news, number, When::Stale).map_err(|mut error| {
             error.mask(&|text| masker.mask(text));
             error
         })?;
-        let to = |channel: &String| outbox_message(channel, &message, &loaded.path, &loaded.inputs, &masker);
+        let to = |channel: &String| outbox_message(channel, &message, &loaded.path, &loaded.inputs, masker);
         messages.extend(entry.to.iter().map(to));
     }
     Ok(messages)

@@ -14,6 +14,7 @@ mod git;
 mod instances;
 mod kind;
 mod loaded;
+mod needed;
 mod recorder;
 mod secrets;
 mod stores;
@@ -30,9 +31,10 @@ pub(crate) use files::{absolute, yaml_files_below};
 pub(crate) use instances::expand;
 pub use loaded::{Loaded, check, load, runnable, settle};
 pub(crate) use loaded::{base_of, for_messages, input_texts, load_again, settle_with};
+pub(crate) use needed::{secrets_in, secrets_of_channel, secrets_of_run};
 pub(crate) use recorder::LogRecorder;
 pub use secrets::{NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
-pub(crate) use secrets::{Secrets, open_source, read_secret, read_secrets};
+pub(crate) use secrets::{Secrets, open_source, read_needed, read_secret, read_secrets};
 pub(crate) use stores::{open_places, open_store};
 pub(crate) use templates::{
     News, Rendered, check_templates, lateness, render, sample, split, stage as stage_values, values,

@@ -1,6 +1,9 @@
 //! The secrets of a pipeline, read from their sources.
 
-use serde_json::{Map, Value as Json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
 
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::expression::Values;
@@ -16,29 +19,46 @@ pub const SHORT_SECRET: &str = "so short a text cannot be hidden in logs: use a 
 /// Help for a secret that holds a NUL byte.
 pub const NUL_SECRET: &str = vault::WITHOUT_NUL;
 
-/// The secrets of a pipeline, the masker for them, and an error for each one that could not be read.
+/// The secrets of a pipeline, and an error for each one that could not be read.
 pub(crate) struct Secrets {
-    pub(crate) values: Map<String, Json>,
-    pub(crate) masker: Masker,
+    pub(crate) known: Arc<vault::Secrets>,
     pub(crate) missing: Vec<Diagnostic>,
 }
 
 impl Secrets {
-    pub(crate) fn new(secrets: &[(String, Secret)], mut missing: Vec<Diagnostic>) -> Self {
-        let masker = Masker::new(secrets.iter().map(|(_, secret)| secret));
-        trace::hide(&masker);
+    /// `unread` are the names of secrets that nothing here needs.
+    pub(crate) fn new(read: Vec<(String, Secret)>, unread: Vec<String>, mut missing: Vec<Diagnostic>) -> Self {
+        let known = vault::Secrets::new(read, unread);
+        trace::hide(known.masker());
         // The error output of one secret's program may repeat the secret of another.
-        missing.iter_mut().for_each(|error| error.mask(&|text| masker.mask(text)));
-        let values = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().into())).collect();
-        Self { values, masker, missing }
+        missing.iter_mut().for_each(|error| error.mask(&|text| known.masker().mask(text)));
+        Self { known: Arc::new(known), missing }
+    }
+
+    /// Masks the secrets that were read.
+    pub(crate) fn masker(&self) -> &Masker {
+        self.known.masker()
     }
 }
 
 /// Reads every secret.
 pub(crate) fn read_secrets(document: &Document, pipeline: &Pipeline, cancel: &Cancel) -> Secrets {
+    let all = pipeline.secrets.keys().map(ToString::to_string).collect();
+    read_needed(document, pipeline, &all, cancel)
+}
+
+/// Reads the secrets of these names.
+pub(crate) fn read_needed(
+    document: &Document,
+    pipeline: &Pipeline,
+    needed: &BTreeSet<String>,
+    cancel: &Cancel,
+) -> Secrets {
     let mut secrets = Vec::new();
     let mut found = Vec::new();
-    for (name, declared) in &pipeline.secrets {
+    let (needed, unread): (Vec<_>, Vec<_>) =
+        pipeline.secrets.iter().partition(|(name, _)| needed.contains(name.as_str()));
+    for (name, declared) in needed {
         match read_secret(document, name.as_str(), declared, cancel) {
             Ok(secret) => secrets.push((name.to_string(), secret)),
             // After a cancel, missing secrets are not news.
@@ -49,7 +69,7 @@ pub(crate) fn read_secrets(document: &Document, pipeline: &Pipeline, cancel: &Ca
             Err(error) => found.push(error),
         }
     }
-    Secrets::new(&secrets, found)
+    Secrets::new(secrets, unread.into_iter().map(|(name, _)| name.to_string()).collect(), found)
 }
 
 /// Reads one secret.
@@ -85,5 +105,5 @@ pub(crate) fn open_source(document: &Document, name: &str, declared: &SecretSour
     let settings = Json::Object(declared.settings.clone());
     let settings = resolve(&settings, (kind.schema)(), &Values::default(), document, &format!("/secrets/{name}"))
         .map_err(|_| unfit())?;
-    (kind.build)(settings).map_err(|_| unfit())
+    (kind.build)(settings.into()).map_err(|_| unfit())
 }

@@ -35,7 +35,7 @@ pub use model::{
 pub use outline::Outline;
 pub use partial::{PartialResolver, PartialSettings, SecretPlaceholder};
 pub use read::{Document, NEWEST_VERSION, hide_identities, is_pipeline, read_regular};
-pub use resolve::{Failure, paths_in, resolve, uses_context};
+pub use resolve::{Failure, named_in, paths_in, resolve, uses_context};
 
 #[cfg(test)]
 pub(crate) use migrate::tests::{MADE_UP, NEW, OLD};

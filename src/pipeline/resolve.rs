@@ -69,19 +69,26 @@ fn resolve_at(
 
 /// The paths in resolved settings, by their schema.
 pub fn paths_in(value: &Json, schema: &Json) -> Vec<PathBuf> {
-    fn gather(value: &Json, schema: &Json, definitions: &Json, found: &mut Vec<PathBuf>) {
+    named_in(value, schema, "path").into_iter().map(PathBuf::from).collect()
+}
+
+/// The texts in settings that their schema marks as a `path`, a `store` or a `channel`.
+pub fn named_in(value: &Json, schema: &Json, what: &str) -> Vec<String> {
+    fn gather(value: &Json, schema: &Json, definitions: &Json, what: &str, found: &mut Vec<String>) {
         let schema = follow(schema, definitions);
         match value {
-            Json::String(path) if schema["x-tl-type"] == "path" => found.push(path.into()),
-            Json::Array(items) => items.iter().for_each(|item| gather(item, &schema["items"], definitions, found)),
+            Json::String(text) if schema["x-tl-type"] == what => found.push(text.clone()),
+            Json::Array(items) => {
+                items.iter().for_each(|item| gather(item, &schema["items"], definitions, what, found));
+            }
             Json::Object(map) => {
-                map.iter().for_each(|(key, item)| gather(item, &schema["properties"][key], definitions, found));
+                map.iter().for_each(|(key, item)| gather(item, &schema["properties"][key], definitions, what, found));
             }
             _ => {}
         }
     }
     let mut found = Vec::new();
-    gather(value, schema, &schema["definitions"], &mut found);
+    gather(value, schema, &schema["definitions"], what, &mut found);
     found
 }
 

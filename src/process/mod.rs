@@ -5,7 +5,8 @@
 //!
 //! No program outlives tl, `kill -9` included. A second process of tl, `tl supervise`, reads a pipe that ends with tl, and then
 //! ends what still runs. It knows a program and its descendants by a mark in the environment, by the process group, and by the
-//! parent, so leaving the group or clearing the environment is no way out. Three things follow:
+//! parent, so leaving the group or clearing the environment is no way out. The kernel offers less: a parent-death signal does
+//! not reach grandchildren, and a signal to the group does not reach a program that called `setsid`. Three things follow:
 //!
 //! - Each program has a number in its mark. What a program leaves behind when it ends by itself, such as a daemon, stays.
 //! - A program does not start without a supervisor: an orphan beside the next run's program is worse than a stage that fails.

@@ -10,7 +10,7 @@ use crate::value::Masker;
 
 /// A longer line is passed on in pieces: a program that prints no line end must not fill the memory.
 const LONGEST_LINE: usize = 16 * 1024;
-/// Of standard error, so many bytes are kept.
+/// The number of bytes of standard error that are kept.
 const MOST_STDERR: usize = 64 * 1024;
 /// Of these, an error shows the last lines, each cut.
 const MOST_SHOWN: usize = 3;

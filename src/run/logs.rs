@@ -25,7 +25,8 @@ impl RunLogs {
         Mutex::new(Some(self.logs.begin(key, self.session, attempt)))
     }
 
-    /// Adds a line. Its secrets are masked already.
+    /// Adds a line. Its secrets are masked already. Called in the stage's thread, which reads the program's lines: a slow disk
+    /// then slows the program down and never the dispatcher.
     pub(super) fn line(&self, log: &Log, stream: Stream, text: &str) {
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(writer) = log.as_mut() else { return };

@@ -1,8 +1,11 @@
 //! All that a run needs before its first stage.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use serde::Deserialize as _;
 
 use super::delivery_journal::DeliveryJournal;
 use super::event_sink::{EventSink, emit};
@@ -16,13 +19,14 @@ use super::work::PipelineWork;
 use crate::audit::Log;
 use crate::diagnostic::Diagnostic;
 use crate::event::What;
-use crate::graph::Plan;
+use crate::graph::{Plan, Selection};
 use crate::inspect::texts_of;
 use crate::notify::{OutboxHandle, RunNotifier};
 use crate::open::{
-    Channels, Contexts, Loaded, LogRecorder, audit_error, open_channels, open_places, read_secrets, state_error,
+    Channels, Contexts, Loaded, LogRecorder, audit_error, open_channels, open_places, read_needed, secrets_of_run,
+    state_error,
 };
-use crate::stages::{Ledger, Places, Shared};
+use crate::stages::{Ledger, OpenDelivery, Places, Recorder, Shared};
 use crate::state::{GroupLock, WorkDir};
 use crate::value::{Cancel, PositiveDuration};
 
@@ -71,11 +75,15 @@ pub(super) fn prepare(
     let log = Log::open(&audit).map_err(|error| early(None, audit_error(&error)))?;
     let folder = take_work(&options.state, run, options.resumed.as_ref()).map_err(|error| early(None, error))?;
 
+    // Reading secrets counts towards the time limit of the run. Waiting for its group does not, and has a limit of its own.
     let (began, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
-    let read = |cancel: &Cancel| read_secrets(&loaded.document, &loaded.pipeline, cancel);
+    let plan = Arc::new(plan);
+    let prior = prior(&plan, options.resumed.as_ref());
+    let needed = secrets_of_run(&loaded, &plan, stores_of_uploads(&loaded, options), |stage| prior.has_effect(stage));
+    let read = |cancel: &Cancel| read_needed(&loaded.document, &loaded.pipeline, &needed, cancel);
     let secrets = options.cancel.limited(limit, read);
     let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
-    let masker = secrets.masker;
+    let masker = secrets.masker().clone();
     sink.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
     let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
     let mut errors = secrets.missing;
@@ -83,8 +91,8 @@ pub(super) fn prepare(
     let outbox = OutboxHandle::new(options.state.clone());
     let journal = optional_journal(journal, options, &outbox).map_err(|error| early(None, error))?;
     sink.lock().unwrap_or_else(PoisonError::into_inner).journal.clone_from(&journal);
-    let contexts = Contexts::new(&loaded, secrets.values, fixed);
-    let (places, channels, unopened) = open_declared(&loaded, &contexts);
+    let contexts = Contexts::new(&loaded, &secrets.known, fixed);
+    let (places, channels, unopened) = open_declared(&loaded, &contexts, &*recorder);
     // A store that needs a missing secret cannot be opened either. Only the secret is reported then.
     if errors.is_empty() {
         errors = unopened;
@@ -110,6 +118,7 @@ pub(super) fn prepare(
         ledger: Ledger::default(),
         deliveries: Arc::new(DeliveryJournal::new(journal.clone(), options.resumed.as_ref())),
         masker,
+        secrets: secrets.known,
     });
     let started = if errors.is_empty() {
         start(&loaded, options, run, &recorder, &folder, sink)
@@ -128,9 +137,8 @@ pub(super) fn prepare(
     };
     notifier.outbox.keep_texts(loaded.pipeline.name.as_str(), &texts_of(&loaded));
     let session = journal.as_ref().map_or(1, |journal| journal.session());
-    let plan = Arc::new(plan);
     let work = Arc::new(PipelineWork {
-        prior: prior(&plan, options.resumed.as_ref()),
+        prior,
         loaded,
         plan,
         contexts,
@@ -144,14 +152,25 @@ pub(super) fn prepare(
     Ok(Prepared { work, recorder, shared, notifier, audit, folder, group, left })
 }
 
+/// The stores of uploads that earlier runs left open, and that this run aborts. A run of selected stages leaves them to the
+/// next whole run: it must not read secrets that its stages do not need.
+fn stores_of_uploads(loaded: &Loaded, options: &Options) -> BTreeSet<String> {
+    if options.selection != Selection::All {
+        return BTreeSet::new();
+    }
+    // The journal reports an error of the database when it is opened.
+    let uploads = options.state.unfinished_uploads(loaded.pipeline.name.as_str(), &loaded.path).unwrap_or_default();
+    uploads.iter().filter_map(|left| Some(OpenDelivery::deserialize(&left.upload).ok()?.store)).collect()
+}
+
 /// Opens the stores and channels of a file; returns also why some could not be opened.
-fn open_declared(loaded: &Loaded, contexts: &Contexts) -> (Places, Channels, Vec<Diagnostic>) {
+fn open_declared(loaded: &Loaded, contexts: &Contexts, recorder: &dyn Recorder) -> (Places, Channels, Vec<Diagnostic>) {
     let mut unopened = Vec::new();
-    let places = open_places(loaded, contexts).unwrap_or_else(|error| {
+    let places = open_places(loaded, contexts, recorder).unwrap_or_else(|error| {
         unopened.push(error);
         Places::default()
     });
-    let channels = open_channels(loaded, contexts);
+    let channels = open_channels(loaded, contexts, recorder);
     unopened.extend(channels.values().filter_map(|channel| channel.as_ref().err().cloned()));
     (places, channels, unopened)
 }

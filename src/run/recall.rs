@@ -14,12 +14,11 @@ use super::chain::Ready;
 use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::Attempt;
-use crate::expression::Expression;
 use crate::graph::outcome::Done;
 use crate::graph::recall::{Decision, Prior, PriorEffect};
 use crate::graph::{Job, Plan};
-use crate::open::unwritten;
-use crate::pipeline::{Stage, expressions_in, paths_in};
+use crate::open::{secrets_in, unwritten};
+use crate::pipeline::{Stage, paths_in};
 use crate::stages::ARTIFACT;
 use crate::stages::artifact::{ArtifactRef, Spool};
 use crate::state::{Effect, PriorRun};
@@ -67,7 +66,8 @@ impl PipelineWork {
         artifacts.sort();
         all.push(artifacts.into());
         let mut all = Json::Array(all);
-        // A changed secret does not change the key: rotating a password must not repeat a delivery.
+        // A placeholder differs in each process, and a secret may be rotated: neither may repeat a delivery. The mask of both
+        // is the same, and it is part of the format of keys.
         self.shared.masker.mask_json(&mut all);
         Some(sha256(all.to_string()))
     }
@@ -180,12 +180,10 @@ fn digest_in(artifact: &Json) -> Option<Digest> {
     Some(Digest { sha256: parse_sha256(artifact["digest"].as_str()?)?, size: artifact["size"].as_u64()? })
 }
 
-/// The names of the secrets that a stage uses. Names are part of a key, values are not.
+/// The secrets that a stage uses, as expressions name them. Names are part of a key, values are not.
 fn names_of_secrets(stage: &Stage) -> BTreeSet<String> {
-    let with = Json::Object(stage.with.clone());
-    let raw = stage.env.values().chain([&with]).flat_map(expressions_in).collect::<Vec<_>>();
-    let paths = raw.iter().flat_map(Expression::paths);
-    paths.filter(|path| path.first().is_some_and(|root| root == "secrets")).map(|path| path.join(".")).collect()
+    let names = secrets_in(stage.env.values().chain(stage.with.values()));
+    names.into_iter().map(|name| format!("secrets.{name}")).collect()
 }
 
 /// The digests of files that settings name, such as files of recipients.

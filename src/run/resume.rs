@@ -239,6 +239,9 @@ pub(super) fn optional_journal(
 }
 
 /// Removes the work folder of a finished run; otherwise only files no resume needs.
+///
+/// An artifact that waits there may be plaintext. It stays all the same until the run has ended well or a new run of its file
+/// starts: the source of that plaintext is on the same machine.
 pub(super) fn tidy_work(folder: WorkDir, is_done: bool, work: &PipelineWork, sink: &Mutex<EventSink>) {
     let kept = if is_done { HashSet::new() } else { work.kept_files() };
     if kept.is_empty() {

@@ -20,7 +20,7 @@ pub(super) fn abort_superseded(work: &PipelineWork, state: &StateDir, sink: &Mut
     abort_uploads(work, state, sink, |left| left.run != work.shared.run && !left.is_at_work);
 }
 
-/// Aborts open uploads of a run that ended well, which no stage claimed: the stage was removed, or delivers something else by
+/// Aborts the open uploads of a successful run that no stage claimed: the stage was removed, or delivers something else
 /// now.
 pub(super) fn abort_unclaimed(work: &PipelineWork, state: &StateDir, sink: &Mutex<EventSink>) {
     abort_uploads(work, state, sink, |left| left.run == work.shared.run);
@@ -44,19 +44,22 @@ fn abort_uploads(
                 format!("the multipart upload {} of `{uri}`, which the run `{run}` left open, {why}", open.upload.id);
             Diagnostic::warning(codes::TL0659, message)
         };
+        if work.shared.places.unopened.contains(&open.store) {
+            continue;
+        }
         let Some(store) = store_of(work, left, &open) else {
             warn(
                 about("is of a store that this file does not name any more")
                     .help("abort it with the tools of the store: it costs what it holds, and tl forgets it now"),
             );
-            // Recorded, because nobody may read the report of this run, and the upload costs money.
+            // Recorded in the audit log as well: nobody may read the report of this run, and the upload costs money.
             match work.recorder.record(Record::UploadAbandoned(named(left, &open))) {
                 Ok(()) => forget(state, left, sink),
                 Err(error) => warn(error.as_warning()),
             }
             continue;
         };
-        // Each call waits for the store. One that does not answer delays the run once only.
+        // Each call waits for the store. A store that does not answer delays the run only once.
         if unreachable.contains(&open.store) {
             warn(about("was not taken back: its store did not take back another one").help(LATER));
             continue;
@@ -75,7 +78,7 @@ fn abort_uploads(
 
 const LATER: &str = "the next run tries again; it costs what it holds until then";
 
-/// The store of an upload, if the file still names the same one.
+/// The store of an upload, if the file still names the same store.
 fn store_of<'a>(work: &'a PipelineWork, left: &UnfinishedUpload, open: &OpenDelivery) -> Option<&'a dyn Store> {
     let store = work.shared.places.stores.get(&open.store)?.as_ref();
     let key = open.key.parse().ok()?;
@@ -88,7 +91,7 @@ fn abort(work: &PipelineWork, store: &dyn Store, left: &UnfinishedUpload, open: 
     work.recorder.record(Record::UploadAborted(named(left, open)))
 }
 
-/// An upload as records name it.
+/// An upload as audit records name it.
 fn named(left: &UnfinishedUpload, open: &OpenDelivery) -> UploadRef {
     UploadRef { uri: left.uri.clone(), upload: open.upload.id.clone(), of: left.run.clone() }
 }

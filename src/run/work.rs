@@ -23,7 +23,6 @@ use crate::pipeline::{Failure, OnWarning, Run, resolve};
 use crate::stages::artifact::{ArtifactRef, Spool, stream};
 use crate::stages::{ARTIFACT, Command, Context, Flow, Record, Shared, Told};
 use crate::state::{Effect, Journal};
-use crate::value::Secret;
 
 /// The stages of one run: fixed inputs, and one memory that changes.
 pub(super) struct PipelineWork {
@@ -166,6 +165,7 @@ impl PipelineWork {
                 stage: planned.name.clone(),
                 instance: attempt.instance.as_ref().map(|instance| instance.label.clone()),
                 attempt: attempt.number,
+                uses: Mutex::default(),
                 shared: Arc::clone(&self.shared),
                 base: base_of(&self.loaded, planned).to_owned(),
                 work: self.folder.join(format!("{key}-{}-{}", self.session(), attempt.number)),
@@ -228,7 +228,7 @@ impl PipelineWork {
         };
         Ok(Command {
             argv,
-            env: self.environment(planned, values)?.into_iter().map(|(name, text)| (name, Secret::new(text))).collect(),
+            env: self.environment(planned, values)?,
             outputs: planned.stage.outputs.iter().map(|(name, kind)| (name.to_string(), *kind)).collect(),
             retry_exit_codes: planned.retry.exit_codes.clone(),
         })

@@ -1,4 +1,5 @@
-//! Bytes between stages: a stream of blocks in memory where the engine joins stages, else a file in the work folder.
+//! Bytes between stages: a stream of blocks in memory if the engine joined the stages, otherwise a file in the work
+//! folder.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -15,13 +16,13 @@ use sha2::{Digest as _, Sha256};
 use crate::storage::Body;
 use crate::value::{Cancel, Digest};
 
-/// Names the artifact of one stage; only ever passed on whole.
+/// Identifies the artifact of one stage. Expressions can only pass it on as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct ArtifactRef(String);
 
 impl ArtifactRef {
-    /// The artifact that this stage gives.
+    /// The artifact of a stage.
     pub fn of(stage: &str) -> Self {
         Self(format!("artifact:{stage}"))
     }
@@ -41,29 +42,29 @@ impl JsonSchema for ArtifactRef {
     }
 }
 
-/// Blocks on their way; with the size of a block this bounds the memory of a stream.
+/// The most blocks in flight. Together with the block size, this bounds the memory of a stream.
 const BLOCKS: usize = 8;
 const BLOCK: usize = 256 * 1024;
 
-/// What went through a broken stream: which end let go.
+/// Shared by both ends of a stream: which end hung up.
 #[derive(Debug, Default)]
 pub struct Broken {
-    /// The consumer ended before the data did.
+    /// The consumer ended before the end of the data.
     pub by_reader: AtomicBool,
-    /// The producer ended without saying that this was all.
+    /// The producer ended without finishing the artifact.
     pub by_writer: AtomicBool,
 }
 
 /// Where a stage's artifact goes.
 #[derive(Debug)]
 pub enum Sink {
-    /// To the next stage, as it is made.
+    /// To the next stage, while it is produced.
     Stream(StreamSink),
-    /// Into a file that later stages open.
+    /// To a file that later stages open.
     File(Spool),
 }
 
-/// A file in the work folder, and what was written to it once that was all.
+/// A file in the work folder, with its digest once it is finished.
 #[derive(Clone, Debug)]
 pub struct Spool {
     path: PathBuf,
@@ -71,22 +72,22 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// A file to be made.
+    /// A file that does not exist yet.
     pub fn new(path: PathBuf) -> Self {
         Self { path, digest: Arc::default() }
     }
 
-    /// A file that was made and finished in an earlier session of the run.
+    /// A file that an earlier session of the run finished.
     pub fn kept(path: PathBuf, digest: Digest) -> Self {
         Self { path, digest: Arc::new(OnceLock::from(digest)) }
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What was written to it, once that was all.
+    /// The digest of the file. `None` until it is finished.
     pub fn digest(&self) -> Option<Digest> {
         self.digest.get().copied()
     }
@@ -95,7 +96,7 @@ impl Spool {
 /// Where an artifact comes from.
 #[derive(Debug)]
 pub enum Source {
-    /// From the stage before, as it is made.
+    /// From the previous stage, while it is produced.
     Stream(StreamSource),
     /// From a file that an earlier stage wrote.
     File(Spool),
@@ -133,8 +134,8 @@ impl std::fmt::Debug for StreamSource {
     }
 }
 
-/// A stream between two stages that run at the same time, and what becomes of it. `hashed` where the consumer compares
-/// what it did with the digest of what it was given; a filter has no use for one.
+/// Makes a stream between two stages that run at the same time. `hashed` computes a digest for a consumer that compares
+/// it with the digest of what it wrote; filters do not need one.
 pub fn stream(hashed: bool) -> (Sink, Source, Arc<Broken>) {
     let (blocks_in, blocks_out) = sync_channel(BLOCKS);
     let (empty_in, empty_out) = channel();
@@ -146,16 +147,16 @@ pub fn stream(hashed: bool) -> (Sink, Source, Arc<Broken>) {
     )
 }
 
-/// That a stage fails for what it warned of.
+/// Makes a stage fail because it warned.
 #[derive(Debug, Default)]
 pub struct Doom {
-    /// It has warned.
+    /// The stage has warned.
     pub is_sealed: AtomicBool,
-    /// Its artifact was not finished for that.
+    /// For this reason, its artifact was not finished.
     pub has_refused: AtomicBool,
 }
 
-/// Takes an artifact's bytes. Nothing counts as an artifact before [`ArtifactWriter::finish`].
+/// Writes an artifact. The artifact is valid only after [`ArtifactWriter::finish`].
 pub struct ArtifactWriter {
     to: WriteTo,
     cancel: Cancel,
@@ -170,7 +171,7 @@ enum WriteTo {
 }
 
 impl ArtifactWriter {
-    /// Opens a sink for writing. A file is made with mode 0600.
+    /// Opens a sink for writing. Files are created with mode 0600.
     pub fn new(sink: Sink, cancel: Cancel) -> io::Result<Self> {
         let hashed = match &sink {
             Sink::Stream(sink) => sink.hashed,
@@ -183,14 +184,14 @@ impl ArtifactWriter {
         Ok(Self { to, cancel, doom: Arc::default(), hash: hashed.then(Sha256::new), size: 0 })
     }
 
-    /// The stage may come to fail for what it warned of: then its artifact cannot be finished.
+    /// Refuses to finish the artifact once the stage has warned and warnings are failures.
     #[must_use]
     pub fn unless(mut self, doom: Arc<Doom>) -> Self {
         self.doom = doom;
         self
     }
 
-    /// Says that this was all, and what it was.
+    /// Marks the artifact as complete and sets its digest.
     pub fn finish(mut self) -> io::Result<()> {
         self.flush()?;
         if self.doom.is_sealed.load(Ordering::SeqCst) {
@@ -265,7 +266,7 @@ impl Drop for ArtifactWriter {
     }
 }
 
-/// Gives an artifact's bytes. The end is one only where the producer said so: a producer that fails is an error here.
+/// Reads an artifact. Returns end of file only if the producer finished it. A producer that failed is an error.
 pub struct ArtifactReader {
     from: ReadFrom,
     cancel: Cancel,
@@ -307,7 +308,7 @@ impl Read for ArtifactReader {
                             *at = 0;
                             if used.capacity() > 0 {
                                 used.clear();
-                                // The producer may have ended already; then nobody needs the block.
+                                // The producer may have ended already and then needs no more empty blocks.
                                 let _unneeded = source.empty.send(used);
                             }
                         }
@@ -357,7 +358,7 @@ impl Body for ArtifactReader {
 
 impl Drop for ArtifactReader {
     fn drop(&mut self) {
-        // A consumer that goes before the end breaks the stream, whatever the producer finds out about it.
+        // A consumer that ends early breaks the stream, even if the producer never notices.
         if let (ReadFrom::Stream { source, .. }, false) = (&self.from, self.ended)
             && !source.broken.by_writer.load(Ordering::SeqCst)
         {
@@ -373,12 +374,12 @@ fn stopped(cancel: &Cancel) -> io::Result<()> {
     }
 }
 
-/// The error of a file, with its path: which disk is meant does not stand in what the system says.
+/// Adds the path to an I/O error: the system's message does not say which disk is meant.
 fn at(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
     move |error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
 }
 
-/// A new file that only its owner may read.
+/// Creates a file that only its owner can read.
 fn create_private(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options().write(true).create_new(true).mode(0o600).open(path)

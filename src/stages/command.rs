@@ -1,7 +1,7 @@
-//! `run`: a program of the user's.
+//! `run`: a program of the user.
 //!
-//! `$TL` names the running tl, as `$CARGO` names cargo, so that a stage can call the same version. A child writes its outputs to the
-//! file `$TL_OUTPUT`, in the format of GitHub Actions.
+//! `$TL` is the path of the running tl, as `$CARGO` is that of cargo, so that a stage can call the same version. A
+//! child writes its outputs to the file `$TL_OUTPUT`, in the format of GitHub Actions.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -20,7 +20,7 @@ use super::{Context, StageError, Told};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::{Did, Stream};
 use crate::process::{Failure, GRACE, Line, Program};
-use crate::value::{CancelReason, Secret};
+use crate::value::CancelReason;
 
 /// The type of a declared output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -36,13 +36,13 @@ pub enum OutputType {
     Bool,
 }
 
-/// A program to run, with everything resolved.
+/// A program to run, with all expressions resolved.
 #[derive(Debug)]
 pub struct Command {
     /// The program and its arguments.
     pub argv: Vec<String>,
-    /// Environment variables in addition to those that every child gets.
-    pub env: BTreeMap<String, Secret>,
+    /// Environment variables in addition to those that every child gets. Their texts hold placeholders of secrets.
+    pub env: BTreeMap<String, String>,
     /// What it must write to `$TL_OUTPUT`.
     pub outputs: BTreeMap<String, OutputType>,
     /// Exit codes that mean "try again".
@@ -50,11 +50,9 @@ pub struct Command {
 }
 
 impl Command {
-    /// Its settings as JSON, for the key that tells whether a stage has changed. It holds secrets.
+    /// Its settings as JSON, the input of the key that tells whether a stage has changed. Contains secrets.
     pub fn described(&self) -> Json {
-        let env: Map<String, Json> =
-            self.env.iter().map(|(name, value)| (name.clone(), value.expose().into())).collect();
-        serde_json::json!({ "argv": self.argv, "env": env, "outputs": self.outputs })
+        serde_json::json!({ "argv": self.argv, "env": self.env, "outputs": self.outputs })
     }
 }
 
@@ -65,11 +63,11 @@ fn private_file(path: &Path) -> io::Result<()> {
 
 /// The exit code for "nothing to do".
 const EXIT_SKIPPED: i32 = 75;
-/// Bytes of all outputs together.
+/// The size limit of all outputs together, in bytes.
 const LARGEST_OUTPUT: u64 = 1 << 20;
 
 impl Command {
-    /// What a program did, by its outputs: those that are named as the outputs of a kind count as such.
+    /// Summarises what a program did, from its outputs. Outputs named like those of a kind count the same way.
     pub(super) fn summary(outputs: &Map<String, Json>) -> Did {
         let number = |name: &str| outputs.get(name).and_then(Json::as_u64);
         Did {
@@ -81,11 +79,11 @@ impl Command {
         }
     }
 
-    /// Runs it to its end. Blocks.
+    /// Runs the program to its end. Blocks.
     pub fn run(self, context: &Context) -> Result<Json, StageError> {
         let output = context.work.join("output");
-        // A program without declared outputs finds the folder and no file: most never write one, and what one does write
-        // is refused all the same.
+        // A program without declared outputs gets the folder but no file. Most programs never write one, and outputs
+        // that were not declared are refused anyway.
         let prepare = || if self.outputs.is_empty() { Ok(()) } else { private_file(&output) };
         fs::create_dir_all(&context.work).and_then(|()| prepare()).map_err(|error| {
             let message = format!("the output file `{}` could not be made", output.display());
@@ -111,7 +109,9 @@ impl Command {
         if let Some(instance) = &context.instance {
             program = program.env("TL_INSTANCE", instance);
         }
-        program = self.env.iter().fold(program, |program, (name, value)| program.env(name, value.expose()));
+        for (name, value) in &self.env {
+            program = program.env(name, context.reveal(value, "env")?.as_str());
+        }
         let ended = program.stream(&shared.masker, &context.cancel, &mut |line| {
             (context.tell)(match line {
                 Line::Stdout(text) => Told::Line(Stream::Stdout, text),
@@ -126,7 +126,7 @@ impl Command {
                 Diagnostic::failure(codes::TL0650, "the child could not be waited for").cause(&error)
             }
             Failure::Cancelled(reason) => Diagnostic::from(reason),
-            // A stage's time limit is a cancel; this program has none of its own.
+            // The stage's time limit arrives as a cancel. The program has no other limit.
             Failure::Late => Diagnostic::from(CancelReason::StageTimeout),
         })
     }
@@ -186,7 +186,7 @@ impl OutputType {
     }
 }
 
-/// Reads the outputs. The child may have put a link, a FIFO or a device in place of the file.
+/// Reads the outputs. The child may have replaced the file with a link, a FIFO or a device.
 fn read_output(path: &Path) -> io::Result<String> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -198,7 +198,7 @@ fn read_output(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Parses `name=value` and `name<<END … END`. The last of several values of a name counts, as in a shell.
+/// Parses `name=value` and `name<<END … END`. If a name occurs twice, the last value counts, as in a shell.
 fn parse_outputs(text: &str) -> std::result::Result<BTreeMap<String, String>, String> {
     let mut outputs = BTreeMap::new();
     let mut lines = text.lines();

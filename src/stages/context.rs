@@ -1,59 +1,61 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Doom, Sink, Source};
-use crate::audit::{Record, StageName};
+use crate::audit::{Record, SecretUser, StageName};
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Stream;
 use crate::storage::{Checksums, OpenUpload, PendingObject, Store};
 use crate::value::{Cancel, Digest, Masker};
+use crate::vault::{Secrets, Uses};
 
-/// How far an attempt is. Read by the dispatcher, written by the stage.
+/// The progress of an attempt. The stage writes it, the dispatcher reads it.
 #[derive(Debug, Default)]
 pub struct Meter {
     bytes: AtomicU64,
 }
 
 impl Meter {
-    /// More bytes were handled.
+    /// Adds to the bytes handled.
     pub fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes so far.
+    /// Returns the bytes handled so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 }
 
-/// What a stage says while it runs.
+/// What a stage reports while it runs.
 #[derive(Debug)]
 pub enum Told {
-    /// A child wrote a line.
+    /// A line that a child process wrote.
     Line(Stream, String),
-    /// Something worth knowing.
+    /// A warning.
     Warning(Diagnostic),
 }
 
 /// Writes to the audit log.
 pub trait Recorder: Send + Sync {
-    /// Writes a record. It is on the disk when this returns, so an intent comes before the act.
+    /// Writes a record. The record is on disk when this returns, so an intent can be recorded before the act.
     fn record(&self, record: Record) -> Result<()>;
 
-    /// Signs the log as it is.
+    /// Signs the current state of the log.
     fn checkpoint(&self) -> Result<Checkpoint>;
 }
 
 /// A signed state of the log.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// How many records it covers.
+    /// The number of records that it covers.
     pub size: u64,
     /// Their Merkle root, base64.
     pub root: String,
@@ -61,163 +63,169 @@ pub struct Checkpoint {
     pub note: String,
 }
 
-/// What an object must be, computed at its source.
+/// The expected content of an object, computed at its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// The hash and the length of its bytes.
+    /// The hash and length of its bytes.
     pub digest: Digest,
-    /// What a store must say of them that computes checksums itself.
+    /// The checksums to expect from a store that computes its own.
     pub checksums: Checksums,
 }
 
-/// What was computed at the source of each object that this run delivered.
+/// The expected content of each object that this run delivered.
 #[derive(Debug, Default)]
 pub struct Ledger {
     expected: Mutex<HashMap<String, Expected>>,
-    /// Which stage, or instance of one, delivers each object.
+    /// The stage, or instance, that delivers each object.
     claims: Mutex<HashMap<String, String>>,
 }
 
 impl Ledger {
-    /// Notes what an object must be.
+    /// Records the expected content of an object.
     pub fn note(&self, uri: &str, expected: Expected) {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(uri.to_owned(), expected);
     }
 
-    /// Says who delivers an object: the first one that asked, as another one would take its place.
+    /// Claims an object for a stage and returns the stage that owns it. The first claim wins: a second delivery to the
+    /// same key would replace the object.
     pub fn claim(&self, uri: &str, key: &str) -> String {
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         claims.entry(uri.to_owned()).or_insert_with(|| key.to_owned()).clone()
     }
 
-    /// What an object must be.
+    /// Returns the expected content of an object.
     pub fn expected(&self, uri: &str) -> Option<Expected> {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).get(uri).cloned()
     }
 }
 
-/// Puts on record what becomes of each object on its way, so that a later session of the run can tell. What is said of an
-/// object takes the place of what was said of it before; each is durable when it returns, and where it fails, the object
-/// does not appear.
+/// Records the progress of each delivery, so that a later session of the run can resume or clean up. Each call replaces
+/// the object's previous state and is durable when it returns. If a call fails, the object must not appear.
 pub trait Deliveries: Send + Sync {
-    /// From now on something of the object may be left behind.
+    /// Call before anything is sent: from now on, a crash may leave something behind.
     fn begun(&self, uri: &str) -> Result<()>;
 
-    /// An upload of the object is open, and a later session can go on with it.
+    /// Records an open upload that a later session can resume.
     fn opened(&self, uri: &str, open: &OpenDelivery) -> Result<()>;
 
-    /// No such upload of the object is open any more.
+    /// Records that the object has no open upload any more.
     fn closed(&self, uri: &str) -> Result<()>;
 
-    /// Whether later sessions get to know any of it.
+    /// Whether later sessions can read these records.
     fn are_kept(&self) -> bool;
 
-    /// The object is about to appear.
+    /// Call just before the object appears.
     fn coming(&self, uri: &str, coming: &PendingObject) -> Result<()>;
 
-    /// What was said of an object before this attempt to deliver it.
+    /// What earlier attempts to deliver the object left behind.
     fn left(&self, uri: &str) -> Option<Unfinished>;
 }
 
-/// An object that was on its way when the attempt to deliver it ended.
+/// A delivery that ended before it was complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Since when something of it may be left.
+    /// When it began. Only uploads that began since then can be its leftovers.
     pub since: Timestamp,
-    /// What tells it apart, if it was about to appear; of several attempts, the last one's at the end.
+    /// The properties of the object, if it was about to appear. Several attempts leave several entries, newest last.
     pub coming: Vec<PendingObject>,
-    /// An upload of it that can go on.
+    /// An open upload that can be resumed.
     pub open: Option<OpenUpload>,
 }
 
-/// An upload that can go on, and where.
+/// An open upload that can be resumed, and its object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct OpenDelivery {
-    /// The store, by the name it has in `stores`.
+    /// The name of the store in `stores`.
     pub store: String,
-    /// The name of the object in the store.
+    /// The key of the object in the store.
     pub key: String,
-    /// Which.
+    /// The upload.
     pub upload: OpenUpload,
 }
 
-/// Delivers messages, and keeps those that were not delivered.
+/// Delivers messages, and keeps undelivered ones for later.
 pub trait Notifier: Send + Sync {
-    /// Delivers a message to one channel, once; returns how that is known. What comes of it is on record.
+    /// Delivers a message to one channel, once. Returns the channel's evidence. The outcome is recorded.
     fn deliver(&self, channel: &str, message: &Message) -> Result<String>;
 }
 
-/// The places that a pipeline names.
+/// The stores that a pipeline names.
 #[derive(Debug, Default)]
 pub struct Places {
     /// Stores by name.
     pub stores: BTreeMap<String, Arc<dyn Store>>,
+    /// Stores that are declared and not open: no stage of this run needs them, and they use secrets that were not read.
+    pub unopened: BTreeSet<String>,
 }
 
-/// What is the same for every stage of a run.
+/// What all stages of a run share.
 pub struct Shared {
     /// The run's id.
     pub run: String,
-    /// How often it was started or resumed.
+    /// The number of the session: how often the run was started or resumed.
     pub session: u32,
     /// The pipeline's name.
     pub pipeline: String,
     /// The folder of the pipeline file.
     pub base: PathBuf,
-    /// The state folder, which no archive holds: the key of the audit log lies in it.
+    /// The state folder. No archive may include it: it holds the key of the audit log.
     pub state: PathBuf,
-    /// The program `tl` itself, for children.
+    /// The path of `tl` itself, for child processes.
     pub program: PathBuf,
-    /// Stores.
+    /// The stores.
     pub places: Places,
-    /// The way of messages to channels.
+    /// Delivers messages.
     pub notifier: Arc<dyn Notifier>,
     /// The audit log.
     pub recorder: Arc<dyn Recorder>,
-    /// What objects must be.
+    /// The expected content of delivered objects.
     pub ledger: Ledger,
-    /// What becomes of them on their way.
+    /// The progress of deliveries.
     pub deliveries: Arc<dyn Deliveries>,
-    /// Hides secrets.
+    /// Masks secrets.
     pub masker: Masker,
+    /// Secrets; settings hold only their placeholders.
+    pub secrets: Arc<Secrets>,
 }
 
-/// What one attempt at one stage has in its hands.
+/// Everything that one attempt at a stage works with.
 pub struct Context {
     /// The stage's name.
     pub stage: String,
-    /// Which of its instances, as people call it.
+    /// The label of its instance, if the stage has a matrix.
     pub instance: Option<String>,
-    /// Names the stage, or its instance, among all of the run.
+    /// Identifies the stage, or its instance, within the run.
     pub key: String,
-    /// Names a message of it among all of the run: the same for each attempt, and for a later session that does what another
-    /// one did not end. What is done again says something new.
+    /// Identifies a message of the stage within the run. It stays the same across attempts, and in a later session that
+    /// repeats an unfinished stage. A stage that is redone after it finished gets a new one.
     pub message: String,
-    /// Counted from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
     /// What all stages share.
     pub shared: Arc<Shared>,
-    /// What relative sources of an archive are relative to: the folder of the file that names them.
+    /// The folder of the file that declares the stage. Relative sources of an archive are relative to it.
     pub base: PathBuf,
+    /// The uses of secrets by this attempt.
+    pub uses: Uses,
     /// A folder for this attempt alone, not made yet.
     pub work: PathBuf,
-    /// When to stop.
+    /// Cancels the attempt.
     pub cancel: Cancel,
-    /// How far it is.
+    /// Its progress.
     pub meter: Arc<Meter>,
-    /// Whether something worth knowing is a failure of the stage.
+    /// Whether a warning makes the stage fail.
     pub fails_on_warning: bool,
-    /// Whether there was something.
+    /// Set once such a warning was reported.
     pub doom: Arc<Doom>,
-    /// Takes what the stage says.
+    /// Receives what the stage reports.
     pub tell: Box<dyn Fn(Told) + Send + Sync>,
-    /// Artifacts that it may open.
+    /// The artifacts that it may open.
     pub sources: Mutex<HashMap<ArtifactRef, Source>>,
     /// Where its own artifact goes.
     pub sink: Mutex<Option<Sink>>,
 }
 
-/// What to do where the work folder takes nothing more.
+/// The help for a work folder that is full or read-only.
 pub(super) const MAKE_ROOM: &str =
     "make sure that the state folder is on a disk with room, and writable; then `tl run --resume`";
 
@@ -236,7 +244,7 @@ impl Context {
             .map_err(|error| Diagnostic::failure(codes::TL0605, "the artifact could not be opened").cause(&error))
     }
 
-    /// What an artifact is, where that is known before it is read: not of a stream.
+    /// The digest of an artifact, if it is known before reading. Streams have none.
     pub fn digest(&self, artifact: &ArtifactRef) -> Option<Digest> {
         match self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(artifact) {
             Some(Source::File(spool)) => spool.digest(),
@@ -255,15 +263,15 @@ impl Context {
         Ok((ArtifactRef::of(&self.key), writer.unless(Arc::clone(&self.doom))))
     }
 
-    /// The error of a stage that was cancelled, if it was.
+    /// The error of a cancelled stage. `None` if the stage was not cancelled.
     pub fn cancelled(&self) -> Option<Diagnostic> {
         self.cancel.reason().map(Diagnostic::from)
     }
 
-    /// Says something worth knowing; the stage will end as a warning.
+    /// Reports a warning. The stage then ends as a warning, or fails if `fails_on_warning` is set.
     pub fn warn(&self, warning: Diagnostic) {
         if self.fails_on_warning {
-            // What it gives must not be delivered.
+            // Its artifact must not be delivered.
             self.doom.is_sealed.store(true, Ordering::SeqCst);
         }
         (self.tell)(Told::Warning(warning));
@@ -274,9 +282,18 @@ impl Context {
         self.shared.recorder.record(record)
     }
 
-    /// The stage, and its instance, as records name them.
+    /// The stage and its instance, as audit records name them.
     pub fn name(&self) -> StageName {
         StageName { stage: self.stage.clone(), instance: self.instance.clone() }
+    }
+
+    /// Replaces the placeholders in a text by secrets. Records each one first, once in this attempt for each purpose.
+    pub fn reveal(&self, text: &str, purpose: &'static str) -> Result<Zeroizing<String>> {
+        let record = &mut |secret: &str| {
+            let by = SecretUser::Attempt { name: self.name(), attempt: self.attempt };
+            self.record(Record::SecretUsed { secret: secret.to_owned(), purpose: purpose.to_owned(), by })
+        };
+        Ok(self.shared.secrets.reveal(text, purpose, &self.uses, record)?)
     }
 
     /// A store by name; the static checks have seen that it is there.
@@ -289,7 +306,7 @@ impl Context {
             .ok_or_else(|| Diagnostic::usage(codes::TL0403, format!("there is no store `{name}`")))
     }
 
-    /// Delivers a message to one channel, and puts on record what came of it.
+    /// Delivers a message to one channel and records the outcome.
     pub fn deliver(&self, channel: &str, message: &Message) -> Result<String> {
         self.shared.notifier.deliver(channel, message)
     }

@@ -42,7 +42,7 @@ impl Stage for Decrypt {
     fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let mut identities = Vec::new();
         if let Some(secret) = &self.identity {
-            let parsed = crypto::parse_identities(secret.expose());
+            let parsed = crypto::parse_identities(&context.reveal(secret.expose(), "identity")?);
             identities.extend(parsed.map_err(|error| {
                 Diagnostic::failure(codes::TL0621, "the secret `identity` holds no identity").cause(&error)
             })?);

@@ -75,7 +75,7 @@ impl Stage for Download {
     }
 }
 
-/// The artifact could not be written: the run was stopped, the consumer went, or the disk is full.
+/// The artifact could not be written: the run was cancelled, the consumer ended, or the disk is full.
 pub(super) fn write_failed(context: &Context, error: &std::io::Error) -> Diagnostic {
     context.cancelled().unwrap_or_else(|| {
         Diagnostic::failure(codes::TL0607, "the artifact could not be written").cause(error).help(MAKE_ROOM)

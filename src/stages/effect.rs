@@ -5,36 +5,36 @@ use super::{ObjectRef, StageKind};
 /// A key of `with`.
 pub type Setting = &'static str;
 
-/// One thing that a kind does to data or to the world, with the settings that name its subjects. Policy, warnings, plans and
-/// recall read these and know no kind by its name.
+/// One thing that a kind does to data or to the outside world, with the settings that name what it acts on. Policy,
+/// warnings, plans and recall read these declarations; none of them knows a kind by its name.
 #[derive(Clone, Copy, Debug)]
 pub enum Effect {
-    /// Reads files of this machine.
+    /// Reads local files.
     Reads {
-        /// Files and folders.
+        /// The files and folders to read.
         paths: Setting,
-        /// Whether it stays on the file system of each.
+        /// Whether to stay on the file system of each path.
         one_device: Setting,
     },
-    /// Gives bytes that only its recipients can read.
+    /// Encrypts its input for recipients.
     Seals {
         /// The recipients.
         recipients: Setting,
-        /// A file of recipients.
+        /// A file with recipients.
         file: Setting,
     },
-    /// Gives plaintext of sealed bytes.
+    /// Decrypts its input.
     Opens,
-    /// Writes what it takes to a store, as one object.
+    /// Writes its input to a store, as one object.
     Delivers(Delivery),
-    /// Gives the bytes of an object, which may be sealed or not.
+    /// Reads an object from a store. The object may be sealed or not.
     Fetches {
         /// The store.
         store: Setting,
         /// The name of the object.
         key: Setting,
     },
-    /// Shows that a store holds what was delivered.
+    /// Verifies that a store holds what was delivered.
     Proves {
         /// The object: an [`ObjectRef`].
         object: Setting,
@@ -43,24 +43,24 @@ pub enum Effect {
     Tells,
 }
 
-/// How a kind delivers.
+/// The settings of a delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery {
     /// The store.
     pub store: Setting,
     /// The name of the object.
     pub key: Setting,
-    /// Whether it may replace an object.
+    /// Whether it may replace an existing object.
     pub overwrite: Option<Setting>,
     /// How the object is locked: an `ObjectLock`.
     pub lock: Option<Setting>,
-    /// Whether a later attempt goes on where an earlier one stopped. Its bytes must then be in a file.
+    /// Whether a later attempt can resume the upload. The artifact must then be in a file.
     pub resume: Option<Setting>,
     /// The output that names the object: an [`ObjectRef`].
     pub object: &'static str,
 }
 
-/// What a setting decides of the objects that a run writes. A kept plan holds these settings with their values.
+/// What a setting decides about the objects that a run writes. A plan file holds the values of these settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decides {
     /// The store.
@@ -71,12 +71,12 @@ pub enum Decides {
     Overwrite,
     /// How an object is locked.
     Lock,
-    /// Who can open it.
+    /// Who can open an object.
     Recipients,
 }
 
 impl StageKind {
-    /// How it delivers, if it does.
+    /// How the kind delivers, if it does.
     pub fn delivery(&self) -> Option<&'static Delivery> {
         self.effects.iter().find_map(|effect| match effect {
             Effect::Delivers(delivery) => Some(delivery),
@@ -84,7 +84,7 @@ impl StageKind {
         })
     }
 
-    /// The setting with the object that it proves.
+    /// The setting that names the object to verify.
     pub fn proved(&self) -> Option<Setting> {
         self.effects.iter().find_map(|effect| match effect {
             Effect::Proves { object } => Some(*object),
@@ -100,7 +100,7 @@ impl StageKind {
         })
     }
 
-    /// The settings with recipients, and with a file of them.
+    /// The setting with recipients, and the one with a file of recipients.
     pub fn seals(&self) -> Option<(Setting, Setting)> {
         self.effects.iter().find_map(|effect| match effect {
             Effect::Seals { recipients, file } => Some((*recipients, *file)),
@@ -108,7 +108,7 @@ impl StageKind {
         })
     }
 
-    /// The name of a store that it reaches with these settings.
+    /// The name of the store that the kind uses with these settings.
     pub fn store<'a>(&self, with: &'a Json) -> Option<&'a str> {
         self.effects.iter().find_map(|effect| match effect {
             Effect::Delivers(Delivery { store, .. }) | Effect::Fetches { store, .. } => with.get(store)?.as_str(),
@@ -117,7 +117,7 @@ impl StageKind {
         })
     }
 
-    /// What a setting decides, if anything.
+    /// What a setting decides about the objects of a run, if anything.
     pub fn decides(&self, setting: &str) -> Option<Decides> {
         let decided = |effect: &Effect| match *effect {
             Effect::Delivers(Delivery { store, key, overwrite, lock, .. }) => vec![

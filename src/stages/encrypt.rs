@@ -85,7 +85,7 @@ impl Encrypt {
     }
 }
 
-/// Sealing and opening use all cores.
+/// The number of threads. Sealing and opening use all cores.
 pub(super) fn threads() -> NonZeroUsize {
     available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }

@@ -1,7 +1,8 @@
-//! The errors of the layers below, with their codes.
+//! Turns the errors of the layers below into diagnostics with codes.
 
 use crate::diagnostic::{Code, Diagnostic, Kind, codes};
 use crate::value::CancelReason;
+use crate::vault::RevealError;
 use crate::{crypto, storage};
 
 impl From<storage::Error> for Diagnostic {
@@ -11,6 +12,18 @@ impl From<storage::Error> for Diagnostic {
         match &error {
             storage::Error::LeftOpen { error, .. } => diagnostic.cause_of(error.as_ref()),
             error => diagnostic.cause_of(error),
+        }
+    }
+}
+
+impl From<RevealError<Self>> for Diagnostic {
+    fn from(error: RevealError<Self>) -> Self {
+        match error {
+            RevealError::Unrecorded(error) => error,
+            // What a run needs is computed before it starts, from the same settings.
+            RevealError::Unread(name) => {
+                Self::usage(codes::TL0902, format!("the secret `{name}` was not read: please report it"))
+            }
         }
     }
 }
@@ -30,12 +43,12 @@ impl From<CancelReason> for Diagnostic {
     }
 }
 
-/// Why a stage did not do its work.
+/// Why a stage has no result.
 #[derive(Debug)]
 pub enum StageError {
-    /// There was nothing to do; why. No failure: the stage is skipped.
+    /// There was nothing to do, and why. The stage is skipped.
     NothingToDo(String),
-    /// It failed.
+    /// The stage failed.
     Failed(Diagnostic),
 }
 
@@ -57,12 +70,12 @@ impl From<CancelReason> for StageError {
     }
 }
 
-/// A stage that fails for what it warned of.
+/// The error of a stage whose warnings are failures.
 pub fn fails_for_warning() -> Diagnostic {
     Diagnostic::failure(codes::TL0609, "this stage warned, and its `on-warning` says that it fails then")
 }
 
-/// The code of an error of a store, what follows from it, and what to do.
+/// Maps an error of a store to a code, an outcome and a help line.
 fn about(error: &storage::Error) -> (Code, Kind, &'static str) {
     use storage::Error;
     match error {
@@ -143,7 +156,7 @@ impl From<crypto::Error> for Diagnostic {
 }
 
 impl Diagnostic {
-    /// Adds what an error was caused by, but not the error itself: its words are the message.
+    /// Adds the causes of an error, but not the error itself: the message already says it.
     fn cause_of(self, error: &dyn std::error::Error) -> Self {
         match error.source() {
             Some(source) => self.cause(source),

@@ -10,60 +10,60 @@ use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Did;
 use crate::value::{Cancel, kept_schema_of};
 
-/// What a kind of stage does with data; decides which stages the engine may join into one stream.
+/// How data flows through a kind of stage. The engine uses this to join stages into one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// Gives an artifact.
+    /// Produces an artifact.
     Source,
-    /// Takes one and gives one.
+    /// Reads an artifact and produces one.
     Filter,
-    /// Takes one.
+    /// Reads an artifact.
     Sink,
-    /// Neither.
+    /// Uses no artifact.
     None,
 }
 
-/// The setting by which a kind takes an artifact, and the output by which it gives one. One name for all kinds: the engine
-/// joins a stage and its consumer by it.
+/// The setting through which a kind reads an artifact, and the output through which it produces one. All kinds share
+/// this name: the engine uses it to join a stage with its consumer.
 pub const ARTIFACT: &str = "artifact";
 
-/// The name of what is no kind: a `run`, which runs a program of the user's.
+/// The name of a `run` stage, which runs the user's own program. It is not in the registry.
 pub const RUN: &str = "run";
 
-/// A kind of stage: the struct of its `with`, which is also what runs.
+/// A kind of stage. The implementing struct holds the settings of `with`.
 pub trait Stage: DeserializeOwned + JsonSchema + Send + 'static {
-    /// What a file calls it.
+    /// The name of the kind in pipeline files.
     const NAME: &'static str;
-    /// What it does, as a sentence without its subject: for plans and help.
+    /// What it does, as a sentence without its subject. Shown in plans and help.
     const ABOUT: &'static str;
-    /// What it does with data.
+    /// How data flows through it.
     const FLOW: Flow;
-    /// What it does besides: what the rest of the program needs to know of it.
+    /// What it does to data and to the outside world, as far as the rest of the program needs to know.
     const EFFECTS: &'static [Effect];
 
-    /// What others may use of it.
+    /// The outputs that other stages may use.
     type Outputs: Serialize + DeserializeOwned + JsonSchema + 'static;
 
-    /// Does it. Blocks; asks `context.cancel` often.
+    /// Runs the stage. Blocks, and checks `context.cancel` often.
     fn run(self, context: &Context) -> Result<Self::Outputs, StageError>;
 
-    /// Checks offline what the schema cannot say of its settings.
+    /// Checks settings offline, beyond what the schema can express.
     fn check(_with: &Known<'_>, _found: &mut Findings) {}
 
-    /// Counts what it would read now, if it reads files. `base` is the folder that relative paths are meant from. Fails where
+    /// Counts what the stage would read now, if it reads files. Relative paths are relative to `base`. Fails if
     /// [`Stage::run`] would refuse the settings.
     fn preview(self, _base: &Path) -> Result<Option<Survey>> {
         Ok(None)
     }
 
-    /// What it did, by its outputs.
+    /// Summarises what the stage did, from its outputs.
     fn summary(_outputs: &Self::Outputs) -> Did {
         Did::default()
     }
 
-    /// Whether what an earlier session of the run did, by its outputs, is still so in the world outside. If it is, tells
-    /// `shared` what other stages of the run count on. `key` names the stage, or its instance. By default there is nothing
-    /// outside to look at.
+    /// Whether the result of an earlier session, given by its outputs, still holds in the outside world. If so, records
+    /// in `shared` what other stages of the run rely on. `key` identifies the stage or its instance. The default suits
+    /// kinds without effects outside.
     fn still_holds(_outputs: &Json, _key: &str, _shared: &Shared, _cancel: &Cancel) -> Result<bool> {
         Ok(true)
     }
@@ -72,31 +72,32 @@ pub trait Stage: DeserializeOwned + JsonSchema + Send + 'static {
 /// One entry of the registry.
 #[derive(Clone, Copy)]
 pub struct StageKind {
-    /// What a file calls it.
+    /// The name in pipeline files.
     pub name: &'static str,
-    /// What it does.
+    /// See [`Stage::ABOUT`].
     pub about: &'static str,
-    /// What it does with data.
+    /// See [`Stage::FLOW`].
     pub flow: Flow,
-    /// What it does besides.
+    /// See [`Stage::EFFECTS`].
     pub effects: &'static [Effect],
     /// The JSON Schema of its `with`.
     pub schema: fn() -> &'static Json,
     /// The JSON Schema of its outputs.
     pub outputs: fn() -> &'static Json,
-    /// Runs it with a `with` whose expressions are resolved.
+    /// Runs the stage. All expressions in `with` are resolved.
     pub run: fn(Json, &Context) -> Result<Json, StageError>,
     /// See [`Stage::check`].
     pub check: fn(&Known<'_>, &mut Findings),
-    /// See [`Stage::preview`]. Settings that do not fit give none: the run reports them.
+    /// See [`Stage::preview`]. Returns `None` for settings that do not fit; the run reports them.
     pub preview: fn(Json, &Path) -> Result<Option<Survey>>,
-    /// See [`Stage::summary`]. Outputs of another form, such as those of a stage with instances, give nothing.
+    /// See [`Stage::summary`]. Returns the default for outputs of another form, such as those of a stage with
+    /// instances.
     pub summary: fn(&Map<String, Json>) -> Did,
     /// See [`Stage::still_holds`].
     pub still_holds: fn(&Json, &str, &Shared, &Cancel) -> Result<bool>,
 }
 
-/// The entry of a kind.
+/// Makes the registry entry of a kind.
 pub(super) const fn kind<S: Stage>() -> StageKind {
     StageKind {
         name: S::NAME,

@@ -3,7 +3,7 @@ use serde_json::Value as Json;
 use crate::diagnostic::Diagnostic;
 use crate::expression::Template;
 
-/// Settings as far as a file shows them before a run. The value of an expression is not known.
+/// The settings of a stage before its run. Values of expressions are unknown.
 pub struct Known<'a> {
     value: &'a Json,
     /// JSON pointer below `with`.
@@ -11,12 +11,12 @@ pub struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// The settings of a stage as they stand in its file.
+    /// The settings of a stage as its file has them.
     pub fn new(with: &'a Json) -> Self {
         Self { value: with, pointer: String::new() }
     }
 
-    /// One setting of a map, if it is there.
+    /// One setting of a map, if present.
     pub fn get(&self, key: &str) -> Option<Self> {
         let value = self.value.get(key)?;
         Some(Self { value, pointer: format!("{}/{key}", self.pointer) })
@@ -28,7 +28,7 @@ impl<'a> Known<'a> {
         items.map(|(index, value)| Self { value, pointer: format!("{}/{index}", self.pointer) })
     }
 
-    /// The keys of a map; `None` if it is none.
+    /// The keys of a map. `None` for other values.
     pub fn keys(&self) -> Option<impl Iterator<Item = &'a str>> {
         self.value.as_object().map(|map| map.keys().map(String::as_str))
     }
@@ -46,11 +46,11 @@ impl<'a> Known<'a> {
 
 /// A problem of a setting.
 pub struct Finding {
-    /// JSON pointer of the setting below `with`.
+    /// JSON pointer to the setting, below `with`.
     pub pointer: String,
-    /// Whether it is about the setting as a whole, and not about its value.
+    /// Whether the problem is with the setting as a whole, not with its value.
     pub is_at_key: bool,
-    /// The problem, without its place.
+    /// The problem, without its location.
     pub problem: Diagnostic,
 }
 
@@ -59,12 +59,12 @@ pub struct Finding {
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// A value that cannot be used.
+    /// Reports an invalid value.
     pub fn at_value(&mut self, setting: &Known<'_>, problem: Diagnostic) {
         self.0.push(Finding { pointer: setting.pointer.clone(), is_at_key: false, problem });
     }
 
-    /// A setting whose parts do not fit together.
+    /// Reports a setting whose parts do not fit together.
     pub fn at_key(&mut self, setting: &Known<'_>, problem: Diagnostic) {
         self.0.push(Finding { pointer: setting.pointer.clone(), is_at_key: true, problem });
     }

@@ -1,7 +1,11 @@
-//! The kinds of stages: each one file and one line in [`KINDS`].
+//! The kinds of stages. Each is one file and one line in [`KINDS`].
 //!
-//! A resolved `with` and a [`Context`] flow in, outputs flow out; bytes flow through [`artifact`]s. A stage blocks its
-//! own thread, says how far it is through its meter, asks `cancel` at every block, and prints nothing.
+//! A [`Context`] and settings with all expressions resolved flow in, outputs flow out. Bytes flow through
+//! [`artifact`]s. A stage blocks its own thread, reports its progress through its meter, checks `cancel` at every
+//! block, and prints nothing.
+//!
+//! A kind declares its [`Effect`]s, checks what is [`Known`] of its settings offline, and sums up its outputs. Other rooms read
+//! these declarations; none asks for a kind, a setting or an output by its name.
 
 pub mod archive;
 pub mod artifact;

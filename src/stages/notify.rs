@@ -36,7 +36,7 @@ impl Stage for Notify {
     fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let shared = &context.shared;
         let message = Message {
-            // The same for each attempt, so that a receiver can tell a repetition.
+            // The same id for each attempt, so that a receiver can detect duplicates.
             id: format!("{}.{}", shared.run, context.message),
             time: jiff::Timestamp::now().to_string(),
             when: "stage".to_owned(),

@@ -1,4 +1,4 @@
-//! How stages read: counting what passes, and asking whether to stop.
+//! How stages read: they count the bytes and check for a cancel.
 
 use std::io::{self, Read};
 
@@ -10,7 +10,7 @@ use crate::diagnostic::Result;
 use crate::storage::{Body, Error};
 use crate::value::Digest;
 
-/// An artifact whose bytes are counted as they pass.
+/// An artifact reader that counts its bytes.
 pub(super) struct Metered<'a> {
     pub(super) reader: ArtifactReader,
     pub(super) context: &'a Context,
@@ -34,7 +34,7 @@ impl Body for Metered<'_> {
     }
 }
 
-/// Reads an object to its end, hands each block on, and says what was read.
+/// Reads an object to its end, passes each block on, and returns the digest of what was read.
 pub(super) fn read_object(
     context: &Context,
     uri: &str,

@@ -23,12 +23,12 @@ const SHIPPED: &[StageKind] = &[
     kind::<assert::Assert>(),
 ];
 
-/// The kind of that name.
+/// Finds a kind by name.
 pub fn find(name: &str) -> Option<&'static StageKind> {
     KINDS.iter().find(|kind| kind.name == name)
 }
 
-/// What a stage did, by its outputs. `kind` is the name of a kind, or [`RUN`].
+/// Summarises what a stage did, from its outputs. `kind` is the name of a kind, or [`RUN`].
 pub fn summary(kind: &str, outputs: &Map<String, Json>) -> Did {
     if kind == RUN {
         return Command::summary(outputs);
@@ -36,8 +36,8 @@ pub fn summary(kind: &str, outputs: &Map<String, Json>) -> Did {
     find(kind).map(|kind| (kind.summary)(outputs)).unwrap_or_default()
 }
 
-/// The kinds with the one of the tests, in a process whose environment asks for it by `TL_TEST_KINDS`. Elsewhere schema, help
-/// and messages list the kinds that users have.
+/// The kinds, including the test kind if the environment variable `TL_TEST_KINDS` asks for it. Without the variable,
+/// schema, help and messages list only the kinds that users have.
 #[cfg(feature = "test-kinds")]
 mod with_tests {
     use std::sync::LazyLock;

@@ -1,6 +1,4 @@
-//! A kind for tests of the rest of the program: it delivers and proves, under names that no shipped kind uses.
-
-use std::path::Path;
+//! A kind for tests. It delivers and verifies, under names that no shipped kind uses.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::artifact::ArtifactRef;
 use super::upload::Upload;
 use super::verify::{Level, Verify};
-use super::{Context, Delivery, Effect, Findings, Flow, Known, ObjectRef, Shared, Stage, StageError, Survey};
+use super::{Context, Delivery, Effect, Findings, Flow, Known, ObjectRef, Shared, Stage, StageError};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Did;
 use crate::value::Cancel;
@@ -76,10 +74,6 @@ impl Stage for Deposit {
         if let Some(label) = with.get("label").filter(|label| label.text().is_some_and(|text| text.contains(' '))) {
             found.at_value(&label, Diagnostic::usage(codes::TL0205, "a label holds no blanks"));
         }
-    }
-
-    fn preview(self, _base: &Path) -> Result<Option<Survey>> {
-        Ok(Some(Survey { files: 1, ..Survey::default() }))
     }
 
     fn summary(outputs: &Outputs) -> Did {

@@ -81,18 +81,18 @@ impl ObjectRef {
         }
     }
 
-    /// Store and key of an object that stands in settings, if they are there.
+    /// Store and key of an object reference in settings, if present.
     pub fn place(object: &Json) -> Option<(&Json, &Json)> {
         object.get("store").zip(object.get("key"))
     }
 
-    /// What its delivery did.
+    /// Summarises the delivery.
     pub(super) fn summary(&self) -> Did {
         let size = Some(self.size);
         Did { bytes: size, delivered: size, uri: Some(self.uri.clone()), ..Did::default() }
     }
 
-    /// What it must be, by what it says of itself; none where its digest is none.
+    /// The expected content, according to the reference. `None` if its digest is malformed.
     pub fn expected(&self) -> Option<Expected> {
         let digest = Digest { sha256: parse_sha256(&self.digest)?, size: self.size };
         let mut checksums = self.checksums.clone();
@@ -144,12 +144,12 @@ impl Stage for Upload {
         }
         let ordered = Timestamp::now();
         let lock = self.lock(ordered)?;
-        // Without a journal no later session could find the parts, so none are left.
+        // Without a journal no later session could find the parts, so none may be left.
         let can_resume = self.resume && context.shared.deliveries.are_kept();
         let is_open = AtomicBool::new(resumed.is_some());
         let resume = digest.filter(|_| can_resume).map(|digest| Resume { digest, earlier: resumed });
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
-        // An object that an earlier attempt of the same run delivered without being counted may be replaced.
+        // An earlier attempt of this run may have delivered the object unrecorded. This one may replace it.
         let overwrite = self.overwrite || delivered.is_some();
         context.record(Record::UploadIntent {
             name: context.name(),
@@ -172,7 +172,7 @@ impl Stage for Upload {
             Ok(delivered) => delivered,
             Err(error) => {
                 let is_left_open = matches!(error, Error::LeftOpen { .. });
-                // Only the upload of this attempt: one that could not be aborted before stays on record.
+                // Clears only this attempt's upload. An older one that could not be aborted stays on record.
                 if !is_left_open && journal.is_open.load(Ordering::SeqCst) {
                     context.shared.deliveries.closed(&uri)?;
                 }
@@ -189,8 +189,8 @@ impl Stage for Upload {
                 return Err(reason.into());
             }
         };
-        // `verify` compares with the digest of the source, not with what the store says it wrote: an upload that wrote something
-        // else would otherwise be compared with its own mistake.
+        // `verify` compares with the digest of the source, not with what the store claims to have written. Otherwise a
+        // faulty upload would be compared with its own mistake.
         let source = body.digest().unwrap_or(delivered.digest);
         Ok(self.delivered(context, uri, &delivered, source)?)
     }
@@ -211,7 +211,7 @@ impl Stage for Upload {
         let (Some(store), Some(expected)) = (shared.places.stores.get(&object.store), object.expected()) else {
             return Ok(false);
         };
-        // No other stage of this run may replace it.
+        // Claims the object, so that no other stage of this run replaces it.
         if !still_there(&object, store.as_ref(), cancel)? || shared.ledger.claim(&object.uri, key) != key {
             return Ok(false);
         }
@@ -220,12 +220,12 @@ impl Stage for Upload {
     }
 }
 
-/// The results of earlier attempts of the same run.
+/// What earlier attempts of the same run left.
 #[derive(Default)]
 struct Earlier {
-    /// An object that was delivered, and when it was ordered.
+    /// A delivered object, and when its upload was requested.
     delivered: Option<(Delivered, Timestamp)>,
-    /// An upload that can be resumed.
+    /// An open upload that can be resumed.
     resumed: Option<ResumedUpload>,
 }
 
@@ -244,8 +244,8 @@ impl Upload {
             Some(open) if self.can_resume(context, open)? => store.resume(key, open, cancel).map_err(failed)?,
             _ => None,
         };
-        // Before the object is looked for: an upload that is aborted, or was complete when it was asked for its parts, cannot make
-        // the object appear later.
+        // Clean up before looking for the object. An upload that was aborted, or that turned out to be complete, cannot
+        // make the object appear later.
         if resumed.is_none() {
             let aborted = left.open.as_ref().map_or(Ok(()), |open| store.abort(key, open));
             if let Err(error) = aborted.and_then(|()| store.discard_unfinished(key, left.since, cancel)) {
@@ -263,7 +263,7 @@ impl Upload {
         Ok(Earlier { delivered: None, resumed })
     }
 
-    /// Whether an open upload is of the same artifact, and the object will be locked as the stage asks for.
+    /// Whether an open upload is of the same artifact and has the lock that the stage asks for.
     fn can_resume(&self, context: &Context, open: &OpenUpload) -> Result<bool> {
         let is_over = |lock: Lock| lock.retention.is_some_and(|(_, until)| until <= Timestamp::now());
         Ok(self.resume
@@ -272,14 +272,14 @@ impl Upload {
             && !open.lock.is_some_and(is_over))
     }
 
-    /// Whether an object is locked as the stage asks for: the file may ask for more than when it was ordered.
+    /// Whether an object's lock is the one that the stage asks for. The file may have changed since the upload.
     fn is_locked_as_asked(&self, found: Option<Lock>, ordered: Timestamp) -> Result<bool> {
         let Some(asked) = self.lock(ordered)? else { return Ok(true) };
         let found = found.unwrap_or(Lock { retention: None, legal_hold: false });
         let is_kept = match (asked.retention, found.retention) {
             (None, _) => true,
             (Some(_), None) => false,
-            // A moment lies between the two readings of the clock.
+            // The clock was read twice, a moment apart.
             (Some((mode, until)), Some((found, found_until))) => {
                 mode == found && found_until.as_second() + 1 >= until.as_second()
             }
@@ -287,7 +287,7 @@ impl Upload {
         Ok(is_kept && (found.legal_hold || !asked.legal_hold))
     }
 
-    /// Records the delivery, and what later stages must find at the store.
+    /// Records the delivery, and the content that later stages must find in the store.
     fn delivered(&self, context: &Context, uri: String, delivered: &Delivered, source: Digest) -> Result<Outputs> {
         let expected = Expected { digest: source, checksums: delivered.checksums.clone() };
         context.shared.ledger.note(&uri, expected);
@@ -306,16 +306,16 @@ impl Upload {
     }
 }
 
-/// Writes the steps of one upload into the run's journal.
+/// Journals the steps of one upload.
 struct DeliveryRecord<'a> {
     context: &'a Context,
     uri: &'a str,
     upload: &'a Upload,
     /// Whether a resumable upload is open.
     is_open: AtomicBool,
-    /// How many parts of an earlier attempt were not sent again.
+    /// The number of parts that an earlier attempt had sent already.
     parts: AtomicU64,
-    /// Their bytes.
+    /// The bytes of those parts.
     bytes: AtomicU64,
 }
 
@@ -357,8 +357,8 @@ impl UploadJournal for DeliveryRecord<'_> {
     }
 }
 
-/// Whether a delivered object is still the same: its version, its size, and its checksums. Without checksums, a directory reads
-/// the bytes; elsewhere the answer is no.
+/// Whether a delivered object is unchanged: same version, size and checksums. For an object without checksums, a
+/// directory reads the bytes; other stores answer no.
 fn still_there(object: &ObjectRef, store: &dyn Store, cancel: &Cancel) -> Result<bool> {
     let id = ObjectId { key: parse_key(&object.key)?, version: object.version_id.clone() };
     let Some(expected) = object.expected() else { return Ok(false) };
@@ -381,7 +381,7 @@ fn locked_until(lock: Option<Lock>) -> Option<String> {
     lock.and_then(|lock| lock.retention).map(|(_, until)| until.to_string())
 }
 
-/// Checks a key that stands in the file. An empty one is the schema's to report.
+/// Checks a literal key. The schema reports an empty one.
 pub(super) fn check_key(with: &Known<'_>, found: &mut Findings) {
     let Some(key) = with.get("key") else { return };
     if let Some(text) = key.text().filter(|text| !text.is_empty())
@@ -391,7 +391,7 @@ pub(super) fn check_key(with: &Known<'_>, found: &mut Findings) {
     }
 }
 
-/// The key, or what is wrong with it: it may come from an expression, so only the run can tell.
+/// Returns the key, or what is wrong with it. A key may come from an expression, so only the run can check it.
 pub(super) fn parse_key(key: &str) -> Result<ObjectKey> {
     ObjectKey::from_str(key).map_err(|error| Diagnostic::failure(codes::TL0637, error.to_string()))
 }

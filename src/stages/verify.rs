@@ -34,6 +34,16 @@ pub(super) enum Level {
     Content,
 }
 
+impl Level {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Checksum => "checksum",
+            Self::Content => "content",
+        }
+    }
+}
+
 /// Outputs of `verify`.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(super) struct Outputs {
@@ -71,17 +81,6 @@ impl Stage for Verify {
     }
 }
 
-impl Level {
-    /// The word that files and outputs use.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Presence => "presence",
-            Self::Checksum => "checksum",
-            Self::Content => "content",
-        }
-    }
-}
-
 impl Verify {
     fn check(&self, context: &Context) -> Result<Outputs> {
         let store = context.store(&self.object.store)?;
@@ -111,7 +110,7 @@ impl Verify {
                     format!("the {name} that is kept for `{uri}` is not the source's"),
                 ));
             }
-            // Reading every byte proves more than a kept checksum would have.
+            // Reading every byte proves more than a stored checksum would.
             if kept.is_empty() && self.level == Level::Checksum {
                 let message =
                     format!("level `presence` was reached: the store keeps no checksum to compare of `{uri}`");
@@ -155,7 +154,7 @@ impl Verify {
         }
     }
 
-    /// What the object must be: as computed at the source in this run, else as the file says.
+    /// The expected content: as computed at the source in this run, otherwise as the file states it.
     fn expected(&self, context: &Context, uri: &str) -> Result<Expected> {
         match (context.shared.ledger.expected(uri), self.object.expected()) {
             (Some(source), Some(stated)) if source.digest != stated.digest => {

@@ -146,9 +146,9 @@ mod tests {
             outcome: Outcome::Failure,
             seconds: 1.5,
             outputs: json!({ "bytes": 7 }).as_object().unwrap().clone(),
+            did: Did::default(),
             reason: None,
             error,
-            did: Did::default(),
             recalled: false,
         };
         let (of_instance, of_stage) = (ended(name().1, Some(error.clone())), ended(None, None));

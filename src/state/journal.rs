@@ -57,7 +57,7 @@ impl Finish {
 type Done = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 enum JournalEntry {
-    Event(What),
+    Event(Box<What>),
     LeftOut { stage: String, instance: Option<String>, reason: Option<String> },
     Effects(Vec<Effect>, Done),
     Forget(Vec<(String, Option<usize>)>, Done),
@@ -123,7 +123,7 @@ impl Journal {
 
     /// Writes an event of a stage, soon: a crash may lose it, since it is only for display. Other events are not kept.
     pub fn log(&self, what: What) {
-        self.entries.push(JournalEntry::Event(what));
+        self.entries.push(JournalEntry::Event(Box::new(what)));
     }
 
     /// Writes that a stage was not selected, soon. The end that an earlier session wrote stays.
@@ -187,7 +187,7 @@ impl Writer {
             let result = self.write(&batch).map_err(|error| spoken(&self.db.failed(error)));
             for entry in batch {
                 match entry {
-                    JournalEntry::Event(What::StageProgress { .. }) => {}
+                    JournalEntry::Event(what) if matches!(*what, What::StageProgress { .. }) => {}
                     // Nobody waits for these, so nobody would learn that they are missing: try again.
                     JournalEntry::Event(_) | JournalEntry::LeftOut { .. } if result.is_err() => unwritten.push(entry),
                     JournalEntry::Event(_) | JournalEntry::LeftOut { .. } => {}

@@ -10,6 +10,9 @@ use super::dir::private_dir;
 
 /// A process that sends messages: a name, and a file of that name that is locked while the process lives. The kernel releases
 /// the lock of a killed process; a process id could be reused.
+///
+/// A lease with a time limit would make the message of a killed process wait for its end. One lock for all messages would make
+/// every run wait for the slowest channel.
 #[derive(Debug)]
 pub(super) struct Owner {
     folder: PathBuf,

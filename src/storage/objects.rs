@@ -163,7 +163,7 @@ pub struct Lock {
     pub legal_hold: bool,
 }
 
-/// Who may remove a locked object before its time.
+/// Whether a locked object can be removed before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LockMode {

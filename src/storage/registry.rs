@@ -8,10 +8,5 @@ use crate::value::{Kind, kept_schema_of};
 pub static KINDS: &[Kind<dyn Store>] = &[kind::<Dir>("dir"), kind::<S3>("s3")];
 
 const fn kind<K: Store + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Store> {
-    Kind {
-        name,
-        schema: kept_schema_of::<K>,
-        program: None,
-        build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)),
-    }
+    Kind { name, schema: kept_schema_of::<K>, program: None, build: |settings| Ok(Box::new(K::deserialize(settings)?)) }
 }

@@ -125,6 +125,7 @@ impl TryFrom<String> for PositiveDuration {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let duration: Duration = text.parse()?;
+        // A limit of zero can only be a mistake. A wait of zero is a choice, so a wait is a `Duration`.
         if duration.get().is_zero() { Err(ParsePositiveDurationError::Zero(text)) } else { Ok(Self(duration)) }
     }
 }

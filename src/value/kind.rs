@@ -5,6 +5,8 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 use schemars::{Schema, generate::SchemaSettings};
 use serde_json::Value as Json;
 
+use super::Settings;
+
 /// One entry of a registry: a kind of store, channel or secret source.
 ///
 /// One struct is all three: deserialised from the file, source of the schema, and run.
@@ -16,7 +18,7 @@ pub struct Kind<T: ?Sized> {
     /// The setting with a program and its arguments, if it runs one.
     pub program: Option<&'static str>,
     /// Builds it from settings whose expressions are resolved.
-    pub build: fn(Json) -> serde_json::Result<Box<T>>,
+    pub build: fn(Settings<'_>) -> serde_json::Result<Box<T>>,
 }
 
 impl<T: ?Sized> Kind<T> {

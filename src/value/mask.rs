@@ -34,7 +34,15 @@ const LONG_ENOUGH: usize = 12;
 impl Masker {
     /// A masker for these secrets.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut spellings = BTreeSet::new();
+        Self::with_placeholders(secrets, [])
+    }
+
+    /// A masker for these secrets and for texts that stand for secrets. Only `tl` writes such a text, so it has one spelling.
+    pub fn with_placeholders<'a>(
+        secrets: impl IntoIterator<Item = &'a Secret>,
+        placeholders: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let mut spellings: BTreeSet<Vec<u8>> = placeholders.into_iter().map(String::into_bytes).collect();
         for secret in secrets {
             let text = secret.expose();
             for plain in [text, text.trim()].into_iter().chain(text.lines()).chain(text.lines().map(str::trim)) {

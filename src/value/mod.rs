@@ -18,6 +18,7 @@ mod name;
 mod path;
 mod schedule;
 mod secret;
+mod settings;
 mod size;
 
 mod utc;
@@ -37,5 +38,6 @@ pub use name::{Name, NameError};
 pub use path::FilePath;
 pub use schedule::{Schedule, ScheduleError, ScheduleErrorKind};
 pub use secret::Secret;
+pub use settings::{Reveal, Settings};
 pub use size::{ParseSizeError, Size};
 pub use utc::utc;

@@ -14,10 +14,5 @@ pub static SOURCES: &[Kind<dyn Source>] = &[
 ];
 
 const fn source<K: Source + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Kind<dyn Source> {
-    Kind {
-        name,
-        schema: kept_schema_of::<K>,
-        program: None,
-        build: |settings| Ok(Box::new(serde_json::from_value::<K>(settings)?)),
-    }
+    Kind { name, schema: kept_schema_of::<K>, program: None, build: |settings| Ok(Box::new(K::deserialize(settings)?)) }
 }

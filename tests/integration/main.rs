@@ -1,4 +1,5 @@
-//! Every test that runs the program or the public library. One binary, because each further one links everything again.
+//! All tests that run the program or use the public library. They share one binary because each further one links
+//! everything again.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 #![allow(clippy::case_sensitive_file_extension_comparisons, reason = "tl itself writes these names")]

@@ -150,6 +150,17 @@ pub enum Record {
         /// The recipients that the identities belong to.
         recipients: Vec<String>,
     },
+    /// A secret is about to be handed out. Recorded once for each attempt or opening, and purpose.
+    #[serde(rename = "secret.used")]
+    SecretUsed {
+        /// Its name in the file.
+        secret: String,
+        /// `env`, `identity`, `store` or `channel`.
+        purpose: String,
+        /// What uses it.
+        #[serde(flatten)]
+        by: SecretUser,
+    },
     /// An object is what it must be.
     #[serde(rename = "verify.passed")]
     VerifyPassed {
@@ -287,6 +298,30 @@ pub struct StageName {
     pub instance: Option<String>,
 }
 
+/// What uses a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SecretUser {
+    /// An attempt at a stage.
+    Attempt {
+        /// Which stage.
+        #[serde(flatten)]
+        name: StageName,
+        /// The attempt, counted from 1.
+        attempt: u32,
+    },
+    /// A store that is opened.
+    Store {
+        /// Its name in the file.
+        store: String,
+    },
+    /// A channel that is opened.
+    Channel {
+        /// Its name in the file.
+        channel: String,
+    },
+}
+
 /// A multipart upload that an earlier run left open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UploadRef {
@@ -319,7 +354,7 @@ impl Record {
         match self {
             Self::RunFinished(end) if matches!(end.outcome.as_str(), "failure" | "blocked") => Severity::Error,
             Self::RunUnsigned { .. } | Self::UploadFailed { .. } | Self::VerifyFailed { .. } => Severity::Error,
-            Self::KeyUsed { .. } => Severity::Notice,
+            Self::KeyUsed { .. } | Self::SecretUsed { .. } => Severity::Notice,
             Self::UploadAbandoned(_)
             | Self::NotifyFailed { .. }
             | Self::AuditTornTail { .. }

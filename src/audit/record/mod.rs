@@ -15,7 +15,7 @@ mod tests;
 
 pub use draft::{Actor, Draft, Severity};
 pub use jcs::JsonError;
-pub use kinds::{ExtendedFile, Record, RunEnd, RunStart, SentMessage, StageName, UploadRef};
+pub use kinds::{ExtendedFile, Record, RunEnd, RunStart, SecretUser, SentMessage, StageName, UploadRef};
 pub use line::Prepared;
 pub(super) use line::{MAX_LINE, Place, encode, format_time};
 pub(super) use log_entry::LineError;

@@ -83,6 +83,21 @@ fn samples() -> Vec<Record> {
         Record::SealIntent { name: name(), recipients: vec![text("age1x")] },
         Record::SealDone { name: name(), size: 9, plaintext_size: 7, header_sha256: text("ab") },
         Record::KeyUsed { name: name(), recipients: vec![text("age1x")] },
+        Record::SecretUsed {
+            secret: text("token"),
+            purpose: text("env"),
+            by: SecretUser::Attempt { name: instance(), attempt: 2 },
+        },
+        Record::SecretUsed {
+            secret: text("token"),
+            purpose: text("store"),
+            by: SecretUser::Store { store: text("vault") },
+        },
+        Record::SecretUsed {
+            secret: text("token"),
+            purpose: text("channel"),
+            by: SecretUser::Channel { channel: text("ops") },
+        },
         Record::VerifyPassed { name: name(), uri: uri(), level: text("content"), checked_bytes: 7 },
         Record::VerifyFailed { name: name(), uri: uri(), error: error() },
         Record::NotifyDelivered(message()),

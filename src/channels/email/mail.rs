@@ -8,21 +8,21 @@ use lettre::message::{MultiPart, SinglePart};
 use super::settings::People;
 use crate::channels::{Error, Message, text};
 
-/// Longer subjects are cut: no mail program shows them.
+/// Longer subjects are cut: no mail program shows them in full.
 const SUBJECT: usize = 250;
 
-/// The mail, and who gets it.
+/// Renders a message as a mail, with its envelope.
 pub(super) fn write(message: &Message, people: &People) -> Result<(Envelope, Vec<u8>), Error> {
     let unfit = |error: lettre::error::Error| Error::Unfit { reason: format!("the mail: {error}") };
     let domain = word(people.from.email.domain());
-    // One thread for each pipeline: every mail answers one that was never sent.
+    // One thread per pipeline: every mail replies to one that was never sent.
     let thread = format!("<{}.pipeline@{domain}>", word(&message.pipeline));
     let time = message.time.parse::<jiff::Timestamp>().map_or_else(|_| SystemTime::now(), SystemTime::from);
-    // What already looks like an encoded word would be decoded by who reads it, into whatever it holds.
+    // A mail program would decode text that looks like an encoded word. Break it up.
     let subject = text::one_line(&message.subject).replace("=?", "= ?");
     let mut building = Mail::builder()
         .from(people.from.clone())
-        // The same for each attempt, so that a copy can be told from another message.
+        // The same for each attempt, so that mail programs can detect duplicates.
         .message_id(Some(format!("<{}@{domain}>", word(&message.id))))
         .date(time)
         .subject(text::cut(&subject, SUBJECT))
@@ -43,12 +43,12 @@ pub(super) fn write(message: &Message, people: &People) -> Result<(Envelope, Vec
     Ok((mail.envelope().clone(), mail.formatted()))
 }
 
-/// What may stand in a message id.
+/// Replaces characters that a message id cannot contain.
 fn word(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect()
 }
 
-/// Says that no person wrote this, so that nobody's holiday note answers it (RFC 3834).
+/// Marks the mail as automatic, so that no vacation responder answers it (RFC 3834).
 #[derive(Clone)]
 struct AutoSubmitted;
 

@@ -1,6 +1,7 @@
-//! E-mail: a message flows in, what the mail server replied flows out.
+//! E-mail: a message flows in, the mail server's reply flows out.
 //!
-//! The crate `lettre` is used in this folder only. A password is sent through TLS or not at all.
+//! The crate `lettre` is used in this folder only. A password is never sent without TLS, except to this machine itself
+//! with `insecure-plaintext`.
 
 mod mail;
 mod settings;

@@ -20,15 +20,15 @@ use super::settings::{Email, Security};
 use crate::channels::{Error, text};
 use crate::value::Masker;
 
-/// So much of a reply is shown.
+/// The most characters of a reply to show.
 const SHOWN: usize = 200;
 
-/// Sends a mail; returns what the server said of it.
+/// Sends a mail. Returns the server's reply.
 pub(super) fn send(settings: &Email, envelope: &Envelope, mail: &[u8]) -> Result<String, Error> {
     in_time(settings, talk(settings, envelope, mail))
 }
 
-/// Connects and logs in, as for a mail, and leaves again.
+/// Connects and logs in as for a mail, then quits.
 pub(super) fn greet(settings: &Email) -> Result<String, Error> {
     in_time(settings, async {
         let mut connection = log_in(settings).await?;
@@ -42,7 +42,7 @@ fn in_time(settings: &Email, work: impl Future<Output = Result<String, Error>>) 
     let unfit = |error: io::Error| Error::Unfit { reason: error.to_string() };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(unfit)?;
     let result = runtime.block_on(async { timeout(settings.timeout(), work).await });
-    // A name that is still being looked up would be waited for.
+    // Otherwise dropping the runtime would wait for a running DNS lookup.
     runtime.shutdown_background();
     result.unwrap_or_else(|_| Err(unreachable(settings, "there was no answer in time")))
 }
@@ -51,7 +51,7 @@ async fn talk(settings: &Email, envelope: &Envelope, mail: &[u8]) -> Result<Stri
     let failed = |error: lettre::transport::smtp::Error| failure(settings, &error);
     let mut connection = log_in(settings).await?;
     let reply = connection.send(envelope, mail).await.map_err(failed)?;
-    // The mail is taken; how the parting goes changes nothing.
+    // The server has accepted the mail. A failed QUIT changes nothing.
     drop(connection.quit().await);
     let said = reply.message().collect::<Vec<_>>().join(" ");
     Ok(format!("{} {}", reply.code(), shown(settings, &said)).trim_end().to_owned())
@@ -80,7 +80,7 @@ async fn connect(settings: &Email) -> Result<AsyncSmtpConnection, Error> {
     let stream = Box::new(ByteByByte(stream));
     let mut connection = AsyncSmtpConnection::connect_with_transport(stream, &name).await.map_err(failed)?;
     if settings.security == Security::Starttls {
-        // An error where the server does not offer it: somebody may have cut it out of the offer.
+        // Fails if the server does not offer STARTTLS: an attacker may have removed it from the offer.
         connection.starttls(tls(settings)?, &name).await.map_err(failed)?;
     }
     Ok(connection)
@@ -100,8 +100,9 @@ fn tls(settings: &Email) -> Result<TlsParameters, Error> {
     building.build().map_err(failed)
 }
 
-/// Reads no further than it must. A buffer would keep what somebody put behind the reply to STARTTLS, in the clear, and
-/// take it for replies that came through TLS (as in CVE-2011-0411); so it goes to TLS, which refuses it.
+/// Reads one byte at a time before TLS starts. A buffer could hold plaintext that an attacker appended to the reply to
+/// STARTTLS, and `lettre` would take it for replies that came through TLS (as in CVE-2011-0411). Unbuffered, those
+/// bytes reach the TLS handshake, which rejects them.
 struct ByteByByte(TcpStream);
 
 impl fmt::Debug for ByteByByte {
@@ -164,7 +165,7 @@ fn place(settings: &Email) -> String {
     format!("{}:{}", settings.host, settings.port())
 }
 
-/// What a server said. It may repeat what it was sent.
+/// The text of a reply, masked: a server may repeat what it was sent.
 fn shown(settings: &Email, said: &str) -> String {
     text::cut(&text::one_line(&Masker::new(&settings.password).mask(said)), SHOWN)
 }

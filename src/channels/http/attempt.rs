@@ -16,14 +16,14 @@ use super::{Connection, Method, Request};
 use crate::channels::{Error, text};
 use crate::value::{Masker, Secret};
 
-/// Bytes that are read of an answer.
+/// The most bytes of an answer to read.
 const LARGEST_ANSWER: usize = 64 * 1024;
-/// The time to read an answer's body. The status alone decides.
+/// The time limit for reading an answer's body. The status alone decides, so a slow body is cut.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// So much of an answer is shown.
+/// The most characters of an answer to show.
 const SHOWN: usize = 120;
 
-/// One attempt, no longer than `limit`.
+/// Makes one attempt, limited to `limit`.
 pub(super) async fn attempt(request: &Request, connection: &Connection<'_>, limit: Duration) -> Result<String, Error> {
     let target = Target::new(&request.url, connection.allow_private).map_err(|reason| Error::Unfit { reason })?;
     let place = target.place();
@@ -34,7 +34,7 @@ pub(super) async fn attempt(request: &Request, connection: &Connection<'_>, limi
     }
 }
 
-/// Connects and sends nothing. Blocks.
+/// Connects without sending a request. Blocks.
 pub(super) fn reach(request: &Request, connection: &Connection<'_>) -> Result<String, Error> {
     let target = Target::new(&request.url, connection.allow_private).map_err(|reason| Error::Unfit { reason })?;
     let place = target.place();
@@ -61,7 +61,8 @@ async fn exchange(request: &Request, connection: &Connection<'_>, target: &Targe
     answered(response, request, place).await
 }
 
-/// Answers every lookup with the checked addresses: the owner of the name cannot change them between check and connection.
+/// Answers each lookup with the checked addresses, so that the owner of the name cannot change them between check and
+/// connection.
 struct Pinned(Vec<SocketAddr>);
 
 impl Resolve for Pinned {
@@ -104,7 +105,7 @@ async fn send(client: &Client, request: &Request, target: &Target) -> reqwest::R
     }
     let mut headers = reqwest::header::HeaderMap::new();
     for (name, value) in &request.headers {
-        // `check` refused other names and values when the channel was opened.
+        // `check` refused invalid names and values when the channel was opened.
         if let (Ok(name), Ok(mut value)) =
             (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.expose().as_bytes()))
         {
@@ -134,7 +135,7 @@ async fn answered(mut response: Response, request: &Request, place: String) -> R
     Err(Error::Answered { place, status: status.as_u16(), answer, after })
 }
 
-/// The beginning of the answer, and whether that is all of it.
+/// The beginning of the answer, and whether it is complete.
 async fn read(response: &mut Response) -> (Vec<u8>, bool) {
     let mut answer = Vec::new();
     let whole = timeout(ANSWER_LIMIT, async {
@@ -152,7 +153,7 @@ async fn read(response: &mut Response) -> (Vec<u8>, bool) {
     (answer, whole.unwrap_or(false))
 }
 
-/// The beginning of an answer. A receiver may repeat what it was sent: no part of that is shown.
+/// The beginning of an answer, masked: a receiver may repeat parts of the request.
 fn shown(answer: &[u8], request: &Request) -> String {
     let parts = secret_parts(request);
     let masker = Masker::new(parts.iter().chain([&request.url]).chain(&request.secrets));
@@ -161,10 +162,10 @@ fn shown(answer: &[u8], request: &Request) -> String {
     if shown.is_empty() { shown } else { format!(": {shown}") }
 }
 
-/// Shorter parts are words.
+/// Shorter parts are taken for ordinary words and are not masked.
 const SHORTEST_SECRET: usize = 8;
 
-/// What may be a secret by itself: the path of the URL and what is between its slashes, the headers and their words.
+/// The parts of a request that may be secrets: the path of the URL and its segments, the headers and their words.
 fn secret_parts(request: &Request) -> Vec<Secret> {
     let url = request.url.expose();
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -176,7 +177,7 @@ fn secret_parts(request: &Request) -> Vec<Secret> {
     words.chain([path]).chain(headers).map(|part| Secret::new(part.to_owned())).collect()
 }
 
-/// The causes of an error, without the URL that `reqwest` puts into the first of them.
+/// The causes of an error, without the URL that `reqwest` puts into the outermost one.
 fn reason(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut cause = error.source();

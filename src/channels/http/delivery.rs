@@ -12,18 +12,18 @@ use crate::channels::thread::on_own_thread;
 use crate::channels::{Channel, Error, Message};
 use crate::value::{Secret, Unfit};
 
-/// A receiver of messages over HTTP. Each one is a channel.
+/// A receiver of messages over HTTP. Every receiver is a channel.
 pub(in crate::channels) trait Service: fmt::Debug + Send + Sync {
-    /// How to connect.
+    /// The connection settings.
     fn connection(&self) -> Connection<'_>;
 
-    /// The setting with the receiver's URL, and its value.
+    /// The name of the setting with the receiver's URL, and its value.
     fn address(&self) -> (&'static str, Secret);
 
-    /// The request that carries a message, at a time in seconds since 1970.
+    /// The request that carries a message. The time is in seconds since 1970.
     fn request(&self, message: &Message, now: i64) -> Result<Request, Error>;
 
-    /// Checks the settings of this receiver alone: not its URL, and nothing that `request` finds.
+    /// Checks the settings that only this receiver has. The caller checks the URL and the request.
     fn check_own(&self) -> Vec<Unfit<String>> {
         Vec::new()
     }
@@ -47,7 +47,7 @@ impl<S: Service> Channel for S {
             found.push(Unfit { setting: setting.to_owned(), error });
         }
         if found.is_empty() {
-            // With all settings sound by themselves, the request of a sample message shows the rest.
+            // The settings are valid one by one. The request of a sample message reveals the rest.
             match self.request(&sample(), 0) {
                 Ok(request) => found = request.check(&self.connection(), setting),
                 Err(error) => found.push(Unfit { setting: setting.to_owned(), error: error.to_string() }),
@@ -61,7 +61,7 @@ fn send<S: Service>(service: &S, message: &Message) -> Result<String, Error> {
     let unfit = |error: std::io::Error| Error::Unfit { reason: error.to_string() };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(unfit)?;
     let result = attempts(service, message, &runtime);
-    // Without this, dropping the runtime would wait for a name that is still being looked up.
+    // Otherwise dropping the runtime would wait for a running DNS lookup.
     runtime.shutdown_background();
     result
 }
@@ -85,7 +85,7 @@ fn attempts<S: Service>(service: &S, message: &Message, runtime: &runtime::Runti
     }
 }
 
-/// A message to check settings with.
+/// A message for checking settings.
 pub(in crate::channels) fn sample() -> Message {
     Message {
         id: "01ARZ3NDEKTSV4RRFFQ69G5FAV.failure.0".to_owned(),

@@ -1,7 +1,7 @@
 //! HTTP for channels: a request flows in, the receiver's answer flows out.
 //!
-//! The crate `reqwest` is used in this folder only. It follows no redirect, uses no proxy of the environment, connects to
-//! no address that it has not checked, and bounds every wait.
+//! The crate `reqwest` is used in this folder only. It follows no redirect, ignores proxies from the environment,
+//! connects only to addresses that were checked, and limits every wait.
 
 mod attempt;
 mod delivery;

@@ -48,7 +48,7 @@ pub(in crate::channels) struct Request {
     pub(in crate::channels) headers: Vec<(String, Secret)>,
     /// Its content type and text.
     pub(in crate::channels) body: Option<(String, String)>,
-    /// Texts to mask in an answer, in addition to the URL and the headers.
+    /// Texts to mask in an answer, beyond the URL and the headers.
     pub(in crate::channels) secrets: Vec<Secret>,
 }
 
@@ -70,7 +70,7 @@ impl Request {
         self
     }
 
-    /// Checks its URL, which comes from `setting`, and its headers. No reason holds a secret.
+    /// Checks the URL, which comes from `setting`, and the headers. The reasons contain no secret.
     pub(super) fn check(&self, connection: &Connection<'_>, setting: &str) -> Vec<Unfit<String>> {
         let url = Target::new(&self.url, connection.allow_private).err();
         let url = url.map(|error| Unfit { setting: setting.to_owned(), error });
@@ -94,7 +94,7 @@ const OF_THE_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
-/// Checks headers that are settings: each stands in the map `headers`.
+/// Checks headers from the settings. Each is an entry of the map `headers`.
 pub(in crate::channels) fn check_headers<'a>(
     headers: impl Iterator<Item = (&'a String, &'a Secret)>,
 ) -> impl Iterator<Item = Unfit<String>> {
@@ -118,7 +118,7 @@ fn check_header(name: &str, value: &Secret) -> Result<(), String> {
     Ok(())
 }
 
-/// The URL of a path of a server.
+/// Joins a path to the URL of a server.
 pub(in crate::channels) fn below(server: &str, path: &str) -> Secret {
     Secret::new(format!("{}/{path}", server.trim_end_matches('/')))
 }

@@ -5,7 +5,7 @@ use url::Url;
 
 use crate::value::{Secret, is_public};
 
-/// The receiver of a request. The path of its URL may be a secret: only scheme and host are ever shown.
+/// The receiver of a request. Only scheme and host are ever shown: the path of its URL may be a secret.
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) url: Url,
@@ -13,7 +13,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Parses a URL. The error says what is wrong without the URL.
+    /// Parses a URL. The error does not repeat the URL.
     pub(super) fn new(url: &Secret, allow_private: bool) -> Result<Self, String> {
         let url = Url::parse(url.expose().trim()).map_err(|error| format!("the URL is none: {error}"))?;
         match url.scheme() {
@@ -39,12 +39,12 @@ impl Target {
         format!("{}://{}{port}", self.url.scheme(), self.url.host_str().unwrap_or_default())
     }
 
-    /// Looks up the addresses of the host. Blocks, with no limit of its own.
+    /// Looks up the addresses of the host. Blocks; the caller must limit the time.
     pub(super) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         self.url.socket_addrs(|| None)
     }
 
-    /// The addresses that tl may connect to. Plain HTTP never leaves the private network.
+    /// The addresses that tl may connect to. Plain HTTP may go to private addresses only.
     pub(super) fn permitted(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let is_plain = self.url.scheme() == "http";
         let may = |address: &SocketAddr| if is_public(address.ip()) { !is_plain } else { self.allow_private };
@@ -52,7 +52,7 @@ impl Target {
     }
 }
 
-/// Checks a URL that a setting holds. The error does not hold it.
+/// Checks a URL from the settings. The error does not repeat it.
 pub(in crate::channels) fn check_url(url: &Secret, allow_private: bool) -> Result<(), String> {
     Target::new(url, allow_private).map(drop)
 }
@@ -65,7 +65,7 @@ mod tests {
         Target::new(&Secret::new(url.to_owned()), allow_private)
     }
 
-    /// Each spelling of an address of this machine or its network, as the URL's host.
+    /// Local and private addresses in each form that a URL's host can take.
     const LOCAL: &[&str] = &[
         "127.0.0.1",
         "127.1",
@@ -138,12 +138,12 @@ mod tests {
         let mut refused = 0;
         for host in LOCAL {
             let url = format!("https://{host}/hook");
-            // Some are no URL at all, which is as good.
+            // Some are not URLs at all, which is fine too.
             let Ok(target) = target(&url, false) else {
                 refused += 1;
                 continue;
             };
-            // Not every system knows the name with a dot behind it.
+            // Not every system resolves the name with a trailing dot.
             let Ok(addresses) = target.resolve() else {
                 assert!(host.to_lowercase().starts_with("localhost."), "{host} has no address");
                 continue;

@@ -1,4 +1,4 @@
-//! Rooms where people talk.
+//! Chat services.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use crate::channels::http::{Connection, Request, Service};
 use crate::channels::{Error, Message, text};
 use crate::value::{FilePath, PositiveDuration, Secret};
 
-/// Slack cuts longer messages itself, at a place of its choice.
+/// Slack cuts longer messages itself, at an arbitrary place.
 const SLACK: usize = 40_000;
 const DISCORD: usize = 2_000;
 /// Teams refuses messages of more than 28 KB.
@@ -23,7 +23,8 @@ service! {
         url: Secret,
     }
     fn request(&self, message: &Message, _: i64) -> Result<Request, Error> {
-        // `<!channel>` wakes everybody up and `<https://…|text>` is a link: none of that comes out of a file name.
+        // `<!channel>` notifies everybody and `<https://…|text>` is a link. A file name must not be able to produce
+        // either.
         let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let said = format!("*{}*\n{}", escape(&text::one_line(&message.subject)), escape(&text::lines(&message.body)));
         Ok(Request::json(self.url.clone(), &json!({ "text": text::cut(said.trim_end(), SLACK) })))
@@ -38,7 +39,7 @@ service! {
         url: Secret,
     }
     fn request(&self, message: &Message, _: i64) -> Result<Request, Error> {
-        // In a block of code nothing is a link; nothing in it can end the block.
+        // A code block has no links, and the message cannot end the block.
         let inert = |text: String| text.replace('`', "\u{2019}");
         let subject = text::cut(&inert(text::one_line(&message.subject)), 250);
         let body = inert(text::lines(&message.body));
@@ -60,7 +61,7 @@ service! {
         url: Secret,
     }
     fn request(&self, message: &Message, _: i64) -> Result<Request, Error> {
-        // Rich text and no text block: the latter reads Markdown, with its links.
+        // Rich text, not a text block: a text block renders Markdown, including links.
         let run = |text: String, is_title: bool| {
             let style = if is_title { json!("bolder") } else { json!("default") };
             let font = if is_title { "default" } else { "monospace" };

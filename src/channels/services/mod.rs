@@ -1,4 +1,4 @@
-//! Services that many people have: each is a form of message and an address, over the same HTTP as a webhook.
+//! Popular services. Each is a message format and an address, over the same HTTP code as a webhook.
 
 mod chat;
 mod monitor;

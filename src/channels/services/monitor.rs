@@ -1,4 +1,4 @@
-//! Services that watch over jobs, some of which raise the alarm when no message comes.
+//! Monitoring services. Some raise the alarm themselves when no message comes.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -86,7 +86,7 @@ service! {
             _ => below(base.expose(), "log"),
         };
         let said = format!("{}\n\n{}", text::one_line(&message.subject), text::lines(&message.body));
-        // More of it is not kept there.
+        // Healthchecks stores no more of the body.
         let said = text::cut(&said, 25_000);
         Ok(Request {
             method: Method::Post,
@@ -120,7 +120,7 @@ service! {
             _ => "up",
         };
         let mut url = url::Url::parse(self.url.expose().trim()).map_err(|error| unfit(format!("the URL is none: {error}")))?;
-        // What Uptime Kuma shows as an example is there already.
+        // The URL that Uptime Kuma displays already has a query, as an example.
         let others: Vec<(String, String)> =
             url.query_pairs().into_owned().filter(|(key, _)| !matches!(key.as_str(), "status" | "msg" | "ping")).collect();
         url.query_pairs_mut()

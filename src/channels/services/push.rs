@@ -1,4 +1,4 @@
-//! Messages on a telephone.
+//! Push messages to phones.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -9,11 +9,11 @@ use crate::channels::http::{Connection, Method, Request, Service, below};
 use crate::channels::{Error, Message, text};
 use crate::value::{FilePath, PositiveDuration, Secret};
 
-/// ntfy makes an attachment of more than 4096 bytes; a character may have four.
+/// ntfy turns a message of more than 4096 bytes into an attachment. A character takes up to four bytes.
 const NTFY: usize = 1_000;
 const PUSHOVER: usize = 1_024;
 
-/// From 1, which makes no sound, to 5.
+/// The urgency of an occasion on ntfy's scale, from 1 (no sound) to 5.
 fn priority(when: &str) -> u8 {
     match when {
         "failure" | "blocked" | "stale" => 4,
@@ -22,7 +22,7 @@ fn priority(when: &str) -> u8 {
     }
 }
 
-/// The service refuses a message without a text.
+/// The body, else the subject: push services refuse a message without text.
 fn text_of(message: &Message) -> String {
     let body = text::lines(&message.body);
     match body.trim() {
@@ -56,7 +56,7 @@ service! {
             "warning" | "cancelled" => "warning",
             _ => "white_check_mark",
         };
-        // As JSON, where a title needs no encoding for headers and can become none.
+        // Sent as JSON: the title then needs no header encoding and cannot inject a header.
         let body = json!({
             "topic": self.topic.expose(),
             "title": text::cut(&text::one_line(&message.subject), 250),

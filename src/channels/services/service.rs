@@ -1,6 +1,6 @@
-//! What the settings of every service have in common.
+//! Settings that every service has.
 
-/// The settings of a service: its own keys, and how to connect. `at` names the setting with its URL.
+/// Declares the settings of a service: its own keys, and the connection settings. `at` names the setting with its URL.
 ///
 /// serde's `flatten` cannot refuse unknown keys, so the macro writes the common ones into each struct.
 macro_rules! service {

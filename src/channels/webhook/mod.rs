@@ -1,4 +1,4 @@
-//! Webhooks as <https://www.standardwebhooks.com> describes them: a message flows in, a signed request flows out.
+//! Webhooks as specified by <https://www.standardwebhooks.com>: a message flows in, a signed request flows out.
 
 mod settings;
 mod signature;

@@ -53,7 +53,7 @@ impl Service for Webhook {
 
     fn request(&self, message: &Message, now: i64) -> Result<Request, Error> {
         let unfit = |reason: String| Error::Unfit { reason };
-        // The signature is over `id.timestamp.body`: an id with a dot in it could be read in two ways.
+        // The signature covers `id.timestamp.body`. An id with a dot would make that ambiguous.
         let id = message.id.replace('.', "_");
         let body = match self.method {
             Method::Get => String::new(),

@@ -7,14 +7,14 @@ use crate::value::Secret;
 
 /// A key that signs webhooks.
 pub(super) enum Key {
-    /// HMAC-SHA256: who can verify can also sign.
+    /// HMAC-SHA256. Whoever can verify can also sign.
     Shared(Zeroizing<Vec<u8>>),
     /// Ed25519.
     Pair(SigningKey),
 }
 
 impl Key {
-    /// Reads one. No part of it is in the error.
+    /// Parses a key. The error contains no part of it.
     pub(super) fn read(key: &Secret) -> Result<Self, String> {
         let text = key.expose().trim();
         let bytes =
@@ -30,7 +30,7 @@ impl Key {
             return Err("a signing key begins with `whsec_` or `whsk_`".to_owned());
         };
         let bytes = bytes(text)?;
-        // The seed alone, or with the public key behind it.
+        // The seed alone, or the seed and the public key.
         let (seed, public) = bytes.split_at(bytes.len().min(32));
         let seed: Zeroizing<[u8; 32]> =
             Zeroizing::new(seed.try_into().map_err(|_| "a `whsk_` key has 32 or 64 bytes".to_owned())?);
@@ -43,7 +43,7 @@ impl Key {
         }
     }
 
-    /// The signature, as it stands in `webhook-signature`.
+    /// The signature in the format of `webhook-signature`.
     pub(super) fn sign(&self, id: &str, timestamp: i64, body: &str) -> String {
         let head = format!("{id}.{timestamp}.");
         match self {
@@ -67,7 +67,7 @@ mod tests {
         Key::read(&Secret::new(text.to_owned()))
     }
 
-    /// The example of the specification and of its libraries.
+    /// The example from the specification and its libraries.
     #[test]
     fn agrees_with_the_published_vector() {
         let key = key("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();

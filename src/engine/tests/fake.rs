@@ -108,7 +108,7 @@ struct Memory {
     digests: BTreeMap<(usize, Option<usize>), String>,
 }
 
-/// A run that came to its end.
+/// A run that ended.
 pub(super) struct Trace {
     pub(super) lines: Vec<Line>,
     pub(super) finished: Finished,
@@ -395,7 +395,7 @@ fn full() -> Diagnostic {
     Diagnostic::failure(codes::TL0707, "the disk is full")
 }
 
-/// Runs a graph once and whole, or says that its run came to no end.
+/// Runs a graph once and whole, or says that its run did not end.
 pub(super) fn run(graph: &Arc<Graph>) -> std::result::Result<Trace, String> {
     let session = Session { settings: vec![0; graph.stages.len()], ..Session::default() };
     let (lines, finished, plan) = run_session(graph, &Arc::default(), Arc::new(session))?;

@@ -1,4 +1,4 @@
-//! Random graphs: everything that decides when a stage runs and what it comes to. A number gives a graph.
+//! Random graphs: everything that decides when a stage runs and how it ends. A number gives a graph.
 
 use fastrand::Rng;
 use serde_json::{Map, Value as Json, json};
@@ -15,12 +15,12 @@ pub(super) struct Graph {
     pub(super) order: Vec<usize>,
     pub(super) max_parallel: usize,
     pub(super) on_warning: OnWarning,
-    /// Nothing that ends a stage early but its own timeout: time does not decide what it comes to.
+    /// Nothing that ends a stage early but its own timeout: time does not decide its outcome.
     pub(super) is_calm: bool,
     /// Milliseconds after its start.
     pub(super) cancelled_at: Option<u64>,
     pub(super) timeout: Option<u64>,
-    /// So many things can be put on record, and none after.
+    /// The number of records that can be written; later ones fail.
     pub(super) records: Option<usize>,
 }
 

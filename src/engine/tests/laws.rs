@@ -105,7 +105,7 @@ fn which(stage: &str, instance: Option<&String>) -> Which {
     (number(stage), instance.map(|instance| instance.parse().unwrap()))
 }
 
-/// Who says something in an event.
+/// The stage or instance that an event is about.
 fn speaker(what: &What) -> Option<Which> {
     match what {
         What::StageStarted { stage, instance, .. }
@@ -152,7 +152,7 @@ fn each_ends_once(seen: &Seen<'_>) -> Result<(), String> {
         let outcomes: Vec<Outcome> = instances.iter().map(|(_, (_, outcome))| *outcome).collect();
         if count > 0 {
             let together = worst(&outcomes);
-            law!(together == seen.outcome(stage), "{}: its instances come to {together:?}", name(stage));
+            law!(together == seen.outcome(stage), "{}: its instances give {together:?}", name(stage));
         }
         for (instance, (at, _)) in instances {
             law!(end.is_some_and(|(end, _)| at < *end), "{} {instance} ends after its stage", name(stage));
@@ -277,7 +277,7 @@ fn a_stop_stops(seen: &Seen<'_>) -> Result<(), String> {
         }
         let stage = &seen.graph.stages[first];
         let is_allowed = (stage.is_finally || stage.condition.names_a_status()) && !is_again;
-        // What was due when the stop came may begin in the same moment, but for a stop that the engine makes itself.
+        // What was due when the stop came may begin in the same moment, except after a stop that the engine makes itself.
         let was_due = seen.graph.needs_of_unit(first).iter().all(|&need| seen.ended_before(need, stop));
         let is_slow = line.at == moment && was_due && finished.record_error.is_none();
         law!(is_allowed || is_slow, "{} {instance:?} begins after the stop", name(first));

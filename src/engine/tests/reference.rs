@@ -1,4 +1,4 @@
-//! What a run comes to where time does not decide: the rules of the design (section 2) and of ARCHITECTURE.md
+//! The outcome of a run where time does not decide: the rules of the design (section 2) and of ARCHITECTURE.md
 //! ("Decisions"), one stage after the other. Shares nothing with the machine.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use crate::event::Outcome;
 use crate::expression::Status;
 use crate::pipeline::OnWarning;
 
-/// What stages come to.
+/// The outcomes of stages.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
     pub(super) outcomes: Vec<Outcome>,
@@ -82,7 +82,7 @@ fn unit_of(graph: &Graph, unit: Range<usize>, expected: &mut Expected) {
     expected.attempts.push(attempts);
 }
 
-/// The worst of what instances came to; skipped, where all were or there are none.
+/// The worst outcome of instances; skipped where all were or there are none.
 pub(super) fn worst(outcomes: &[Outcome]) -> Outcome {
     let order = [Outcome::Skipped, Outcome::Success, Outcome::Warning, Outcome::Cancelled, Outcome::Failure];
     let rank = |outcome: &Outcome| order.iter().position(|other| other == outcome);
@@ -111,7 +111,7 @@ fn status(graph: &Graph, stage: usize, outcomes: &[Outcome]) -> Status {
     }
 }
 
-/// The attempts at a unit, or at an instance of its stage: what its stages come to, and how many are made.
+/// The attempts at a unit, or at an instance of its stage: the outcomes of its stages, and how many are made.
 fn tried(graph: &Graph, unit: Range<usize>, instance: usize) -> (Vec<Outcome>, u32) {
     let last = &graph.stages[unit.end - 1];
     let acts = &last.acts[instance];

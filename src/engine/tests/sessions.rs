@@ -18,7 +18,7 @@ use crate::graph::verdict::Finished;
 #[derive(Debug, Default)]
 pub(super) struct Session {
     pub(super) selection: Selection,
-    /// The process is killed after so many reports.
+    /// The process is killed after this number of reports.
     pub(super) killed_after: Option<usize>,
     /// The version of the settings of each stage.
     pub(super) settings: Vec<u8>,

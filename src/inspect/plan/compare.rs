@@ -32,7 +32,7 @@ pub(super) fn compare(planned: &Json, present: &Json, loaded: &Loaded) -> Vec<Di
     found
 }
 
-/// Where the two come from.
+/// What is needed to describe a difference.
 struct Compared<'a> {
     loaded: &'a Loaded,
     /// The kinds of the stage at a pointer, now and in the plan.

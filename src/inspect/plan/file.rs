@@ -16,7 +16,7 @@ use crate::value::sha256;
 /// The key that identifies a plan. Its value is the version of the format.
 const MARK: &str = "tl-plan";
 const NEWEST: u64 = 1;
-/// A larger file is not taken for a plan.
+/// Files above this size are not read as plans.
 const LARGEST: u64 = 64 << 20;
 /// The mark is the first key, so it is within this many bytes, also in a plan that is cut off.
 const BEGINNING: usize = 64;
@@ -68,7 +68,7 @@ pub fn plan_text(loaded: &Loaded) -> Result<String> {
     Ok(text + "\n")
 }
 
-/// Whether a text is a plan, whole or damaged: a JSON object with the key `tl-plan`.
+/// Whether a text is a plan, complete or damaged: a JSON object with the key `tl-plan`.
 pub fn is_plan(content: &[u8]) -> bool {
     let text = content.trim_ascii_start();
     let mark = format!("\"{MARK}\"");
@@ -77,7 +77,8 @@ pub fn is_plan(content: &[u8]) -> bool {
             || serde_json::from_slice::<Map<String, Json>>(text).is_ok_and(|map| map.contains_key(MARK)))
 }
 
-/// Reads a plan file. `None` if the file is no plan or does not exist. A pipe is no plan: it cannot be read twice.
+/// Reads a plan file. `None` if the file is not a plan or does not exist. A pipe cannot be a plan: it cannot be read
+/// twice.
 pub fn open_plan(path: &Path) -> Result<Option<PlanFile>> {
     let mut content = Vec::new();
     if fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() <= LARGEST) {

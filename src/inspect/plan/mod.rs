@@ -3,6 +3,9 @@
 //! A loaded pipeline flows in; a report, or the text of a plan file, flows out. A plan file flows in again before its run, and
 //! the differences flow out.
 //! What never happens here: no secret is read, no store is opened, nothing is run.
+//!
+//! What an archive would read now is counted by a walk with limits. It is in the report only: files change between a plan and
+//! its run, so they are not part of the contract.
 
 mod compare;
 mod contract;

@@ -170,7 +170,7 @@ fn uri(loaded: &Loaded, values: &Values, store: &str, key: &str) -> String {
         let resolver = PartialResolver { document: &loaded.document, values, secrets: SecretPlaceholder::Hidden };
         let with = Json::Object(place.with.clone());
         let PartialSettings { value, .. } = resolver.resolve(&with, (kind.schema)(), &format!("/stores/{store}/with"));
-        (kind.build)(value).ok().filter(|store| store.check().is_empty())
+        (kind.build)(value.into()).ok().filter(|store| store.check().is_empty())
     });
     match (built, key.parse()) {
         (Some(store), Ok(key)) => store.uri(&key),

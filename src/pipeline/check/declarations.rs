@@ -53,7 +53,7 @@ impl Checker<'_> {
         let Some((kind, mut settings)) = kind.zip(secret.as_object().cloned()) else { return };
         settings.shift_remove("from");
         // The schema reports settings that do not fit.
-        let Ok(source) = (kind.build)(settings.into()) else { return };
+        let Ok(source) = (kind.build)(Json::from(settings).into()) else { return };
         for Unfit { setting, error } in source.check() {
             let at = self.document.at_key(&format!("/secrets/{}/{setting}", escape(name)));
             let message = format!("`{setting}` of the secret `{name}` cannot be used");

@@ -136,7 +136,8 @@ impl Checker<'_> {
     }
 
     /// Reports an `include` that matches no combination of the lists and lacks a value of some list. It becomes a
-    /// combination of its own, and an instance without a value of each list is skipped.
+    /// combination of its own, and an instance without a value of each list is skipped. GitHub Actions would run it with an
+    /// empty value.
     fn incomplete_combinations(&mut self, pointer: &str, stage: &Json) {
         for (index, map) in combinations(stage, INCLUDE).enumerate() {
             let lacks: Vec<&str> =
@@ -157,7 +158,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A delivery whose instances would all write to the same place.
+    /// Reports a delivery whose instances would all write the same object.
     fn one_object_of_many(&mut self, stage_at: &str, stage: &Json) {
         let Some(Delivery { store, key, .. }) = kind_of(stage).and_then(StageKind::delivery) else { return };
         let is_fixed = |setting: &str| stage["with"][setting].as_str().is_some_and(|text| !text.contains("matrix."));

@@ -71,7 +71,7 @@ impl Checker<'_> {
     }
 
     fn require_verify(&mut self) {
-        // One that may be left out, or may fail unnoticed, proves nothing.
+        // A `verify` that may be skipped, or may fail without failing the run, proves nothing.
         let verifies = all_stages(self.file)
             .filter(|(_, _, stage)| stage.get("if").is_none() && stage.get("continue-on-error").is_none());
         let proven: BTreeSet<(String, String)> = verifies.filter_map(|(_, _, stage)| verified_by(stage)).collect();
@@ -106,17 +106,17 @@ impl Checker<'_> {
                 self.violated("allow-run", &pointer, message, "leave it out, and name the program with its whole path");
             }
         }
-        let of_channel = |kind: &str| Kind::find(channels::KINDS, kind)?.program;
-        let of_secret = |kind: &str| Kind::find(vault::SOURCES, kind)?.program;
-        let sections: [(_, _, _, &dyn Fn(&str) -> Option<&'static str>); 2] =
-            [("channels", "uses", "/with", &of_channel), ("secrets", "from", "", &of_secret)];
-        for (section, kind, with, program) in sections {
-            for (name, place) in entries(self.file, section) {
-                let Some(setting) = place[kind].as_str().and_then(program) else { continue };
-                let pointer = format!("/{section}/{}{with}/{setting}", escape(name));
-                if let Some(argv) = self.file.pointer(&pointer).and_then(Json::as_array) {
-                    self.allowed_program(&pointer, argv, allowed, &help);
-                }
+        let channels = entries(self.file, "channels").filter_map(|(name, channel)| {
+            let setting = Kind::find(channels::KINDS, channel["uses"].as_str()?)?.program?;
+            Some(format!("/channels/{}/with/{setting}", escape(name)))
+        });
+        let secrets = entries(self.file, "secrets").filter_map(|(name, secret)| {
+            let setting = Kind::find(vault::SOURCES, secret["from"].as_str()?)?.program?;
+            Some(format!("/secrets/{}/{setting}", escape(name)))
+        });
+        for pointer in channels.chain(secrets) {
+            if let Some(argv) = self.file.pointer(&pointer).and_then(Json::as_array) {
+                self.allowed_program(&pointer, argv, allowed, &help);
             }
         }
     }
@@ -165,7 +165,7 @@ fn texts(values: &[Json]) -> Vec<&str> {
     values.iter().filter_map(Json::as_str).collect()
 }
 
-/// The stage and its output that a stage proves: it is passed on whole, or is each item of a list of the matrix that is.
+/// The stage and its output that a stage proves: the output is passed on whole, directly or through the matrix.
 fn verified_by(stage: &Json) -> Option<(String, String)> {
     let object = whole_path(stage["with"][kind_of(stage)?.proved()?].as_str()?)?;
     let path = match object.as_slice() {

@@ -284,11 +284,11 @@ fn name_keys(root: &mut Json) {
     }
     root["properties"]["stages"]["minProperties"] = 1.into();
     root["definitions"]["Strategy"]["properties"]["matrix"]["propertyNames"] = name.clone();
-    let outputs = &mut root["definitions"]["Stage"]["properties"]["outputs"];
-    outputs["propertyNames"] = name;
-    outputs["additionalProperties"] = json!({ "$ref": "#/definitions/OutputType" });
-    if let Some(outputs) = outputs.as_object_mut() {
-        outputs.remove("patternProperties");
+    let declared = &mut root["definitions"]["Stage"]["properties"]["outputs"];
+    declared["propertyNames"] = name;
+    declared["additionalProperties"] = json!({ "$ref": "#/definitions/OutputType" });
+    if let Some(declared) = declared.as_object_mut() {
+        declared.remove("patternProperties");
     }
     root["definitions"]["Stage"]["properties"]["env"]["propertyNames"] = json!({ "pattern": "^[A-Z_][A-Z0-9_]*$" });
 }

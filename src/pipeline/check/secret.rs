@@ -3,12 +3,11 @@
 use serde_json::{Map, Value as Json};
 
 use super::checker::Checker;
-use crate::channels;
 use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::Template;
 use crate::pipeline::read::{escape, field_of};
 use crate::value::{Kind, MASK, Unfit};
-use crate::{storage, vault};
+use crate::{channels, storage, vault};
 
 /// The code of an error of a source of secrets.
 pub(crate) fn secret_code(error: &vault::Error) -> Code {
@@ -26,24 +25,28 @@ pub(crate) fn secret_code(error: &vault::Error) -> Code {
 }
 
 impl Checker<'_> {
-    /// What a store and a channel can tell of its settings offline. A setting that holds an expression is checked when the run
-    /// starts.
+    /// What a store can tell of its settings offline. A setting that holds an expression is checked when the run starts.
     pub(super) fn store(&mut self, name: &str, store: &Json) {
-        let with = settings_of(store);
         let kind = store["uses"].as_str().and_then(|uses| Kind::find(storage::KINDS, uses));
+        let with = settings_of(store);
         // The schema reports settings that do not fit it, and an expression may stand for a number or a choice.
-        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone()).ok()?))) else { return };
-        self.unfit("store", name, &with, (kind.schema)(), built.check());
+        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone().into()).ok()?))) else {
+            return;
+        };
+        self.unfit(("store", name), &with, (kind.schema)(), built.check());
     }
 
+    /// What a channel can tell of its settings offline, as a store can.
     pub(super) fn channel(&mut self, name: &str, channel: &Json) {
-        let with = settings_of(channel);
         let kind = channel["uses"].as_str().and_then(|uses| Kind::find(channels::KINDS, uses));
-        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone()).ok()?))) else { return };
-        self.unfit("channel", name, &with, (kind.schema)(), built.check());
+        let with = settings_of(channel);
+        let Some((kind, built)) = kind.and_then(|kind| Some((kind, (kind.build)(with.clone().into()).ok()?))) else {
+            return;
+        };
+        self.unfit(("channel", name), &with, (kind.schema)(), built.check());
     }
 
-    fn unfit(&mut self, what: &str, name: &str, with: &Json, schema: &Json, unfit: Vec<Unfit<String>>) {
+    fn unfit(&mut self, (what, name): (&str, &str), with: &Json, schema: &Json, unfit: Vec<Unfit<String>>) {
         for Unfit { setting, error } in unfit {
             // A run on this machine reports a kind that this build of tl lacks.
             let value = with.pointer(&format!("/{setting}"));

@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// Deliveries that nothing proves, and those of plaintext.
+    /// Deliveries that nothing verifies, and deliveries of plaintext.
     fn deliveries(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let proofs = self.proofs();
@@ -185,7 +185,8 @@ impl<'a> Reader<'a> {
         proofs
     }
 
-    /// The stage whose plaintext a stage delivers, and its kind. What a program made or what was fetched may be anything.
+    /// The stage whose plaintext a stage delivers, and its kind. The output of a program and a fetched object may be anything, so
+    /// they do not count.
     fn plaintext(&self, delivers: &Stage) -> Option<(String, &'a str)> {
         let source = artifact_source(delivers.with.get(ARTIFACT)?.as_str()?)?;
         let kind = self.stage(&source)?.kind()?;
@@ -242,7 +243,7 @@ impl<'a> Reader<'a> {
         let (document, values) = (self.document, &Values::default());
         let resolver = PartialResolver { document, values, secrets: SecretPlaceholder::Hidden };
         let settings = resolver.resolve(&Json::Object(store.with.clone()), (kind.schema)(), &at).value;
-        let built = (kind.build)(settings.clone()).ok()?;
+        let built = (kind.build)(settings.clone().into()).ok()?;
         let folder = built.local_folder()?.to_str()?;
         let (key, _) = settings.as_object()?.iter().find(|(_, value)| *value == folder)?;
         let at = format!("{at}/{key}");
@@ -254,7 +255,7 @@ impl<'a> Reader<'a> {
     /// reading.
     fn reader_behind(&self, at: String, delivers: &'a Stage) -> Option<(String, &'a Stage, (Setting, Setting))> {
         let (mut at, mut stage) = (at, delivers);
-        // A pipeline has no cycles.
+        // This ends, since a checked pipeline has no circles.
         loop {
             if let Some(reads) = stage.kind().and_then(StageKind::reads) {
                 return Some((at, stage, reads));
@@ -283,7 +284,7 @@ impl<'a> Reader<'a> {
         let Pipeline { notify, finally, channels, .. } = self.pipeline;
         let tells = |kind: &StageKind| kind.effects.iter().any(|effect| matches!(effect, Effect::Tells));
         let is_told = notify.iter().any(|entry| entry.when.contains(&When::Failure))
-            // Runs last, whatever happened.
+            // `finally` runs whatever happened.
             || finally.values().filter_map(|stage| stage.kind()).any(tells);
         self.with_effect(StageKind::delivery).next().filter(|_| !is_told)?;
         let at = if notify.is_empty() { self.document.at_value("/name") } else { self.document.at_key("/notify") };

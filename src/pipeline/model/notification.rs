@@ -21,7 +21,7 @@ pub struct Notification {
     pub template_html: Option<String>,
 }
 
-/// What people are told of.
+/// The occasions of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum When {

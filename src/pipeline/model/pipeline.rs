@@ -142,11 +142,11 @@ pub struct Defaults {
     pub timeout: Option<PositiveDuration>,
     /// How often to try.
     pub retry: Option<Retry>,
-    /// What a warning of a stage comes to.
+    /// The outcome that a warning of a stage becomes.
     pub on_warning: Option<OnWarning>,
 }
 
-/// What a warning of a stage comes to.
+/// The outcome that a warning of a stage becomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnWarning {
@@ -217,7 +217,7 @@ pub struct Stage {
     pub timeout: Option<PositiveDuration>,
     /// How often to try.
     pub retry: Option<Retry>,
-    /// What a warning of it comes to.
+    /// The outcome that a warning becomes.
     pub on_warning: Option<OnWarning>,
     /// Several instances of it, each with values of its own.
     pub strategy: Option<Box<Strategy>>,

@@ -40,6 +40,11 @@ impl Matrix {
             .filter(|(name, _)| !matches!(*name, INCLUDE | EXCLUDE))
     }
 
+    /// All values in the file: lists, combinations to add, combinations to leave out.
+    pub fn values(&self) -> impl Iterator<Item = &Json> {
+        self.0.values()
+    }
+
     /// The combinations of `include`.
     pub fn include(&self) -> impl Iterator<Item = &Json> {
         self.0.get(INCLUDE).and_then(Json::as_array).into_iter().flatten()

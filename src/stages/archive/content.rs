@@ -6,24 +6,24 @@ use super::options::Observer;
 use super::output::Output;
 use super::sparse::Extent;
 
-/// Large enough that system calls cost nothing, small enough for the caches.
+/// The buffer size: large enough to make system calls cheap, small enough for the CPU caches.
 pub(super) const BUFFER: usize = 256 << 10;
 
-/// How the content came out. Always as many bytes as were promised.
+/// How reading the content went. As many bytes as promised were written in any case.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// All of it was there.
+    /// The whole content was read.
     Whole,
-    /// All of it was there, and more: the file has content that its size does not tell, as files in `/proc` do.
+    /// The whole content was read, and there is more: the file is longer than its size says, like the files in `/proc`.
     More,
-    /// The file ended at this offset; zeros stand for the rest.
+    /// The file ended at this offset. The rest is zeros.
     Short(u64),
-    /// Reading failed at this offset; zeros stand for the rest.
+    /// Reading failed at this offset. The rest is zeros.
     Failed(u64, io::Error),
 }
 
 impl Content {
-    /// What to tell about a file that was `promised` in its header and is `after` its content was read.
+    /// The warning for a file whose header promised `promised` and whose metadata is `after` once its content was read.
     pub(super) fn problem(&self, promised: &Meta, after: &Meta) -> Option<String> {
         match self {
             Self::Failed(at, error) => Some(format!("cannot be read at byte {at} ({error}); zeros stand for the rest")),
@@ -41,8 +41,8 @@ impl Content {
     }
 }
 
-/// Copies these runs of a file and fills the last block. The header has promised their length: it is kept even when the
-/// file shrinks or its disk fails, because everything behind it would be lost otherwise.
+/// Copies these runs of a file and pads the last block. The header has promised a length. It is kept even if the file
+/// shrinks or its disk fails: otherwise everything after it would be lost.
 pub(super) fn copy(
     mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
     extents: &[Extent],
@@ -79,20 +79,20 @@ pub(super) fn copy(
     Ok(content)
 }
 
-/// Looks behind the end of a file that was read whole.
+/// Checks for bytes past the end of a file that was read whole.
 pub(super) fn look_behind(
     content: Content,
     size: u64,
     read_at: impl FnOnce(&mut [u8], u64) -> io::Result<usize>,
 ) -> Content {
     match content {
-        // A failure to read there says nothing about what was promised.
+        // An error there says nothing about the promised bytes.
         Content::Whole if read_at(&mut [0], size).is_ok_and(|count| count > 0) => Content::More,
         other => other,
     }
 }
 
-/// The reads stay aligned to blocks of the file system as long as the file is.
+/// Reads stay aligned to file-system blocks while the file lasts.
 fn part_of(buffer: &mut [u8], left: u64) -> &mut [u8] {
     let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
     &mut buffer[..length]
@@ -137,7 +137,7 @@ mod tests {
         (result, bytes, observer.read.get())
     }
 
-    /// A file of so many bytes `x` that is read in odd portions.
+    /// A file of `x` bytes that is read in odd portions.
     fn file(size: u64) -> impl FnMut(&mut [u8], u64) -> io::Result<usize> {
         move |part, at| {
             let count = part.len().min(700).min(usize::try_from(size.saturating_sub(at)).unwrap());

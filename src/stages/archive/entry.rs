@@ -7,14 +7,14 @@ use super::meta::{Meta, Owner, Time};
 use super::sparse::Map;
 use super::xattr::Attributes;
 
-/// What an entry is, with what only that kind has.
+/// The kind of an entry, with what only that kind has.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Body<'a> {
-    /// A file: its content of so many bytes follows.
+    /// A file: its content of this number of bytes follows.
     File(u64),
-    /// A file with holes: its map of so many bytes follows, then its data.
+    /// A file with holes: its map of this number of bytes follows, then its data.
     Sparse(&'a Map, u64),
-    /// Another name of the file stored under this path.
+    /// A hard link to the file stored under this path.
     HardLink(&'a [u8]),
     /// A symbolic link to this target.
     Symlink(&'a [u8]),
@@ -27,7 +27,7 @@ pub(super) enum Body<'a> {
 /// One entry of an archive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<'a> {
-    /// Its path in the archive; a directory's ends in `/`.
+    /// Its path in the archive. A directory's path ends in `/`.
     pub(super) path: &'a [u8],
     pub(super) body: Body<'a>,
     pub(super) meta: &'a Meta,
@@ -36,7 +36,7 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Everything that precedes the content: whole blocks.
+    /// The headers, in whole blocks.
     pub(super) fn headers(&self) -> Vec<u8> {
         let mut records = Records::default();
         let header = self.header(&mut records);
@@ -114,7 +114,7 @@ impl Body<'_> {
         }
     }
 
-    /// How many bytes follow the headers, before padding.
+    /// The number of bytes after the headers, before padding.
     fn stored(self) -> u64 {
         match self {
             Self::File(size) => size,
@@ -124,7 +124,7 @@ impl Body<'_> {
     }
 }
 
-/// What the field says; a record says what whole seconds from 1970 to 2242 cannot.
+/// The value of the field. A pax record holds times that whole seconds from 1970 to 2242 cannot express.
 fn time(time: Time, records: &mut Records) -> u64 {
     let field = u64::try_from(time.seconds).unwrap_or(0).min(OCTAL_11);
     if time.nanoseconds != 0 || i64::try_from(field) != Ok(time.seconds) {
@@ -133,12 +133,12 @@ fn time(time: Time, records: &mut Records) -> u64 {
     field
 }
 
-/// Names of owners end in a zero byte even when they fill the field.
+/// Owner names end in a zero byte even when they fill the field.
 fn owner(keyword: &str, name: &[u8], field: &mut [u8; 32], records: &mut Records) {
     records.text(keyword, name, &mut field[..31]);
 }
 
-/// As GNU tar spells it: a keyword ends at the first `=`, so `=` and the escape itself are escaped.
+/// Escapes as GNU tar does: a keyword ends at the first `=`, so `=` and the escape character itself are escaped.
 fn attribute_keyword(name: &[u8]) -> Vec<u8> {
     let mut keyword = b"SCHILY.xattr.".to_vec();
     for &byte in name {
@@ -180,7 +180,7 @@ mod tests {
         Entry { path, body, meta, owner: &owner, attributes: &Attributes::new() }.headers()
     }
 
-    /// The records of the extended header, and the header behind it.
+    /// The records of the extended header, and the header after it.
     fn parse(blocks: &[u8]) -> (BTreeMap<String, Vec<u8>>, tar::Header) {
         let mut records = BTreeMap::new();
         let header = tar::Header::from_byte_slice(blocks.last_chunk::<512>().unwrap()).clone();

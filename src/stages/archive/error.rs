@@ -1,40 +1,41 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no complete archive. What was written until then is worthless.
+/// Why there is no complete archive. The output written so far is useless.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A source does not exist.
     #[error("the source `{}` does not exist", .0.display())]
     MissingSource(PathBuf),
-    /// A source that no archive should hold as it was given.
+    /// A source that cannot be archived as given.
     #[error("the source `{}` {reason}", .path.display())]
     BadSource {
-        /// As it was given.
+        /// The source as the user gave it.
         path: PathBuf,
         /// Completes the sentence "the source …".
         reason: String,
     },
-    /// A source exists and cannot be read. Below a source this is a warning; a source itself is a promise.
+    /// A source exists and cannot be read. An unreadable file below a source is only a warning; a source itself was
+    /// promised.
     #[error("the source `{}` cannot be read", .path.display())]
     UnreadableSource {
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// An exclude pattern is not one.
+    /// An exclude pattern is invalid.
     #[error("the exclude pattern `{pattern}` {reason}")]
     Pattern {
-        /// As it was given.
+        /// The pattern as the user gave it.
         pattern: String,
         /// Completes the sentence "the pattern …".
         reason: String,
     },
-    /// The observer asked to stop.
+    /// The observer cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// The output took no more bytes.
+    /// Writing to the output failed.
     #[error("the archive cannot be written")]
     Write(#[source] io::Error),
 }

@@ -2,14 +2,14 @@ use std::path::Path;
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// Checked exclude patterns; [`Options::exclude`](super::Options::exclude) says what they mean.
+/// Checked exclude patterns. [`Options::exclude`](super::Options::exclude) explains them.
 #[derive(Debug)]
 pub(super) struct Excludes {
     directories: Rules,
     others: Rules,
 }
 
-/// One entry, in the three spellings that patterns are matched against.
+/// One entry, in the three forms that patterns match against.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a> {
     /// Its last component. The root of a tree archived as `.` has none.
@@ -18,7 +18,7 @@ pub(super) struct Candidate<'a> {
     pub(super) archived: &'a Path,
     /// Its path on this machine.
     pub(super) absolute: &'a Path,
-    /// Patterns with a trailing `/` are for directories alone.
+    /// Whether it is a directory. Patterns with a trailing `/` match only directories.
     pub(super) directory: bool,
 }
 
@@ -29,7 +29,7 @@ struct Rules {
     absolute: GlobSet,
 }
 
-/// Checks patterns before anything runs. Fails with the index of the first wrong one and what is wrong with it, which
+/// Checks patterns before anything runs. Fails with the index of the first invalid one and with the problem, which
 /// completes the sentence "the pattern …".
 pub(super) fn validate_excludes(patterns: &[String]) -> Result<(), (usize, String)> {
     Excludes::new(patterns).map(drop)
@@ -54,7 +54,7 @@ impl Excludes {
 
     pub(super) fn matches(&self, candidate: Candidate<'_>) -> bool {
         let rules = if candidate.directory { &self.directories } else { &self.others };
-        // Without a name only the absolute spelling means anything: `.*` must not exclude the whole tree `.`.
+        // An entry without a name is matched only by its absolute path: `.*` must not exclude the whole tree `.`.
         rules.absolute.is_match(candidate.absolute)
             || candidate
                 .name

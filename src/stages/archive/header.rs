@@ -8,7 +8,7 @@ pub(super) const OCTAL_7: u64 = 0o777_7777;
 /// The largest size and time of a ustar field: 8 GiB less one byte, and the year 2242.
 pub(super) const OCTAL_11: u64 = 0o777_7777_7777;
 
-/// The records of one pax extended header: keyword and value, the value of any bytes.
+/// The records of one pax extended header. Keywords are text; values are any bytes.
 #[derive(Debug, Default)]
 pub(super) struct Records(Vec<u8>);
 
@@ -27,7 +27,7 @@ impl Records {
         self.0.push(b'\n');
     }
 
-    /// Adds a number that the field cannot hold and returns what the field says instead.
+    /// Adds a record for a number that the field cannot hold. Returns the value for the field.
     pub(super) fn clamp(&mut self, keyword: &str, value: u64, largest: u64) -> u64 {
         if value > largest {
             self.add(keyword.as_bytes(), value.to_string().as_bytes());
@@ -35,7 +35,7 @@ impl Records {
         value.min(largest)
     }
 
-    /// Fills a field; adds a record when the text does not fit or has to say how it is encoded.
+    /// Fills a field. Adds a record if the text does not fit or needs to declare its encoding.
     pub(super) fn text(&mut self, keyword: &str, value: &[u8], field: &mut [u8]) {
         let length = value.len().min(field.len());
         field[..length].copy_from_slice(&value[..length]);
@@ -44,14 +44,15 @@ impl Records {
         }
     }
 
-    /// The extended header for an entry of this path: its header block and its body; nothing when there are no records.
+    /// The extended header for an entry of this path: its header block and its body. Empty without records.
     pub(super) fn blocks(self, path: &[u8]) -> Vec<u8> {
         if self.0.is_empty() {
             return Vec::new();
         }
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::XHeader);
-        // Only readers without pax ever see this name. GNU puts its process id here; that would differ every time.
+        // Only readers without pax see this name. GNU tar uses its process id here, which would make every archive
+        // differ.
         put(&mut ustar(&mut header).name, &beside(path, b"PaxHeaders"));
         header.set_mode(0o644);
         header.set_uid(0);
@@ -70,7 +71,7 @@ pub(super) fn ustar(header: &mut tar::Header) -> &mut tar::UstarHeader {
     header.as_ustar_mut().expect("made as ustar")
 }
 
-/// Copies as much as fits; zeros follow.
+/// Copies as much as fits. The rest is zeros.
 pub(super) fn put(field: &mut [u8], value: &[u8]) {
     let length = value.len().min(field.len());
     field[..length].copy_from_slice(&value[..length]);
@@ -83,30 +84,30 @@ pub(super) fn beside(path: &[u8], folder: &[u8]) -> Vec<u8> {
     [&path[..start], folder, b"/", &path[start..]].concat()
 }
 
-/// Where a path is divided between the fields `prefix` and `name`, at a slash that is stored in neither.
+/// Where to split a path between the fields `prefix` and `name`. The slash at the split is stored in neither.
 pub(super) fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     if path.len() <= 100 {
         return Some((b"", path));
     }
-    // The first slash that leaves a name of at most 100 bytes; the last byte is no place to divide.
+    // The first slash that leaves a name of at most 100 bytes. A trailing slash is no place to split.
     let earliest = path.len() - 101;
     let slash = earliest + path[earliest..path.len() - 1].iter().position(|&byte| byte == b'/')?;
     (slash > 0 && slash <= 155).then(|| (&path[..slash], &path[slash + 1..]))
 }
 
-/// Values of pax records are UTF-8 and ustar fields are in no encoding at all: what is UTF-8 beyond ASCII needs
-/// a record. Other bytes mean themselves in a field and are illegal in a record, so they stand in one only when they
-/// do not fit (GNU tar writes and reads them there; `hdrcharset=BINARY` would make it print a warning for each).
+/// Values of pax records are UTF-8; ustar fields have no encoding. UTF-8 beyond ASCII therefore needs a record. Other
+/// bytes are literal in a field and illegal in a record, so they go into a record only if they do not fit. GNU tar
+/// writes and reads them there; `hdrcharset=BINARY` would make it print a warning for each.
 pub(super) fn needs_encoding(value: &[u8]) -> bool {
     !value.is_ascii() && std::str::from_utf8(value).is_ok()
 }
 
-/// Seconds as a decimal fraction: exact, without trailing digits when whole.
+/// Seconds as an exact decimal fraction, without trailing zeros.
 pub(super) fn decimal(time: Time) -> String {
     let Time { mut seconds, mut nanoseconds } = time;
     let mut text = String::new();
     if seconds < 0 && nanoseconds > 0 {
-        // Half a second before 1970 is -1 s and 500 ms forward, and is spelled -0.5.
+        // Half a second before 1970 is -1 s plus 500 ms, and is written as -0.5.
         seconds += 1;
         nanoseconds = 1_000_000_000 - nanoseconds;
         if seconds == 0 {
@@ -177,7 +178,7 @@ mod tests {
                 assert_eq!(joined, path);
             }
         }
-        // A directory's own slash is no place to divide.
+        // The trailing slash of a directory is no place to split.
         assert_eq!(split(&[&path(&[120])[..], b"/"].concat()), None);
     }
 }

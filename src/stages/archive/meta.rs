@@ -5,20 +5,20 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Stat, major, minor};
 use uzers::{Groups, Users, UsersCache};
 
-/// What the system says about an entry, in the widths that an archive needs.
+/// The metadata of an entry, in the widths that an archive needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Meta {
     pub(super) kind: FileType,
-    /// Permissions with set-uid, set-gid and sticky, without the kind.
+    /// Permissions with set-uid, set-gid and sticky, without the file type.
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) size: u64,
-    /// Bytes on disk: fewer than `size` suggest holes.
+    /// Bytes on disk. Fewer than `size` suggest holes.
     pub(super) allocated: u64,
     pub(super) mtime: Time,
     pub(super) links: u64,
-    /// Device and inode: the same file has the same.
+    /// Device and inode, which identify the file.
     pub(super) id: Id,
     /// Major and minor number of a device node.
     pub(super) node: (u32, u32),
@@ -31,14 +31,14 @@ pub(super) struct Id {
     pub(super) inode: u64,
 }
 
-/// Seconds since 1970, negative before, and nanoseconds forward from there.
+/// Seconds since 1970, negative before that, and nanoseconds to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Time {
     pub(super) seconds: i64,
     pub(super) nanoseconds: u32,
 }
 
-// The fields of `stat` have other widths on other machines.
+// The fields of `stat` have other widths on other architectures.
 #[allow(clippy::useless_conversion)]
 impl From<Stat> for Meta {
     fn from(stat: Stat) -> Self {
@@ -60,11 +60,11 @@ impl From<Stat> for Meta {
     }
 }
 
-/// Names of users and groups; each is asked for once.
+/// Names of users and groups. Each is looked up once.
 #[derive(Default)]
 pub(super) struct Owners(UsersCache);
 
-/// The names of an entry's owners, empty where the system knows none.
+/// The names of an entry's owners. Empty if the system knows none.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
     pub(super) user: Arc<OsStr>,

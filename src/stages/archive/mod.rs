@@ -1,16 +1,16 @@
 //! Files and directories flow in, one POSIX tar stream flows out.
 //!
-//! [`write()`] walks the [`Options::sources`] and writes what stock `tar -x` restores exactly: names of any length and
-//! any bytes, times to the nanosecond, owners, modes, extended attributes and ACLs, hard links, sparse files, fifos and
-//! devices. The same tree always gives the same bytes. What cannot be read is reported to the [`Observer`] and left
-//! out; whatever happens, the stream stays a valid archive. Nothing is compressed or sealed here, and nothing is
-//! changed on disk.
+//! [`write()`] walks the [`Options::sources`] and writes an archive that stock `tar -x` restores exactly: names of any
+//! length and any bytes, times to the nanosecond, owners, modes, extended attributes and ACLs, hard links, sparse
+//! files, fifos and devices. The same tree always gives the same bytes. Files that cannot be read are reported to the
+//! [`Observer`] and left out. Whatever happens to a file, the stream stays a valid archive. This module compresses and
+//! seals nothing, and changes nothing on disk.
 //!
 //! # Format
 //!
-//! ustar headers, preceded by a pax `x` header only where ustar cannot say it (POSIX.1-2024, `pax`, "pax Interchange
-//! Format"). Sparse files are GNU's pax format 1.0 (GNU tar manual, "Storing Sparse Files"). Extended attributes are
-//! `SCHILY.xattr.*` with raw values, ACLs among them as `system.posix_acl_*`; restore them with
+//! ustar headers. A pax `x` header precedes one only if ustar cannot express the entry (POSIX.1-2024, `pax`, "pax
+//! Interchange Format"). Sparse files use GNU's pax format 1.0 (GNU tar manual, "Storing Sparse Files"). Extended
+//! attributes are `SCHILY.xattr.*` with raw values, and ACLs are among them as `system.posix_acl_*`. Restore them with
 //! `tar --xattrs --xattrs-include='*' -xpf`.
 
 mod content;

@@ -3,43 +3,43 @@ use std::path::{Path, PathBuf};
 /// What to archive.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Files and directories. Absolute ones keep their path without the leading `/`, relative ones keep it as it is.
-    /// Their order does not matter, and what two of them reach is archived once.
+    /// Files and directories. Absolute paths lose their leading `/`; relative paths stay as they are. Order does not
+    /// matter. A file that two sources reach is archived once.
     pub sources: Vec<PathBuf>,
-    /// The absolute directory in which relative sources stand.
+    /// The absolute directory that relative sources are relative to.
     pub base: PathBuf,
-    /// What to leave out, by glob patterns in which `*` and `?` stop at `/` and `**` does not:
+    /// What to leave out, as glob patterns. `*` and `?` do not match `/`; `**` does.
     ///
     /// - without `/`, a pattern is matched against the name of each entry: `*.tmp`;
     /// - with a leading `/`, against its absolute path on this machine: `/srv/*/cache`;
     /// - otherwise, against its path in the archive: `srv/*/cache`, `**/target/debug`.
     ///
-    /// A trailing `/` restricts a pattern to directories. An excluded directory is not entered, and a source itself
-    /// can be excluded.
+    /// A trailing `/` restricts a pattern to directories. Excluded directories are not entered. A source itself can be
+    /// excluded.
     pub exclude: Vec<String>,
-    /// Do not enter directories on another file system than their source. Such a directory is stored empty, so that
-    /// the mount point exists after a restore; it is entered when it is a source of its own.
+    /// Stay on the file system of each source. A directory on another one is stored empty, so that the mount point
+    /// exists after a restore. If it is a source itself, it is entered.
     pub one_file_system: bool,
 }
 
-/// Who watches an archive being written. Called on the thread that writes.
+/// Watches an archive being written. Called on the thread that writes.
 pub trait Observer {
-    /// So many more bytes of file content were read.
+    /// This number of further bytes of file content was read.
     fn progress(&self, bytes: u64);
-    /// Something is missing from the archive or may differ from the disk: where, and why, as a clause without
-    /// a capital letter or a full stop.
+    /// Something is missing from the archive or may differ from the disk. The reason is a clause without a capital
+    /// letter or a full stop.
     fn warn(&self, path: &Path, reason: String);
-    /// Asked before each entry and each buffer; `true` ends the work with [`Error::Cancelled`](super::Error).
+    /// Called before each entry and each buffer. `true` ends the work with [`Error::Cancelled`](super::Error).
     fn cancelled(&self) -> bool;
 }
 
-/// What an archive holds.
+/// The size of an archive's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Entries other than directories.
     pub files: u64,
-    /// Bytes of file content; holes of sparse files and further names of a file do not count.
+    /// Bytes of file content. Holes of sparse files and further names of a file do not count.
     pub bytes: u64,
-    /// Entries that should be in it and could not be stored. Each was reported. Excluded ones do not count.
+    /// Entries that could not be stored. Each was reported. Excluded entries do not count.
     pub skipped: u64,
 }

@@ -4,19 +4,19 @@ use super::error::Error;
 
 /// The size of a block of tar.
 const BLOCK: u64 = 512;
-/// Twenty blocks, the record that every tar writes when not told otherwise: tape drives and `dd` scripts expect it.
+/// Twenty blocks, the default record size of every tar. Tape drives and `dd` scripts expect it.
 const RECORD: u64 = 20 * BLOCK;
 
 static ZEROS: [u8; 4096] = [0; 4096];
 
-/// Adds zeros up to the next block.
+/// Pads to the next block with zeros.
 pub(super) fn fill_block(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(512), 0);
 }
 
-/// The stream of blocks; knows how long it is.
+/// The stream of blocks. It counts its bytes.
 pub(super) struct Output<'a> {
-    /// Headers and padding are small; content passes the buffer by.
+    /// Buffers headers and padding, which are small. Content bypasses the buffer.
     out: BufWriter<&'a mut dyn Write>,
     length: u64,
 }
@@ -41,12 +41,12 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Zeros up to the next block.
+    /// Pads to the next block with zeros.
     pub(super) fn end_block(&mut self) -> Result<(), Error> {
         self.put_zeros(self.length.next_multiple_of(BLOCK) - self.length)
     }
 
-    /// Two zero blocks, zeros up to the next record, and everything on its way.
+    /// Writes two zero blocks, pads to the next record, and flushes.
     pub(super) fn finish(mut self) -> Result<(), Error> {
         self.put_zeros((self.length + 2 * BLOCK).next_multiple_of(RECORD) - self.length)?;
         self.out.flush().map_err(Error::Write)

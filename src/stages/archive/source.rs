@@ -12,16 +12,16 @@ use super::options::Options;
 /// A checked source.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// As it was given.
+    /// The path as the user gave it.
     pub(super) given: PathBuf,
-    /// Its path in the archive; empty for `/` and for the base itself.
+    /// Its path in the archive. Empty for `/` and for the base itself.
     pub(super) name: PathBuf,
-    /// Where it is.
+    /// Its path on this machine.
     pub(super) root: PathBuf,
 }
 
-/// The sources in the order in which they are archived: a directory before what is in it, each once. Beside them, an
-/// error for each that is there and out of reach.
+/// The sources in archive order: a directory before its content, each once. Also returns an error for each source that
+/// exists but cannot be reached.
 pub(super) fn resolve(options: &Options) -> Result<(Vec<Source>, Vec<Error>), Error> {
     let (mut sources, mut unreadable) = (Vec::new(), Vec::new());
     for given in &options.sources {
@@ -60,18 +60,18 @@ impl Source {
         }
     }
 
-    /// Its path in the archive as the walk spells it; `.` has entries such as `./a`, as in every tar.
+    /// Its path in the archive as the walk writes it. Entries of `.` are named `./a`, as in every tar.
     pub(super) fn archived(&self) -> &[u8] {
         if self.name.as_os_str().is_empty() { b"." } else { self.name.as_os_str().as_bytes() }
     }
 
-    /// What stands before every path of this archive on this machine.
+    /// The prefix that turns paths of this archive into paths on this machine.
     pub(super) fn anchor(&self) -> PathBuf {
         let depth = self.name.components().count();
         self.root.ancestors().nth(depth).unwrap_or(&self.root).to_owned()
     }
 
-    /// Opens the directory in which it stands and says its name there. The way there may lead through symbolic links.
+    /// Opens the parent directory and returns the source's name in it. The path to it may contain symbolic links.
     pub(super) fn open_parent(&self) -> Result<(OwnedFd, CString), Error> {
         let (parent, name) = match (self.root.parent(), self.root.file_name()) {
             (Some(parent), Some(name)) if !self.name.as_os_str().is_empty() => (parent, name),
@@ -95,22 +95,22 @@ pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
     }
 }
 
-/// Two sources may nest in the archive only as they nest on disk. `outer` comes first in order.
+/// Two sources may nest in the archive only if they nest on disk. `outer` comes first in order.
 fn check_nesting(outer: &Source, inner: &Source) -> Result<(), Error> {
     let Ok(rest) = inner.name.strip_prefix(&outer.name) else { return Ok(()) };
     let bad = |reason: String| Err(Error::BadSource { path: inner.given.clone(), reason });
     if outer.anchor() != inner.anchor() {
-        // `etc` and `/etc`; `.` and `/etc` where there is an `etc` here, too.
+        // For example `etc` and `/etc`, or `.` and `/etc` if `.` contains `etc`.
         let meeting = rest.components().next().map_or_else(|| outer.root.clone(), |first| outer.root.join(first));
         if meeting.symlink_metadata().is_ok() {
             return bad(format!("has the same path in the archive as `{}`", meeting.display()));
         }
         return Ok(());
     }
-    // An archive that holds `a` as a link and `a/b` as a file cannot be extracted.
+    // An archive with `a` as a link and `a/b` as a file cannot be extracted.
     let mut way = outer.root.clone();
     for component in rest.components() {
-        // The base itself may be reached through links: it is archived as `.`, not as one of them.
+        // The base itself may be reached through links: it is archived as `.`, not under the name of a link.
         let is_base = outer.name.as_os_str().is_empty() && way == outer.root;
         if !is_base && way.is_symlink() {
             return bad(format!(
@@ -144,7 +144,7 @@ mod tests {
         let absolute = base.join("a/b");
         let name = absolute.to_str().unwrap()[1..].to_owned();
         assert_eq!(names(Path::new("/"), std::slice::from_ref(&absolute)).unwrap(), [name.as_str()]);
-        // Two spellings of one place.
+        // Two paths to the same directory.
         assert_eq!(names(Path::new("/"), &[absolute, PathBuf::from(&name)]).unwrap(), [name]);
     }
 

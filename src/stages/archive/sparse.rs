@@ -6,14 +6,15 @@ use rustix::io::Errno;
 
 use super::output::fill_block;
 
-/// A run of bytes that are stored.
+/// A stored run of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) offset: u64,
     pub(super) length: u64,
 }
 
-/// Where the data of a file with holes is: in order, inside the file, without overlap. Sixteen bytes of memory a run.
+/// The data ranges of a file with holes: in order, inside the file, without overlap. Each run takes sixteen bytes of
+/// memory.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Map {
     extents: Vec<Extent>,
@@ -21,8 +22,8 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// Asks the file system for the holes of a file of this size; `None` when there are none or it cannot tell, which
-    /// is never wrong: a hole reads as zeros.
+    /// Asks the file system for the holes of a file of this size. `None` if there are none or the file system cannot
+    /// tell. That is always correct: a hole reads as zeros.
     pub(super) fn of(file: impl AsFd, size: u64) -> Option<Self> {
         let file = file.as_fd();
         let mut extents = Vec::new();
@@ -30,12 +31,12 @@ impl Map {
         while at < size {
             let offset = match seek(file, SeekFrom::Data(at)) {
                 Ok(offset) if offset < size => offset,
-                // No data from here to the end.
+                // No data between here and the end.
                 Ok(_) | Err(Errno::NXIO) => break,
                 Err(_) => return None,
             };
             let end = seek(file, SeekFrom::Hole(offset)).ok()?.min(size);
-            // Somebody punches holes right now: an empty run would never let us move on.
+            // Another process is punching holes right now. An empty run would never let the loop move on.
             if end <= offset {
                 return None;
             }
@@ -55,15 +56,15 @@ impl Map {
         self.size
     }
 
-    /// How many bytes the runs are.
+    /// The length of all runs together.
     pub(super) fn stored(&self) -> u64 {
         self.extents.iter().map(|extent| extent.length).sum()
     }
 
-    /// The map as it precedes the data: decimal numbers, one a line, padded to a block.
+    /// The map that precedes the data: decimal numbers, one per line, padded to a block.
     pub(super) fn text(&self) -> Vec<u8> {
         let last = self.extents.last().map_or(0, |extent| extent.offset + extent.length);
-        // A final empty run gives the file its size when it ends in a hole: readers seek there and truncate.
+        // If the file ends in a hole, a final empty run gives its size: readers seek there and truncate.
         let end = (last < self.size).then_some(Extent { offset: self.size, length: 0 });
         let mut text = format!("{}\n", self.extents.len() + usize::from(end.is_some()));
         for extent in self.extents.iter().chain(&end) {

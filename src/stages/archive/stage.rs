@@ -105,7 +105,7 @@ impl Stage for Archive {
         }
     }
 
-    /// For some seconds at most.
+    /// The survey is limited to a few seconds.
     fn preview(self, base: &Path) -> Result<Option<Survey>> {
         let options = Options {
             sources: self.sources,
@@ -122,7 +122,7 @@ impl Stage for Archive {
     }
 }
 
-/// A store inside a source is archived into itself: each run holds all the ones before.
+/// Warns of stores inside a source: each archive would contain all earlier ones.
 fn warn_of_stores_inside(context: &Context, options: &Options) -> Result<()> {
     let excludes = Excludes::new(&options.exclude)
         .map_err(|(index, reason)| failed(Error::Pattern { pattern: options.exclude[index].clone(), reason }))?;
@@ -146,7 +146,7 @@ fn warn_of_stores_inside(context: &Context, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Writes the archive and says that this was all.
+/// Writes the archive and finishes the artifact.
 fn collect<W: Write>(
     options: &Options,
     mut to: W,
@@ -181,7 +181,7 @@ struct Watcher<'a> {
     told: Cell<u64>,
 }
 
-/// A tree of a million unreadable files is one problem, not a million.
+/// Limits the warnings: a million unreadable files are one problem, not a million.
 const MOST_WARNINGS: u64 = 100;
 
 impl Watcher<'_> {

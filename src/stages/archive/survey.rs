@@ -14,27 +14,27 @@ use super::source;
 use super::walk::{Step, Walk, list, open_directory};
 use super::write::inside;
 
-/// What an archive would hold now, counted without opening a file.
+/// What an archive would contain now, counted without opening a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Survey {
     /// Entries other than directories.
     pub files: u64,
-    /// Bytes of regular files; each of them once, whatever its names.
+    /// Bytes of regular files. A file with several names counts once.
     pub bytes: u64,
-    /// Entries that could not be looked at.
+    /// Entries that could not be examined.
     pub unreadable: u64,
-    /// Sources that are not there.
+    /// Sources that do not exist.
     pub missing: Vec<PathBuf>,
-    /// Whether the count ended before the walk did.
+    /// Whether a limit ended the count early.
     pub cut_short: bool,
 }
 
-/// How long to count at most.
+/// The longest time to count.
 const LONGEST: Duration = Duration::from_secs(5);
-/// How many entries to count at most.
+/// The most entries to count.
 const MOST: u64 = 1_000_000;
 
-/// Walks the sources as [`write()`](super::write()) does, and counts. Fails for options that it would refuse.
+/// Walks the sources as [`write()`](super::write()) does, and counts. Fails for options that `write` would refuse.
 pub(super) fn survey(options: &Options) -> Result<Survey, Error> {
     let mut found = Survey::default();
     let mut options = options.clone();
@@ -54,7 +54,7 @@ pub(super) fn survey(options: &Options) -> Result<Survey, Error> {
     let until = Instant::now() + LONGEST;
     let mut entries = 0;
     for source in &sources {
-        // A source inside another one was counted with it.
+        // The outer source has already counted it.
         if !waiting.contains(&source.name) {
             continue;
         }

@@ -7,14 +7,14 @@ use rustix::io::Errno;
 use super::meta::{Id, Meta};
 
 /// How many of the shallowest and how many of the deepest directories stay open. Those between are closed while the
-/// walk is below them and found again through `..`, so that no depth exhausts the descriptors of the process.
+/// walk is below them, and reopened through `..`. So no depth exhausts the file descriptors of the process.
 const HELD: usize = 32;
 
-/// A depth-first walk in the order of the bytes of names. It opens nothing by a path: each directory is reached from
-/// the one before it, so that nobody can lead it elsewhere, and no path is too long for it.
+/// A depth-first walk in byte order of names. It opens nothing by path: each directory is opened relative to the
+/// previous one. So nobody can redirect the walk, and no path is too long.
 pub(super) struct Walk {
     levels: Vec<Level>,
-    /// The path in the archive of the latest entry.
+    /// The archive path of the latest entry.
     path: Vec<u8>,
 }
 
@@ -22,26 +22,26 @@ struct Level {
     /// `None` while closed.
     directory: Option<OwnedFd>,
     id: Id,
-    /// What is still to be visited.
+    /// The names still to visit.
     names: std::vec::IntoIter<CString>,
-    /// How much of the path is this directory's.
+    /// The length of the path up to this directory.
     path_length: usize,
 }
 
-/// Where a walk arrived.
+/// Where the walk is.
 #[derive(Debug)]
 pub(super) enum Step {
     /// At an entry with this name, in [`Walk::directory`].
     Entry(CString),
-    /// Nowhere: so many entries of a directory cannot be visited, because somebody moved it while the walk was deep
-    /// below. [`Walk::path`] is the directory's.
+    /// This many entries of a directory cannot be visited, because somebody moved the directory while the walk was deep
+    /// below it. [`Walk::path`] is the directory's path.
     Lost(usize),
     /// At the end.
     End,
 }
 
 impl Walk {
-    /// Starts at one entry of a directory. `path` is the entry's in the archive.
+    /// Starts at one entry of a directory. `path` is the archive path of the entry.
     pub(super) fn new(directory: OwnedFd, name: CString, path: &[u8]) -> Result<Self, Errno> {
         let id = Meta::from(fstat(&directory)?).id;
         let path_length = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
@@ -73,12 +73,12 @@ impl Walk {
         }
     }
 
-    /// The path in the archive of the entry that the walk is at.
+    /// The archive path of the current entry.
     pub(super) fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// The directory that holds the entry that the walk is at.
+    /// The directory of the current entry.
     pub(super) fn directory(&self) -> BorrowedFd<'_> {
         let level = self.levels.last().expect("a walk at an entry is in a directory");
         level.directory.as_ref().expect("`next` opened it").as_fd()
@@ -89,7 +89,7 @@ impl Walk {
         self.levels.last().expect("a walk at an entry is in a directory").id.device
     }
 
-    /// Goes on inside the directory that the walk is at.
+    /// Descends into the current directory.
     pub(super) fn enter(&mut self, directory: OwnedFd, id: Id, names: Vec<CString>) {
         let (path_length, names) = (self.path.len(), names.into_iter());
         self.levels.push(Level { directory: Some(directory), id, names, path_length });
@@ -100,7 +100,7 @@ impl Walk {
         }
     }
 
-    /// Leaves the deepest directory and opens the one above it again if need be.
+    /// Leaves the deepest directory, and reopens the one above it if it was closed.
     fn leave(&mut self) {
         let child = self.levels.pop().and_then(|level| level.directory);
         if let (Some(child), Some(parent)) = (child, self.levels.last_mut())
@@ -111,7 +111,7 @@ impl Walk {
     }
 }
 
-/// `..`, if it is still the directory that the walk came through.
+/// Opens `..`, if it is still the directory through which the walk came.
 fn open_parent(child: &OwnedFd, id: Id) -> Option<OwnedFd> {
     let parent = openat(child, "..", DIRECTORY, Mode::empty()).ok()?;
     let found = Meta::from(fstat(&parent).ok()?).id;
@@ -120,12 +120,12 @@ fn open_parent(child: &OwnedFd, id: Id) -> Option<OwnedFd> {
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Opens a directory in a directory, never through a symbolic link.
+/// Opens a subdirectory, never through a symbolic link.
 pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     openat(parent, name, DIRECTORY, Mode::empty())
 }
 
-/// The names in a directory in the order of their bytes, and the error that ended the listing early.
+/// The names in a directory in byte order, and the error that ended the listing early, if any.
 pub(super) fn list(directory: BorrowedFd<'_>) -> (Vec<CString>, Option<Errno>) {
     let mut names = Vec::new();
     let mut problem = None;
@@ -159,7 +159,7 @@ mod tests {
         Walk::new(parent, c"a".to_owned(), b"x/a").unwrap()
     }
 
-    /// Visits everything; `seen` is told each path and whether it is one that was lost.
+    /// Visits everything. Calls `seen` with each path and whether it was lost.
     fn visit(walk: &mut Walk, mut seen: impl FnMut(&Walk, Option<usize>)) {
         loop {
             match walk.next() {
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(paths, ["x/a", "x/a/B", "x/a/b", "x/a/b/2", "x/a/b-", "x/a/~", "x/a/\u{e9}"]);
     }
 
-    /// `a/d/d/…`, with a file `z` behind each directory.
+    /// Makes `a/d/d/…`, with a file `z` after each directory.
     fn deep(root: &Path, depth: usize) {
         let mut path = root.join("a");
         for _ in 0..depth {
@@ -231,7 +231,7 @@ mod tests {
             lost += count.unwrap_or(0);
         });
         assert_eq!(files + lost, 100);
-        // The directories above the moved one that were closed: the 33rd to the 50th of the walk.
+        // The closed directories above the moved one: the 33rd to the 50th of the walk.
         assert_eq!(lost, 18);
     }
 }

@@ -23,8 +23,8 @@ use super::xattr::{self, Attributes, Subject};
 
 /// Writes an uncompressed tar archive of the sources to `out`.
 ///
-/// Fails for wrong options, for a source that is missing, where no source can be read, when `out` fails, and when the
-/// observer cancels. Anything else that cannot be read is reported to the observer, counted and left out.
+/// Fails for invalid options, for a missing source, if no source can be read, if `out` fails, and if the observer
+/// cancels. Anything else that cannot be read is reported to the observer, counted and left out.
 pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) -> Result<Summary, Error> {
     let excludes = Excludes::new(&options.exclude)
         .map_err(|(index, reason)| Error::Pattern { pattern: options.exclude[index].clone(), reason })?;
@@ -53,7 +53,7 @@ pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) ->
         }
     }
     match unreadable.pop() {
-        // Where nothing could be read, nothing was archived.
+        // If no source could be read, nothing was archived.
         Some(error) if !any => return Err(error),
         last => unreadable.extend(last),
     }
@@ -62,13 +62,13 @@ pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) ->
     Ok(writer.summary)
 }
 
-/// What one archive needs while it is written.
+/// The state of one archive while it is written.
 struct Writer<'a> {
     out: Output<'a>,
     observer: &'a dyn Observer,
     excludes: Excludes,
     one_file_system: bool,
-    /// Paths in the archive of the sources that the walk has not come by.
+    /// The archive paths of the sources that the walk has not reached.
     waiting: HashSet<PathBuf>,
     links: HashMap<Id, Link>,
     owners: Owners,
@@ -76,24 +76,24 @@ struct Writer<'a> {
     summary: Summary,
 }
 
-/// A stored file that has other names.
+/// A stored file that has further names.
 struct Link {
     first: Vec<u8>,
-    /// How many names are still to come; at zero the file is forgotten, so that memory holds open ends alone.
+    /// The number of names still to come. At zero the file is forgotten, so memory holds only files with names to come.
     others: u64,
 }
 
-/// An entry that the walk is at.
+/// The current entry of the walk.
 struct Place<'a> {
     walk: &'a Walk,
     name: &'a CStr,
     /// Its path on this machine.
     absolute: PathBuf,
-    /// It is a source itself.
+    /// Whether it is a source itself.
     source: bool,
 }
 
-/// A directory to go on in.
+/// A directory to descend into.
 struct Inside {
     directory: OwnedFd,
     id: Id,
@@ -102,9 +102,9 @@ struct Inside {
 
 /// Why an entry is not in the archive.
 enum Miss {
-    /// It cannot be stored; the work goes on without it.
+    /// The entry cannot be stored. The archive goes on without it.
     Entry(io::Error),
-    /// The work cannot go on.
+    /// The archive cannot be finished.
     Fatal(Error),
 }
 
@@ -121,7 +121,7 @@ impl From<Error> for Miss {
 }
 
 impl Writer<'_> {
-    /// One of several sources that cannot be read costs only itself.
+    /// One unreadable source of several costs only itself.
     fn report(&mut self, unreadable: Vec<Error>) {
         for error in unreadable {
             if let Error::UnreadableSource { path, source } = error {
@@ -208,7 +208,7 @@ impl Writer<'_> {
         })
     }
 
-    /// Stores a further name of a stored file.
+    /// Stores a further name of a stored file, as a hard link.
     fn is_stored_as_link(&mut self, place: &Place<'_>, meta: &Meta) -> Result<bool, Error> {
         if meta.links < 2 {
             return Ok(false);
@@ -228,7 +228,7 @@ impl Writer<'_> {
         let attributes = self.attributes(place, Subject::Open(directory.as_fd()));
         let path = [place.walk.path(), b"/"].concat();
         self.headers(&path, Body::Directory, &meta, &attributes)?;
-        // Only directories are held back: on overlayfs a file's device need not be its directory's.
+        // Only directories are checked: on overlayfs the device of a file may differ from that of its directory.
         if self.one_file_system && meta.id.device != place.walk.device() && !place.source {
             return Ok(None);
         }
@@ -240,7 +240,7 @@ impl Writer<'_> {
         Ok(Some(Inside { directory, id: meta.id, names }))
     }
 
-    /// Stores anything but a directory; returns what was stored, which may be newer than what was listed.
+    /// Stores an entry that is not a directory. Returns the stored metadata, which may be newer than the listing.
     fn leaf(&mut self, place: &Place<'_>, meta: Meta) -> Result<Meta, Miss> {
         let target;
         let body = match meta.kind {
@@ -282,7 +282,7 @@ impl Writer<'_> {
             (&whole[..], meta.size)
         };
         if stored > BUFFER as u64 {
-            // Advice that is not taken costs nothing.
+            // The call is only a hint. If it fails, nothing is lost.
             fadvise(&file, 0, None, Advice::Sequential).ok();
         }
         let read_at = |buffer: &mut [u8], at| Ok(retry_on_intr(|| pread(&file, &mut *buffer, at))?);
@@ -309,11 +309,11 @@ impl Writer<'_> {
     }
 }
 
-/// Never through a symbolic link, and never waiting for the other end of a fifo that was swapped in.
+/// Opens a file without following a symbolic link, and without waiting on a fifo that was swapped in.
 const FILE: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// A path in the archive as patterns and sources spell it: without `.`.
+/// An archive path as patterns and sources write it, without `.`.
 pub(super) fn inside(path: &[u8]) -> &Path {
     let path = if path == b"." { b"" } else { path.strip_prefix(b"./").unwrap_or(path) };
     Path::new(OsStr::from_bytes(path))

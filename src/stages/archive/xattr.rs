@@ -7,22 +7,22 @@ use rustix::io::{Errno, Result};
 /// Names and values, sorted by name.
 pub(super) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Whose attributes.
+/// Where to read the attributes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Subject<'a> {
     /// An open file or directory.
     Open(BorrowedFd<'a>),
-    /// An entry that is never opened: a link, a fifo, a device.
+    /// An entry that is never opened: a link, a fifo or a device.
     Named(BorrowedFd<'a>, &'a CStr),
 }
 
-/// The attributes that an archive keeps; none where the file system has none.
+/// The attributes that an archive keeps. Empty if the file system has none.
 pub(super) fn read(subject: Subject<'_>) -> Result<Attributes> {
     match subject {
         Subject::Open(file) => collect(|list| flistxattr(file, list), |name, value| fgetxattr(file, name, value)),
         Subject::Named(directory, name) => {
-            // There is no `listxattrat` before Linux 6.13; through /proc the directory that was checked is the one used,
-            // however deep it is.
+            // `listxattrat` exists only since Linux 6.13. The path through /proc uses the very directory that was
+            // checked, at any depth.
             let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
             path.extend_from_slice(name.to_bytes());
             let path = CString::new(path).map_err(|_| Errno::INVAL)?;
@@ -44,7 +44,7 @@ fn collect(
     for name in names.split(|&byte| byte == 0).filter(|name| is_kept(name)) {
         match grow(|value| get(name, value)) {
             Ok(value) => attributes.push((name.to_vec(), value)),
-            // Removed since it was listed.
+            // It was removed after it was listed.
             Err(Errno::NODATA) => {}
             Err(error) => return Err(error),
         }
@@ -53,7 +53,7 @@ fn collect(
     Ok(attributes)
 }
 
-/// The rest of `system.*` is another face of what modes and ACLs say already, and belongs to one file system.
+/// The rest of `system.*` repeats what modes and ACLs already say, and is specific to one file system.
 fn is_kept(name: &[u8]) -> bool {
     [&b"user."[..], b"security.", b"trusted.", b"system.posix_acl_"].iter().any(|prefix| name.starts_with(prefix))
 }

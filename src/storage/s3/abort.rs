@@ -18,7 +18,7 @@ use crate::value::{Cancel, ObjectKey};
 
 /// How long `tl` tries to abort what it cannot complete.
 pub(super) const ABORT: Duration = Duration::from_secs(20);
-/// The server tells its clock, and when an upload began, in whole seconds.
+/// The server reports its clock, and the begin of an upload, in whole seconds.
 const SLACK: i64 = 2;
 
 impl S3 {
@@ -29,10 +29,10 @@ impl S3 {
         aborted.map_err(|fault| fault.into_error("taking back the open multipart uploads", &target.uri))
     }
 
-    /// Aborts the uploads of this key that began at `since` or later, except one. Where they cannot be listed, only the
-    /// bucket's lifecycle rules can remove them. Returns how many there were.
+    /// Aborts the uploads of this key that began at `since` or later, except one. Returns their number. If the server
+    /// refuses to list them, only the bucket's lifecycle rules can remove them.
     ///
-    /// `since` is compared by the server's clock, which its answer tells.
+    /// `since` is corrected by the difference to the server's clock, which its answer shows.
     pub(super) async fn abort_begun(
         &self,
         target: &Target,

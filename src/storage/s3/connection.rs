@@ -30,10 +30,9 @@ use tokio::runtime::Runtime;
 use url::{Host, Url};
 
 use super::checksum::Algorithm;
-use super::fault::{Class, Fault};
-use super::part::{LARGEST, SMALLEST};
+use super::fault::{Class, Fault, PrivateAddress};
 use super::retry::until_cancelled;
-use super::settings::{Choice, S3, Sse};
+use super::settings::{Choice, LARGEST_PART, S3, SMALLEST_PART, Sse};
 use crate::storage::Error;
 use crate::value::{Cancel, ObjectKey, Secret, is_public};
 
@@ -46,15 +45,15 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub(super) struct Connection {
     client: Mutex<Client>,
     settings: Mutex<Builder>,
-    /// Set once the server refused CRC64NVME and `checksum: auto` fell back. No probe object finds this out beforehand: in a
-    /// bucket that locks by default it could not be removed.
+    /// Set once the server refused CRC64NVME and `checksum: auto` fell back. A probe object cannot find this out
+    /// beforehand: a bucket that locks by default would not let us remove it.
     fallback: OnceLock<Algorithm>,
     choice: Choice,
     /// Whether fresh credentials can be fetched.
     renewable: bool,
     /// Whether the server has refused a write whose `If-None-Match` could not hold.
     pub(super) keeps_absent: AtomicBool,
-    /// The same, of `If-Match`.
+    /// The same for `If-Match`.
     pub(super) keeps_unchanged: AtomicBool,
     pub(super) policy: Policy,
 }
@@ -68,7 +67,7 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// How long a request may take that carries these bytes.
+    /// How long a request with this many bytes may take.
     pub(super) fn limit(&self, bytes: u64) -> Duration {
         self.request_timeout + Duration::from_secs_f64(bytes as f64 / self.minimum_speed.max(1) as f64)
     }
@@ -105,7 +104,8 @@ impl Connection {
             .force_path_style(s3.path_style)
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build())
-            // It would kill a `CompleteMultipartUpload` that takes longer than five seconds. Our own limits apply.
+            // The SDK's guard would kill a `CompleteMultipartUpload` that takes longer than five seconds. Our own
+            // limits apply.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             // We choose the checksum; `AWS_REQUEST_CHECKSUM_CALCULATION` must not turn it off.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -169,7 +169,7 @@ impl Connection {
     }
 }
 
-/// The clock of a server, as a shift of ours.
+/// The clock of a server, kept as an offset from ours.
 #[derive(Debug)]
 struct ShiftedClock {
     by: i64,
@@ -186,14 +186,6 @@ impl TimeSource for ShiftedClock {
         let shift = Duration::from_secs(self.by.unsigned_abs());
         if self.by < 0 { SystemTime::now() - shift } else { SystemTime::now() + shift }
     }
-}
-
-/// A private address of an endpoint whose settings do not allow one.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("`{host}` has the private address {address}")]
-pub(super) struct PrivateAddress {
-    host: String,
-    address: IpAddr,
 }
 
 /// Resolves host names, and refuses private addresses unless the settings allow them.
@@ -216,7 +208,7 @@ impl ResolveDns for Resolver {
 }
 
 impl S3 {
-    /// The first setting that cannot work, and why. No reason holds a secret.
+    /// The first setting that cannot work, and why. The reason contains no secret.
     pub(super) fn unfit(&self) -> Result<(), (&'static str, String)> {
         let is_bucket = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if self.bucket.len() < 3 || self.bucket.starts_with('.') || !self.bucket.chars().all(is_bucket) {
@@ -226,7 +218,7 @@ impl S3 {
             let prefix: Result<ObjectKey, _> = self.prefix.trim_matches('/').parse();
             prefix.map_err(|error| ("prefix", format!("`prefix`: {error}")))?;
         }
-        if !(SMALLEST..=LARGEST).contains(&self.part_size.get()) {
+        if !(SMALLEST_PART..=LARGEST_PART).contains(&self.part_size.get()) {
             let reason = format!("`part-size` is {}, and S3 takes parts from 5MiB to 5GiB", self.part_size);
             return Err(("part-size", reason));
         }
@@ -277,7 +269,7 @@ impl S3 {
     }
 }
 
-/// The certificates of a PEM file. Each is parsed, since the SDK panics at one that it cannot read.
+/// Loads the certificates of a PEM file. Parses each, since the SDK panics on one that it cannot read.
 fn certificates(path: &Path) -> Result<Vec<u8>, String> {
     let wrong = |reason: &dyn fmt::Display| format!("`{}`: {reason}", path.display());
     let pem = std::fs::read(path).map_err(|error| wrong(&format!("it cannot be read: {error}")))?;
@@ -303,13 +295,14 @@ fn http_client(s3: &S3) -> Result<SharedHttpClient, String> {
         .build_with_resolver(Resolver { allow_private: s3.allow_private || s3.endpoint.is_none() }))
 }
 
-/// The value of the settings, else of the environment.
+/// The value from the settings, else from the environment.
 fn field(given: Option<&Secret>, variable: &str) -> Option<Secret> {
     let from_environment = || env::var(variable).ok().filter(|text| !text.is_empty()).map(Secret::new);
     given.cloned().or_else(from_environment)
 }
 
-/// The credentials, and whether fresh ones can be fetched later. Else exactly what is missing.
+/// Finds the credentials. Also returns whether fresh ones can be fetched later. The error names exactly what is
+/// missing.
 async fn credentials(s3: &S3, http: &SharedHttpClient) -> Result<(SharedCredentialsProvider, bool), String> {
     let sources = ProviderConfig::default().with_http_client(http.clone());
     if let Some(profile) = &s3.profile {
@@ -318,7 +311,7 @@ async fn credentials(s3: &S3, http: &SharedHttpClient) -> Result<(SharedCredenti
     }
     let id = field(s3.access_key_id.as_ref(), "AWS_ACCESS_KEY_ID");
     let secret = field(s3.secret_access_key.as_ref(), "AWS_SECRET_ACCESS_KEY");
-    // A session token belongs to its key: that of the environment does not fit a key of the settings.
+    // A session token belongs to its key. The one in the environment does not fit a key from the settings.
     let token = match (&s3.session_token, &s3.access_key_id) {
         (None, Some(_)) => None,
         (given, _) => field(given.as_ref(), "AWS_SESSION_TOKEN"),
@@ -358,13 +351,13 @@ impl S3 {
         format!("s3://{}{origin}", self.bucket)
     }
 
-    /// The connection, made at its first use.
+    /// The connection, made on first use.
     pub(super) fn connect(&self, cancel: &Cancel) -> Result<Arc<Connection>, Error> {
         if let Some(connection) = self.connection.get() {
             return Ok(Arc::clone(connection));
         }
         let uri = self.bucket_name();
-        // A program of the AWS profile, or a metadata service, gives the credentials, and either may hang.
+        // The credentials may come from a program of the AWS profile or from a metadata service. Either may hang.
         let made = runtime(&uri)?.block_on(async {
             let new = tokio::time::timeout(self.request_timeout.get(), Connection::new(self, &uri));
             until_cancelled(new, cancel).await

@@ -1,23 +1,23 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::connection::PrivateAddress;
 use crate::storage::Error;
 
 /// Why a request failed.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) class: Class,
-    /// The words of the server, or of the network.
+    /// The message of the server or of the network.
     said: String,
     /// How long the server asks to wait (`Retry-After`).
     pub(super) retry_after: Option<Duration>,
-    /// The bucket's region, where the server says it.
+    /// The bucket's region, if the server names it.
     pub(super) region: Option<String>,
     /// The server's clock in seconds since 1970, if the fault is about clocks.
     pub(super) clock: Option<i64>,
@@ -66,6 +66,14 @@ pub(super) enum Class {
     Wrong,
     /// The caller has cancelled.
     Cancelled,
+}
+
+/// A private address of an endpoint whose settings do not allow one.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("`{host}` has the private address {address}")]
+pub(super) struct PrivateAddress {
+    pub(super) host: String,
+    pub(super) address: IpAddr,
 }
 
 impl fmt::Display for Fault {
@@ -147,7 +155,7 @@ where
     fn from(error: SdkError<E, HttpResponse>) -> Self {
         let Some(response) = error.raw_response() else {
             let fault = unanswered(&error);
-            // It was never sent: no header can hold one of its values, and no retry changes that.
+            // It was never sent: a header cannot hold one of its values, and a retry does not change that.
             let is_unfit = matches!(error, SdkError::ConstructionFailure(_)) && fault.class == Class::Transient;
             return if is_unfit { fault.seen_as(Class::Wrong) } else { fault };
         };
@@ -161,7 +169,7 @@ where
         let code = about.and_then(ProvideErrorMetadata::code).unwrap_or_default().to_owned();
         let class = match about {
             Some(_) => class(status, &code, region.is_some()),
-            // Not an answer of S3, or one that was cut.
+            // Not an answer from S3, or a truncated one.
             None if status < 300 => Class::Unclear,
             None => class(status, "", region.is_some()),
         };
@@ -186,7 +194,7 @@ pub(super) fn seconds(date: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(date).ok().map(|time| time.timestamp().as_second())
 }
 
-/// A server's words, made fit for logs: without control characters, and short.
+/// A server's message, made safe for logs: short and without control characters.
 fn plain(text: &str) -> String {
     text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -215,7 +223,7 @@ fn unanswered(error: &(dyn StdError + 'static)) -> Fault {
     } else if has("credential") {
         Class::Denied
     } else if has("InvalidContentType") {
-        // The server does not speak TLS.
+        // The server does not use TLS.
         Class::Wrong
     } else if no_connection || has("dns error") || has("failed to lookup") {
         Class::Unreachable

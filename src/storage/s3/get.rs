@@ -19,18 +19,18 @@ use super::stat::stat;
 use crate::storage::{Error, ObjectId, Objects as _};
 use crate::value::Cancel;
 
-/// The bytes of one request, and what is fetched again when an answer is cut.
+/// The bytes of one request. A cut answer repeats this much.
 const WINDOW: u64 = 4 << 20;
-/// Windows that all readers of the process together fetch ahead. Each has one more in any case.
+/// The most windows that all readers of the process fetch ahead. Each reader has one more in any case.
 static AHEAD: Semaphore = Semaphore::const_new(2);
 
-/// Reads an object window by window, and compares its checksum at the end.
+/// Reads an object window by window and compares its checksum at the end.
 struct Reader {
     connection: Arc<Connection>,
     source: Arc<Source>,
     uri: String,
     size: u64,
-    /// Where the next window begins.
+    /// The offset of the next window.
     next: u64,
     fetching: VecDeque<Window>,
     current: Bytes,
@@ -44,7 +44,7 @@ struct Window {
     _share: Option<SemaphorePermit<'static>>,
 }
 
-/// The object that is read. The `ETag` makes sure that all windows are of one object, also without versions.
+/// The object to read. The `ETag` ensures that all windows are of the same object, even without versions.
 pub(super) struct Source {
     pub(super) bucket: String,
     pub(super) key: String,
@@ -67,7 +67,7 @@ impl S3 {
             .ok_or_else(|| Error::NoObject { uri: uri.clone() })?;
         let found = stat(&head);
         let checks = [Algorithm::Crc64Nvme, Algorithm::Crc32c, Algorithm::Sha256, Algorithm::Md5];
-        // One is enough; the fastest comes first.
+        // One checksum is enough. Take the fastest.
         let check = checks.into_iter().find_map(|check| Some((check, found.checksums.get(check.name())?.clone())));
         let source = Source {
             bucket: self.bucket.clone(),
@@ -91,7 +91,7 @@ impl S3 {
 }
 
 impl Reader {
-    /// Starts requests: one at least, more while there is room.
+    /// Starts requests: at least one, and more while there is room.
     fn fetch(&mut self) -> Result<(), Error> {
         while self.next < self.size {
             let share = AHEAD.try_acquire().ok();
@@ -155,7 +155,7 @@ impl Drop for Reader {
     }
 }
 
-/// Makes one request for a window, and fails unless all its bytes come.
+/// Requests one window. Fails unless all its bytes arrive.
 pub(super) async fn window(
     client: Client,
     source: Arc<Source>,
@@ -165,7 +165,7 @@ pub(super) async fn window(
 ) -> Result<Bytes, Fault> {
     let request = client.get_object().bucket(&source.bucket).key(&source.key).set_version_id(source.version.clone());
     let request = request.set_if_match(source.etag.clone());
-    // Not every server knows ranges; most objects fit into one window.
+    // Some servers do not support ranges. Most objects fit into one window.
     let is_part = length < whole;
     let range = is_part.then(|| format!("bytes={from}-{}", from + length - 1));
     let answer = request.set_range(range).send().await.map_err(|error: SdkError<GetObjectError, HttpResponse>| {

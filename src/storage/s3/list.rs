@@ -7,7 +7,8 @@ use crate::storage::{Cursor, Entry, Error, PAGE, Page};
 use crate::value::{Cancel, ObjectKey};
 
 impl S3 {
-    /// One page. The cursor is S3's continuation token, and not the last key: not every kind of bucket lists in order.
+    /// Lists one page. The cursor is S3's continuation token, not the last key: directory buckets, for example, do not
+    /// list in order.
     pub(super) fn list_page(&self, prefix: &str, after: Option<&Cursor>, cancel: &Cancel) -> Result<Page, Error> {
         let uri = self.bucket_name();
         let connection = self.connect(cancel)?;

@@ -68,7 +68,7 @@ impl S3 {
             open
         };
         self.send_parts(write, &open, first, &mut parts, uploads)?;
-        // Completed only if it is all that the source gave.
+        // Completed only if the source has no more bytes.
         let digest = parts.finish()?;
         let pending = write.pending(digest, checksums(&open, &uploads.sent));
         write.journal.pending(&pending)?;
@@ -76,7 +76,7 @@ impl S3 {
         Ok((pending, completed.map_err(|fault| fault.into_error("the completion of the multipart upload", uri))?))
     }
 
-    /// Aborts what was sent, or leaves it to the next attempt. Returns the error, with what is left.
+    /// Aborts the upload, or leaves it open for the next attempt. Returns the error, with what is left.
     pub(super) async fn give_up(&self, write: &Write<'_>, mut uploads: PartUploads, error: Error) -> Error {
         uploads.end().await;
         let Some(open) = uploads.open else { return error };
@@ -120,9 +120,10 @@ impl S3 {
                     if let Some(id) = id {
                         let open = Open { id, algorithm, opaque };
                         if may_be_left {
-                            // Uploads that our own requests began whose answers were lost. They cannot be told from those that
-                            // another writer of the same key began in that time: that one fails, and may be retried.
-                            // Otherwise each lost answer would leave parts that nobody sees. A failure here costs space only.
+                            // Our own earlier requests may have begun uploads whose answers were lost. They cannot be
+                            // told from uploads that another writer of the same key began at that time. Aborting makes
+                            // that writer fail, and it may retry. Without the abort, each lost answer would leave
+                            // invisible parts. A failure here costs only space.
                             let _aborted = self.abort_begun(&write.target, began, Some(&open.id)).await;
                         }
                         return Ok(open);
@@ -284,12 +285,12 @@ fn kept(write: &Write<'_>, open: &Open, number: i32, part: &Part) -> Result<Opti
     Ok(Some(Sent::new(number, sent.etag.clone(), sum, part)))
 }
 
-/// The checksum of the whole, where the algorithm can combine it from those of the parts.
+/// The checksum of the whole object, if the algorithm can combine it from those of the parts.
 fn whole(open: &Open, arrived: &Arrived) -> Option<Sum> {
     arrived.values().try_fold(open.algorithm.of_nothing(), |whole, part| whole.followed_by(&part.sum))
 }
 
-/// What the server must say of the object once it is complete.
+/// What the server must report about the object once it is complete.
 fn checksums(open: &Open, arrived: &Arrived) -> Checksums {
     let mut checksums = Checksums::new();
     match whole(open, arrived) {

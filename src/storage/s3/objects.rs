@@ -99,7 +99,7 @@ impl Deliver for S3 {
 }
 
 impl S3 {
-    /// The key in the bucket.
+    /// The full key in the bucket, with the prefix.
     pub(super) fn full_key(&self, key: &impl fmt::Display) -> String {
         match self.prefix.trim_matches('/') {
             "" => key.to_string(),

@@ -12,17 +12,16 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::checksum::{Algorithm, Sum};
 use super::connection::runtime;
 use super::fault::{Class, Fault};
+use super::settings::LARGEST_PART;
 use crate::storage::{Body, Error};
 use crate::value::Digest;
 
 const MIB: u64 = 1 << 20;
-/// Memory in MiB for the parts of all uploads of the process together.
+/// The memory for the parts of all uploads of the process, in MiB.
 const BUDGET: usize = 24;
 /// Larger parts are kept in a file.
 const LARGEST_IN_MEMORY: u64 = 16 * MIB;
-/// The limits of S3: no part is larger, only the last may be smaller, and no object has more parts.
-pub(super) const LARGEST: u64 = 5 << 30;
-pub(super) const SMALLEST: u64 = 5 * MIB;
+/// No object of S3 has more parts.
 const MOST: u64 = 10_000;
 /// Parts of an upload of unknown length double in size after this many: 10,000 of them then hold 10 TB.
 const STEP: u64 = 850;
@@ -34,7 +33,7 @@ pub(super) fn part_size(number: u64, total: Option<u64>, target: u64) -> u64 {
         Some(total) => target.max(total.div_ceil(MOST).next_multiple_of(MIB)),
         None => target << ((number - 1) / STEP).min(20),
     }
-    .min(LARGEST)
+    .min(LARGEST_PART)
 }
 
 /// Bytes that were read, kept so that they can be sent again.
@@ -42,7 +41,7 @@ pub(super) fn part_size(number: u64, total: Option<u64>, target: u64) -> u64 {
 pub(super) struct Part {
     content: Content,
     pub(super) size: u64,
-    /// The checksum that was computed while reading.
+    /// The checksum, computed while reading.
     sum: Sum,
     /// Computed when a server wants or keeps MD5.
     md5: Arc<OnceLock<Sum>>,
@@ -55,7 +54,7 @@ enum Content {
 }
 
 impl Part {
-    /// A part that is in memory already.
+    /// A part that is already in memory.
     pub(super) fn of(bytes: Bytes, algorithm: Algorithm) -> Self {
         let mut running = algorithm.start();
         running.update(&bytes);
@@ -109,12 +108,12 @@ impl Part {
 /// Memory that returns to the pool when the last request that holds it ends.
 pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
-    /// Its share of the budget, given back on drop.
+    /// Its share of the memory budget, returned on drop.
     _share: Option<SemaphorePermit<'static>>,
 }
 
 static SHARES: Semaphore = Semaphore::const_new(BUDGET);
-/// Buffers to use again: glibc does not return freed blocks of this size to the system, and fragments.
+/// Buffers to reuse: glibc does not return freed blocks of this size to the system, and fragments.
 static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 impl Buffer {
@@ -173,12 +172,12 @@ impl<'b> Parts<'b> {
         Self { body, scratch, uri, peeked: None, hash: Sha256::new(), size: 0 }
     }
 
-    /// The length of the body, where it is known.
+    /// The length of the body, if known.
     pub(super) fn total(&self) -> Option<u64> {
         self.body.size()
     }
 
-    /// Whether all was read.
+    /// Whether the whole body was read.
     pub(super) fn at_end(&mut self) -> Result<bool, Error> {
         if self.peeked.is_none() {
             let mut byte = [0];
@@ -189,7 +188,7 @@ impl<'b> Parts<'b> {
         Ok(self.peeked.is_none())
     }
 
-    /// The next part: `size` bytes, or what is left.
+    /// Reads the next part: `size` bytes, or the rest.
     pub(super) fn next(&mut self, size: u64, algorithm: Algorithm) -> Result<Part, Error> {
         let (uri, scratch) = (self.uri, self.scratch);
         let size = self.body.size().map_or(size, |total| size.min(total.saturating_sub(self.size)).max(1));
@@ -230,10 +229,10 @@ impl<'b> Parts<'b> {
         Ok(Part { content, size: length, sum: running.finish(length), md5: Arc::default() })
     }
 
-    /// The digest of what was read, if it is the one that the source computed.
+    /// The digest of what was read, if it equals the one that the source computed.
     pub(super) fn finish(self) -> Result<Digest, Error> {
         let read = Digest { sha256: self.hash.finalize().into(), size: self.size };
-        // `None`: the source never said that this was all, so it may not have been.
+        // `None`: the source never declared its end, so the data may be incomplete.
         if self.body.digest() == Some(read) { Ok(read) } else { Err(Error::Altered { uri: self.uri.to_owned() }) }
     }
 
@@ -249,21 +248,22 @@ impl<'b> Parts<'b> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::SMALLEST_PART;
     use super::*;
 
     #[test]
     fn ten_thousand_parts_of_unknown_length_hold_ten_terabytes() {
         let sizes: Vec<u64> = (1..=MOST).map(|number| part_size(number, None, 8 * MIB)).collect();
         assert!(sizes.iter().sum::<u64>() >= 10_000_000_000_000);
-        assert!(sizes.iter().all(|size| (SMALLEST..=LARGEST).contains(size)));
+        assert!(sizes.iter().all(|size| (SMALLEST_PART..=LARGEST_PART).contains(size)));
         assert_eq!(sizes[..850], [8 * MIB; 850]);
     }
 
     #[test]
     fn a_known_length_never_needs_more_parts_than_there_may_be() {
-        for total in [1, 100 * MIB, 1 << 40, 10_000 * LARGEST] {
+        for total in [1, 100 * MIB, 1 << 40, 10_000 * LARGEST_PART] {
             let size = part_size(1, Some(total), 8 * MIB);
-            assert!(total.div_ceil(size) <= MOST && size <= LARGEST, "{total}");
+            assert!(total.div_ceil(size) <= MOST && size <= LARGEST_PART, "{total}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::value::Cancel;
 
 const BYTES: &[u8] = b"tl doctor was here, and takes this away again\n";
 
-/// The checks that were made so far.
+/// The checks so far.
 struct Checks<'a> {
     s3: &'a S3,
     connection: Arc<Connection>,
@@ -51,7 +51,7 @@ impl Checks<'_> {
         let bucket = self.s3.head_bucket(&self.connection, &self.never).await;
         match bucket {
             Ok(()) => self.say("reach", CheckResult::Yes, self.s3.bucket_name()),
-            // Credentials that may not list a bucket may still use its objects.
+            // Credentials without permission to list may still use the objects.
             Err(fault) if fault.class == Class::Denied => {
                 self.say("reach", CheckResult::Unknown, format!("looking at the bucket is refused: {fault}"));
             }
@@ -82,7 +82,7 @@ impl Checks<'_> {
         self.say("versioning", result, detail);
     }
 
-    /// Returns whether an object that is written now could not be removed again.
+    /// Whether the bucket would lock an object that is written now, so that the probe could not remove it.
     async fn lock(&mut self) -> bool {
         let send = |client: Client| client.get_object_lock_configuration().bucket(&self.s3.bucket).send();
         let answer = self.connection.call(0, &self.never, send).await;

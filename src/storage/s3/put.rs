@@ -67,7 +67,7 @@ pub(super) use {echoed, with_checksum, with_properties};
 pub(super) struct Write<'a> {
     pub(super) target: Target,
     pub(super) bucket: String,
-    /// A random token in the object's metadata: tells ours from another one of the same key.
+    /// A random token in the object's metadata. It distinguishes our object from others with the same key.
     pub(super) token: String,
     pub(super) properties: Properties,
     pub(super) lock: Option<Lock>,
@@ -179,21 +179,21 @@ impl S3 {
         }
     }
 
-    /// Refuses to replace an object before anything is sent: not every server knows `If-None-Match`.
+    /// Checks that no object would be replaced before anything is sent: some servers ignore `If-None-Match`.
     async fn check_absence(&self, write: &Write<'_>) -> Result<(), Error> {
         let Target { uri, connection, key, cancel } = &write.target;
         match self.head(connection, key, None, cancel).await {
-            // A completion that an earlier attempt had sent has just won.
+            // The completion that an earlier attempt sent has just taken effect.
             Ok(Some(head)) if is_of(&head, &write.token) => Ok(()),
             Ok(Some(_)) => Err(Error::Exists { uri: uri.clone() }),
             Ok(None) => Ok(()),
-            // Credentials that may only write are fine.
+            // Write-only credentials are fine.
             Err(fault) if fault.class == Class::Denied => Ok(()),
             Err(fault) => Err(fault.into_error("a look at the properties", uri)),
         }
     }
 
-    /// Refuses a lock before anything is sent, where the bucket has no object lock.
+    /// Refuses a lock before anything is sent if the bucket has no object lock.
     async fn check_lock(&self, write: &Write<'_>) -> Result<(), Error> {
         let send = |client: aws_sdk_s3::Client| client.get_object_lock_configuration().bucket(&self.bucket).send();
         let (uri, connection) = (&write.target.uri, &write.target.connection);
@@ -201,7 +201,7 @@ impl S3 {
             Err(fault) if matches!(fault.class, Class::NoObject | Class::Unsupported) => {
                 Err(Error::NoLock { uri: uri.clone(), why: format!("its bucket has no object lock ({fault})") })
             }
-            // Access denied: then the object that is read back decides.
+            // Access denied. The check after the upload decides instead.
             Err(fault) if fault.class != Class::Denied => Err(fault.into_error("a look at the object lock", uri)),
             _ => Ok(()),
         }
@@ -270,14 +270,15 @@ impl S3 {
             {
                 return Ok(AcceptedUpload { etag: None, version: found.version, proven: false });
             }
-            // Another writer is at work on the same key: the next try finds its object, or none.
+            // Another writer is at work on the same key. The next try finds its object, or none.
             let fault = if fault.class == Class::Conflict { fault.seen_as(Class::Transient) } else { fault };
             backoff.after(fault).await?;
         }
     }
 }
 
-/// Whether an answer proves that the server has the bytes that were sent. Fails where it proves that it has others.
+/// Whether an answer proves that the server has the bytes that were sent. Fails if it proves that the server has
+/// others.
 pub(super) fn judge(
     part: &Part,
     sum: &Sum,

@@ -32,7 +32,7 @@ impl S3 {
     }
 }
 
-/// Makes one request for a range, and fails unless all bytes come that the answer announces.
+/// Requests one range. Fails unless all bytes arrive that the answer announces.
 async fn piece(
     client: Client,
     bucket: &str,
@@ -43,7 +43,7 @@ async fn piece(
     let request = client.get_object().bucket(bucket).key(key).set_version_id(version.map(str::to_owned));
     let request = request.range(format!("bytes={}-{}", range.start, range.end - 1));
     let answer = request.send().await.map_err(|error: SdkError<GetObjectError, HttpResponse>| Fault::from(error))?;
-    // A server that does not know ranges sends the whole object.
+    // A server without support for ranges sends the whole object.
     let announced = answer.content_range().and_then(content_range);
     let Some((announced, size)) = announced else {
         return Err(Fault::new(Class::Wrong, "the server does not know ranges"));

@@ -16,7 +16,7 @@ pub(super) struct Target {
     pub(super) cancel: Cancel,
 }
 
-/// An object that the server says it has stored.
+/// An object that the server reports as stored.
 pub(super) struct AcceptedUpload {
     pub(super) etag: Option<String>,
     pub(super) version: Option<String>,
@@ -30,7 +30,7 @@ impl S3 {
         Ok(Target { connection: self.connect(&cancel)?, key: self.full_key(key), uri: self.uri(key), cancel })
     }
 
-    /// Finds the object that was about to appear when its writer ended, and confirms it as that writer would have done.
+    /// Finds an object that was about to appear when its writer died, and checks it as the writer would have done.
     pub(super) fn recover_object(
         &self,
         key: &ObjectKey,
@@ -51,8 +51,8 @@ impl S3 {
         })
     }
 
-    /// The object, if it has this token. An answer may be lost after the work was done, and "there is an object" would not
-    /// tell ours from another one.
+    /// The object, if it carries this token. After a lost answer, the existence of an object alone would not tell ours
+    /// from another one.
     pub(super) async fn find_by_token(&self, target: &Target, token: &str) -> Result<Option<Stat>, Fault> {
         match self.head(&target.connection, &target.key, None, &target.cancel).await {
             Ok(head) => Ok(head.filter(|head| is_of(head, token)).as_ref().map(stat)),
@@ -62,9 +62,9 @@ impl S3 {
         }
     }
 
-    /// Compares what the store says of the object with what was sent. A success of the upload alone proves nothing: servers
-    /// have sent one with other bytes, without an `ETag` and with half an answer. Credentials that may only write are the
-    /// exception, where an answer of the upload was proof.
+    /// Compares the stored object with what was sent. A successful upload alone proves nothing: servers have reported
+    /// success after storing other bytes, without an `ETag`, or with half an answer. With write-only credentials, the
+    /// upload's own answer must be the proof.
     pub(super) async fn confirm(
         &self,
         target: &Target,
@@ -120,7 +120,7 @@ impl S3 {
     }
 }
 
-/// Checks that an object is locked as it was ordered, or longer.
+/// Checks that an object is locked as requested, or longer.
 fn confirm_lock(asked: Option<Lock>, found: Option<Lock>) -> Result<(), String> {
     let Some(asked) = asked else { return Ok(()) };
     let got = found.unwrap_or(Lock { retention: None, legal_hold: false });

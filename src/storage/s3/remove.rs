@@ -17,13 +17,13 @@ impl S3 {
         removed.map_err(|fault| fault.into_error("the removal", &target.uri))
     }
 
-    /// Looks before it deletes: S3 answers alike for an object that was removed and for one that was never there, and without a
-    /// version it hides a locked object without a word.
+    /// Looks before it deletes. S3 answers the same for a removed object and for one that never existed. A delete
+    /// without a version silently hides a locked object.
     async fn delete(&self, target: &Target, version: Option<&str>) -> Result<Removed, Fault> {
         let found = match self.find(target, version).await {
             Ok(None) => return Ok(Removed::WasGone),
             Ok(found) => found,
-            // Credentials that may not look may still remove.
+            // Credentials without read permission may still remove.
             Err(fault) if fault.class == Class::Denied => None,
             Err(fault) => return Err(fault),
         };
@@ -37,7 +37,7 @@ impl S3 {
         match target.connection.call(0, &target.cancel, send).await {
             Ok(_) => Ok(Removed::Removed),
             Err(fault) if fault.class == Class::NoObject => Ok(Removed::WasGone),
-            // By the server's clock the lock may hold a little longer, or it was set in between.
+            // The lock may last a little longer by the server's clock, or was set in between.
             Err(fault) if fault.class == Class::Denied => {
                 let head = self.find(target, version).await.ok().flatten();
                 head.and_then(|head| locked(&head, Timestamp::MIN)).ok_or(fault)

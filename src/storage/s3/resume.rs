@@ -18,7 +18,7 @@ use crate::value::{Cancel, Digest, ObjectKey};
 pub(super) const WAITS: &str = "its parts wait for the next attempt, or for `tl run --resume`";
 
 impl S3 {
-    /// All that another process needs to resume an upload.
+    /// Everything that another process needs to resume an upload.
     pub(super) fn record_of(&self, write: &Write<'_>, open: &Open, digest: Digest) -> OpenUpload {
         OpenUpload {
             id: open.id.clone(),
@@ -33,7 +33,7 @@ impl S3 {
         }
     }
 
-    /// The settings that are fixed when an upload begins, beside the lock.
+    /// The settings, beside the lock, that are fixed when an upload begins.
     fn fixed_settings(&self) -> Json {
         json!({
             "storage-class": self.storage_class,
@@ -58,7 +58,7 @@ impl S3 {
             Err(fault) if fault.is_retryable_later() => {
                 Err(fault.into_error("the list of the parts sent so far", &target.uri))
             }
-            // It is gone, or we may not look.
+            // The upload is gone, or we may not look.
             Err(_) => Ok(None),
         }
     }
@@ -98,27 +98,27 @@ impl S3 {
 }
 
 impl Open {
-    /// The upload that is in the journal.
+    /// The upload as the journal stores it.
     pub(super) fn of(upload: &OpenUpload) -> Option<Self> {
         let algorithm = Algorithm::named(&upload.algorithm)?;
         Some(Self { id: upload.id.clone(), algorithm, opaque: upload.opaque })
     }
 }
 
-/// Whether the server proves that it has these very bytes. A part counts only by comparison with the bytes that are read now,
-/// by length and checksum, else by MD5: the journal keeps the upload, not its parts.
+/// Whether the server has exactly these bytes. A part counts only if its length and its checksum, or else its MD5,
+/// match the bytes that are read now: the journal stores the upload, not its parts.
 pub(super) fn is_kept(open: &Open, sent: &SentPart, part: &Part) -> Result<bool, Fault> {
     let sum = part.sum(open.algorithm)?;
     let shown = judge(part, &sum, sent.checksum.as_deref(), sent.etag.as_deref(), open.opaque);
     Ok(sent.size == part.size && shown.is_ok_and(|proven| proven))
 }
 
-/// Whether the parts that were sent are worth keeping after this error.
+/// Whether the uploaded parts are worth keeping after this error.
 pub(super) fn can_resume_after(error: &Error) -> bool {
     match error {
         Error::Unreachable { .. } | Error::Cancelled { .. } => true,
         Error::Answer { source, .. } | Error::Refused { source, .. } => {
-            // An unclear answer may be that of a completion that was done.
+            // A completion without a clear answer may have succeeded.
             source
                 .downcast_ref::<Fault>()
                 .is_some_and(|fault| fault.is_retryable_later() || fault.class == Class::Unclear)

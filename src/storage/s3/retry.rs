@@ -11,7 +11,7 @@ use crate::value::Cancel;
 /// The first wait, and the longest one without a `Retry-After`.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(20);
-/// After bytes arrived damaged this often, memory or a cable is broken and more tries do not help.
+/// If bytes arrive damaged this often, memory or a cable is broken. More tries do not help.
 const MOST_DAMAGED: u32 = 2;
 
 /// Decides when a request is retried, if at all.
@@ -29,7 +29,7 @@ impl<'a> Backoff<'a> {
         Self { connection, cancel, began: Instant::now(), wait: FIRST, damaged: 0, adjusted: 0 }
     }
 
-    /// Waits before the next try. Returns the fault where another try makes no sense.
+    /// Waits before the next try. Returns the fault if another try makes no sense.
     pub(super) async fn after(&mut self, fault: Fault) -> Result<(), Fault> {
         match fault.class {
             Class::Throttled | Class::Transient | Class::Unreachable | Class::Unclear => {}
@@ -95,7 +95,7 @@ impl Connection {
         answer
     }
 
-    /// Makes a request until it succeeds, or another try makes no sense.
+    /// Makes a request until it succeeds or another try makes no sense.
     pub(super) async fn call<T, F, E>(
         self: &Arc<Self>,
         bytes: u64,

@@ -98,6 +98,9 @@ pub(super) enum Choice {
 }
 
 const MIB: u64 = 1 << 20;
+/// The limits of S3: no part is larger, and only the last one of an object may be smaller.
+pub(super) const LARGEST_PART: u64 = 5 << 30;
+pub(super) const SMALLEST_PART: u64 = 5 * MIB;
 
 fn part_size() -> Size {
     Size::new(8 * MIB)

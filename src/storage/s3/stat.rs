@@ -17,7 +17,7 @@ use crate::value::{Cancel, hex};
 pub(super) const TOKEN: &str = "tl-token";
 
 impl S3 {
-    /// What the server says of an object.
+    /// What the server reports about an object.
     pub(super) async fn head(
         &self,
         connection: &Arc<Connection>,
@@ -36,12 +36,12 @@ impl S3 {
         }
     }
 
-    /// The properties of an object. Tells a missing object (`None`) from a missing bucket (a fault).
+    /// The properties of an object. Distinguishes a missing object (`None`) from a missing bucket (a fault).
     pub(super) async fn find(&self, target: &Target, version: Option<&str>) -> Result<Option<HeadObjectOutput>, Fault> {
         let Target { connection, key, cancel, .. } = target;
         match self.head(connection, key, version, cancel).await? {
             None => self.head_bucket(connection, cancel).await.map(|()| None).or_else(|fault| match fault.class {
-                // Credentials that may not look at the bucket may still look at objects.
+                // Credentials without access to the bucket may still read its objects.
                 Class::Denied => Ok(None),
                 _ => Err(fault),
             }),
@@ -49,7 +49,8 @@ impl S3 {
         }
     }
 
-    /// Fails if the bucket is not there. HEAD of an object answers alike for a missing object and a missing bucket.
+    /// Fails if the bucket does not exist. HEAD of an object answers the same for a missing object and a missing
+    /// bucket.
     pub(super) async fn head_bucket(&self, connection: &Arc<Connection>, cancel: &Cancel) -> Result<(), Fault> {
         let sent = connection.call(0, cancel, |client| client.head_bucket().bucket(&self.bucket).send()).await;
         sent.map(drop).map_err(|fault| match fault.class {
@@ -59,7 +60,7 @@ impl S3 {
     }
 }
 
-/// Whether an object has this token.
+/// Whether an object carries this token.
 pub(super) fn is_of(head: &HeadObjectOutput, token: &str) -> bool {
     head.metadata().and_then(|metadata| metadata.get(TOKEN)).is_some_and(|own| own == token)
 }
@@ -86,7 +87,7 @@ pub(super) fn md5_of(etag: &str) -> Option<(&'static str, String)> {
     }
 }
 
-/// The version, where versions are kept.
+/// The version, if the bucket keeps versions.
 pub(super) fn version(id: Option<&str>) -> Option<String> {
     id.filter(|id| *id != "null" && !id.is_empty()).map(str::to_owned)
 }

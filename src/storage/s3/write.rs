@@ -16,14 +16,14 @@ use super::stat::{is_opaque, version};
 use crate::storage::{Error, ObjectId, Precondition};
 use crate::value::{Cancel, ObjectKey};
 
-/// No object has this `ETag`: a write under it must be refused.
+/// No object has this `ETag`, so a write under it must be refused.
 const NO_ETAG: &str = "\"ffffffffffffffffffffffffffffffff-0\"";
 
-/// One small object.
+/// A small object to write.
 struct SmallWrite {
     target: Target,
     bucket: String,
-    /// A random token in the object's metadata: tells ours from another one of the same key.
+    /// A random token in the object's metadata. It distinguishes our object from others with the same key.
     token: String,
     properties: Properties,
     part: Part,
@@ -70,7 +70,7 @@ impl S3 {
                 Err(fault) if fault.class == Class::Unsupported && connection.fall_back() => continue,
                 Err(fault) => fault,
             };
-            // The answer of an earlier try was lost, or proves nothing.
+            // The answer to an earlier try was lost, or proves nothing.
             if (fault.is_ambiguous() || fault.class == Class::Exists)
                 && let Some(found) = self.find_by_token(&write.target, &write.token).await?
                 && found.size == write.part.size
@@ -111,8 +111,8 @@ impl S3 {
         }
     }
 
-    /// Proves once in a process that the server keeps the precondition: writes the same bytes again under one that cannot hold.
-    /// Many servers ignore these headers without a word, and a lock that two writers hold is worse than none.
+    /// Proves once per process that the server honours preconditions: writes the same bytes again under one that cannot
+    /// hold. Many servers silently ignore these headers, and a lock that two writers hold is worse than none.
     async fn prove(&self, write: &mut SmallWrite, when: &Precondition) -> Result<(), Error> {
         let proven = match when {
             Precondition::None => return Ok(()),

@@ -4,15 +4,15 @@ use std::thread;
 
 use timelocker::audit::{Error, Log, Problem, Verifier, accept, read, verify, verify_pinned};
 
-use super::{Put as _, Sample, entry, named};
+use super::sample::{Put as _, Sample, entry, named};
 
-/// A1: no bit of a record or of a newline can change unseen, and the report names the record.
+/// A1: every changed bit of a record or newline is detected, and the report names the record.
 #[test]
 fn every_flipped_bit_is_found_and_its_record_named() {
     let original = Sample::new(60, 11);
     let content = fs::read(original.segment()).unwrap();
     let newlines: Vec<usize> = (0..content.len()).filter(|at| content[*at] == b'\n').collect();
-    // A step prime to 8 and to the length of a record meets every kind of place.
+    // A step that is coprime to 8 and to the record length hits every kind of position.
     let sampled = (0..content.len() * 8).step_by(23);
     let bits: Vec<usize> = sampled.chain(newlines.iter().flat_map(|at| at * 8..at * 8 + 8)).collect();
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -27,7 +27,7 @@ fn every_flipped_bit_is_found_and_its_record_named() {
     assert_eq!(original.verify().problems, []);
 }
 
-/// Flips each of these bits alone, and counts those of which the report names exactly the record.
+/// Flips each of these bits on its own. Returns how often the report names exactly the right record.
 fn flip(sample: &Sample, content: &[u8], newlines: &[usize], bits: &[usize]) -> usize {
     let mut exact = 0;
     for &bit in bits {
@@ -40,14 +40,14 @@ fn flip(sample: &Sample, content: &[u8], newlines: &[usize], bits: &[usize]) -> 
         let ranges: Vec<(u64, u64)> = report.problems.iter().filter_map(named).collect();
         let (first, last) = *ranges.first().unwrap_or_else(|| panic!("bit {bit}: {:?}", report.problems));
         assert!((first..=last).contains(&record), "bit {bit} of record {record}: {:?}", report.problems);
-        // The last two records have nothing, or nothing that is held in place, behind them: there it is an interval.
+        // Too little follows the last two records to pin the damage down, so there the report names an interval.
         assert!(first == last || record + 2 >= newlines.len() as u64, "bit {bit}: {:?}", report.problems);
         exact += usize::from(first == last);
     }
     exact
 }
 
-/// The same for the checkpoints.
+/// The same for checkpoints.
 #[test]
 fn every_flipped_bit_of_a_signature_is_found() {
     let sample = Sample::new(2, 2);
@@ -67,7 +67,7 @@ fn every_flipped_bit_of_a_signature_is_found() {
     assert_eq!(sample.verify().problems, []);
 }
 
-/// A2: deleting, doubling, swapping and inserting each record.
+/// A2: deletes, duplicates, swaps and inserts each record.
 #[test]
 fn every_moved_record_is_found() {
     let sample = Sample::new(120, 25);
@@ -89,7 +89,7 @@ fn every_moved_record_is_found() {
             let problems = sample.verify().problems;
             let (first, last) = problems.iter().find_map(named).unwrap_or_else(|| panic!("{how} {at}: {problems:?}"));
             let near = at.saturating_sub(1) as u64..=at as u64 + 1;
-            // The last record has no successor: the signature shows that it is gone.
+            // The last record has no successor. Only the signature shows that it is missing.
             assert!(
                 near.contains(&first) || first <= at as u64 && at as u64 <= last || at + 1 == lines.len(),
                 "{how} {at}: {problems:?}"
@@ -100,7 +100,7 @@ fn every_moved_record_is_found() {
     println!("{count} logs with a moved record, all found");
 }
 
-/// A3: no truncation below the newest signature passes, and no writer goes on from it.
+/// A3: every truncation below the newest signature is detected, and no writer appends to such a log.
 #[test]
 fn every_truncation_is_found_and_nothing_is_appended() {
     let sample = Sample::new(60, 20);
@@ -118,7 +118,7 @@ fn every_truncation_is_found_and_nothing_is_appended() {
     assert!(sample.verify().is_damaged());
 }
 
-/// What was not signed yet can be cut by whoever can write; the report says how much that is.
+/// Records that are not signed yet can be cut by anyone who can write. The report says how many there are.
 #[test]
 fn the_unsigned_tail_is_reported() {
     let sample = Sample::new(10, 10);
@@ -126,7 +126,7 @@ fn the_unsigned_tail_is_reported() {
     let report = sample.verify();
     assert_eq!((report.records, report.unsigned_tail), (12, 2));
     assert_eq!(report.problems, []);
-    // Within it the chain still holds.
+    // Even there, the chain detects changes.
     let mut lines = sample.lines();
     lines.remove(10);
     fs::write(sample.segment(), lines.concat()).unwrap();
@@ -170,7 +170,7 @@ fn checkpoints_cannot_be_removed_edited_or_exchanged() {
         fs::write(sample.signed(30), note.replacen("\n30\n", "\n29\n", 1)).unwrap();
     });
     assert!(refused && problems.iter().any(|p| matches!(p, Problem::BadSignature { .. })), "{problems:?}");
-    // Records and signatures gone: a log that was once complete is not taken for a new one.
+    // Records and signatures are gone: a log that was once complete is not mistaken for a new one.
     let (problems, refused) = damaged(&|sample| {
         for dir in ["ckpt", "seg"] {
             fs::remove_dir_all(sample.dir.join(dir)).unwrap();
@@ -180,7 +180,7 @@ fn checkpoints_cannot_be_removed_edited_or_exchanged() {
     assert!(refused && problems.contains(&Problem::MissingCheckpoint { size: 0 }), "{problems:?}");
 }
 
-/// The file `checkpoint` alone, set back: seen, no danger, and put right by the next writer.
+/// Only the file `checkpoint` is older: `verify` reports it as no damage, and the next writer repairs it.
 #[test]
 fn an_older_checkpoint_file_is_seen_and_repaired() {
     let sample = Sample::new(30, 10);
@@ -195,7 +195,7 @@ fn an_older_checkpoint_file_is_seen_and_repaired() {
     assert_eq!(sample.verify().problems, []);
 }
 
-/// Everything written anew by somebody without the key, with a key of their own where they can.
+/// An attacker without the key rewrites everything, with a key of their own where possible.
 #[test]
 fn a_forger_needs_the_key() {
     let sample = Sample::new(20, 10);
@@ -203,7 +203,7 @@ fn a_forger_needs_the_key() {
     let pinned = Verifier::parse(text.trim_end()).unwrap();
     assert_eq!(verify_pinned(&sample.dir, &pinned).unwrap().problems, []);
     let forged = Sample::new(20, 10);
-    // Records and checkpoints of the forger, key of the victim.
+    // The forger's records and checkpoints, the victim's key.
     for file in ["key", "log.vkey"] {
         fs::copy(sample.dir.join(file), forged.dir.join(file)).unwrap();
     }
@@ -211,13 +211,13 @@ fn a_forger_needs_the_key() {
     let unsigned = problems.iter().filter(|p| matches!(p, Problem::BadSignature { .. })).count();
     assert_eq!(unsigned, 4, "{problems:?}");
     assert!(matches!(Log::open(&forged.dir), Err(Error::Damaged(_))));
-    // The victim's signatures over the forger's records.
+    // The victim's signatures, the forger's records.
     let rewritten = Sample::new(20, 10);
     fs::copy(rewritten.segment(), sample.segment()).unwrap();
     let problems = sample.verify().problems;
     assert_eq!(problems, [Problem::RootMismatch { size: 10, last_good: 0 }]);
     assert!(matches!(Log::open(&sample.dir), Err(Error::Damaged(_))));
-    // All of it replaced: only who remembers the key sees that.
+    // Everything is replaced. Only somebody who remembers the key detects that.
     assert_eq!(rewritten.verify().problems, []);
     let problems = verify_pinned(&rewritten.dir, &pinned).unwrap().problems;
     assert!(problems.iter().any(|p| matches!(p, Problem::WrongKey { .. })), "{problems:?}");

@@ -3,9 +3,9 @@ use std::io::Write;
 
 use timelocker::audit::{Error, Filter, Log, Problem, accept, read};
 
-use super::{Put as _, Sample, entry};
+use super::sample::{Put as _, Sample, entry};
 
-/// A5: a write that stopped anywhere leaves a tail that is moved aside, recorded, and never mistaken for a record.
+/// A5: an interrupted write leaves a tail that is moved aside, recorded, and never mistaken for a record.
 #[test]
 fn a_torn_tail_of_every_length_is_repaired() {
     let sample = Sample::new(5, 5);
@@ -19,7 +19,7 @@ fn a_torn_tail_of_every_length_is_repaired() {
         let report = sample.verify();
         assert_eq!(report.problems, [Problem::TornTail { seq: 6, bytes: length as u64 }]);
         assert!(!report.is_damaged());
-        // Half of them by a writer that is open already.
+        // Every other one is repaired by a writer that is already open.
         let opened = if length % 2 == 0 { &log } else { &sample.open() };
         assert_eq!(opened.put(&[entry(7)]).unwrap(), 7..8);
         assert_eq!(sample.verify().problems, []);
@@ -33,7 +33,7 @@ fn a_torn_tail_of_every_length_is_repaired() {
     println!("{} torn tails repaired", next.len() - 1);
 }
 
-/// A crash after the tail was copied and cut, before that was recorded.
+/// A crash after the tail was copied and cut, but before it was recorded.
 #[test]
 fn an_unrecorded_copy_of_a_tail_is_recorded_later() {
     let sample = Sample::new(5, 5);
@@ -45,7 +45,7 @@ fn an_unrecorded_copy_of_a_tail_is_recorded_later() {
     assert_eq!((records[5].kind.as_str(), records[5].data["length"].as_u64()), ("audit.torn_tail", Some(5)));
 }
 
-/// A tail does not hide that signed records are gone.
+/// A torn tail does not hide that signed records are missing.
 #[test]
 fn a_torn_tail_below_the_signature_is_damage() {
     let sample = Sample::new(5, 5);
@@ -56,7 +56,7 @@ fn a_torn_tail_below_the_signature_is_damage() {
     assert_eq!(fs::read(sample.segment()).unwrap().len(), content.len() - 1);
 }
 
-/// A crash between the two files of a checkpoint, or with its temporary file still there as a second link.
+/// A crash between the two files of a checkpoint, or while its temporary file still exists as a second link.
 #[test]
 fn a_half_kept_checkpoint_is_completed() {
     let sample = Sample::new(10, 5);
@@ -88,11 +88,12 @@ fn an_unfinished_creation_is_finished() {
     }
 }
 
-/// A crash after each step of putting a damaged log aside: the next writer finishes it.
+/// A crash after each step of setting a damaged log aside. The next writer completes it.
 #[test]
 fn an_unfinished_acceptance_is_finished() {
     const MOVED: [&str; 7] = ["key", "log.vkey", "checkpoint", "tree", "ckpt", "torn", "seg"];
-    // How far it came: so many files moved; or all and the marker too; or even with the record written.
+    // The crash happens after this many files were moved, or then with the marker moved too, or even with the record
+    // written.
     for done in 0..MOVED.len() + 2 {
         let sample = Sample::new(6, 3);
         fs::write(sample.segment(), sample.lines()[..2].concat()).unwrap();
@@ -114,13 +115,13 @@ fn an_unfinished_acceptance_is_finished() {
         assert_eq!(records[0].data["reason"], "r");
         assert!(aside.join("key").exists() && aside.join("seg").exists());
         assert!(!sample.dir.join("accepted").exists() && !sample.dir.join("accepting").exists());
-        // The record is there, the marker is not gone yet.
+        // The record exists and the marker is still there.
         fs::write(sample.dir.join("accepted"), marker).unwrap();
         assert_eq!(sample.open().put(&[entry(1)]).unwrap(), 2..3);
     }
 }
 
-/// Lines that no writer wrote, after the signed ones.
+/// Lines after the signed ones that no writer wrote.
 #[test]
 fn garbage_after_the_signed_records_is_damage() {
     for garbage in ["\n", "{}\n", "\0\0\0\n", &format!("{}\n", "x".repeat(70_000)), "{\"v\":1}\n{\"to"] {
@@ -129,7 +130,7 @@ fn garbage_after_the_signed_records_is_damage() {
         assert!(sample.verify().is_damaged(), "{garbage:.10}");
         assert!(matches!(Log::open(&sample.dir), Err(Error::Damaged(_))), "{garbage:.10}");
     }
-    // Without an end it may be a crash, however long it is.
+    // A last line without a newline may be a crash, however long it is.
     let sample = Sample::new(5, 5);
     let long = "x".repeat(200_000);
     OpenOptions::new().append(true).open(sample.segment()).unwrap().write_all(long.as_bytes()).unwrap();

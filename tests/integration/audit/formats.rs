@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 use timelocker::audit::{Draft, Error, Filter, Severity, read};
 use timelocker::crypto::sign;
 
-use super::{Put as _, Sample, entry};
+use super::sample::{Put as _, Sample, entry};
 
 fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().fold(Sha256::new(), Digest::chain_update).finalize().into()
 }
 
-/// The definition of RFC 6962 section 2.1.
+/// The tree hash as RFC 6962, section 2.1, defines it.
 fn root(lines: &[&[u8]]) -> [u8; 32] {
     match lines {
         [] => sha256(&[]),
@@ -26,7 +26,7 @@ fn root(lines: &[&[u8]]) -> [u8; 32] {
     }
 }
 
-/// The checkpoint read by hand, as the C2SP texts say, with none of the log's own code.
+/// Reads the checkpoint as the C2SP documents specify, without using the log's own code.
 #[test]
 fn a_checkpoint_is_a_signed_note() {
     let sample = Sample::new(37, 37);
@@ -54,7 +54,7 @@ fn a_checkpoint_is_a_signed_note() {
     assert_eq!((parts[0], parts.len(), parts[2].len()), ("tl", 3, 16));
 }
 
-/// The chain walked as a short script would.
+/// Walks the chain as a short script would.
 #[test]
 fn each_record_names_the_one_before() {
     let sample = Sample::new(20, 7);
@@ -71,7 +71,7 @@ fn each_record_names_the_one_before() {
     }
 }
 
-/// A16: whatever a field holds, a record stays one line, or is refused before anything is written.
+/// A16: whatever a field contains, a record stays one line or is refused before anything is written.
 #[test]
 fn nothing_breaks_out_of_its_line() {
     let sample = Sample::new(1, 1);
@@ -109,7 +109,7 @@ fn nothing_breaks_out_of_its_line() {
         Draft::new("A.b", Severity::Info),
     ];
     for entry in refused {
-        // All or none: the good one before it is not written either.
+        // All or nothing: the valid record before it is not written either.
         let error = log.put(&[fine.clone(), entry]).unwrap_err();
         assert!(matches!(error, Error::Kind(_) | Error::Data { .. } | Error::TooLong { .. }), "{error}");
         assert_eq!(fs::read(sample.segment()).unwrap(), before);

@@ -1,4 +1,4 @@
-//! The recorder below the real program and below a disk that fails.
+//! The recorder, driven by the real program and on a failing disk.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -14,8 +14,8 @@ use serde_json::Value as Json;
 use timelocker::audit::{Filter, Log, LogEntry, Record, Recorder, StageName, read, verify};
 use timelocker::value::Masker;
 
-use crate::faults::{Case, FAULTS, Fault};
-use crate::support::program::Tl;
+use crate::support::Tl;
+use crate::support::writes::{Case, FAULTS, Fault};
 
 fn entries(dir: &Path, kind: &str) -> Vec<LogEntry> {
     let filter = Filter { kind: Some(kind.to_owned()), ..Filter::default() };
@@ -26,7 +26,7 @@ fn stages(entries: &[LogEntry]) -> Vec<String> {
     entries.iter().map(|entry| entry.data["stage"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The run goes on while nothing can be written to the log, and all of it is there in the end.
+/// A run continues while the log cannot be written, and the log is complete in the end.
 #[test]
 fn stages_do_not_wait_for_a_process_that_holds_the_log() {
     const STAGES: usize = 100;
@@ -39,7 +39,7 @@ fn stages_do_not_wait_for_a_process_that_holds_the_log() {
     let mut child = tl.start(&["run", "p.yaml", "--reporter", "json"]);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut events = lines.map(|line| serde_json::from_str::<Json>(&line.unwrap()).unwrap());
-    // Before its first stage, a run waits until its start is on record.
+    // A run does not start its first stage before its start is recorded.
     assert!(events.any(|event| event["event"] == "stage-started"));
     let audit = tl.state().join("audit");
     let lock = File::open(audit.join("lock")).unwrap();
@@ -72,11 +72,11 @@ fn stages_do_not_wait_for_a_process_that_holds_the_log() {
 
 const WRITERS: u32 = 3;
 const RECORDS: u32 = 5;
-/// Names the folder for the test that is started again as a writer.
+/// The variable that names the folder for the test when it runs again as a writer.
 const FOLDER: &str = "TL_TEST_RECORDER_FOLDER";
 
-/// Whatever call of a commit fails or is the last one, what was acknowledged is in the log: once, in order, and with all
-/// that its writer noted before.
+/// Whichever call of a commit fails or is the last, every acknowledged record is in the log once and in order, with
+/// everything that its writer noted before.
 #[test]
 fn nothing_acknowledged_is_lost_at_any_call_of_a_commit() {
     let count = |case: &Case| -> (Tl, usize) {
@@ -91,7 +91,7 @@ fn nothing_acknowledged_is_lost_at_any_call_of_a_commit() {
         case.arm(&tl, &mut command);
         let is_well = command.status().unwrap().success();
         let calls = tl.read("calls").lines().count();
-        // One that was to be killed made fewer calls this time.
+        // A writer that was to be killed made fewer calls this time.
         assert!(is_well != (matches!(case.fault, Fault::Killed(_)) && case.at <= calls), "{case}");
         (tl, calls)
     };
@@ -108,10 +108,10 @@ fn nothing_acknowledged_is_lost_at_any_call_of_a_commit() {
     println!("{} faults at {calls} calls, {acknowledged} records acknowledged and found", FAULTS.len() * calls);
 }
 
-/// Holds what the writers were told against what is in the log; returns how many records were acknowledged.
+/// Compares what the writers were told with the log. Returns how many records were acknowledged.
 fn check(tl: &Tl) -> u32 {
     let audit = tl.state().join("audit");
-    // The next writer repairs what is to be repaired.
+    // The next writer makes any necessary repair.
     Log::open(&audit).unwrap();
     assert_eq!(verify(&audit).unwrap().problems, []);
     let mut places: BTreeMap<(String, u64), Vec<(String, u64)>> = BTreeMap::new();

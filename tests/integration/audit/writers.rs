@@ -5,19 +5,19 @@ use std::thread;
 
 use timelocker::audit::{Draft, Durability, Filter, Log, LogEntry, Severity, read};
 
-use super::{Put as _, Sample};
+use super::sample::{Put as _, Sample};
 
 const PROCESSES: u64 = 4;
 const THREADS: u64 = 8;
 const RECORDS: u64 = 100;
-/// Names the folder for a test that is started again as a writer.
+/// The variable that names the folder for a test that runs again as a writer.
 const FOLDER: &str = "TL_TEST_AUDIT_WRITER";
 
 fn entry(writer: u64, number: u64) -> Draft {
     Draft::new("test.record", Severity::Info).with("writer", writer).with("number", number)
 }
 
-/// All records are there, once, in the order of their numbers, each writer's in the order that it wrote them.
+/// Every record exists once, in order of its number, and each writer's records are in the order it wrote them.
 fn check(dir: &Path, writers: u64) {
     let records: Vec<LogEntry> = read(dir, Filter::default()).unwrap().map(Result::unwrap).collect();
     assert!(records.iter().map(|record| record.seq).eq(0..writers * RECORDS));
@@ -27,7 +27,7 @@ fn check(dir: &Path, writers: u64) {
     }
 }
 
-/// A8 within a process.
+/// A8 within one process.
 #[test]
 fn threads_share_a_log() {
     let sample = Sample::empty();
@@ -51,7 +51,7 @@ fn threads_share_a_log() {
     assert_eq!(sample.verify().problems, []);
 }
 
-/// A8 among processes: this test binary, started again.
+/// A8 across processes: runs this test binary again.
 #[test]
 fn processes_share_a_log() {
     let sample = Sample::empty();
@@ -64,7 +64,7 @@ fn processes_share_a_log() {
             .spawn()
             .unwrap()
     };
-    // The first use too: all of them find no log.
+    // Covers the first use too: none of them finds a log.
     let children: Vec<Child> = (0..PROCESSES).map(start).collect();
     for mut child in children {
         assert!(child.wait().unwrap().success());
@@ -90,7 +90,7 @@ fn a_process_that_writes() {
     log.checkpoint().unwrap();
 }
 
-/// Two handles in one process exclude each other as two processes do, and each sees what the other did.
+/// Two handles in one process exclude each other as two processes do, and each sees the other's writes.
 #[test]
 fn two_handles_take_turns() {
     let sample = Sample::empty();

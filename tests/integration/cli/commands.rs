@@ -1,11 +1,11 @@
-//! Commands that are no runs: keys, sealing and opening, schemas, help.
+//! Commands that run no pipeline: keys, sealing and opening, schemas, help.
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use crate::support::program::{CHAIN, Ended, Tl, ended, files};
+use crate::support::{CHAIN, Ended, Tl, ended, files};
 
 fn with_key() -> Tl {
     let tl = Tl::new();
@@ -88,9 +88,9 @@ fn a_damaged_file_leaves_nothing_and_says_so() {
         let ended = tl.run(&["open", "-i", "identity.txt", "-o", "back", "bad"]);
         assert_eq!(ended.code, 1, "{name}");
         assert!(ended.stderr.contains("error[TL0623]"), "{}", ended.stderr);
-        // Nothing under the name, nothing partial beside it.
+        // There is no file with the name, and no partial file next to it.
         assert_eq!(files(tl.path()), ["bad", "identity.txt", "plain", "recipients.txt", "sealed"], "{name}");
-        // Into a pipe go authentic bytes alone, and the exit code says that they are not all.
+        // A pipe gets only authenticated bytes, and the exit code says that they are incomplete.
         let piped = tl.run(&["open", "-i", "identity.txt", "bad"]);
         assert!(piped.code == 1 && piped.stdout.len().is_multiple_of(65_536), "{name}: {}", piped.stdout.len());
     }
@@ -105,7 +105,7 @@ fn a_file_that_is_there_is_replaced_only_by_force() {
     insta::assert_snapshot!(refused.shown(&tl));
     assert_eq!(tl.read("sealed"), "old");
     tl.ok(&["seal", "-f", "-R", "recipients.txt", "-o", "sealed", "plain"]);
-    // A failure keeps the old file even by force.
+    // A failure keeps the old file even with `--force`.
     assert_eq!(tl.run(&["open", "-f", "-i", "identity.txt", "-o", "sealed", "plain"]).code, 1);
     tl.ok(&["open", "-i", "identity.txt", "-o", "back", "sealed"]);
     assert_eq!(tl.read("back"), "new");
@@ -116,7 +116,7 @@ fn a_file_that_is_there_is_replaced_only_by_force() {
 fn recipients_of_others_are_not_overwritten() {
     let tl = Tl::new();
     tl.write("team.txt", "age1colleague\n");
-    // A new identity does not replace a file that is there, and is not made either.
+    // A new identity does not replace an existing file, and no key is made either.
     assert_eq!(tl.run(&["key", "new", "-o", "id.txt", "--recipients", "team.txt"]).code, 1);
     assert!(!tl.file("id.txt").exists());
     assert_ne!(tl.run(&["key", "new", "-o", "id.txt", "--recipients", "id.txt"]).code, 0);
@@ -165,7 +165,7 @@ fn a_device_stays_one() {
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }
 
-/// Runs it with a standard output that takes nothing.
+/// Runs it with a standard output that cannot be written.
 fn to_a_full_disk(tl: &Tl, arguments: &[&str]) -> Ended {
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let child = tl.command(arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
@@ -194,7 +194,7 @@ fn output_that_cannot_be_written_is_an_error() {
         assert_eq!((ended.code, ended.stderr.matches("error[").count()), (1, 1), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stderr.contains("error[TL0716]"), "{arguments:?}: {}", ended.stderr);
     }
-    // Whatever else is wrong is told, too, and is what the exit code says.
+    // Any other error is reported too, and decides the exit code.
     let unknown = to_a_full_disk(&tl, &["validate", "--json", "nowhere.yaml"]);
     assert!(unknown.code == 2 && unknown.stderr.contains("TL0716"), "{unknown:?}");
 }

@@ -1,5 +1,5 @@
-//! `tl explain`: what it prints, and that its examples do what they say. They are run as they stand, each in a folder of
-//! its own, by a user without rights.
+//! `tl explain`: its output, and that its examples do what they claim. Each example runs as printed, in its own folder,
+//! as an unprivileged user.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,13 +12,13 @@ use regex::Regex;
 use timelocker::diagnostic::Code;
 use timelocker::explain::{Example, Explanation, all};
 
-use crate::support::program::{Ended, Tl, ended, files};
+use crate::support::{Ended, Tl, ended, files};
 
-/// Wrong examples that not every machine can run, and the test that shows the code: its file and name.
+/// Wrong examples that not every machine can run, each with the test that shows its code: file and name.
 const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
     ("TL0601", "tests/integration/run/runs.rs", "ctrl_c_stops_cleanly_and_finally_still_runs"),
     ("TL0319", "tests/integration/language/semantics.rs", "git_has_a_time_limit"),
-    // A report shows the reason of a cancelled instance, and not this code.
+    // Reports show the reason of a cancelled instance instead of this code.
     (
         "TL0603",
         "tests/integration/language/semantics.rs",
@@ -33,13 +33,13 @@ const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
     ("TL0736", "tests/integration/run/secrets.rs", "a_terminal_is_asked_twice_and_shows_nothing"),
     ("TL0739", "tests/integration/run/secrets.rs", "a_terminal_is_asked_twice_and_shows_nothing"),
     ("TL0744", "tests/integration/cli/versions.rs", "on_a_terminal_it_asks_and_looks_again"),
-    // No version before the first one is known.
+    // There is no older version than the first.
     ("TL0747", "src/cli/file/migrate.rs", "files_are_written_whole_with_leave_and_all_or_none"),
     ("TL0754", "tests/integration/run/cancel.rs", "a_run_that_takes_its_time_is_told"),
     ("TL0903", "src/engine/dispatcher.rs", "a_panic_is_one_failed_stage"),
 ];
 
-/// Wrong examples that no machine can run on demand, and why.
+/// Wrong examples that no machine can run on demand, each with the reason.
 const SHOWN_BY_NOTHING: &[(&str, &str)] = &[
     ("TL0608", "the user's limit of processes, which counts what else that user runs"),
     ("TL0655", "a server that takes an object and then describes another"),
@@ -51,8 +51,8 @@ const SHOWN_BY_NOTHING: &[(&str, &str)] = &[
     ("TL0902", "a mistake in tl"),
 ];
 
-/// Codes that come with another one: the messages that wait do so since one before them was not delivered, and a warning
-/// that is a failure stands before it.
+/// Codes that follow another one: later messages wait because an earlier one was not delivered, and a warning precedes
+/// the failure that it causes.
 const COMPANIONS: &[(&str, &str)] = &[("TL0609", "TL0613"), ("TL0673", "TL0670"), ("TL0676", "TL0764")];
 
 static GIVEN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?:error|warning)\[(TL\d{4})\]").unwrap());
@@ -67,7 +67,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The codes that the program gives.
+/// The codes that the program uses.
 fn codes_in_source() -> BTreeSet<String> {
     let src = root().join("src");
     let sources = files(&src).into_iter().filter(|name| name.ends_with(".rs") && !name.ends_with("tests.rs"));
@@ -90,7 +90,7 @@ fn run(example: &Example, options: &str) -> (Tl, Ended) {
     (tl, ended)
 }
 
-/// Makes what an example left removable by whoever runs the tests.
+/// Lets whoever runs the tests delete what an example left.
 fn tidy(tl: &Tl) {
     assert!(tl.shell(r"find . -type d ! -perm -700 -exec chmod u+rwx {} \;").status().unwrap().success());
 }
@@ -100,7 +100,7 @@ fn given(ended: &Ended) -> BTreeSet<String> {
     GIVEN.captures_iter(&text).map(|found| found[1].to_owned()).collect()
 }
 
-/// Asks a question of every explanation, several at a time; the answers, joined.
+/// Asks a question about every explanation, several at a time. Returns the joined answers.
 fn of_each(question: impl Fn(&Explanation) -> Option<String> + Sync) -> String {
     let next = AtomicUsize::new(0);
     let worker = || {
@@ -162,7 +162,7 @@ fn a_wrong_example_gives_its_code_and_no_other() {
 #[test]
 fn a_right_example_works() {
     let differ = of_each(|explanation| {
-        // Those that need git are run with the tests against other programs: a fresh machine has none.
+        // Examples that need git run in the peer tests: a fresh machine has no git.
         if !cfg!(feature = "peers") && explanation.right.commands.iter().any(|line| line.starts_with("git ")) {
             return None;
         }

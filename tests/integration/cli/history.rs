@@ -1,4 +1,4 @@
-//! What ran, what runs and what should have: `tl status`, `history`, `show`, `stats`, `stale`, `gc`.
+//! Past, current and overdue runs: `tl status`, `history`, `show`, `stats`, `stale`, `gc`.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -14,11 +14,11 @@ use timelocker::event::{Did, Outcome, What};
 use timelocker::state::{Effect, Finish, Journal, Start, StateDir, Text};
 use unicode_width::UnicodeWidthStr;
 
-use crate::support::program::{Tl, ended, files};
+use crate::support::{Tl, ended, event, files};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// A state folder in which runs are written down as runs do it.
+/// A state folder with runs recorded as real runs record them.
 struct Kept<'t> {
     tl: &'t Tl,
     state: StateDir,
@@ -50,7 +50,7 @@ impl<'t> Kept<'t> {
         self.state.begin_journal(&start).unwrap()
     }
 
-    /// A whole run of one stage, which was so many days ago.
+    /// A complete run of one stage, this many days ago.
     fn ran(&self, id: &str, pipeline: &str, outcome: &str, days: u32, seconds: f64, bytes: u64) {
         let journal = self.begin(id, pipeline);
         let outputs = delivered(&format!("file:///shelf/{id}"), bytes);
@@ -62,7 +62,7 @@ impl<'t> Kept<'t> {
         self.date(id, days);
     }
 
-    /// Makes a run one that started so many days ago.
+    /// Changes the start of a run to this many days ago.
     fn date(&self, id: &str, days: u32) {
         let time = jiff::Timestamp::now() - DAY * days;
         let time = time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
@@ -123,10 +123,10 @@ fn json_of(tl: &Tl, arguments: &[&str]) -> Json {
     serde_json::from_str(&tl.ok(&[arguments, &["--json"]].concat()).stdout).unwrap()
 }
 
-/// Without what differs from run to run.
+/// Output without the values that differ between runs.
 fn shown(tl: &Tl, arguments: &[&str], columns: &str) -> String {
     let ended = ended(tl.command(arguments).env("COLUMNS", columns));
-    // Paths, commands to be copied and problems are shown whole.
+    // Paths, commands to copy and problems are never cut.
     let is_whole = |line: &&str| line.contains(['/', '=', '`', '[']) || line.starts_with("  tl ");
     for line in ended.stdout.lines().filter(|line| !is_whole(line)) {
         assert!(line.width() <= columns.parse().unwrap(), "{line:?} in {ended:?}");
@@ -134,7 +134,7 @@ fn shown(tl: &Tl, arguments: &[&str], columns: &str) -> String {
     let text = ended.shown(tl);
     let times = regex::Regex::new(r"\[DATE\] \d\d:\d\d(:\d\d)?Z").unwrap();
     let process = regex::Regex::new(r"process \d+").unwrap();
-    // How wide a column is hangs on how fast this machine is.
+    // Column widths depend on how fast this machine is.
     let gaps = regex::Regex::new(r"(\S) {3,}").unwrap();
     let text = times.replace_all(&text, "[WHEN]").into_owned();
     gaps.replace_all(&process.replace_all(&text, "process [N]"), "$1  ").into_owned()
@@ -150,7 +150,7 @@ fn where_nothing_ran_answers_are_empty_and_nothing_is_made() {
         json_of(&tl, &[command]);
     }
     assert!(files(tl.path()).is_empty());
-    // Nor where there is a state folder of a release that kept no runs.
+    // The same in a state folder of an old release that kept no runs.
     fs::create_dir(tl.state()).unwrap();
     for command in commands {
         tl.ok(&[command]);
@@ -202,7 +202,7 @@ fn runs_are_listed_newest_first() {
     assert_eq!(ids(&["--outcome", "interrupted"]), "65");
 }
 
-/// A run that was resumed and failed again, with instances, remarks and names that would steer a terminal.
+/// A run that was resumed and failed again, with instances, remarks, and names with terminal escapes.
 fn eventful(kept: &Kept<'_>, id: &str) {
     let journal = kept.begin(id, "orders");
     let outputs = json!({ "artifact": "artifact:collect", "files": 3, "bytes": 4_096, "skipped": 0 });
@@ -261,7 +261,7 @@ fn all_of_a_run_is_shown_and_what_to_do_next() {
     insta::assert_snapshot!("show_success", shown(&tl, &["show", &id(2)], "80"));
     drop(kept.begin("01KCZZZZ000000000000000003", "orders"));
     insta::assert_snapshot!("show_interrupted", shown(&tl, &["show"], "80"));
-    // By a beginning or an end, in whatever case.
+    // By a prefix or a suffix, in any case.
     for word in ["01kcz", "00000003", "01KCZZZZ000000000000000003"] {
         assert_eq!(json_of(&tl, &["show", word])["run"], "01KCZZZZ000000000000000003", "{word}");
     }
@@ -294,14 +294,14 @@ fn what_runs_and_what_was_interrupted_is_told_apart_by_the_lock() {
     assert_eq!(status["runs"][1]["working"][0]["bytes"], 5 << 20);
     drop(work);
     assert_eq!(json_of(&tl, &["status"])["runs"][1]["life"], "interrupted");
-    // Another run of the same file took their place.
+    // Newer runs of the same file replaced them.
     kept.ran(&id(3), "orders", "failure", 0, 1.0, 0);
     kept.ran(&id(4), "customers", "skipped", 0, 1.0, 0);
     let left = json_of(&tl, &["status"]);
     assert_eq!((left["runs"].as_array().unwrap().len(), &left["runs"][0]["run"]), (1, &json!(id(1))));
 }
 
-/// A real run, killed.
+/// A real run that is killed.
 #[test]
 fn a_killed_process_runs_no_more() {
     let tl = Tl::new();
@@ -310,7 +310,7 @@ fn a_killed_process_runs_no_more() {
     let mut child = tl.start(&["run", "p.yaml", "--reporter", "json"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let begun = lines.find(|line| line.as_ref().unwrap().contains("stage-started")).unwrap().unwrap();
-    let run = serde_json::from_str::<Json>(&begun).unwrap()["run"].as_str().unwrap().to_owned();
+    let run = event(&begun)["run"].as_str().unwrap().to_owned();
     if kept.state.prior_run(&run).unwrap().is_none() {
         let start = Start {
             run: run.clone(),
@@ -324,13 +324,13 @@ fn a_killed_process_runs_no_more() {
     }
     let life = || json_of(&tl, &["status"])["runs"][0]["life"].clone();
     assert_eq!(life(), "running");
-    // What a collection of garbage finds of it stays.
+    // Garbage collection keeps a running run.
     tl.ok(&["gc", "--runs", "0s", "--logs", "0s"]);
     assert_eq!(life(), "running");
     child.kill().unwrap();
     child.wait().unwrap();
     // Its programs are ended first.
-    crate::run::runs::wait_for(|| life() == "interrupted");
+    crate::support::wait_for(|| life() == "interrupted");
     assert!(tl.ok(&["show"]).stdout.contains(&format!("`tl run --resume {run}`")));
 }
 
@@ -350,7 +350,7 @@ fn each_change_is_a_line_of_json() {
     until(&|runs| runs[0]["working"][0]["stage"] == "deliver");
     progress(&journal, "deliver", None, 77);
     until(&|runs| runs[0]["working"][0]["bytes"] == 77);
-    // Nothing is written to the database when a process dies.
+    // The death of a process writes nothing to the database.
     drop(work);
     until(&|runs| runs[0]["life"] == "interrupted");
     journal
@@ -426,7 +426,7 @@ fn what_has_not_succeeded_in_time_is_named() {
     assert_eq!(tl.run(&["stale", "nowhere.yaml"]).code, 2);
 }
 
-/// Makes a folder of logs that was last written to so long ago.
+/// Makes a log folder that was last written this long ago.
 fn log(tl: &Tl, id: &str, age: Duration) -> PathBuf {
     let folder = tl.state().join("logs").join(id);
     fs::create_dir_all(&folder).unwrap();
@@ -452,7 +452,7 @@ fn what_is_of_no_more_use_is_removed() {
     }
     let logs = [(0, 100), (4, 2), (7, 100)].map(|(number, days)| log(&tl, &id(number), DAY * days));
     let busy = log(&tl, &id(6), DAY * 100);
-    // A running one, of long ago; what it runs in is taken before the others are left behind, which its beginning sweeps.
+    // An old run that is still running. Takes its work folder before the others exist: creating one would sweep them.
     let running = kept.state.create_work(&id(6)).unwrap().unwrap();
     for number in [3, 4, 5, 7] {
         let folder = tl.state().join("work").join(id(number));
@@ -475,7 +475,7 @@ fn what_is_of_no_more_use_is_removed() {
     let mut did = json_of(&tl, &["gc"]);
     did["dry_run"] = true.into();
     assert_eq!(did, would);
-    // Runs 0 and 1 are old, 3 failed long ago, 5 and 7 were left; 2 is the last good one, and 6 is at work.
+    // Runs 0 and 1 are old, 3 failed long ago, 5 and 7 were abandoned. Run 2 is the last success, and 6 is running.
     let left: Vec<String> = json_of(&tl, &["history"])["runs"]
         .as_array()
         .unwrap()
@@ -487,14 +487,14 @@ fn what_is_of_no_more_use_is_removed() {
     let is_there: Vec<bool> = logs.iter().map(|folder| folder.exists()).collect();
     assert_eq!((is_there, busy.exists()), (vec![false, true, false], true));
     let work = |number: usize| tl.state().join("work").join(id(number)).exists();
-    // One that failed may be resumed, as long as no other took its place.
+    // A failed run can be resumed until another run replaces it.
     assert_eq!([3, 4, 5, 6, 7].map(work), [false, true, false, true, false]);
     assert!(tl.state().join("work/not-a-run").exists() && tl.state().join("audit/log").exists());
     assert_eq!(tl.ok(&["gc"]).stderr, "there is nothing to remove\n");
     drop(running);
 }
 
-/// Killed at random moments, again and again: what is left is whole, and the next one ends the work.
+/// Killed at random moments, again and again: the rest stays consistent, and the next collection finishes the work.
 #[test]
 fn a_collection_that_is_killed_is_taken_up_by_the_next() {
     let seed = fastrand::u64(..);
@@ -570,7 +570,7 @@ fn readers_and_a_writer_do_not_wait_for_each_other() {
                 thread::sleep(Duration::from_millis(1));
             }
         });
-        // Somebody holds a transaction open all the time, too.
+        // Another process holds a write transaction open.
         let writer = kept.sql();
         writer.execute_batch("BEGIN IMMEDIATE; UPDATE runs SET pipeline = 'half done';").unwrap();
         let began = Instant::now();

@@ -1,12 +1,13 @@
-//! `tl init`: each template is written by the program, proven, and run as somebody would who changed what its comments say.
+//! `tl init`: writes each template, checks it, and runs it as a user would after making the changes that its comments
+//! ask for.
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value as Json;
 
-use crate::storage::s3::fault::{Fault, SAFE, VAULT};
-use crate::support::program::{Tl, ended, files};
+use crate::support::faulty_s3::{Fault, SAFE, VAULT};
+use crate::support::{Tl, ended, files};
 
 const NAMES: [&str; 9] = [
     "home_to_disk",
@@ -20,7 +21,7 @@ const NAMES: [&str; 9] = [
     "ci_artifact",
 ];
 
-/// Writes a template as `p.yaml`, with these texts replaced, beside recipients and an empty `shelf`.
+/// Writes a template as `p.yaml` with these replacements, next to recipients and an empty `shelf`.
 fn written(tl: &Tl, template: &str, changes: &[(&str, &str)]) {
     tl.ok(&["init", "--template", template, "p.yaml"]);
     tl.ok(&["key", "new", "-o", "identity.txt", "--recipients", "recipients.txt"]);
@@ -33,7 +34,7 @@ fn written(tl: &Tl, template: &str, changes: &[(&str, &str)]) {
     tl.write("p.yaml", text);
 }
 
-/// Opens a sealed archive and unpacks it; the folder with what was in it.
+/// Opens a sealed archive and unpacks it. Returns the folder with its content.
 fn unpacked(tl: &Tl, sealed: &[u8]) -> std::path::PathBuf {
     tl.write("delivered.age", sealed);
     tl.ok(&["open", "-i", "identity.txt", "-o", "delivered.tar.zst", "delivered.age"]);
@@ -43,7 +44,7 @@ fn unpacked(tl: &Tl, sealed: &[u8]) -> std::path::PathBuf {
     back
 }
 
-/// The one object on the shelf.
+/// The only object on the shelf.
 fn delivered(tl: &Tl) -> Vec<u8> {
     let names: Vec<String> =
         files(&tl.file("shelf")).into_iter().filter(|name| name.ends_with(".tar.zst.age")).collect();
@@ -51,7 +52,7 @@ fn delivered(tl: &Tl) -> Vec<u8> {
     fs::read(tl.file("shelf").join(&names[0])).unwrap()
 }
 
-/// The path of something below the folder of `tl`, as it is in an archive.
+/// The archive path of a file below the folder of `tl`.
 fn archived(back: &Path, path: &Path) -> std::path::PathBuf {
     back.join(path.strip_prefix("/").unwrap())
 }
@@ -74,7 +75,7 @@ fn every_template_is_listed_written_proven_and_planned() {
         for word in ["encrypt", "upload"] {
             assert!(plan.to_string().contains(word), "{name} lacks {word}");
         }
-        // The channels that hear of failures are there, and a message can be made for them.
+        // The channels for failures exist, and a message can be rendered for them.
         let preview = tl.ok(&["notify", "preview", &file, "--when", "failure", "--json"]).stdout;
         let preview: Json = serde_json::from_str(&preview).unwrap();
         assert!(!preview[0]["to"].as_array().unwrap().is_empty(), "{name}");
@@ -92,14 +93,14 @@ fn a_file_is_written_once_and_the_next_commands_are_named() {
     let again = tl.run(&["init", "--template", "two_regions", "some/where/my file.yaml"]);
     insta::assert_snapshot!("again", again.shown(&tl));
     assert!(tl.read("some/where/my file.yaml").contains("name: git_mirror"));
-    // A folder that is there, or is named as one.
+    // An existing folder, or a path that names one.
     tl.ok(&["init", "--template", "two_regions", "some"]);
     tl.ok(&["init", "--template", "two_regions", "new/"]);
     assert_eq!(tl.read("some/two-regions.yaml").replace("some/", "new/"), tl.read("new/two-regions.yaml"));
-    // A name with a line end in it.
+    // A name with a newline in it.
     tl.ok(&["init", "--template", "two_regions", "a\nb: c"]);
     tl.ok(&["validate", "a\nb: c"]);
-    // A link that leads nowhere is there, too.
+    // A dangling link counts as existing, too.
     std::os::unix::fs::symlink("nowhere", tl.file("link.yaml")).unwrap();
     assert!(tl.run(&["init", "--template", "two_regions", "link.yaml"]).stderr.contains("TL0711"));
     assert!(!tl.file("nowhere").exists());
@@ -167,7 +168,7 @@ fn a_website_arrives_and_an_empty_one_does_not() {
     delivered(&tl);
 }
 
-/// A store of a template, at a server of this machine.
+/// Replaces a template's store with a server on this machine.
 const REGION: &str = "region: eu-central-1";
 
 fn at(endpoint: &str) -> String {
@@ -227,7 +228,7 @@ fn a_folder_arrives_in_two_regions() {
     assert_eq!(fs::read(back.join("a")).unwrap(), b"x");
 }
 
-/// A build that a script beside the repository's `scripts/` makes.
+/// A build that a script next to the repository's `scripts/` makes.
 #[test]
 fn a_build_arrives_under_its_version() {
     let tl = Tl::new();
@@ -264,7 +265,7 @@ mod peers {
         fs::read_dir(back.join("staging")).unwrap().next().unwrap().unwrap().path()
     }
 
-    /// What is unsealed is gone, after a failure too.
+    /// Plaintext is removed, after a failure too.
     fn nothing_left(tl: &Tl) {
         assert!(files(&tl.file("staging")).is_empty(), "{:?}", files(&tl.file("staging")));
     }
@@ -288,7 +289,7 @@ mod peers {
         let heads = bash(&tl, &format!("git -C source {refs}"));
         assert_eq!(bash(&tl, &format!("git -C restored.git {refs}")), heads);
         assert_eq!(heads.lines().count(), 3);
-        // One that is not there fails, after its tries.
+        // A missing one fails after its retries.
         assert_eq!(tl.run(&["run", "p.yaml", "--input", "repository=/nowhere.git"]).code, 1);
         nothing_left(&tl);
     }
@@ -303,7 +304,7 @@ mod peers {
             [format!("database={}", tl.file(database).display()), format!("files={}", tl.file("uploads").display())]
         };
         let good = inputs("app.db");
-        // A connection that is open, with rows that are in the journal alone.
+        // An open connection with rows that are only in the journal.
         let writer = rusqlite::Connection::open(tl.file("app.db")).unwrap();
         writer.execute_batch("BEGIN; INSERT INTO t VALUES (2), (3); COMMIT; BEGIN; INSERT INTO t VALUES (4)").unwrap();
         tl.ok(&["run", "p.yaml", "--input", &good[0], "--input", &good[1]]);
@@ -313,7 +314,7 @@ mod peers {
         let database = run_folder(&back).join("database.db");
         let rows = bash(&tl, &format!("sqlite3 '{}' 'SELECT group_concat(n) FROM t'", database.display()));
         assert_eq!(rows, "1,2,3\n");
-        // A wrong path is a failure, and makes no database.
+        // A wrong path fails and creates no database.
         let wrong = inputs("absent.db");
         assert_eq!(tl.run(&["run", "p.yaml", "--input", &wrong[0], "--input", &wrong[1]]).code, 1);
         assert!(!tl.file("absent.db").exists());
@@ -321,7 +322,7 @@ mod peers {
         delivered(&tl);
     }
 
-    /// A database server of its own, as a user without rights, ended with the test.
+    /// A private database server that runs as an unprivileged user and ends with the test.
     struct Postgres {
         programs: String,
         data: tempfile::TempDir,
@@ -428,7 +429,7 @@ mod peers {
         assert_eq!(restored.code, 0, "{restored:?}");
         let sum = "SELECT count(*), sum(id), md5(string_agg(name, ',' ORDER BY id)) FROM items";
         assert_eq!(server.psql("restored", sum), server.psql("orders", sum));
-        // A database that is not there, and one without tables.
+        // A missing database, and one without tables.
         for database in ["absent", "postgres"] {
             let failed = run(database);
             assert_eq!(failed.code, 1, "{failed:?}");

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use crate::support::program::{CHAIN, Ended, Tl, ended, events, files};
+use crate::support::{CHAIN, Ended, Tl, ended, events, files};
 
-/// The words of each command that has help, the program itself among them, by what help says.
+/// The words of each command that has help, including the program itself, according to help.
 fn commands(tl: &Tl) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     let mut next = vec![Vec::new()];
@@ -22,13 +22,13 @@ fn commands(tl: &Tl) -> BTreeSet<Vec<String>> {
     found
 }
 
-/// A network with nothing in it, where this machine gives one.
+/// A network namespace without interfaces, if this machine allows one.
 static NO_NETWORK: LazyLock<&str> = LazyLock::new(|| {
     let tried = Command::new("unshare").args(["--net", "true"]).stderr(Stdio::null()).status();
     if tried.is_ok_and(|status| status.success()) { "unshare --net" } else { "env" }
 });
 
-/// Asks for help without a home, a network, or a state folder that can be made.
+/// Asks for help without a home, a network, or a state folder that can be created.
 fn help(tl: &Tl, words: &[String]) -> Ended {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("exec {} \"$@\"", *NO_NETWORK), "sh", env!("CARGO_BIN_EXE_tl")]);
@@ -49,7 +49,7 @@ fn every_command_has_help_that_needs_nothing() {
     let tl = Tl::new();
     let commands = commands(&tl);
     assert!(commands.len() > 20 && commands.contains(&vec!["notify".to_owned(), "flush".to_owned()]), "{commands:?}");
-    // What help names is a command: nothing asks for one that is not there.
+    // Everything that help names is a command: each one answers.
     for words in &commands {
         let help = help(&tl, words).stdout;
         for mention in help.split("`tl ").skip(1) {
@@ -61,7 +61,7 @@ fn every_command_has_help_that_needs_nothing() {
     assert!(files(tl.path()).is_empty());
 }
 
-/// Empty, blank, too long for a file's name, other scripts, a line break.
+/// Empty, blank, too long for a file name, other scripts, a line break.
 #[test]
 fn an_odd_argument_ends_in_one_error() {
     let tl = Tl::new();
@@ -150,7 +150,7 @@ fn each_command_has_a_manual_page() {
     let main = tl.ok(&["man"]).stdout;
     assert_eq!(main, tl.read("pages/man1/tl.1"));
     assert!(main.contains(".SH SUBCOMMANDS") && main.contains("Exit codes"), "{main}");
-    // A link that has the name of a page is replaced, and what it leads to stays.
+    // A link with the name of a page is replaced. Its target stays.
     tl.write("precious", "mine");
     std::fs::remove_file(tl.file("pages/man1/tl-run.1")).unwrap();
     std::os::unix::fs::symlink(tl.file("precious"), tl.file("pages/man1/tl-run.1")).unwrap();
@@ -178,7 +178,7 @@ fn groff_has_nothing_to_say_of_the_pages() {
 fn bash_completes_commands_and_options() {
     let tl = Tl::new();
     tl.write("tl.bash", tl.ok(&["completions", "bash"]).stdout);
-    // As readline does it: the words so far, and which of them is asked for.
+    // As readline calls it: the words so far, and which one to complete.
     let complete = |line: &str| {
         let words: Vec<&str> = line.split(' ').collect();
         let script = format!(

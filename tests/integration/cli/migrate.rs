@@ -1,6 +1,5 @@
 //! `tl migrate`, as long as version 1 is the newest; what steps do is tested where they are.
-
-use crate::support::program::Tl;
+use crate::support::Tl;
 
 const NOW: &str = "version: 1\nname: test\nstages: { a: { run: ['true'] } }\n";
 

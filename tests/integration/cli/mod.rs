@@ -1,7 +1,7 @@
-//! What commands print and exit with: help, reports, history, templates, pipelines checked without a run.
+//! The output and exit codes of commands: help, reports, history, templates, and checks that run no pipeline.
 
 #[cfg(feature = "peers")]
-pub mod checkers;
+mod checkers;
 mod commands;
 mod explain;
 mod history;

@@ -1,15 +1,15 @@
-//! The two commands of README, and the ways back.
+//! The two commands of README, and how to undo them.
 
 use std::fs;
 use std::path::Path;
 
-use crate::support::program::{Tl, files};
+use crate::support::{Tl, files};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        // What a run by hand left there does not belong to it.
+        // Files that a manual run left there are not part of it.
         if ["identity.txt", "recipients.txt", "store", "messages.log"].iter().any(|name| entry.file_name() == *name) {
             continue;
         }
@@ -22,12 +22,12 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The quickstart in a folder of its own, run once.
+/// Runs the quickstart once, in its own folder.
 fn quickstart() -> Tl {
     let tl = Tl::new();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart"), &tl.file("quickstart"));
     let ended = tl.ok(&["run", "quickstart/pipeline.yaml"]);
-    // The two streams of a child are read at the same time: which of its lines comes first is chance.
+    // Both streams of a child are read concurrently, so the order of their lines is random.
     let (child, report): (Vec<&str>, Vec<&str>) =
         ended.stdout.lines().partition(|line| line.starts_with("  identity "));
     assert_eq!(child.len(), 3, "{child:?}");
@@ -88,7 +88,7 @@ fn stock_age_and_tar_find_the_way_back() {
          diff -r --exclude='*.tmp' sample ../quickstart/sample && cd ../quickstart/store && cd * && sha256sum -c --quiet *.sha256",
         object(&tl)
     );
-    let ended = crate::support::program::ended(
+    let ended = crate::support::ended(
         std::process::Command::new("bash").args(["-eo", "pipefail", "-c", &line]).current_dir(tl.path()),
     );
     assert_eq!(ended.code, 0, "{ended:?}");

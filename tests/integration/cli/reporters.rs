@@ -1,18 +1,18 @@
-//! What people and CI services see of a run, through the program itself.
+//! What people and CI services see of a run, through the real program.
 
 use std::fs;
 
 use quick_xml::events::Event;
 
-use crate::support::program::{Ended, Tl, ended};
+use crate::support::{Ended, Tl, ended};
 
-/// What a child writes to be taken for something else.
+/// Output of a child that imitates other output.
 const HOSTILE: &str = r"printf '%s\n' ']]>' '::error::forged' '##[error]forged' '  ::add-mask::e' 'a | b `c` <img src=x>' '::endgroup::'
 printf '\033[2J\001\014\r::stop-commands::x\n\357\277\276\n'
 exit 3
 ";
 
-/// A success, a failure, a stage that is skipped for it, and a matrix of which one instance fails.
+/// A success, a failure, a stage skipped because of it, and a matrix with one failing instance.
 fn mixed() -> Tl {
     let tl = Tl::new();
     tl.write("hostile.sh", HOSTILE).write("copy.sh", "echo copying to \"$1\"; [ \"$1\" = nas ]\n").pipeline(
@@ -33,7 +33,7 @@ fn with(tl: &Tl, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     ended(command.envs(variables.iter().copied()))
 }
 
-/// An element of a document: its name, its attributes, and the text in it and in what it holds.
+/// An XML element: its name, its attributes, and its text including that of its children.
 #[derive(Debug)]
 struct Element {
     name: String,
@@ -48,7 +48,7 @@ impl Element {
     }
 }
 
-/// Every element, in the order in which they begin. Fails where the document is not well-formed.
+/// Every element in document order. Fails if the document is not well-formed.
 fn elements(document: &str) -> Vec<Element> {
     let mut reader = quick_xml::Reader::from_str(document);
     reader.config_mut().check_end_names = true;
@@ -127,7 +127,7 @@ fn junit_is_a_file_beside_the_report_and_well_formed_whatever_a_child_writes() {
     assert!(status.success() && pipe.code == 2 && pipe.stderr.contains("it is a pipe"), "{pipe:?}");
     let full = tl.run(&["run", "good.yaml", "--junit", "/dev/full"]);
     assert!(full.code == 1 && full.stderr.contains("TL0712") && full.stdout.contains("success in"), "{full:?}");
-    // A report of an older run is not taken for that of one that could not begin.
+    // An old run's report is not mistaken for that of a run that could not start.
     assert_eq!(tl.run(&["run", "gone.yaml", "--junit", "report.xml"]).code, 2);
     assert_eq!(tl.read("report.xml"), "");
 }
@@ -157,7 +157,7 @@ fn the_log_of_github_has_groups_annotations_and_a_summary_and_no_forged_command(
     assert_eq!(groups.len(), 4, "{log}");
     assert!(groups.iter().any(|title| title.starts_with("failure   hostile")), "{log}");
     assert_eq!(annotations.len(), 2, "{log}");
-    // Beside the stage in its file: what fails has no place of its own.
+    // Placed at the stage in its file: the failure itself has no place.
     let line = tl.read("p.yaml").lines().position(|line| line.starts_with("  hostile:")).unwrap() + 1;
     let about = format!("line={line},endLine={line},col=3,endColumn=10,title=TL0651 in hostile::");
     assert!(annotations.iter().any(|annotation| annotation.contains(&about)), "{annotations:#?}");
@@ -175,7 +175,7 @@ fn the_log_of_github_has_groups_annotations_and_a_summary_and_no_forged_command(
     }
     assert_eq!(summary.matches("```").count(), 2, "{summary}");
 
-    // A summary that cannot be written is told, and the run is what it was.
+    // A summary that cannot be written is reported. The outcome of the run does not change.
     tl.write("good.yaml", "version: 1\nname: good\nstages: { a: { run: [ls] } }\n");
     let lost = with(&tl, &["run", "good.yaml", "--reporter", "github"], &[("GITHUB_STEP_SUMMARY", "nowhere/s.md")]);
     assert!(lost.code == 1 && lost.stderr.contains("TL0712") && lost.stdout.contains("success in"), "{lost:?}");
@@ -213,7 +213,7 @@ fn what_is_told_to_do_next_can_be_done() {
         assert!(!commands.is_empty(), "{next}");
         for command in commands {
             let ended = ended(&mut tl.shell(command));
-            // The doctor finds what is wrong, what goes on ends as before, and no command is a wrong one.
+            // `doctor` reports the problem, a resumed run ends as before, and none is a usage error.
             let expected = match command {
                 _ if command.starts_with("tl doctor") => 1,
                 _ if command.contains("--resume") => code,
@@ -224,7 +224,7 @@ fn what_is_told_to_do_next_can_be_done() {
     }
 }
 
-/// What is on a terminal of so many columns that understands what the live view writes to it.
+/// The screen of a terminal with this many columns that understands the escapes of the live view.
 fn screen(written: &str, columns: usize) -> String {
     let mut lines = vec![Vec::new()];
     let (mut row, mut column) = (0, 0);
@@ -236,7 +236,7 @@ fn screen(written: &str, columns: usize) -> String {
             '\u{1b}' => {
                 assert_eq!(rest.next(), Some('['));
                 let argument: String = rest.by_ref().take_while(|c| !c.is_ascii_alphabetic()).collect();
-                // The letter is gone with `take_while`; it is found behind what was taken.
+                // `take_while` has consumed the final letter, so it is looked up after what was taken.
                 let at = written.len() - rest.as_str().len() - 1;
                 let count = argument.parse().unwrap_or(1);
                 match &written[at..=at] {
@@ -250,7 +250,7 @@ fn screen(written: &str, columns: usize) -> String {
                 }
             }
             c => {
-                // A line that is full goes on below it, but only when there is more.
+                // A full line wraps, but only when more text follows.
                 if column == columns {
                     (row, column) = (row + 1, 0);
                     lines.resize(lines.len().max(row + 1), Vec::new());
@@ -274,7 +274,7 @@ fn screen(written: &str, columns: usize) -> String {
 #[test]
 fn a_terminal_shows_what_runs_and_keeps_the_report_alone() {
     let tl = Tl::new();
-    // Each waits until it was seen: no time decides what is shown.
+    // Each step waits until its output was seen, so timing does not matter.
     tl.write("wait.sh", "echo \"$1 waits\"; while [ ! -e go ]; do sleep 0.05; done; echo \"$1 goes on\"\n").pipeline(
         "stages:
   quick: { run: [echo, fine] }
@@ -300,7 +300,7 @@ max-parallel: 4
         for line in ["1 of 3 stages ended", &format!("{branch}slow  run"), "copy  run, 2 running"] {
             assert!(written.contains(line), "{line}\n{written:?}");
         }
-        // Below their stage, the one that began first before the other.
+        // Below their stage, in the order in which they started.
         let instance = |name: &str| written.contains(&format!("   {branch}{name}"));
         assert!(instance("nas") || instance("offsite"), "{written:?}");
         let coloured = !variables.iter().any(|(name, _)| *name == "NO_COLOR");

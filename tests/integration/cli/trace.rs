@@ -1,14 +1,14 @@
-//! What `TL_LOG` shows.
+//! The log that `TL_LOG` produces.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value as Json;
 
-use crate::storage::s3::fault::{Action, Fault, Op, PLAIN, Rule};
-use crate::support::program::{Ended, Tl, ended};
+use crate::support::faulty_s3::{Action, Fault, Op, PLAIN, Rule};
+use crate::support::{Ended, Tl, ended};
 
-/// A chain, a stage with instances, and one that is tried twice.
+/// A chain, a stage with instances, and one that is retried.
 const STAGES: &str = r"stages:
   collect: { uses: archive, with: { sources: [data] } }
   seal: { needs: collect, uses: encrypt, with: { artifact: '${{ needs.collect.outputs.artifact }}', recipients-file: recipients.txt } }
@@ -60,7 +60,7 @@ fn each_line_says_of_which_run_stage_and_attempt_it_is() {
     for message in ["journal written", "program started", "program ended", "tried again later", "ended"] {
         assert!(lines.iter().any(|line| line["fields"]["message"] == message), "{message}: {text}");
     }
-    // For the owner alone; and another run is put behind it, for people this time.
+    // Only the owner can read it. Another run appends to it, this time in the human format.
     assert_eq!(fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(logged(&tl, &[("TL_LOG", "timelocker=info"), to_file]).code, 0);
     let both = tl.read("tl.log");
@@ -105,7 +105,7 @@ fn a_wish_that_makes_no_sense_is_refused_before_anything_runs() {
         assert!(refused.code == 2 && refused.stderr.contains("TL0790"), "{environment:?}: {refused:?}");
     }
     assert!(!tl.file("ran").exists());
-    // What is lost on the way is said.
+    // Lost lines are reported.
     let full = logged(&tl, &[("TL_LOG", "info"), ("TL_LOG_FILE", "/dev/full")]);
     assert!(full.code == 0 && full.stderr.contains("TL0790") && full.stderr.contains("No space"), "{full:?}");
 }
@@ -147,7 +147,7 @@ fn no_line_holds_a_secret() {
             ("S3", "not/a/secret".to_owned()),
             ("WORD", SECRET.to_owned()),
         ];
-        // What a server says may repeat what it was told.
+        // A server's answer may repeat what it was sent.
         server.rule(Rule::once(Op::Put, Action::Error(400, "not/a/secret", &[])));
         let ran = ended(tl.command(&["run", "p.yaml"]).envs(environment));
         assert!(ran.code == 1 && ran.stderr.contains("request answered") && ran.stderr.contains("aws_"), "{ran:?}");

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::Value as Json;
 
-use crate::support::program::{Ended, Tl};
+use crate::support::{Ended, Tl};
 
 const RIGHT: &str = "version: 1\nname: a\nstages: { x: { run: [ls] } }\n";
 const WRONG: &str = "version: 1\nname: b\nstages: { x: { rum: [ls] } }\n";
@@ -33,7 +33,7 @@ fn a_folder_is_every_pipeline_below_it() {
     tl.write("p/b/right.yml", RIGHT).write("p/a/wrong.yaml", WRONG).write("p/warned.yaml", WARNED);
     tl.write("p/compose.yaml", "services: {}\n").write("p/notes.txt", WRONG).write("p/list.yml", "- version: 1\n");
     tl.write("p/.hidden/wrong.yaml", WRONG).write("elsewhere/wrong.yaml", WRONG);
-    // Not YAML, and meant as a pipeline all the same.
+    // Invalid YAML that is meant as a pipeline all the same.
     tl.write("p/broken.yaml", "version: 1\nname: [\n");
     symlink(tl.file("elsewhere"), tl.file("p/link")).unwrap();
     symlink(tl.file("elsewhere/wrong.yaml"), tl.file("p/link.yaml")).unwrap();
@@ -46,7 +46,7 @@ fn a_folder_is_every_pipeline_below_it() {
     assert_eq!(shown["passed_over"], 2);
     let codes = [pair("TL0207", "p/a/wrong.yaml"), pair("TL0005", "p/broken.yaml"), pair("TL0807", "p/warned.yaml")];
     assert_eq!((ended.code, findings(&ended)), (2, codes.to_vec()));
-    // A hidden folder that is named is meant.
+    // A hidden folder is searched if it is named.
     assert_eq!(findings(&tl.run(&["validate", "--json", "p/.hidden"])), [pair("TL0207", "p/.hidden/wrong.yaml")]);
     assert!(tl.run(&["validate", "p", "--format", "github"]).stderr.contains("2 files were passed over"));
 }
@@ -101,7 +101,7 @@ fn warnings_are_refused_where_they_are_to_be() {
         assert_eq!(tl.run(&["validate", "b.yaml", "--strict", "--format", format]).code, 0, "{format}");
     }
     insta::assert_snapshot!("validate_warned", tl.run(&["validate", "a.yaml"]).shown(&tl));
-    // They are for who writes the file, and not for who runs it.
+    // They are for the author of the file, not for its user.
     let ended = tl.run(&["run", "a.yaml", "--input", "side=left"]);
     assert!(ended.code == 0 && !format!("{ended:?}").contains("TL08"), "{ended:#?}");
 }
@@ -115,7 +115,7 @@ fn inputs_must_fit_and_be_declared() {
          run: [echo, '${{ inputs.count }}', '${{ inputs.side }}'] }\n",
     );
     tl.write("b.yaml", RIGHT);
-    // Without values nothing is said of those that are missing.
+    // Without any values, missing ones are not reported.
     tl.ok(&["validate", "a.yaml"]);
     tl.ok(&["validate", "a.yaml", "--input", "count=3", "--input", "side=left"]);
     let wrong = ["validate", "a.yaml", "b.yaml", "--input", "count=three", "--input", "sied=left"];
@@ -140,7 +140,7 @@ fn secrets_are_tried_and_never_shown() {
         format!("version: 1\nname: a\nsecrets:\n{}{}{}{uses}", file("a", a), file("b", b), file("c", c))
     };
     tl.write("a.yaml", text("none", "short", "empty")).write("b.yaml", text("good", "good", "good"));
-    // Offline, no secret is touched.
+    // Without `--secrets`, no secret is read.
     tl.ok(&["validate", "a.yaml", "--strict"]);
     tl.ok(&["validate", "b.yaml", "--secrets"]);
     let ended = tl.run(&["validate", "--secrets", "a.yaml", "b.yaml"]);
@@ -168,7 +168,7 @@ fn every_format_says_the_same_of_odd_names() {
     assert_eq!(both.code, 2);
 }
 
-/// A result leads to its rule, and each code is one rule.
+/// Each result points to its rule, and each code is one rule.
 #[test]
 fn sarif_results_lead_to_their_rules() {
     let tl = Tl::new();

@@ -1,4 +1,4 @@
-//! `tl versions`: the texts that a pipeline file had when it ran.
+//! `tl versions`: the texts of a pipeline file as its runs used them.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use serde_json::Value as Json;
 
-use crate::support::program::{Ended, Tl, files};
+use crate::support::{Ended, Tl, files};
 
 fn text(argument: &str) -> String {
     format!("version: 1\nname: test\n# what it does\nstages:\n  a: {{ run: [echo, {argument}] }}\n")
 }
 
-/// A folder where `p.yaml` ran with each of these.
+/// A folder in which `p.yaml` ran with each of these texts.
 fn ran(arguments: &[&str]) -> Tl {
     let tl = Tl::new();
     for argument in arguments {
@@ -48,7 +48,7 @@ fn each_text_that_ran_is_listed_and_compared() {
     }
     assert_ne!(listed[0]["first_used"], listed[0]["last_used"], "it ran twice");
     insta::assert_snapshot!("diff", tl.run(&["versions", "diff", "p.yaml", "1", "2"]).shown(&tl));
-    // With the file as it is, however it is named.
+    // Compared with the current file, whichever name is used for it.
     tl.write("p.yaml", text("three")).write("sub/x", "");
     let same = tl.ok(&["versions", "diff", "sub/../p.yaml", "2", "--json"]).stdout;
     let same: Json = serde_json::from_str(&same).unwrap();
@@ -75,13 +75,13 @@ fn changes_within_a_second_are_all_recoverable() {
         tl.write("p.yaml", text(argument)).ok(&["run", "p.yaml"]);
         times.push(began.elapsed());
     }
-    // What is claimed does not hang on how fast this machine is: versions are told apart by their text, not by a time.
+    // The test does not depend on the speed of this machine: versions are identified by their text, not by time.
     eprintln!("four changes ran within {:?}", times.last().unwrap());
     for (number, argument) in arguments.iter().enumerate() {
         assert_eq!(restore(&tl, &(number + 2).to_string()).code, 0);
         assert_eq!(tl.read("p.yaml"), text(argument));
     }
-    // And so is what was written over by a restoration, at once and without a run.
+    // A restoration also keeps the text that it overwrites, immediately and without a run.
     for argument in ["five", "six", "seven"] {
         tl.write("p.yaml", text(argument));
         assert_eq!(restore(&tl, "1").code, 0);
@@ -100,12 +100,12 @@ fn a_restoration_gives_the_same_bytes_and_keeps_what_was_there() {
     let odd = format!("\u{feff}{}", text("one").replace('\n', "\r\n"));
     tl.write("p.yaml", &odd).ok(&["run", "p.yaml"]);
     let path = tl.file("p.yaml");
-    // No text at all, and another mode.
+    // Not valid UTF-8, and with another mode.
     fs::write(&path, b"not: \xff a text").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     fs::rename(&path, tl.file("real.yaml")).unwrap();
     std::os::unix::fs::symlink("real.yaml", &path).unwrap();
-    // Its texts belong to the file, whatever it is called: the link leads to one that never ran.
+    // Versions belong to the file, not to its name: the link leads to a file that never ran.
     assert!(restore(&tl, "1").stderr.contains("TL0743"));
     fs::remove_file(&path).unwrap();
     fs::rename(tl.file("real.yaml"), &path).unwrap();
@@ -121,7 +121,7 @@ fn a_restoration_gives_the_same_bytes_and_keeps_what_was_there() {
     assert!(tl.ok(&["versions", "restore", "p.yaml", "1"]).stdout.contains("already"));
     assert_eq!(restore(&tl, "2").code, 0);
     assert_eq!(fs::read(&path).unwrap(), b"not: \xff a text");
-    // A file that is gone.
+    // A deleted file.
     fs::remove_file(&path).unwrap();
     assert_eq!(restore(&tl, "1").code, 0);
     assert_eq!(tl.read("p.yaml"), odd);
@@ -137,7 +137,7 @@ fn a_file_with_two_names_is_not_cut_from_the_second() {
     assert!(tl.read("p.yaml") == text("two") && inode("p.yaml") == inode("second.yaml"));
     let drawn = tl.run(&["graph", "p.yaml", "--out", "second.yaml"]);
     assert!(drawn.code == 1 && drawn.stderr.contains("TL0748") && tl.read("second.yaml") == text("two"), "{drawn:?}");
-    // The way out that it names.
+    // The remedy that the error suggests.
     fs::copy(tl.file("p.yaml"), tl.file("own.yaml")).unwrap();
     fs::rename(tl.file("own.yaml"), tl.file("p.yaml")).unwrap();
     assert_eq!(restore(&tl, "1").code, 0);
@@ -148,7 +148,7 @@ fn a_file_with_two_names_is_not_cut_from_the_second() {
 fn what_is_no_regular_file_is_refused_and_not_waited_for() {
     let tl = ran(&["one"]);
     assert!(std::process::Command::new("mkfifo").arg(tl.file("pipe")).status().unwrap().success());
-    // A file that was a pipeline, and is a pipe now.
+    // A pipeline file that has become a pipe.
     fs::copy(tl.file("p.yaml"), tl.file("base.yaml")).unwrap();
     fs::remove_file(tl.file("p.yaml")).unwrap();
     fs::rename(tl.file("pipe"), tl.file("p.yaml")).unwrap();
@@ -170,12 +170,11 @@ fn what_is_no_regular_file_is_refused_and_not_waited_for() {
     }
     tl.write("large.yaml", vec![b'#'; (4 << 20) + 1]);
     assert!(tl.run(&["versions", "large.yaml"]).stderr.contains("error[TL0004]"));
-    // Who names a pipe to be validated says that somebody writes to it.
-    let piped = crate::support::program::ended(&mut tl.shell("cat base.yaml | tl validate /dev/stdin"));
+    // A pipe can be validated: its name on the command line says that somebody writes to it.
+    let piped = crate::support::ended(&mut tl.shell("cat base.yaml | tl validate /dev/stdin"));
     assert_eq!((piped.code, piped.stdout.as_str()), (0, "/dev/stdin: fine\n"), "{piped:?}");
     // A drawing goes to a pipe as to a file, and what is in it is nobody's to read.
-    let drawn =
-        crate::support::program::ended(&mut tl.shell("cat p.yaml > drawn & tl graph base.yaml --out p.yaml && wait"));
+    let drawn = crate::support::ended(&mut tl.shell("cat p.yaml > drawn & tl graph base.yaml --out p.yaml && wait"));
     assert!(drawn.code == 0 && tl.read("drawn").contains("\nflowchart TD\n"), "{drawn:?}");
 }
 
@@ -192,7 +191,7 @@ fn on_a_terminal_it_asks_and_looks_again() {
         assert!(ended.stdout.contains("-  a: { run: [echo, two] }") && ended.stdout.contains("[y/N]"), "{ended:?}");
         assert_eq!(tl.read("p.yaml"), text(now));
     }
-    // Somebody saves the file while the question stands there.
+    // Somebody saves the file while the question is open.
     let line = format!("{} versions restore p.yaml 2", env!("CARGO_BIN_EXE_tl"));
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).env("TL_STATE", tl.state()).current_dir(tl.path());
@@ -238,9 +237,9 @@ fn a_file_that_cannot_be_read_has_a_way_back() {
     assert!(tl.run(&["run", "p.yaml"]).stderr.contains("`tl versions p.yaml` has the last good text"));
     assert_eq!(restore(&tl, "1").code, 0);
     tl.ok(&["run", "p.yaml"]);
-    // A wrong input is no mistake of the file.
+    // A wrong input is not a mistake in the file.
     assert!(!tl.run(&["run", "p.yaml", "--input", "a=b"]).stderr.contains("versions"));
-    // A database that is none keeps nobody from validating, and is named where it is what was asked for.
+    // A corrupt database does not prevent validation. Commands that need it report it.
     fs::write(tl.file("state/state.db"), vec![b'x'; 9_000]).unwrap();
     tl.ok(&["validate", "p.yaml"]);
     let listed = tl.run(&["versions", "p.yaml"]);
@@ -262,7 +261,7 @@ fn an_identity_in_a_file_is_not_kept() {
     tl.write("p.yaml", text("two")).ok(&["run", "p.yaml"]);
     assert_eq!(restore(&tl, "1").code, 0);
     assert!(tl.read("p.yaml").starts_with("# AGE-SECRET-KEY-***"), "{}", tl.read("p.yaml"));
-    // A restoration would take the only copy of it.
+    // A restoration would destroy the only copy of the identity.
     tl.write("p.yaml", tl.read("other.yaml"));
     let refused = restore(&tl, "2");
     assert!(refused.code == 1 && refused.stderr.contains("TL0745"), "{refused:?}");
@@ -282,7 +281,7 @@ fn runs_at_once_keep_each_text_once() {
     assert_eq!(versions(&tl).len(), 1);
 }
 
-/// Killed at any moment, a restoration leaves the old file or the new one, and both texts in the state.
+/// A restoration that is killed at any moment leaves the old file or the new one, and both texts in the state.
 #[test]
 fn a_restoration_that_is_killed_leaves_a_whole_file() {
     let tl = Tl::new();
@@ -307,7 +306,7 @@ fn a_restoration_that_is_killed_leaves_a_whole_file() {
         if round % 2 == 0 {
             std::thread::sleep(whole.mul_f64(random.f64() * 1.1));
         } else {
-            // At the first sign of a change: a file that is written in place is then cut.
+            // Kills at the first sign of a change: a file that is written in place would then be truncated.
             while look() == first && child.try_wait().unwrap().is_none() {}
         }
         child.kill().unwrap();
@@ -345,7 +344,7 @@ fn files_named_by_extends_belong_to_a_version() {
     let diff = tl.ok(&["versions", "diff", "p.yaml", "1", "2"]).stdout;
     assert!(diff.contains("base.yaml version 1\n") && diff.contains("\n+  a: { run: [echo, two] }\n"), "{diff}");
 
-    // Each file that differs is shown and written, byte for byte; what they held is kept.
+    // Each changed file is shown and written, byte for byte. The overwritten texts are kept.
     tl.write("p.yaml", "version: 1\nname: test\nextends: shared/base.yaml\ntimeout: 1h\n");
     tl.write("shared/base.yaml", base("three"));
     let restored = restore(&tl, "1");
@@ -356,7 +355,7 @@ fn files_named_by_extends_belong_to_a_version() {
     assert_eq!(tl.read("shared/base.yaml"), base("three"));
     assert!(tl.read("p.yaml").contains("timeout: 1h"));
     assert!(restore(&tl, "3").stdout.contains("already"));
-    // A base that is gone comes back, and so does a base beside a pipeline file that is gone.
+    // A deleted base comes back, and so does a base next to a deleted pipeline file.
     fs::remove_file(tl.file("shared/base.yaml")).unwrap();
     fs::remove_file(tl.file("p.yaml")).unwrap();
     assert_eq!(restore(&tl, "2").code, 0);

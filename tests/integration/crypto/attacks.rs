@@ -1,21 +1,21 @@
-//! What an attacker can do to a sealed file: change bits, cut, move, repeat, append, overload.
+//! What an attacker can do to a sealed file: flip bits, truncate, move, repeat, append, overload.
 
 use std::io::{self, Read};
 
 use timelocker::crypto::{Error, Identity, Key, open, seal};
 use timelocker::value::Secret;
 
-use super::{key, noise, opened, sealed, threads};
+use super::sample::{key, noise, opened, sealed, threads};
 
 const CHUNK: usize = 65_536;
 const SLOT: usize = CHUNK + 16;
 
-/// Header and nonce of a file for this many recipients.
+/// The length of header and nonce for this many recipients.
 fn prelude(recipients: usize) -> usize {
     22 + 98 * recipients + 48 + 16
 }
 
-/// The file with one bit changed.
+/// The file with one bit flipped.
 fn flipped(file: &[u8], bit: usize) -> Vec<u8> {
     let mut bad = file.to_vec();
     bad[bit / 8] ^= 1 << (bit % 8);
@@ -55,7 +55,7 @@ fn every_bit_of_the_payload_counts() {
     println!("C2: {} bits of one chunk", bits.len());
 }
 
-/// C2, its second part: damage far into a file releases what stands before it, and no more.
+/// C2, second part: damage far into a file releases exactly the bytes before it.
 #[test]
 fn damage_ends_the_release_at_its_chunk() {
     let identity = Identity::generate();
@@ -109,7 +109,7 @@ fn truncations_between_chunks_are_noticed() {
     }
 }
 
-/// C5; chunks of another file with the same file key are tried inside the crate.
+/// C5. Tests inside the crate cover chunks of another file with the same file key.
 #[test]
 fn chunks_have_one_place() {
     let identity = Identity::generate();
@@ -118,7 +118,7 @@ fn chunks_have_one_place() {
     let (head, payload) = file.split_at(prelude(1));
     let chunks: Vec<&[u8]> = payload.chunks(SLOT).collect();
     assert_eq!(chunks.len(), 16);
-    // What was done, the chunks in their new order, and how many of them still stand where they belong.
+    // What was changed, the chunks in their new order, and how many chunks at the start are still in place.
     let mut forgeries = Vec::new();
     for a in 0..16 {
         for b in a + 1..16 {
@@ -155,7 +155,7 @@ fn chunks_have_one_place() {
     }
 }
 
-/// C11: refused after a bounded number of bytes, whatever follows.
+/// C11: refused after a bounded number of bytes, whatever follows them.
 #[test]
 fn bombs_do_not_go_off() {
     struct Counted<R>(R, u64);
@@ -193,7 +193,7 @@ fn bombs_do_not_go_off() {
     }
 }
 
-/// C13: a decoder that ignores or maps foreign bytes would let these reach the authenticator.
+/// C13: a decoder that ignores or maps foreign bytes would pass these on to the authenticator.
 #[test]
 fn foreign_bytes_in_base64_are_refused_by_the_parser() {
     let identity = Identity::generate();

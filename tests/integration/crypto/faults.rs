@@ -1,4 +1,4 @@
-//! C19: devices that do little, are interrupted, or fail. Every schedule has a seed, printed when it goes wrong.
+//! C19: devices that are slow, interrupted, or failing. Each schedule has a seed, which is printed on failure.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::mpsc;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use timelocker::crypto::{Error, Identity, open, seal};
 
-use super::{key, noise, opened, sealed, threads};
+use super::sample::{key, noise, opened, sealed, threads};
 
-/// Transfers a few bytes at a time, is interrupted, and fails for good at some call.
+/// Transfers a few bytes at a time, gets interrupted, and fails for good at some call.
 struct Faulty<T> {
     inner: T,
     random: fastrand::Rng,
@@ -21,7 +21,7 @@ impl<T> Faulty<T> {
         Self { inner, random: fastrand::Rng::with_seed(seed), calls_left }
     }
 
-    /// How many of these bytes may be transferred now.
+    /// How many of these bytes this call may transfer.
     fn allow(&mut self, wanted: usize) -> io::Result<usize> {
         self.calls_left = self.calls_left.checked_sub(1).ok_or_else(|| io::Error::other("the device broke"))?;
         match self.random.u8(..8) {
@@ -51,7 +51,7 @@ impl<W: Write> Write for Faulty<W> {
     }
 }
 
-/// Fails, instead of hanging for ever, when the pipeline does.
+/// Turns a hang of the pipeline into a test failure.
 fn without_deadlock<T: Send + 'static>(what: String, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = mpsc::channel();
     let worker = thread::spawn(move || done.send(work()));
@@ -113,7 +113,7 @@ fn slow_and_failing_devices_give_the_same_bytes_or_a_clean_error() {
     assert!(whole > 200 && failed > 200, "the schedules exercise both");
 }
 
-/// A writer that fails at its n-th call, for every n: header, nonce, and each batch.
+/// A writer that fails at its n-th call, for every n: at the header, the nonce, and each batch.
 #[test]
 fn every_failing_write_is_reported() {
     struct Failing(usize);
@@ -138,7 +138,7 @@ fn every_failing_write_is_reported() {
     }
 }
 
-/// An input without end: the only way out is that the writer's failure reaches the reader.
+/// An endless input: it stops only if the writer's failure reaches the reader.
 #[test]
 fn a_failing_writer_stops_an_endless_reader() {
     let to = Identity::generate().recipient();
@@ -148,7 +148,7 @@ fn a_failing_writer_stops_an_endless_reader() {
     assert!(result.as_ref().is_err_and(broke), "{result:?}");
 }
 
-/// Damage in an endless file: the reader must be stopped by what a worker found.
+/// Damage in an endless file: what a worker finds must stop the reader.
 #[test]
 fn damage_stops_an_endless_reader() {
     let identity = Identity::generate();

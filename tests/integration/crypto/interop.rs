@@ -1,4 +1,4 @@
-//! C8, first half: the `age` crate opens what tl seals, and the other way round.
+//! C8, first half: the `age` crate opens what tl seals, and tl opens what the crate seals.
 
 use std::io::{Read, Write};
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use age::secrecy::ExposeSecret;
 use proptest::prelude::*;
 use timelocker::crypto::{Identity, parse_recipients, sealed_len};
 
-use super::{SIZES, key, noise, opened, sealed};
+use super::sample::{SIZES, key, noise, opened, sealed};
 
 fn theirs(identity: &Identity) -> age::x25519::Identity {
     age::x25519::Identity::from_str(identity.encode().expose()).expect("our spelling is theirs")
@@ -78,7 +78,7 @@ proptest! {
         prop_assert_eq!(sealed_len(size as u64, recipients), file.len() as u64);
     }
 
-    /// The law behind it, far beyond what a test can seal.
+    /// The rule behind it, far beyond the sizes that a test can seal.
     #[test]
     fn the_length_grows_by_a_chunk_for_a_chunk(plain in 1..1_u64 << 60, recipients in 1..257_usize) {
         let length = sealed_len(plain, recipients);

@@ -1,7 +1,7 @@
-//! The age test kit of the Community Cryptography Test Vectors (C2SP/CCTV), as the `age` package carries it.
+//! The age test kit of the Community Cryptography Test Vectors (C2SP/CCTV), as the `age` package contains it.
 //!
-//! That package is under MIT or Apache-2.0 and states nothing else for these files. They are read from where cargo
-//! unpacked it; none is copied into this repository.
+//! That package is under MIT or Apache-2.0 and states nothing else for these files. The tests read them from cargo's
+//! copy of the package. This repository contains none of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use timelocker::crypto::{Error, Identity, Key};
 use timelocker::value::Secret;
 
-use super::opened;
+use super::sample::opened;
 
 struct Vector {
     fields: BTreeMap<String, Vec<String>>,
@@ -57,7 +57,7 @@ fn directory() -> PathBuf {
     let about = Command::new("rustc").arg("-vV").output().expect("rustc runs");
     let about = String::from_utf8_lossy(&about.stdout).into_owned();
     let host = about.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host");
-    // Without the packages of other systems, which nobody has fetched.
+    // Excludes packages for other systems, which are not downloaded.
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--offline", "--filter-platform", host])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -86,7 +86,7 @@ fn hex_sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// C6: the class of every outcome, and what had been released by then.
+/// C6: the class of each outcome, and which bytes were released before it.
 #[test]
 fn every_binary_vector_ends_as_it_should() {
     let (mut ran, mut hashes, mut wrong) = (0, 0, Vec::new());

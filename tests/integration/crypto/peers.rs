@@ -1,10 +1,10 @@
-//! Stock `age` and `tl`, each a process, both ways.
+//! Stock `age` and `tl` as separate processes, in both directions.
 
 use std::fs;
 use std::process::Command;
 
-use super::{SIZES, noise};
-use crate::support::program::{Tl, ended};
+use super::sample::{SIZES, noise};
+use crate::support::{Tl, ended};
 
 fn age(tl: &Tl, program: &str, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(program).args(arguments).current_dir(tl.path()).output();
@@ -21,7 +21,7 @@ fn stock_age_opens_what_tl_seals() {
     for size in SIZES {
         tl.write("plain", noise(size));
         tl.ok(&["seal", "-f", "-R", "recipients.txt", "-o", "sealed", "plain"]);
-        // Not to a file: this version of age makes none for an empty plaintext.
+        // Not to a file: this version of age creates none for an empty plaintext.
         assert_eq!(age(&tl, "age", &["-d", "-i", "identity.txt", "sealed"]), noise(size), "{size}");
     }
 }

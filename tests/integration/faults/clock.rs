@@ -1,13 +1,13 @@
-//! The clock on the wall is put forward and back by a day while a run is at work. Nothing that it decides changes.
+//! The wall clock jumps a day ahead and back while a run is active. No decision of the run changes.
 
 use std::process::Command;
 
 use serde_json::Value as Json;
 
-use super::{delivered, lay_out, preloaded};
-use crate::support::program::{Tl, ended, events, outcomes};
+use super::sample::{delivered, lay_out};
+use crate::support::{Tl, ended, events, outcomes, preloaded};
 
-/// The program, below a clock that jumps at each so many readings.
+/// The program with a clock that jumps after every `steps` readings.
 fn jumping(tl: &Tl, steps: usize, arguments: &[&str]) -> Command {
     let mut command = tl.command(arguments);
     command.env("LD_PRELOAD", preloaded("clock")).env("TL_CLOCK_STEPS", steps.to_string());
@@ -16,7 +16,7 @@ fn jumping(tl: &Tl, steps: usize, arguments: &[&str]) -> Command {
 
 const RUN: [&str; 4] = ["run", "p.yaml", "--reporter", "json"];
 
-/// Whether the times of its events really jumped.
+/// Whether the times of the events really jumped.
 fn has_jumped(events: &[Json]) -> bool {
     let days: std::collections::BTreeSet<&str> =
         events.iter().map(|event| &event["ts"].as_str().unwrap()[..10]).collect();
@@ -41,7 +41,7 @@ fn a_run_comes_to_the_same_and_its_order_stays_on_record() {
 #[test]
 fn limits_and_waits_are_of_time_that_passes() {
     let tl = Tl::new();
-    // Limits that a jump of a day would pass at once, and waits that it would end or make last for a day.
+    // A jump of a day would exceed these limits at once, and would end these waits or stretch them to a day.
     tl.pipeline(
         "timeout: 2h\nconcurrency: { group: g, wait: 1h }\nstages:\n  a: { timeout: 1h, run: 'sleep 0.3', shell: sh }\n  b: { retry: { attempts: \
          3, delay: 200ms, exit-codes: [9] }, shell: sh, run: 'echo x >> tries; test $(wc -l < tries) -ge 3 || exit 9' }\n  c: { timeout: \
@@ -51,7 +51,7 @@ fn limits_and_waits_are_of_time_that_passes() {
     let events = events(&told.stdout);
     assert_eq!(told.code, 3, "{told:?}");
     assert!(has_jumped(&events));
-    assert_eq!(outcomes(&events), crate::run::runs::pairs(&[("a", "success"), ("b", "success"), ("c", "warning")]));
+    assert_eq!(outcomes(&events), crate::support::pairs(&[("a", "success"), ("b", "success"), ("c", "warning")]));
     assert_eq!(events.iter().filter(|event| event["event"] == "stage-retrying").count(), 2);
     for event in events.iter().filter(|event| event["event"] == "stage-ended") {
         assert!(event["seconds"].as_f64().unwrap() < 3_600.0, "{event}");
@@ -66,7 +66,7 @@ fn messages_go_out_and_what_is_at_work_stays() {
          }\n",
     );
     let mut run = jumping(&tl, 3, &RUN).stdout(std::process::Stdio::null()).spawn().unwrap();
-    crate::run::runs::wait_for(|| tl.file("began").exists());
+    crate::support::wait_for(|| tl.file("began").exists());
     for steps in [1, 2, 3] {
         assert_eq!(ended(&mut jumping(&tl, steps, &["gc", "--runs", "1h", "--logs", "1h"])).code, 0);
     }
@@ -81,7 +81,7 @@ fn messages_go_out_and_what_is_at_work_stays() {
     assert_eq!(whens, ["started", "success"]);
 }
 
-/// A run that is interrupted below a clock that is a day ahead, or behind, goes on.
+/// A run that was interrupted while the clock was a day ahead or behind can be resumed.
 #[test]
 fn a_run_goes_on_whenever_it_was_interrupted() {
     for steps in [1, 4, 1_000] {
@@ -97,7 +97,7 @@ fn a_run_goes_on_whenever_it_was_interrupted() {
         assert_eq!(next.code, 0, "{steps}: {next:?}");
         let fresh = events.iter().filter(|event| event["event"] == "stage-ended" && event["recalled"] != true);
         let mut fresh: Vec<&str> = fresh.filter_map(|event| event["stage"].as_str()).collect();
-        // The stage of a matrix itself is neither.
+        // The matrix stage itself is neither done nor recalled.
         fresh.retain(|stage| *stage != "two");
         assert_eq!(fresh, ["last", "always"], "{steps}");
         delivered(&tl, events[0]["run"].as_str().unwrap()).unwrap();

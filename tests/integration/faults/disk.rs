@@ -1,4 +1,4 @@
-//! Each write of a run fails, or is the last thing that it does. What comes of it is told, and mended by the next one.
+//! Each write of a run fails, or is its last act. The run reports the fault, and the next one recovers.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -9,12 +9,13 @@ use timelocker::audit;
 use timelocker::event::Outcome;
 use timelocker::state::StateDir;
 
-use super::{Case, FAULTS, Fault, delivered, lay_out, most, output_of, proven};
-use crate::support::program::{Tl, events};
+use super::sample::{delivered, lay_out, output_of, proven};
+use crate::support::writes::{Case, FAULTS, Fault, most};
+use crate::support::{Tl, events};
 
-/// What a run said, and how it ended.
+/// The output of a run, and how it ended.
 struct Told {
-    /// None where it was killed.
+    /// `None` if it was killed.
     code: Option<i32>,
     events: Vec<Json>,
     text: String,
@@ -28,7 +29,7 @@ fn run(tl: &Tl, case: &Case) -> Told {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = output_of(command.spawn().unwrap());
     let stdout = String::from_utf8(output.stdout).unwrap();
-    // What was told when it was killed may end in the middle of a line.
+    // The output of a killed run may end in the middle of a line.
     let whole = stdout.rfind('\n').map_or("", |end| &stdout[..end]);
     let calls = tl.read("calls");
     Told {
@@ -39,23 +40,23 @@ fn run(tl: &Tl, case: &Case) -> Told {
     }
 }
 
-/// What is told of things that went wrong.
+/// The reported errors.
 fn problems(told: &Told) -> impl Iterator<Item = &Json> {
     told.events.iter().map(|event| &event["error"]).filter(|error| error.is_object())
 }
 
-/// That what is told of a fault is enough to do something.
+/// Whether the report of a fault tells the user enough to act.
 fn is_helpful(tl: &Tl, told: &Told) -> bool {
     let state = tl.state().display().to_string();
     told.text.contains(&state) && problems(told).any(|error| error["code"].is_string() && error["help"].is_string())
 }
 
-/// The outcome of a run in the journal.
+/// The outcome of a run, according to the journal.
 fn outcome(tl: &Tl, run: &str) -> Option<Outcome> {
     StateDir::locate(Some(&tl.state())).unwrap().prior_run(run).unwrap()?.end.map(|end| end.outcome)
 }
 
-/// Whether the journal has every stage of a run, with its end.
+/// Whether the journal has every stage of a run, each with its outcome.
 fn is_whole(tl: &Tl, run: &str) -> bool {
     let runs = StateDir::locate(Some(&tl.state())).unwrap().runs().unwrap().unwrap();
     let stages = runs.stages(run).unwrap();
@@ -68,7 +69,7 @@ fn records(tl: &Tl, run: &str, kind: &str) -> Vec<audit::LogEntry> {
     audit::read(&tl.state().join("audit"), filter).unwrap().map(Result::unwrap).collect()
 }
 
-/// All that is wrong with what came of a fault.
+/// Finds anything wrong with the consequences of a fault.
 fn wrong(tl: &Tl, case: &Case) -> Result<(), String> {
     let told = run(tl, case);
     let say = |what: &str| Err(format!("{case} ({}): {what}\n{}", told.call, told.text));
@@ -79,7 +80,7 @@ fn wrong(tl: &Tl, case: &Case) -> Result<(), String> {
     match (told.code, case.fault) {
         (None, Fault::Killed(_)) => {}
         (None, Fault::Error { .. }) => return say("it was killed"),
-        // The call did not come: fewer were made than in the run that was counted.
+        // The run made fewer calls than the counted one, so the fault never happened.
         (Some(0), Fault::Killed(_)) if told.call.is_empty() => return Ok(()),
         (_, Fault::Killed(_)) => return say("it was not killed"),
         (Some(0), _) => {
@@ -154,7 +155,7 @@ fn whatever_write_fails_or_is_the_last_one_the_run_goes_on_from_there() {
     assert!(writes > 100, "{writes}");
     let mut all: Vec<Case> = (1..=writes).flat_map(|at| FAULTS.map(|fault| Case { fault, at })).collect();
     fastrand::Rng::with_seed(SEED).shuffle(&mut all);
-    // First the last call of each kind, as far as the order of calls is the same again.
+    // Start with the last call of each kind, as far as the calls come in the same order again.
     let kinds: BTreeMap<&str, usize> =
         calls.lines().enumerate().map(|(at, line)| (&line[line.find(' ').unwrap()..], at + 1)).collect();
     let last = kinds.into_values().map(|at| Case { fault: FAULTS[0], at });

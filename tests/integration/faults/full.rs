@@ -1,13 +1,13 @@
-//! A disk of its own for the state folder, full from a moment on: by another program, which takes what is left of it.
+//! A state folder on its own disk, which another program fills up.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use super::{delivered, lay_out, output_of, proven};
-use crate::support::program::{Disk, events};
+use super::sample::{delivered, lay_out, output_of, proven};
+use crate::support::{Disk, events};
 
-/// So many bytes stay free when the run begins: from none to more than it needs.
+/// This many bytes are free when the run begins: from none to more than it needs.
 #[test]
 fn a_state_folder_that_is_full_is_told_and_mended_by_making_room() {
     let mut codes = Vec::new();

@@ -1,4 +1,4 @@
-//! kill -9 at any moment, and then `--resume`: what is left is what an undisturbed run leaves.
+//! kill -9 at any moment, then `--resume`: the result equals that of an undisturbed run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -12,12 +12,9 @@ use fastrand::Rng;
 use serde_json::Value as Json;
 use timelocker::state::StateDir;
 
-use crate::run::runs::wait_for;
-use crate::run::supervisor::{in_session, left};
-use crate::support::events::read_json_event;
-use crate::support::program::{Tl, ended, events, files};
+use crate::support::{Tl, ended, event_unless_cut, events, files, in_session, left, wait_for};
 
-/// A chain that seals, a diamond over an artifact in a file, programs that take a while, a matrix, a proof.
+/// A chain that seals, a diamond over an artifact in a file, slow programs, a matrix, a verification.
 const PIPELINE: &str = r#"version: 1
 name: test
 stores:
@@ -36,40 +33,40 @@ finally:
   always: { run: 'echo x >> always.txt; sleep 0.02', shell: sh }
 "#;
 
-/// A second chain, of several parts, to a server.
+/// A second chain, which uploads several parts to a server.
 #[cfg(feature = "peers")]
 const SENT: &str = r"  gather: { needs: prepare, uses: archive, with: { sources: [large] } }
   wrap: { needs: gather, uses: encrypt, with: { artifact: '${{ needs.gather.outputs.artifact }}', recipients-file: recipients.txt } }
   send: { needs: wrap, uses: upload, with: { artifact: '${{ needs.wrap.outputs.artifact }}', store: cloud, key: 'sealed-${{ run.id }}' } }
 ";
 
-/// What was going on when it was killed. More than one thing may have been.
+/// The phases in which a run was killed. Several may apply at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     BeforeTheJournal,
     BeforeTheFirstStage,
     Program,
     Chain,
-    /// A server holds parts of an object that is not there yet.
+    /// A server has parts of an object that does not exist yet.
     Parts,
-    /// An object is there, and the journal does not count it yet.
+    /// An object exists, but the journal does not have it yet.
     Delivered,
     Proof,
     Finally,
-    /// The end is on record.
+    /// The end of the run is recorded.
     End,
-    /// Nothing of these.
+    /// None of these.
     Between,
 }
 
 type Objects = BTreeMap<String, Vec<u8>>;
 
-/// A bucket that is delivered to as well, where there is a server for it.
+/// A bucket as a further destination, if there is a server for it.
 struct Cloud {
     store: String,
     stages: &'static str,
     keys: (&'static str, &'static str),
-    /// The objects of a run, by their names.
+    /// The objects of a run by name.
     objects: Box<dyn Fn(&str) -> Objects>,
     open_uploads: Box<dyn Fn() -> usize>,
 }
@@ -83,7 +80,7 @@ fn cloud() -> Option<Cloud> {
 #[allow(clippy::unnecessary_wraps, reason = "without the server there is none")]
 fn cloud() -> Option<Cloud> {
     use std::rc::Rc;
-    let peer = Rc::new(crate::storage::s3::peers::Weed::start());
+    let peer = Rc::new(crate::support::servers::Weed::start());
     peer.create_bucket("vault", false, false);
     let store = format!(
         "  cloud: {{ uses: s3, with: {{ bucket: vault, endpoint: '{}', region: us-east-1, path-style: true, allow-private: true, \
@@ -100,19 +97,19 @@ fn cloud() -> Option<Cloud> {
     Some(Cloud { store, stages: SENT, keys, objects: Box::new(objects), open_uploads: Box::new(open_uploads) })
 }
 
-/// What is run, killed and resumed.
+/// The pipeline that is run, killed and resumed, with its undisturbed result.
 struct Graph {
     cloud: Option<Cloud>,
     text: String,
     large: Vec<u8>,
-    /// With the identity that all of them seal for.
+    /// Has the identity that all runs seal for.
     undisturbed: Tl,
     objects: BTreeMap<String, Vec<u8>>,
     stages: BTreeSet<(String, Option<String>)>,
 }
 
 impl Graph {
-    /// Runs it, undisturbed.
+    /// Runs the pipeline undisturbed.
     fn new() -> Self {
         let cloud = cloud();
         let text = cloud.as_ref().map_or_else(
@@ -124,7 +121,7 @@ impl Graph {
         );
         let undisturbed = Tl::new();
         undisturbed.ok(&["key", "new", "-o", "identity.txt", "--recipients", "recipients.txt"]);
-        let large = crate::storage::s3::noise(11 << 20, 1);
+        let large = crate::support::noise(11 << 20, 1);
         let mut graph = Self { cloud, text, large, undisturbed, objects: BTreeMap::new(), stages: BTreeSet::new() };
         graph.lay_out(&graph.undisturbed);
         let first = graph.run(&graph.undisturbed, &["p.yaml"]);
@@ -136,7 +133,7 @@ impl Graph {
         graph
     }
 
-    /// The same files, with the same times.
+    /// Writes the same files with the same times.
     fn lay_out(&self, tl: &Tl) {
         tl.write("p.yaml", &self.text).write("data/a.txt", "hello".repeat(500_000));
         if self.cloud.is_some() {
@@ -165,16 +162,16 @@ impl Graph {
     fn command(&self, tl: &Tl, arguments: &[&str]) -> Command {
         let arguments = [&["run", "--reporter", "json"], arguments].concat();
         match &self.cloud {
-            Some(cloud) => crate::storage::s3::keyed(tl, &arguments, cloud.keys),
+            Some(cloud) => crate::support::keyed(tl, &arguments, cloud.keys),
             None => tl.command(&arguments),
         }
     }
 
-    fn run(&self, tl: &Tl, arguments: &[&str]) -> crate::support::program::Ended {
+    fn run(&self, tl: &Tl, arguments: &[&str]) -> crate::support::Ended {
         ended(&mut self.command(tl, arguments))
     }
 
-    /// What the stores hold, opened, by names without the run's id.
+    /// The content of the stores, decrypted. The names omit the run's id.
     fn objects_of(&self, tl: &Tl, run: &str) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
         for store in ["shelf", "nas"] {
@@ -187,7 +184,7 @@ impl Graph {
         let opened = |(name, bytes): (String, Vec<u8>)| {
             let is_digest = name.ends_with(".sha256");
             let bytes = match name.contains("/sealed-") {
-                // The digest of what is sealed differs each time.
+                // The digest of sealed bytes differs each time.
                 true if is_digest => bytes[64..].to_vec(),
                 true => {
                     tl.write("sealed", bytes);
@@ -207,14 +204,14 @@ impl Graph {
         self.cloud.as_ref().map_or(0, |cloud| (cloud.open_uploads)())
     }
 
-    /// Which of them a kill can be aimed at.
+    /// The phases at which a kill can be aimed.
     fn targets(&self) -> Vec<Phase> {
         use Phase::{BeforeTheFirstStage, BeforeTheJournal, Chain, Delivered, End, Finally, Parts, Program, Proof};
         let all = [BeforeTheJournal, BeforeTheFirstStage, Program, Chain, Parts, Delivered, Proof, Finally, End];
         all.into_iter().filter(|&phase| phase != Parts || self.cloud.is_some()).collect()
     }
 
-    /// Starts a session and kills it; nothing where it ended before that.
+    /// Starts a session and kills it. `None` if it ended first.
     fn killed(&self, tl: &Tl, arguments: &[&str], target: Phase, random: &mut Rng) -> Option<Killed> {
         let there: BTreeSet<String> = objects_in(tl).collect();
         let ends = arguments.get(1).map_or(0, |run| count(&records(tl, run), "run.finished"));
@@ -223,11 +220,9 @@ impl Graph {
         let mut seen = Self::aim(tl, &mut lines, target, &there, random);
         child.kill().unwrap();
         let status = child.wait().unwrap();
-        // The last line may be cut off.
-        let whole = lines.map_while(Result::ok).filter(|line| line.ends_with('}'));
-        seen.extend(whole.map(|line| read_json_event(&line)));
+        seen.extend(lines.map_while(Result::ok).filter_map(|line| event_unless_cut(&line)));
         if status.signal().is_none() {
-            // One that was killed after its end is not resumed.
+            // A session killed after the end of its run cannot be resumed.
             assert!(status.code() == Some(0) || seen.is_empty() && status.code() == Some(2), "{status}: {seen:#?}");
             return None;
         }
@@ -242,7 +237,7 @@ impl Graph {
         Some(Killed { child, run: Some(run), proven, phases })
     }
 
-    /// Waits until something is going on, and then a little; the events until then.
+    /// Waits until the target phase begins, and then a little longer. Returns the events until then.
     fn aim(
         tl: &Tl,
         lines: &mut std::io::Lines<BufReader<ChildStdout>>,
@@ -265,7 +260,7 @@ impl Graph {
         while !event.is_empty()
             && let Some(Ok(line)) = lines.next()
         {
-            let one = read_json_event(&line);
+            let one = crate::support::event(&line);
             let is_it = one["event"] == event && (stage.is_empty() || one["stage"] == stage);
             seen.push(one);
             if is_it {
@@ -280,7 +275,7 @@ impl Graph {
             Phase::BeforeTheFirstStage => &|| length() > before,
             _ => &|| true,
         };
-        // It may never come.
+        // The phase may never come.
         let patience = Instant::now() + Duration::from_millis(500);
         while !awaited() && Instant::now() < patience {}
         std::thread::sleep(Duration::from_micros(random.u64(0..most)));
@@ -308,7 +303,7 @@ impl Graph {
         phases
     }
 
-    /// That the journal, the audit log and the stores say the same of a run that has ended well.
+    /// Checks that journal, audit log and stores agree about a successful run.
     fn agrees(&self, tl: &Tl, run: &str, most: u64, is_each_on_record: bool) {
         assert_eq!(self.open_uploads(), 0, "parts are left");
         let objects = self.objects_of(tl, run);
@@ -331,7 +326,7 @@ impl Graph {
         let resumed: Vec<u64> =
             of_type(&records, "run.resumed").map(|one| one["data"]["session"].as_u64().unwrap()).collect();
         assert!(resumed.is_sorted() && resumed.iter().collect::<BTreeSet<_>>().len() == resumed.len(), "{resumed:?}");
-        // A session that was killed at its very start may have come to nothing.
+        // A session that was killed at its very start may have left no record.
         assert!(
             !is_each_on_record || resumed.len() as u64 == sessions - 1,
             "{sessions} sessions, resumed: {resumed:?}"
@@ -360,13 +355,13 @@ impl Graph {
 /// A session that was killed.
 struct Killed {
     child: Child,
-    /// The run, if it came so far as to be in the journal.
+    /// The run, if it got as far as the journal.
     run: Option<String>,
     proven: Proven,
     phases: Vec<Phase>,
 }
 
-/// What is proven done before a run is resumed.
+/// The units that are known to be done before a run is resumed.
 type Proven = BTreeSet<(String, Option<usize>)>;
 
 fn proven(tl: &Tl, run: &str) -> Option<Proven> {
@@ -374,7 +369,7 @@ fn proven(tl: &Tl, run: &str) -> Option<Proven> {
     Some(left.effects.into_iter().map(|effect| (effect.stage, effect.instance)).collect())
 }
 
-/// The objects in folders, without their digests.
+/// The objects in folders, without their digest files.
 fn objects_in(tl: &Tl) -> impl Iterator<Item = String> {
     let names = |store: &'static str| files(&tl.file(store)).into_iter().map(move |name| format!("{store}/{name}"));
     let all: Vec<String> = ["shelf", "nas"].into_iter().flat_map(names).collect();
@@ -383,7 +378,7 @@ fn objects_in(tl: &Tl) -> impl Iterator<Item = String> {
         .filter(|name| !name.ends_with(".sha256"))
 }
 
-/// Who delivers an object.
+/// The stage that delivers an object.
 fn deliverer(name: &str) -> (String, Option<usize>) {
     if name.contains("/sealed-") {
         ("deliver".to_owned(), None)
@@ -416,7 +411,7 @@ fn count(records: &[Json], kind: &str) -> usize {
     of_type(records, kind).count()
 }
 
-/// Which of what was proven was done again.
+/// The stages that were done again although they were known to be done.
 fn done_again<'a>(events: &'a [Json], proven: &'a Proven) -> Vec<&'a Json> {
     let instances = ["shelf", "nas", "cloud"];
     let number = |event: &Json| instances.iter().position(|name| event["instance"] == **name);
@@ -424,7 +419,7 @@ fn done_again<'a>(events: &'a [Json], proven: &'a Proven) -> Vec<&'a Json> {
     fresh.filter(|event| proven.contains(&(event["stage"].as_str().unwrap().to_owned(), number(event)))).collect()
 }
 
-/// `TL_KILLS` says how many; the seed of each run is its number.
+/// `TL_KILLS` sets the number of kills. The number of a run is its seed.
 #[test]
 fn a_killed_run_that_is_resumed_leaves_what_an_undisturbed_one_does() {
     let most = std::env::var("TL_KILLS").map_or(24, |count| count.parse::<usize>().unwrap());
@@ -439,12 +434,12 @@ fn a_killed_run_that_is_resumed_leaves_what_an_undisturbed_one_does() {
         let tl = graph.start_over();
         let (mut arguments, mut before, mut children) = (vec!["p.yaml".to_owned()], Proven::new(), Vec::new());
         let (mut sessions, mut is_each_on_record) = (1, true);
-        // Every third one is killed again when it goes on.
+        // Every third run is killed again when it resumes.
         for _ in 0..=usize::from(seed % 3 == 0) {
             let given: Vec<&str> = arguments.iter().map(String::as_str).collect();
             let target = phases.iter().filter(|(phase, _)| **phase != Phase::Between).min_by_key(|(_, count)| **count);
             let Some(killed) = graph.killed(&tl, &given, *target.unwrap().0, &mut random) else {
-                // It was too quick for the kill. One that was to go on has done so.
+                // It ended before the kill. A resumed run is then complete.
                 if given[0] == "p.yaml" {
                     continue 'runs;
                 }
@@ -466,7 +461,7 @@ fn a_killed_run_that_is_resumed_leaves_what_an_undisturbed_one_does() {
         let given: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let last = graph.run(&tl, &given);
         let events = events(&last.stdout);
-        // It may have come to its end before it was killed.
+        // It may have ended before it was killed.
         let is_over = last.code == 2 && last.stderr.contains("TL0781");
         assert!(is_over || last.code == 0, "seed {seed}, {before:?}: {last:?}");
         let again = done_again(&events, &before);
@@ -475,7 +470,7 @@ fn a_killed_run_that_is_resumed_leaves_what_an_undisturbed_one_does() {
             events.first().map_or_else(|| arguments[1].clone(), |event| event["run"].as_str().unwrap().to_owned());
         println!("seed {seed}: {phases:?}");
         graph.agrees(&tl, &run, sessions, is_each_on_record);
-        // What a program of a stage that was not proven did, it may have done once in each session.
+        // The program of an unfinished stage may have run once in each session.
         for name in ["prepare.txt", "after.txt"] {
             assert!((1..=3).contains(&tl.read(name).lines().count()), "seed {seed}: {name}");
         }

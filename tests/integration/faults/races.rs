@@ -1,4 +1,4 @@
-//! Two processes at once, where one alone must win.
+//! Races between two processes, of which exactly one must win.
 
 use std::process::Child;
 use std::thread::sleep;
@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::run::runs::collected;
-use crate::support::program::{Ended, Tl, events, files};
+use crate::support::{Ended, Tl, collected, events, files};
 
-/// How often each race is run; the number is the seed.
+/// How often each race runs. The number of the round is its seed.
 const RACES: u64 = 8;
 
 fn all(children: impl IntoIterator<Item = Child>) -> Vec<Ended> {
@@ -20,14 +19,14 @@ fn shown(tl: &Tl, run: &str) -> Json {
     serde_json::from_str(&tl.ok(&["show", run, "--json"]).stdout).unwrap()
 }
 
-/// A run that has stopped at its last stage, and may go on.
+/// A run that failed at its last stage and can be resumed.
 fn stopped() -> (Tl, String) {
     let tl = Tl::new();
     tl.write("data/a", "hello".repeat(10_000)).pipeline(&format!(
         "stages:\n{}  spooled: {{ uses: archive, with: {{ sources: [data] }} }}\n  last: {{ needs: [deliver, spooled], shell: sh, run: 'echo x >> last.txt; \
          sleep 0.05; test -e go' }}\n  keep: {{ needs: [spooled, last], uses: upload, with: {{ artifact: '${{{{ needs.spooled.outputs.artifact \
          }}}}', store: shelf, key: kept }} }}\n",
-        crate::support::program::CHAIN
+        crate::support::CHAIN
     ));
     let (code, told) = tl.events(&[]);
     assert_eq!(code, 1, "{told:#?}");
@@ -35,7 +34,7 @@ fn stopped() -> (Tl, String) {
     (tl, told[0]["run"].as_str().unwrap().to_owned())
 }
 
-/// What a run that went on once leaves.
+/// Checks the result of a run that was resumed exactly once.
 fn went_on_once(tl: &Tl, run: &str, seed: u64) {
     assert_eq!(tl.read("last.txt"), "x\nx\n", "seed {seed}");
     assert_eq!(files(&tl.file("shelf")), ["kept", "kept.sha256", "object", "object.sha256"]);
@@ -101,7 +100,7 @@ fn a_run_that_ends_as_it_is_cancelled_has_one_end() {
         let outcome = shown(&tl, &id)["outcome"].as_str().unwrap().to_owned();
         let fits = matches!((ran.code, outcome.as_str()), (0, "success") | (130, "cancelled"));
         assert!(fits, "seed {seed}: {outcome}, {ran:#?}");
-        // Where it was not known yet, an earlier one was asked for.
+        // The cancel may have gone to an earlier run, if this one was not known yet.
         if let Some((_, asked)) = asked.filter(|(asked, _)| *asked == id) {
             let is_told = asked.stdout.contains(&format!("ended: {outcome}")) && asked.code == 0;
             let is_over = asked.code == 1 && asked.stderr.contains("TL0752") && ran.code == 0;

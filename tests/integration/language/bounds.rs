@@ -1,12 +1,13 @@
-//! Files that are made to exhaust a machine: refused by counting, in little memory.
+//! Files made to exhaust a machine. tl refuses them by counting, in little memory.
 //!
-//! Each is read by the real program in an address space that is limited, and must end with its code.
+//! The real program reads each one with a limited address space, and must end with the right code.
 
 use std::fmt::Write;
 
-use crate::support::program::{Ended, Tl, ended};
+use crate::support::{Ended, Tl, ended};
 
-/// Of address space, most of it the program itself and what its allocator reserves; a file may have 4.
+/// The limit of the address space. Most of it goes to the program itself and to the allocator's reserve. A file may
+/// have 4 MiB.
 const MIB: usize = 512;
 const LARGEST: usize = 4 << 20;
 
@@ -15,7 +16,7 @@ fn validate(tl: &Tl) -> Ended {
     ended(&mut tl.shell(&format!("ulimit -v {kib} && exec tl validate --json p.yaml")))
 }
 
-/// The codes of what is found in a file.
+/// The codes of the findings in a file.
 fn codes(tl: &Tl) -> Vec<String> {
     let ended = validate(tl);
     let found: serde_json::Value = serde_json::from_str(&ended.stdout)
@@ -85,10 +86,10 @@ fn depth_is_counted() {
 fn many_keys_are_counted_and_so_are_findings() {
     let keys = |count: usize| (0..count).map(|key| format!("k{key:x}")).collect::<Vec<_>>();
     assert_eq!(found_in(&format!("{{{}}}", keys(520_000).join(","))), ["TL0004"]);
-    // A million of the same, all on one line.
+    // A million of the same finding, all on one line.
     let found = found_in(&format!("{{{}}}", vec!["a"; 1_000_000].join(",")));
     assert!(found.iter().all(|code| code == "TL0006" || code == "TL0004") && found.len() == 1_001, "{}", found.len());
-    // A hundred thousand that nobody knows.
+    // A hundred thousand unknown keys.
     let unknown: String = keys(100_000).iter().fold(String::new(), |all, key| all + key + ": 1\n");
     let found = found_in(&pipeline(&unknown));
     assert_eq!((found.len(), found.iter().filter(|code| *code == "TL0004").count()), (1_001, 1));

@@ -1,4 +1,4 @@
-//! What an editor offers by the published schema: `yaml-language-server`, which is in the YAML support of most of them.
+//! What an editor offers with the published schema, tested with `yaml-language-server`, which most YAML plugins use.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
-use crate::cli::checkers::{root, tools};
+use crate::support::{root, tools};
 
 /// An editor that has started the server.
 struct Editor {
@@ -14,9 +14,9 @@ struct Editor {
     to: ChildStdin,
     from: BufReader<ChildStdout>,
     requests: u64,
-    /// What it says to the server's question for settings.
+    /// The answer to the server's question for settings.
     settings: Json,
-    /// The last of each file.
+    /// The latest diagnostics of each file.
     diagnostics: Vec<(String, Json)>,
     folder: tempfile::TempDir,
 }
@@ -25,7 +25,7 @@ impl Editor {
     fn start(settings: Json) -> Self {
         let program = tools().join("node_modules/.bin/yaml-language-server");
         assert!(program.exists(), "{} is missing: .ci/run installs it", program.display());
-        // A server that says nothing more is ended, which ends the test.
+        // `timeout` ends a server that hangs, which ends the test.
         let mut server = Command::new("timeout")
             .arg("120")
             .arg(program)
@@ -36,13 +36,14 @@ impl Editor {
             .unwrap();
         let to = server.stdin.take().unwrap();
         let from = BufReader::new(server.stdout.take().unwrap());
-        // Globs of the server pass over hidden folders.
+        // The server's globs ignore hidden folders.
         let folder = tempfile::Builder::new().prefix("tl").tempdir().unwrap();
         let mut editor = Self { server, to, from, requests: 0, settings, diagnostics: Vec::new(), folder };
         let folder = format!("file://{}", editor.folder.path().display());
         let capabilities = json!({ "workspace": { "configuration": true } });
         editor.request("initialize", &json!({ "processId": null, "rootUri": folder, "capabilities": capabilities }));
-        // Before it has its settings it knows no schema; it tells this who says that he can choose one.
+        // The server knows no schema until it has read its settings. It announces that only to clients that support
+        // schema selection.
         editor.send(&json!({ "method": "yaml/supportSchemaSelection", "params": {} }));
         editor.send(&json!({ "method": "initialized", "params": {} }));
         while editor.receive()["method"] != "yaml/schema/store/initialized" {}
@@ -57,7 +58,7 @@ impl Editor {
         self.to.flush().unwrap();
     }
 
-    /// The next message that is for the editor's user: questions are answered, diagnostics kept.
+    /// The next message for the user. Answers the server's questions and stores diagnostics on the way.
     fn receive(&mut self) -> Json {
         let mut length = 0;
         loop {
@@ -98,7 +99,7 @@ impl Editor {
         }
     }
 
-    /// Opens a text; returns its name.
+    /// Opens a text. Returns its name.
     fn open(&mut self, name: &str, text: &str) -> String {
         let path = self.folder.path().join(name);
         fs::write(&path, text).unwrap();
@@ -108,7 +109,7 @@ impl Editor {
         uri
     }
 
-    /// What is offered where `|` stands in a text.
+    /// The completions at `|` in a text.
     fn offered(&mut self, name: &str, text: &str) -> Vec<String> {
         let (before, after) = text.split_once('|').unwrap();
         let uri = self.open(name, &format!("{before}{after}"));
@@ -118,7 +119,7 @@ impl Editor {
         list["items"].as_array().unwrap().iter().map(|item| item["label"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// What is wrong with a text: line and column, as people count them, and the message.
+    /// The diagnostics of a text: line and column, counted from 1, and the message.
     fn wrong(&mut self, name: &str, text: &str) -> Vec<(u64, u64, String)> {
         let uri = self.open(name, text);
         loop {
@@ -140,7 +141,7 @@ impl Editor {
 
 impl Drop for Editor {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The server may have ended on its own.
         let _gone = self.server.kill();
         let _ended = self.server.wait();
     }
@@ -150,9 +151,9 @@ fn schema() -> String {
     format!("file://{}/schemas/pipeline.v1.schema.json", root().display())
 }
 
-/// An editor, and how the texts it opens begin.
+/// An editor, and the first lines of the texts that it opens.
 fn editors() -> [(Editor, String); 2] {
-    // Nothing is fetched from elsewhere.
+    // Downloads nothing.
     let alone = json!({ "schemaStore": { "enable": false } });
     let mut settings = alone.clone();
     settings["schemas"] = json!({ schema(): "*.yaml" });
@@ -164,7 +165,7 @@ fn editors() -> [(Editor, String); 2] {
     ]
 }
 
-/// By the line that the file itself begins with, and by the settings of the editor.
+/// With the modeline of the file itself, and with the settings of the editor.
 #[test]
 fn an_editor_offers_the_keys_of_the_right_kind() {
     const ARCHIVE: &[&str] = &["sources", "exclude", "compress", "level", "one-file-system"];

@@ -1,8 +1,9 @@
-//! The pipeline file: what is wrong in it, what it means, and what an editor knows of it.
+//! The pipeline file: mistakes in it, its meaning, and what an editor knows about it.
 
 mod bounds;
 #[cfg(feature = "peers")]
 mod editor;
+mod expected;
 mod semantics;
 mod warned;
-pub mod wrong;
+mod wrong;

@@ -1,5 +1,5 @@
-//! What a file says and what then happens, through the real program: matrix, `extends`, merge keys, `on-warning`, what is
-//! known when a run starts.
+//! The meaning of a file, tested through the real program: matrix, `extends`, merge keys, `on-warning`, and values
+//! known at the start of a run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,12 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 #[cfg(feature = "peers")]
 use std::process::Command;
 
+use crate::support::{CHAIN, Tl, collected, ended, error_of, events, files, outcomes, pairs, signal, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
-
-use crate::run::runs::{collected, pairs, signal, wait_for};
-use crate::support::program::{CHAIN, Tl, ended, error_of, events, files, outcomes};
 
 /// A file of these stages with two stores, `shelf` and `attic`, both there.
 fn with_two_stores(tl: &Tl, rest: &str) {
@@ -27,12 +25,12 @@ fn with_two_stores(tl: &Tl, rest: &str) {
     );
 }
 
-/// The ends of a stage: of its instances, and last of itself.
+/// The ends of a stage: those of its instances, and finally its own.
 fn ends<'a>(events: &'a [Json], stage: &str) -> Vec<&'a Json> {
     events.iter().filter(|event| event["event"] == "stage-ended" && event["stage"] == stage).collect()
 }
 
-/// How a stage ended as a whole; exactly once, and after its instances.
+/// The end of a stage as a whole. Occurs exactly once, after its instances.
 fn whole<'a>(events: &'a [Json], stage: &str) -> &'a Json {
     let ends = ends(events, stage);
     let (last, instances) = ends.split_last().unwrap_or_else(|| panic!("{stage} did not end"));
@@ -41,7 +39,7 @@ fn whole<'a>(events: &'a [Json], stage: &str) -> &'a Json {
     last
 }
 
-/// How each instance of a stage ended, by label; each exactly once.
+/// How each instance of a stage ended, by label. Each ends exactly once.
 fn instances(events: &[Json], stage: &str) -> Vec<(String, String)> {
     let mut all = BTreeMap::new();
     for end in ends(events, stage) {
@@ -103,10 +101,10 @@ fn one_artifact_goes_to_every_store_and_each_object_is_proven() {
     let expected = pairs(&[("collect", "success"), ("deliver", "success"), ("prove", "success"), ("seal", "success")]);
     assert_eq!((code, wholes(&events)), (0, expected));
     assert_eq!(instances(&events, "deliver"), pairs(&[("attic", "success"), ("shelf", "success")]));
-    // An object has no short name.
+    // An object has no short label, so instances are numbered.
     assert_eq!(instances(&events, "prove"), pairs(&[("#1", "success"), ("#2", "success")]));
 
-    // In the order of the file, not in that of the ends.
+    // In the order of the file, not in the order in which they ended.
     let objects = whole(&events, "deliver")["outputs"]["object"].as_array().unwrap();
     let uris: Vec<&str> = objects.iter().map(|object| object["uri"].as_str().unwrap()).collect();
     assert!(uris.len() == 2 && uris[0].ends_with("/shelf/object") && uris[1].ends_with("/attic/object"), "{uris:?}");
@@ -119,7 +117,7 @@ fn one_artifact_goes_to_every_store_and_each_object_is_proven() {
     assert_eq!(tar, opened(&tl, "attic/object"));
     assert_eq!(tar::Archive::new(&tar[..]).entries().unwrap().count(), 2);
 
-    // People and the audit log are told of each instance.
+    // Messages and the audit log list each instance.
     let told = tl.read("log.jsonl");
     assert!(
         told.contains("deliver (shelf)") && told.contains("deliver (attic)") && told.contains("prove (#2)"),
@@ -143,7 +141,7 @@ fn what_one_of_the_stores_lost_is_found_by_its_instance_alone() {
         "  spoil: { needs: deliver, run: [sh, -c, 'printf x >> attic/object'] }\n  prove:\n    needs: [deliver, spoil]";
     with_two_stores(&tl, &SEALED.replace("  prove:\n    needs: deliver", spoil));
     let (code, events) = tl.events(&[]);
-    // Delivered, but not proven.
+    // Delivered, but not verified.
     assert_eq!(code, 4);
     assert_eq!(instances(&events, "prove"), pairs(&[("#1", "success"), ("#2", "failure")]));
     assert_eq!(whole(&events, "prove")["outcome"], "failure");
@@ -270,7 +268,7 @@ fn outputs_are_lists_in_the_order_of_the_file_and_a_gap_is_null() {
     assert_eq!(instances(&events, "count"), pairs(&[("1", "success"), ("2", "warning"), ("3", "success")]));
     assert_eq!(instances(&events, "each"), pairs(&[("-", "skipped"), ("2", "success"), ("6", "success")]));
     assert_eq!(instance(&events, "each", "-")["reason"], "its value in the matrix is null");
-    // Skipped instances count only where all were.
+    // The stage counts as skipped only if all instances were.
     assert_eq!(whole(&events, "each")["outcome"], "success");
     let said = |stage: &str| -> Vec<&str> {
         let of_stage = events.iter().filter(|event| event["event"] == "stage-output" && event["stage"] == stage);
@@ -302,7 +300,7 @@ finally:
     assert_eq!(instances(&events, "a"), pairs(&[("bad", "failure"), ("good", "success"), ("late", "success")]));
     assert_eq!(instance(&events, "a", "bad")["error"]["code"], "TL0651");
     assert!(tl.file("did-good").exists() && tl.file("did-late").exists() && !tl.file("never").exists());
-    // The audit log says of each instance how it ended.
+    // The audit log has the outcome of each instance.
     let bad: Vec<Json> =
         records(&tl, "stage.ended").into_iter().filter(|record| record["data"]["instance"] == "bad").collect();
     assert!(bad.len() == 1 && bad[0]["data"]["outcome"] == "failure", "{bad:?}");
@@ -342,13 +340,13 @@ fn fail_fast_ends_running_instances_with_their_programs_and_starts_no_more() {
 #[test]
 fn at_most_so_many_instances_run_at_once() {
     let tl = Tl::new();
-    // Where two run at once, one finds the folder of the other.
+    // If two ran at once, one would find the folder of the other.
     let alone = "mkdir busy || exit 9; sleep 0.1; rmdir busy";
     tl.pipeline(&format!(
         "stages:\n  a:\n    strategy: {{ matrix: {{ n: [1, 2, 3, 4] }}, max-parallel: 1 }}\n    shell: sh\n    run: '{alone}'\n"
     ));
     tl.ok(&["run", "p.yaml"]);
-    // Each waits for the other one.
+    // Each waits for the other.
     let together = "touch here-$TL_INSTANCE; while [ ! -e here-1 ] || [ ! -e here-2 ]; do sleep 0.02; done";
     tl.pipeline(&format!(
         "max-parallel: 4\nstages:\n  a:\n    strategy: {{ matrix: {{ n: [1, 2] }}, max-parallel: 2 }}\n    timeout: 1m\n    \
@@ -474,7 +472,7 @@ fn a_warning_is_what_the_file_makes_of_it() {
         ));
         let (got, events) = tl.events(&[]);
         assert_eq!((got, whole(&events, "a")["outcome"].as_str()), (code, Some(outcome)), "{head}{setting}");
-        // Whatever is made of it, it is said.
+        // The warning is reported, whatever it leads to.
         let warned = events.iter().filter(|event| event["event"] == "stage-warning").count();
         assert_eq!(warned, 1, "{head}{setting}");
         let expected = if setting.contains("fail,") || code == 1 { "TL0609" } else { "" };
@@ -495,7 +493,7 @@ fn what_a_chain_gives_is_not_delivered_where_its_warning_fails_it() {
     assert!(files(&tl.file("shelf")).is_empty(), "{:?}", files(&tl.file("shelf")));
 }
 
-/// A file in a folder of its own, with everything beside it that it names.
+/// A file in its own folder, next to everything that it names.
 fn base(tl: &Tl) {
     tl.ok(&["key", "new", "-o", "identity.txt", "--recipients", "recipients.txt"]);
     fs::create_dir_all(tl.file("base/shelf")).unwrap();
@@ -535,7 +533,7 @@ fn a_path_means_what_it_means_in_the_file_that_holds_it() {
     let preview = tl.ok(&["notify", "preview", "p.yaml", "--when", "success"]).stdout;
     assert!(preview.contains("test of the base"), "{preview}");
 
-    // What the file itself says is beside it.
+    // Paths in the extending file are relative to that file.
     fs::create_dir(tl.file("mine")).unwrap();
     tl.write("own/b", "mine").write("own.hbs", "{{pipeline}} of its own\n").write(
         "p.yaml",
@@ -550,7 +548,7 @@ notify:
     );
     tl.ok(&["run", "p.yaml"]);
     assert_eq!(archived(&tl, "mine/object"), ["own/", "own/b"]);
-    // The channel is still that of the base.
+    // The channel still comes from the base.
     let told = tl.read("base/log.jsonl");
     assert!(told.lines().last().unwrap().contains("test of its own"), "{told}");
     assert!(!tl.file("log.jsonl").exists() && !tl.file("shelf").exists());
@@ -616,12 +614,12 @@ fn a_chain_of_files_is_one_pipeline_and_each_file_is_on_record() {
     assert_eq!(started[0]["data"]["file_sha256"], sha256(&tl.read("p.yaml")));
     assert_eq!(started[0]["data"]["file_sha256"], started[1]["data"]["file_sha256"]);
 
-    // The rule of the third file holds for the first.
+    // The rule in the third file applies to the first.
     tl.write("p.yaml", "version: 1\nname: test\nextends: team/base.yaml\nstages: { a: { run: [rm, made] } }\n");
     let refused = tl.run(&["run", "p.yaml"]);
     assert!(refused.code == 2 && refused.stderr.contains("TL0411"), "{refused:?}");
     assert!(refused.stderr.contains("org/policy.yaml:2") && refused.stderr.contains(" --> p.yaml:4:"), "{refused:?}");
-    // A file that extends nothing says nothing of it.
+    // Without `extends`, the record does not mention it.
     tl.write("alone.yaml", "version: 1\nname: alone\nstages: { a: { run: ['true'] } }\n");
     tl.ok(&["run", "alone.yaml"]);
     assert!(records(&tl, "run.started")[2]["data"].get("extends").is_none());
@@ -672,7 +670,7 @@ fn a_file_in_a_repository_knows_its_commit() {
     git(&tl, &["tag", "v1"]);
     git(&tl, &["checkout", "--quiet", "--detach"]);
     assert_eq!(said(&tl), format!("{commit} detached v1 false"));
-    // The file may lie anywhere in it, and tl be started elsewhere.
+    // The file may be anywhere in the repository, and tl may start elsewhere.
     fs::rename(tl.file("p.yaml"), tl.file("sub/p.yaml")).unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     let file = tl.file("sub/p.yaml").display().to_string();
@@ -697,7 +695,7 @@ fn git_runs_no_program_that_the_repository_names() {
     git(&tl, &["config", "filter.odd=name.clean", &command]);
     git(&tl, &["config", "filter.odd=name.required", "true"]);
     git(&tl, &["config", "filter.second.name.process", &command]);
-    // Another time each time: git looks into a file whose times it does not know.
+    // A new time for each call: git reads a file again only if its time has changed.
     let touched = |day: u64| {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_hours(24 * day);
         for name in ["a.txt", "b.txt", "c.txt"] {
@@ -707,7 +705,7 @@ fn git_runs_no_program_that_the_repository_names() {
     };
     assert!(touched(1).contains("dirty false"));
     assert!(!tl.file("ran").exists(), "the repository chose a program");
-    // What the user configured is the user's: Git LFS needs it.
+    // Filters from the user's own configuration do run: Git LFS needs them.
     let mine = format!("touch {}; cat", tl.file("mine").display());
     git(&tl, &["config", "--global", "filter.mine.clean", &mine]);
     assert!(touched(2).contains("dirty false"));
@@ -725,7 +723,7 @@ fn git_has_a_time_limit() {
     let path = format!("{}:{}", tl.file("bin").display(), std::env::var("PATH").unwrap());
     let late = ended(tl.command(&["run", "p.yaml"]).env("PATH", path));
     assert!(late.code == 2 && late.stderr.contains("error[TL0319]: git did not answer within 30s"), "{late:?}");
-    crate::run::secrets::gone(&tl);
+    crate::support::group_ended(&tl);
 }
 
 #[test]
@@ -787,11 +785,11 @@ stages:
     let zero = tl.run(&["run", "p.yaml", "--input", "limit=0s"]);
     assert!(zero.code == 2 && zero.stderr.contains("`timeout` must be longer than zero, not `0s`"), "{zero:?}");
     assert!(zero.stderr.contains("--> p.yaml:13:14\n") && !tl.file("began").exists(), "{zero:?}");
-    // `validate` proves what the defaults come to, or the values that it is given.
+    // `validate` checks with the defaults, or with the given values.
     assert_eq!(tl.run(&["validate", "p.yaml", "--input", "wide=0"]).code, 2);
     let (code, events) = tl.events(&["--input", "limit=300ms"]);
     assert_eq!(code, 1);
-    // One after the other, and the first one's failure ends the second.
+    // They run one after the other, and the failure of the first cancels the second.
     assert_eq!(instances(&events, "a"), pairs(&[("1", "failure"), ("2", "cancelled")]));
     assert_eq!(instance(&events, "a", "1")["error"]["code"], "TL0602");
 }
@@ -816,7 +814,7 @@ stages:
         assert_eq!(ended.stderr.matches("error[TL0206]: `group` must not be blank").count(), 1, "{}", ended.stderr);
         assert_eq!(ended.stderr.matches("error[").count(), 2, "{}", ended.stderr);
     }
-    // Not to wait for anybody is a wish.
+    // Not waiting at all is a valid setting.
     let text = tl.read("p.yaml").replace("}\" }\ndefaults", "}\", wait: 0s }\ndefaults");
     tl.write("p.yaml", text).ok(&["run", "p.yaml"]);
 }
@@ -845,6 +843,6 @@ stages:
         .map(|event| event["line"].as_str().unwrap())
         .collect();
     lines.sort_unstable();
-    // Of several maps the first wins, and maps in them are not mixed.
+    // Of several merged maps the first wins. Nested maps are not merged.
     assert_eq!(lines, ["a common well", "b patient nothing", "b patient nothing", "c own nothing"]);
 }

@@ -1,5 +1,5 @@
-//! What people read when a pipeline file is sound and hardly what was meant. The files of `tests/warned` say themselves
-//! what is found in them, as those of `tests/wrong` do.
+//! The warnings for files that are valid but probably a mistake. Each file in `tests/warned` states its own findings,
+//! like those in `tests/wrong`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,9 +8,10 @@ use timelocker::diagnostic::{Diagnostic, Severity};
 use timelocker::pipeline::{load, warnings};
 use timelocker::report::{Style, render_diagnostic};
 
-use crate::language::wrong::{expected, files_of, pipelines_below, spelled};
+use super::expected::{expected, spelled};
+use crate::support::{files_of, pipelines_below};
 
-/// The warnings of a file, by place; `disk` says on which disk a path is.
+/// The warnings of a file, by place. `disk` tells on which disk a path is.
 fn found(path: &Path, disk: &dyn Fn(&Path) -> Option<u64>) -> Vec<Diagnostic> {
     let text = |problems: &[Diagnostic]| -> String {
         problems.iter().map(|problem| render_diagnostic(problem, Style::default())).collect()
@@ -47,7 +48,7 @@ fn every_warning_is_the_expected_one_and_nothing_else_is_found() {
     assert_eq!(codes, BTreeSet::from(all.map(str::to_owned)));
 }
 
-/// Where both are there, the disks decide, and not the names.
+/// If both paths exist, their disks decide, not their names.
 #[test]
 fn the_disk_decides_where_there_is_one() {
     let codes = |path: &str, disk: &dyn Fn(&Path) -> Option<u64>| -> Vec<String> {
@@ -61,7 +62,7 @@ fn the_disk_decides_where_there_is_one() {
     assert_eq!(codes(around, &mounted), ["TL0804 5:38 /mnt/disk", "TL0804 7:38 /mnt/disk/orders/nas"]);
 }
 
-/// What is shipped is what people copy. The rest has its reason here.
+/// People copy shipped files, so these have no warnings. Exceptions state their reason.
 #[test]
 fn shipped_files_have_no_warnings_but_for_a_reason() {
     const REASONS: &[(&str, &[&str], &str)] =

@@ -1,7 +1,7 @@
-//! What people read when a pipeline file is wrong.
+//! The errors for wrong pipeline files.
 //!
-//! Each file of `tests/wrong` holds one mistake, unless its name says several, and says itself what is found in it:
-//! a line `# expect: CODE LINE:COLUMN MARKED TEXT` for each finding, at its top. How a finding reads is a snapshot.
+//! Each file in `tests/wrong` contains one mistake, unless its name says otherwise. Lines `# expect: CODE LINE:COLUMN
+//! MARKED TEXT` at its top state its findings. A snapshot holds the rendered text of each.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,46 +13,11 @@ use timelocker::inspect::Finding;
 use timelocker::pipeline::{load, warnings};
 use timelocker::report::{Style, render_diagnostic, render_github, render_sarif};
 
-/// Files that cannot begin with a comment, or would mean something else if they did.
-const WITHOUT_COMMENT: &[(&str, &str)] = &[
-    ("empty.yaml", "TL0003"),
-    ("binary.yaml", "TL0002 3:14 \u{fffd}"),
-    ("latin-1.yaml", "TL0002 3:19 \u{fffd}"),
-    ("byte-order-mark.yaml", "TL0204 4:3 Check"),
-    ("line-separator.yaml", "TL0005 3:17"),
-    ("windows-line-ends.yaml", "TL0207 6:5 timeuot"),
-];
-
-/// The files of a folder of tests, as a user at the root of the repository would name them.
-pub fn files_of(folder: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
-        .unwrap()
-        .map(|entry| Path::new(folder).join(entry.unwrap().file_name()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-        .collect();
-    files.sort();
-    files
-}
+use super::expected::{expected, spelled};
+use crate::support::{files_of, pipelines_below};
 
 fn findings(path: &Path) -> Vec<Diagnostic> {
     load(path).err().unwrap_or_default()
-}
-
-/// A finding as the comment spells it.
-pub fn spelled(finding: &Diagnostic) -> String {
-    let Some(place) = &finding.place else { return finding.code.to_string() };
-    let marked: String = place.text.chars().skip(place.column - 1).take(place.length).collect();
-    format!("{} {}:{} {marked}", finding.code, place.line, place.column).trim_end().to_owned()
-}
-
-/// What a file says is found in it.
-pub fn expected(path: &Path) -> Vec<String> {
-    let name = path.file_name().unwrap().to_str().unwrap();
-    if let Some((_, expected)) = WITHOUT_COMMENT.iter().find(|(file, _)| *file == name) {
-        return vec![(*expected).to_owned()];
-    }
-    let text = fs::read_to_string(path).unwrap();
-    text.lines().map_while(|line| line.strip_prefix("# expect: ")).map(|line| line.trim_end().to_owned()).collect()
 }
 
 #[test]
@@ -79,7 +44,7 @@ fn every_finding_is_the_expected_one_and_nothing_else_is_found() {
     }
 }
 
-/// Every code that a file alone can give; TL0001 needs a file that is not there, TL0102 to TL0104 other versions.
+/// Every code that a file alone can cause. TL0001 needs a missing file, TL0102 to TL0104 need other versions.
 const CODES: &[&str] = &[
     "TL0002", "TL0003", "TL0004", "TL0005", "TL0006", "TL0007", "TL0008", "TL0009", "TL0010", "TL0101", "TL0102",
     "TL0103", "TL0104", "TL0201", "TL0202", "TL0203", "TL0204", "TL0205", "TL0206", "TL0207", "TL0208", "TL0209",
@@ -117,19 +82,11 @@ fn nothing_is_found_in_right_files() {
     }
 }
 
-/// Every YAML file of a folder and those below.
-pub fn pipelines_below(root: &Path, folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| folder.join(entry.unwrap().file_name()));
-    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| root.join(path).is_dir());
-    let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
-    files.chain(folders.iter().flat_map(|folder| pipelines_below(root, folder))).collect()
-}
-
 /// Codes of findings that are about no line.
 const WITHOUT_PLACE: &[&str] = &["TL0003"];
 
-/// Spoils right files, some bytes, words or parts of their structure at a time, and reads what comes of it: alone, or with
-/// another spoilt file that it extends. `TL_MUTATIONS` says how many.
+/// Mutates valid files, a few bytes, words or parts of their structure at a time, and reads the result: alone, or
+/// extending another mutated file. `TL_MUTATIONS` sets the number.
 #[test]
 fn no_file_makes_it_panic_or_point_outside() {
     let count = std::env::var("TL_MUTATIONS").map_or(8_000, |count| count.parse::<u64>().unwrap());
@@ -171,7 +128,7 @@ fn no_file_makes_it_panic_or_point_outside() {
     assert!(count < 1_000 || sound > count / 1_000 && pairs > count / 8, "{sound} fine, {pairs} pairs");
 }
 
-/// What is wrong with a file, or what a sound one hardly means.
+/// The errors of a file, or the warnings of a valid one.
 fn all_findings(path: &Path) -> Vec<Diagnostic> {
     match load(path) {
         Ok((document, pipeline)) => warnings(&document, &pipeline, &|_| None),
@@ -179,7 +136,7 @@ fn all_findings(path: &Path) -> Vec<Diagnostic> {
     }
 }
 
-/// Every way in which findings are shown.
+/// Every way in which findings are rendered.
 fn rendered(found: Vec<Diagnostic>) {
     let wrap = |problem| Finding { file: Some("mutated.yaml".to_owned()), problem };
     let findings: Vec<Finding> = found.into_iter().map(wrap).collect();
@@ -192,7 +149,7 @@ fn rendered(found: Vec<Diagnostic>) {
     assert_eq!(render_sarif(&findings)["runs"][0]["results"].as_array().map(Vec::len), Some(findings.len()));
 }
 
-/// What is wrong with the place of a finding.
+/// The problem with the place of a finding, if any.
 fn misplaced(finding: &Diagnostic, bytes: &[u8]) -> Option<&'static str> {
     if finding.code.to_string() == "TL0902" {
         return Some("the schema and the program differ");
@@ -207,14 +164,14 @@ fn misplaced(finding: &Diagnostic, bytes: &[u8]) -> Option<&'static str> {
     let end = place.column - 1 + place.length;
     match () {
         () if line != place.text => Some("the line is another"),
-        // The end of a line and what is missing there have one column more.
+        // The end of a line, or something missing there, is one column further.
         () if end > line.chars().count().max(place.column) => Some("the mark leaves the line"),
         () if place.column > line.chars().count() + 2 => Some("the column is outside"),
         () => None,
     }
 }
 
-/// One of the right files, spoilt.
+/// A mutation of one of the valid files.
 fn mutation(seeds: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
     const WORDS: &[&str] = &[
         "${{",
@@ -281,7 +238,7 @@ fn mutation(seeds: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
                 bytes.splice(at..end, other[from..(from + 40).min(other.len())].iter().copied());
             }
             4 => {
-                // A line twice, or somewhere else.
+                // Duplicates a line, here or elsewhere.
                 let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
                 if !lines.is_empty() {
                     let line = lines[random.usize(..lines.len())].to_vec();
@@ -295,7 +252,7 @@ fn mutation(seeds: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
     bytes
 }
 
-/// A text with one part of its structure moved, copied, removed, indented otherwise or replaced by another part.
+/// A text with one part of its structure moved, copied, removed, reindented, or replaced by another part.
 fn restructured(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
     let Ok(text) = std::str::from_utf8(bytes) else { return bytes.to_vec() };
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
@@ -339,7 +296,7 @@ fn restructured(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
             }
         }
         _ => {
-            // An expression of the file inside, before or instead of a value.
+            // An expression from the file inside, before or instead of a value.
             let inner = |rest: &str| rest.split_once("}}").map(|(inner, _)| inner.to_owned());
             let expressions: Vec<String> = text.split("${{").skip(1).filter_map(inner).collect();
             if let (Some(inner), Some((key, value))) = (random.choice(&expressions), lines[at].split_once(": ")) {
@@ -354,7 +311,7 @@ fn restructured(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
     lines.concat().into_bytes()
 }
 
-/// A line, and those behind it that are indented deeper.
+/// A line and the more deeply indented lines below it.
 fn subtree(lines: &[String], at: usize) -> std::ops::Range<usize> {
     let depth = |line: &String| line.len() - line.trim_start_matches(' ').len();
     let below = lines[at + 1..].iter().take_while(|line| depth(line) > depth(&lines[at])).count();

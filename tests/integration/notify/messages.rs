@@ -1,4 +1,4 @@
-//! Messages: who is told of what, how it looks, and that none is lost or told twice.
+//! Messages: their recipients and looks, and that none is lost or sent twice.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,18 +7,9 @@ use std::process::Command;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
-use crate::support::program::{Ended, Tl, ended, files};
+use crate::support::{BELL, Ended, Tl, ended, files};
 
-/// What the channel `bell` does: it writes down the id of each message, and ends itself or `tl` where a file says so.
-pub const BELL: &str = r#"
-if [ -e kill-before ]; then rm kill-before; kill -9 $PPID; exit 1; fi
-if [ -e refuse ]; then exit 1; fi
-echo "$TL_MESSAGE_ID" >> told
-if [ -e kill-after ]; then rm kill-after; kill -9 $PPID; fi
-exit 0
-"#;
-
-/// A pipeline that does nothing and tells `bell` of it.
+/// A pipeline that does nothing and notifies `bell`.
 fn belled(tl: &Tl) -> &Tl {
     tl.write("bell.sh", BELL).write("told", "");
     tl.pipeline(
@@ -27,7 +18,7 @@ fn belled(tl: &Tl) -> &Tl {
     )
 }
 
-/// A pipeline without a message, beside the first.
+/// A second pipeline, without messages.
 fn quiet(tl: &Tl) -> Ended {
     tl.write("q.yaml", "version: 1\nname: quiet\nstages:\n  a: { run: ['true'] }\n");
     tl.ok(&["run", "q.yaml"])
@@ -51,10 +42,10 @@ fn change(tl: &Tl, sql: &str) {
     Connection::open(tl.file("state/state.db")).unwrap().execute_batch(sql).unwrap();
 }
 
-/// As if the wait were over.
+/// Makes pending messages due.
 const DUE: &str = "UPDATE outbox SET next_at = '2020-01-01T00:00:00.000Z'";
 
-/// A time to come, but not so far that nobody can have meant it.
+/// A time in the future, but not implausibly far.
 fn later() -> String {
     let then = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(10);
     format!("UPDATE outbox SET next_at = '{}'", then.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
@@ -67,7 +58,7 @@ fn a_kill_before_or_after_delivery_loses_nothing_and_makes_nothing_new() {
         belled(&tl).write(moment, "");
         assert_eq!(tl.run(&["run", "p.yaml"]).code, -1, "killed");
         assert_eq!(states(&tl), [("pending".to_owned(), 1)]);
-        // Any run sends it.
+        // Any run sends pending messages.
         let ended = quiet(&tl);
         assert!(ended.stdout.contains("message to bell: \u{2705} test: success"), "{}", ended.stdout);
         let told = told(&tl);
@@ -109,7 +100,7 @@ fn a_failure_is_told_kept_and_tried_again_when_its_time_comes() {
     assert_eq!((&flushed["tried"][0]["attempt"], &flushed["tried"][0]["delivered"]), (&json!(3), &json!("exit 0")));
     assert_eq!(told(&tl).len(), 1);
 
-    // On record: each attempt, what came of it, and whether another one follows.
+    // The audit log has each attempt, its result, and whether another one follows.
     let records = tl.ok(&["audit", "show", "--type", "notify", "--json"]).stdout;
     let records: Vec<Json> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let said: Vec<Json> =
@@ -224,7 +215,7 @@ fn a_message_whose_file_is_gone_stays_and_is_told() {
     assert_eq!(flushed.code, 1);
     insta::assert_snapshot!("flush_channel_gone", flushed.shown(&tl));
     assert_eq!(states(&tl), [("pending".to_owned(), 1)], "that is no attempt");
-    // After a week it is given up.
+    // After a week tl gives up.
     change(&tl, "UPDATE outbox SET created = '2020-01-01T00:00:00.000Z'");
     quiet(&tl);
     assert_eq!(states(&tl)[0].0, "dead");
@@ -275,7 +266,7 @@ fn a_damaged_outbox_costs_no_message_and_no_run() {
     belled(&tl);
     tl.ok(&["run", "p.yaml"]);
     let whole = fs::read(tl.file("state/state.db")).unwrap();
-    // Something else altogether; and one whose pages are noise behind a sound beginning.
+    // A file that is no database, and one with a valid header and garbage pages.
     let mut noisy = whole.clone();
     noisy[110..].fill(0xa5);
     for (number, damaged) in [vec![b'x'; 9_000], noisy].into_iter().enumerate() {
@@ -318,7 +309,7 @@ fn an_outbox_of_a_later_release_is_left_alone() {
 fn an_outbox_is_for_its_owner_alone() {
     let tl = Tl::new();
     belled(&tl).write("kill-before", "");
-    // Killed, so that its companions stay.
+    // Killed, so that the companion files of the database stay.
     let line = format!("umask 000; exec {} run p.yaml", env!("CARGO_BIN_EXE_tl"));
     ended(Command::new("sh").args(["-c", &line]).current_dir(tl.path()).env("TL_STATE", tl.state()));
     let names = files(&tl.state());
@@ -340,7 +331,7 @@ fn nothing_is_made_where_nothing_is_told() {
     assert!(!tl.file("state/senders").exists());
 }
 
-/// Each result with every flag set: what was told of it.
+/// Each outcome, with every occasion enabled: which messages are sent.
 #[test]
 fn each_result_is_told_by_its_name() {
     let all = "[started, success, warning, failure, skipped, cancelled, blocked, recovered]";
@@ -356,7 +347,7 @@ fn each_result_is_told_by_its_name() {
         tl.pipeline(&format!("stages:\n  {stages}\nnotify:\n  - {{ when: {all}, to: [log] }}\n"));
         tl.run(&["run", "p.yaml"]);
         assert_eq!(told_in_log(&tl), expected, "{stages}");
-        // One that is not well is told to those who asked for nothing but recoveries, not at all; a success after it is.
+        // With only `recovered` enabled, a failure sends nothing, and the next success sends a message.
         tl.pipeline("stages:\n  a: { run: ['true'] }\nnotify:\n  - { when: [recovered], to: [log] }\n");
         fs::remove_file(tl.file("log.jsonl")).unwrap();
         tl.ok(&["run", "p.yaml"]);
@@ -409,12 +400,12 @@ fn a_message_has_the_forms_that_its_file_gives_it() {
     file(", template-html: m.html.hbs");
     assert_eq!(shown(&["--html"]).stdout, "<p>success");
     assert!(shown(&[]).stdout.contains("\u{2705} test: success"));
-    // Both are proven before anything runs.
+    // Both are checked before anything runs.
     tl.write("m.html.hbs", "<p>{{wen}}");
     let wrong = tl.run(&["validate", "p.yaml"]);
     assert_eq!(wrong.code, 2);
     insta::assert_snapshot!("template_html_wrong", wrong.shown(&tl));
-    // What changes in between costs the looks of a message, not the message.
+    // A template that breaks during the run spoils the format of a message, but the message is sent.
     tl.write("m.html.hbs", "<p>{{when}}");
     tl.pipeline(
         "stages:\n  a: { shell: sh, run: 'echo {{ > m.html.hbs' }\nnotify:\n  - { when: [success], to: [log], template-html: m.html.hbs \
@@ -489,9 +480,9 @@ fn an_outbox_without_room_costs_no_message_and_no_run() {
     let tl = Tl::new();
     belled(&tl);
     let state = tl.state();
-    let _disk = crate::support::program::Disk::new(&state, "4m");
+    let _disk = crate::support::Disk::new(&state, "4m");
     quiet(&tl);
-    // Room for the log, and none for a database.
+    // There is room for the log, but not for a database.
     let free = rustix::fs::statvfs(&state).unwrap();
     let ballast = free.f_bavail * free.f_bsize - (40 << 10);
     fs::write(state.join("ballast"), vec![0; usize::try_from(ballast).unwrap()]).unwrap();

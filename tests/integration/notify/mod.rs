@@ -1,5 +1,5 @@
 //! Messages: the outbox, the channels, and pipelines that are overdue.
 
-pub mod channels;
-pub mod messages;
+mod channels;
+mod messages;
 mod stale;

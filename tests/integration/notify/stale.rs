@@ -1,4 +1,4 @@
-//! `tl stale --notify`: who is told that a pipeline has not succeeded in time, that it is once, and that it is not lost.
+//! `tl stale --notify`: who is notified of an overdue pipeline, and that the message is sent once and never lost.
 
 use std::fs;
 use std::time::Duration;
@@ -6,10 +6,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 
-use crate::notify::messages::BELL;
-use crate::support::program::{Ended, Tl, ended, files};
+use crate::support::{BELL, Ended, Tl, ended, files};
 
-/// A pipeline that is to succeed each day and tells `bell` and `log` where it does not.
+/// A pipeline that must succeed daily and notifies `bell` and `log` when it does not.
 fn belled(tl: &Tl) -> &Tl {
     tl.write("bell.sh", BELL).write("told", "");
     tl.pipeline(
@@ -18,7 +17,7 @@ fn belled(tl: &Tl) -> &Tl {
     )
 }
 
-/// A pipeline of this name that tells its own file of messages.
+/// A pipeline of this name that writes messages to its own file.
 fn small(name: &str, more: &str) -> String {
     format!(
         "version: 1\nname: {name}\nexpect: {{ success-every: 1d }}\nchannels:\n  log: {{ uses: file, with: {{ path: {name}.jsonl }} \
@@ -32,14 +31,14 @@ fn sql(tl: &Tl, sql: &str) {
     connection.execute_batch(sql).unwrap();
 }
 
-/// As if all runs had been so many hours earlier.
+/// Shifts all runs this many hours into the past.
 fn hours_pass(tl: &Tl, hours: u32) {
     let earlier = |column: &str| format!("{column} = strftime('%Y-%m-%dT%H:%M:%fZ', {column}, '-{hours} hours')");
     sql(tl, &format!("UPDATE runs SET {}, {}, {}", earlier("started"), earlier("ended"), earlier("good")));
     sql(tl, &format!("UPDATE versions SET {}", earlier("first_used")));
 }
 
-/// As if the wait were over.
+/// Makes pending messages due.
 const DUE: &str = "UPDATE outbox SET next_at = '2020-01-01T00:00:00.000Z'";
 
 fn told(tl: &Tl) -> Vec<String> {
@@ -56,7 +55,7 @@ fn states(tl: &Tl) -> Vec<String> {
     list["messages"].as_array().unwrap().iter().map(|entry| entry["state"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Looks and tells; it ends with 1, since something is late.
+/// Runs `tl stale --notify`. It exits with 1 because something is overdue.
 fn late(tl: &Tl, more: &[&str]) -> Ended {
     let ended = tl.run(&[&["stale", "--notify"], more].concat());
     assert!(ended.code == 1 && ended.stderr.contains("error[TL0764]"), "{ended:?}");
@@ -73,7 +72,7 @@ fn a_due_time_that_passes_is_told_once() {
     let first = tl.last_run();
 
     hours_pass(&tl, 50);
-    // To look is not to tell.
+    // `tl stale` alone sends nothing.
     assert_eq!(tl.run(&["stale"]).code, 1);
     assert!(told(&tl).is_empty());
     let said = late(&tl, &[]);
@@ -95,7 +94,7 @@ fn a_due_time_that_passes_is_told_once() {
         .replace(&host, "[HOST]");
     insta::assert_snapshot!("told", text);
 
-    // A success ends it, and the next due time is another one.
+    // A success resets it. The next due time is a new occasion.
     tl.ok(&["run", "p.yaml"]);
     tl.ok(&["stale", "--notify"]);
     hours_pass(&tl, 25);
@@ -103,7 +102,7 @@ fn a_due_time_that_passes_is_told_once() {
     late(&tl, &["p.yaml"]);
     let ids = told(&tl);
     assert!(ids.len() == 2 && ids[0] != ids[1], "{ids:?}");
-    // A failure is no success: nothing new is due.
+    // A failure is no success, so there is no new due time.
     tl.write("p.yaml", tl.read("p.yaml").replace("'true'", "'false'"));
     assert_eq!(tl.run(&["run", "p.yaml"]).code, 1);
     late(&tl, &[]);
@@ -124,7 +123,7 @@ fn one_that_never_ran_is_told_once_and_again_when_it_was_due() {
     for _ in 0..2 {
         late(&tl, &["."]);
     }
-    // Of one name, and still two.
+    // Both have the same name and still count as two.
     let (one, other) = (log(&tl, "new.jsonl"), log(&tl, "other/new.jsonl"));
     assert_eq!((one.len(), other.len(), one[0]["run"].as_str()), (1, 1, Some("")));
     assert_ne!(one[0]["id"], other[0]["id"]);
@@ -160,7 +159,7 @@ fn a_channel_that_is_down_is_tried_again() {
     let json: Json = serde_json::from_str(&tl.run(&["stale", "--notify", "--json"]).stdout).unwrap();
     assert_eq!((&json["pipelines"][0]["is_stale"], &json["messages"]["tried"]), (&json!(true), &json!([])));
     fs::remove_file(tl.file("refuse")).unwrap();
-    // By the same timer: what starts runs may have stopped.
+    // The same timer retries: whatever starts the runs may have stopped.
     sql(&tl, DUE);
     late(&tl, &[]);
     assert_eq!((told(&tl).len(), states(&tl)), (1, vec!["delivered".to_owned(); 2]));
@@ -173,7 +172,7 @@ fn a_channel_that_is_down_is_tried_again() {
     tl.ok(&["notify", "flush", "--all"]);
     assert_eq!((told(&tl).len(), log(&tl, "log.jsonl").len()), (2, 2));
 
-    // What waits is told of though nothing is late any more.
+    // Pending messages are sent although nothing is overdue any more.
     tl.write("refuse", "");
     tl.ok(&["run", "p.yaml"]);
     hours_pass(&tl, 50);
@@ -252,13 +251,13 @@ fn one_that_cannot_be_told_of_silences_no_other() {
         ["a_secret", "b_broken", "c_input", "d_sound"].map(|name| log(&tl, &format!("{name}.jsonl")).len()),
         [1, 0, 0, 1]
     );
-    // Named with its folder, too.
+    // The same when their folder is named.
     let folder = tl.run(&["stale", "--notify", "."]);
     assert!(
         folder.code == 2 && folder.stderr.contains("b_broken.yaml:4") && folder.stderr.contains("TL0764"),
         "{folder:?}"
     );
-    // Mended, they are told of; the others are not again.
+    // Once repaired they send their messages. The others do not send again.
     tl.write("b_broken.yaml", small("b_broken", ""))
         .write("c_input.yaml", small("c_input", "inputs: { where: { type: string, default: here } }\n"));
     late(&tl, &[]);
@@ -296,7 +295,7 @@ fn its_channels_are_opened_with_the_inputs_of_the_last_run_and_secrets_do_not_sh
     }
 }
 
-/// What an older release wrote is not taken for nothing.
+/// The state of an older release does not look like an empty one.
 #[test]
 fn a_state_of_an_older_release_raises_no_alarm() {
     let tl = Tl::new();
@@ -323,7 +322,7 @@ fn what_cannot_be_kept_is_said() {
     fs::write(log.join(&segment), text.replacen("run.started", "run.stopped", 1)).unwrap();
     let said = tl.run(&["stale", "--notify"]);
     assert!(said.code == 20 && said.stderr.contains("TL0701") && said.stderr.contains("TL0764"), "{said:?}");
-    // It waits until somebody has decided.
+    // The messages wait until somebody has accepted the damaged log.
     assert_eq!(states(&tl), ["pending", "pending"]);
     sql(&tl, "PRAGMA user_version = 99");
     let said = tl.run(&["stale", "--notify"]);

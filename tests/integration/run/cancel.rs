@@ -1,14 +1,13 @@
-//! `tl cancel`: a run is ended in order from another terminal.
+//! `tl cancel`: cancels a run from another terminal, in order.
 
 use std::fs;
 use std::process::Child;
 
 use serde_json::Value as Json;
 
-use crate::run::runs::{collected, wait_for};
-use crate::support::program::Tl;
+use crate::support::{Tl, collected, wait_for};
 
-/// Starts a pipeline with these stages and waits until one of them has made `began`; the run's id.
+/// Starts a pipeline with these stages and waits until one of them has created `began`. Returns the run's id.
 fn start(tl: &Tl, stages: &str) -> (Child, String) {
     tl.pipeline(stages);
     let run = tl.start(&["run", "p.yaml"]);

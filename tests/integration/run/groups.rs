@@ -1,4 +1,4 @@
-//! Runs of one group, one at a time: in processes of their own.
+//! Runs of one group in separate processes: one at a time.
 
 use std::io::Read;
 use std::process::Child;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::program::{Ended, Tl};
+use crate::support::{Ended, Tl};
 
-/// Waits for the end of a process.
+/// Waits for a process to end.
 fn end(child: Child) -> Ended {
     let output = child.wait_with_output().unwrap();
     Ended {
@@ -23,7 +23,7 @@ fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// A pipeline of a group, whose only stage waits until `go` is there.
+/// A pipeline of a group. Its only stage waits until `go` exists.
 fn grouped(concurrency: &str) -> Tl {
     let tl = Tl::new();
     tl.write("slow.yaml", pipeline(concurrency, "while [ ! -e go ]; do sleep 0.05; done"));
@@ -37,7 +37,7 @@ fn pipeline(concurrency: &str, script: &str) -> String {
     )
 }
 
-/// Waits until the other run is at work.
+/// Waits until the other run has started its stage.
 fn until_busy(tl: &Tl) {
     let started = Instant::now();
     let is_at_work = || tl.run(&["audit", "show", "--type", "stage.started"]).stdout.contains("work");
@@ -47,7 +47,7 @@ fn until_busy(tl: &Tl) {
     }
 }
 
-/// Waits until a run says that it waits for another one.
+/// Waits until a run reports that it waits for another one.
 fn until_it_waits(run: &mut Child) {
     let output = run.stdout.as_mut().unwrap();
     let mut said = Vec::new();
@@ -83,7 +83,7 @@ fn a_busy_group_is_skipped_refused_or_waited_for() {
     let tired = second(&tl);
     assert_eq!(tired.code, 11, "{tired:?}");
 
-    // Another group is free.
+    // Another group is not blocked.
     tl.write("quick.yaml", pipeline("{ group: h, if-busy: fail }", "true"));
     assert_eq!(second(&tl).code, 0);
 
@@ -111,7 +111,7 @@ fn a_run_that_waits_can_be_cancelled_and_a_killed_one_leaves_no_lock() {
     assert_eq!(end(first).code, -1);
     tl.write("quick.yaml", pipeline("{ group: g, if-busy: fail }", "true"));
     // The lock is free when the programs of the killed one have ended.
-    crate::run::runs::wait_for(|| second(&tl).code == 0);
+    crate::support::wait_for(|| second(&tl).code == 0);
     tl.write("go", "");
 }
 

@@ -1,10 +1,10 @@
-//! What programs print is kept, a file for each attempt.
+//! The output of programs is kept in one file for each attempt.
 
 use std::fs;
 
 use timelocker::state::StateDir;
 
-use crate::support::program::{Ended, Tl, ended};
+use crate::support::{Ended, Tl, ended};
 
 #[test]
 fn what_programs_print_is_kept_for_each_attempt_without_secrets() {

@@ -1,4 +1,4 @@
-//! `tl plan`, `tl run PLAN` and `tl graph`: what is shown before a run, and that a run is held to it.
+//! `tl plan`, `tl run PLAN` and `tl graph`: what they show before a run, and that a run is held to its plan.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -7,11 +7,12 @@ use std::time::Instant;
 use layout::gv::DotParser;
 use serde_json::{Value as Json, json};
 
-use crate::support::program::{Ended, Tl, events, files};
+use crate::support::{Ended, Tl, events, files};
 
 const SECRET: &str = "whsec_aHVudGVyMi1vZi10aGUtcGxhbi1hbmQtbW9yZQ==";
 
-/// A matrix of stores, one of outputs, secrets, conditions and rules; `p.yaml` seals `data` into two stores.
+/// A pipeline with a matrix of stores, one of outputs, secrets, conditions and rules. `p.yaml` seals `data` into two
+/// stores.
 fn protected() -> Tl {
     let tl = Tl::new();
     tl.write("data/a", "x").write("nas/.keep", "").write("token", SECRET).pipeline(
@@ -51,7 +52,7 @@ notify:
     tl
 }
 
-/// Whatever a command said and wrote.
+/// Everything that a command printed and wrote.
 fn all_of(tl: &Tl, ended: &Ended) -> String {
     let written = ["plan.json", "g"].map(|name| fs::read_to_string(tl.file(name)).unwrap_or_default());
     format!("{}{}{}", ended.stdout, ended.stderr, written.concat())
@@ -80,10 +81,10 @@ fn a_plan_says_what_is_known_and_names_what_is_not() {
     assert_eq!(stage("after")["skipped"], "`elsewhere` is skipped");
     let nas = format!("{}/here/${{{{ run.id }}}}", tl.file("nas").display());
     assert_eq!(stage("deliver")["writes"][1]["uri"], nas);
-    // Nothing was done: no state, nothing stored. The plan is the owner's alone.
+    // Planning does nothing: no state, no object. Only the owner can read the plan.
     assert!(!tl.state().exists() && files(&tl.file("shelf")).is_empty());
     assert_eq!(fs::metadata(tl.file("plan.json")).unwrap().permissions().mode() & 0o777, 0o600);
-    // With another input the condition holds.
+    // With another input the condition is true.
     let there: Json =
         serde_json::from_str(&tl.ok(&["plan", "p.yaml", "--json", "--input", "place=there"]).stdout).unwrap();
     assert!(!there.to_string().contains("its `if` is false"));
@@ -116,7 +117,8 @@ fn a_matrix_that_is_too_large_is_refused_before_the_run() {
 fn a_run_of_a_plan_does_what_a_run_of_its_file_does() {
     let tl = protected();
     tl.ok(&["plan", "p.yaml", "--out", "plan.json", "--input", "place=there"]);
-    // What a plan does not hold to: data, comments, order of keys, a moved default of an input that it has.
+    // A plan does not fix data, comments, the order of keys, or the changed default of an input for which it has a
+    // value.
     tl.write("data/b", "more");
     let text = tl.read("p.yaml").replace("default: here", "default: nowhere");
     tl.write("p.yaml", format!("# why\n{text}"));
@@ -128,7 +130,7 @@ fn a_run_of_a_plan_does_what_a_run_of_its_file_does() {
     for store in ["shelf", "nas"] {
         assert_eq!(fs::read_dir(tl.file(store).join("there")).unwrap().count(), 2, "{store}");
     }
-    // The record names the plan by the digest that `sha256sum` gives.
+    // The record identifies the plan by the digest that `sha256sum` prints.
     let digest = tl.shell("sha256sum plan.json").output().unwrap().stdout;
     let digest = String::from_utf8(digest).unwrap()[..64].to_owned();
     let started = tl.ok(&["audit", "show", "--type", "run.started", "--json"]).stdout;
@@ -171,7 +173,7 @@ fn a_run_that_would_do_something_else_is_refused() {
     let refused = tl.run(&["run", "plan.json"]);
     assert!(refused.code == 2 && refused.stderr.contains("TL0774]: for whom `seal` seals is not"), "{refused:?}");
     insta::assert_snapshot!(tl.redact(&(shown + &refused.stderr)));
-    // A comment there is none of them. Nothing ran until here.
+    // A comment in the file of recipients is no difference. Nothing has run so far.
     assert!(!tl.state().exists());
     tl.write("recipients.txt", format!("# ours\n{recipients}"));
     tl.ok(&["run", "plan.json"]);
@@ -219,7 +221,7 @@ fn what_is_no_plan_or_cannot_be_held_to_is_said() {
     tl.write("plan.json", &plan);
     fs::rename(tl.file("p.yaml"), tl.file("q.yaml")).unwrap();
     refused(&["run", "plan.json"], "TL0772");
-    // Another kind of file stays; a link is not followed.
+    // Other files are not overwritten, and links are not followed.
     tl.write("notes.txt", "mine");
     symlink(tl.file("plan.json"), tl.file("link.json")).unwrap();
     for name in ["notes.txt", "q.yaml", "data", "link.json"] {
@@ -229,7 +231,7 @@ fn what_is_no_plan_or_cannot_be_held_to_is_said() {
     insta::assert_snapshot!(shown);
     let unwritable = tl.run(&["plan", "q.yaml", "--out", "none/plan.json"]);
     assert!(unwritable.code != 0 && unwritable.stderr.contains("TL0712"), "{unwritable:?}");
-    // An older plan is replaced, and a pipeline that looks like JSON is none.
+    // An older plan is replaced. A pipeline in JSON is not mistaken for a plan.
     tl.ok(&["plan", "q.yaml", "--out", "plan.json"]);
     assert!(tl.read("plan.json").contains("q.yaml"));
     tl.write("j.yaml", "{\"version\": 1, \"name\": \"tl\", \"stages\": {\"s\": {\"run\": [\"true\"]}}}");
@@ -243,7 +245,7 @@ fn a_killed_plan_leaves_the_old_file_or_the_new_one() {
     tl.ok(&["plan", "p.yaml", "--out", "plan.json"]);
     let whole = begun.elapsed();
     let (old, mut killed, mut new) = (tl.read("plan.json"), 0, 0);
-    // From at once to long after the end, in steps.
+    // Kills at increasing times, from the start to long after the end.
     for round in 0..40_u32 {
         let place = format!("place=p{round}");
         let mut child = tl.start(&["plan", "p.yaml", "--out", "plan.json", "--input", &place]);
@@ -277,12 +279,12 @@ fn a_graph_is_drawn_in_four_ways() {
         assert!(texts.iter().any(|text| text.trim() == name), "{name}: {texts:?}");
     }
     assert!(texts.iter().any(|text| text.contains("\"<&\\\"|>\"")), "{texts:?}");
-    // The same again, over what is there.
+    // The same again over the existing file.
     tl.ok(&["graph", "p.yaml", "--format", "dot", "--out", "g"]);
     assert_eq!(tl.read("g"), dot);
 }
 
-/// The texts of a picture, by a parser of XML that accepts nothing else.
+/// The texts of a picture, read by a strict XML parser.
 fn texts_of(svg: &str) -> Vec<String> {
     let mut reader = quick_xml::Reader::from_str(svg);
     reader.config_mut().check_end_names = true;
@@ -313,7 +315,7 @@ fn texts_of(svg: &str) -> Vec<String> {
 #[test]
 fn a_stream_is_a_group_of_its_graph() {
     let tl = Tl::new();
-    tl.pipeline(&format!("stages:\n{}", crate::support::program::CHAIN));
+    tl.pipeline(&format!("stages:\n{}", crate::support::CHAIN));
     let graph: Json = serde_json::from_str(&tl.ok(&["graph", "p.yaml", "--format", "json"]).stdout).unwrap();
     assert_eq!(graph["groups"], json!([{ "kind": "stream", "stages": ["collect", "seal", "deliver"] }]));
     for format in ["mermaid", "dot", "svg"] {
@@ -333,14 +335,14 @@ fn what_an_archive_would_read_is_counted() {
         let plan: Json = serde_json::from_str(&tl.ok(&["plan", "p.yaml", "--json"]).stdout).unwrap();
         plan["steps"][0][0]["reads"].clone()
     };
-    // Four names, two files of bytes, as the archive counts them too.
+    // Four names of two files' bytes, counted as the archive counts them.
     let expected = json!({ "files": 4, "bytes": 8, "unreadable": 0, "missing": [], "cut_short": false });
     assert_eq!(reads(), expected);
     let (code, told) = tl.events(&[]);
     let ended = told.iter().find(|event| event["event"] == "stage-ended").unwrap();
     assert_eq!((code, &ended["outputs"]["files"], &ended["outputs"]["bytes"]), (0, &json!(4), &json!(8)));
     tl.ok(&["plan", "p.yaml", "--out", "plan.json"]);
-    // Live data moved on: another count, the same plan.
+    // Live data has changed: another count, the same plan.
     tl.write("data/more", "1");
     assert_eq!(reads()["files"], 5);
     tl.ok(&["run", "plan.json"]);

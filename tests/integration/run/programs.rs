@@ -1,4 +1,4 @@
-//! What holds for every program that `tl` starts, whoever asks for it: a stage, a secret, a channel or git.
+//! Rules for every program that `tl` starts, whether for a stage, a secret, a channel or git.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,12 +8,9 @@ use std::time::{Duration, Instant};
 use timelocker::process::{Failure, Line, Program};
 use timelocker::value::{Cancel, CancelReason, Masker, Secret};
 
-use crate::run::runs::{collected, kill, wait_for};
-use crate::run::secrets::gone;
-use crate::run::supervisor::{in_session, left};
-use crate::support::program::Tl;
+use crate::support::{Tl, collected, group_ended, in_session, kill, left, wait_for};
 
-/// Ignores TERM, starts another process that does so in a session of its own, and never ends.
+/// Ignores TERM, starts another such process in a new session, and never ends.
 const STUBBORN: &str = "trap '' TERM\nsetsid sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' &\n\
                         echo $$ > half && mv half group\nwhile :; do sleep 0.1; done";
 
@@ -22,7 +19,7 @@ fn script(tl: &Tl, name: &str, text: &str) {
     fs::set_permissions(tl.file(name), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Starts `tl run` in a session of its own, with the scripts of the folder `bin` first in `PATH`.
+/// Starts `tl run` in a new session, with the scripts of the folder `bin` first in `PATH`.
 fn start(tl: &Tl) -> Child {
     let path = format!("{}:{}", tl.file("bin").display(), std::env::var("PATH").unwrap());
     let mut command = tl.command(&["run", "p.yaml"]);
@@ -66,7 +63,7 @@ fn a_git_that_hangs_is_killed_with_its_group_at_its_limit() {
     let ended = collected(start(&tl));
     assert!(ended.code == 2 && ended.stderr.contains("TL0319") && ended.stderr.contains("within 30s"), "{ended:?}");
     assert!(begun.elapsed() >= Duration::from_secs(30));
-    gone(&tl);
+    group_ended(&tl);
 }
 
 #[test]
@@ -76,7 +73,7 @@ fn a_channel_that_hangs_is_killed_with_its_group_at_its_limit() {
     script(&tl, "hangs", STUBBORN.replace("setsid ", "").as_str());
     let ended = collected(start(&tl));
     assert!(ended.code == 0 && format!("{ended:?}").contains("ran longer than 30 seconds"), "{ended:?}");
-    gone(&tl);
+    group_ended(&tl);
 }
 
 fn sh(text: &str) -> Program {
@@ -86,14 +83,14 @@ fn sh(text: &str) -> Program {
 #[test]
 fn a_secret_on_a_descriptor_is_in_no_argument_and_no_environment() {
     let secret = "s3cr3t-on-descriptor-0";
-    // The shell looks at itself, and shows what it was given only as the answer to the last question.
+    // The shell prints its own environment and arguments. It prints its input only after the marker.
     let text = "cat /proc/$$/environ /proc/$$/cmdline | tr '\\0' '\\n'; echo; echo ---; cat";
     let ended = sh(text).input(Secret::new(secret.to_owned())).capture(1 << 16, &Cancel::default()).unwrap();
     let printed = String::from_utf8(ended.stdout.to_vec()).unwrap();
     let (seen, read) = printed.split_once("---\n").unwrap();
     assert!(seen.contains("PATH=") && seen.contains("tr '") && !seen.contains(secret), "{seen}");
     assert_eq!(read, secret);
-    // The same question does find one in the environment, so the test can fail.
+    // The same check finds a secret in the environment, so the test can fail.
     let ended = sh(text).env("KEY", secret).capture(1 << 16, &Cancel::default()).unwrap();
     assert!(String::from_utf8_lossy(&ended.stdout).contains(secret));
 }
@@ -117,7 +114,7 @@ fn what_is_kept_of_the_output_is_bounded() {
     assert!(ended.is_cut && ended.stdout.len() == 1000 && !ended.status.success(), "{ended:?}");
     let ended = sh("printf 12345").capture(5, &never).unwrap();
     assert!(!ended.is_cut && *ended.stdout == b"12345" && ended.status.success());
-    // A program that says much of its failure is not stopped by that, and its last lines are shown.
+    // A program that prints a long error is not blocked by that, and its last lines are shown.
     let ended =
         sh("yes long | head -c 1000000 >&2; for n in 1 2 3 4; do echo line $n >&2; done; exit 3").capture(0, &never);
     let ended = ended.unwrap();
@@ -179,7 +176,7 @@ fn the_group_is_killed_at_the_limit() {
     let tl = Tl::new();
     let program = sh("echo $$ > group; sleep 300 & sleep 300").folder(tl.path()).limit(Duration::from_millis(500));
     assert!(matches!(program.run(&Cancel::default()), Err(Failure::Late)));
-    gone(&tl);
+    group_ended(&tl);
 }
 
 #[test]

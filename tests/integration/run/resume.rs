@@ -1,13 +1,13 @@
-//! Runs that ended early, and go on.
+//! Resuming runs that ended early.
 
 use std::fs;
 
 use serde_json::Value as Json;
 
-use crate::run::runs::{kill, wait_for};
-use crate::support::program::{Ended, Tl, events, files, outcomes};
+use crate::support::{Ended, Tl, events, files, kill, outcomes, wait_for};
 
-/// A chain, a diamond over a spooled artifact, a matrix, a program with an output, a last stage that fails without `go`.
+/// A chain, a diamond over a spooled artifact, a matrix, a program with an output, and a last stage that fails without
+/// `go`.
 const STAGES: &str = r#"stages:
   prepare: { run: 'echo ran >> ran.txt; echo "n=7" >> "$TL_OUTPUT"', shell: sh, outputs: { n: int } }
   collect: { needs: prepare, uses: archive, with: { sources: [data] } }
@@ -34,7 +34,7 @@ fn resumed(tl: &Tl, arguments: &[&str]) -> (Ended, Vec<Json>) {
     (ended, events)
 }
 
-/// The stages, or instances of them, that were done in this session.
+/// The stages, or their instances, that this session ran itself.
 fn done(events: &[Json]) -> Vec<String> {
     let ends = events.iter().filter(|event| event["event"] == "stage-ended" && event["recalled"] != true);
     let mut done: Vec<String> = ends
@@ -62,7 +62,7 @@ fn what_is_done_and_still_there_is_not_done_again() {
     assert!(outcomes(&events).iter().all(|(_, outcome)| outcome == "success"));
     assert_eq!((tl.read("ran.txt"), tl.read("over.txt")), ("ran\n".to_owned(), "over\nover\n".to_owned()));
     assert_eq!(files(&tl.file("shelf")), objects);
-    // Nothing of it waits any more, and the log holds both sessions.
+    // The work folder is gone, and the log has both sessions.
     assert_eq!(files(&tl.file("state/work")), ["lock"]);
     let log = tl.ok(&["audit", "show", "--run", run]).stdout;
     assert!(log.contains("run.started") && log.contains("run.resumed"), "{log}");
@@ -84,24 +84,24 @@ fn what_is_gone_or_changed_is_done_again_with_all_that_waits_for_it() {
         assert_eq!(ended.code, 0, "{ended:?}");
         done(&events)
     };
-    // An object: it is delivered and proven again.
+    // A deleted object: it is delivered and verified again.
     let object = gone(|tl, run| {
         fs::remove_file(tl.file("shelf").join(run)).unwrap();
         fs::remove_file(tl.file("shelf").join(format!("{run}.sha256"))).unwrap();
     });
     assert_eq!(object, ["always", "collect", "deliver", "last", "prove", "seal"]);
-    // An artifact in the work folder.
+    // A damaged artifact in the work folder.
     let artifact =
         gone(|tl, run| fs::write(tl.file("state/work").join(run).join("spooled-1-1.artifact"), "x").unwrap());
-    // Nobody needs it: all that it was delivered as is there.
+    // No stage needs it: all objects made from it exist.
     assert_eq!(artifact, ["always", "last"]);
-    // What a stage is set to.
+    // Changed settings of a stage.
     let settings = gone(|tl, _| {
         let text = tl.read("p.yaml").replace("'echo $0-$1 >> many.txt'", "'echo $0+$1 >> many.txt'");
         tl.write("p.yaml", text);
     });
     assert_eq!(settings, ["always", "last", "many1", "many2"]);
-    // For whom it is sealed.
+    // Changed recipients.
     let recipients = gone(|tl, _| {
         tl.ok(&["key", "new", "-o", "other.txt", "--recipients", "others.txt"]);
         tl.write("recipients.txt", tl.read("recipients.txt") + &tl.read("others.txt"));
@@ -122,7 +122,7 @@ fn what_cannot_be_resumed_is_said() {
     tl.write("p.yaml", tl.read("p.yaml").replace("name: test", "name: other"));
     let other = tl.run(&["run", "--resume"]);
     assert!(other.code == 2 && other.stderr.contains("TL0781"), "{other:?}");
-    // Two pipelines have something to resume.
+    // Two pipelines have a run to resume.
     assert_eq!(tl.events(&[]).0, 1);
     let several = tl.run(&["run", "--resume"]);
     assert!(several.code == 2 && several.stderr.contains("several runs"), "{several:?}");
@@ -154,7 +154,7 @@ fn a_database_that_is_damaged_stops_no_run() {
 #[test]
 fn nothing_goes_on_beside_a_program_of_a_killed_run() {
     let tl = Tl::new();
-    // It takes a while to end, and says when it has.
+    // It takes a while to end, and leaves a mark when it does.
     let slow = "trap '' TERM; echo > began; sleep 1; echo > ended";
     tl.pipeline(&format!(
         "concurrency: {{ group: g, if-busy: fail }}\nstages:\n  slow: {{ shell: sh, run: \"test -e go || ({slow})\" }}\n"

@@ -1,17 +1,13 @@
-//! What a run does and what it exits with, through the real program.
+//! What a run does and its exit code, through the real program.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::program::{CHAIN, Ended, Tl, ended, error_of, events, files, outcomes};
-
-pub fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
-    list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
-}
+use crate::support::{CHAIN, Tl, collected, ended, error_of, events, files, outcomes, pairs, signal, wait_for};
 
 #[test]
 fn files_that_are_no_pipeline() {
@@ -64,7 +60,7 @@ fn a_source_that_changes_while_it_is_read_is_a_warning() {
     });
     assert_eq!(ended.code, 3);
     insta::assert_snapshot!(ended.shown(&tl));
-    // What is there is a whole archive.
+    // The object is a complete archive.
     tl.ok(&["open", "-i", "identity.txt", "-o", "back.tar", "shelf/object"]);
     let entries = tar::Archive::new(fs::File::open(tl.file("back.tar")).unwrap()).entries().unwrap().count();
     assert_eq!(entries, 2);
@@ -181,7 +177,7 @@ fn two_runs_at_once_do_not_hurt_each_other() {
     assert_eq!(report["problems"], serde_json::json!([]));
     assert_eq!(report["unsigned_tail"], 0);
 
-    // The same object: one wins, the others are told, and what is there is whole.
+    // Several runs write the same object: one wins, the others fail, and the object is intact.
     tl.pipeline(&format!("stages:\n{CHAIN}"));
     let runs: Vec<_> = (0..4).map(|_| tl.start(&["run", "p.yaml"])).collect();
     let mut codes: Vec<_> = runs.into_iter().map(|run| run.wait_with_output().unwrap().status.code()).collect();
@@ -216,7 +212,7 @@ fn an_audit_log_edited_by_one_byte_stops_everything_until_somebody_decides() {
     let shown = tl.ok(&["audit", "show", "--json"]).stdout;
     assert!(shown.lines().next().unwrap().contains("\"audit.accepted\""), "{shown}");
     tl.ok(&["run", "p.yaml"]);
-    // A healthy log is not put aside.
+    // A healthy log cannot be set aside.
     assert_eq!(tl.run(&["audit", "accept", "--reason", "again", "--yes"]).code, 2);
 }
 
@@ -352,7 +348,7 @@ fn what_is_tried_again_is_the_same_command_and_each_attempt_is_on_record() {
     let tried = tl.read("tried");
     let tried: Vec<&str> = tried.split_terminator("\n\n").collect();
     assert!(tried.len() == 3 && tried.iter().all(|attempt| *attempt == tried[0]), "{tried:#?}");
-    // Each wait is longer than the one before, give or take the spread.
+    // Each wait is longer than the one before, within the jitter.
     let delays: Vec<u64> = events.iter().filter_map(|event| event["delay_ms"].as_u64()).collect();
     assert!(matches!(delays[..], [first @ 50..=150, second @ 100..=300] if second > first / 2), "{delays:?}");
     let record = tl.ok(&["audit", "show", "--type", "stage.retrying", "--json"]).stdout;
@@ -447,13 +443,13 @@ fn a_template_is_proven_before_it_is_needed() {
     assert_eq!(misspelt.code, 2);
     insta::assert_snapshot!(misspelt.shown(&tl));
     assert!(!tl.file("ran").exists());
-    // There is no checkpoint yet when a run starts.
+    // No checkpoint exists yet when a run starts.
     tl.write("message.hbs", "{{pipeline}}\n{{audit.size}}\n");
     file("failure");
     tl.ok(&["validate", "p.yaml"]);
     file("started");
     assert_eq!(tl.run(&["validate", "p.yaml"]).code, 2);
-    // One that changes in between costs its looks, not the message.
+    // A template that breaks during the run spoils the format of the message, but the message is sent.
     tl.pipeline(
         "stages:\n  a: { shell: sh, run: 'echo {{ > message.hbs' }\nnotify:\n  - { when: [success], to: [log], template: message.hbs \
          }\n",
@@ -466,8 +462,8 @@ fn a_template_is_proven_before_it_is_needed() {
 fn a_missing_secret_blocks_the_run_and_is_told() {
     let tl = Tl::new();
     tl.pipeline(
-        "secrets: { token: { from: env, name: NOT_SET_ANYWHERE }, key: { from: file, path: nowhere } }\nstages:\n  a: { run: \
-         [touch, ran] }\nnotify:\n  - { when: [blocked], to: [log] }\n",
+        "secrets: { token: { from: env, name: NOT_SET_ANYWHERE }, key: { from: file, path: nowhere } }\nstages:\n  a: { env: { T: '${{ \
+         secrets.token }}', K: '${{ secrets.key }}' }, run: [touch, ran] }\nnotify:\n  - { when: [blocked], to: [log] }\n",
     );
     let ended = tl.run(&["run", "p.yaml"]);
     assert_eq!(ended.code, 12);
@@ -561,32 +557,6 @@ fn the_notify_stage_and_the_audit_stage_do_what_they_say() {
     assert!(message["body"].as_str().unwrap().contains("\n\n\u{2014} tl/"), "{message}");
 }
 
-pub fn signal(run: &std::process::Child, signal: Signal) {
-    kill_process(Pid::from_raw(i32::try_from(run.id()).unwrap()).unwrap(), signal).unwrap();
-}
-
-pub fn wait_for(what: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !what() {
-        assert!(start.elapsed() < Duration::from_mins(2), "waited too long");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-pub fn kill(run: &mut std::process::Child) {
-    run.kill().unwrap();
-    run.wait().unwrap();
-}
-
-pub fn collected(run: std::process::Child) -> Ended {
-    let output = run.wait_with_output().unwrap();
-    Ended {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
 #[test]
 fn ctrl_c_stops_cleanly_and_finally_still_runs() {
     for stop in [Signal::INT, Signal::TERM, Signal::HUP] {
@@ -612,7 +582,7 @@ fn ctrl_c_stops_cleanly_and_finally_still_runs() {
 fn a_child_that_prints_without_end_can_still_be_stopped() {
     let tl = Tl::new();
     tl.pipeline("timeout: 1s\nstages:\n  a: { run: [cat, /dev/zero] }\n  b: { run: ['yes'] }\nfinally:\n  f: { run: [touch, last] }\n");
-    // Where the stop is not heard, this never ends.
+    // If the cancel did not arrive, this would never end.
     let ended = ended(tl.command(&["run", "p.yaml", "--reporter", "json"]).stdout(std::process::Stdio::null()));
     assert_eq!(ended.code, 124);
     assert!(tl.file("last").exists());
@@ -638,7 +608,7 @@ fn channels_that_hang_do_not_hang_the_run() {
         "  fifo: { uses: file, with: { path: fifo } }\n  deaf: { uses: command, with: { run: [sh, -c, 'exec 3<&0; sleep 100000 <&3 & echo $! > held'] } \
          }\nstages:\n  a: { run: ['true'] }\nnotify:\n  - { when: [success], to: [fifo, deaf, log], template: message.hbs }\n",
     );
-    // Where somebody is waited for, this never ends.
+    // If tl waited for one of them, this would never end.
     let (code, events) = tl.events(&[]);
     kill_process(Pid::from_raw(tl.read("held").trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
     assert_eq!(code, 0);
@@ -685,7 +655,7 @@ fn names_write_no_lines_of_their_own() {
 fn a_state_folder_holds_only_what_is_tls_own() {
     let tl = Tl::new();
     tl.pipeline("stages:\n  a: { run: ['true'] }\n");
-    // Somebody's folder, one that looks like a run without being one, and a link.
+    // Somebody's folder, one that looks like a run but is none, and a link.
     tl.write("state/work/thesis/chapter", "precious").write("state/work/01M8687BPPD1AJKTAJX3SZMXX1/file", "precious");
     tl.write("elsewhere/file", "precious");
     std::os::unix::fs::symlink(tl.file("elsewhere"), tl.file("state/work/01M8687BPPD1AJKTAJX3SZMXX2")).unwrap();
@@ -728,7 +698,7 @@ fn a_second_ctrl_c_ends_it_at_once_with_its_children() {
     std::thread::sleep(Duration::from_millis(300));
     signal(&run, Signal::INT);
     assert_eq!(collected(run).code, 130);
-    // At once: had it waited until the child was ended, the end would be on record.
+    // The end came at once: had tl waited for the child, the end would be recorded.
     assert_eq!(tl.ok(&["audit", "show", "--type", "run.finished"]).stdout, "");
     let child = Pid::from_raw(tl.read("began").trim().parse().unwrap()).unwrap();
     wait_for(|| rustix::process::test_kill_process(child).is_err());
@@ -770,7 +740,7 @@ fn plan_shows_everything_and_does_nothing() {
 fn state_and_what_lies_in_it_is_for_the_owner_alone() {
     let tl = Tl::new();
     tl.write("data/a", "x").pipeline(&format!("stages:\n{CHAIN}"));
-    // Whatever the umask of whoever starts it: `sh` sets one, `tl` inherits it.
+    // With any umask: `sh` sets one and `tl` inherits it.
     let line = format!("umask 000; exec {} run p.yaml", env!("CARGO_BIN_EXE_tl"));
     let run = ended(Command::new("sh").args(["-c", &line]).current_dir(tl.path()).env("TL_STATE", tl.state()));
     assert_eq!(run.code, 0, "{run:?}");

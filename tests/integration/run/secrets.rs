@@ -1,9 +1,9 @@
-//! Where secrets come from, through the real program.
+//! The sources of secrets, through the real program.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::program::{Ended, Tl};
+use crate::support::{Ended, Tl, group_ended};
 
 const VALUE: &str = "s3cr3t-of-the-test";
 
@@ -17,7 +17,7 @@ fn with_secret(source: &str) -> Tl {
     tl
 }
 
-/// A program in a folder that is the PATH's first.
+/// Writes a program into the folder that is first in PATH.
 fn script(tl: &Tl, name: &str, text: &str) {
     tl.write(&format!("bin/{name}"), format!("#!/bin/sh\n{text}\n"));
     fs::set_permissions(tl.file(&format!("bin/{name}")), fs::Permissions::from_mode(0o755)).unwrap();
@@ -27,10 +27,10 @@ fn run(tl: &Tl, variables: &[(&str, &str)]) -> Ended {
     let path = format!("{}:{}", tl.file("bin").display(), std::env::var("PATH").unwrap());
     let mut command = tl.command(&["run", "p.yaml"]);
     command.env("PATH", path).envs(variables.iter().copied());
-    crate::support::program::ended(&mut command)
+    crate::support::ended(&mut command)
 }
 
-/// Runs it and expects that the secret cannot be had.
+/// Runs it and expects that the secret cannot be read.
 fn refused(tl: &Tl, code: &str) -> String {
     let ended = run(tl, &[]);
     assert_eq!(ended.code, 12, "{ended:?}");
@@ -45,7 +45,7 @@ fn a_program_prints_a_secret() {
     let tl = with_secret("{ from: command, run: [pass, show, my key] }");
     script(&tl, "pass", &format!("test \"$2\" = 'my key' && printf '%s\\r\\n' {VALUE}"));
     assert_eq!(run(&tl, &[]).code, 0);
-    // Without the environment of tl, without input, in the folder of the file.
+    // It runs without tl's environment and input, in the folder of the file.
     let lines = ["test -z \"$TOKEN\"", "test -n \"$HOME\"", "! read line", "test -e p.yaml", &format!("echo {VALUE}")];
     script(&tl, "pass", &lines.join(" || exit 9\n"));
     let ended = run(&tl, &[("TOKEN", "x")]);
@@ -80,7 +80,7 @@ fn a_nul_byte_is_refused_wherever_a_secret_comes_from() {
     let sealed = {
         let tl = Tl::new();
         tl.pipeline("").write("plain", NUL).ok(&["seal", "-R", "recipients.txt", "-o", "sealed", "plain"]);
-        // `tl secret seal` refuses it, but age seals anything.
+        // `tl secret seal` refuses such a text, but age seals anything.
         let armor = timelocker::crypto::armor(&fs::read(tl.file("sealed")).unwrap());
         (armor.replace('\n', "\n      "), tl.read("identity.txt"))
     };
@@ -97,7 +97,7 @@ fn a_nul_byte_is_refused_wherever_a_secret_comes_from() {
         let told = refused(&tl, "TL0516");
         assert!(told.contains("holds a NUL byte") && told.contains("base64") && !told.contains("s3cr3t"), "{told}");
         let path = format!("{}:{}", tl.file("bin").display(), std::env::var("PATH").unwrap());
-        let checked = crate::support::program::ended(tl.command(&["secret", "check", "p.yaml"]).env("PATH", path));
+        let checked = crate::support::ended(tl.command(&["secret", "check", "p.yaml"]).env("PATH", path));
         assert!(checked.code == 12 && checked.stderr.contains("error[TL0516]"), "{source}: {checked:?}");
     }
 }
@@ -107,12 +107,12 @@ fn a_program_has_a_time_limit_and_leaves_nothing_behind() {
     let tl = with_secret("{ from: command, run: [pass], timeout: 300ms }");
     script(&tl, "pass", "echo $$ > group; sleep 300 & sleep 300");
     assert!(refused(&tl, "TL0512").contains("did not end within 300ms"));
-    gone(&tl);
+    group_ended(&tl);
     // One that ends well may have started others.
     script(&tl, "pass", &format!("echo $$ > group; sleep 300 & echo {VALUE}"));
     let ended = run(&tl, &[]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    gone(&tl);
+    group_ended(&tl);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_stop_reaches_the_program_of_a_secret() {
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("TL0601"), "{output:?}");
-    gone(&tl);
+    group_ended(&tl);
 }
 
 #[test]
@@ -144,8 +144,8 @@ fn the_time_limit_of_a_run_reaches_the_program_of_a_secret() {
     assert_eq!(ended.code, 124, "{ended:?}");
     assert!(ended.stdout.contains("error[TL0602]: the run took longer than its `timeout`"), "{ended:?}");
     assert!(!ended.stdout.contains("TL0510"), "what comes behind it is not read: {ended:?}");
-    assert!(tl.read("log.jsonl").contains("TL0602"), "somebody is told");
-    gone(&tl);
+    assert!(tl.read("log.jsonl").contains("TL0602"), "a message was sent");
+    group_ended(&tl);
     // What the secrets took is not there for the stages.
     tl.write("pass", format!("#!/bin/sh\nsleep 0.8\necho {VALUE}\n"));
     let text = tl.read("p.yaml").replace("  other: { from: env, name: NOT_SET_ANYWHERE }\n", "");
@@ -154,25 +154,6 @@ fn the_time_limit_of_a_run_reaches_the_program_of_a_secret() {
     let ended = tl.run(&["run", "p.yaml"]);
     assert!(ended.code == 124 && ended.stdout.contains("TL0602"), "{ended:?}");
     assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
-}
-
-/// No process of the group is there any more, but for those that wait to be reaped.
-pub fn gone(tl: &Tl) {
-    let group = tl.read("group").trim().to_owned();
-    let lives = |stat: &str| {
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        fields.get(2) == Some(&group.as_str()) && fields[0] != "Z"
-    };
-    let left = || {
-        let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-        processes.filter(|entry| fs::read_to_string(entry.path().join("stat")).is_ok_and(|stat| lives(&stat))).count()
-    };
-    // KILL is delivered when the process is next on a processor.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while left() > 0 {
-        assert!(std::time::Instant::now() < deadline, "{} processes are left", left());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -196,22 +177,22 @@ fn an_encrypted_credential_is_decrypted_where_none_is_given() {
     assert_eq!(run(&tl, &[]).code, 0);
     script(&tl, "systemd-creds", "echo 'Failed to decrypt' >&2; exit 1");
     assert!(refused(&tl, "TL0512").contains("Failed to decrypt"));
-    // The one that is given wins.
+    // Credentials that the environment provides take precedence.
     let folder = tl.file("credentials").display().to_string();
     assert_eq!(run(&tl, &[("CREDENTIALS_DIRECTORY", &folder)]).code, 0);
     fs::remove_file(tl.file("orders.cred")).unwrap();
     assert!(refused(&tl, "TL0510").contains("orders.cred` is missing"));
 }
 
-/// Runs `tl` with an input.
+/// Runs `tl` with this input.
 fn fed(tl: &Tl, arguments: &[&str], input: &[u8]) -> Ended {
     tl.write("input", input);
     let mut command = tl.command(arguments);
     command.stdin(fs::File::open(tl.file("input")).unwrap());
-    crate::support::program::ended(&mut command)
+    crate::support::ended(&mut command)
 }
 
-/// A pipeline with a sealed secret, as `tl secret seal` prints it.
+/// A pipeline with a sealed secret as `tl secret seal` prints it.
 fn with_sealed(arguments: &[&str]) -> Tl {
     let tl = Tl::new();
     tl.pipeline("");
@@ -251,7 +232,7 @@ fn a_sealed_secret_opens_with_its_identity_alone() {
 fn a_sealed_secret_that_was_changed_is_told_apart_from_a_wrong_identity() {
     let tl = with_sealed(&["-R", "recipients.txt"]);
     let text = tl.read("p.yaml");
-    // The last line of the armor: a part of the payload, of which an identity alone can tell.
+    // The last line of the armor is part of the payload. Only an identity can detect damage there.
     let line = text.lines().take_while(|line| !line.contains("-----END")).last().unwrap();
     let at = line.find(|c: char| c != ' ').unwrap();
     let other = if line[at..].starts_with('A') { "B" } else { "A" };
@@ -284,15 +265,15 @@ fn what_cannot_be_a_secret_is_not_sealed() {
     }
     let mut command = tl.command(&["secret", "seal", "-R", "recipients.txt"]);
     command.stdin(fs::File::open(tl.path()).unwrap());
-    assert!(crate::support::program::ended(&mut command).stderr.contains("error[TL0737]"));
+    assert!(crate::support::ended(&mut command).stderr.contains("error[TL0737]"));
 }
 
-/// Types each answer when its question is there. What the terminal showed, and how it ended.
+/// Types each answer when its question appears. Returns what the terminal echoed afterwards, and how the program ended.
 fn typed(tl: &Tl, answers: &[(&str, &str)]) -> (String, Ended) {
     use std::io::{Read, Write};
     use std::process::Stdio;
 
-    let (mut controller, terminal) = crate::support::program::terminal();
+    let (mut controller, terminal) = crate::support::terminal();
     let mut command = tl.command(&["secret", "seal", "--identity", "identity.txt"]);
     command.stdin(terminal.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -308,7 +289,7 @@ fn typed(tl: &Tl, answers: &[(&str, &str)]) -> (String, Ended) {
     }
     errors.read_to_string(&mut stderr).unwrap();
     let output = child.wait_with_output().unwrap();
-    // Whether the terminal shows again what is typed.
+    // Checks that the terminal echoes again.
     controller.write_all(b"shown again\n").unwrap();
     let mut shown = vec![0; 4096];
     let length = controller.read(&mut shown).unwrap();
@@ -363,7 +344,7 @@ fn each_secret_is_tried_and_none_is_shown() {
     assert_eq!(tl.run(&["secret", "check", "p.yaml"]).code, 2);
 }
 
-/// Another program judges what is printed, and tl opens what another program printed.
+/// Stock age reads what tl prints, and tl opens what stock age prints.
 #[cfg(feature = "peers")]
 #[test]
 fn age_opens_what_is_sealed_and_tl_what_age_sealed() {

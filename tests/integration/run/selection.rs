@@ -1,12 +1,12 @@
-//! Runs of some of a pipeline's stages, and what failed done again.
+//! Runs of selected stages, and reruns of failed ones.
 
 use std::io::{BufRead, BufReader};
 
 use serde_json::Value as Json;
 
-use crate::support::program::{Tl, events, files, outcomes};
+use crate::support::{Tl, event, events, files, outcomes};
 
-/// A diamond of programs that leave a line each time, with a tail and a chain.
+/// A diamond of programs that each append a line, with a tail and a chain.
 const STAGES: &str = r"stages:
   a: { run: [sh, -c, 'echo a >> ran.txt'] }
   b: { needs: a, run: [sh, -c, 'echo b >> ran.txt'] }
@@ -26,7 +26,7 @@ fn with_stages(stages: &str) -> Tl {
     tl
 }
 
-/// What the programs wrote since the last time this was asked, in order.
+/// The lines that the programs wrote since the last call, in order.
 fn ran(tl: &Tl) -> Vec<String> {
     let mut ran: Vec<String> =
         if tl.file("ran.txt").exists() { tl.read("ran.txt").lines().map(str::to_owned).collect() } else { Vec::new() };
@@ -40,7 +40,7 @@ fn run(tl: &Tl, arguments: &[&str]) -> (u8, Vec<Json>) {
     (u8::try_from(ended.code).unwrap(), events(&ended.stdout))
 }
 
-/// The stages that were done in this session: themselves, or where they have instances, one of those.
+/// The stages that this session ran itself. A stage with instances counts if it ran one of them.
 fn done(events: &[Json]) -> Vec<&str> {
     let has_instances =
         |stage: &Json| events.iter().any(|event| event["stage"] == *stage && !event["instance"].is_null());
@@ -76,7 +76,7 @@ fn only_takes_what_a_stage_needs_and_from_what_waits_for_it() {
         let tl = with_stages(STAGES);
         let (code, events) = run(&tl, &[&["p.yaml"], arguments].concat());
         assert_eq!((code, done(&events)), (0, expected.to_vec()), "{arguments:?}");
-        // Each of the others has an end, and is named.
+        // Each other stage has an outcome and is listed.
         let others: Vec<&str> = ["a", "b", "c", "d", "collect", "seal", "deliver", "prove"]
             .into_iter()
             .filter(|stage| !expected.contains(stage))
@@ -94,7 +94,7 @@ fn what_was_left_out_is_done_when_the_run_goes_on() {
     let (_, first) = run(&tl, &["p.yaml", "--only", "b", "--only", "seal"]);
     assert_eq!(ran(&tl), ["a", "always", "b"]);
     let id = first[0]["run"].as_str().unwrap();
-    // A part is no success to anybody.
+    // A partial run counts as a success nowhere.
     let history: Json = serde_json::from_str(&tl.ok(&["history", "--json"]).stdout).unwrap();
     assert_eq!(history["runs"][0]["left_out"], serde_json::json!(["c", "d", "deliver", "prove"]));
     assert!(tl.ok(&["show", id]).stdout.contains("left out: c, d, deliver, prove"));
@@ -103,7 +103,7 @@ fn what_was_left_out_is_done_when_the_run_goes_on() {
     assert!(tl.ok(&["run", "p.yaml", "--only", "a"]).stdout.contains("tl run --resume"), "the way to the rest");
 
     let (code, events) = run(&tl, &["--resume", id]);
-    // The chain goes through as a whole: what was sealed for nobody's use is no part of it.
+    // A chain runs as a whole. The earlier result of `seal` had no consumer, so it is not reused.
     assert_eq!((code, done(&events)), (0, vec!["always", "c", "collect", "d", "deliver", "prove", "seal"]));
     assert!(left_out(&events).is_empty());
     let again = tl.run(&["run", "--resume", id]);
@@ -121,13 +121,13 @@ fn what_is_named_is_done_again_and_nothing_else() {
     assert_eq!((code, done(&events), ran(&tl).join(" ")), (0, vec!["always", "c", "d"], "always c d1 d2".to_owned()));
     assert!(left_out(&events).is_empty(), "all the rest is done, and still there");
 
-    // What waits for it is not as it would be: the run is whole no more.
+    // A stage that depends on it is outdated, so the run is no longer complete.
     let (code, events) = run(&tl, &["--resume", "p.yaml", "--only", "b"]);
     assert_eq!((code, done(&events), left_out(&events)), (0, vec!["always", "b"], vec!["d"]));
     let (code, events) = run(&tl, &["--resume"]);
     assert_eq!((code, done(&events), left_out(&events)), (0, vec!["always", "d"], vec![]));
 
-    // An object that is delivered again takes the place of its run's own.
+    // A redelivered object replaces the run's own.
     let objects = files(&tl.file("shelf"));
     let (code, events) = run(&tl, &["--resume", id, "--only", "deliver"]);
     assert_eq!((code, done(&events)), (0, vec!["always", "collect", "deliver", "seal"]));
@@ -177,7 +177,7 @@ fn a_part_is_told_to_nobody_as_a_success() {
     assert_eq!(told(&tl), ["failure"]);
     let stale: Json = serde_json::from_str(&tl.run(&["stale", "p.yaml", "--json"]).stdout).unwrap();
     assert!(stale["pipelines"][0]["last_success"].is_null(), "{stale}");
-    // The first one that does all of it is the recovery.
+    // The first complete run is the recovery.
     assert_eq!(run(&tl, &["p.yaml"]).0, 0);
     assert_eq!(told(&tl), ["failure", "started", "recovered"]);
 }
@@ -221,19 +221,19 @@ fn what_cannot_be_selected_is_said() {
     let part = tl.run(&["run", "plan.json", "--only", "a"]);
     assert!(part.code == 2 && part.stderr.contains("TL0773"), "{part:?}");
     assert!(!tl.file("ran.txt").exists());
-    // A run that was interrupted has no failure to try again.
+    // An interrupted run has no failure to retry.
     tl.pipeline("stages:\n  wait: { run: [sleep, '60'] }\n");
     let mut child = tl.start(&["run", "p.yaml", "--reporter", "json"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let began = lines.find(|line| line.contains("stage-started")).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    let id = serde_json::from_str::<Json>(&began).unwrap()["run"].as_str().unwrap().to_owned();
+    let id = event(&began)["run"].as_str().unwrap().to_owned();
     let interrupted = tl.run(&["run", "--rerun-failed", &id]);
     assert!(interrupted.code == 2 && interrupted.stderr.contains("interrupted"), "{interrupted:?}");
 }
 
-/// An archive in a file, delivered twice, with a proof and a program beside.
+/// An archive in a file, delivered twice, with a verification and a program.
 const SPOOLED: &str = "stages:\n  collect: { uses: archive, with: { sources: [data] } }\n  \
     a: { needs: collect, uses: upload, with: { artifact: '${{ needs.collect.outputs.artifact }}', store: shelf, key: 'a-${{ run.id }}' } }\n  \
     b: { needs: collect, uses: upload, with: { artifact: '${{ needs.collect.outputs.artifact }}', store: shelf, key: 'b-${{ run.id }}' } }\n  \
@@ -248,7 +248,7 @@ fn what_was_delivered_is_not_collected_anew_unless_that_is_asked_for() {
     let id = first[0]["run"].as_str().unwrap();
     let object = |name: &str| std::fs::read(tl.file("shelf").join(format!("{name}-{id}"))).unwrap();
     let old = object("a");
-    // The next run takes the place of its work, and of what it collected.
+    // The next run replaces its work folder and the artifact in it.
     tl.write("data/a.txt", "changed").write("good", "");
     assert_eq!(run(&tl, &["p.yaml"]).0, 0);
 
@@ -260,7 +260,7 @@ fn what_was_delivered_is_not_collected_anew_unless_that_is_asked_for() {
     assert_eq!((code, done(&events), left_out(&events)), (0, vec!["report"], vec![]));
     assert!(object("a") == old && object("b") == old);
 
-    // What is lost is not replaced by something else in silence.
+    // A lost object is not silently replaced by another one.
     std::fs::remove_file(tl.file("shelf").join(format!("a-{id}"))).unwrap();
     let refused = tl.run(&["run", "--resume", id, "--only", "prove"]);
     assert!(
@@ -284,7 +284,7 @@ fn what_an_earlier_session_came_to_stays_known() {
     };
     let success = stale();
     assert!(success.is_string());
-    // Something that another stage waits for is done again: that one is open, and all the rest as it was.
+    // Redoing a stage reopens only the stages that need it. The rest stays as it was.
     let (code, events) = run(&tl, &["--resume", id, "--only", "a"]);
     assert_eq!((code, done(&events), left_out(&events)), (1, vec!["a"], vec![]), "{events:#?}");
     assert_eq!(stale(), success);
@@ -296,7 +296,7 @@ fn what_an_earlier_session_came_to_stays_known() {
         (&"success".into(), &format!("b-{id}").into())
     );
 
-    // A failure that was not tried again is none the less one.
+    // A failure that was not retried remains a failure.
     std::fs::remove_file(tl.file("good")).unwrap();
     tl.pipeline("stages: { a: { run: ['true'] }, b: { run: [test, -e, good] } }\n");
     assert_eq!(run(&tl, &["p.yaml"]).0, 1);
@@ -327,7 +327,7 @@ fn a_session_tells_what_became_of_it_whatever_another_one_told() {
     std::fs::remove_file(tl.file("good")).unwrap();
     assert_eq!(run(&tl, &["--resume", "p.yaml", "--from", "a"]).0, 1);
     assert_eq!(told(&tl), ["stage", "failure", "success", "failure"]);
-    // A message that is named is sent once more.
+    // A selected message is sent again.
     assert_eq!(run(&tl, &["--resume", "p.yaml", "--only", "tell"]).0, 0);
     assert_eq!(told(&tl), ["stage", "failure", "success", "failure", "stage"]);
 }

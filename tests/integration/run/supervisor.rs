@@ -1,53 +1,21 @@
-//! Whatever becomes of `tl`, no program that it started goes on alone.
+//! Whatever happens to `tl`, no program that it started survives.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::run::runs::{collected, signal, wait_for};
-use crate::support::program::Tl;
+use crate::support::{Process, Tl, collected, in_session, left, processes, signal, wait_for};
 
-/// Ignores TERM, and starts one that left its group and ignores it too, and one that has no environment.
+/// Ignores TERM. Starts one process that leaves its group and ignores TERM too, and one without an environment.
 const STUBBORN: &str = "trap '' TERM; setsid sh -c 'trap \"\" TERM; touch apart; while :; do sleep 0.1; done' & env -i sleep 1000 & \
                         touch began; while :; do sleep 0.1; done";
 
-/// A process, as `/proc` shows it.
-struct Shown {
-    id: i32,
-    session: i32,
-    is_supervisor: bool,
-    folder: Option<PathBuf>,
-}
-
-fn processes() -> Vec<Shown> {
-    let shown = |id: i32| {
-        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        (fields[0] != "Z").then(|| Shown {
-            id,
-            session: fields[3].parse().unwrap(),
-            is_supervisor: line == b"tl\0supervise\0",
-            folder: fs::read_link(format!("/proc/{id}/cwd")).ok(),
-        })
-    };
-    fs::read_dir("/proc").unwrap().filter_map(|entry| shown(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
-}
-
-/// All that a run started and that is there still: its session, and those that left it but work in its folder.
-pub fn left(tl: &Tl, run: &Child) -> Vec<i32> {
-    let session = i32::try_from(run.id()).unwrap();
-    let is_left = |shown: &Shown| shown.session == session || shown.folder.as_deref() == Some(tl.path());
-    processes().into_iter().filter(is_left).map(|shown| shown.id).collect()
-}
-
 fn supervisors(run: &Child) -> Vec<i32> {
     let session = i32::try_from(run.id()).unwrap();
-    let is_one = |shown: &Shown| shown.session == session && shown.is_supervisor;
-    processes().into_iter().filter(is_one).map(|shown| shown.id).collect()
+    let is_one = |process: &Process| process.session == session && process.is_supervisor;
+    processes().into_iter().filter(is_one).map(|process| process.id).collect()
 }
 
 fn kill(id: i32) {
@@ -56,15 +24,6 @@ fn kill(id: i32) {
 
 fn stage(name: &str, script: &str) -> String {
     format!("  {name}:\n    shell: sh\n    run: |\n      {script}\n")
-}
-
-/// The same in a session of its own, which has the number of its process.
-pub fn in_session(tl: &Tl, run: &Command) -> Command {
-    let mut command = Command::new("setsid");
-    command.arg(run.get_program()).args(run.get_args()).current_dir(tl.path()).env_clear();
-    command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
 }
 
 fn start(tl: &Tl) -> Child {
@@ -84,7 +43,7 @@ fn a_run_that_is_killed_at_any_moment_leaves_no_process() {
         .map(|number| {
             let tl = Tl::new();
             tl.pipeline(&format!("stages:\n{}{}", stage("a", "true"), stage("b", STUBBORN)));
-            // The first ones right at the start.
+            // Kills the first ones right at the start.
             let moment = if number < 4 { number } else { moments.u64(0..500) };
             let mut run = start(&tl);
             std::thread::sleep(Duration::from_millis(moment));
@@ -111,13 +70,13 @@ fn what_a_run_leaves_on_purpose_stays() {
     let id = run.id();
     assert_eq!(collected(run).code, 0);
     let session = i32::try_from(id).unwrap();
-    assert!(!processes().iter().any(|shown| shown.session == session && shown.is_supervisor));
-    let ours = || processes().into_iter().filter(|shown| shown.folder.as_deref() == Some(tl.path()));
+    assert!(!processes().iter().any(|process| process.session == session && process.is_supervisor));
+    let ours = || processes().into_iter().filter(|process| process.folder.as_deref() == Some(tl.path()));
     assert_eq!(ours().count(), 2, "the daemon, and what was put into the background");
-    ours().for_each(|shown| kill(shown.id));
+    ours().for_each(|process| kill(process.id));
     wait_for(|| ours().count() == 0);
 
-    // Nor is it ended when tl is killed in a later stage.
+    // It also survives when tl is killed in a later stage.
     fs::remove_file(tl.file("daemon")).unwrap();
     tl.pipeline(&format!(
         "stages:\n{}  b: {{ needs: a, shell: sh, run: 'echo $$ > later; exec sleep 1000' }}\n",
@@ -128,9 +87,9 @@ fn what_a_run_leaves_on_purpose_stays() {
     end(&mut run);
     let later: i32 = tl.read("later").trim().parse().unwrap();
     wait_for(|| supervisors(&run).is_empty());
-    assert!(!processes().iter().any(|shown| shown.id == later));
+    assert!(!processes().iter().any(|process| process.id == later));
     assert_eq!(ours().count(), 2);
-    ours().for_each(|shown| kill(shown.id));
+    ours().for_each(|process| kill(process.id));
 }
 
 #[test]
@@ -143,7 +102,7 @@ fn two_signals_end_all_of_it_at_once() {
     std::thread::sleep(Duration::from_millis(300));
     signal(&run, Signal::INT);
     assert_eq!(run.wait().unwrap().code(), Some(130));
-    // Those that left the group of their program are ended by another process, a moment later.
+    // A helper process ends those that left the group of their program, a moment later.
     wait_for(|| left(&tl, &run).is_empty());
     assert_eq!(tl.ok(&["audit", "show", "--type", "run.finished"]).stdout, "", "it was not waited for");
 }
@@ -165,7 +124,7 @@ fn a_supervisor_that_is_killed_is_replaced() {
     for _ in 0..3 {
         let before = supervisors(&run);
         assert_eq!(before.len(), 1);
-        // It does not hear what stops others, from when it has begun.
+        // Once it is running, signals that stop other programs do not stop it.
         wait_for(|| is_deaf(before[0]));
         for deaf in [Signal::TERM, Signal::INT, Signal::HUP] {
             kill_process(Pid::from_raw(before[0]).unwrap(), deaf).unwrap();
@@ -178,7 +137,7 @@ fn a_supervisor_that_is_killed_is_replaced() {
             !now.is_empty() && now != before
         });
     }
-    // The new one needs a moment to be told.
+    // The new supervisor needs a moment to learn about the processes.
     std::thread::sleep(Duration::from_millis(300));
     end(&mut run);
     wait_for(|| left(&tl, &run).is_empty());

@@ -8,11 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
 
+use crate::support::tree;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use tempfile::TempDir;
 use timelocker::stages::archive::{Error, Observer, Options, Summary, write};
-
-use crate::support::tree;
 
 /// Collects warnings and acts when content is read.
 #[derive(Default)]
@@ -53,7 +52,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// A place for trees, on the disk that builds use: other file systems may lack attributes.
+/// A folder for trees on the disk that builds use: other file systems may lack attributes.
 fn place() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
@@ -62,7 +61,7 @@ fn options(base: &Path, sources: &[&str]) -> Options {
     Options { sources: sources.iter().map(PathBuf::from).collect(), base: base.to_owned(), ..Options::default() }
 }
 
-/// An archive that nothing is wrong with.
+/// An archive without warnings.
 fn archive(options: &Options) -> (Vec<u8>, Summary) {
     let watch = Watch::default();
     let mut bytes = Vec::new();
@@ -81,9 +80,9 @@ struct Stored {
     records: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// Every entry, in order; checks that each byte of the archive belongs to one or is zero.
+/// Every entry, in order. Checks that each byte of the archive belongs to an entry or is zero.
 ///
-/// The records are read here: the tar crate ends one at the first newline of its value.
+/// It parses pax records itself: the tar crate ends one at the first newline in its value.
 fn read(bytes: &[u8]) -> Vec<(String, Stored)> {
     assert_eq!(bytes.len() % 10_240, 0);
     assert!(bytes.ends_with(&[0; 1024]));
@@ -138,7 +137,7 @@ fn paths(bytes: &[u8]) -> Vec<String> {
 #[cfg(feature = "peers")]
 #[test]
 fn ten_thousand_odd_files_survive_stock_tar() {
-    assert!(tree::is_root(), "owners and devices can be restored by root alone");
+    assert!(crate::support::is_root(), "owners and devices can be restored by root alone");
     let place = place();
     let files = 10_000;
     tree::build(&place.path().join("tree"), files);
@@ -156,7 +155,7 @@ fn ten_thousand_odd_files_survive_stock_tar() {
     let restored = place.path().join("restored");
     fs::create_dir(&restored).unwrap();
     let tar = std::process::Command::new("tar")
-        // It finds the years 1969 and 2040 implausible, in its own archives, too, and restores them.
+        // Otherwise it warns that the years 1969 and 2040 are implausible, even in its own archives.
         .args(["--warning=no-timestamp", "--xattrs", "--xattrs-include=*", "--same-owner", "-xpf"])
         .arg(&path)
         .arg("-C")
@@ -264,7 +263,7 @@ fn the_same_tree_gives_the_same_bytes() {
     assert!(first == reordered, "the order of creation shows");
 }
 
-/// Runs with a file `b` of 1 MiB between others, while something happens to it.
+/// Archives a file `b` of 1 MiB between others, while something happens to it.
 fn interrupted(happens: impl FnOnce(&Path)) -> (Vec<(String, Stored)>, Vec<String>, Summary) {
     let place = place();
     let base = place.path();
@@ -340,7 +339,7 @@ fn sockets_are_left_out_aloud() {
     let place = place();
     let directory = place.path().join("d");
     fs::create_dir(&directory).unwrap();
-    // By a short path: sockets have room for 108 bytes.
+    // Through a short path: a socket's path is limited to 108 bytes.
     let home = File::open(&directory).unwrap();
     let path = format!("/proc/self/fd/{}/socket", home.as_raw_fd());
     let _listener = std::os::unix::net::UnixListener::bind(path).unwrap();
@@ -400,7 +399,7 @@ fn what_two_sources_reach_is_archived_once() {
         assert_eq!(paths(&archive(&options(base, sources)).0), all, "{sources:?}");
     }
     assert_eq!(paths(&archive(&options(base, &["a/g", "a/b"])).0), ["a/b/", "a/b/f", "a/g"]);
-    // What a pattern hides from one source is still there when it is a source itself.
+    // A pattern that excludes a path from one source does not exclude it as a source of its own.
     let exclude = vec!["a/b".to_owned()];
     let (bytes, _) = archive(&Options { exclude, ..options(base, &["a", "a/b/f"]) });
     assert_eq!(paths(&bytes), ["a/", "a/g", "a/b/f"]);
@@ -472,7 +471,7 @@ fn three_thousand_directories_deep() {
     let place = place();
     let depth = 3_000;
     let open = |parent: &OwnedFd, name: &str| openat(parent, name, OFlags::RDONLY, Mode::empty()).unwrap();
-    // No path would be short enough, here and when it is removed.
+    // No path is short enough for this depth, neither here nor when it is removed.
     let mut here: OwnedFd = File::open(place.path()).unwrap().into();
     for _ in 0..depth {
         mkdirat(&here, "d", Mode::RWXU).unwrap();
@@ -498,7 +497,7 @@ fn three_thousand_directories_deep() {
 #[test]
 fn other_file_systems_are_entered_when_asked_for() {
     let base = tempfile::tempdir().unwrap();
-    let _disk = crate::support::program::Disk::new(&base.path().join("tree/disk"), "1m");
+    let _disk = crate::support::Disk::new(&base.path().join("tree/disk"), "1m");
     fs::write(base.path().join("tree/disk/file"), "x").unwrap();
     let stored = |sources: &[&str], one_file_system| {
         let options = Options { one_file_system, ..options(base.path(), sources) };

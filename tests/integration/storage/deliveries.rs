@@ -1,4 +1,4 @@
-//! The stage `upload` in a run that goes on: what an earlier attempt left, and what an earlier session delivered.
+//! The stage `upload` in a resumed run: what earlier attempts left, and what earlier sessions delivered.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -20,11 +20,12 @@ use timelocker::stages::{
 };
 use timelocker::storage::{KINDS, PendingObject, Store};
 use timelocker::value::{Cancel, Kind, Masker};
+use timelocker::vault::{Secrets, Uses};
 
-use crate::storage::s3::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
-use crate::storage::s3::left::{digest, key, never, s3};
+use crate::support::faulty_s3::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
+use crate::support::uploads::{digest, key, never, s3};
 
-/// What a journal keeps of deliveries.
+/// A journal of deliveries in memory.
 #[derive(Default)]
 struct Kept {
     unfinished: Mutex<HashMap<String, Unfinished>>,
@@ -109,12 +110,13 @@ impl Session {
             base: work.path().to_owned(),
             state: work.path().to_owned(),
             program: "tl".into(),
-            places: Places { stores: BTreeMap::from([("shelf".to_owned(), store)]) },
+            places: Places { stores: BTreeMap::from([("shelf".to_owned(), store)]), ..Places::default() },
             notifier: Arc::new(Nowhere),
             recorder: records.clone(),
             ledger: Ledger::default(),
             deliveries: deliveries.clone(),
             masker: Masker::default(),
+            secrets: Arc::new(Secrets::new(Vec::new(), [])),
         };
         Self { shared: Arc::new(shared), records, work, warnings: Arc::default() }
     }
@@ -128,6 +130,7 @@ impl Session {
             instance: None,
             key: "deliver".to_owned(),
             attempt: 1,
+            uses: Uses::default(),
             shared: Arc::clone(&self.shared),
             base: self.work.path().to_owned(),
             work: self.work.path().join("parts"),
@@ -150,7 +153,7 @@ impl Session {
         })
     }
 
-    /// Delivers an artifact that lies in the work folder.
+    /// Delivers an artifact from a file in the work folder.
     fn file(&self, bytes: &[u8], more: &Json) -> Result<Json> {
         let spool = Spool::new(self.work.path().join(ulid::Ulid::new().to_string()));
         let mut writer = ArtifactWriter::new(Sink::File(spool.clone()), Cancel::default()).unwrap();
@@ -159,7 +162,7 @@ impl Session {
         self.upload(Source::File(spool), more)
     }
 
-    /// Delivers an artifact as it is made.
+    /// Delivers an artifact while it is produced.
     fn stream(&self, bytes: &[u8]) -> Result<Json> {
         let (sink, source, _) = stream(true);
         std::thread::scope(|scope| {
@@ -182,7 +185,7 @@ impl Session {
 }
 
 fn dir(path: &Path) -> Arc<dyn Store> {
-    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path })).unwrap().into()
+    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path }).into()).unwrap().into()
 }
 
 fn cloud(server: &Server, bucket: &str) -> Arc<dyn Store> {
@@ -197,7 +200,7 @@ fn versions(server: &Server, bucket: &str) -> usize {
 fn what_was_delivered_and_not_counted_is_not_delivered_again() {
     let (server, kept) = (Fault::start(), Arc::<Kept>::default());
     let first = Session::new(cloud(&server, VAULT), &kept).file(b"hello", &json!({})).unwrap();
-    // The next session knows nothing but what is on record.
+    // The next session knows only what is recorded.
     let next = Session::new(cloud(&server, VAULT), &kept);
     assert_eq!(next.file(b"hello", &json!({})).unwrap(), first);
     assert_eq!((versions(&server, VAULT), server.count(Op::Put)), (1, 1));
@@ -221,21 +224,21 @@ fn what_nobody_counts_on_is_not_in_the_way_of_other_bytes() {
     for store in stores {
         let kept = Arc::<Kept>::default();
         Session::new(store(), &kept).file(b"hello", &json!({})).unwrap();
-        // What a chain gives is known when it has been read: that it is the same could only be found out afterwards.
+        // The digest of a stream is known only once it was read. That it is unchanged would be known too late.
         for (bytes, is_stream) in [(b"hello", true), (b"other", true), (b"again", false)] {
             let next = Session::new(store(), &kept);
             let outputs = if is_stream { next.stream(bytes) } else { next.file(bytes, &json!({})) }.unwrap();
             assert_eq!(next.records(), ["upload.intent", "upload.done"]);
             assert!(next.still_holds(&outputs, "deliver").unwrap());
         }
-        // Of another run, it stays.
+        // Another run does not replace it.
         let error = Session::new(store(), &Arc::default()).file(b"hello", &json!({})).unwrap_err();
         assert_eq!(error.code, codes::TL0632);
     }
     assert_eq!(versions(&server, VAULT), 4);
 }
 
-/// The second delivery of a run was about to replace its first one when it was killed.
+/// The second delivery of a run was killed just before it replaced the first.
 #[test]
 fn what_was_about_to_replace_an_object_of_its_own_run_still_may() {
     let (server, root) = (Fault::start(), tempfile::tempdir().unwrap());
@@ -274,7 +277,7 @@ fn what_an_earlier_attempt_left_is_taken_back_first() {
     session.file(b"hello", &json!({})).unwrap();
     assert_eq!((server.open_uploads(), session.warnings.load(SeqCst)), (0, 0));
 
-    // Where that cannot be done, it is told, and the object is delivered all the same.
+    // If that fails, a warning is shown and the object is delivered anyway.
     server.rule(Rule::always(Op::ListUploads, Action::Error(403, "AccessDenied", &[])));
     kept.begun(&uri).unwrap();
     session.file(b"hello", &json!({ "overwrite": true })).unwrap();
@@ -308,13 +311,13 @@ fn an_object_of_an_earlier_session_is_looked_at() {
         assert_eq!(next.shared.ledger.expected(uri).unwrap().digest.to_string(), outputs["object"]["digest"]);
         assert!(!next.still_holds(&outputs, "other").unwrap(), "two stages cannot both have delivered it");
 
-        // Its bytes change, and not its length.
+        // The bytes change, but not the length.
         Session::new(store(), &kept).file(b"hellO", &json!({ "overwrite": true })).unwrap();
         let (next, is_versioned) = (Session::new(store(), &kept), number == 2);
         assert_eq!(next.still_holds(&outputs, "deliver").unwrap(), is_versioned, "an old version stays as it was");
         assert_eq!(next.shared.ledger.expected(uri).is_some(), is_versioned);
     }
-    // A digest that is gone is made again of the right bytes; the object itself is not.
+    // A missing digest file is written again if the bytes are right. A missing object is not.
     let kept = Arc::<Kept>::default();
     let outputs = Session::new(dir(root.path()), &kept).file(b"hello", &json!({ "overwrite": true })).unwrap();
     fs::remove_file(root.path().join("object.sha256")).unwrap();
@@ -324,7 +327,7 @@ fn an_object_of_an_earlier_session_is_looked_at() {
     assert!(!Session::new(dir(root.path()), &kept).still_holds(&outputs, "deliver").unwrap());
     assert!(!Session::new(dir(root.path()), &kept).still_holds(&json!({ "object": null }), "deliver").unwrap());
 
-    // Kinds that change nothing outside of the run have nothing to look at.
+    // Kinds without effects outside the run have nothing to check.
     let session = Session::new(dir(root.path()), &kept);
     assert!((find("assert").unwrap().still_holds)(&json!({}), "check", &session.shared, &never()).unwrap());
 }

@@ -3,8 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::program::{CHAIN, Disk, Ended, Tl, ended, error_of, files, outcomes};
-use crate::support::tree;
+use crate::support::{CHAIN, Disk, Ended, Tl, ended, error_of, files, is_root, outcomes, tree};
 
 fn bash(tl: &Tl, line: &str) -> Ended {
     let ended = ended(Command::new("bash").args(["-eo", "pipefail", "-c", line]).current_dir(tl.path()));
@@ -12,10 +11,10 @@ fn bash(tl: &Tl, line: &str) -> Ended {
     ended
 }
 
-/// The odd tree, sealed and delivered by a run, and back by two ways.
+/// The odd tree, sealed and delivered by a run, and restored in two ways.
 #[test]
 fn ten_thousand_odd_files_come_back_through_age_and_through_tl() {
-    assert!(tree::is_root(), "owners, devices and set-uid bits can be restored by root alone");
+    assert!(is_root(), "owners, devices and set-uid bits can be restored by root alone");
     let tl = Tl::new();
     // Not on a tmpfs: it may lack extended attributes.
     let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -27,7 +26,7 @@ fn ten_thousand_odd_files_come_back_through_age_and_through_tl() {
         CHAIN.replace("sources: [data]", &format!("sources: ['{}'], compress: zstd", data.display()))
     ));
     let ended = tl.run(&["run", "p.yaml"]);
-    // The tree has no sockets and root reads everything, so nothing may be left out.
+    // The tree has no sockets and root can read everything, so nothing may be left out.
     assert_eq!(ended.code, 0, "{}", ended.stdout);
     let tar = "tar --zstd --xattrs --xattrs-include='*' --same-owner --warning=no-timestamp -xpf -";
     for (name, open) in [
@@ -79,7 +78,7 @@ fn a_full_state_folder_stops_the_run_and_loses_nothing_that_was_recorded() {
         }
     }
     assert!(codes.len() > 1 && codes.last() == Some(&1), "{codes:?}");
-    // Every acknowledged record is there, and the log is what was signed.
+    // Every acknowledged record exists, and the log is as it was signed.
     tl.ok(&["audit", "verify"]);
     bash(&tl, "mount -o remount,size=16m state");
     tl.ok(&["run", "p.yaml"]);
@@ -107,7 +106,7 @@ fn a_full_work_folder_fails_the_stage_that_spools() {
     assert_eq!(fs::read(tl.file("shelf/a")).unwrap(), fs::read(tl.file("shelf/b")).unwrap());
 }
 
-/// Memory does not grow with data. The figure of the issue is measured with 4 GiB; this holds the code to it with less.
+/// Memory does not grow with data. The published figure is measured with 4 GiB; this test uses less.
 #[test]
 fn memory_stays_small() {
     let tl = Tl::new();

@@ -1,8 +1,7 @@
 //! Each level of verification against each way to change an object between its upload and its verification.
+use crate::support::{CHAIN, Tl, error_of, outcomes};
 
-use crate::support::program::{CHAIN, Tl, error_of, outcomes};
-
-/// What a `run` stage does to the object between upload and verify; `$O` is the object.
+/// What a `run` stage does to the object between upload and verification. `$O` is the object.
 const CHANGES: [(&str, &str); 7] = [
     ("nothing", "true"),
     ("bit", r#"printf '\377' | dd of="$O" bs=1 seek=300 conv=notrunc 2>/dev/null"#),
@@ -17,7 +16,7 @@ const CHANGES: [(&str, &str); 7] = [
 fn each_level_notices_all_that_it_claims_to_notice() {
     let tl = Tl::new();
     tl.write("data/a", "x");
-    // Another object of the same length, with its own true digest: what a store that mixes things up would give.
+    // Another object of the same length with its own valid digest, as from a store that mixes objects up.
     tl.pipeline(&format!("stages:\n{CHAIN}"));
     tl.ok(&["run", "p.yaml"]);
     for name in ["object", "object.sha256"] {
@@ -56,7 +55,7 @@ fn each_level_notices_all_that_it_claims_to_notice() {
     assert_eq!(failed.lines().count(), 4 + 5 + 6);
 }
 
-/// What this run computed at the source counts, whatever else is said of the object.
+/// The digest that this run computed at the source takes precedence over any other.
 #[test]
 fn the_digest_of_the_source_outweighs_every_other() {
     let tl = Tl::new();
@@ -69,8 +68,8 @@ fn the_digest_of_the_source_outweighs_every_other() {
     assert_eq!((code, error_of(&events, "prove")), (4, "TL0642".to_owned()));
 }
 
-/// A store that writes something else than it was given, and says so in its own digest, is not believed: what counts is
-/// the digest of the source.
+/// `verify` does not believe a store that writes other bytes than it was given and records their digest. The digest of
+/// the source decides.
 #[test]
 fn a_digest_in_the_file_is_compared_with_what_the_store_holds() {
     let tl = Tl::new();

@@ -1,14 +1,17 @@
-//! Runs the real `tl` in a folder of its own, with its own state, HOME and environment.
+//! Runs the real `tl` in its own folder, with its own state, HOME and environment.
 
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::Value as Json;
+
+use super::events::events;
+use super::terminal::terminal;
 
 /// A folder with a pipeline file and all that `tl` touches.
 pub struct Tl {
@@ -30,7 +33,7 @@ impl Tl {
         Self { folder: tempfile::tempdir().unwrap(), uid: None }
     }
 
-    /// A folder of a user without rights, where the tests run as root; else of whoever runs them.
+    /// A folder of an unprivileged user if the tests run as root, otherwise of the current user.
     pub fn unprivileged() -> Self {
         const NOBODY: u32 = 65_534;
         let mut tl = Self::new();
@@ -53,7 +56,7 @@ impl Tl {
         self.file("state")
     }
 
-    /// Writes a file, and the folders above it.
+    /// Writes a file, and creates the folders above it.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
         let path = self.file(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -92,7 +95,7 @@ impl Tl {
         self.at_home(command)
     }
 
-    /// A script of `sh` that finds `tl` by its name.
+    /// A shell script that finds `tl` by name.
     pub fn shell(&self, script: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
@@ -108,7 +111,7 @@ impl Tl {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.path())
-            // Where a measured program says what of it was used.
+            // An instrumented program writes its profile there.
             .envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)))
             .env("TL_STATE", self.state())
             .current_dir(self.path())
@@ -134,7 +137,7 @@ impl Tl {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Runs it on a terminal of its own (by `script` of util-linux), where what this line of a shell prints is typed.
+    /// Runs it on its own terminal (using `script` of util-linux). The output of this shell command is typed there.
     #[cfg(feature = "peers")]
     pub fn typed(&self, arguments: &str, typing: &str) -> Ended {
         let line = format!("{typing} | script -qec '{} {arguments}' /dev/null", env!("CARGO_BIN_EXE_tl"));
@@ -143,18 +146,19 @@ impl Tl {
         ended(&mut command)
     }
 
-    /// Runs a command on a terminal of this size; all that it wrote there. Whenever there is more of that, `seen` has it.
+    /// Runs a command on a terminal of this size. Returns everything it wrote. Calls `seen` with the output so far
+    /// whenever there is more.
     pub fn on_terminal(command: &mut Command, (columns, rows): (u16, u16), seen: impl Fn(&str)) -> String {
         let (mut controller, terminal) = terminal();
         let size = rustix::termios::Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&terminal, size).unwrap();
         command.stdin(terminal.try_clone().unwrap()).stdout(terminal.try_clone().unwrap()).stderr(terminal);
         let mut child = command.spawn().unwrap();
-        // The last one that could write there is the child.
+        // Closes our copies, so that only the child has the terminal open.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut written = Vec::new();
         let mut some = [0; 4096];
-        // At its end, a terminal that nobody has open gives an error.
+        // Reading fails once nobody has the terminal open.
         while let Ok(count @ 1..) = controller.read(&mut some) {
             written.extend_from_slice(&some[..count]);
             seen(&String::from_utf8_lossy(&written));
@@ -163,19 +167,19 @@ impl Tl {
         String::from_utf8(written).unwrap()
     }
 
-    /// Runs `p.yaml`; its exit code and its events.
+    /// Runs `p.yaml`. Returns its exit code and its events.
     pub fn events(&self, more: &[&str]) -> (i32, Vec<Json>) {
         let ended = self.run(&[&["run", "p.yaml", "--reporter", "json"], more].concat());
         (ended.code, events(&ended.stdout))
     }
 
-    /// The id of the run that began last, as the audit log has it.
+    /// The id of the latest run, from the audit log.
     pub fn last_run(&self) -> String {
         let shown = self.ok(&["audit", "show", "--type", "run.started", "--last", "1", "--json"]).stdout;
         serde_json::from_str::<Json>(&shown).unwrap()["run"].as_str().unwrap().to_owned()
     }
 
-    /// The text with everything that differs from run to run replaced.
+    /// The text with everything replaced that differs between runs.
     pub fn redact(&self, text: &str) -> String {
         static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             [
@@ -199,48 +203,19 @@ impl Tl {
 }
 
 impl Ended {
+    /// The result of a program that was waited for. A signal is exit code -1.
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Exit code and both streams, for a snapshot.
     pub fn shown(&self, tl: &Tl) -> String {
         tl.redact(&format!("exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr))
     }
-}
-
-/// A terminal of its own: what controls it, and what a program is given.
-pub fn terminal() -> (fs::File, fs::File) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&controller).and_then(|()| unlockpt(&controller)).unwrap();
-    let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-    let terminal = fs::File::options().read(true).write(true).open(name).unwrap();
-    (fs::File::from(controller), terminal)
-}
-
-pub fn ended(command: &mut Command) -> Ended {
-    let output = command.output().unwrap();
-    Ended {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-pub use crate::support::events::read_json_events as events;
-
-/// How each stage ended, by name.
-pub fn outcomes(events: &[Json]) -> Vec<(String, String)> {
-    let mut outcomes: Vec<(String, String)> = events
-        .iter()
-        .filter(|event| event["event"] == "stage-ended")
-        .map(|event| (event["stage"].as_str().unwrap().to_owned(), event["outcome"].as_str().unwrap().to_owned()))
-        .collect();
-    outcomes.sort();
-    outcomes
-}
-
-/// The error that a stage ended with.
-pub fn error_of(events: &[Json], stage: &str) -> String {
-    let ended = events.iter().find(|event| event["event"] == "stage-ended" && event["stage"] == stage).unwrap();
-    ended["error"]["code"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Every file below a folder, by its path from there.
@@ -267,25 +242,7 @@ pub const CHAIN: &str = r"  collect: { uses: archive, with: { sources: [data] } 
   deliver: { needs: seal, uses: upload, with: { artifact: '${{ needs.seal.outputs.artifact }}', store: shelf, key: object } }
 ";
 
-/// A small disk of its own, gone with the test.
-#[cfg(feature = "peers")]
-pub struct Disk(PathBuf);
-
-#[cfg(feature = "peers")]
-impl Disk {
-    pub fn new(path: &Path, size: &str) -> Self {
-        fs::create_dir_all(path).unwrap();
-        let options = format!("size={size},mode=0700");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(path).status().unwrap();
-        assert!(mounted.success(), "a tmpfs could not be mounted: run as root");
-        Self(path.to_owned())
-    }
-}
-
-#[cfg(feature = "peers")]
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(&self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
-    }
+/// Runs a command to its end.
+pub fn ended(command: &mut Command) -> Ended {
+    Ended::of(command.output().unwrap())
 }

@@ -1,4 +1,4 @@
-//! An HTTP server that answers as a test says, and keeps what it was sent.
+//! An HTTP server that answers as a test demands, and keeps the requests.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,11 +14,11 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 pub enum Answer {
     /// Sends these bytes and closes.
     Bytes(String),
-    /// Closes without a word.
+    /// Closes without an answer.
     Nothing,
-    /// Sends this, and then a byte now and then, without end.
+    /// Sends this, then endlessly a byte from time to time.
     Drip(String),
-    /// Sends this, and then as much as goes through, without end.
+    /// Sends this, then endlessly as much as the client takes.
     Flood(String),
 }
 
@@ -27,7 +27,7 @@ pub fn status(status: &str, headers: &str, body: &str) -> Answer {
     Answer::Bytes(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len()))
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub line: String,
@@ -51,7 +51,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Answers each request in turn; the last answer stays.
+    /// Answers each request in turn. The last answer repeats.
     pub fn start(answers: Vec<Answer>) -> Self {
         Self::listen(answers, None)
     }
@@ -107,7 +107,7 @@ fn serve<S: Read + Write>(mut stream: S, requests: &Mutex<Vec<Received>>, answer
         all.len() - 1
     };
     let Some(answer) = answers.get(number).or(answers.last()) else { return };
-    // A client that has had enough is no mistake of the server.
+    // A client that disconnects is not the server's fault.
     let _gone = match answer {
         Answer::Nothing => Ok(()),
         Answer::Bytes(bytes) => stream.write_all(bytes.as_bytes()).and_then(|()| stream.flush()),

@@ -1,4 +1,4 @@
-//! A tree of everything that a file system can hold, and what it takes to compare two of them.
+//! A tree with everything that a file system can contain, and the means to compare two trees.
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
@@ -15,13 +15,15 @@ use rustix::fs::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::support::is_root;
+
 /// The size of `sparse/vm.img`.
 pub const SPARSE: u64 = 1 << 30;
 
-/// Makes a tree of this many files, links and fifos below `root`, which must not exist: each oddity once, the rest
+/// Creates a tree of this many files, links and fifos below `root`, which must not exist: each oddity once, the rest
 /// ordinary. Owners, capabilities, `trusted.*` attributes and an unreadable file only as root.
 ///
-/// Panics on a file system without extended attributes: a test that left them out would prove too little.
+/// Panics on a file system without extended attributes: without them, the test would prove too little.
 pub fn build(root: &Path, files: usize) {
     let mut tree = Tree { root: root.to_owned(), made: 0 };
     fs::create_dir(root).unwrap();
@@ -55,7 +57,7 @@ impl Tree {
         path
     }
 
-    /// Each time is another one, with nanoseconds.
+    /// Sets a different time for each file, with nanoseconds.
     fn touch(&mut self, path: &Path) {
         self.made += 1;
         let made = i64::try_from(self.made).unwrap();
@@ -109,7 +111,7 @@ impl Tree {
         self.file(OsString::from_vec([&b"names/"[..], &raw].concat()), "raw and long");
     }
 
-    /// Around the limits of ustar's fields, and far behind them.
+    /// Sizes around the limits of ustar's fields, and far beyond.
     fn long_paths(&mut self) {
         for length in [85, 86, 87, 88, 89, 90, 91, 150, 250] {
             self.file(format!("paths/short/{}", "p".repeat(length)), "limit of a name");
@@ -221,7 +223,7 @@ impl Tree {
         let path = self.path("attributes/directory/x").parent().unwrap().to_owned();
         set_attribute(&path, "user.of a directory", b"yes");
         set_attribute(&path, "system.posix_acl_access", &acl(0o5));
-        // A restore must not let this one inherit it.
+        // A restore must not let this file inherit it.
         let path = self.file("attributes/default/in it", "").parent().unwrap().to_owned();
         set_attribute(&path, "system.posix_acl_default", &acl(0o7));
         if is_root() {
@@ -234,7 +236,7 @@ impl Tree {
         }
     }
 
-    /// Last and from below, because everything made in a directory changes its time.
+    /// Runs last and bottom-up, because creating a file in a directory changes the directory's time.
     fn directory_times(&self) {
         let mut directories = vec![self.root.clone()];
         let mut next = 0;
@@ -247,11 +249,6 @@ impl Tree {
             set_time(directory, 1_500_000_000 + number, number * 1_000_003 % 1_000_000_000);
         }
     }
-}
-
-/// Whether this process may do everything.
-pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }
 
 /// Sets the time of modification, of a link itself, too.
@@ -285,7 +282,7 @@ fn children(directory: &Path) -> Vec<PathBuf> {
     fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// What one entry of a tree is.
+/// The properties of one entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// `f`, `d`, `l`, `p`, `c`, `b` or `s`.
@@ -298,13 +295,13 @@ pub struct Entry {
     pub gid: u32,
     /// Seconds and nanoseconds.
     pub mtime: (i64, i64),
-    /// Bytes; 0 for directories, whose size says nothing.
+    /// Bytes. 0 for directories, whose size means nothing.
     pub size: u64,
-    /// SHA-256 of a file's blocks of 4 KiB that are not all zero, each after its number: holes cost nothing.
+    /// SHA-256 of a file's 4 KiB blocks that are not all zero, each preceded by its number. Holes thus cost nothing.
     pub content: Option<[u8; 32]>,
-    /// Where a symbolic link leads.
+    /// The target of a symbolic link.
     pub target: Option<Vec<u8>>,
-    /// The first path of a file that has several.
+    /// The first path of a file with several names.
     pub group: Option<Vec<u8>>,
     /// Extended attributes.
     pub attributes: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -312,7 +309,7 @@ pub struct Entry {
     pub allocated: u64,
 }
 
-/// Everything below `root` by relative path, `root` itself as the empty one.
+/// Everything below `root` by relative path. `root` itself has the empty path.
 pub fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, Entry> {
     let mut entries = BTreeMap::new();
     let mut inodes = BTreeMap::<(u64, u64), Vec<Vec<u8>>>::new();
@@ -398,7 +395,7 @@ fn attributes(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
         .collect()
 }
 
-/// Panics unless `after` is `before` again. Disk usage may be smaller, and larger by a little.
+/// Panics unless `after` equals `before`. Disk usage may be smaller, or slightly larger.
 pub fn compare(before: &BTreeMap<Vec<u8>, Entry>, after: &BTreeMap<Vec<u8>, Entry>) {
     let mut report = String::new();
     let mut differences = 0;

@@ -1,88 +1,14 @@
 //! E-mail to a real SMTP server, `smtp_server.py` on aiosmtpd. `.ci/run` installs it.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
 use serde_json::{Value as Json, json};
 use timelocker::channels::Error;
 
-use super::receiver::certificate;
-use super::{HOSTILE, channel, message};
-use crate::support::program::Tl;
+use super::samples::{HOSTILE, channel, message};
+use crate::support::Tl;
+use crate::support::smtp::{PASSWORD, Server};
 
-const PASSWORD: &str = "hunter2-hunter2";
-
-/// A mail server, and the folder of what it got.
-struct Server {
-    process: Child,
-    port: u16,
-    folder: tempfile::TempDir,
-}
-
-impl Server {
-    fn start(mode: &str) -> Self {
-        Self::with_name(mode, "localhost")
-    }
-
-    fn with_name(mode: &str, name: &str) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folder = tempfile::tempdir().unwrap();
-        let (certificate, key) = certificate(name);
-        fs::write(folder.path().join("ca.pem"), certificate).unwrap();
-        fs::write(folder.path().join("key.pem"), key).unwrap();
-        let mut process = Command::new("python3")
-            .arg(root.join("tests/integration/notify/channels/smtp_server.py"))
-            .arg(mode)
-            .args([folder.path().to_owned(), folder.path().join("ca.pem"), folder.path().join("key.pem")])
-            .env("PYTHONPATH", root.join("target/tools/python"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 is needed");
-        let mut port = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        let port = port.trim().parse().expect("aiosmtpd is needed in target/tools/python: see .ci/run");
-        Self { process, port, folder }
-    }
-
-    fn settings(&self, security: &str, more: &Json) -> Json {
-        let mut settings = json!({
-            "host": "localhost", "port": self.port, "security": security, "username": "backup", "password": PASSWORD,
-            "from": "Backup <backup@example.com>", "to": ["ops@example.com", "Nächte <night@example.com>"],
-            "cc": ["audit@example.com"], "ca-certificate": self.folder.path().join("ca.pem"), "timeout": "10s",
-        });
-        let settings_map = settings.as_object_mut().unwrap();
-        settings_map.extend(more.as_object().unwrap().clone());
-        settings_map.retain(|_, value| !value.is_null());
-        settings
-    }
-
-    fn deliver(&self, security: &str, more: &Json) -> Result<String, Error> {
-        channel("email", self.settings(security, more)).deliver(&message("failure"))
-    }
-
-    fn mail(&self, number: usize) -> Json {
-        serde_json::from_str(&fs::read_to_string(self.folder.path().join(format!("{number}.json"))).unwrap()).unwrap()
-    }
-
-    fn mails(&self) -> usize {
-        let entries = fs::read_dir(self.folder.path()).unwrap();
-        entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "json")).count()
-    }
-
-    /// All that clients said, joined.
-    fn heard(&self) -> String {
-        let lines = fs::read_to_string(self.folder.path().join("commands.jsonl")).unwrap_or_default();
-        lines.lines().map(|line| serde_json::from_str::<String>(line).unwrap()).collect()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
+fn deliver(server: &Server, security: &str, more: &Json) -> Result<String, Error> {
+    channel("email", server.settings(security, more)).deliver(&message("failure"))
 }
 
 fn headers<'m>(mail: &'m Json, name: &str) -> Vec<&'m str> {
@@ -101,7 +27,7 @@ fn names(mail: &Json) -> Vec<&str> {
 fn a_server_takes_mail_through_tls() {
     for security in ["tls", "starttls"] {
         let server = Server::start(security);
-        let how = server.deliver(security, &json!({ "reply-to": "help@example.com" })).unwrap();
+        let how = deliver(&server, security, &json!({ "reply-to": "help@example.com" })).unwrap();
         assert_eq!(how, "250 2.0.0 Ok: queued as TEST1");
         let mail = server.mail(1);
         assert_eq!((&mail["encrypted"], &mail["authenticated"]), (&json!(true), &json!(true)), "{security}");
@@ -134,7 +60,7 @@ fn a_mail_may_have_two_forms() {
     assert_eq!(mail["parts"][1]["text"].as_str().unwrap().trim_end(), "<p>ünïcödé</p>");
 }
 
-/// No password goes where somebody could read it, and nothing that came in the clear counts.
+/// No password is sent where others could read it, and nothing received in plaintext counts after STARTTLS.
 #[test]
 fn a_password_is_sent_through_tls_or_not_at_all() {
     let is_silent = |server: &Server| {
@@ -146,21 +72,21 @@ fn a_password_is_sent_through_tls_or_not_at_all() {
         assert_eq!(server.mails(), 0);
         heard
     };
-    // It is not offered, or somebody cut it out of the offer.
+    // The server does not offer STARTTLS, or an attacker removed it from the offer.
     let server = Server::start("no-starttls");
-    let error = server.deliver("starttls", &json!({})).unwrap_err();
+    let error = deliver(&server, "starttls", &json!({})).unwrap_err();
     assert!(error.to_string().contains("STARTTLS is not supported"), "{error}");
     assert!(is_silent(&server).to_uppercase().contains("EHLO"));
-    // It is, but replies stand behind its reply that would be taken for those of the server.
+    // The server offers it, but an attacker appended replies to the server's reply.
     let server = Server::start("inject");
-    let error = server.deliver("starttls", &json!({})).unwrap_err();
+    let error = deliver(&server, "starttls", &json!({})).unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert!(is_silent(&server).contains("STARTTLS"));
-    // A server that speaks in the clear where TLS is expected.
+    // A plaintext server where TLS is expected.
     let server = Server::start("plain");
-    assert!(server.deliver("tls", &json!({ "timeout": "2s" })).is_err());
+    assert!(deliver(&server, "tls", &json!({ "timeout": "2s" })).is_err());
     is_silent(&server);
-    // Somebody else's certificate, and none that anybody vouches for.
+    // A certificate for another host, and one from an unknown authority.
     for (security, name, more) in [
         ("tls", "elsewhere.example.com", json!({})),
         ("starttls", "elsewhere.example.com", json!({})),
@@ -168,7 +94,7 @@ fn a_password_is_sent_through_tls_or_not_at_all() {
         ("starttls", "localhost", json!({ "ca-certificate": null })),
     ] {
         let server = Server::with_name(security, name);
-        let error = server.deliver(security, &more).unwrap_err();
+        let error = deliver(&server, security, &more).unwrap_err();
         assert!(matches!(error, Error::Unreachable { .. }) && error.to_string().contains("certificate"), "{error}");
         is_silent(&server);
     }
@@ -178,27 +104,26 @@ fn a_password_is_sent_through_tls_or_not_at_all() {
 fn loopback_may_be_told_in_the_clear() {
     let server = Server::start("plain");
     let more = json!({ "insecure-plaintext": true, "username": null, "password": null });
-    assert_eq!(server.deliver("none", &more).unwrap(), "250 2.0.0 Ok: queued as TEST1");
+    assert_eq!(deliver(&server, "none", &more).unwrap(), "250 2.0.0 Ok: queued as TEST1");
     assert_eq!(server.mail(1)["encrypted"], false);
 }
 
 #[test]
 fn each_refusal_has_its_outcome() {
     for (mode, code, is_transient) in [("refuse", 550, false), ("busy", 451, true)] {
-        let error = Server::start(mode).deliver("tls", &json!({})).unwrap_err();
+        let error = deliver(&Server::start(mode), "tls", &json!({})).unwrap_err();
         assert_eq!(error.is_transient(), is_transient, "{error}");
         assert!(matches!(&error, Error::Replied { code: replied, .. } if *replied == code), "{error:?}");
     }
-    let error = Server::start("tls").deliver("tls", &json!({ "password": "wrong-password" })).unwrap_err();
+    let error = deliver(&Server::start("tls"), "tls", &json!({ "password": "wrong-password" })).unwrap_err();
     assert!(matches!(error, Error::Replied { code: 535, .. }) && !error.is_transient(), "{error:?}");
     assert!(!error.to_string().contains("wrong-password"));
     let mut server = Server::start("tls");
-    server.process.kill().unwrap();
-    server.process.wait().unwrap();
-    assert!(server.deliver("tls", &json!({})).unwrap_err().is_transient());
+    server.kill();
+    assert!(deliver(&server, "tls", &json!({})).unwrap_err().is_transient());
 }
 
-/// Whatever a message holds, the mail has the same headers and the same parts.
+/// Whatever a message contains, the mail has the same headers and the same parts.
 #[test]
 fn hostile_texts_stay_texts() {
     let server = Server::start("tls");
@@ -234,7 +159,7 @@ fn hostile_texts_stay_texts() {
     assert_eq!(server.mails(), HOSTILE.len() + 4);
 }
 
-/// The same through the program: a stage's texts, as a file may spell them.
+/// The same through the program: the texts of a stage, as a file may contain them.
 #[test]
 fn hostile_texts_of_a_run_stay_texts() {
     let server = Server::start("starttls");
@@ -248,7 +173,7 @@ fn hostile_texts_of_a_run_stay_texts() {
             "stages": { "tell": { "uses": "notify", "with": told } },
         });
         tl.write("p.yaml", file.to_string().replace('\u{2028}', "\\u2028").replace('\u{85}', "\\u0085"));
-        let ended = crate::support::program::ended(tl.command(&["run", "p.yaml"]).env("SMTP", PASSWORD));
+        let ended = crate::support::ended(tl.command(&["run", "p.yaml"]).env("SMTP", PASSWORD));
         assert_eq!(ended.code, 0, "{text:?} {ended:?}");
         let mail = server.mail(number + 1);
         assert!(!names(&mail).contains(&"Bcc") && headers(&mail, "Subject").len() == 1, "{mail:#}");

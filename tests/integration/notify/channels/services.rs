@@ -1,9 +1,9 @@
-//! What each service is sent.
+//! The request that each service receives.
 
 use serde_json::{Value as Json, json};
 
-use super::receiver::{Receiver, status};
-use super::{HOSTILE, channel, message, refused};
+use super::samples::{HOSTILE, channel, message, refused};
+use crate::support::receiver::{Receiver, status};
 
 const SERVICES: &[&str] =
     &["slack", "discord", "teams", "ntfy", "gotify", "pushover", "pagerduty", "healthchecks", "uptime-kuma"];
@@ -60,7 +60,7 @@ fn each_service_is_sent_what_it_reads() {
     }
 }
 
-/// What a file name or an error carries becomes no mention, link, header or field, and fits.
+/// Text from a file name or an error cannot become a mention, link, header or field, and fits the service's limits.
 #[test]
 fn hostile_texts_stay_texts() {
     for kind in SERVICES {

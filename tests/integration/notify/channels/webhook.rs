@@ -1,4 +1,4 @@
-//! Webhooks: what is sent, and what comes of each answer.
+//! Webhooks: the request, and the reaction to each answer.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -7,10 +7,9 @@ use serde_json::{Value as Json, json};
 use timelocker::channels::Error;
 use timelocker::value::is_control_or_bidi;
 
-use super::receiver::{Answer, Received, Receiver, certificate, status};
-use super::{HOSTILE, channel, message, refused};
-use crate::support::events::read_events;
-use crate::support::program::Tl;
+use super::samples::{HOSTILE, channel, message, refused};
+use crate::support::receiver::{Answer, Received, Receiver, certificate, status};
+use crate::support::{Tl, read_events};
 
 const KEY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const OTHER: &str = "whsec_dGhpcyBpcyB0d2VudHktZm91ciBieXRlcyBsb25n";
@@ -29,7 +28,7 @@ fn deliver(receiver: &Receiver, more: &Json) -> Result<String, Error> {
     channel("webhook", settings(receiver, more)).deliver(&message("failure"))
 }
 
-/// Another implementation accepts the signature.
+/// An independent implementation accepts the signature.
 fn judge(key: &str, request: &Received) {
     let mut headers = http::HeaderMap::new();
     for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
@@ -71,7 +70,7 @@ fn values_stay_values_in_a_template() {
         assert_eq!(channel.deliver(&message).unwrap(), "200 OK");
         let [request] = &receiver.requests()[..] else { panic!() };
         let body: Json = serde_json::from_str(&request.body).unwrap();
-        // JSON escapes control characters; templates replace what else would steer what shows it.
+        // JSON escapes control characters. Templates replace characters that would control how the text is displayed.
         let shown = hostile.replace(|c: char| is_control_or_bidi(c) && !c.is_control(), "\u{fffd}");
         assert_eq!(body, json!({ "text": shown, "more": [shown] }));
         judge(KEY, request);
@@ -158,7 +157,7 @@ fn a_receiver_that_wants_an_hour_is_left_alone() {
     assert_eq!(error.retry_after(), Some(Duration::from_hours(1)));
 }
 
-/// Nothing waits without end: that these tests end is the proof.
+/// Every wait has a limit. The test proves it by ending.
 #[test]
 fn slow_and_endless_answers_end() {
     let head = "HTTP/1.1 200 OK\r\n".to_owned();
@@ -167,7 +166,7 @@ fn slow_and_endless_answers_end() {
         let error = deliver(&receiver, &json!({ "timeout": "500ms" })).unwrap_err();
         assert!(matches!(error, Error::Unreachable { .. }) && error.is_transient(), "{error}");
     }
-    // The status has said it: what follows is not waited for.
+    // The status decides. What follows is not waited for.
     let receiver = Receiver::start(vec![Answer::Drip(format!("{head}\r\n"))]);
     let how = deliver(&receiver, &json!({ "timeout": "20s" })).unwrap();
     assert!(how.starts_with("200 OK, more than "), "{how}");
@@ -212,7 +211,7 @@ fn only_the_named_certificate_is_trusted() {
     let answers = || vec![status(OK, "", "")];
     let receiver = Receiver::with_tls(answers(), &good, &key);
     assert_eq!(tell(&receiver, Some(&ca)).unwrap(), "200 OK");
-    // Nobody else vouches for it.
+    // No other authority vouches for it.
     assert!(tell(&receiver, None).is_err());
     assert_eq!(receiver.requests().len(), 1);
     for (certificate, key) in [(other, other_key), (elsewhere, elsewhere_key)] {
@@ -233,7 +232,7 @@ fn this_machine_is_told_only_where_the_file_allows_it() {
         assert!(!error.to_string().contains("secret"), "{error}");
     }
     assert_eq!(receiver.connections(), 0);
-    // Without TLS nothing goes out to the internet, whatever is allowed.
+    // Plain HTTP never goes to the internet, whatever the settings allow.
     let error = channel("webhook", json!({ "url": "http://192.0.2.1/", "allow-private": true, "timeout": "100ms" }));
     assert!(error.deliver(&message("failure")).is_err());
     let error =
@@ -241,7 +240,7 @@ fn this_machine_is_told_only_where_the_file_allows_it() {
     assert!(matches!(error.unwrap_err(), Error::Private { .. }));
 }
 
-/// Through the program: a proxy of the environment is not asked, and no secret is shown.
+/// Through the program: it ignores proxies from the environment, and shows no secret.
 #[test]
 fn a_run_tells_its_webhook() {
     let receiver = Receiver::start(vec![status(OK, "", "thanks for path-secret")]);
@@ -258,7 +257,7 @@ fn a_run_tells_its_webhook() {
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env(name, "http://127.0.0.1:1");
     }
-    let ended = crate::support::program::ended(&mut command);
+    let ended = crate::support::ended(&mut command);
     assert_eq!(ended.code, 0, "{ended:?}");
     let [request] = &receiver.requests()[..] else { panic!("{ended:?}") };
     judge(KEY, request);

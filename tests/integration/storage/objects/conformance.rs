@@ -1,17 +1,20 @@
-//! What every store does. A store that lacks something is listed with it, and fails the suite as soon as it has it.
+//! The behaviour that every store must have. A store lists what it lacks, and fails the suite once it no longer lacks
+//! it.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::{Arc, Barrier};
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use timelocker::storage::{
-    ETag, Error, LARGEST_READ, Lock, LockMode, ObjectId, PAGE, Precondition, Removed, Stat, Store, UploadOptions,
+    ETag, Error, KINDS, LARGEST_READ, Lock, LockMode, ObjectId, PAGE, Precondition, Removed, Stat, Store, UploadOptions,
 };
-use timelocker::value::{Cancel, CancelReason, ObjectKey};
+use timelocker::value::{Cancel, CancelReason, Kind, ObjectKey};
 
-use crate::storage::s3::left::{Bytes, Said, digest, options};
-use crate::storage::s3::noise;
+use crate::support::noise;
+use crate::support::uploads::{Bytes, StepJournal, options};
 
 /// Something that a store may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +24,9 @@ pub enum Lack {
     Absent,
     /// Writes under `Precondition::Unchanged`.
     Unchanged,
-    /// Of two writers at once, under a precondition, one wins.
+    /// Only one of two concurrent writers wins under a precondition.
     Race,
-    /// Lists are in the order of the bytes of keys.
+    /// Lists are in byte order of keys.
     Order,
     /// Objects can be locked.
     Lock,
@@ -35,10 +38,17 @@ pub enum Lack {
 pub struct Subject<'a> {
     pub store: Arc<dyn Store>,
     pub lacks: &'a [Lack],
-    /// The longest key: the prefix of an S3 store counts too.
+    /// The longest key. The prefix of an S3 store counts too.
     pub longest_key: usize,
-    /// Makes many objects of one byte.
+    /// Creates many objects of one byte.
     pub fill: &'a (dyn Fn(&dyn Store, &[String]) + Sync),
+}
+
+/// The longest key of the S3 stores: their prefix `some/where/` counts.
+pub const LONGEST_S3_KEY: usize = 1_013;
+
+pub fn dir(path: &Path) -> Arc<dyn Store> {
+    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path }).into()).unwrap().into()
 }
 
 pub fn never() -> Cancel {
@@ -79,7 +89,7 @@ pub fn listed(store: &dyn Store, prefix: &str) -> Vec<String> {
     }
 }
 
-/// Writes objects of one byte by eight threads.
+/// Writes objects of one byte from eight threads.
 pub fn fill(store: &dyn Store, names: &[String]) {
     std::thread::scope(|scope| {
         for names in names.chunks(names.len().div_ceil(8)) {
@@ -178,7 +188,7 @@ impl Subject<'_> {
         assert_eq!(stat(store, "when/missing"), None);
     }
 
-    /// Runs two writers at once, and returns how many won.
+    /// Runs two writers at once. Returns how many won.
     fn winners(&self, name: &str, when: &Precondition) -> usize {
         let barrier = Barrier::new(2);
         let writers = [b"left!", b"right"].map(|bytes| (bytes, &barrier));
@@ -211,7 +221,7 @@ impl Subject<'_> {
                 most = most.max(self.winners(&name, &Precondition::Unchanged(etag)));
             }
         }
-        // Where two can win, they need not: twenty rounds are no proof.
+        // Twenty rounds without a second winner prove nothing.
         assert!(most <= 1 || self.lacks(Lack::Race), "{most} writers won a race");
     }
 
@@ -248,7 +258,7 @@ impl Subject<'_> {
     fn lists_in_pages(&self) {
         let store = self.store.as_ref();
         let mut names: Vec<String> = (0..2_500).map(|number| format!("page/{}/{number:04}", number % 7)).collect();
-        // Between the others in the order of bytes, and not in that of a tree.
+        // These sort between the others by bytes, but not in a tree.
         names.extend(["page/3-", "page/3.", "page/3a", "page.x", "pag"].map(str::to_owned));
         (self.fill)(store, &names);
         names.sort();
@@ -267,7 +277,7 @@ impl Subject<'_> {
         let in_order = listed(store, "page/");
         let first = store.list("page/", None, &never()).unwrap();
         assert!(first.next.is_some() && first.skipped == 0 && first.entries.iter().all(|entry| entry.size == 1));
-        // What is removed between two pages is not in the way of the others.
+        // An object that is removed between two pages does not disturb the others.
         store.remove(&ObjectId::latest(first.entries.last().unwrap().key.clone()), &never()).unwrap();
         let second = store.list("page/", first.next.as_ref(), &never()).unwrap();
         assert_eq!(second.entries.first().unwrap().key.as_str(), in_order[first.entries.len()]);
@@ -278,7 +288,7 @@ impl Subject<'_> {
         assert_eq!(store.remove(&id("gone/a"), &never()).unwrap(), Removed::WasGone);
         let (first, second) = (write(store, "gone/a", b"one"), write(store, "gone/a", b"two"));
         if first.version.is_some() {
-            // Of versions, the one that is named is gone, and no other.
+            // Removing one version removes no other.
             assert_eq!(store.remove(&first, &never()).unwrap(), Removed::Removed);
             assert_eq!(store.remove(&first, &never()).unwrap(), Removed::WasGone);
             assert_eq!(content(store, "gone/a"), b"two");
@@ -295,9 +305,9 @@ impl Subject<'_> {
         let store = self.store.as_ref();
         let until = Timestamp::from_second(Timestamp::now().as_second() + 3_600).unwrap();
         let lock = Some(Lock { retention: Some((LockMode::Compliance, until)), legal_hold: false });
-        let (bytes, journal) = (b"locked", Said::default());
+        let (bytes, journal) = (b"locked", StepJournal::default());
         let options = UploadOptions { lock, ..options(true) };
-        let mut body = Bytes(bytes, digest(bytes));
+        let mut body = Bytes::new(bytes);
         let uploaded = store.upload(&key("lock/a"), &mut body, &options, &journal, &never());
         if self.lacks(Lack::Lock) {
             assert!(uploaded.is_err(), "it has it by now: {uploaded:?}");

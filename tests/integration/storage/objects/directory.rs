@@ -1,22 +1,14 @@
-//! A directory: the suite, and what files are beyond objects.
+//! A directory: the suite, and properties that only files have.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::sync::Arc;
 
-use serde_json::json;
-use timelocker::storage::{Error, KINDS, Precondition, Removed, Store};
-use timelocker::value::Kind;
+use timelocker::storage::{Error, Precondition, Removed, Store};
 
-use super::conformance::{Lack, Subject, content, id, key, listed, never, stat, write};
-use crate::storage::s3::left::{Said, put};
-
-pub fn dir(path: &Path) -> Arc<dyn Store> {
-    (Kind::find(KINDS, "dir").unwrap().build)(json!({ "path": path })).unwrap().into()
-}
+use super::conformance::{Lack, Subject, content, dir, id, key, listed, never, stat, write};
+use crate::support::uploads::{StepJournal, put};
 
 #[test]
 fn a_directory_conforms() {
@@ -36,14 +28,14 @@ fn a_small_write_leaves_no_digest_of_other_bytes() {
     let root = tempfile::tempdir().unwrap();
     let store = dir(root.path());
     let store = store.as_ref();
-    put(store, b"delivered", &Said::default()).unwrap();
+    put(store, b"delivered", &StepJournal::default()).unwrap();
     assert!(stat(store, "object").unwrap().checksums.contains_key("sha256"));
     assert_eq!(listed(store, ""), ["object", "object.sha256"]);
     write(store, "object", b"small");
     assert!(stat(store, "object").unwrap().checksums.is_empty());
     assert_eq!(listed(store, ""), ["object"]);
 
-    // A digest that nobody removed is not taken for that of a new object.
+    // An old digest file is not mistaken for that of a new object.
     fs::remove_file(root.path().join("object")).unwrap();
     fs::write(root.path().join("object.sha256"), format!("{}  object\n", "a".repeat(64))).unwrap();
     store.write(&key("object"), b"new", &Precondition::Absent, &never()).unwrap();
@@ -55,14 +47,14 @@ fn digests_are_listed_and_removed_and_only_deliveries_write_them() {
     let root = tempfile::tempdir().unwrap();
     let store = dir(root.path());
     let store = store.as_ref();
-    put(store, b"delivered", &Said::default()).unwrap();
+    put(store, b"delivered", &StepJournal::default()).unwrap();
     let refused = store.write(&key("object.sha256"), b"x", &Precondition::None, &never());
     assert!(matches!(refused, Err(Error::Reserved { .. })), "{refused:?}");
     assert_eq!(stat(store, "object.sha256").unwrap().size, 64 + 2 + 7);
     assert_eq!(content(store, "object.sha256").len(), 64 + 2 + 7);
     assert_eq!(store.remove(&id("object.sha256"), &never()).unwrap(), Removed::Removed);
     assert_eq!(listed(store, ""), ["object"]);
-    put(store, b"delivered", &Said::default()).unwrap();
+    put(store, b"delivered", &StepJournal::default()).unwrap();
     assert_eq!(store.remove(&id("object"), &never()).unwrap(), Removed::Removed);
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0, "its digest goes with it");
 }
@@ -97,7 +89,7 @@ fn a_file_that_somebody_writes_into_is_not_unchanged() {
     let store = dir(root.path());
     write(store.as_ref(), "a", b"one");
     let etag = stat(store.as_ref(), "a").unwrap().etag.unwrap();
-    // Of the same length, and with the old time of change put back.
+    // The same length, and the old modification time restored.
     let file = fs::File::options().write(true).open(root.path().join("a")).unwrap();
     let modified = file.metadata().unwrap().modified().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(20));

@@ -1,16 +1,13 @@
-//! The strict server of these tests: the suite, answers that are lost, servers that ignore what they are asked.
+//! The strict test server: the suite, lost answers, and servers that ignore parts of a request.
 
 use std::time::Duration;
 
 use timelocker::storage::{Error, Precondition, Removed};
 use timelocker::value::CancelReason;
 
-use super::conformance::{Lack, Subject, content, fill, id, key, never, stat, write};
-use crate::storage::s3::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
-use crate::storage::s3::left::s3;
-
-/// The prefix `some/where/` counts.
-pub const LONGEST_KEY: usize = 1_013;
+use super::conformance::{LONGEST_S3_KEY, Lack, Subject, content, fill, id, key, never, stat, write};
+use crate::support::faulty_s3::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
+use crate::support::uploads::s3;
 
 fn versions(server: &Server, bucket: &str) -> usize {
     server.objects(bucket).iter().map(|(_, versions)| versions.len()).sum()
@@ -21,17 +18,17 @@ fn s3_conforms() {
     let server = Fault::start();
     for (bucket, lacks) in [(PLAIN, &[Lack::Lock][..]), (VAULT, &[Lack::Lock]), (SAFE, &[])] {
         let store = s3(bucket, &server.endpoint());
-        Subject { store, lacks, longest_key: LONGEST_KEY, fill: &fill }.conforms();
+        Subject { store, lacks, longest_key: LONGEST_S3_KEY, fill: &fill }.conforms();
     }
 }
 
-/// It ignores every condition of a write, as many do.
+/// It ignores every condition of a write, as many servers do.
 #[test]
 fn a_server_without_conditions_conforms_in_all_else() {
     let server = Fault::start();
     server.rule(Rule::always(Op::Put, Action::IgnoreCondition));
     let (store, lacks) = (s3(PLAIN, &server.endpoint()), &[Lack::Lock, Lack::Absent, Lack::Unchanged]);
-    Subject { store, lacks, longest_key: LONGEST_KEY, fill: &fill }.conforms();
+    Subject { store, lacks, longest_key: LONGEST_S3_KEY, fill: &fill }.conforms();
 }
 
 #[test]
@@ -55,7 +52,7 @@ fn a_lost_answer_changes_nothing() {
     }
 }
 
-/// Another writer's object is never taken for ours because an answer was lost.
+/// After a lost answer, another writer's object is never mistaken for ours.
 #[test]
 fn an_object_of_another_writer_is_not_ours() {
     let server = Fault::start();
@@ -135,7 +132,7 @@ fn every_call_to_a_silent_server_can_be_cancelled() {
             cancel.cancel(CancelReason::Requested);
             call.join().unwrap()
         });
-        // Without the cancel, it would fail after the time limit as unanswered.
+        // Without the cancel, it would time out as unanswered.
         assert!(matches!(result, Err(Error::Cancelled { .. })), "{op:?}: {result:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! Stores: one suite for the calls of `Objects`, run against every kind and server, and what each kind promises beyond it.
+//! Stores: one suite for the calls of `Objects`, run against every kind and server, and the further promises of each
+//! kind.
 
 mod conformance;
 mod directory;

@@ -1,4 +1,4 @@
-//! Calls that hang in the kernel: the caller returns, and what it gave up does not happen later.
+//! Calls that hang in the kernel: the caller returns, and the abandoned call has no effect later.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -8,10 +8,9 @@ use std::time::Duration;
 use timelocker::storage::{Error, Precondition};
 use timelocker::value::{Cancel, CancelReason};
 
-use super::conformance::{content, id, key, never, stat, write};
-use super::directory::dir;
-use crate::faults::preloaded;
-use crate::storage::s3::left::{Said, put};
+use super::conformance::{content, dir, id, key, never, stat, write};
+use crate::support::preloaded;
+use crate::support::uploads::{StepJournal, put};
 
 /// Runs a call that hangs, and cancels it.
 fn cancelled(what: &str, call: impl FnOnce(&Cancel) -> Result<(), Error> + Send) {
@@ -26,7 +25,7 @@ fn cancelled(what: &str, call: impl FnOnce(&Cancel) -> Result<(), Error> + Send)
     });
 }
 
-/// Another process holds the lock of the folder, as one does whose own call hangs.
+/// Another process holds the lock of the folder, like one whose own call hangs.
 #[test]
 fn a_write_and_a_removal_that_wait_for_a_lock_return_and_do_nothing_later() {
     let root = tempfile::tempdir().unwrap();
@@ -38,7 +37,7 @@ fn a_write_and_a_removal_that_wait_for_a_lock_return_and_do_nothing_later() {
     cancelled("create", |cancel| store.write(&key("b"), b"two", &Precondition::Absent, cancel).map(drop));
     cancelled("remove", |cancel| store.remove(&id("a"), cancel).map(drop));
     folder.unlock().unwrap();
-    // Each of them gets the lock now. The last one to get it is this write.
+    // Each abandoned call gets the lock now. This write is the last to get it.
     for round in 0..50 {
         write(store.as_ref(), "last", format!("{round}").as_bytes());
         std::thread::sleep(Duration::from_millis(2));
@@ -55,7 +54,7 @@ fn a_write_and_a_removal_that_wait_for_a_lock_return_and_do_nothing_later() {
 #[ignore = "needs a file system that hangs: another test starts it with one"]
 fn calls_that_hang() {
     let store = dir(Path::new(&std::env::var("TL_STUCK_BELOW").unwrap()));
-    // The digest beside the object is read.
+    // The digest file next to the object is read.
     cancelled("stat", |cancel| store.stat(&id("object"), cancel).map(drop));
     cancelled("read", |cancel| store.read(&id("object"), 0..4, cancel).map(drop));
     cancelled("open", |cancel| {
@@ -64,13 +63,14 @@ fn calls_that_hang() {
     });
 }
 
-/// Its threads hang for ever, so it has a process of its own, which must end all the same.
+/// Its threads hang forever, so it runs in a process of its own. That process must end all the same.
 #[test]
 fn a_store_on_a_file_system_that_hangs_lets_its_callers_go() {
     let root = tempfile::tempdir().unwrap();
-    put(dir(root.path()).as_ref(), b"hello", &Said::default()).unwrap();
+    put(dir(root.path()).as_ref(), b"hello", &StepJournal::default()).unwrap();
+    let (_, module) = module_path!().split_once("::").unwrap();
     let ended = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "storage::stuck::calls_that_hang", "--ignored"])
+        .args(["--exact", &format!("{module}::calls_that_hang"), "--ignored"])
         .env("LD_PRELOAD", preloaded("stuck"))
         .env("TL_STUCK_BELOW", root.path())
         .output()

@@ -1,21 +1,18 @@
-//! Every fault that a server or the way to it can have, through the real program: what heals ends with the bytes that
-//! were sent, as the one version of the object; what does not says so, names the object and the cause, and leaves
-//! nothing.
+//! Every fault of a server, or of the network, through the real program. Faults that heal end with the right bytes in
+//! exactly one version of the object. The others end with an error that names the object and the cause, and leave
+//! nothing behind.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::Value as Json;
-use sha2::{Digest as _, Sha256};
-
-use super::fault::{Action, Chaos, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT, Version, Work};
-use super::{KEYS, archive_of, noise, with_keys};
-use crate::support::program::{Tl, events};
+use super::delivery::{LIMITS, failure, living, pipeline, whole};
+use crate::support::faulty_s3::{Action, Chaos, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT, Work};
+use crate::support::{KEYS, Tl, events, noise, with_keys};
 
 const PUT: usize = 1 << 10;
 const PARTS: usize = 12 << 20;
 const NOWHERE: &str = "http://no-such-host.invalid:9";
 
-/// One upload and its proof.
+/// One upload and its verification.
 struct Case<'a> {
     rules: &'a [Rule],
     size: usize,
@@ -24,21 +21,21 @@ struct Case<'a> {
     store: &'a str,
     /// More settings of the upload, each after a comma.
     upload: &'a str,
-    /// What a test may change before the program runs.
+    /// Prepares the server before the program runs.
     before: fn(&Server),
     endpoint: Option<&'a str>,
     end: End<'a>,
 }
 
 enum End<'a> {
-    /// The object is there, and these operations took so many requests.
+    /// The object exists, and each of these operations took this many requests.
     Heals(&'a [(Op, usize)]),
     Dies {
         exit: i32,
         code: &'a str,
         says: &'a [&'a str],
     },
-    /// As `Dies`, and this many versions and open uploads are left.
+    /// Like `Dies`, with this many versions and open uploads left.
     Leaves {
         exit: i32,
         code: &'a str,
@@ -59,19 +56,6 @@ const CASE: Case<'static> = Case {
     end: End::Heals(&[]),
 };
 
-/// Nothing waits long where everything answers; a loaded machine is no fault.
-pub(super) const LIMITS: &str = "request-timeout: 20s, minimum-speed: 1MiB, retry-for: 4s";
-
-pub(super) fn pipeline(bucket: &str, endpoint: &str, limits: &str, store: &str, upload: &str) -> String {
-    format!(
-        "version: 1\nname: test\nstores:\n  cloud: {{ uses: s3, with: {{ bucket: {bucket}, endpoint: '{endpoint}', region: \
-         us-east-1, path-style: true, allow-private: true, part-size: 5MiB, {limits}{store} }} }}\nstages:\n  collect: {{ \
-         uses: archive, with: {{ sources: [data] }} }}\n  deliver: {{ needs: collect, uses: upload, with: {{ artifact: \
-         '${{{{ needs.collect.outputs.artifact }}}}', store: cloud, key: object{upload} }} }}\n  prove: {{ needs: deliver, \
-         uses: verify, with: {{ object: '${{{{ needs.deliver.outputs.object }}}}', level: content }} }}\n"
-    )
-}
-
 impl Case<'_> {
     fn run(&self) {
         let server = Fault::start();
@@ -82,7 +66,7 @@ impl Case<'_> {
         let tl = Tl::new();
         let content = noise(self.size, 7);
         let endpoint = self.endpoint.map_or_else(|| server.endpoint(), str::to_owned);
-        // The last of two settings of one name would be refused: a case that sets a limit sets all of them.
+        // YAML refuses duplicate keys, so a case that sets one limit sets all of them.
         let limits = if self.store.contains("request-timeout") { "tags: {}" } else { LIMITS };
         tl.write("data/a", &content).write("p.yaml", pipeline(self.bucket, &endpoint, limits, self.store, self.upload));
         let ended = with_keys(&tl, &["run", "p.yaml", "--reporter", "json"], KEYS);
@@ -116,32 +100,6 @@ impl Case<'_> {
     }
 }
 
-/// Code and text of the error of the first stage that failed.
-pub(super) fn failure(events: &[Json]) -> (String, String) {
-    let ended = events.iter().find(|event| event["event"] == "stage-ended" && event["outcome"] == "failure");
-    ended.map_or_else(Default::default, |ended| {
-        (ended["error"]["code"].as_str().unwrap_or_default().to_owned(), ended["error"].to_string())
-    })
-}
-
-/// All versions of objects that are not delete markers.
-pub(super) fn living(server: &Server, bucket: &str) -> Vec<Version> {
-    let versions = server.objects(bucket).into_iter().flat_map(|(_, versions)| versions);
-    versions.filter(|version| !version.is_marker).collect()
-}
-
-/// The object is there once, and is the archive of what was collected; nothing is left beside it.
-pub(super) fn whole(server: &Server, bucket: &str, content: &[u8], events: &[Json]) {
-    let versions = living(server, bucket);
-    assert_eq!(versions.len(), 1, "{:?}", server.faults());
-    assert_eq!(server.open_uploads(), 0, "{:?}", server.faults());
-    let kept = &versions[0].bytes;
-    let sha256: String = Sha256::digest(kept).iter().map(|byte| format!("{byte:02x}")).collect();
-    let outputs = events.iter().find(|event| event["event"] == "stage-ended" && event["stage"] == "deliver").unwrap();
-    assert!(outputs.to_string().contains(&sha256), "the digest that was told is not that of what is kept");
-    archive_of(kept, content);
-}
-
 macro_rules! cases {
     ($($name:ident: { $($field:ident: $value:expr),* $(,)? })*) => {
         $(#[test]
@@ -155,11 +113,11 @@ const fn error(status: u16, code: &'static str) -> Action {
     Action::Error(status, code, &[])
 }
 
-/// Settings that make a server's silence short. Requests may then be repeated on a loaded machine too.
+/// Limits that detect a silent server quickly. A loaded machine may then repeat requests too.
 const HASTY: &str = ", request-timeout: 1s, minimum-speed: 4MiB, retry-for: 30s";
-/// And that soon give up.
+/// Limits that also give up quickly.
 const IMPATIENT: &str = ", request-timeout: 1s, minimum-speed: 4MiB, retry-for: 2s";
-/// A completion has twenty times the time of a small request.
+/// Limits for completions, which get twenty times the time of a small request.
 const BRIEF: &str = ", request-timeout: 400ms, minimum-speed: 1MiB, retry-for: 60s";
 
 const EUROPE: Action = Action::Error(301, "PermanentRedirect", &[("x-amz-bucket-region", "eu-west-1")]);
@@ -254,7 +212,7 @@ cases! {
     }
 }
 
-// Clock, credentials and places.
+// Clock, credentials and locations.
 cases! {
     clock_is_wrong: { rules: &[Rule::once(Op::Put, Action::Skewed(3600))], end: End::Heals(&[(Op::Put, 2)]) }
     clock_is_wrong_for_ever: {
@@ -333,7 +291,7 @@ cases! {
     }
 }
 
-// A success that is none, and a failure that is none.
+// Successes that are failures, and failures that are successes.
 cases! {
     put_page_of_a_proxy_200: { rules: &[Rule::once(Op::Put, Action::Html(200))], end: End::Heals(&[(Op::Put, 2)]) }
     put_page_of_a_proxy_200_for_ever: {
@@ -383,7 +341,7 @@ cases! {
         end: End::Heals(&[(Op::Put, 1)]),
     }
     put_lost_and_another_is_there: {
-        // Without its token nobody can tell whose it is.
+        // Without its token nobody can tell whose object it is.
         rules: &[
             Rule::once(Op::Put, Action::DropMetadata),
             Rule::once(Op::Put, Action::Lost).nth(2),
@@ -502,7 +460,7 @@ cases! {
     }
 }
 
-// What the server keeps, and how it is read back.
+// How the server stores bytes, and how they are read back.
 cases! {
     put_kept_otherwise: {
         rules: &[Rule::once(Op::Put, Action::StoreFlipped)],
@@ -514,7 +472,7 @@ cases! {
         end: End::Dies { exit: 1, code: "TL0647", says: &["object", "BadDigest"] },
     }
     part_kept_otherwise_md5: {
-        // Its ETags say what arrived, and the server knows no more: who reads finds it.
+        // The ETags describe what arrived, and the server knows no better. Reading reveals it.
         size: PARTS,
         store: ", checksum: md5",
         rules: &[Rule::once(Op::Part, Action::StoreFlipped).part(2)],
@@ -537,7 +495,7 @@ cases! {
     }
 }
 
-// Servers that know less than S3.
+// Servers with fewer features than S3.
 cases! {
     put_checksums_ignored: { rules: &[Rule::always(Op::Put, Action::IgnoreChecksums)] }
     parts_checksums_ignored: {
@@ -582,7 +540,7 @@ cases! {
     }
 }
 
-/// What lies in a store for long is not what it was.
+/// Bytes that rot in a store.
 #[test]
 fn rot_is_found_by_who_reads() {
     let server = Fault::start();
@@ -605,8 +563,8 @@ fn rot_is_found_by_who_reads() {
     assert_eq!(living(&server, VAULT).len(), 1, "what is damaged is not delivered on");
 }
 
-/// Every schedule of faults that ends well ends with the object. `TL_SCHEDULES` sets how many; the seed is in the message
-/// of each that fails, and `TL_SEED` runs that one alone.
+/// Every schedule of faults ends with the object. `TL_SCHEDULES` sets the number of schedules. A failure names the
+/// seed, and `TL_SEED` runs that one alone.
 #[test]
 fn random_schedules() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -643,14 +601,15 @@ fn random_schedules() {
     assert!(count == 1 || faults.load(Ordering::SeqCst) >= count, "hardly anything went wrong");
 }
 
-/// Returns how many faults there were.
+/// Runs a schedule. Returns the number of faults.
 fn schedule(seed: u64) -> u64 {
     const LIMITS: &str = "request-timeout: 2s, minimum-speed: 4MiB, retry-for: 60s";
     let server = Fault::start();
     let checksum = ["auto", "crc32c", "sha256", "md5"][usize::try_from(seed / 2 % 4).unwrap()];
     let mut chaos = Chaos::survivable(seed, 12);
     if checksum == "md5" {
-        // Beside a good checksum a wrong ETag is believed until the end, which is then a failure.
+        // With a good checksum, a wrong ETag is believed until the end and then fails the upload. So only MD5 gets this
+        // fault.
         [Op::Put, Op::Part].into_iter().for_each(|op| chaos.rates.push((op, Action::WrongEtag, 0.03)));
     }
     server.chaos(chaos);

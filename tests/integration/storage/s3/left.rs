@@ -1,138 +1,15 @@
-//! A writer that ended in the middle: what it said before, and what is found and taken back after it.
-
-use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+//! A writer that ended in the middle: what it recorded before, and what is found and removed after it.
 
 use jiff::Timestamp;
-use serde_json::json;
-use sha2::{Digest as _, Sha256};
-use timelocker::storage::{
-    Body, Delivered, Error, KINDS, Lock, LockMode, OpenUpload, PendingObject, Store, UploadJournal, UploadOptions,
-};
-use timelocker::value::{Cancel, CancelReason, Digest, Kind, ObjectKey};
+use timelocker::storage::{Error, Lock, LockMode, PendingObject};
+use timelocker::value::{Cancel, CancelReason};
 
-use super::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
-use super::{KEYS, noise};
+use crate::support::faulty_s3::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
+use crate::support::noise;
+use crate::support::uploads::{Bytes, StepJournal, digest, key, killed_at, never, options, put, s3};
 
 const SMALL: usize = 1 << 10;
 const LARGE: usize = 12 << 20;
-
-pub fn s3(bucket: &str, endpoint: &str) -> Arc<dyn Store> {
-    let settings = json!({
-        "bucket": bucket, "prefix": "some/where", "endpoint": endpoint, "path-style": true, "allow-private": true, "region":
-        "us-east-1", "part-size": "5MiB", "request-timeout": "20s", "retry-for": "2s", "access-key-id": KEYS.0,
-        "secret-access-key": KEYS.1,
-    });
-    (Kind::find(KINDS, "s3").unwrap().build)(settings).unwrap().into()
-}
-
-/// What the store says, in its order, and what becomes of it then.
-#[derive(Default)]
-pub struct Said<'a> {
-    pub log: Mutex<Vec<&'static str>>,
-    pub coming: Mutex<Option<PendingObject>>,
-    /// What is looked at, at each of its moments.
-    look: Option<&'a (dyn Fn(&str) + Sync)>,
-}
-
-impl Said<'_> {
-    fn at(&self, moment: &'static str) {
-        self.log.lock().unwrap().push(moment);
-        if let Some(look) = self.look {
-            look(moment);
-        }
-    }
-}
-
-impl UploadJournal for Said<'_> {
-    fn begun(&self) -> Result<(), Error> {
-        self.at("begun");
-        Ok(())
-    }
-
-    fn opened(&self, _upload: &OpenUpload) -> Result<(), Error> {
-        self.at("opened");
-        Ok(())
-    }
-
-    fn reused(&self, _bytes: u64) {}
-
-    fn pending(&self, coming: &PendingObject) -> Result<(), Error> {
-        *self.coming.lock().unwrap() = Some(coming.clone());
-        self.at("coming");
-        Ok(())
-    }
-}
-
-struct Refuses(&'static str);
-
-impl Refuses {
-    fn at(&self, moment: &str) -> Result<(), Error> {
-        let source = "the disk is full".into();
-        if self.0 == moment { Err(Error::Unrecorded { uri: "object".to_owned(), source }) } else { Ok(()) }
-    }
-}
-
-impl UploadJournal for Refuses {
-    fn begun(&self) -> Result<(), Error> {
-        self.at("begun")
-    }
-
-    fn opened(&self, _upload: &OpenUpload) -> Result<(), Error> {
-        self.at("opened")
-    }
-
-    fn reused(&self, _bytes: u64) {}
-
-    fn pending(&self, _object: &PendingObject) -> Result<(), Error> {
-        self.at("coming")
-    }
-}
-
-pub struct Bytes<'a>(pub &'a [u8], pub Digest);
-
-impl Read for Bytes<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Body for Bytes<'_> {
-    fn digest(&self) -> Option<Digest> {
-        Some(self.1)
-    }
-}
-
-pub fn digest(bytes: &[u8]) -> Digest {
-    Digest { sha256: Sha256::digest(bytes).into(), size: bytes.len() as u64 }
-}
-
-pub fn never() -> Cancel {
-    Cancel::default()
-}
-
-pub fn key() -> ObjectKey {
-    "object".parse().unwrap()
-}
-
-pub fn options(overwrite: bool) -> UploadOptions<'static> {
-    UploadOptions { overwrite, lock: None, ordered: Timestamp::now(), resume: None, scratch: Path::new("/nowhere") }
-}
-
-pub fn put(store: &dyn Store, bytes: &[u8], journal: &dyn UploadJournal) -> Result<Delivered, Error> {
-    store.upload(&key(), &mut Bytes(bytes, digest(bytes)), &options(true), journal, &never())
-}
-
-/// A writer that ends in this moment, and tidies nothing up.
-pub fn killed_at(store: &dyn Store, bytes: &[u8], moment: &'static str) -> Option<PendingObject> {
-    let die = |at: &str| assert_ne!(at, moment, "killed");
-    let said = Said { look: Some(&die), ..Said::default() };
-    let died = catch_unwind(AssertUnwindSafe(|| put(store, bytes, &said)));
-    assert!(died.is_err(), "it was not killed");
-    said.coming.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 fn versions(server: &Server, bucket: &str) -> usize {
     server.objects(bucket).iter().map(|(_, versions)| versions.len()).sum()
@@ -147,25 +24,25 @@ fn each_step_is_on_record_before_it_is_done() {
             let due = if moment == "coming" && size == LARGE { [1, 3, 0, 0] } else { [0; 4] };
             assert_eq!(done, due, "{size} {moment}");
         };
-        let said = Said { look: Some(&look), ..Said::default() };
+        let said = StepJournal { look: Some(&look), ..StepJournal::default() };
         let bytes = noise(size, 1);
         let stored = put(s3(VAULT, &server.endpoint()).as_ref(), &bytes, &said).unwrap();
-        assert_eq!(*said.log.lock().unwrap(), expected, "{size}");
-        let coming = said.coming.into_inner().unwrap().unwrap();
+        assert_eq!(*said.steps.lock().unwrap(), expected, "{size}");
+        let coming = said.pending.into_inner().unwrap().unwrap();
         assert_eq!((coming.digest, coming.checksums), (digest(&bytes), stored.checksums), "{size}");
         assert!(coming.token.is_some());
     }
 }
 
-/// Where the server refuses the first checksum, what is said last names the one that it takes.
+/// If the server refuses the first checksum, the last journal entry names the one that it accepts.
 #[test]
 fn what_is_said_of_an_object_is_what_its_store_will_say() {
     let server = Fault::start();
     server.rule(Rule::always(Op::Put, Action::RefuseChecksums(400, "InvalidRequest")));
-    let said = Said::default();
+    let said = StepJournal::default();
     put(s3(VAULT, &server.endpoint()).as_ref(), b"hello", &said).unwrap();
-    assert_eq!(*said.log.lock().unwrap(), ["coming", "coming"]);
-    let checksums = said.coming.into_inner().unwrap().unwrap().checksums;
+    assert_eq!(*said.steps.lock().unwrap(), ["coming", "coming"]);
+    let checksums = said.pending.into_inner().unwrap().unwrap().checksums;
     assert_eq!(checksums.into_keys().collect::<Vec<_>>(), ["md5", "sha256"]);
 }
 
@@ -173,7 +50,12 @@ fn what_is_said_of_an_object_is_what_its_store_will_say() {
 fn what_is_not_on_record_does_not_appear() {
     for (size, moment) in [(SMALL, "coming"), (LARGE, "begun"), (LARGE, "coming")] {
         let server = Fault::start();
-        let error = put(s3(VAULT, &server.endpoint()).as_ref(), &noise(size, 1), &Refuses(moment)).unwrap_err();
+        let error = put(
+            s3(VAULT, &server.endpoint()).as_ref(),
+            &noise(size, 1),
+            &StepJournal { refused: Some(moment), ..StepJournal::default() },
+        )
+        .unwrap_err();
         assert!(matches!(error, Error::Unrecorded { .. }), "{error:?}");
         assert_eq!((versions(&server, VAULT), server.open_uploads()), (0, 0), "{size} {moment}");
         assert_eq!(server.count(Op::Put) + server.count(Op::Complete), 0, "{size} {moment}");
@@ -207,7 +89,7 @@ fn what_never_appeared_is_taken_back() {
     }
 }
 
-/// The begin of an upload is told by the server's clock, and what is asked for by ours.
+/// The server's clock dates an upload, and ours dates the question.
 #[test]
 fn clocks_may_differ() {
     for ahead in [-86_400, -90, 90, 86_400] {
@@ -227,21 +109,21 @@ fn an_object_that_appeared_is_found() {
     for (bucket, size) in [(VAULT, SMALL), (VAULT, LARGE), (PLAIN, SMALL), (PLAIN, LARGE)] {
         let server = Fault::start();
         let store = s3(bucket, &server.endpoint());
-        let (first, second, bytes) = (Said::default(), Said::default(), noise(size, 1));
+        let (first, second, bytes) = (StepJournal::default(), StepJournal::default(), noise(size, 1));
         let stored = put(store.as_ref(), &bytes, &first).unwrap();
-        let coming = first.coming.into_inner().unwrap().unwrap();
+        let coming = first.pending.into_inner().unwrap().unwrap();
         // It lies in the journal.
         let coming: PendingObject = serde_json::from_str(&serde_json::to_string(&coming).unwrap()).unwrap();
         assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), Some(stored));
         assert_eq!(store.recover(&"other".parse().unwrap(), &coming, &never()).unwrap(), None);
 
-        // Another writer's, though its bytes are the same.
+        // Another writer's object, although its bytes are the same.
         let stored = put(store.as_ref(), &bytes, &second).unwrap();
         assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None, "{bucket} {size}");
-        let coming = second.coming.into_inner().unwrap().unwrap();
+        let coming = second.pending.into_inner().unwrap().unwrap();
         assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), Some(stored), "{bucket} {size}");
 
-        // Who may not look cannot know.
+        // Access denied: treated as unknown.
         server.rule(Rule::always(Op::Head, Action::Error(403, "AccessDenied", &[])));
         assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None);
     }
@@ -250,25 +132,25 @@ fn an_object_that_appeared_is_found() {
 #[test]
 fn an_object_that_is_not_as_it_was_sent_is_no_delivery() {
     let server = Fault::start();
-    let (store, said) = (s3(VAULT, &server.endpoint()), Said::default());
+    let (store, said) = (s3(VAULT, &server.endpoint()), StepJournal::default());
     put(store.as_ref(), &noise(SMALL, 1), &said).unwrap();
-    let coming = said.coming.into_inner().unwrap().unwrap();
+    let coming = said.pending.into_inner().unwrap().unwrap();
     let lock = Some(Lock { retention: Some((LockMode::Compliance, Timestamp::now())), legal_hold: false });
     let error = store.recover(&key(), &PendingObject { lock, ..coming.clone() }, &never()).unwrap_err();
     assert!(matches!(error, Error::Unproven { .. }), "{error:?}");
     let error =
         store.recover(&key(), &PendingObject { digest: digest(b"other"), ..coming.clone() }, &never()).unwrap_err();
     assert!(error.is_transient() && error.to_string().contains("upload"), "{error:?}");
-    // As after an upload that arrived otherwise, it is removed, and can be sent again.
+    // It was removed like any upload that arrived damaged, and can be sent again.
     assert_eq!(store.recover(&key(), &coming, &never()).unwrap(), None);
 }
 
-/// The completion was sent, and whoever sent it never learnt what came of it.
+/// The completion was sent, but its writer never got the answer.
 #[test]
 fn a_completion_without_an_answer() {
     let server = Fault::start();
     server.rule(Rule::once(Op::Complete, Action::LostInSilence));
-    let (store, said, since) = (s3(VAULT, &server.endpoint()), Said::default(), Timestamp::now());
+    let (store, said, since) = (s3(VAULT, &server.endpoint()), StepJournal::default(), Timestamp::now());
     let cancel = Cancel::default();
     let bytes = noise(LARGE, 1);
     std::thread::scope(|scope| {
@@ -278,12 +160,11 @@ fn a_completion_without_an_answer() {
             }
             cancel.cancel(CancelReason::Requested);
         });
-        let error =
-            store.upload(&key(), &mut Bytes(&bytes, digest(&bytes)), &options(false), &said, &cancel).unwrap_err();
+        let error = store.upload(&key(), &mut Bytes::new(&bytes), &options(false), &said, &cancel).unwrap_err();
         assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
     });
     assert_eq!(store.discard_unfinished(&key(), since, &never()).unwrap(), 0);
-    let coming = said.coming.into_inner().unwrap().unwrap();
+    let coming = said.pending.into_inner().unwrap().unwrap();
     let own = store.recover(&key(), &coming, &never()).unwrap().expect("it has appeared");
     assert_eq!((own.digest, own.version.is_some()), (coming.digest, true));
 }

@@ -1,58 +1,9 @@
-//! Stores of kind `s3`: against a server that fails as it is told, and against servers of others.
+//! Stores of kind `s3`: against a server that fails on request, and against third-party servers.
 
-pub mod fault;
+mod delivery;
 mod faults;
-pub mod left;
+mod left;
 #[cfg(feature = "peers")]
-pub mod peers;
+mod peers;
 mod resume;
 mod settings;
-
-use std::io::Read as _;
-use std::process::Command;
-
-use crate::support::program::{Ended, Tl};
-
-/// A key that is good only where a server is told so, or looks at none.
-const KEYS: (&str, &str) = ("AKIATESTTESTTESTTEST", "not/a/secret");
-
-pub fn noise(size: usize, seed: u64) -> Vec<u8> {
-    let mut bytes = vec![0; size];
-    fastrand::Rng::with_seed(seed).fill(&mut bytes);
-    bytes
-}
-
-/// Asserts that these bytes are an archive with one file of this content.
-pub fn archive_of(bytes: &[u8], content: &[u8]) {
-    let mut files = Vec::new();
-    for entry in tar::Archive::new(bytes).entries().unwrap() {
-        let mut entry = entry.unwrap();
-        if entry.header().entry_type().is_file() {
-            let mut file = Vec::new();
-            entry.read_to_end(&mut file).unwrap();
-            files.push(file);
-        }
-    }
-    assert!(files.len() == 1 && files[0] == content, "the archive holds something else");
-}
-
-/// Runs the program with this key.
-pub fn with_keys(tl: &Tl, arguments: &[&str], keys: (&str, &str)) -> Ended {
-    crate::support::program::ended(&mut keyed(tl, arguments, keys))
-}
-
-/// The program with this key and nothing else of what the AWS tools would find on the machine, but for a profile
-/// `renewable` with the same key.
-pub fn keyed(tl: &Tl, arguments: &[&str], (id, secret): (&str, &str)) -> Command {
-    let empty = tl.file("aws-empty");
-    let profile = format!("[renewable]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
-    tl.write("aws-empty", "").write("aws-credentials", profile);
-    let mut command = tl.command(arguments);
-    command
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("AWS_CONFIG_FILE", &empty)
-        .env("AWS_SHARED_CREDENTIALS_FILE", tl.file("aws-credentials"))
-        .env("AWS_ACCESS_KEY_ID", id)
-        .env("AWS_SECRET_ACCESS_KEY", secret);
-    command
-}

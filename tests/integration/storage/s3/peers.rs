@@ -1,229 +1,17 @@
-//! Servers of others: `SeaweedFS`, which does most of what S3 does; moto, which believes everything; s3rver, which keeps
-//! the framing of a chunked body as if it were the body. `.ci/run` installs them below `target/tools`. And the server of
-//! `examples/s3-server.rs`.
+//! Third-party servers: `SeaweedFS`, which does most of what S3 does; moto, which believes everything; s3rver, which
+//! stores the framing of a chunked body as if it were the body. `.ci/run` installs them below `target/tools`. Also the
+//! server of `examples/s3-server.rs`.
 
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-use rustix::process::{Pid, Signal, kill_process_group};
 use sha2::{Digest as _, Sha256};
 
-use super::{KEYS, archive_of, left, noise, with_keys};
-use crate::support::program::{Ended, Tl, events, outcomes};
-use crate::support::tree;
+use crate::support::servers::{Moto, Peer, RUNTIME, S3rver, Weed};
+use crate::support::{Ended, KEYS, Tl, archive_of, events, is_root, noise, outcomes, tree, uploads, with_keys};
 
-/// A server that runs, until it is dropped.
-pub struct Peer {
-    child: Child,
-    ports: Vec<u16>,
-    /// A key that is good there.
-    pub keys: (&'static str, &'static str),
-    /// Whatever it keeps. Removed after the server has ended.
-    _data: tempfile::TempDir,
-}
-
-pub struct Weed;
-pub struct Moto;
-struct S3rver;
-
-fn tools() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tools")
-}
-
-/// Ports that nobody uses at this moment.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
-}
-
-impl Peer {
-    /// Starts a program, and waits until it answers on the first of its ports.
-    fn start(
-        program: PathBuf,
-        ports: usize,
-        keys: (&'static str, &'static str),
-        arguments: impl Fn(&str, &[u16]) -> Vec<String>,
-    ) -> Self {
-        assert!(program.exists(), "{} is missing: .ci/run installs it", program.display());
-        let data = tempfile::tempdir().unwrap();
-        let ports = free_ports(ports);
-        let place = data.path().to_str().unwrap();
-        let mut command = Command::new(&program);
-        command
-            .args(arguments(place, &ports))
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", place)
-            .env("PYTHONPATH", tools().join("python"))
-            .env("AWS_ACCESS_KEY_ID", keys.0)
-            .env("AWS_SECRET_ACCESS_KEY", keys.1)
-            .current_dir(place)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0);
-        let mut peer = Self { child: command.spawn().unwrap(), ports, keys, _data: data };
-        // It is there in one to three seconds, on a loaded machine later.
-        for _ in 0..600 {
-            if TcpStream::connect(("127.0.0.1", peer.ports[0])).is_ok() {
-                return peer;
-            }
-            assert_eq!(peer.child.try_wait().unwrap(), None, "{} has ended", program.display());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("{} does not listen", program.display());
-    }
-
-    pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports[0])
-    }
-
-    fn client(&self) -> Client {
-        let settings = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .endpoint_url(self.endpoint())
-            .region(Region::from_static("us-east-1"))
-            .credentials_provider(Credentials::new(self.keys.0, self.keys.1, None, None, "test"))
-            .force_path_style(true);
-        Client::from_conf(settings.build())
-    }
-
-    pub fn create_bucket(&self, name: &str, versions: bool, lock: bool) {
-        let client = self.client();
-        RUNTIME.block_on(async {
-            let create = client.create_bucket().bucket(name);
-            // A server may listen before all of it is there.
-            let create = create.set_object_lock_enabled_for_bucket(lock.then_some(true));
-            let mut tries = 0;
-            while let Err(error) = create.clone().send().await {
-                tries += 1;
-                assert!(tries < 30, "{error:?}");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-            if versions {
-                let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-                client.put_bucket_versioning().bucket(name).versioning_configuration(enabled).send().await.unwrap();
-            }
-        });
-    }
-
-    pub fn bytes(&self, bucket: &str, key: &str) -> Vec<u8> {
-        RUNTIME.block_on(async {
-            let answer = self.client().get_object().bucket(bucket).key(key).send().await.unwrap();
-            answer.body.collect().await.unwrap().into_bytes().to_vec()
-        })
-    }
-
-    /// The keys below a prefix.
-    pub fn keys_below(&self, bucket: &str, prefix: &str) -> Vec<String> {
-        let list = self.client().list_objects_v2().bucket(bucket).prefix(prefix);
-        let found = RUNTIME.block_on(list.send()).unwrap();
-        found.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
-    }
-
-    /// How many versions there are below a prefix.
-    fn versions(&self, bucket: &str, prefix: &str) -> usize {
-        let list = self.client().list_object_versions().bucket(bucket).prefix(prefix);
-        RUNTIME.block_on(list.send()).unwrap().versions().len()
-    }
-
-    /// How many parts of an object on its way there are.
-    fn parts(&self, bucket: &str, key: &str) -> usize {
-        RUNTIME.block_on(async {
-            let uploads = self.client().list_multipart_uploads().bucket(bucket).send().await.unwrap();
-            let Some(id) = uploads.uploads().iter().find_map(|upload| upload.upload_id()) else { return 0 };
-            let parts = self.client().list_parts().bucket(bucket).key(key).upload_id(id).send().await;
-            parts.map_or(0, |parts| parts.parts().len())
-        })
-    }
-
-    pub fn open_uploads(&self, bucket: &str) -> usize {
-        let list = self.client().list_multipart_uploads().bucket(bucket);
-        RUNTIME.block_on(list.send()).unwrap().uploads().len()
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It takes 20 seconds to end when it is asked to.
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            kill_process_group(group, Signal::KILL).ok();
-        }
-        self.child.wait().ok();
-        // And leaves sockets behind.
-        for entry in std::fs::read_dir("/tmp").into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_own = self.ports.iter().any(|port| name.ends_with(&format!("-{port}.sock")));
-            if name.starts_with("seaweedfs-") && is_own {
-                std::fs::remove_file(entry.path()).ok();
-            }
-        }
-    }
-}
-
-static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
-
-impl Weed {
-    pub fn start() -> Peer {
-        const PORTS: [&str; 10] = [
-            "s3.port",
-            "s3.port.grpc",
-            "master.port",
-            "master.port.grpc",
-            "volume.port",
-            "volume.port.grpc",
-            "filer.port",
-            "filer.port.grpc",
-            "admin.port",
-            "admin.port.grpc",
-        ];
-        Peer::start(tools().join("python/bin/weed"), PORTS.len(), KEYS, |data, ports| {
-            let fixed = [
-                format!("-logdir={data}"),
-                "mini".into(),
-                format!("-dir={data}"),
-                "-ip=127.0.0.1".into(),
-                "-ip.bind=127.0.0.1".into(),
-                "-webdav=false".into(),
-                "-admin.ui=false".into(),
-                "-s3.port.iceberg=0".into(),
-                "-s3.port.lance=0".into(),
-                "-master.telemetry=false".into(),
-                // By default a typing mistake is a new bucket.
-                "-s3.autoCreateBucket=false".into(),
-            ];
-            let named = PORTS.iter().zip(ports).map(|(name, port)| format!("-{name}={port}"));
-            fixed.into_iter().chain(named).collect()
-        })
-    }
-}
-
-impl Moto {
-    pub fn start() -> Peer {
-        Peer::start(tools().join("python/bin/moto_server"), 1, KEYS, |_, ports| {
-            ["-H", "127.0.0.1", "-p", &ports[0].to_string()].map(str::to_owned).into()
-        })
-    }
-}
-
-impl S3rver {
-    /// It knows one key alone.
-    fn start() -> Peer {
-        Peer::start(tools().join("node_modules/.bin/s3rver"), 1, ("S3RVER", "S3RVER"), |data, ports| {
-            let port = ports[0].to_string();
-            ["-d", data, "-a", "127.0.0.1", "-p", &port, "--silent", "--no-vhost-buckets"].map(str::to_owned).into()
-        })
-    }
-}
-
-/// Delivers `data` to a bucket, and proves it.
+/// Delivers `data` to a bucket and verifies it.
 fn deliver(tl: &Tl, peer: &Peer, bucket: &str, more: &Order) -> Ended {
     let Order { key, store, upload, level, keys } = more;
     tl.write(
@@ -252,7 +40,7 @@ const ORDER: Order = Order { key: "object", store: "", upload: "", level: "conte
 const SMALL: usize = 1 << 10;
 const LARGE: usize = 12 << 20;
 
-/// Both ways to send, each read back by another client.
+/// Uploads in one piece and in parts, each read back by another client.
 fn both_ways(peer: &Peer, bucket: &str, orders: &[Order]) {
     for (number, order) in orders.iter().enumerate() {
         for size in [SMALL, LARGE] {
@@ -262,7 +50,7 @@ fn both_ways(peer: &Peer, bucket: &str, orders: &[Order]) {
             let ended = deliver(&tl, peer, bucket, order);
             assert_eq!(ended.code, 0, "{size} bytes, {}: {ended:#?}", order.store);
             archive_of(&peer.bytes(bucket, &format!("some/where/{}", order.key)), &content);
-            // Nothing is in the way of the next.
+            // Leaves the name free for the next one.
             let delete = peer.client().delete_object().bucket(bucket).key(format!("some/where/{}", order.key));
             RUNTIME.block_on(delete.send()).unwrap();
         }
@@ -271,7 +59,7 @@ fn both_ways(peer: &Peer, bucket: &str, orders: &[Order]) {
 
 /// The code of the error of a stage.
 fn code(ended: &Ended) -> (i32, String) {
-    (ended.code, crate::support::program::error_of(&events(&ended.stdout), "deliver"))
+    (ended.code, crate::support::error_of(&events(&ended.stdout), "deliver"))
 }
 
 #[test]
@@ -293,7 +81,7 @@ fn seaweedfs() {
         ],
     );
 
-    // One version, and what is there is left as it is.
+    // One version, and the existing object stays as it is.
     let tl = Tl::new();
     let content = noise(LARGE, 1);
     tl.write("data/a", &content);
@@ -304,7 +92,7 @@ fn seaweedfs() {
     assert_eq!(deliver(&tl, &weed, "vault", &Order { upload: ", overwrite: true", ..ORDER }).code, 0);
     assert_eq!(weed.versions("vault", "some/where/object"), 2);
 
-    // A lock is there, and holds.
+    // The object is locked, and the lock works.
     let lock = Order { upload: ", object-lock: { mode: compliance, retain-for: 30d }", level: "checksum", ..ORDER };
     for (size, key) in [(SMALL, "small"), (LARGE, "large")] {
         tl.write("data/a", noise(size, 2));
@@ -322,17 +110,20 @@ fn seaweedfs() {
     }
     assert_eq!(code(&deliver(&tl, &weed, "plain", &lock)), (1, "TL0649".to_owned()));
 
-    // What a killed writer left is taken back, and what appeared is found.
-    let (store, since) = (left::s3("vault", &weed.endpoint()), jiff::Timestamp::now());
-    let coming = left::killed_at(store.as_ref(), &content, "coming").unwrap();
-    assert_eq!((store.recover(&left::key(), &coming, &left::never()).unwrap(), weed.open_uploads("vault")), (None, 1));
-    assert_eq!(store.discard_unfinished(&left::key(), since, &left::never()).unwrap(), 1);
+    // What a killed writer left is removed, and what appeared is found.
+    let (store, since) = (uploads::s3("vault", &weed.endpoint()), jiff::Timestamp::now());
+    let coming = uploads::killed_at(store.as_ref(), &content, "coming").unwrap();
+    assert_eq!(
+        (store.recover(&uploads::key(), &coming, &uploads::never()).unwrap(), weed.open_uploads("vault")),
+        (None, 1)
+    );
+    assert_eq!(store.discard_unfinished(&uploads::key(), since, &uploads::never()).unwrap(), 1);
     assert_eq!(weed.open_uploads("vault"), 0);
     for bytes in [&content[..], b"hello"] {
-        let said = left::Said::default();
-        let stored = left::put(store.as_ref(), bytes, &said).unwrap();
-        let coming = said.coming.into_inner().unwrap().unwrap();
-        assert_eq!(store.recover(&left::key(), &coming, &left::never()).unwrap(), Some(stored));
+        let said = uploads::StepJournal::default();
+        let stored = uploads::put(store.as_ref(), bytes, &said).unwrap();
+        let coming = said.pending.into_inner().unwrap().unwrap();
+        assert_eq!(store.recover(&uploads::key(), &coming, &uploads::never()).unwrap(), Some(stored));
     }
 
     // Refusals.
@@ -341,7 +132,8 @@ fn seaweedfs() {
     assert_eq!(code(&deliver(&tl, &weed, "missing", &ORDER)), (10, "TL0658".to_owned()));
 }
 
-/// It is killed with some of its parts on the server, which keeps no checksums of parts: their `ETag`s tell.
+/// It is killed while some parts are on the server. The server keeps no checksums of parts, so their `ETag`s are
+/// compared.
 #[test]
 fn an_upload_goes_on_in_seaweedfs() {
     let weed = Weed::start();
@@ -350,9 +142,9 @@ fn an_upload_goes_on_in_seaweedfs() {
     let content = noise(100 << 20, 5);
     tl.write("data/a", &content).write(
         "p.yaml",
-        super::faults::pipeline("vault", &weed.endpoint(), super::faults::LIMITS, "", ", resume: true"),
+        super::delivery::pipeline("vault", &weed.endpoint(), super::delivery::LIMITS, "", ", resume: true"),
     );
-    let mut child = super::keyed(&tl, &["run", "p.yaml"], weed.keys).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = crate::support::keyed(&tl, &["run", "p.yaml"], weed.keys).stdout(Stdio::null()).spawn().unwrap();
     while weed.parts("vault", "object") < 3 {
         assert_eq!(child.try_wait().unwrap(), None, "it is over too early");
         std::thread::sleep(Duration::from_millis(1));
@@ -369,10 +161,10 @@ fn an_upload_goes_on_in_seaweedfs() {
     assert!(record["data"]["parts"].as_u64().unwrap() >= left as u64, "{left}: {log}");
 }
 
-/// Sealed and sent, fetched again, and opened: nothing of the tree is lost on the way.
+/// Sealed and sent, fetched and opened: the tree comes back complete.
 #[test]
 fn the_odd_tree_goes_there_and_comes_back() {
-    assert!(tree::is_root(), "owners, devices and set-uid bits can be restored by root alone");
+    assert!(is_root(), "owners, devices and set-uid bits can be restored by root alone");
     let weed = Weed::start();
     weed.create_bucket("vault", true, false);
     let tl = Tl::new();
@@ -412,7 +204,7 @@ fn the_odd_tree_goes_there_and_comes_back() {
     tree::compare(&before, &tree::snapshot(&back.join(data.strip_prefix("/").unwrap())));
 }
 
-/// Its checksums of objects in parts are those of something else: what it says of itself is held against it.
+/// Its checksums of multipart objects are those of something else. tl must detect the mismatch.
 #[test]
 fn moto() {
     let moto = Moto::start();
@@ -429,7 +221,7 @@ fn moto() {
     assert_eq!((moto.versions("vault", "some/where/large"), moto.open_uploads("vault")), (0, 0));
 }
 
-/// It keeps no checksums, and knows neither conditions nor how to take an upload back.
+/// It keeps no checksums, and supports neither conditions nor aborting an upload.
 #[test]
 fn s3rver() {
     let s3rver = S3rver::start();
@@ -440,7 +232,7 @@ fn s3rver() {
     let ended = deliver(&tl, &s3rver, "vault", &Order { level: "presence", ..ORDER });
     assert!(ended.code == 0 && outcomes(&events(&ended.stdout)).iter().all(|(_, outcome)| outcome == "success"));
 
-    // What another client sends with its checksum behind the bytes is stored with its framing, and a success.
+    // Another client that sends its checksum as a trailer gets a success, and the framing is stored.
     let content = noise(SMALL, 3);
     tl.write("content", &content);
     RUNTIME.block_on(async {
@@ -459,15 +251,15 @@ fn s3rver() {
             ),
         );
         let ended = with_keys(&tl, &["run", "v.yaml", "--reporter", "json"], s3rver.keys);
-        let found = crate::support::program::error_of(&events(&ended.stdout), "prove");
+        let found = crate::support::error_of(&events(&ended.stdout), "prove");
         assert_eq!((ended.code, found.as_str()), (4, "TL0641"), "{ended:#?}");
     }
 }
 
-/// The example, as its comments say to run it.
+/// The example, run as its comments say.
 #[test]
 fn the_example() {
-    // Cargo builds it with the tests; not with `--test integration` alone.
+    // Cargo builds it with all tests, but not with `--test integration` alone.
     let program = std::env::current_exe().unwrap().parent().unwrap().join("../examples/s3-server");
     let keys = ("AKIADEMODEMODEMODEMO", "demo-secret-for-loopback-only");
     let server = Peer::start(program, 1, keys, |data, ports| {

@@ -1,4 +1,4 @@
-//! Uploads that go on where they stopped: after kill -9, a failure, a stop; and what becomes of those that cannot.
+//! Resumed uploads: after kill -9, a failure, or a cancel. And uploads that cannot be resumed.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
@@ -8,23 +8,21 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use timelocker::state::StateDir;
 
-use super::fault::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
-use super::faults::{LIMITS, failure, living, pipeline, whole};
-use super::{KEYS, keyed, noise, with_keys};
-use crate::run::runs::{kill, wait_for};
-use crate::support::program::{Ended, Tl, error_of, events};
+use super::delivery::{LIMITS, failure, living, pipeline, whole};
+use crate::support::faulty_s3::{Action, Fault, Op, PLAIN, Rule, SAFE, Server, VAULT};
+use crate::support::{Ended, KEYS, Tl, error_of, events, keyed, kill, noise, wait_for, with_keys};
 
 /// Three parts of 5 MiB, the last one shorter.
 const SIZE: usize = 12 << 20;
-/// The third part is taken, and never answered.
+/// The third part is accepted but never answered.
 const NO_ANSWER: Rule = Rule::once(Op::Part, Action::Silence).part(3);
 const BUSY: Action = Action::Error(503, "SlowDown", &[]);
 const REFUSED: Action = Action::Error(403, "AccessDenied", &[]);
-/// The first fault of a request is its last.
+/// The first fault of a request is final.
 const AT_ONCE: &str = "request-timeout: 20s, retry-for: 0s";
 const RESUME: &str = ", resume: true";
 
-/// A pipeline and the server that it delivers to.
+/// A pipeline and the server to which it delivers.
 struct Delivery {
     tl: Tl,
     server: Server,
@@ -37,14 +35,14 @@ impl Delivery {
         Self::with(VAULT, LIMITS, "", RESUME)
     }
 
-    /// `store` and `upload` are more settings, each after a comma.
+    /// `store` and `upload` are further settings, each after a comma.
     fn with(bucket: &'static str, limits: &str, store: &str, upload: &str) -> Self {
         let (tl, server, content) = (Tl::new(), Fault::start(), noise(SIZE, 7));
         tl.write("data/a", &content).write("p.yaml", pipeline(bucket, &server.endpoint(), limits, store, upload));
         Self { tl, server, content, bucket }
     }
 
-    /// Replaces something in the pipeline.
+    /// Replaces a text in the pipeline file.
     fn set(&self, from: &str, to: &str) {
         let text = self.tl.read("p.yaml");
         assert!(text.contains(from), "{from} is not in {text}");
@@ -71,7 +69,7 @@ impl Delivery {
         keyed(&self.tl, &arguments, KEYS).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// The first two parts are with the server when it is killed.
+    /// Kills the run when the server has the first two parts.
     fn killed(&self) -> &Self {
         self.server.rule(NO_ANSWER);
         let mut child = self.start(&["p.yaml"]);
@@ -85,13 +83,13 @@ impl Delivery {
         wait_for(|| (1..part).all(|part| came(part, 200)) && came(part, status));
     }
 
-    /// The parts that came, and what was answered.
+    /// The parts that arrived, and the status of each answer.
     fn parts(&self) -> Vec<(u32, u16)> {
         let parts = self.server.requests().into_iter().filter(|seen| seen.op == Op::Part);
         parts.map(|seen| (seen.part.unwrap(), seen.status)).collect()
     }
 
-    /// Goes on, and ends with the object and nothing else; the parts that were sent for it.
+    /// Resumes the run and checks that it ends with the object and nothing else. Returns the parts that this took.
     fn resumed(&self) -> Vec<u32> {
         let before = self.parts().len();
         let (ended, events) = self.run(&["--resume"]);
@@ -108,13 +106,13 @@ impl Delivery {
         self.tl.ok(&["audit", "verify"]);
     }
 
-    /// The open uploads that the journal knows.
+    /// The open uploads in the journal.
     fn on_record(&self) -> usize {
         let state = StateDir::locate(Some(&self.tl.state())).unwrap();
         state.unfinished_uploads("test", &self.tl.file("p.yaml").canonicalize().unwrap()).unwrap().len()
     }
 
-    /// Parts and bytes that the audit log says were kept.
+    /// The parts and bytes that were reused, according to the audit log.
     fn kept(&self) -> Option<(u64, u64)> {
         let shown = self.tl.ok(&["audit", "show", "--type", "upload.resumed", "--last", "1", "--json"]).stdout;
         let record: Json = serde_json::from_str(shown.lines().next()?).unwrap();
@@ -130,14 +128,14 @@ impl Delivery {
 fn only_what_the_store_lacks_is_sent_after_a_kill() {
     for (store, page, sent) in [
         ("", 1000, &[3][..]),
-        // Told of one by one.
+        // The server lists one part at a time.
         ("", 1, &[3]),
         (", checksum: crc32c", 1000, &[3]),
         (", checksum: sha256", 1000, &[3]),
-        // By their `ETag`s.
+        // Compared by their `ETag`s.
         (", checksum: md5", 1000, &[3]),
         (", sse: kms", 1000, &[3]),
-        // Nothing that the store says tells what they hold.
+        // Nothing that the store reports describes their bytes.
         (", sse: kms, checksum: md5", 1000, &[1, 2, 3]),
     ] {
         let delivery = Delivery::with(VAULT, LIMITS, store, RESUME);
@@ -218,7 +216,7 @@ fn a_list_that_may_come_later_is_waited_for() {
     assert_eq!(delivery.resumed(), [3]);
 }
 
-/// The joined chain of the same stages, and an upload that may not go on, begin again and leave nothing.
+/// The same stages as a joined chain, and an upload that may not be resumed: both start over and leave nothing.
 #[test]
 fn the_next_attempt_goes_on_where_that_is_asked_for() {
     for (upload, sent, creates, aborts) in [(RESUME, 4, 1, 0), (", resume: false", 6, 2, 1)] {
@@ -230,7 +228,7 @@ fn the_next_attempt_goes_on_where_that_is_asked_for() {
         delivery.is_whole(&events);
         let counts = [Op::Part, Op::Create, Op::Abort].map(|op| delivery.count(op));
         assert_eq!(counts, [sent, creates, aborts], "{upload}");
-        // The part that failed, or any other; where nothing goes on, the data went straight through.
+        // One part failed, whichever it was. Without `resume`, the data went straight through and nothing was reused.
         assert_eq!(delivery.kept().is_some(), upload == RESUME);
     }
 }
@@ -280,7 +278,7 @@ fn what_is_refused_for_good_is_taken_back() {
         let left = (delivery.server.open_uploads(), living(&delivery.server, VAULT).len(), delivery.on_record());
         assert_eq!(left, (0, 0, 0), "{rule:?}");
     }
-    // What may not be taken back stays known, and goes on once it may.
+    // An upload that cannot be aborted stays in the journal, and is resumed once that works.
     let delivery = Delivery::new();
     delivery.server.rule(Rule::once(Op::Part, REFUSED).part(3)).rule(Rule::always(Op::Abort, REFUSED));
     assert_eq!(delivery.run(&["p.yaml"]).0.code, 12);
@@ -294,7 +292,7 @@ fn what_is_refused_for_good_is_taken_back() {
     assert_eq!(delivery.resumed(), [3]);
 }
 
-/// A completion without an answer: what was complete is found, and what was not is completed.
+/// A completion without an answer: a completed object is found, and an incomplete one is completed.
 #[test]
 fn a_completion_that_nobody_heard_of() {
     for (action, is_done) in [(Action::LostInSilence, true), (Action::Silence, false)] {
@@ -309,7 +307,8 @@ fn a_completion_that_nobody_heard_of() {
     }
 }
 
-/// Both deliveries of the run were killed: one when its object was there, and one that was about to replace it.
+/// Both deliveries of the run were killed: the first when its object existed, the second just before it replaced that
+/// object.
 #[test]
 fn a_second_delivery_that_was_killed_still_replaces_the_first() {
     let mut delivery = Delivery::with(PLAIN, LIMITS, "", RESUME);
@@ -361,7 +360,7 @@ fn a_run_that_takes_the_place_of_another_takes_back_its_upload() {
     assert!(log.lines().count() == 1 && log.contains(&old), "{log}");
 }
 
-/// What a run tells beside its stages.
+/// The problems that a run reports outside its stages.
 fn problems(events: &[Json]) -> Vec<&str> {
     let problems = events.iter().filter(|event| event["event"] == "problem");
     problems.map(|event| event["error"]["code"].as_str().unwrap()).collect()
@@ -374,7 +373,7 @@ fn what_cannot_be_taken_back_is_told_and_not_forgotten() {
     delivery.server.rule(Rule::always(Op::Abort, REFUSED));
     let (ended, events) = delivery.run(&["p.yaml"]);
     assert_eq!((ended.code, problems(&events)), (0, vec!["TL0659"]), "{ended:#?}");
-    // Nothing else knows of it.
+    // Only the journal knows of it.
     delivery.tl.ok(&["gc", "--runs", "0s", "--logs", "0s"]);
     assert_eq!((delivery.server.open_uploads(), delivery.on_record()), (1, 1));
     delivery.server.heal();
@@ -382,7 +381,7 @@ fn what_cannot_be_taken_back_is_told_and_not_forgotten() {
     assert_eq!((ended.code, problems(&events)), (0, vec![]), "{ended:#?}");
     assert_eq!((delivery.server.open_uploads(), delivery.on_record()), (0, 0));
 
-    // Of a store that is another one by now.
+    // The store of that name has become another one.
     let delivery = Delivery::new();
     delivery.killed().edit("bucket: vault", "bucket: plain");
     let (ended, events) = delivery.run(&["p.yaml"]);
@@ -440,15 +439,15 @@ fn a_directory_starts_over() {
     );
     assert_eq!(tl.events(&[]).0, 1);
     let run = tl.last_run();
-    let spooled = crate::support::program::files(&tl.file("state/work").join(run));
+    let spooled = crate::support::files(&tl.file("state/work").join(run));
     assert!(spooled.contains(&"collect-1-1.artifact".to_owned()), "{spooled:?}");
-    // Gone before it was counted on.
+    // It was removed before the delivery was recorded.
     std::fs::remove_file(tl.file("shelf/object")).unwrap();
     tl.write("go", "").ok(&["run", "--resume"]);
-    assert_eq!(crate::support::program::files(&tl.file("shelf")), ["object", "object.sha256"]);
+    assert_eq!(crate::support::files(&tl.file("shelf")), ["object", "object.sha256"]);
 }
 
-/// `TL_KILLS` says how many; the seed of each is its number.
+/// `TL_KILLS` sets the number of uploads. The number of each is its seed.
 #[test]
 fn killed_anywhere_in_an_upload_it_ends_with_the_object_and_nothing_else() {
     let count = std::env::var("TL_KILLS").map_or(12, |count| count.parse::<u64>().unwrap());
@@ -473,13 +472,13 @@ fn killed_anywhere_in_an_upload_it_ends_with_the_object_and_nothing_else() {
             arguments = vec!["--resume"];
         }
         let (ended, all) = delivery.run(&["--resume"]);
-        // It had come to its end when it was killed.
+        // It had ended before it was killed.
         let is_over = ended.code == 2 && ended.stderr.contains("TL0780");
         assert!(ended.code == 0 || is_over, "seed {number}: {ended:#?}");
         let versions = living(&delivery.server, VAULT);
         let left = (versions.len(), delivery.server.open_uploads(), delivery.on_record());
         assert_eq!(left, (1, 0, 0), "seed {number}: {:?}", delivery.server.requests());
-        super::archive_of(&versions[0].bytes, &delivery.content);
+        crate::support::archive_of(&versions[0].bytes, &delivery.content);
         if !is_over {
             delivery.is_whole(&all);
         }
@@ -487,7 +486,7 @@ fn killed_anywhere_in_an_upload_it_ends_with_the_object_and_nothing_else() {
     println!("{count} uploads, numbered from 0, the number is the seed: {phases:?}");
 }
 
-/// Whether it has ended, though nobody has asked how.
+/// Whether the process has ended, even if nobody has waited for it.
 fn child_is_over(child: &Child) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
     stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('Z'))

@@ -1,9 +1,8 @@
-//! Who may use a store, how it is reached, and what `tl doctor` finds out about it.
+//! Credentials and connections of a store, and what `tl doctor` finds out about it.
 
-use super::KEYS;
-use super::fault::{Action, Fault, Op, Rule};
-use crate::notify::channels::{Receiver, certificate, status};
-use crate::support::program::{Ended, Tl, ended, error_of, events};
+use crate::support::faulty_s3::{Action, Fault, Op, Rule};
+use crate::support::receiver::{Receiver, certificate, status};
+use crate::support::{Ended, KEYS, Tl, ended, error_of, events};
 
 fn pipeline(bucket: &str, endpoint: &str, more: &str) -> String {
     format!(
@@ -19,7 +18,7 @@ fn doctor(tl: &Tl, bucket: &str, endpoint: &str, more: &str) -> Ended {
     ended(aws(tl, &["doctor", "p.yaml"]).env("AWS_ACCESS_KEY_ID", KEYS.0).env("AWS_SECRET_ACCESS_KEY", KEYS.1))
 }
 
-/// The program without anything that the AWS tools would find on the machine.
+/// The program without any settings that the AWS tools would find on the machine.
 fn aws(tl: &Tl, arguments: &[&str]) -> std::process::Command {
     let profile = format!("[mine]\naws_access_key_id = {}\naws_secret_access_key = {}\n", KEYS.0, KEYS.1);
     tl.write("aws-empty", "").write("aws-credentials", profile);
@@ -62,7 +61,7 @@ fn doctor_says_what_is_refused_and_what_is_missing() {
         missing.stdout
     );
 
-    // A secret that is missing is told once, and the rest is tried all the same.
+    // A missing secret is reported once, and the rest is checked anyway.
     let more = ", allow-private: true";
     tl.write("p.yaml", pipeline("plain", &server.endpoint(), more));
     let half = ended(with_env(aws(&tl, &["doctor", "p.yaml", "--json"]).env_remove("MY_KEY")));
@@ -76,7 +75,8 @@ fn with_env(command: &mut std::process::Command) -> &mut std::process::Command {
     command.env("AWS_ACCESS_KEY_ID", KEYS.0).env("AWS_SECRET_ACCESS_KEY", KEYS.1)
 }
 
-/// Each half of a key comes from the file, else from the environment; a profile gives both. The server knows one key.
+/// Each half of a key comes from the file, else from the environment. A profile provides both. The server knows one
+/// key.
 #[test]
 fn credentials_come_from_each_place() {
     let server = Fault::start();
@@ -115,7 +115,7 @@ fn credentials_come_from_each_place() {
     }
 }
 
-/// Exactly what is missing is named.
+/// The error names exactly what is missing.
 #[test]
 fn half_a_key_is_no_key() {
     let tl = Tl::new();
@@ -134,7 +134,7 @@ fn half_a_key_is_no_key() {
     }
 }
 
-/// A server that signs its own certificate is trusted where the file names it, and nowhere else.
+/// A server with a self-signed certificate is trusted only if the file names the certificate.
 #[test]
 fn a_certificate_is_trusted_where_the_file_says_so() {
     let (certificate, key) = certificate("localhost");
@@ -163,7 +163,7 @@ fn a_certificate_is_trusted_where_the_file_says_so() {
     assert_eq!(server.requests().len(), asked, "nothing was sent to a server that is not trusted");
 }
 
-/// Settings that the schema cannot judge.
+/// Settings that the schema cannot check.
 #[test]
 fn settings_that_cannot_work_are_named_before_anything_is_sent() {
     let server = Fault::start();
@@ -184,8 +184,9 @@ fn settings_that_cannot_work_are_named_before_anything_is_sent() {
     ] {
         tl.write("p.yaml", pipeline("plain", &endpoint, more));
         let ended = ended(with_env(&mut aws(&tl, &["run", "p.yaml", "--reporter", "json"])));
-        assert!(ended.code == 2 && ended.stdout.contains("TL0606"), "{more} {endpoint}: {ended:#?}");
-        assert!(ended.stdout.contains(says), "{says}: {ended:#?}");
+        let told = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(ended.code == 2 && told.contains("TL0606"), "{more} {endpoint}: {ended:#?}");
+        assert!(told.contains(says), "{says}: {ended:#?}");
     }
     assert!(server.requests().is_empty());
     assert!(!tl.ok(&["audit", "show", "--json"]).stdout.contains("word@"), "a password was put on record");

@@ -1,13 +1,13 @@
-//! As much of HTTP/1.1 as a server needs that must be able to cut, stall and lie.
+//! The subset of HTTP/1.1 for a server that must be able to cut, stall and lie.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-/// What a client asks, before its body.
+/// A request before its body.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
     pub method: String,
-    /// Decoded.
+    /// Percent-decoded.
     pub path: String,
     pub query: Vec<(String, String)>,
     /// Names in lower case.
@@ -15,7 +15,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// The next request of a connection; `None` where the client has closed it.
+    /// Reads the next request of a connection. `None` if the client has closed it.
     pub fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
         let line = line(from)?;
         if line.is_empty() {
@@ -56,12 +56,12 @@ impl Head {
         self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
     }
 
-    /// How long the body will be, where the client says so.
+    /// The length of the body, if the client states it.
     pub fn length(&self) -> u64 {
         self.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)
     }
 
-    /// The whole body.
+    /// Reads the whole body.
     pub fn body(&self, from: &mut impl BufRead) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         if !self.is_chunked() {
@@ -112,13 +112,13 @@ fn decoded(path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What the server answers.
+/// An answer of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// The length that is announced, where it is not that of the body.
+    /// The announced length, if it differs from that of the body.
     pub announced: Option<usize>,
 }
 
@@ -149,7 +149,7 @@ impl Answer {
         answer
     }
 
-    /// As S3 says that something is wrong.
+    /// An error in the format of S3.
     pub fn error(status: u16, code: &str) -> Self {
         Self::new(status).xml(&format!(
             "<Error><Code>{code}</Code><Message>The fault server says {code}</Message><RequestId>0FAULT</RequestId></Error>"
@@ -191,12 +191,12 @@ impl Answer {
     }
 }
 
-/// As HTTP writes a time.
+/// A time in the format of HTTP.
 pub fn date(time: jiff::Timestamp) -> String {
     time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// A client that sends what it is told, for the server's own tests.
+/// A client that sends exactly what it is given, for the server's own tests.
 pub fn exchange(port: u16, request: &str, body: &[u8]) -> io::Result<Answer> {
     let mut connection = TcpStream::connect(("127.0.0.1", port))?;
     let head = format!("{request}\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());

@@ -1,5 +1,5 @@
-//! `state.db` of each earlier version, made by the statements of its time, with rows in it. `1.sql` to `3.sql` are what
-//! each version added, written down when it was new: they do not change when the program does.
+//! `state.db` of each earlier version, created by the statements of its time and filled with rows. `1.sql` to `3.sql`
+//! contain what each version added. They were written when the version was new and never change with the program.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,14 +9,14 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use serde_json::Value as Json;
 
-use crate::faults::{Case, FAULTS, Fault, most};
-use crate::run::runs::collected;
-use crate::support::program::{Tl, ended};
+use crate::support::writes::{Case, FAULTS, Fault, most};
+use crate::support::{Tl, collected, ended};
 
-const VERSIONS: [&str; 3] = [include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
+const VERSIONS: [&str; 3] =
+    [include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
 const RUN: &str = "01KB0000000000000000000001";
 
-/// A state folder with a database of this version; an empty file for 0.
+/// A state folder with a database of this version. For version 0, the database is an empty file.
 fn of_version(version: usize) -> Tl {
     let tl = Tl::new();
     fs::create_dir(tl.state()).unwrap();
@@ -28,7 +28,7 @@ fn of_version(version: usize) -> Tl {
     VERSIONS[..version].iter().for_each(|sql| connection.execute_batch(sql).unwrap());
     drop(connection);
     fs::set_permissions(tl.state().join("state.db"), PermissionsExt::from_mode(0o600)).unwrap();
-    // Where messages were, somebody sent them.
+    // A state folder with messages also has this folder.
     fs::create_dir(tl.state().join("senders")).unwrap();
     tl
 }
@@ -41,7 +41,7 @@ fn version(connection: &Connection) -> usize {
     connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
 }
 
-/// The version that this release makes.
+/// The version that this release creates.
 fn newest() -> usize {
     let tl = of_version(0);
     tl.ok(&["history"]);
@@ -50,7 +50,7 @@ fn newest() -> usize {
 
 type Rows = BTreeMap<String, Vec<Vec<(String, Value)>>>;
 
-/// All rows of all tables, with the names of their columns.
+/// All rows of all tables, with their column names.
 fn rows(connection: &Connection) -> Rows {
     let mut tables =
         connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'").unwrap();
@@ -69,7 +69,7 @@ fn rows(connection: &Connection) -> Rows {
     tables.into_iter().map(of_table).collect()
 }
 
-/// That every row that was there is there, as it was, and what was added to it is empty.
+/// Checks that every old row is unchanged, and that columns added to it are empty.
 fn kept(before: &Rows, after: &Rows) {
     for (table, rows) in before {
         let after = &after[table];
@@ -92,7 +92,7 @@ fn json(tl: &Tl, arguments: &[&str]) -> Json {
     serde_json::from_str(&tl.ok(arguments).stdout).unwrap()
 }
 
-/// What commands that only read say of a database of this version.
+/// What read-only commands show of a database of this version.
 fn is_shown(tl: &Tl, version: usize) {
     let runs = json(tl, &["history", "--json"]);
     let letters = json(tl, &["notify", "list", "--json"]).to_string();
@@ -136,7 +136,7 @@ fn a_run_writes_behind_what_an_earlier_version_left() {
     for earlier in 0..=VERSIONS.len() {
         let tl = of_version(earlier);
         let mut before = rows(&open(&tl));
-        // What waits there is sent, and what was sent long ago goes.
+        // The run sends pending messages and removes those sent long ago.
         before.remove("outbox");
         tl.pipeline("stages:\n  a: { run: ['true'] }\n").ok(&["run", "p.yaml"]);
         let after = rows(&open(&tl));
@@ -175,7 +175,7 @@ fn one_that_fails_in_the_middle_leaves_the_version_before() {
             let is_killed = matches!(case.fault, Fault::Killed(_)) && told.code == -1;
             let is_told = told.code == 1 && told.stderr.contains("TL0719") && told.stderr.contains("= help");
             assert!(is_killed || is_told || told.code == 0, "{earlier}, {case}: {told:?}");
-            // Whoever looks next takes back what was half written, or finds it done.
+            // The next program to open the database rolls a half-written change back, or finds it complete.
             let connection = open(&tl);
             let found = version(&connection);
             assert!(found == earlier || found == newest, "{earlier}, {case}: {found}");
@@ -187,7 +187,7 @@ fn one_that_fails_in_the_middle_leaves_the_version_before() {
     }
 }
 
-/// A database that is half made, which none but the program has looked at.
+/// A half-created database that only the program itself has opened.
 #[test]
 fn one_that_was_killed_as_it_was_made_heals_for_who_only_reads() {
     let counted = of_version(0);

@@ -1,4 +1,4 @@
-//! One connection: reads requests, and answers them as the rules say.
+//! One connection: reads requests and answers them as the rules demand.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use super::http::{Answer, Head};
 use super::rules::{Action, Op, Work};
 use super::{Seen, State};
 
-/// What becomes of the connection.
+/// What to do with the connection next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     Next,
@@ -18,7 +18,7 @@ enum Then {
 }
 
 pub fn serve(stream: TcpStream, shared: &Shared) {
-    // A client that goes away is no fault of the server.
+    // A client that disconnects is not the server's fault.
     let _ended: io::Result<()> = (|| {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream.try_clone()?);
@@ -64,7 +64,7 @@ impl<'a> Request<'a> {
         match action {
             Some(Action::ResetBefore) => return self.reset(),
             Some(Action::Early(status, code)) => {
-                // What the client has sent is never read: closing resets the connection.
+                // The client's data is never read, so closing resets the connection.
                 return self.send(&Answer::error(status, code), Then::End);
             }
             Some(Action::NeverRead) => return self.hang(),
@@ -100,7 +100,7 @@ impl<'a> Request<'a> {
         if self.head.closes() { Then::End } else { Then::Next }
     }
 
-    /// An answer that takes the place of the work.
+    /// An answer given instead of doing the work.
     fn instead(&self, action: Action) -> Option<Answer> {
         let has_checksum = || self.head.headers.iter().any(|(name, _)| name.starts_with("x-amz-checksum-"));
         let answer = match action {
@@ -122,7 +122,7 @@ impl<'a> Request<'a> {
         Some(answer)
     }
 
-    /// Does the work, if otherwise than it should be.
+    /// Does the work, possibly with a deviation.
     fn bent(&self, body: Vec<u8>, action: Action) -> io::Result<Then> {
         let twist = match action {
             Action::StoreFlipped => Twist::FlippedAtRest,
@@ -147,7 +147,7 @@ impl<'a> Request<'a> {
         self.distorted(answer, action)
     }
 
-    /// Sends an answer otherwise than it is.
+    /// Sends an answer, possibly distorted.
     fn distorted(&self, mut answer: Answer, action: Action) -> io::Result<Then> {
         let is_checksum = |name: &str| name.starts_with("x-amz-checksum-") && name != "x-amz-checksum-type";
         match action {
@@ -241,7 +241,7 @@ impl<'a> Request<'a> {
         let spaces = usize::try_from(times).unwrap_or(usize::MAX);
         let announced = Some(answer.body.len() + spaces);
         let mut stream = self.stream;
-        // White space may stand before an XML document only where it has no declaration.
+        // White space may precede an XML document only if it has no declaration.
         let start = answer.body.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let (declaration, rest) = answer.body.split_at(start);
         stream.write_all(&Answer { announced, ..answer.clone() }.start(true))?;
@@ -265,19 +265,19 @@ impl<'a> Request<'a> {
         Ok(Then::End)
     }
 
-    /// Says nothing more.
+    /// Sends nothing more.
     fn hang(&self) -> io::Result<Then> {
         self.seen(0);
         self.wait()
     }
 
-    /// Until the client is gone, or a minute, as nothing is read and a client's end may not be seen.
+    /// Waits until the client disconnects, at most a minute: without reading, a disconnect may go unnoticed.
     fn wait(&self) -> io::Result<Then> {
         self.stream.set_read_timeout(Some(Duration::from_millis(100)))?;
         for _ in 0..600 {
             match self.stream.peek(&mut [0]) {
                 Ok(0) => break,
-                // What the client has sent stays where it is.
+                // The client's data stays unread.
                 Ok(_) => pause(100),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 Err(error) => return Err(error),

@@ -1,5 +1,5 @@
-//! An S3 server in memory that does what S3 does, and fails as it is told: on plain TCP, so that it can cut, stall and
-//! lie. One thread for each connection. Signatures are not judged, except on request.
+//! An S3 server in memory that behaves like S3 and fails on request. It uses plain TCP so that it can cut, stall and
+//! lie, with one thread for each connection. It checks signatures only on request.
 
 mod bucket;
 mod checksum;
@@ -19,26 +19,26 @@ pub use bucket::Version;
 use bucket::{Bucket, Buckets};
 pub use rules::{Action, Chaos, Op, Rule, Work};
 
-/// A bucket that is versioned; every server has it.
+/// A versioned bucket. Every server has it.
 pub const VAULT: &str = "vault";
-/// A bucket that locks objects; every server has it.
+/// A bucket with object lock. Every server has it.
 pub const SAFE: &str = "safe";
-/// A bucket without versions; every server has it.
+/// A bucket without versions. Every server has it.
 pub const PLAIN: &str = "plain";
 
-/// A request that came.
+/// A received request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub op: Op,
     pub part: Option<u32>,
-    /// What was answered; 0 where nothing was.
+    /// The status of the answer; 0 if there was none.
     pub status: u16,
 }
 
-/// The server is started by this.
+/// Starts servers.
 pub struct Fault;
 
-/// A server that runs, until it is dropped.
+/// A running server. Stops when dropped.
 pub struct Server {
     port: u16,
     shared: Arc<Shared>,
@@ -55,9 +55,9 @@ struct State {
     buckets: Buckets,
     script: rules::Script,
     seen: Vec<Seen>,
-    /// The one key that is good, and whether its secret is.
+    /// The only accepted key, and whether its secret is right.
     key: Option<(String, bool)>,
-    /// Until when a client was asked to stay away.
+    /// Until when a client was asked to wait.
     away: HashMap<(Op, Option<u32>), Instant>,
     hurried: usize,
 }
@@ -114,7 +114,7 @@ impl Server {
         self
     }
 
-    /// Every other key is refused, and this one too where its secret is not good.
+    /// Refuses every other key, and this one too if its secret is wrong.
     pub fn accept_key(&self, id: &str, is_secret_good: bool) {
         self.shared.state().key = Some((id.to_owned(), is_secret_good));
     }
@@ -133,39 +133,40 @@ impl Server {
         self.shared.state().buckets.values().map(Bucket::open_uploads).sum()
     }
 
-    /// Sets the server's clock, as it tells it and as it notes when uploads begin.
+    /// Sets the server's clock, which it reports and which dates new uploads.
     pub fn set_ahead(&self, seconds: i64) {
         let ahead = jiff::SignedDuration::from_secs(seconds);
         self.shared.state().buckets.values_mut().for_each(|bucket| bucket.ahead = ahead);
     }
 
-    /// Somebody began an upload so many seconds ago; returns its id.
+    /// Begins an upload as another client, dated this many seconds ago. Returns its id.
     pub fn begin_upload(&self, bucket: &str, key: &str, seconds_ago: i64) -> String {
         self.shared.state().buckets.get_mut(bucket).unwrap().begin_upload(key, seconds_ago)
     }
 
-    /// The ids of the uploads that are open in a bucket, oldest first.
+    /// The ids of the open uploads in a bucket, oldest first.
     pub fn open_ids(&self, bucket: &str) -> Vec<String> {
         self.shared.state().buckets[bucket].open_ids()
     }
 
-    /// From now on nothing goes wrong.
+    /// Ends all faults.
     pub fn heal(&self) -> &Self {
         self.shared.state().script = rules::Script::default();
         self
     }
 
-    /// So many parts are told of at once.
+    /// Limits how many parts one answer lists.
     pub fn set_page(&self, parts: usize) {
         self.shared.state().buckets.values_mut().for_each(|bucket| bucket.page = parts);
     }
 
-    /// Changes a part of the oldest upload of a bucket, as another upload of the part would; an empty one is gone.
+    /// Changes a part of the oldest upload of a bucket, as a new upload of the part would. Removes a part that becomes
+    /// empty.
     pub fn change_part(&self, bucket: &str, number: u32, change: impl Fn(&mut Vec<u8>)) {
         self.shared.state().buckets.get_mut(bucket).unwrap().change_part(number, change);
     }
 
-    /// Somebody else takes back all uploads.
+    /// Aborts all uploads, as another client.
     pub fn abort_all(&self) {
         self.shared.state().buckets.values_mut().for_each(Bucket::abort_all);
     }
@@ -183,12 +184,12 @@ impl Server {
         self.shared.state().script.done.clone()
     }
 
-    /// How many requests came before the time that `Retry-After` had named.
+    /// How many requests came before the time given by `Retry-After`.
     pub fn hurried(&self) -> usize {
         self.shared.state().hurried
     }
 
-    /// Changes what is kept of an object, in every version and bucket.
+    /// Changes the stored bytes of an object, in every version and bucket.
     pub fn flip_at_rest(&self, key: &str, byte: usize) {
         let mut state = self.shared.state();
         let versions = state.buckets.values_mut().flat_map(|bucket| &mut bucket.versions);
@@ -204,7 +205,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes whoever waits for the next connection.
+        // Wakes the thread that waits for the next connection.
         drop(TcpStream::connect(("127.0.0.1", self.port)));
     }
 }

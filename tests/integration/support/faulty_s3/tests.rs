@@ -1,4 +1,4 @@
-//! The server itself: as S3 where nothing goes wrong, as told where something does.
+//! Tests the server itself: it behaves like S3, and fails as the rules demand.
 
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
@@ -61,7 +61,7 @@ fn an_object_comes_back_as_it_was_sent_with_what_was_said_of_it() {
 
 #[test]
 fn every_checksum_is_looked_at() {
-    // The check values of the catalogues of CRCs.
+    // The check values from the catalogue of CRC algorithms.
     for (algorithm, value) in [
         (Algorithm::Crc32, &0xcbf4_3926_u32.to_be_bytes()[..]),
         (Algorithm::Crc32c, &0xe306_9283_u32.to_be_bytes()),

@@ -1,4 +1,4 @@
-//! The checksums that S3 knows, as base64.
+//! The checksums that S3 knows, in base64.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -52,7 +52,7 @@ impl Algorithm {
         STANDARD.encode(self.raw(bytes))
     }
 
-    /// The checksum of the checksums of the parts.
+    /// The composite checksum: the checksum of the parts' checksums.
     pub fn composite(self, parts: &[String]) -> String {
         let raw: Vec<u8> = parts.iter().flat_map(|part| STANDARD.decode(part).unwrap_or_default()).collect();
         format!("{}-{}", self.of(&raw), parts.len())

@@ -1,8 +1,8 @@
-//! What goes wrong, where and how often.
+//! Which faults happen, where and how often.
 
 use std::collections::HashMap;
 
-/// What a request asks for.
+/// The operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Op {
     HeadBucket,
@@ -22,90 +22,90 @@ pub enum Op {
     Other,
 }
 
-/// What happens instead of, or beside, what was asked for.
+/// A fault: what happens instead of the requested work, or in addition to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// An error of S3, with more headers.
+    /// An S3 error with these extra headers.
     Error(u16, &'static str, &'static [(&'static str, &'static str)]),
-    /// `503 SlowDown` with `Retry-After`; who comes back sooner is counted.
+    /// `503 SlowDown` with `Retry-After`. Clients that return too early are counted.
     RetryAfter(u64),
-    /// `403 RequestTimeTooSkewed`, with a clock that is so many seconds ahead.
+    /// `403 RequestTimeTooSkewed`, with a clock that is this many seconds ahead.
     Skewed(i64),
-    /// A page of a proxy.
+    /// A proxy's HTML page.
     Html(u16),
     /// The connection is reset before the body is read.
     ResetBefore,
-    /// The connection is reset when half of the body is read.
+    /// The connection is reset after half of the body.
     ResetMiddle,
     /// The connection is closed after the body, without an answer.
     Close,
-    /// An error after the headers, without reading the body, and the connection is closed.
+    /// An error right after the headers, without reading the body. Then the connection is closed.
     Early(u16, &'static str),
-    /// The body is taken, and that is all.
+    /// The body is read, and no answer comes.
     Silence,
     /// The body is never read.
     NeverRead,
-    /// The body is read by a few bytes a second.
+    /// The body is read at a few bytes per second.
     SlowRead,
-    /// The answer ends in the middle of its body.
+    /// The connection ends in the middle of the answer's body.
     Cut,
-    /// One bit of the answer's body is another.
+    /// One bit of the answer's body is flipped.
     Flip,
-    /// The answer stops in the middle of its body.
+    /// The answer stalls in the middle of its body.
     Stall,
     NoEtag,
     WrongEtag,
     WrongChecksum,
-    /// `200`, and an error in the body. Nothing was done.
+    /// `200` with an error in the body. The work was not done.
     OkError(&'static str),
-    /// `200`, and no body.
+    /// `200` without a body.
     OkEmpty(Work),
-    /// `200`, and half of the body; the connection is closed.
+    /// `200` with half of the body. Then the connection is closed.
     OkCut(Work),
-    /// `200`, and half of the body, of which the length is announced.
+    /// `200` with half of the body, and `Content-Length` matches that half.
     OkHalf(Work),
-    /// It is done, and the connection is closed without an answer.
+    /// The work is done, and the connection is closed without an answer.
     Lost,
-    /// It is done, and nothing is said.
+    /// The work is done, and no answer comes.
     LostInSilence,
-    /// It is done; the body comes so many milliseconds after the headers.
+    /// It is done; the body comes this number of milliseconds after the headers.
     SlowAnswer(u64),
-    /// It is done; the answer comes after so many milliseconds.
+    /// It is done; the answer comes after this number of milliseconds.
     Late(u64),
-    /// It is done; a space comes each 100 ms, so many times, before the body.
+    /// It is done; this number of spaces, one every 100 ms, comes before the body.
     Spaces(u32),
-    /// What is kept differs by one bit, and everything else tells of what was sent.
+    /// The stored bytes differ by one bit. Everything else describes what was sent.
     StoreFlipped,
-    /// What arrives differs by one bit; the answer and what is kept tell of that.
+    /// The bytes that arrive differ by one bit. The answer and the stored object reflect that.
     Damage,
     IgnoreCondition,
-    /// Checksums are not looked at, not kept and not echoed.
+    /// Checksums are neither checked nor stored nor echoed.
     IgnoreChecksums,
-    /// A checksum in a header is refused, with this code.
+    /// A checksum in a header is refused with this code.
     RefuseChecksums(u16, &'static str),
     DropMetadata,
-    /// It is done and answered, and the connection is closed where the client may not expect it.
+    /// The work is done and answered. Then the connection is closed without notice.
     CloseAfter,
-    /// It is done and answered, with each header twice.
+    /// The work is done. The answer has each header twice.
     Twice,
 }
 
-/// Whether what was asked for is done.
+/// Whether the requested work is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     Done,
     Undone,
 }
 
-/// Something that goes wrong.
+/// A rule for a fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     pub op: Op,
-    /// Of this part alone.
+    /// Applies to this part only.
     pub part: Option<u32>,
-    /// From this request on, counted from 1; from the first one without it.
+    /// Starts with this request, counted from 1. By default with the first one.
     pub nth: Option<u32>,
-    /// So many times.
+    /// How many times it applies.
     pub times: u32,
     pub action: Action,
 }
@@ -134,18 +134,18 @@ impl Rule {
     }
 }
 
-/// Faults by chance: the same seed gives the same faults to the same requests.
+/// Random faults. The same seed gives the same faults for the same requests.
 #[derive(Clone, Debug)]
 pub struct Chaos {
     pub seed: u64,
-    /// How likely an action is, by operation; all of an operation together stay below 1.
+    /// The probability of each action, by operation. The sum for an operation stays below 1.
     pub rates: Vec<(Op, Action, f64)>,
-    /// So many in all; then it heals.
+    /// The total number of faults. After that the server heals.
     pub budget: u32,
 }
 
 impl Chaos {
-    /// All that a client must survive, a third of the requests.
+    /// Every fault that a client must survive, in a third of the requests.
     pub fn survivable(seed: u64, budget: u32) -> Self {
         let anywhere = [
             Action::Error(503, "SlowDown", &[]),
@@ -159,7 +159,7 @@ impl Chaos {
             Action::CloseAfter,
         ];
         let writes = [Action::Lost, Action::Cut, Action::Error(400, "RequestTimeout", &[])];
-        // Not of a completion: a client must give that a long time.
+        // Not for a completion: clients must wait long for one.
         let silent = [Action::Silence, Action::LostInSilence];
         let bytes = [Action::NoEtag, Action::WrongChecksum, Action::Damage, Action::NeverRead];
         let answers = [
@@ -175,7 +175,7 @@ impl Chaos {
             (Op::Put, [&writes[..], &silent, &bytes].concat()),
             (Op::Part, [&writes[..], &silent, &bytes].concat()),
             (Op::Complete, [&writes[..], &answers].concat()),
-            // What a lost answer would have named cannot be taken back.
+            // Nobody could abort an upload whose id was in a lost answer.
             (Op::Create, vec![Action::Silence]),
             (Op::Head, vec![Action::Silence]),
             (Op::Get, vec![Action::Cut, Action::Stall]),
@@ -189,13 +189,13 @@ impl Chaos {
     }
 }
 
-/// Decides for each request.
+/// Chooses the fault for each request.
 #[derive(Default)]
 pub struct Script {
     rules: Vec<(Rule, u32)>,
     chaos: Option<Chaos>,
     seen: HashMap<(Op, Option<u32>), u32>,
-    /// What was done, in order.
+    /// The faults so far, in order.
     pub done: Vec<(Op, Option<u32>, Action)>,
 }
 
@@ -208,7 +208,7 @@ impl Script {
         self.chaos = Some(chaos);
     }
 
-    /// What goes wrong with this request.
+    /// The fault for this request, if any.
     pub fn next(&mut self, op: Op, part: Option<u32>) -> Option<Action> {
         let nth = self.seen.entry((op, part)).or_default();
         *nth += 1;
@@ -245,7 +245,7 @@ impl Script {
             chance -= rate;
             chance < 0.0
         })?;
-        // A client gives up on a wire that damages too often.
+        // A client gives up if bytes arrive damaged too often.
         let damages = |action: &Action| matches!(action, Action::Damage | Action::WrongChecksum | Action::WrongEtag);
         if damages(&action) && self.done.iter().filter(|(.., done)| damages(done)).count() >= 2 {
             return None;

@@ -1,20 +1,19 @@
-//! A state folder that an earlier build wrote: this one opens, shows, verifies and resumes it.
+//! This build opens, shows, verifies and resumes a state folder that an earlier build wrote.
 //!
-//! `0.1.0.tar.zst` is a folder with a pipeline, its store and its state: a run that ended well, a later one whose stage `last`
-//! failed because there is no file `go`, a message for each of them in the outbox, two versions of the file, the audit log.
-//! It was written below `/srv/orders`. Its keys hold no path, since the archive names its source below `/proc/self/cwd`, so
-//! only the columns with paths are changed when it is unpacked. The audit log names the old paths for ever.
+//! `0.1.0.tar.zst` is a folder with a pipeline, its store and its state: a successful run, a later one whose stage
+//! `last` failed because the file `go` was missing, a message for each of them in the outbox, two versions of the file,
+//! and the audit log. It was written below `/srv/orders`. Its keys contain no path, since the archive names its source
+//! below `/proc/self/cwd`, so unpacking only has to change the columns with paths. The audit log keeps the old paths.
 
 use rusqlite::Connection;
 use serde_json::Value as Json;
 
-use crate::support::events::{Event, Outcome, What, read_events};
-use crate::support::program::{Tl, ended, files};
+use crate::support::{Event, Outcome, Tl, What, ended, files, read_events};
 
 const WRITTEN_AT: &str = "/srv/orders";
 const GOOD: &str = "01M8HN90YP4GCZJBWAK8TBW0JD";
 const FAILED: &str = "01M8HN93R1PK86PTA039KHVX4R";
-/// The columns of `state.db` that may hold a path of the folder, or JSON with one.
+/// The columns of `state.db` that may contain a path of the folder, or JSON with one.
 const PATHS: [(&str, &str); 9] = [
     ("runs", "file"),
     ("outbox", "file"),
@@ -29,9 +28,9 @@ const PATHS: [(&str, &str); 9] = [
 
 fn unpacked() -> Tl {
     let tl = Tl::new();
-    let bytes = zstd::decode_all(include_bytes!("0.1.0.tar.zst").as_slice()).unwrap();
+    let bytes = zstd::decode_all(include_bytes!("earlier/0.1.0.tar.zst").as_slice()).unwrap();
     tar::Archive::new(bytes.as_slice()).unpack(tl.path()).unwrap();
-    // Runs know a file by its canonical path.
+    // Runs identify a file by its canonical path.
     let here = std::fs::canonicalize(tl.path()).unwrap();
     let connection = Connection::open(tl.state().join("state.db")).unwrap();
     for (table, column) in PATHS {
@@ -74,7 +73,7 @@ fn its_failed_run_is_resumed_and_repeats_nothing() {
     assert_eq!(ended.code, 0, "{ended:?}");
     let events = read_events(&ended.stdout);
     let is_done = |event: &Event| match &event.what {
-        // The sum of a matrix is made again from its recalled instances.
+        // The outcome of a matrix is computed again from its recalled instances.
         What::StageEnded { stage, outcome, recalled: false, .. } if stage != "many" => Some((stage.clone(), *outcome)),
         _ => None,
     };

@@ -1,4 +1,4 @@
-//! What a bucket holds, and what S3 does with it where nothing goes wrong.
+//! The content of a bucket, and how S3 behaves when nothing goes wrong.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +11,7 @@ use super::rules::Op;
 pub struct Version {
     pub key: String,
     pub id: Option<String>,
-    /// A delete marker: no object.
+    /// A delete marker, not an object.
     pub is_marker: bool,
     pub bytes: Vec<u8>,
     pub etag: String,
@@ -36,11 +36,11 @@ struct Part {
     checksum: Option<(Algorithm, String)>,
 }
 
-/// A multipart upload that is open.
+/// An open multipart upload.
 #[derive(Clone, Debug)]
 struct Upload {
     id: String,
-    /// The version that it will be, without bytes.
+    /// The version that it will become, without bytes.
     version: Version,
     algorithm: Option<Algorithm>,
     is_full: bool,
@@ -49,7 +49,7 @@ struct Upload {
     initiated: jiff::Timestamp,
 }
 
-/// What is otherwise than S3 would do it.
+/// How to deviate from S3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Twist {
     Nothing,
@@ -69,7 +69,7 @@ pub struct Bucket {
     pub versions: Vec<Version>,
     uploads: Vec<Upload>,
     counter: u32,
-    /// So many parts are told of at once.
+    /// How many parts one answer lists.
     pub page: usize,
     /// How far the server's clock is ahead.
     pub ahead: jiff::SignedDuration,
@@ -92,7 +92,7 @@ impl Bucket {
         jiff::Timestamp::now() + self.ahead
     }
 
-    /// Somebody began an upload of this key, so many seconds ago.
+    /// Begins an upload of this key as another client, dated this many seconds ago.
     pub fn begin_upload(&mut self, key: &str, seconds_ago: i64) -> String {
         let id = format!("upload-{}", self.next_id());
         let initiated = self.now() - jiff::SignedDuration::from_secs(seconds_ago);
@@ -187,7 +187,7 @@ impl Bucket {
         }
     }
 
-    /// The objects in the order of their keys, `max-keys` or 1,000 at once. A token is the last key, disguised.
+    /// The objects in order of their keys, `max-keys` or 1,000 at a time. The token is the last key in disguise.
     fn list(&self, head: &Head) -> Answer {
         let prefix = head.query("prefix").unwrap_or_default();
         let after = head.query("continuation-token").and_then(|token| token.strip_prefix("after:")).unwrap_or_default();
@@ -215,7 +215,7 @@ impl Bucket {
         ))
     }
 
-    /// Keeps a new version, as a versioned bucket does or another.
+    /// Stores a new version, depending on whether the bucket is versioned.
     fn keep(&mut self, mut version: Version, twist: Twist) -> Option<String> {
         if self.is_versioned {
             version.id = Some(self.next_id());
@@ -230,7 +230,7 @@ impl Bucket {
         id
     }
 
-    /// All that the headers say of an object.
+    /// The headers that describe an object.
     fn described(&self, key: &str, head: &Head, twist: Twist) -> Result<Version, Answer> {
         let own = |name: &str| head.header(name).map(str::to_owned);
         let meta = head
@@ -279,7 +279,7 @@ impl Bucket {
         if let Some((algorithm, value)) = &checksum {
             answer = answer.with(&algorithm.header(), value.clone()).with("x-amz-checksum-type", "FULL_OBJECT");
         }
-        // S3 computes one of its own where none was sent.
+        // S3 computes a checksum itself if none was sent.
         let own = || (twist != Twist::IgnoresChecksums).then(|| (Algorithm::Crc64nvme, Algorithm::Crc64nvme.of(&body)));
         version.checksums = checksum.or_else(own).into_iter().collect();
         version.bytes = body;
@@ -354,7 +354,7 @@ impl Bucket {
             let found = self.versions.iter().position(|version| version.key == key && is_id(version, id));
             let Some(at) = found else { return Ok(Answer::new(204)) };
             let version = &self.versions[at];
-            // Governance gives way to a permission that this server never grants.
+            // Governance mode yields to a permission that this server never grants.
             if version.legal_hold || is_future(version.lock_until.as_deref()) {
                 return Err(Answer::error(403, "AccessDenied"));
             }
@@ -510,7 +510,7 @@ impl Bucket {
     }
 }
 
-/// Puts the parts together, as far as what the client says of them is true.
+/// Joins the parts, if what the client says about them is true.
 fn assembled(upload: &Upload, head: &Head, xml: &str, twist: Twist) -> Result<Version, Answer> {
     let invalid = |code: &str| Answer::error(400, code);
     let mut version = upload.version.clone();
@@ -562,16 +562,16 @@ fn assembled(upload: &Upload, head: &Head, xml: &str, twist: Twist) -> Result<Ve
     Ok(version)
 }
 
-/// The bytes that digits stand for.
+/// Decodes hexadecimal digits.
 fn from_hex(etag: &str) -> Vec<u8> {
     let digits = etag.trim_matches('"');
     (0..digits.len() / 2).filter_map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()).collect()
 }
 
-/// The checksum that came with a body, where it is right.
+/// The checksum that came with a body, if it is right.
 fn verified(head: &Head, body: &[u8], twist: Twist) -> Result<Option<(Algorithm, String)>, Answer> {
     if head.header("x-amz-content-sha256").is_some_and(|kind| kind.starts_with("STREAMING-")) {
-        // Old servers refuse this form, or keep its framing: tl never sends it.
+        // Old servers refuse this form, or store its framing. tl never sends it.
         return Err(Answer::error(400, "XAmzContentSHA256Mismatch"));
     }
     if twist == Twist::IgnoresChecksums {
@@ -603,7 +603,7 @@ fn sha256_of(bytes: &[u8]) -> Vec<u8> {
     sha2::Sha256::digest(bytes).to_vec()
 }
 
-/// The MD5 of the bytes, unless S3 encrypts them with a key of the key management service.
+/// The MD5 of the bytes, unless S3 encrypts them with a KMS key.
 fn etag(bytes: &[u8], sse: Option<&str>) -> String {
     let own = if sse == Some("aws:kms") { md5(&[bytes, b"encrypted"].concat()) } else { md5(bytes) };
     format!("\"{}\"", hex(&own))
@@ -617,7 +617,7 @@ fn encryption(version: &Version) -> Vec<(String, String)> {
     named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect()
 }
 
-/// Changes one bit in the middle.
+/// Flips one bit in the middle.
 pub fn flip(bytes: &mut [u8]) {
     let middle = bytes.len() / 2;
     if let Some(byte) = bytes.get_mut(middle) {
@@ -637,7 +637,7 @@ fn element(algorithm: Algorithm, value: &str) -> String {
     format!("<{0}>{value}</{0}>", algorithm.element())
 }
 
-/// The text of the first element of that name.
+/// The text of the first element with that name.
 fn within(xml: &str, name: &str) -> Option<String> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
