@@ -1,6 +1,9 @@
 //! TimeLocker runs versioned YAML pipelines that protect data: collect it, seal it, deliver it, prove that it arrived,
 //! record what happened in a log that nobody can quietly change, and tell the right people.
 //!
+//! The library is internal: it exists for the program `tl`, its tests and its benches. Nothing in it follows semantic
+//! versioning. What is stable is the language of pipeline files, the published schemas, the codes and the formats on disk.
+//!
 //! ARCHITECTURE.md shows the flow through these modules and who may import whom.
 
 pub mod audit;
