@@ -119,7 +119,7 @@ pub fn one_each(stages: &[usize], mut given: Vec<Ended>, missing: impl Fn() -> D
     stages.iter().map(one).collect()
 }
 
-/// The end of a stage with instances, from their common outcome and what each came to, if it has ended. `names` are its
+/// The end of a stage with instances, from their common outcome and the outcome of each, if it has ended. `names` are its
 /// outputs. Each is a list, with `null` for an instance that did not end well.
 pub fn of_instances<'a>(
     names: &[String],
