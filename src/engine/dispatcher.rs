@@ -16,9 +16,9 @@ use crate::graph::{Decision, Job, Machine, Plan};
 use crate::stages::{Meter, Record, StageName, Told, summary};
 use crate::value::{Cancel, CancelReason};
 
-/// How often progress is reported.
+/// How often progress is emitted.
 const TICK: Duration = Duration::from_millis(200);
-/// What workers may say before they have to wait.
+/// How many reports wait for the dispatcher before workers block.
 const WAITING_REPORTS: usize = 1_024;
 
 /// Runs one plan.
@@ -30,13 +30,13 @@ pub struct Engine<W> {
     results: Arc<Results>,
     reports: mpsc::Sender<Report>,
     active: HashMap<Job, Active>,
-    /// Units that have ended and are being put on the disk.
+    /// Units whose attempts have ended and whose effects are being committed.
     settling: HashMap<Job, Vec<(Which, End)>>,
-    /// The instances of each stage that has some, with how each ended and what it gave.
+    /// The instances of each stage with a matrix, with the outcome and outputs of those that have ended.
     instances: HashMap<usize, Vec<(Instance, Option<Given>)>>,
     begun: HashMap<Which, Instant>,
     warned: HashSet<Which>,
-    /// What most programs give.
+    /// The outputs of most programs.
     nothing: Arc<Json>,
     finished: Vec<Option<Outcome>>,
     errors: Vec<(usize, Diagnostic)>,
@@ -44,7 +44,7 @@ pub struct Engine<W> {
     record_error: Option<Diagnostic>,
 }
 
-/// How an instance ended, and what it gave.
+/// The outcome of an instance and its outputs.
 type Given = (Outcome, Json);
 
 struct Active {
@@ -93,7 +93,7 @@ impl<W: Work> Engine<W> {
                 }
             };
             tokio::select! {
-                // In this order: a child that prints without end must not drown out a stop.
+                // In this order: a child that prints without end must not delay a stop.
                 biased;
                 reason = cancel.cancelled(), if engine.stopped.is_none() => engine.stop(reason),
                 // The time of a run is that of its main part: `finally` happens whatever the time.
@@ -121,7 +121,7 @@ impl<W: Work> Engine<W> {
         }
     }
 
-    /// Does what the machine says; `true` when all is done.
+    /// Carries out the machine's decisions; `true` once the run has finished.
     fn decide(&mut self) -> bool {
         if let Some(error) = self.work.refused() {
             self.unrecorded(error);
@@ -177,22 +177,11 @@ impl<W: Work> Engine<W> {
         self.end(stage.into(), end);
     }
 
-    /// All instances of a stage have ended: what they gave is a list for each output, `null` where one gave nothing.
+    /// Ends a stage once all its instances have ended.
     fn complete(&mut self, stage: usize, outcome: Outcome) {
         let given = self.instances.get(&stage).map(Vec::as_slice).unwrap_or_default();
-        let list = |name: &String| {
-            let values = given.iter().map(|(_, ended)| match ended {
-                Some((outcome, outputs)) if outcome.is_ok() => outputs[name].clone(),
-                _ => Json::Null,
-            });
-            (name.clone(), Json::Array(values.collect()))
-        };
-        let outputs = self.plan.stages[stage].outputs.iter().map(list).collect();
-        let reason = (!outcome.is_ok()).then(|| {
-            let bad = given.iter().filter(|(_, end)| matches!(end, Some((ended, _)) if *ended == outcome)).count();
-            format!("{bad} of {} instances: {}", given.len(), outcome.word())
-        });
-        self.end(stage.into(), End { outcome, outputs, reason, error: None, is_recalled: false });
+        let given = given.iter().map(|(_, given)| given.as_ref());
+        self.end(stage.into(), outcome::of_instances(&self.plan.stages[stage].outputs, outcome, given));
     }
 
     fn start(&mut self, job: Job) {
@@ -219,7 +208,7 @@ impl<W: Work> Engine<W> {
         self.instances.get(&which.stage)?.get(which.instance?).map(|(instance, _)| instance)
     }
 
-    /// What people call a stage, and its instance.
+    /// The name of a stage, and the label of its instance.
     fn called(&self, which: Which) -> (String, Option<String>) {
         let instance = self.instance(which).map(|instance| instance.label.clone());
         (self.plan.stages[which.stage].name.clone(), instance)
@@ -238,7 +227,7 @@ impl<W: Work> Engine<W> {
             Report::Attempting { job, number, meters } => {
                 for &stage in &self.plan.units[job.unit].stages {
                     let which = Which { stage, instance: job.instance };
-                    // What counts is the last attempt: an earlier one may have warned of what is no longer so.
+                    // Only warnings of the last attempt count: the cause of an earlier one may be gone.
                     self.warned.remove(&which);
                     let (name, instance) = self.called(which);
                     let kind = self.plan.stages[stage].stage.kind_name().to_owned();
@@ -258,7 +247,7 @@ impl<W: Work> Engine<W> {
                 info!(stage, instance, attempt = number, delay_ms, "tried again later");
                 (self.emit)(What::StageRetrying { stage, instance, attempt: number, delay_ms, error });
             }
-            // What was left alone may go on to speak after its end.
+            // An abandoned attempt may still report after its end.
             Report::Told { job, .. } if !self.active.contains_key(&job) => {}
             Report::Told { job, stage, told } => {
                 let which = Which { stage, instance: job.instance };
@@ -292,7 +281,8 @@ impl<W: Work> Engine<W> {
         }
     }
 
-    /// Puts on the disk what a unit did. Nothing that waits for it starts before.
+    /// Commits the effects of a unit, durably. Nothing that waits for it starts before: else a session that is killed could
+    /// leave a stage done whose needs are not.
     fn commit(&mut self, job: Job, ends: Vec<(Which, End)>) {
         let done = ends.iter().filter_map(|(which, end)| end.done(which.stage, which.instance)).collect();
         self.settling.insert(job, ends);

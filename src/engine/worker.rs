@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::event::Outcome;
 use crate::expression::Status;
 use crate::graph::Job;
-use crate::graph::outcome::{Done, Ended, OwnEnd};
+use crate::graph::outcome::{Done, Ended, one_each};
 use crate::graph::retry::{self, NextAttempt};
 use crate::pipeline::Retry;
 use crate::stages::{Meter, Record, Told};
@@ -24,15 +24,15 @@ use crate::value::{Cancel, CancelReason};
 /// A future that can be handed to another thread.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Takes what a stage says: which stage, and what.
+/// Reports what a stage prints or warns of.
 pub type Tell = Arc<dyn Fn(usize, Told) + Send + Sync>;
 
-/// What became of a stage, as others see it.
+/// The result of a stage, for the expressions of others.
 #[derive(Clone, Debug)]
 pub struct StageResult {
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// What others may use.
+    /// Its outputs.
     pub outputs: Arc<Json>,
 }
 
@@ -41,7 +41,7 @@ pub struct StageResult {
 pub struct Results(RwLock<BTreeMap<usize, StageResult>>);
 
 impl Results {
-    /// What became of a stage, if it has ended.
+    /// The result of a stage, if it has ended.
     pub fn get(&self, stage: usize) -> Option<StageResult> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&stage).cloned()
     }
@@ -56,7 +56,7 @@ impl Results {
 pub struct Instance {
     /// Counted from 0, in the order of the matrix.
     pub number: usize,
-    /// What people call it.
+    /// Its name in messages.
     pub label: String,
     /// Its values.
     pub matrix: Arc<Json>,
@@ -84,7 +84,7 @@ pub struct Expansion {
     pub skipped: Vec<usize>,
 }
 
-/// What an attempt has in its hands.
+/// The inputs of one attempt.
 pub struct Attempt {
     /// Which unit.
     pub unit: usize,
@@ -94,9 +94,9 @@ pub struct Attempt {
     pub number: u32,
     /// When to stop.
     pub cancel: Cancel,
-    /// How far each stage of the unit is.
+    /// The progress of each stage of the unit.
     pub meters: Vec<Arc<Meter>>,
-    /// Takes what its stages say.
+    /// Reports what its stages print or warn of.
     pub tell: Tell,
     /// The stages that have ended.
     pub results: Arc<Results>,
@@ -117,10 +117,10 @@ pub trait Work: Send + Sync + 'static {
     /// The instances of a stage with a matrix.
     fn expand(&self, stage: usize, results: &Results) -> Result<Expansion>;
 
-    /// Makes one attempt at a unit; each of its stages ends exactly once. Ends soon after a cancel.
+    /// Makes one attempt at a unit; each of its stages ends exactly once. Ends soon after `cancel` is cancelled.
     fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>>;
 
-    /// Puts on the disk what the stages of a unit did, before anything that depends on it starts.
+    /// Commits the effects of a unit's stages, durably, before anything that depends on it starts.
     fn commit(&self, done: Vec<Done>) -> BoxFuture<Result<()>> {
         drop(done);
         Box::pin(std::future::ready(Ok(())))
@@ -135,7 +135,7 @@ pub trait Work: Send + Sync + 'static {
     }
 }
 
-/// What a worker tells the dispatcher.
+/// A worker's report to the dispatcher.
 pub(super) enum Report {
     Attempting { job: Job, number: u32, meters: Vec<Arc<Meter>> },
     Retrying { job: Job, number: u32, delay: Duration, stage: usize, error: Diagnostic },
@@ -144,7 +144,7 @@ pub(super) enum Report {
     Committed { job: Job, result: Result<()> },
 }
 
-/// How a unit is tried.
+/// The retry and timeout of a unit.
 pub(super) struct Policy {
     pub(super) stages: Vec<usize>,
     pub(super) retry: Retry,
@@ -167,10 +167,10 @@ pub(super) async fn work<W: Work>(
 ) {
     let start = Instant::now();
     let mut number = 1;
-    let mut ended = each(&policy, || CancelReason::Requested.into());
+    let mut ended = one_each(&policy.stages, Vec::new(), || CancelReason::Requested.into());
     // A stop may come between the decision to start and now, and as the wait for the next attempt ends.
     while cancel.reason().is_none() {
-        // Each attempt has its own time; what stops the unit stops the attempt.
+        // Each attempt has its own timeout. Cancelling the unit cancels the attempt.
         let attempt_cancel = Cancel::default();
         let meters: Vec<Arc<Meter>> = policy.stages.iter().map(|_| Arc::default()).collect();
         let attempting = Report::Attempting { job, number, meters: meters.clone() };
@@ -206,7 +206,7 @@ pub(super) async fn work<W: Work>(
     drop(reports.send(Report::Ended { job, ended }).await);
 }
 
-/// What stages say waits for the dispatcher, so that a child that prints without end does not fill the memory.
+/// Reports wait for the dispatcher, so that a child that prints without end does not fill the memory.
 fn tell(job: Job, reports: &mpsc::Sender<Report>) -> Tell {
     let reports = reports.clone();
     Arc::new(move |stage, told| {
@@ -245,30 +245,17 @@ async fn one_attempt<W: Work>(
         Err(_) => {
             let message = "the stage did not end when it was stopped, and was left alone";
             let error = || Diagnostic { message: message.to_owned(), ..Diagnostic::from(stop) };
-            each(policy, error)
+            one_each(&policy.stages, Vec::new(), error)
         }
     }
 }
 
-/// Every stage of a unit fails in the same way.
-fn each(policy: &Policy, error: impl Fn() -> Diagnostic) -> Vec<Ended> {
-    policy.stages.iter().map(|&stage| Ended { stage, end: OwnEnd::Failed(error()) }).collect()
-}
-
-/// A panic is the failure of its unit. Exactly one end for each stage, whatever the work says.
+/// The ends of a unit's attempt. A panic is a failure of the unit.
 fn settle(joined: std::result::Result<Vec<Ended>, tokio::task::JoinError>, policy: &Policy) -> Vec<Ended> {
-    let (mut given, error) = match joined {
-        Ok(given) => (given, None),
-        Err(error) => (Vec::new(), Some(error)),
-    };
-    policy
-        .stages
-        .iter()
-        .map(|&stage| match given.iter().position(|ended| ended.stage == stage) {
-            Some(at) => given.swap_remove(at),
-            None => Ended { stage, end: OwnEnd::Failed(internal(error.as_ref())) },
-        })
-        .collect()
+    match joined {
+        Ok(given) => one_each(&policy.stages, given, || internal(None)),
+        Err(error) => one_each(&policy.stages, Vec::new(), || internal(Some(&error))),
+    }
 }
 
 fn internal(error: Option<&tokio::task::JoinError>) -> Diagnostic {

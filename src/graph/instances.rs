@@ -1,15 +1,16 @@
-//! The instances of a stage with a matrix: which may start, and their outcome together.
+//! The instances of a stage with a matrix: which may start, and the outcome of all together.
 
 use std::collections::{HashSet, VecDeque};
 
 use super::machine::{Decision, Job, Machine, State};
+use super::start::Obstacle;
 use crate::event::Outcome;
 
 /// The instances of a stage that runs.
 #[derive(Debug)]
 pub(super) struct Group {
     waiting: VecDeque<usize>,
-    /// Those that run or are about to.
+    /// Those that run or are ready to.
     running: usize,
     most: usize,
     fail_fast: bool,
@@ -19,7 +20,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// The outcome of all instances: the worst of theirs. Skipped ones count only where all were.
+    /// The outcome of all instances together: the worst of theirs. Skipped ones count only if all were skipped.
     fn outcome(&self) -> Outcome {
         let any = |wanted: Outcome| self.outcomes.iter().flatten().any(|outcome| *outcome == wanted);
         let worst = [Outcome::Failure, Outcome::Cancelled, Outcome::Warning, Outcome::Success];
@@ -28,15 +29,15 @@ impl Group {
 }
 
 impl Machine {
-    /// The instances of a stage are known: how many, how many of them at the same time, and whether the failure of one
-    /// ends the others. Those in `skipped` have nothing to do.
+    /// Takes the instances of a stage: how many there are, how many may run at the same time, and whether the failure of one
+    /// cancels the others. Those in `skipped` have nothing to do.
     pub fn expanded(&mut self, stage: usize, count: usize, most: Option<usize>, fail_fast: bool, skipped: &[usize]) {
         if self.state[stage] != State::Expanding {
             return;
         }
         if count == 0 {
-            self.end_without_run(stage, Outcome::Skipped, "its matrix has no values".to_owned());
-            self.draw_consequences();
+            self.block(stage, Obstacle::Matrix);
+            self.propagate();
             return;
         }
         self.state[stage] = State::Running;
@@ -48,8 +49,8 @@ impl Machine {
         for &instance in skipped {
             self.end_instance(stage, instance, Outcome::Skipped, "its value in the matrix is null");
         }
-        self.go_on(stage);
-        self.draw_consequences();
+        self.start_more(stage);
+        self.propagate();
     }
 
     pub(super) fn instance_ended(&mut self, unit: usize, stage: usize, instance: usize, outcome: Outcome) {
@@ -64,7 +65,7 @@ impl Machine {
             let stops = left.map(|other| Decision::Stop(Job { unit, instance: Some(other) }));
             self.decisions.extend(stops.collect::<Vec<_>>());
         }
-        self.go_on(stage);
+        self.start_more(stage);
     }
 
     /// Ends the instances that have not started.
@@ -94,8 +95,8 @@ impl Machine {
         }
     }
 
-    /// Makes as many instances ready as may run, or ends the stage with its last one.
-    pub(super) fn go_on(&mut self, stage: usize) {
+    /// Makes as many instances ready as may run. Ends the stage with its last one.
+    pub(super) fn start_more(&mut self, stage: usize) {
         let unit = self.plan.stages[stage].unit;
         let Some(group) = self.groups.get_mut(&stage) else { return };
         while group.running < group.most

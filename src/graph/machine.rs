@@ -1,7 +1,13 @@
+//! The machine that decides what may start. It hears what happened and says what follows.
+//!
+//! A unit starts when all that it waits for has ended: its needs and, in `finally`, the whole main part. A start is decided only
+//! when it is asked for: a stop, even one that a record causes in between, then takes back all that has not begun.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::instances::Group;
+use super::start::{Known, Obstacle, ends_with_the_run, obstacle};
 use super::{Plan, Planned, Unit};
 use crate::event::Outcome;
 use crate::expression::Status;
@@ -15,14 +21,14 @@ pub struct Job {
     pub instance: Option<usize>,
 }
 
-/// What is to be done next.
+/// What the caller does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Evaluate the `if` of this stage and tell [`Machine::judged`].
+    /// Evaluate the `if` of this stage, then call [`Machine::judged`].
     Evaluate(usize),
-    /// Work out the instances of this stage and tell [`Machine::expanded`].
+    /// Expand the matrix of this stage, then call [`Machine::expanded`].
     Expand(usize),
-    /// Start this and tell [`Machine::ended`].
+    /// Start this, then call [`Machine::ended`] with its outcomes.
     Start(Job),
     /// Stop this: another instance of its stage failed.
     Stop(Job),
@@ -41,7 +47,7 @@ pub enum Decision {
     Complete {
         /// Which stage.
         stage: usize,
-        /// The outcome of them all.
+        /// The outcome of all of them together.
         outcome: Outcome,
     },
     /// Every stage has ended.
@@ -53,25 +59,25 @@ pub(super) enum State {
     Waiting,
     /// Its `if` is being evaluated.
     Judging,
-    /// Its instances are being worked out.
+    /// Its matrix is being expanded.
     Expanding,
     Ready,
     Running,
     Ended(Outcome),
 }
 
-/// What is not in `finally`.
+/// The stages that are not in `finally`.
 #[derive(Debug)]
 pub(super) struct MainPart {
     /// Stages that have not ended.
     pub(super) left: usize,
     /// A stage failed.
     pub(super) tainted: bool,
-    /// A stage ended neither well nor skipped.
+    /// A stage failed or was cancelled.
     pub(super) ended_badly: bool,
 }
 
-/// Decides what may start. Pure: told what happened, it says what follows.
+/// Decides what may start. Pure: the same events always give the same decisions.
 #[derive(Debug)]
 pub struct Machine {
     pub(super) plan: Arc<Plan>,
@@ -79,7 +85,7 @@ pub struct Machine {
     pub(super) groups: BTreeMap<usize, Group>,
 
     pub(super) state: Vec<State>,
-    /// A failure among what a stage waited for, however far back.
+    /// Whether a stage failed, or one that it waited for, however far back.
     pub(super) tainted: Vec<bool>,
     /// Needs outside the unit that have not ended.
     pub(super) open: Vec<usize>,
@@ -90,14 +96,14 @@ pub struct Machine {
     pub(super) max_parallel: usize,
     pub(super) stopping: bool,
     pub(super) decisions: VecDeque<Decision>,
-    /// Stages that ended and whose consequences are not drawn yet. A queue, not recursion: a chain of skipped stages may
-    /// be as long as the file.
+    /// Ended stages whose dependants are not scheduled yet. A queue, not recursion: a chain of skipped stages may be as long
+    /// as the file.
     pub(super) ended: VecDeque<usize>,
     pub(super) finished: bool,
 }
 
 impl Machine {
-    /// A machine for a plan. At most this number of units runs at once.
+    /// A machine for a plan. At most `max_parallel` units run at once.
     pub fn new(plan: Arc<Plan>, max_parallel: usize) -> Self {
         let count = plan.stages.len();
         let mut machine = Self {
@@ -131,14 +137,13 @@ impl Machine {
         }
         for (unit, Unit { stages }) in plan.units.iter().enumerate() {
             if machine.open[unit] == 0 && !plan.stages[stages[0]].is_finally {
-                machine.consider(unit);
+                machine.schedule(unit);
             }
         }
         machine
     }
 
-    /// The next decision, if there is one before something happens. A start is decided last, when it is asked for: until
-    /// then a stop can take it back.
+    /// The next decision; `None` until something happens. Starts come last, so that a stop can take them back.
     pub fn next_decision(&mut self) -> Option<Decision> {
         while let Some(decision) = self.decisions.pop_front() {
             // A stop may have ended the stage since.
@@ -167,7 +172,7 @@ impl Machine {
         None
     }
 
-    /// What was started ended: each of its stages with its outcome.
+    /// Takes the outcomes of the stages of a unit that was started.
     pub fn ended(&mut self, job: Job, outcomes: &[(usize, Outcome)]) {
         self.running -= 1;
         debug_assert_eq!(
@@ -181,10 +186,10 @@ impl Machine {
                 Some(instance) => self.instance_ended(job.unit, stage, instance, outcome),
             }
         }
-        self.draw_consequences();
+        self.propagate();
     }
 
-    /// An `if` was evaluated; `false` also where it has no value.
+    /// Takes the answer of an `if`.
     pub fn judged(&mut self, stage: usize, holds: bool) {
         if self.state[stage] != State::Judging {
             return;
@@ -192,27 +197,27 @@ impl Machine {
         if holds {
             self.make_ready(self.plan.stages[stage].unit);
         } else {
-            self.end_without_run(stage, Outcome::Skipped, "its `if` is false".to_owned());
-            self.draw_consequences();
+            self.block(stage, Obstacle::Condition);
+            self.propagate();
         }
     }
 
-    /// The `if` or the matrix of a stage has no value: it ends with this outcome, which the caller reports.
+    /// Ends a stage whose `if` or matrix has no value. The caller reports the outcome.
     pub fn failed(&mut self, stage: usize, outcome: Outcome) {
         if matches!(self.state[stage], State::Judging | State::Expanding) {
             self.end(stage, outcome);
-            self.draw_consequences();
+            self.propagate();
         }
     }
 
-    /// Stops the run. Cancels stages that have not started, except `finally` and those with an `if` that asks for this.
+    /// Stops the run. Cancels stages that have not started, except `finally` and those whose `if` uses a status function.
     pub fn stop(&mut self) {
         self.stopping = true;
         for stage in 0..self.state.len() {
             let not_begun =
                 matches!(self.state[stage], State::Waiting | State::Ready | State::Judging | State::Expanding);
-            if not_begun && !self.plan.stages[stage].is_finally && !self.plan.stages[stage].judges_needs {
-                self.end_without_run(stage, Outcome::Cancelled, "the run was stopped before it began".to_owned());
+            if not_begun && ends_with_the_run(&self.plan, stage) {
+                self.block(stage, Obstacle::Cancelled);
             }
         }
         let state = &self.state;
@@ -221,12 +226,12 @@ impl Machine {
             job.instance.is_some() || units[job.unit].stages.iter().all(|&stage| state[stage] == State::Ready)
         };
         self.ready.retain(is_due);
-        let ends = |stage: &usize| !self.plan.stages[*stage].is_finally && !self.plan.stages[*stage].judges_needs;
+        let ends = |stage: &usize| ends_with_the_run(&self.plan, *stage);
         for stage in self.groups.keys().copied().filter(ends).collect::<Vec<_>>() {
-            self.end_waiting(stage, "the run was stopped before it began");
-            self.go_on(stage);
+            self.end_waiting(stage, &Obstacle::Cancelled.reason(&self.plan));
+            self.start_more(stage);
         }
-        self.draw_consequences();
+        self.propagate();
     }
 
     /// Whether only stages of `finally` are left.
@@ -237,7 +242,7 @@ impl Machine {
     /// What the status functions of a stage's `if` answer.
     pub fn status(&self, stage: usize) -> Status {
         let Planned { needs, is_finally, .. } = &self.plan.stages[stage];
-        // What has no needs in `finally` looks at the whole main part, which has ended.
+        // A stage of `finally` without needs looks at the whole main part, which has ended.
         let (success, failure) = if *is_finally && needs.is_empty() {
             (!self.main.ended_badly, self.main.tainted)
         } else {
@@ -250,45 +255,30 @@ impl Machine {
         Status { success: success && !self.stopping, failure, cancelled: self.stopping }
     }
 
-    /// All that a unit waited for has ended.
-    fn consider(&mut self, unit: usize) {
+    /// Starts a unit or ends it, once all that it waits for has ended.
+    fn schedule(&mut self, unit: usize) {
         let Some(&first) = self.plan.units[unit].stages.first() else { return };
         if self.state[first] != State::Waiting {
             return;
         }
-        if self.stopping && !self.plan.stages[first].is_finally && !self.plan.stages[first].judges_needs {
-            for stage in self.plan.units[unit].stages.clone() {
-                self.end_without_run(stage, Outcome::Cancelled, "the run was stopped before it began".to_owned());
-            }
-            return;
-        }
-        let outside = self.plan.units[unit].stages.iter().flat_map(|&stage| &self.plan.stages[stage].needs);
-        let failed = outside.copied().find(|&need| {
-            self.plan.stages[need].unit != unit && !matches!(self.state[need], State::Ended(outcome) if outcome.is_ok())
-        });
-        match failed {
-            Some(need) if !self.plan.stages[first].judges_needs => {
-                let reason = self.reason(need);
+        let outcome = |need: usize| match self.state[need] {
+            State::Ended(outcome) => Some(outcome),
+            _ => None,
+        };
+        let known = Known { cancelled: self.stopping, outcome: &outcome, condition: None, instances: None };
+        match obstacle(&self.plan, first, &known) {
+            Some(obstacle) => {
                 for stage in self.plan.units[unit].stages.clone() {
-                    self.end_without_run(stage, Outcome::Skipped, reason.clone());
+                    self.block(stage, obstacle);
                 }
             }
             // A stage with an `if` is alone in its unit.
-            _ if self.plan.stages[first].condition.is_some() => {
+            None if self.plan.stages[first].condition.is_some() => {
                 self.state[first] = State::Judging;
                 self.decisions.push_back(Decision::Evaluate(first));
             }
-            _ => self.make_ready(unit),
+            None => self.make_ready(unit),
         }
-    }
-
-    fn reason(&self, need: usize) -> String {
-        let outcome = match self.state[need] {
-            State::Ended(Outcome::Failure) => "failed",
-            State::Ended(Outcome::Skipped) => "was skipped",
-            _ => "was cancelled",
-        };
-        format!("`{}` {outcome}", self.plan.stages[need].name)
     }
 
     fn make_ready(&mut self, unit: usize) {
@@ -306,7 +296,9 @@ impl Machine {
         self.ready.push_back(Job { unit, instance: None });
     }
 
-    pub(super) fn end_without_run(&mut self, stage: usize, outcome: Outcome, reason: String) {
+    /// Ends a stage that does not start.
+    pub(super) fn block(&mut self, stage: usize, obstacle: Obstacle) {
+        let (outcome, reason) = (obstacle.outcome(), obstacle.reason(&self.plan));
         self.decisions.push_back(Decision::End { stage, instance: None, outcome, reason });
         self.end(stage, outcome);
     }
@@ -323,7 +315,8 @@ impl Machine {
         self.ended.push_back(stage);
     }
 
-    pub(super) fn draw_consequences(&mut self) {
+    /// Schedules what waited for the stages that ended.
+    pub(super) fn propagate(&mut self) {
         while let Some(stage) = self.ended.pop_front() {
             for dependant in self.dependants[stage].clone() {
                 let unit = self.plan.stages[dependant].unit;
@@ -331,7 +324,7 @@ impl Machine {
                     self.open[unit] -= 1;
                     // Stages of `finally` wait for all others, whatever they need.
                     if self.open[unit] == 0 && (self.main.left == 0 || !self.plan.stages[dependant].is_finally) {
-                        self.consider(unit);
+                        self.schedule(unit);
                     }
                 }
             }
@@ -340,7 +333,7 @@ impl Machine {
                 if self.main.left == 0 {
                     for unit in 0..self.plan.units.len() {
                         if self.plan.stages[self.plan.units[unit].stages[0]].is_finally && self.open[unit] == 0 {
-                            self.consider(unit);
+                            self.schedule(unit);
                         }
                     }
                 }

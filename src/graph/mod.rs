@@ -1,7 +1,7 @@
 //! What runs when: a plan of stages and the streams that join them, and the pure machine that decides what may start.
 //!
-//! A checked pipeline flows in, decisions flow out. No clock, no threads, no I/O: the same events always give the same
-//! decisions.
+//! A checked pipeline flows in, decisions flow out. Each rule is a pure function in a file of its own. No clock, no threads, no
+//! I/O: the same events always give the same decisions.
 
 pub mod chain;
 mod instances;
@@ -12,6 +12,7 @@ mod plan;
 pub mod recall;
 pub mod retry;
 mod select;
+pub mod start;
 pub mod verdict;
 
 pub use machine::{Decision, Job, Machine};

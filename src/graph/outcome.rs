@@ -110,7 +110,37 @@ impl End {
     }
 }
 
-/// What one stage waited for in vain, for people.
+/// Exactly one end for each stage of a unit, whatever its attempt gave. `missing` is the error of a stage that it left out.
+pub fn one_each(stages: &[usize], mut given: Vec<Ended>, missing: impl Fn() -> Diagnostic) -> Vec<Ended> {
+    let one = |&stage: &usize| match given.iter().position(|ended| ended.stage == stage) {
+        Some(at) => given.swap_remove(at),
+        None => Ended { stage, end: OwnEnd::Failed(missing()) },
+    };
+    stages.iter().map(one).collect()
+}
+
+/// The end of a stage with instances, from their common outcome and what each came to, if it has ended. `names` are its
+/// outputs. Each is a list, with `null` for an instance that did not end well.
+pub fn of_instances<'a>(
+    names: &[String],
+    outcome: Outcome,
+    given: impl Iterator<Item = Option<&'a (Outcome, Json)>> + Clone,
+) -> End {
+    let list = |name: &String| {
+        let value = |one: Option<&(Outcome, Json)>| match one {
+            Some((outcome, outputs)) if outcome.is_ok() => outputs[name].clone(),
+            _ => Json::Null,
+        };
+        (name.clone(), Json::Array(given.clone().map(value).collect()))
+    };
+    let reason = (!outcome.is_ok()).then(|| {
+        let alike = given.clone().flatten().filter(|(one, _)| *one == outcome).count();
+        format!("{alike} of {} instances: {}", given.clone().count(), outcome.word())
+    });
+    End { outcome, outputs: names.iter().map(list).collect(), reason, error: None, is_recalled: false }
+}
+
+/// Why a stage does not do its work: another one, which it depends on, has this outcome.
 pub fn reason(name: &str, outcome: Outcome) -> String {
     let verb = match outcome {
         Outcome::Failure | Outcome::Warning => "failed",
@@ -166,4 +196,43 @@ pub fn of(
         }
     });
     ended.iter().map(|one| one.stage).zip(settled).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_unit_has_one_end_for_each_stage() {
+        let done = |stage| Ended { stage, end: OwnEnd::NotBegun };
+        for (given, missing) in
+            [(vec![1, 2], vec![]), (vec![2, 1, 2, 7], vec![]), (vec![2], vec![1]), (vec![], vec![1, 2])]
+        {
+            let given = given.into_iter().map(done).collect();
+            let ended = one_each(&[1, 2], given, || Diagnostic::failure(codes::TL0903, "missing"));
+            assert_eq!(ended.iter().map(|one| one.stage).collect::<Vec<_>>(), [1, 2]);
+            let failed = ended.iter().filter(|one| matches!(one.end, OwnEnd::Failed(_)));
+            assert_eq!(failed.map(|one| one.stage).collect::<Vec<_>>(), missing);
+        }
+    }
+
+    #[test]
+    fn instances_give_lists_and_a_count() {
+        use Outcome::{Failure, Skipped, Success, Warning};
+        let n = |outcome, n: u8| Some((outcome, json!({ "n": n })));
+        for (outcome, given, list, reason) in [
+            (Warning, vec![n(Success, 1), n(Warning, 2), n(Skipped, 3)], json!([1, 2, null]), None),
+            (
+                Failure,
+                vec![n(Failure, 1), n(Success, 2), None],
+                json!([null, 2, null]),
+                Some("1 of 3 instances: failure"),
+            ),
+            (Skipped, vec![n(Skipped, 1)], json!([null]), Some("1 of 1 instances: skipped")),
+        ] {
+            let end = of_instances(&["n".to_owned()], outcome, given.iter().map(Option::as_ref));
+            assert_eq!((end.outcome, &end.outputs["n"], end.reason.as_deref()), (outcome, &list, reason));
+        }
+    }
 }

@@ -27,8 +27,8 @@ pub struct Planned {
     pub needs: Vec<usize>,
     /// Its `if`.
     pub condition: Option<Expression>,
-    /// Whether its `if` says itself which outcomes of its needs it asks for.
-    pub judges_needs: bool,
+    /// Whether its `if` uses a status function. Then the `if` alone judges the outcomes of its needs.
+    pub has_status_function: bool,
     /// As the file has it.
     pub stage: Arc<Stage>,
     /// After this an attempt is ended.
@@ -90,7 +90,7 @@ impl Plan {
                     name: (*name).to_owned(),
                     is_finally: *is_finally,
                     needs,
-                    judges_needs: condition.as_ref().is_some_and(uses_status_function),
+                    has_status_function: condition.as_ref().is_some_and(uses_status_function),
                     condition,
                     timeout: stage.timeout.or(pipeline.defaults.timeout),
                     retry: stage.retry.clone().or_else(|| pipeline.defaults.retry.clone()).unwrap_or_default(),

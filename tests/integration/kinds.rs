@@ -298,7 +298,7 @@ stages:
         let ran = ok(&tl, &["run", "p.yaml"]);
         let uri = tl.file("shelf/second").display().to_string();
         let size = std::fs::metadata(tl.file("shelf/second")).unwrap().len();
-        for shown in [ran, ended(tl.command(&["show"]).env("COLUMNS", "200")).stdout] {
+        for shown in [ran, ended(tl.command(&["show"]).env("COLUMNS", "200").env("TL_TEST_KINDS", "1")).stdout] {
             let line = shown.lines().find(|line| line.contains(&uri)).unwrap_or_else(|| panic!("{shown}"));
             assert!(line.contains("proven by content"), "{shown}");
         }
@@ -313,6 +313,6 @@ stages:
         assert_eq!(stats["pipelines"][0]["bytes"]["last"], json!((2 * size) as f64), "{stats:#}");
         let message: Json = serde_json::from_str(tl.read("log.jsonl").lines().next().unwrap()).unwrap();
         let body = message["body"].as_str().unwrap();
-        assert!(body.lines().any(|line| line.contains("second") && line.contains(" B")), "{body}");
+        assert!(body.lines().any(|line| line.contains("second") && line.contains("KiB")), "{body}");
     }
 }

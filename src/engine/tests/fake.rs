@@ -60,6 +60,7 @@ pub(super) enum Entry {
     Decided {
         stages: Vec<usize>,
         instance: Option<usize>,
+        attempt: u32,
         key: Option<String>,
         choice: Choice,
     },
@@ -129,7 +130,7 @@ struct Fake {
 
 struct Lines {
     start: Instant,
-    lines: Mutex<Vec<Line>>,
+    all: Mutex<Vec<Line>>,
     /// After how many more reports the process is killed.
     left: AtomicUsize,
     killed: Notify,
@@ -153,7 +154,7 @@ impl Lines {
             return;
         }
         let at = u64::try_from(self.start.elapsed().as_millis()).unwrap();
-        self.lines.lock().unwrap().push(Line { at, what });
+        self.all.lock().unwrap().push(Line { at, what });
     }
 }
 
@@ -179,7 +180,7 @@ impl Fake {
     }
 
     /// As `run/recall.rs` asks the disk and the kind.
-    fn still_holds(&self, effect: &PriorEffect<Kept>) -> Result<bool> {
+    fn still_holds(&self, effect: &PriorEffect<Kept>, attempt: u32) -> Result<bool> {
         let fault = self.session.faults.get(&self.number(effect.stage));
         if let Some(digest) = &effect.payload.digest {
             let mut memory = self.memory.lock().unwrap();
@@ -191,37 +192,38 @@ impl Fake {
             }
             memory.digests.insert((effect.stage, effect.instance), digest.clone());
         }
-        match fault {
-            Some(Fault::Unknown) => Err(Diagnostic::failure(codes::TL0651, "no answer")),
+        match fault.filter(|_| attempt == 1) {
+            Some(Fault::Unknown) => Err(Diagnostic::failure(codes::TL0651, "no answer").transient(true)),
             fault => Ok(fault != Some(&Fault::Gone)),
         }
     }
 
     /// How the unit ends where it does not run.
-    fn decide(&self, job: Job) -> Option<Vec<Ended>> {
+    fn decide(&self, job: Job, attempt: u32) -> Option<Vec<Ended>> {
         let unit = &self.plan.units[job.unit].stages;
         let all = |end: &dyn Fn() -> OwnEnd| unit.iter().map(|&stage| Ended { stage, end: end() }).collect();
         let key = self.key(job);
         let may_recall = self.memory.lock().unwrap().session.may_recall(&self.plan, job);
-        let (choice, ended) = match self.prior.decide(job, key.as_deref(), may_recall, |one| self.still_holds(one)) {
-            Decision::Recall(effects) => {
-                let end = |warned| OwnEnd::Recalled { outputs: Map::new(), warned };
-                let ended = effects.iter().map(|one| Ended { stage: one.stage, end: end(one.payload.warned) });
-                (Choice::Recalled, Some(ended.collect()))
-            }
-            Decision::LeaveOut => (Choice::LeftOut, Some(all(&|| OwnEnd::LeftOut))),
-            Decision::Fail { error, .. } => (Choice::Unknown, Some(all(&|| OwnEnd::Failed(error.clone())))),
-            Decision::Run if self.lacks_bytes(unit) => {
-                let error = || OwnEnd::Failed(Diagnostic::failure(codes::TL0639, "not kept"));
-                (Choice::Missing, Some(all(&error)))
-            }
-            Decision::Run => {
-                self.begin(job, key.clone());
-                (Choice::Ran, None)
-            }
-        };
+        let (choice, ended) =
+            match self.prior.decide(job, key.as_deref(), may_recall, |one| self.still_holds(one, attempt)) {
+                Decision::Recall(effects) => {
+                    let end = |warned| OwnEnd::Recalled { outputs: Map::new(), warned };
+                    let ended = effects.iter().map(|one| Ended { stage: one.stage, end: end(one.payload.warned) });
+                    (Choice::Recalled, Some(ended.collect()))
+                }
+                Decision::LeaveOut => (Choice::LeftOut, Some(all(&|| OwnEnd::LeftOut))),
+                Decision::Fail { error, .. } => (Choice::Unknown, Some(all(&|| OwnEnd::Failed(error.clone())))),
+                Decision::Run if self.lacks_bytes(unit) => {
+                    let error = || OwnEnd::Failed(Diagnostic::failure(codes::TL0639, "not kept"));
+                    (Choice::Missing, Some(all(&error)))
+                }
+                Decision::Run => {
+                    self.begin(job, key.clone());
+                    (Choice::Ran, None)
+                }
+            };
         let stages = unit.iter().map(|&stage| self.number(stage)).collect();
-        self.lines.push(Entry::Decided { stages, instance: job.instance, key, choice });
+        self.lines.push(Entry::Decided { stages, instance: job.instance, attempt, key, choice });
         ended
     }
 
@@ -246,7 +248,7 @@ impl Fake {
         }
         memory.session.begin(&self.plan, job);
         memory.keys.extend(key.map(|key| (job, key)));
-        self.made(&mut memory, job, || String::new());
+        self.made(&mut memory, job, String::new);
     }
 
     /// Gives the artifact of a unit a digest.
@@ -291,7 +293,7 @@ impl Work for Fake {
         let unit: Vec<usize> = stages.iter().map(|&stage| self.number(stage)).collect();
         let instance = attempt.instance.as_ref().map(|instance| instance.number);
         self.lines.push(Entry::Began { first: unit[0], instance, number: attempt.number });
-        if let Some(ended) = self.decide(attempt.job()) {
+        if let Some(ended) = self.decide(attempt.job(), attempt.number) {
             return Box::pin(std::future::ready(ended));
         }
         let acts = &self.graph.stages[*unit.last().unwrap()].acts[instance.unwrap_or(0)];
@@ -400,18 +402,21 @@ pub(super) fn run(graph: &Arc<Graph>) -> std::result::Result<Trace, String> {
     Ok(Trace { lines, finished: finished.ok_or("the run is killed")?, plan })
 }
 
-/// Runs one session of a run: its trace, how it finished unless it was killed, and its plan.
+/// The trace of a session, how it finished unless it was killed, and its plan.
+type Traced = (Vec<Line>, Option<Finished>, Arc<Plan>);
+
+/// Runs one session of a run.
 pub(super) fn run_session(
     graph: &Arc<Graph>,
     world: &Arc<World>,
     session: Arc<Session>,
-) -> std::result::Result<(Vec<Line>, Option<Finished>, Arc<Plan>), String> {
+) -> std::result::Result<Traced, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     fastrand::seed(0);
     let plan = Arc::new(graph.plan(&session.selection));
     runtime.block_on(async {
         let left = AtomicUsize::new(session.killed_after.unwrap_or(usize::MAX));
-        let lines = Arc::new(Lines { start: Instant::now(), lines: Mutex::default(), left, killed: Notify::default() });
+        let lines = Arc::new(Lines { start: Instant::now(), all: Mutex::default(), left, killed: Notify::default() });
         let cancel = Cancel::default();
         if let Some(at) = graph.cancelled_at {
             let (cancel, lines) = (cancel.clone(), Arc::clone(&lines));
@@ -462,7 +467,7 @@ pub(super) fn run_session(
             finished = timeout(FOREVER, run) => Some(finished.map_err(|_| "the run does not end".to_owned())?),
         };
         let finished = finished.filter(|_| lines.is_alive());
-        let lines = lines.lines.lock().unwrap().clone();
+        let lines = lines.all.lock().unwrap().clone();
         Ok((lines, finished, plan))
     })
 }

@@ -27,7 +27,7 @@ pub(super) struct Session {
     pub(super) faults: BTreeMap<usize, Fault>,
 }
 
-/// What happened to the effects of a stage since the session before.
+/// What happened to the effects of a stage since the session before. Only bytes stay lost in a further attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Gone,
@@ -186,7 +186,7 @@ fn each_choice_is_due(history: &History) -> Result<(), String> {
         let mut lost: BTreeSet<Which> = BTreeSet::new();
         for line in &past.lines {
             ledger.moment += 1;
-            let (stages, instance, key, choice) = match &line.what {
+            let (stages, instance, attempt, key, choice) = match &line.what {
                 Entry::Committed(effects) => {
                     let of = |(stage, instance, kept): &(usize, Option<usize>, Kept)| {
                         ((*stage, *instance), (ledger.moment, kept.clone()))
@@ -195,7 +195,9 @@ fn each_choice_is_due(history: &History) -> Result<(), String> {
                     ledger.committed.extend(rows);
                     continue;
                 }
-                Entry::Decided { stages, instance, key, choice } => (stages, *instance, key, *choice),
+                Entry::Decided { stages, instance, attempt, key, choice } => {
+                    (stages, *instance, *attempt, key, *choice)
+                }
                 _ => continue,
             };
             let is_asked = stages.iter().any(|stage| asked.contains(stage));
@@ -219,6 +221,7 @@ fn each_choice_is_due(history: &History) -> Result<(), String> {
                 due = Choice::Recalled;
                 for (&stage, kept) in stages.iter().zip(&effects) {
                     let fault = past.session.faults.get(&stage);
+                    let fault = fault.filter(|fault| attempt == 1 || **fault == Fault::BytesGone);
                     let has_bytes = kept.digest.is_none() || fault != Some(&Fault::BytesGone);
                     if !has_bytes && before.was_delivered(graph, stage) {
                         lost.insert((stage, instance));

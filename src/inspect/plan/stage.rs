@@ -9,6 +9,7 @@ use super::report::{Instances, StageReport, Unknown, Write};
 use crate::diagnostic::Result;
 use crate::engine::Expansion;
 use crate::expression::{Expression, Values, evaluate};
+use crate::graph::start::{Known, Obstacle, obstacle};
 use crate::graph::{Plan, Planned};
 use crate::open::{Loaded, base_of, start_values};
 use crate::pipeline::{PartialResolver, PartialSettings, Run, SecretPlaceholder};
@@ -21,17 +22,20 @@ pub(super) fn report(
     loaded: &Loaded,
     plan: &Plan,
     number: usize,
-    skipped: &mut HashMap<usize, String>,
+    skipped: &mut HashMap<usize, Obstacle>,
 ) -> Result<StageReport> {
     let planned = &plan.stages[number];
     let kind = planned.stage.kind();
     let start = start_values(&loaded.inputs, &loaded.environment);
     let values = with_env(loaded, planned, &start);
     let expanded = planned.stage.strategy.as_ref().map(|_| expansion(loaded, planned, &start)).transpose()?;
-    let reason = reason_to_skip(plan, planned, &values, skipped, expanded.as_ref());
-    if let Some(reason) = &reason {
-        skipped.insert(number, reason.clone());
-    }
+    let obstacle = first_obstacle(plan, number, &values, skipped, expanded.as_ref());
+    skipped.extend(obstacle.map(|obstacle| (number, obstacle)));
+    // In the words of a plan: nothing has happened yet.
+    let reason = obstacle.map(|obstacle| match obstacle {
+        Obstacle::Need(need, _) => format!("`{}` is skipped", plan.stages[need].name),
+        obstacle => obstacle.reason(plan),
+    });
     let resolver = PartialResolver { document: &loaded.document, values: &values, secrets: SecretPlaceholder::Hidden };
     let schema = kind.map_or(Json::Null, |kind| (kind.schema)().clone());
     let with = resolver.resolve(&settings(planned), &schema, &format!("{}/with", planned.pointer()));
@@ -82,25 +86,21 @@ fn settings(planned: &Planned) -> Json {
 
 type Expanded = std::result::Result<Expansion, Vec<Expression>>;
 
-fn reason_to_skip(
+fn first_obstacle(
     plan: &Plan,
-    planned: &Planned,
+    number: usize,
     values: &Values,
-    skipped: &HashMap<usize, String>,
+    skipped: &HashMap<usize, Obstacle>,
     expanded: Option<&Expanded>,
-) -> Option<String> {
-    let need = planned.needs.iter().find(|need| skipped.contains_key(need)).filter(|_| !planned.judges_needs);
-    if let Some(&need) = need {
-        return Some(format!("`{}` is skipped", plan.stages[need].name));
-    }
-    let condition = planned.condition.as_ref().filter(|condition| values.know(condition));
-    if condition.is_some_and(|condition| evaluate(condition, values) == Ok(Json::Bool(false))) {
-        return Some("its `if` is false".to_owned());
-    }
-    match expanded {
-        Some(Ok(expansion)) if expansion.instances.is_empty() => Some("its matrix has no values".to_owned()),
-        _ => None,
-    }
+) -> Option<Obstacle> {
+    let condition = plan.stages[number].condition.as_ref().filter(|condition| values.know(condition));
+    let known = Known {
+        cancelled: false,
+        outcome: &|need| skipped.get(&need).map(|obstacle| obstacle.outcome()),
+        condition: condition.map(|condition| evaluate(condition, values) != Ok(Json::Bool(false))),
+        instances: expanded.and_then(|expanded| Some(expanded.as_ref().ok()?.instances.len())),
+    };
+    obstacle(plan, number, &known)
 }
 
 fn instances(planned: &Planned, expanded: Option<&Expanded>) -> Option<Instances> {

@@ -53,20 +53,21 @@ fn a_secret_that_only_other_stages_use_is_not_read() {
     assert_eq!(run(&tl, &["p.yaml", "--only", "b"]).code, 0);
 }
 
+/// Stages that name neither the store nor the channel with a secret.
+const NEITHER: &str = "  a: { uses: download, with: { store: shelf, key: k } }\n  z: { run: ['true'] }\n";
+
 #[test]
 fn stores_and_channels_need_their_secrets_where_something_names_them() {
     let tl = Tl::new();
     let file = |stages: &str, more: &str| {
         tl.pipeline(&format!("secrets:\n  {PRINTED}\nstages:\n{stages}{more}"));
-        let places = format!(
-            "stores:\n  far: {{ uses: s3, with: {{ bucket: vault, region: r, endpoint: 'http://127.0.0.1:1', allow-private: true, request-timeout: 1s, retry-for: 1s, access-key-id: a, \
-             secret-access-key: '${{{{ secrets.printed }}}}' }} }}\n"
-        );
+        let places = "stores:\n  far: { uses: s3, with: { bucket: vault, region: r, endpoint: 'http://127.0.0.1:1', \
+                      allow-private: true, request-timeout: 1s, retry-for: 1s, access-key-id: a, secret-access-key: \
+                      '${{ secrets.printed }}' } }\n";
         let hook = "channels:\n  hook: { uses: webhook, with: { url: 'https://hook.invalid/${{ secrets.printed }}', timeout: 1s } }\n";
-        tl.write("p.yaml", tl.read("p.yaml").replace("stores:\n", &places).replace("channels:\n", hook));
+        tl.write("p.yaml", tl.read("p.yaml").replace("stores:\n", places).replace("channels:\n", hook));
     };
     let ran = || fs::remove_file(tl.file("it-ran")).is_ok();
-    const NEITHER: &str = "  a: { uses: download, with: { store: shelf, key: k } }\n  z: { run: ['true'] }\n";
     file(NEITHER, "");
     run(&tl, &["p.yaml"]);
     assert!(!ran(), "nothing names them");
@@ -154,15 +155,15 @@ fn each_use_is_on_record_once_for_an_attempt_and_purpose() {
     );
     assert_eq!(run(&tl, &["p.yaml"]).code, 1);
     assert_eq!(tl.read("ran.txt"), "ran\nran\n");
-    let mut uses = uses(&tl);
-    uses.sort_by_key(|used| (used["stage"].to_string(), used["attempt"].as_u64()));
+    let mut recorded = uses(&tl);
+    recorded.sort_by_key(|used| (used["stage"].to_string(), used["attempt"].as_u64()));
     let used = |secret: &str, purpose: &str, stage: &str, attempt: u32| json!({ "secret": secret, "purpose": purpose, "stage": stage, "attempt": attempt });
     let expected = [
         used("identity", "identity", "opened", 1),
         used("token", "env", "program", 1),
         used("token", "env", "program", 2),
     ];
-    assert_eq!(uses, expected);
+    assert_eq!(recorded, expected);
     let identity = tl.read("identity.txt");
     let identity = identity.lines().last().unwrap();
     for file in files(&tl.state()) {
