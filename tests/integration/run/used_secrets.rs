@@ -61,8 +61,9 @@ fn stores_and_channels_need_their_secrets_where_something_names_them() {
     let tl = Tl::new();
     let file = |stages: &str, more: &str| {
         tl.pipeline(&format!("secrets:\n  {PRINTED}\nstages:\n{stages}{more}"));
-        let places = "stores:\n  far: { uses: s3, with: { bucket: bucket, region: r, endpoint: 'http://127.0.0.1:1', \
-                      access-key-id: a, secret-access-key: '${{ secrets.printed }}' } }\n";
+        let places = "stores:\n  far: { uses: s3, with: { bucket: vault, region: r, endpoint: 'http://127.0.0.1:1', \
+                      allow-private: true, request-timeout: 1s, retry-for: 1s, access-key-id: a, secret-access-key: \
+                      '${{ secrets.printed }}' } }\n";
         let hook = "channels:\n  hook: { uses: webhook, with: { url: 'https://hook.invalid/${{ secrets.printed }}', timeout: 1s } }\n";
         tl.write("p.yaml", tl.read("p.yaml").replace("stores:\n", places).replace("channels:\n", hook));
     };
@@ -79,12 +80,17 @@ fn stores_and_channels_need_their_secrets_where_something_names_them() {
         assert!(ran(), "{stage}");
     }
     let before = uses(&tl).len();
-    assert_eq!(uses(&tl)[before - 1], json!({ "secret": "printed", "purpose": "store", "store": "far" }));
+    // Everything that can be opened with what was read is opened.
+    let opened = [
+        json!({ "secret": "printed", "purpose": "store", "store": "far" }),
+        json!({ "secret": "printed", "purpose": "channel", "channel": "hook" }),
+    ];
+    assert_eq!(uses(&tl)[before - 2..], opened);
     // Any run may send what `notify` names, and a stage that is done sends to its own.
     file(NEITHER, "notify: [{ when: [failure], to: [hook] }]\n");
     assert_eq!(run(&tl, &["p.yaml", "--only", "z"]).code, 0);
     assert!(ran());
-    assert_eq!(uses(&tl)[before..], [json!({ "secret": "printed", "purpose": "channel", "channel": "hook" })]);
+    assert_eq!(uses(&tl)[before..], opened);
     file(&format!("{NEITHER}  n: {{ uses: notify, with: {{ to: [hook], subject: s }} }}\n"), "");
     assert_eq!(run(&tl, &["p.yaml", "--only", "z"]).code, 0);
     assert!(!ran());
