@@ -28,6 +28,8 @@ const OTHER_MEANINGS: &[(&str, &[&str], &str)] = &[
     ("pipeline/check/wording.rs", &["artifact", "object", "size"], "types of settings, and a type of JSON Schema"),
     ("pipeline/model/notification.rs", &["skipped"], "an outcome"),
     ("pipeline/model/strategy.rs", &["exclude", "object"], "a key of a matrix, and a type of JSON Schema"),
+    ("open/kind.rs", &["store"], "a purpose in the record of a used secret"),
+    ("open/needed.rs", &["store"], "the type of a setting"),
     ("open/instances.rs", &["exclude"], "a key of a matrix"),
     ("open/templates.rs", &["audit", "bytes", "delivered", "files", "root", "size", "skipped"], "values of templates"),
     ("inspect/doctor.rs", &["store"], "a kind of item"),

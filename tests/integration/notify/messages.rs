@@ -341,7 +341,10 @@ fn each_result_is_told_by_its_name() {
         ("a: { run: ['false'] }", &["started", "failure"]),
         ("a: { run: [sh, -c, 'exit 75'] }", &["started", "skipped"]),
         ("a: { run: [sh, -c, 'kill -TERM $PPID; sleep 1000'] }", &["started", "cancelled"]),
-        ("a: { run: ['true'] }\nsecrets: { s: { from: env, name: NOT_SET_ANYWHERE } }", &["blocked"]),
+        (
+            "a: { run: ['true'], env: { S: '${{ secrets.s }}' } }\nsecrets: { s: { from: env, name: NOT_SET_ANYWHERE } }",
+            &["blocked"],
+        ),
     ] {
         let tl = Tl::new();
         tl.pipeline(&format!("stages:\n  {stages}\nnotify:\n  - {{ when: {all}, to: [log] }}\n"));
