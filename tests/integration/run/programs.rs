@@ -28,8 +28,8 @@ fn start(tl: &Tl) -> Child {
 }
 
 const GIT: &str = "stages:\n  a: { run: [echo, \"${{ git.commit }}\"] }\n";
-const SECRET: &str =
-    "secrets: { key: { from: command, run: [./hangs], timeout: 10m } }\nstages:\n  a: { run: [\"true\"] }\n";
+const SECRET: &str = "secrets: { key: { from: command, run: [./hangs], timeout: 10m } }\n\
+                      stages:\n  a: { run: [\"true\"], env: { K: \"${{ secrets.key }}\" } }\n";
 const CHANNEL: &str = "  page: { uses: command, with: { run: [./hangs] } }\nnotify: [{ when: [success], to: [page] }]\n\
                        stages:\n  a: { run: [\"true\"] }\n";
 const STAGE: &str = "stages:\n  a: { run: [./hangs] }\n";
