@@ -8,6 +8,8 @@ use regex::Regex;
 use serde_json::Value as Json;
 use timelocker::{channels, stages, storage, vault};
 
+use crate::support::root;
+
 /// The rooms that treat all kinds alike.
 const ROOMS: &[&str] = &["pipeline", "graph", "engine", "open", "inspect", "notify", "run", "report"];
 
@@ -102,13 +104,13 @@ fn said(code: &str, words: &BTreeSet<String>) -> Vec<String> {
 
 #[test]
 fn no_room_asks_for_a_kind_by_name() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let src = root().join("src");
     let words = words();
     let (mut broken, mut meant) = (Vec::new(), BTreeSet::new());
-    let mut folders: Vec<_> = ROOMS.iter().map(|room| root.join(room)).collect();
+    let mut folders: Vec<_> = ROOMS.iter().map(|room| src.join(room)).collect();
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            let name = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
             if path.is_dir() {
                 folders.extend((!name.ends_with("/tests")).then_some(path));
                 continue;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use crate::support::{CHAIN, Ended, Tl, ended, files};
+use crate::support::{CHAIN, Ended, Tl, ended, files, root};
 
 fn with_key() -> Tl {
     let tl = Tl::new();
@@ -250,7 +250,7 @@ fn the_published_schemas_are_those_of_the_program() {
         (&["schema", "--event"], "event.v1.schema.json"),
         (&["schema", "--audit"], "audit.v1.schema.json"),
     ] {
-        let published = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(name);
+        let published = root().join("schemas").join(name);
         let published = fs::read_to_string(published).unwrap();
         assert!(tl.ok(arguments).stdout == published, "{name} is old: `just schemas` writes it");
     }

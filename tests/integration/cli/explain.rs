@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,7 +11,7 @@ use regex::Regex;
 use timelocker::diagnostic::Code;
 use timelocker::explain::{Example, Explanation, all};
 
-use crate::support::{Ended, Tl, ended, files};
+use crate::support::{Ended, Tl, ended, files, root};
 
 /// Wrong examples that not every machine can run, each with the test that shows its code: file and name.
 const SHOWN_BY_A_TEST: &[(&str, &str, &str)] = &[
@@ -61,10 +60,6 @@ static NAMED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bcodes::(TL\d{4})
 fn is_run(code: &str) -> bool {
     !SHOWN_BY_A_TEST.iter().any(|(other, ..)| *other == code)
         && !SHOWN_BY_NOTHING.iter().any(|(other, _)| *other == code)
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The codes that the program uses.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Tl, files};
+use crate::support::{Tl, files, root};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -25,7 +25,7 @@ fn copy(from: &Path, to: &Path) {
 /// Runs the quickstart once, in its own folder.
 fn quickstart() -> Tl {
     let tl = Tl::new();
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart"), &tl.file("quickstart"));
+    copy(&root().join("examples/quickstart"), &tl.file("quickstart"));
     let ended = tl.ok(&["run", "quickstart/pipeline.yaml"]);
     // Both streams of a child are read concurrently, so the order of their lines is random.
     let (child, report): (Vec<&str>, Vec<&str>) =

@@ -14,6 +14,7 @@ use timelocker::crypto::{Error, Identity, Key};
 use timelocker::value::Secret;
 
 use super::sample::opened;
+use crate::support::root;
 
 struct Vector {
     fields: BTreeMap<String, Vec<String>>,
@@ -60,7 +61,7 @@ fn directory() -> PathBuf {
     // Excludes packages for other systems, which are not downloaded.
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--offline", "--filter-platform", host])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(root())
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

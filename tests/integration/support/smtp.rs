@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
 use super::receiver::certificate;
+use super::repository::root;
 
 /// A mail server, and the folder of what it got.
 pub struct Server {
@@ -22,16 +22,15 @@ impl Server {
     }
 
     pub fn with_name(mode: &str, name: &str) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = tempfile::tempdir().unwrap();
         let (certificate, key) = certificate(name);
         fs::write(folder.path().join("ca.pem"), certificate).unwrap();
         fs::write(folder.path().join("key.pem"), key).unwrap();
         let mut process = Command::new("python3")
-            .arg(root.join("tests/integration/support/smtp_server.py"))
+            .arg(root().join("tests/integration/support/smtp_server.py"))
             .arg(mode)
             .args([folder.path().to_owned(), folder.path().join("ca.pem"), folder.path().join("key.pem")])
-            .env("PYTHONPATH", root.join("target/tools/python"))
+            .env("PYTHONPATH", super::tools().join("python"))
             .stdout(Stdio::piped())
             .spawn()
             .expect("python3 is needed");

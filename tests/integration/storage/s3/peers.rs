@@ -2,14 +2,13 @@
 //! stores the framing of a chunked body as if it were the body. `.ci/run` installs them below `target/tools`. Also the
 //! server of `examples/s3-server.rs`.
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::support::servers::{Moto, Peer, RUNTIME, S3rver, Weed};
-use crate::support::{Ended, KEYS, Tl, archive_of, events, is_root, noise, outcomes, tree, uploads, with_keys};
+use crate::support::{Ended, KEYS, Tl, archive_of, events, is_root, noise, outcomes, root, tree, uploads, with_keys};
 
 /// Delivers `data` to a bucket and verifies it.
 fn deliver(tl: &Tl, peer: &Peer, bucket: &str, more: &Order) -> Ended {
@@ -266,7 +265,7 @@ fn the_example() {
         vec![ports[0].to_string(), "--data".to_owned(), format!("{data}/objects")]
     });
     let tl = Tl::new();
-    let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/s3");
+    let example = root().join("examples/s3");
     for name in ["sample/README.txt", "sample/orders.csv"] {
         tl.write(&format!("s3/{name}"), std::fs::read(example.join(name)).unwrap());
     }
