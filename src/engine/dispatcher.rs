@@ -13,7 +13,7 @@ use crate::event::{Outcome, What};
 use crate::graph::outcome::{self, End};
 use crate::graph::verdict::Finished;
 use crate::graph::{Decision, Job, Machine, Plan};
-use crate::stages::{Meter, Record, StageName, Told, summary};
+use crate::stages::{Meter, Record, StageName, StageNotice, summary};
 use crate::value::{Cancel, CancelReason};
 
 /// How often progress is emitted.
@@ -248,13 +248,13 @@ impl<W: Work> Engine<W> {
                 (self.emit)(What::StageRetrying { stage, instance, attempt: number, delay_ms, error });
             }
             // An abandoned attempt may still report after its end.
-            Report::Told { job, .. } if !self.active.contains_key(&job) => {}
-            Report::Told { job, stage, told } => {
+            Report::Stage { job, .. } if !self.active.contains_key(&job) => {}
+            Report::Stage { job, stage, notice } => {
                 let which = Which { stage, instance: job.instance };
                 let (stage, instance) = self.called(which);
-                match told {
-                    Told::Line(stream, line) => (self.emit)(What::StageOutput { stage, instance, stream, line }),
-                    Told::Warning(warning) => {
+                match notice {
+                    StageNotice::Line(stream, line) => (self.emit)(What::StageOutput { stage, instance, stream, line }),
+                    StageNotice::Warning(warning) => {
                         self.warned.insert(which);
                         (self.emit)(What::StageWarning { stage, instance, warning });
                     }
@@ -418,7 +418,7 @@ mod tests {
                     Act::FailTransient(until) if attempt.number < until => fail(true),
                     Act::Succeed | Act::FailTransient(_) => Ok(Map::new()),
                     Act::Warn => {
-                        (attempt.tell)(stage, Told::Warning(Diagnostic::warning(codes::TL0613, "hm")));
+                        (attempt.emit)(stage, StageNotice::Warning(Diagnostic::warning(codes::TL0613, "hm")));
                         Ok(Map::new())
                     }
                     Act::Panic => {

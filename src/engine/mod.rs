@@ -11,4 +11,4 @@ mod worker;
 mod tests;
 
 pub use dispatcher::Engine;
-pub use worker::{Attempt, BoxFuture, Expansion, Instance, Results, StageResult, Tell, Work};
+pub use worker::{Attempt, BoxFuture, Emit, Expansion, Instance, Results, StageResult, Work};

@@ -18,14 +18,14 @@ use crate::graph::Job;
 use crate::graph::outcome::{Done, Ended, one_each};
 use crate::graph::retry::{self, NextAttempt};
 use crate::pipeline::Retry;
-use crate::stages::{Meter, Record, Told};
+use crate::stages::{Meter, Record, StageNotice};
 use crate::value::{Cancel, CancelReason};
 
 /// A future that can be handed to another thread.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Reports what a stage prints or warns of.
-pub type Tell = Arc<dyn Fn(usize, Told) + Send + Sync>;
+pub type Emit = Arc<dyn Fn(usize, StageNotice) + Send + Sync>;
 
 /// The result of a stage, for the expressions of others.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ pub struct Attempt {
     /// The progress of each stage of the unit.
     pub meters: Vec<Arc<Meter>>,
     /// Reports what its stages print or warn of.
-    pub tell: Tell,
+    pub emit: Emit,
     /// The stages that have ended.
     pub results: Arc<Results>,
 }
@@ -139,7 +139,7 @@ pub trait Work: Send + Sync + 'static {
 pub(super) enum Report {
     Attempting { job: Job, number: u32, meters: Vec<Arc<Meter>> },
     Retrying { job: Job, number: u32, delay: Duration, stage: usize, error: Diagnostic },
-    Told { job: Job, stage: usize, told: Told },
+    Stage { job: Job, stage: usize, notice: StageNotice },
     Ended { job: Job, ended: Vec<Ended> },
     Committed { job: Job, result: Result<()> },
 }
@@ -183,7 +183,7 @@ pub(super) async fn work<W: Work>(
             number,
             cancel: attempt_cancel.clone(),
             meters,
-            tell: tell(job, &reports),
+            emit: emit(job, &reports),
             results: Arc::clone(&results),
         };
         ended = one_attempt(&work, attempt, &policy, &cancel, &attempt_cancel).await;
@@ -207,11 +207,11 @@ pub(super) async fn work<W: Work>(
 }
 
 /// Reports wait for the dispatcher, so that a child that prints without end does not fill the memory.
-fn tell(job: Job, reports: &mpsc::Sender<Report>) -> Tell {
+fn emit(job: Job, reports: &mpsc::Sender<Report>) -> Emit {
     let reports = reports.clone();
-    Arc::new(move |stage, told| {
+    Arc::new(move |stage, notice| {
         // Each stage has a thread of its own, which may block until there is room.
-        if let Err(mpsc::error::TrySendError::Full(report)) = reports.try_send(Report::Told { job, stage, told }) {
+        if let Err(mpsc::error::TrySendError::Full(report)) = reports.try_send(Report::Stage { job, stage, notice }) {
             // The dispatcher is gone only when the process is.
             drop(reports.blocking_send(report));
         }

@@ -11,12 +11,12 @@ use tracing::{Span, debug, info, info_span, warn};
 
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::graph::outcome::{Ended, OwnEnd};
-use crate::stages::artifact::Broken;
+use crate::stages::artifact::StreamHangup;
 use crate::stages::{self, Command, Context, StageError, StageKind};
 use crate::value::Cancel;
 
 /// A stage with every expression resolved.
-pub(super) enum Ready {
+pub(super) enum Resolved {
     /// A kind with its settings.
     Kind(&'static StageKind, Json),
     /// A program.
@@ -26,12 +26,12 @@ pub(super) enum Ready {
 /// A stage with its context.
 pub(super) struct Link {
     pub(super) stage: usize,
-    pub(super) ready: Ready,
+    pub(super) resolved: Resolved,
     pub(super) context: Context,
 }
 
 /// Runs the stages to their ends. `streams` are the connections between neighbours.
-pub(super) fn run(links: Vec<Link>, streams: &[Arc<Broken>], cancel: &Cancel) -> Vec<Ended> {
+pub(super) fn run(links: Vec<Link>, streams: &[Arc<StreamHangup>], cancel: &Cancel) -> Vec<Ended> {
     let stages: Vec<usize> = links.iter().map(|link| link.stage).collect();
     let results: Vec<Result<Map<String, Json>, StageError>> = if links.len() == 1 {
         links.into_iter().map(one).collect()
@@ -68,11 +68,11 @@ fn no_thread(error: &std::io::Error) -> Diagnostic {
         .transient(true)
 }
 
-fn has_lost_reader(place: usize, streams: &[Arc<Broken>]) -> bool {
+fn has_lost_reader(place: usize, streams: &[Arc<StreamHangup>]) -> bool {
     streams.get(place).is_some_and(|after| after.by_reader.load(Ordering::SeqCst))
 }
 
-fn has_lost_writer(place: usize, streams: &[Arc<Broken>]) -> bool {
+fn has_lost_writer(place: usize, streams: &[Arc<StreamHangup>]) -> bool {
     let before = place.checked_sub(1).map(|before| &streams[before]);
     before.is_some_and(|before| before.by_writer.load(Ordering::SeqCst) && !before.by_reader.load(Ordering::SeqCst))
 }
@@ -97,13 +97,17 @@ fn one(link: Link) -> Result<Map<String, Json>, StageError> {
 fn caught(link: Link) -> Result<Map<String, Json>, StageError> {
     // Dropping the stage drops its ends of the streams, which ends its neighbours.
     let outputs = catch_unwind(AssertUnwindSafe(move || {
-        let Link { ready, context, .. } = link;
-        let outputs = match ready {
-            Ready::Kind(kind, with) => (kind.run)(with, &context),
-            Ready::Program(command) => command.run(&context),
+        let Link { resolved, context, .. } = link;
+        let outputs = match resolved {
+            Resolved::Kind(kind, with) => (kind.run)(with, &context),
+            Resolved::Program(command) => command.run(&context),
         };
         // That it could not finish is no failure of its own.
-        if context.doom.has_refused.load(Ordering::SeqCst) { Err(stages::fails_for_warning().into()) } else { outputs }
+        if context.failure_gate.has_refused.load(Ordering::SeqCst) {
+            Err(stages::fails_for_warning().into())
+        } else {
+            outputs
+        }
     }));
     match outputs.unwrap_or_else(|_| Err(panicked().into()))? {
         Json::Object(outputs) => Ok(outputs),

@@ -76,11 +76,11 @@ impl Deliveries for DeliveryJournal {
         self.journal.is_some()
     }
 
-    fn coming(&self, uri: &str, coming: &PendingObject) -> Result<()> {
+    fn pending(&self, uri: &str, pending: &PendingObject) -> Result<()> {
         self.update(uri, |known| {
             // Earlier objects stay in the list: until this one appears, one of them may be in the store.
-            known.coming.retain(|earlier| (&earlier.token, earlier.digest) != (&coming.token, coming.digest));
-            known.coming.push(coming.clone());
+            known.coming.retain(|earlier| (&earlier.token, earlier.digest) != (&pending.token, pending.digest));
+            known.coming.push(pending.clone());
             DeliveryStep::Coming(json(&known.coming))
         })
     }

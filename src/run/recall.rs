@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
 
-use super::chain::Ready;
+use super::chain::Resolved;
 use super::work::PipelineWork;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::Attempt;
@@ -38,17 +38,17 @@ pub(super) fn prior(plan: &Arc<Plan>, prior: Option<&PriorRun>) -> Prior<Effect>
 impl PipelineWork {
     /// The key of a unit: a digest of everything it depends on. That is its settings without secrets, the contents of files
     /// they name, its stores, and the artifacts it takes. `None` for units that run in every session.
-    pub(super) fn unit_key(&self, attempt: &Attempt, ready: &[Ready]) -> Option<String> {
+    pub(super) fn unit_key(&self, attempt: &Attempt, resolved: &[Resolved]) -> Option<String> {
         let stages = &self.plan.units[attempt.unit].stages;
         let mut all = vec![json!({ "format": 1 })];
-        for (&stage, ready) in stages.iter().zip(ready) {
+        for (&stage, resolved) in stages.iter().zip(resolved) {
             let planned = &self.plan.stages[stage];
             if planned.is_finally {
                 return None;
             }
-            let (settings, kind) = match ready {
-                Ready::Kind(kind, with) => (with.clone(), Some(*kind)),
-                Ready::Program(command) => (command.described(), None),
+            let (settings, kind) = match resolved {
+                Resolved::Kind(kind, with) => (with.clone(), Some(*kind)),
+                Resolved::Program(command) => (command.described(), None),
             };
             let store = kind.and_then(|kind| kind.store(&settings));
             let store = store.and_then(|name| self.loaded.document.value()["stores"].get(name));
@@ -119,17 +119,17 @@ impl PipelineWork {
     }
 
     /// The error of a unit that needs an artifact which was delivered and whose bytes are gone.
-    pub(super) fn missing_artifact(&self, stages: &[usize], ready: &[Ready]) -> Option<(usize, Diagnostic)> {
+    pub(super) fn missing_artifact(&self, stages: &[usize], resolved: &[Resolved]) -> Option<(usize, Diagnostic)> {
         let memory = self.memory();
-        let lacking = |(&stage, ready): (&usize, &Ready)| {
-            let Ready::Kind(_, settings) = ready else { return None };
+        let lacking = |(&stage, resolved): (&usize, &Resolved)| {
+            let Resolved::Kind(_, settings) = resolved else { return None };
             let artifact = ArtifactRef::deserialize(&settings[ARTIFACT]).ok()?;
             let mut lost = memory.session.lost();
             let (source, _) =
                 lost.find(|&(stage, instance)| ArtifactRef::of(&self.key(stage, instance)) == artifact)?;
             Some((stage, &self.plan.stages[source].name))
         };
-        let (stage, source) = stages.iter().zip(ready).find_map(lacking)?;
+        let (stage, source) = stages.iter().zip(resolved).find_map(lacking)?;
         let message =
             format!("what `{source}` gave is not kept any more, and to collect it anew would deliver something else");
         let help = format!(

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tracing::Span;
 
-use super::chain::{self, Link, Ready};
+use super::chain::{self, Link, Resolved};
 use super::logs::RunLogs;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::engine::{Attempt, BoxFuture, Expansion, Instance, Results, Work};
@@ -21,7 +21,7 @@ use crate::graph::{Plan, Planned};
 use crate::open::{Contexts, Loaded, LogRecorder, base_of, expand, unresolved, unwritten};
 use crate::pipeline::{Failure, OnWarning, Run, resolve};
 use crate::stages::artifact::{ArtifactRef, Spool, stream};
-use crate::stages::{ARTIFACT, Command, Context, Flow, Record, Shared, Told};
+use crate::stages::{ARTIFACT, Command, Context, Flow, Record, Shared, StageNotice};
 use crate::state::{Effect, Journal};
 
 /// The stages of one run: fixed inputs, and one memory that changes.
@@ -112,7 +112,7 @@ impl Work for PipelineWork {
 impl PipelineWork {
     fn blocking_attempt(&self, attempt: &Attempt) -> Vec<Ended> {
         let (stages, part) = (&self.plan.units[attempt.unit].stages, self.plan.part(attempt.unit));
-        let mut ready = Vec::new();
+        let mut resolved = Vec::new();
         for (place, &stage) in stages.iter().enumerate() {
             let scope = EvalScope {
                 attempt: attempt.number,
@@ -120,22 +120,22 @@ impl PipelineWork {
                 before: place.checked_sub(1).map(|before| stages[before]),
                 instance: attempt.instance.as_ref(),
             };
-            match part.forgive(self.ready(stage, &scope)) {
-                Ok(Some(one)) => ready.push(one),
+            match part.forgive(self.resolve(stage, &scope)) {
+                Ok(Some(one)) => resolved.push(one),
                 Ok(None) => return self.leave_out(stages),
                 // No stage of the chain has started, so the whole chain ends here.
                 Err(error) => return Self::none_began(stages, stage, &error),
             }
         }
-        let key = self.unit_key(attempt, &ready);
+        let key = self.unit_key(attempt, &resolved);
         match self.decide(attempt, key.as_deref()) {
             Decision::Run => {}
             Decision::Recall(effects) => return effects.into_iter().map(recalled).collect(),
             Decision::LeaveOut => return self.leave_out(stages),
             Decision::Fail { stage, error } => return Self::none_began(stages, stage, &error),
         }
-        if let Some((culprit, error)) = self.missing_artifact(stages, &ready) {
-            return Self::none_began(stages, culprit, &error);
+        if let Some((cause, error)) = self.missing_artifact(stages, &resolved) {
+            return Self::none_began(stages, cause, &error);
         }
         let job = attempt.job();
         if let Err(error) = self.begin(job) {
@@ -145,20 +145,20 @@ impl PipelineWork {
             self.memory().keys.insert((job.unit, job.instance), key);
         }
         let (mut links, mut streams, mut incoming) = (Vec::new(), Vec::new(), None);
-        for (place, ready) in ready.into_iter().enumerate() {
+        for (place, resolved) in resolved.into_iter().enumerate() {
             let stage = stages[place];
             let mut sources = self.spooled_needs(stage);
             sources.extend(incoming.take());
             let sink = if place + 1 < stages.len() {
-                let (sink, source, broken) = stream(self.plan.flow(stages[place + 1]) == Flow::Sink);
+                let (sink, source, hangup) = stream(self.plan.flow(stages[place + 1]) == Flow::Sink);
                 incoming = Some((ArtifactRef::of(&self.plan.stages[stage].name), source));
-                streams.push(broken);
+                streams.push(hangup);
                 Some(sink)
             } else {
                 self.spool(stage, attempt)
             };
             let key = self.key(stage, job.instance);
-            let (tell, logs) = (Arc::clone(&attempt.tell), Arc::clone(&self.logs));
+            let (emit, logs) = (Arc::clone(&attempt.emit), Arc::clone(&self.logs));
             let log = logs.begin(&key, attempt.number);
             let planned = &self.plan.stages[stage];
             let context = Context {
@@ -178,17 +178,17 @@ impl PipelineWork {
                 cancel: attempt.cancel.clone(),
                 meter: Arc::clone(&attempt.meters[place]),
                 fails_on_warning: planned.on_warning == OnWarning::Fail,
-                doom: Arc::default(),
-                tell: Box::new(move |told| {
-                    if let Told::Line(stream, text) = &told {
+                failure_gate: Arc::default(),
+                emit: Box::new(move |notice| {
+                    if let StageNotice::Line(stream, text) = &notice {
                         logs.line(&log, *stream, text);
                     }
-                    tell(stage, told);
+                    emit(stage, notice);
                 }),
                 sources: Mutex::new(sources),
                 sink: Mutex::new(sink),
             };
-            links.push(Link { stage, ready, context });
+            links.push(Link { stage, resolved, context });
         }
         chain::run(links, &streams, &attempt.cancel)
     }
@@ -201,17 +201,17 @@ impl PipelineWork {
     }
 
     /// Resolves every expression of a stage.
-    fn ready(&self, stage: usize, scope: &EvalScope<'_>) -> Result<Ready> {
+    fn resolve(&self, stage: usize, scope: &EvalScope<'_>) -> Result<Resolved> {
         let planned = &self.plan.stages[stage];
         let values = self.values(planned, scope)?;
         let Some(kind) = planned.stage.kind() else {
-            return self.command(planned, &values).map(Ready::Program);
+            return self.command(planned, &values).map(Resolved::Program);
         };
         let with = Json::Object(planned.stage.with.clone());
         let at = format!("{}/with", planned.pointer());
         let with = resolve(&with, (kind.schema)(), &values, &self.loaded.document, &at)
             .map_err(|failure| self.unresolved(planned, "with", failure))?;
-        Ok(Ready::Kind(kind, with))
+        Ok(Resolved::Kind(kind, with))
     }
 
     fn command(&self, planned: &Planned, values: &Values) -> Result<Command> {

@@ -48,7 +48,7 @@ const BLOCK: usize = 256 * 1024;
 
 /// Shared by both ends of a stream: which end hung up.
 #[derive(Debug, Default)]
-pub struct Broken {
+pub struct StreamHangup {
     /// The consumer ended before the end of the data.
     pub by_reader: AtomicBool,
     /// The producer ended without finishing the artifact.
@@ -111,7 +111,7 @@ enum Parcel {
 pub struct StreamSink {
     blocks: SyncSender<Parcel>,
     empty: Receiver<Vec<u8>>,
-    broken: Arc<Broken>,
+    hangup: Arc<StreamHangup>,
     hashed: bool,
 }
 
@@ -119,7 +119,7 @@ pub struct StreamSink {
 pub struct StreamSource {
     blocks: Receiver<Parcel>,
     empty: Sender<Vec<u8>>,
-    broken: Arc<Broken>,
+    hangup: Arc<StreamHangup>,
 }
 
 impl std::fmt::Debug for StreamSink {
@@ -136,22 +136,22 @@ impl std::fmt::Debug for StreamSource {
 
 /// Makes a stream between two stages that run at the same time. `hashed` computes a digest for a consumer that compares
 /// it with the digest of what it wrote; filters do not need one.
-pub fn stream(hashed: bool) -> (Sink, Source, Arc<Broken>) {
+pub fn stream(hashed: bool) -> (Sink, Source, Arc<StreamHangup>) {
     let (blocks_in, blocks_out) = sync_channel(BLOCKS);
     let (empty_in, empty_out) = channel();
-    let broken = Arc::new(Broken::default());
+    let hangup = Arc::new(StreamHangup::default());
     (
-        Sink::Stream(StreamSink { blocks: blocks_in, empty: empty_out, broken: Arc::clone(&broken), hashed }),
-        Source::Stream(StreamSource { blocks: blocks_out, empty: empty_in, broken: Arc::clone(&broken) }),
-        broken,
+        Sink::Stream(StreamSink { blocks: blocks_in, empty: empty_out, hangup: Arc::clone(&hangup), hashed }),
+        Source::Stream(StreamSource { blocks: blocks_out, empty: empty_in, hangup: Arc::clone(&hangup) }),
+        hangup,
     )
 }
 
 /// Makes a stage fail because it warned.
 #[derive(Debug, Default)]
-pub struct Doom {
+pub struct FailureGate {
     /// The stage has warned.
-    pub is_sealed: AtomicBool,
+    pub has_warned: AtomicBool,
     /// For this reason, its artifact was not finished.
     pub has_refused: AtomicBool,
 }
@@ -160,7 +160,7 @@ pub struct Doom {
 pub struct ArtifactWriter {
     to: WriteTo,
     cancel: Cancel,
-    doom: Arc<Doom>,
+    gate: Arc<FailureGate>,
     hash: Option<Sha256>,
     size: u64,
 }
@@ -181,21 +181,21 @@ impl ArtifactWriter {
             Sink::Stream(sink) => WriteTo::Stream { sink, block: Vec::with_capacity(BLOCK), finished: false },
             Sink::File(spool) => WriteTo::File(create_private(&spool.path).map_err(at(&spool.path))?, spool),
         };
-        Ok(Self { to, cancel, doom: Arc::default(), hash: hashed.then(Sha256::new), size: 0 })
+        Ok(Self { to, cancel, gate: Arc::default(), hash: hashed.then(Sha256::new), size: 0 })
     }
 
     /// Refuses to finish the artifact once the stage has warned and warnings are failures.
     #[must_use]
-    pub fn unless(mut self, doom: Arc<Doom>) -> Self {
-        self.doom = doom;
+    pub fn unless(mut self, gate: Arc<FailureGate>) -> Self {
+        self.gate = gate;
         self
     }
 
     /// Marks the artifact as complete and sets its digest.
     pub fn finish(mut self) -> io::Result<()> {
         self.flush()?;
-        if self.doom.is_sealed.load(Ordering::SeqCst) {
-            self.doom.has_refused.store(true, Ordering::SeqCst);
+        if self.gate.has_warned.load(Ordering::SeqCst) {
+            self.gate.has_refused.store(true, Ordering::SeqCst);
             return Err(io::Error::other("the stage that gives it has failed"));
         }
         let digest = self.hash.take().map(|hash| Digest { sha256: hash.finalize().into(), size: self.size });
@@ -217,7 +217,7 @@ impl ArtifactWriter {
 
 impl StreamSink {
     fn let_go(&self) -> io::Error {
-        self.broken.by_reader.store(true, Ordering::SeqCst);
+        self.hangup.by_reader.store(true, Ordering::SeqCst);
         io::Error::new(io::ErrorKind::BrokenPipe, "the stage that consumes the data ended")
     }
 
@@ -261,7 +261,7 @@ impl Write for ArtifactWriter {
 impl Drop for ArtifactWriter {
     fn drop(&mut self) {
         if let WriteTo::Stream { sink, finished: false, .. } = &self.to {
-            sink.broken.by_writer.store(true, Ordering::SeqCst);
+            sink.hangup.by_writer.store(true, Ordering::SeqCst);
         }
     }
 }
@@ -317,7 +317,7 @@ impl Read for ArtifactReader {
                             return Ok(0);
                         }
                         Err(_) => {
-                            source.broken.by_writer.store(true, Ordering::SeqCst);
+                            source.hangup.by_writer.store(true, Ordering::SeqCst);
                             return Err(io::Error::other("the stage that gives the data failed"));
                         }
                     }
@@ -360,9 +360,9 @@ impl Drop for ArtifactReader {
     fn drop(&mut self) {
         // A consumer that ends early breaks the stream, even if the producer never notices.
         if let (ReadFrom::Stream { source, .. }, false) = (&self.from, self.ended)
-            && !source.broken.by_writer.load(Ordering::SeqCst)
+            && !source.hangup.by_writer.load(Ordering::SeqCst)
         {
-            source.broken.by_reader.store(true, Ordering::SeqCst);
+            source.hangup.by_reader.store(true, Ordering::SeqCst);
         }
     }
 }
@@ -389,15 +389,15 @@ fn create_private(path: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
 
-    fn ends() -> (ArtifactWriter, ArtifactReader, Arc<Broken>) {
-        let (sink, source, broken) = stream(true);
+    fn ends() -> (ArtifactWriter, ArtifactReader, Arc<StreamHangup>) {
+        let (sink, source, hangup) = stream(true);
         let cancel = Cancel::default();
-        (ArtifactWriter::new(sink, cancel.clone()).unwrap(), ArtifactReader::new(source, cancel).unwrap(), broken)
+        (ArtifactWriter::new(sink, cancel.clone()).unwrap(), ArtifactReader::new(source, cancel).unwrap(), hangup)
     }
 
     #[test]
     fn a_stream_gives_what_it_took_and_its_digest() {
-        let (mut writer, mut reader, broken) = ends();
+        let (mut writer, mut reader, hangup) = ends();
         let bytes: Vec<u8> = (0..3 * BLOCK + 7).map(|i| i.to_le_bytes()[0]).collect();
         let sent = bytes.clone();
         let producer = std::thread::spawn(move || {
@@ -411,27 +411,27 @@ mod tests {
         let digest = Digest { sha256: Sha256::digest(&bytes).into(), size: bytes.len() as u64 };
         assert_eq!(reader.digest(), Some(digest));
         drop(reader);
-        assert!(!broken.by_reader.load(Ordering::SeqCst) && !broken.by_writer.load(Ordering::SeqCst));
+        assert!(!hangup.by_reader.load(Ordering::SeqCst) && !hangup.by_writer.load(Ordering::SeqCst));
     }
 
     #[test]
     fn a_producer_that_fails_is_no_end() {
-        let (mut writer, mut reader, broken) = ends();
+        let (mut writer, mut reader, hangup) = ends();
         writer.write_all(b"half").unwrap();
         drop(writer);
         assert!(reader.read_to_end(&mut Vec::new()).is_err());
         drop(reader);
-        assert!(broken.by_writer.load(Ordering::SeqCst) && !broken.by_reader.load(Ordering::SeqCst));
+        assert!(hangup.by_writer.load(Ordering::SeqCst) && !hangup.by_reader.load(Ordering::SeqCst));
     }
 
     #[test]
     fn a_consumer_that_goes_stops_the_producer() {
-        let (mut writer, reader, broken) = ends();
+        let (mut writer, reader, hangup) = ends();
         drop(reader);
         let error = writer.write_all(&vec![0; 20 * BLOCK]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         drop(writer);
-        assert!(broken.by_reader.load(Ordering::SeqCst));
+        assert!(hangup.by_reader.load(Ordering::SeqCst));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::context::MAKE_ROOM;
-use super::{Context, StageError, Told};
+use super::{Context, StageError, StageNotice};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::{Did, Stream};
 use crate::process::{Failure, GRACE, Line, Program};
@@ -113,9 +113,9 @@ impl Command {
             program = program.env(name, context.reveal(value, "env")?.as_str());
         }
         let ended = program.stream(&shared.masker, &context.cancel, &mut |line| {
-            (context.tell)(match line {
-                Line::Stdout(text) => Told::Line(Stream::Stdout, text),
-                Line::Stderr(text) => Told::Line(Stream::Stderr, text),
+            (context.emit)(match line {
+                Line::Stdout(text) => StageNotice::Line(Stream::Stdout, text),
+                Line::Stderr(text) => StageNotice::Line(Stream::Stderr, text),
             });
         });
         ended.map_err(|failure| match failure {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, Doom, Sink, Source};
+use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, FailureGate, Sink, Source};
 use crate::audit::{Record, SecretUser, StageName};
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result, codes};
@@ -36,7 +36,7 @@ impl Meter {
 
 /// What a stage reports while it runs.
 #[derive(Debug)]
-pub enum Told {
+pub enum StageNotice {
     /// A line that a child process wrote.
     Line(Stream, String),
     /// A warning.
@@ -115,7 +115,7 @@ pub trait Deliveries: Send + Sync {
     fn are_kept(&self) -> bool;
 
     /// Call just before the object appears.
-    fn coming(&self, uri: &str, coming: &PendingObject) -> Result<()>;
+    fn pending(&self, uri: &str, pending: &PendingObject) -> Result<()>;
 
     /// What earlier attempts to deliver the object left behind.
     fn left(&self, uri: &str) -> Option<Unfinished>;
@@ -216,9 +216,9 @@ pub struct Context {
     /// Whether a warning makes the stage fail.
     pub fails_on_warning: bool,
     /// Set once such a warning was reported.
-    pub doom: Arc<Doom>,
+    pub failure_gate: Arc<FailureGate>,
     /// Receives what the stage reports.
-    pub tell: Box<dyn Fn(Told) + Send + Sync>,
+    pub emit: Box<dyn Fn(StageNotice) + Send + Sync>,
     /// The artifacts that it may open.
     pub sources: Mutex<HashMap<ArtifactRef, Source>>,
     /// Where its own artifact goes.
@@ -260,7 +260,7 @@ impl Context {
         let writer = ArtifactWriter::new(sink, self.cancel.clone()).map_err(|error| {
             Diagnostic::failure(codes::TL0605, "the artifact could not be made").cause(&error).help(MAKE_ROOM)
         })?;
-        Ok((ArtifactRef::of(&self.key), writer.unless(Arc::clone(&self.doom))))
+        Ok((ArtifactRef::of(&self.key), writer.unless(Arc::clone(&self.failure_gate))))
     }
 
     /// The error of a cancelled stage. `None` if the stage was not cancelled.
@@ -272,9 +272,9 @@ impl Context {
     pub fn warn(&self, warning: Diagnostic) {
         if self.fails_on_warning {
             // Its artifact must not be delivered.
-            self.doom.is_sealed.store(true, Ordering::SeqCst);
+            self.failure_gate.has_warned.store(true, Ordering::SeqCst);
         }
-        (self.tell)(Told::Warning(warning));
+        (self.emit)(StageNotice::Warning(warning));
     }
 
     /// Writes a record to the audit log. Secrets in it are masked.

@@ -33,8 +33,8 @@ pub use crate::audit::{Record, StageName};
 pub use archive::Survey;
 pub use command::{Command, OutputType};
 pub use context::{
-    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, Notifier, OpenDelivery, Places, Recorder, Shared, Told,
-    Unfinished,
+    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, Notifier, OpenDelivery, Places, Recorder, Shared,
+    StageNotice, Unfinished,
 };
 pub use effect::{Decides, Delivery, Effect, Setting};
 pub use error::{StageError, fails_for_warning};

@@ -353,7 +353,7 @@ impl UploadJournal for DeliveryRecord<'_> {
     }
 
     fn pending(&self, object: &PendingObject) -> Result<(), Error> {
-        self.unless_failed(self.context.shared.deliveries.coming(self.uri, object))
+        self.unless_failed(self.context.shared.deliveries.pending(self.uri, object))
     }
 }
 

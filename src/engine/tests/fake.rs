@@ -20,7 +20,7 @@ use crate::graph::outcome::{Done, Ended, OwnEnd};
 use crate::graph::recall::{self, Decision, Prior, PriorEffect};
 use crate::graph::verdict::Finished;
 use crate::graph::{Job, Plan};
-use crate::stages::{Flow, Record, Told};
+use crate::stages::{Flow, Record, StageNotice};
 use crate::value::{Cancel, CancelReason};
 
 /// No run takes this long; one that does hangs.
@@ -213,7 +213,7 @@ impl Fake {
                 }
                 Decision::LeaveOut => (Choice::LeftOut, Some(all(&|| OwnEnd::LeftOut))),
                 Decision::Fail { error, .. } => (Choice::Unknown, Some(all(&|| OwnEnd::Failed(error.clone())))),
-                Decision::Run if self.lacks_bytes(unit) => {
+                Decision::Run if self.missing_artifact(unit) => {
                     let error = || OwnEnd::Failed(Diagnostic::failure(codes::TL0639, "not kept"));
                     (Choice::Missing, Some(all(&error)))
                 }
@@ -227,7 +227,7 @@ impl Fake {
         ended
     }
 
-    fn lacks_bytes(&self, unit: &[usize]) -> bool {
+    fn missing_artifact(&self, unit: &[usize]) -> bool {
         let memory = self.memory.lock().unwrap();
         let takes = |source: usize| unit.iter().any(|&stage| self.takes(stage) == Some(source));
         memory.session.lost().any(|(source, _)| takes(self.number(source)))
@@ -303,9 +303,9 @@ impl Work for Fake {
         }
         Box::pin(async move {
             let place = act.place % stages.len();
-            (attempt.tell)(stages[place], Told::Line(Stream::Stdout, "here".to_owned()));
+            (attempt.emit)(stages[place], StageNotice::Line(Stream::Stdout, "here".to_owned()));
             if act.warns {
-                (attempt.tell)(stages[place], Told::Warning(Diagnostic::warning(codes::TL0613, "hm")));
+                (attempt.emit)(stages[place], StageNotice::Warning(Diagnostic::warning(codes::TL0613, "hm")));
             }
             let waits = async {
                 sleep(Duration::from_millis(act.millis)).await;
@@ -319,8 +319,8 @@ impl Work for Fake {
             };
             if act.end == End::Deaf {
                 sleep(Duration::from_secs(45)).await;
-                (attempt.tell)(stages[place], Told::Line(Stream::Stdout, "too late".to_owned()));
-                (attempt.tell)(stages[place], Told::Warning(Diagnostic::warning(codes::TL0613, "too late")));
+                (attempt.emit)(stages[place], StageNotice::Line(Stream::Stdout, "too late".to_owned()));
+                (attempt.emit)(stages[place], StageNotice::Warning(Diagnostic::warning(codes::TL0613, "too late")));
             }
             if stopped.is_some() {
                 sleep(Duration::from_millis(act.stopping)).await;

@@ -16,7 +16,7 @@ use timelocker::diagnostic::{Diagnostic, Result, codes};
 use timelocker::stages::artifact::{ArtifactRef, ArtifactWriter, Sink, Source, Spool, stream};
 use timelocker::stages::{
     Checkpoint, Context, Deliveries, Ledger, Meter, Notifier, OpenDelivery, Places, Record, Recorder, Shared,
-    StageError, Told, Unfinished, find,
+    StageError, StageNotice, Unfinished, find,
 };
 use timelocker::storage::{KINDS, PendingObject, Store};
 use timelocker::value::{Cancel, Kind, Masker};
@@ -61,8 +61,8 @@ impl Deliveries for Kept {
         true
     }
 
-    fn coming(&self, uri: &str, coming: &PendingObject) -> Result<()> {
-        self.keep(uri, |known| known.coming.push(coming.clone()))
+    fn pending(&self, uri: &str, pending: &PendingObject) -> Result<()> {
+        self.keep(uri, |known| known.coming.push(pending.clone()))
     }
 
     fn left(&self, uri: &str) -> Option<Unfinished> {
@@ -137,9 +137,9 @@ impl Session {
             cancel: Cancel::default(),
             meter: Arc::new(Meter::default()),
             fails_on_warning: false,
-            doom: Arc::default(),
-            tell: Box::new(move |told| {
-                assert!(matches!(told, Told::Warning(_)));
+            failure_gate: Arc::default(),
+            emit: Box::new(move |notice| {
+                assert!(matches!(notice, StageNotice::Warning(_)));
                 warnings.fetch_add(1, SeqCst);
             }),
             sources: Mutex::new(HashMap::from([(artifact.clone(), source)])),
@@ -249,7 +249,7 @@ fn what_was_about_to_replace_an_object_of_its_own_run_still_may() {
         let uri = first["object"]["uri"].as_str().unwrap();
         let coming = kept.left(uri).unwrap().coming.pop().unwrap();
         let token = coming.token.as_ref().map(|_| "another".to_owned());
-        kept.coming(uri, &PendingObject { token, digest: digest(b"other"), ..coming }).unwrap();
+        kept.pending(uri, &PendingObject { token, digest: digest(b"other"), ..coming }).unwrap();
         let second = Session::new(store(), &kept).file(b"other", &json!({})).unwrap();
         assert_ne!(second["object"]["digest"], first["object"]["digest"]);
     }
