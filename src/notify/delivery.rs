@@ -62,7 +62,8 @@ impl Notifier for RunNotifier {
     }
 }
 
-/// A message in the form that the outbox keeps.
+/// A message in the form that the outbox keeps. Inputs that hold a secret are left out: a channel whose settings use one
+/// cannot be opened again. A masked input would lead to another destination.
 pub(super) fn outbox_message(
     channel: &str,
     message: &Message,
@@ -70,14 +71,22 @@ pub(super) fn outbox_message(
     inputs: &Map<String, Json>,
     masker: &Masker,
 ) -> OutboxMessage {
-    let mut inputs = Json::Object(inputs.clone());
-    masker.mask_json(&mut inputs);
+    let is_shown_whole = |value: &Json| {
+        let mut masked = value.clone();
+        masker.mask_json(&mut masked);
+        masked == *value
+    };
+    let kept: Map<String, Json> = inputs
+        .iter()
+        .filter(|(_, value)| is_shown_whole(value))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     OutboxMessage {
         id: message.id.clone(),
         channel: channel.to_owned(),
         pipeline: message.pipeline.clone(),
         file: file.to_owned(),
-        inputs: inputs.to_string(),
+        inputs: Json::Object(kept).to_string(),
         content: serde_json::to_string(message).expect("texts are written as JSON"),
     }
 }

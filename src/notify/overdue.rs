@@ -10,6 +10,7 @@ use super::delivery::outbox_message;
 use super::message::{Origin, message};
 use super::messages::{Flushed, flush};
 use crate::diagnostic::{Diagnostic, codes};
+use crate::event::Outcome;
 use crate::inspect::Stale;
 use crate::open::{
     Loaded, News, absolute, database_error, for_messages, input_texts, lateness, place_of, read_secrets, state_error,
@@ -73,20 +74,22 @@ fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), OverdueErro
     if outbox.has_told_late(&place, due)? {
         return Ok(());
     }
-    let last = last_run(state, file)?;
-    let given = last.as_ref().and_then(|run| run.inputs.as_ref()?.as_object()).map(input_texts).unwrap_or_default();
+    let runs = runs_of(state, file)?;
+    // A run that was blocked did not keep its inputs: without its secrets, nobody knows whether they hold one.
+    let last_begun = runs.iter().find(|run| run.outcome != Some(Outcome::Blocked));
+    let given = last_begun.and_then(|run| run.inputs.as_ref()?.as_object()).map(input_texts).unwrap_or_default();
     // The file may no longer declare the inputs of its last run. Then try its defaults.
     let declared = &checked.1.inputs;
     let inputs = resolve_inputs(declared, &given).or_else(|_| resolve_inputs(declared, &BTreeMap::new()))?;
     let loaded = for_messages(checked, file, inputs)?;
-    let messages =
-        messages(&loaded, late, last.as_ref().map_or("", |run| &run.id), now).map_err(|error| vec![error])?;
+    let messages = messages(&loaded, late, runs.first().map_or("", |run| &run.id), now).map_err(|error| vec![error])?;
     Ok(outbox.put_late(&place, due, &messages)?)
 }
 
-fn last_run(state: &StateDir, file: &Path) -> Result<Option<Run>, DbError> {
-    let filter = Filter { files: Some(vec![place_of(file), absolute(file)]), last: Some(1), ..Filter::default() };
-    Ok(state.runs()?.map(|runs| runs.list(&filter)).transpose()?.and_then(|mut found| found.pop()))
+/// The runs of a file, the newest first.
+fn runs_of(state: &StateDir, file: &Path) -> Result<Vec<Run>, DbError> {
+    let filter = Filter { files: Some(vec![place_of(file), absolute(file)]), ..Filter::default() };
+    Ok(state.runs()?.map(|runs| runs.list(&filter)).transpose()?.unwrap_or_default())
 }
 
 /// A message for each channel of each entry that asks for it.

@@ -185,7 +185,7 @@ fn end(
     let seconds = began.elapsed().as_secs_f64();
     let error = finished.record_error.or_else(|| finished.stopped.map(Diagnostic::from));
     let mut end = End { outcome, exit_code, left_out, error };
-    let signed = sign(&recorder, &shared.pipeline, &mut end);
+    let signed = sign(&recorder, &shared.pipeline, &mut end, sink);
     let news = News {
         seconds,
         stages: stages.values,
@@ -213,7 +213,7 @@ fn end(
 }
 
 /// Records and signs the end. A run whose end is not on record or not signed has failed, whatever its stages did.
-fn sign(recorder: &LogRecorder, pipeline: &str, end: &mut End) -> Option<Checkpoint> {
+fn sign(recorder: &LogRecorder, pipeline: &str, end: &mut End, sink: &Mutex<EventSink>) -> Option<Checkpoint> {
     let record = RunEnd {
         pipeline: pipeline.to_owned(),
         outcome: end.outcome.word().to_owned(),
@@ -227,7 +227,10 @@ fn sign(recorder: &LogRecorder, pipeline: &str, end: &mut End) -> Option<Checkpo
     };
     end.exit_code = if problem.kind == Kind::Audit { problem.kind.exit_code() } else { end.exit_code.or_failure() };
     end.outcome = Outcome::Failure;
-    end.error.get_or_insert(problem);
+    match end.error {
+        Some(_) => emit(sink, What::Problem { error: problem }),
+        None => end.error = Some(problem),
+    }
     None
 }
 

@@ -61,6 +61,9 @@ fn private_file(path: &Path) -> io::Result<()> {
     fs::File::options().write(true).create_new(true).mode(0o600).open(path).map(drop)
 }
 
+/// What is wrong with outputs that hold a secret, where an error would cite their text.
+const UNCITED: &str = "the outputs hold a secret, and an output that was not declared or has no end";
+
 /// The exit code for "nothing to do".
 const EXIT_SKIPPED: i32 = 75;
 /// The size limit of all outputs together, in bytes.
@@ -158,9 +161,12 @@ impl Command {
         if text.len() as u64 > LARGEST_OUTPUT {
             return Err(bad(format!("the outputs are larger than {LARGEST_OUTPUT} bytes")));
         }
-        let written = parse_outputs(&text).map_err(bad)?;
+        // An error that cites a part of a line could show a part of a secret, which no masker finds.
+        let holds_secret = context.shared.masker.mask(&text) != text;
+        let cited = |message: String| bad(if holds_secret { UNCITED.to_owned() } else { message });
+        let written = parse_outputs(&text).map_err(cited)?;
         if let Some(name) = written.keys().find(|name| !self.outputs.contains_key(*name)) {
-            return Err(bad(format!("the output `{}` is not declared", name.escape_debug())));
+            return Err(cited(format!("the output `{}` is not declared", name.escape_debug())));
         }
         let mut outputs = Map::new();
         for (name, kind) in &self.outputs {

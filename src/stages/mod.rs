@@ -1,4 +1,4 @@
-//! The kinds of stages. Each is one file and one line in [`KINDS`].
+//! The kinds of stages. Each is one file or folder, and one line in [`KINDS`].
 //!
 //! A [`Context`] and settings with all expressions resolved flow in, outputs flow out. Bytes flow through
 //! [`artifact`]s. A stage blocks its own thread, reports its progress through its meter, checks `cancel` at every

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-/// A path in a pipeline file. A relative path is relative to the folder of that file. It is made absolute before anything
-/// runs.
+/// A path in a pipeline file, of something that a stage reads. A relative path is relative to the folder of that file. It is made
+/// absolute before anything runs. The content of the file is part of the key by which a resumed run recalls the stage, so a
+/// file that the stage writes itself must not be one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct FilePath(PathBuf);

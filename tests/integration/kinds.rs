@@ -132,7 +132,11 @@ fn no_room_asks_for_a_kind_by_name() {
         }
     }
     broken.sort();
-    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(
+        broken.is_empty(),
+        "these rooms say a word that is a kind, a setting or an output: use the kind's effects, or, if a new kind brought the \
+         word, give it another name: {broken:#?}"
+    );
     // An exception that is no longer needed must go.
     let listed = OTHER_MEANINGS.iter().flat_map(|(file, all, _)| all.iter().map(|word| (*file, (*word).to_owned())));
     assert_eq!(listed.collect::<BTreeSet<_>>(), meant);

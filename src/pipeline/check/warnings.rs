@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
         let Pipeline { secrets, inputs, stores, channels, .. } = self.pipeline;
         let mut found = Vec::new();
         for name in secrets.keys().map(Name::as_str).filter(|name| !self.mentions.read(&["secrets", name])) {
-            let help = "remove it: where it is missing, a run is blocked for nothing";
+            let help = "remove it, or name it where it is needed: no run reads it";
             let message = format!("nothing uses the secret `{name}`");
             found.push(self.at_key(codes::TL0801, &format!("/secrets/{name}"), message, help));
         }

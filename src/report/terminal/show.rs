@@ -71,7 +71,7 @@ fn head(run: &Run, screen: Screen) -> String {
                 line("input", &format!("{name} = {value}"));
             }
         }
-        _ => line("inputs", "not kept: they hold a secret"),
+        _ => line("inputs", "not kept: they hold a secret, or a secret was missing"),
     }
     if run.sessions > 1 {
         line("sessions", &format!("{}: resumed {}", run.sessions, times(run.sessions - 1)));

@@ -12,7 +12,8 @@ fn differences(admitted: &[(&str, usize)], found: &BTreeMap<String, usize>) -> V
     let admitted: BTreeMap<&str, usize> = admitted.iter().copied().collect();
     let grown = found.iter().filter_map(|(name, &count)| {
         let most = admitted.get(name.as_str()).copied().unwrap_or_default();
-        (count > most).then(|| format!("`{name}`: {count}, and {most} at most; mend it, do not raise the number"))
+        (count > most)
+            .then(|| format!("`{name}`: {count}, and the list admits {most}; mend it, do not raise the number"))
     });
     let shrunk = admitted.iter().filter_map(|(name, &most)| {
         let count = found.get(*name).copied().unwrap_or_default();

@@ -498,3 +498,25 @@ fn an_outbox_without_room_costs_no_message_and_no_run() {
     tl.ok(&["run", "p.yaml"]);
     assert_eq!((told(&tl).len(), states(&tl).last().unwrap().0.clone()), (2, "delivered".to_owned()));
 }
+
+#[test]
+fn a_message_goes_nowhere_else_where_an_input_holds_a_secret() {
+    let tl = Tl::new();
+    tl.write(
+        "p.yaml",
+        "version: 1\nname: test\ninputs: { to: { type: string }, other: { type: string, default: x } }\n\
+         secrets: { key: { from: env, name: KEY_OF_TEST } }\n\
+         channels: { c: { uses: command, with: { run: [sh, -c, 'test -e up && cat > \"got-$0\"', '${{ inputs.to }}'] } } }\n\
+         stages: { a: { env: { K: '${{ secrets.key }}' }, run: ['false'] } }\nnotify: [{ when: [failure], to: [c] }]\n",
+    );
+    let with_key = |arguments: &[&str]| ended(tl.command(arguments).env("KEY_OF_TEST", "s3cr3t-in-input"));
+    with_key(&["run", "p.yaml", "--input", "to=plain", "--input", "other=s3cr3t-in-input"]);
+    with_key(&["run", "p.yaml", "--input", "to=host-s3cr3t-in-input"]);
+    tl.write("up", "");
+    let flushed = with_key(&["notify", "flush", "--all"]);
+    let came: Vec<String> = files(tl.path()).into_iter().filter(|file| file.contains("got-")).collect();
+    assert_eq!(came, ["got-plain"], "{flushed:?}");
+    let states: Vec<String> = states(&tl).into_iter().map(|(state, _)| state).collect();
+    assert!(flushed.code == 1 && states.contains(&"pending".to_owned()), "{flushed:?} {states:?}");
+    assert!(flushed.stderr.contains("TL0674") && flushed.stderr.contains("no value"), "{flushed:?}");
+}

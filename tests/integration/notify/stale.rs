@@ -357,3 +357,21 @@ fn a_success_of_a_clock_that_was_ahead_silences_nothing() {
     late(&tl, &["p.yaml"]);
     assert_eq!(told(&tl).len(), 1);
 }
+
+#[test]
+fn a_blocked_run_does_not_hide_the_inputs_of_the_one_before() {
+    let tl = Tl::new();
+    let more =
+        "secrets: { key: { from: env, name: KEY_OF_TEST } }\ninputs: { who: { type: string, default: nobody } }\n";
+    let text = small("test", more).replace("path: test.jsonl", "path: '${{ inputs.who }}.jsonl'");
+    tl.write("p.yaml", text.replace("run: ['true']", "run: ['true'], env: { K: '${{ secrets.key }}' }"));
+    let run = |key: Option<&str>| {
+        let mut command = tl.command(&["run", "p.yaml", "--input", "who=ana"]);
+        key.map(|key| command.env("KEY_OF_TEST", key));
+        ended(&mut command).code
+    };
+    assert_eq!((run(Some("hunter-of-blocked")), run(None)), (0, 12));
+    hours_pass(&tl, 50);
+    late(&tl, &[]);
+    assert_eq!((log(&tl, "ana.jsonl").len(), tl.file("nobody.jsonl").exists()), (1, false));
+}

@@ -221,3 +221,27 @@ fn a_kill_after_the_record_loses_nothing() {
     assert_eq!(uses(&tl), [used.clone(), used]);
     tl.ok(&["audit", "verify"]);
 }
+
+#[test]
+fn no_error_cites_a_part_of_a_secret() {
+    let tl = Tl::new();
+    for (secret, printed) in [
+        ("YmFzZTY0LW9mLWEtc2VjcmV0LXZhbHVlLTE=", "%s\\n"),
+        ("first-half-of-it<<second-half-of-it", "%s\\n"),
+        ("third-half-of-it", "v=1\\n%s=1\\n"),
+    ] {
+        tl.pipeline(&format!(
+            "secrets: {{ key: {{ from: env, name: TOKEN_OF_TEST }} }}\nstages:\n  a:\n    env: {{ K: '${{{{ secrets.key }}}}' }}\n    \
+             run: [sh, -c, 'printf \"{printed}\" \"$K\" >> \"$TL_OUTPUT\"']\n    outputs: {{ v: string }}\n"
+        ));
+        let ended = ended(tl.command(&["run", "p.yaml", "--junit", "j.xml"]).env("TOKEN_OF_TEST", secret));
+        assert!(ended.code == 1 && format!("{ended:?}").contains("the outputs hold a secret"), "{ended:?}");
+        for part in secret.split(['=', '<']).filter(|part| !part.is_empty()) {
+            assert!(!format!("{ended:?}").contains(part), "{ended:?}");
+            for file in files(tl.path()) {
+                let bytes = fs::read(tl.file(&file)).unwrap();
+                assert!(!bytes.windows(part.len()).any(|found| found == part.as_bytes()), "{file} holds {part}");
+            }
+        }
+    }
+}
