@@ -72,9 +72,9 @@ pub(super) fn outbox_message(
     masker: &Masker,
 ) -> OutboxMessage {
     let is_shown_whole = |value: &Json| {
-        let mut masked = value.clone();
-        masker.mask_json(&mut masked);
-        masked == *value
+        let mut shown = value.clone();
+        masker.mask_json(&mut shown);
+        shown == *value
     };
     let kept: Map<String, Json> = inputs
         .iter()

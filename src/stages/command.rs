@@ -62,7 +62,7 @@ fn private_file(path: &Path) -> io::Result<()> {
 }
 
 /// What is wrong with outputs that hold a secret, where an error would cite their text.
-const UNCITED: &str = "the outputs hold a secret, and an output that was not declared or has no end";
+const HOLDS_SECRET: &str = "the outputs hold a secret, and an output that was not declared or has no end";
 
 /// The exit code for "nothing to do".
 const EXIT_SKIPPED: i32 = 75;
@@ -163,10 +163,10 @@ impl Command {
         }
         // An error that cites a part of a line could show a part of a secret, which no masker finds.
         let holds_secret = context.shared.masker.mask(&text) != text;
-        let cited = |message: String| bad(if holds_secret { UNCITED.to_owned() } else { message });
-        let written = parse_outputs(&text).map_err(cited)?;
+        let safe = |message: String| bad(if holds_secret { HOLDS_SECRET.to_owned() } else { message });
+        let written = parse_outputs(&text).map_err(safe)?;
         if let Some(name) = written.keys().find(|name| !self.outputs.contains_key(*name)) {
-            return Err(cited(format!("the output `{}` is not declared", name.escape_debug())));
+            return Err(safe(format!("the output `{}` is not declared", name.escape_debug())));
         }
         let mut outputs = Map::new();
         for (name, kind) in &self.outputs {
