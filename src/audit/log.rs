@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::append::{Durability, Interrupted};
 use super::files::{self, Layout, Lock, TIMEOUT};
 use super::record::{Actor, Draft, Prepared};
-use super::state::{Clock, State};
+use super::state::{Clock, Reached, State};
 use super::{Checkpoint, Error};
 
 /// The audit log of this machine, open for writing. Threads share one, each process opens its own.
@@ -23,6 +23,8 @@ pub struct Log {
 struct Slot {
     /// `None` after an error that leaves the state in doubt: the next writer reads the log again.
     state: Option<State>,
+    /// What the log held when this process last had it. It may only grow.
+    reached: Option<Reached>,
     poisoned: bool,
 }
 
@@ -39,7 +41,7 @@ impl Log {
         if !layout.dir().is_dir() {
             files::create_dir(layout.dir())?;
         }
-        let slot = Mutex::new(Slot { state: None, poisoned: false });
+        let slot = Mutex::new(Slot { state: None, reached: None, poisoned: false });
         let log = Self { lock: Lock::create(&layout)?, actor: Actor::current().render(), layout, clock, slot };
         log.locked(|_| Ok::<(), Error>(()))?;
         Ok(log)
@@ -73,11 +75,21 @@ impl Log {
             return Err(self.poisoned().into());
         }
         let _held = self.lock.exclusive(TIMEOUT)?;
+        if let Some(state) = &slot.state {
+            slot.reached = Some(state.reached());
+        }
         let current = match slot.state.take() {
             Some(mut state) => state.refresh()?.then_some(state),
             None => None,
         };
-        let mut state = current.map_or_else(|| State::load(&self.layout, self.clock), Ok)?;
+        let mut state = match current {
+            Some(state) => state,
+            None => {
+                let state = State::load(&self.layout, self.clock)?;
+                slot.reached.as_ref().map_or(Ok(()), |reached| state.continues(reached)).map_err(Error::from)?;
+                state
+            }
+        };
         let result = work(&mut state);
         slot.poisoned = state.poisoned;
         // After a failure the files may have changed in ways that the state does not know.

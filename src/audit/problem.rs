@@ -104,6 +104,13 @@ pub enum Problem {
         /// The number of records.
         found: u64,
     },
+    /// Records that this process wrote or read are gone, or are others now. Somebody set the log back while it was in use.
+    SetBack {
+        /// The number of records that it knows.
+        known: u64,
+        /// The number of records.
+        found: u64,
+    },
     /// The last line is incomplete, as after a crash. The next writer moves it to `torn/` and records that.
     TornTail {
         /// The sequence number that it would have had.
@@ -167,6 +174,12 @@ impl fmt::Display for Problem {
                 write!(f, "`checkpoint` is missing, the newest signed one is {newest}")
             }
             Self::Truncated { signed, found } => write!(f, "{signed} records were signed for, {found} are there"),
+            Self::SetBack { known, found } => {
+                write!(
+                    f,
+                    "the log was set back while it was in use: it had {known} records, and now has {found} or others"
+                )
+            }
             Self::TornTail { seq, bytes } => write!(f, "{bytes} bytes of an unfinished record {seq} are at the end"),
             Self::ForeignFile { file } => write!(f, "`{file}` does not belong to an audit log"),
             Self::WrongKey { reason } => f.write_str(reason),

@@ -70,10 +70,10 @@ impl Recorder {
         self.wait(Request::Sign)
     }
 
-    fn prepare(&self, record: Record) -> Result<Prepared, RecordError> {
+    fn prepare(&self, mut record: Record) -> Result<Prepared, RecordError> {
+        record.mask(&self.masker);
         let Draft { kind, severity, data, .. } = record.into();
         let mut data = Value::Object(data);
-        self.masker.mask_json(&mut data);
         shorten(&mut data);
         let Value::Object(data) = data else { unreachable!("an object stays one when its texts change") };
         Ok(self.log.prepare(&Draft { kind, severity, run: self.run.clone(), data })?)

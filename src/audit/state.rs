@@ -72,6 +72,12 @@ impl Signatures {
     }
 }
 
+/// A size of the log, and the root of its records then.
+pub(super) struct Reached {
+    size: u64,
+    root: Hash,
+}
+
 impl State {
     /// Reads the last segment, proves that it continues what was signed, and repairs what a crash left. Creates the log
     /// where there is none.
@@ -211,6 +217,23 @@ impl State {
             tree.push(*leaf);
         }
         if tree == self.tree { Ok(tree.root()) } else { Err(Problem::RootMismatch { size: found, last_good: signed }) }
+    }
+
+    /// How far the log reaches.
+    pub(super) fn reached(&self) -> Reached {
+        Reached { size: self.tree.size(), root: self.tree.root() }
+    }
+
+    /// Fails if the log does not continue what it once was. Full segments are signed, so only the last one is looked at.
+    pub(super) fn continues(&self, before: &Reached) -> Result<(), Problem> {
+        let Some(count) = before.size.checked_sub(self.base.size()) else { return Ok(()) };
+        let leaves = usize::try_from(count).ok().and_then(|count| self.leaves.get(..count));
+        let mut tree = self.base.clone();
+        leaves.into_iter().flatten().for_each(|leaf| tree.push(*leaf));
+        if leaves.is_some() && tree.root() == before.root {
+            return Ok(());
+        }
+        Err(Problem::SetBack { known: before.size, found: self.tree.size() })
     }
 
     /// Adds the whole lines after `segment.len` to the tree and returns the length of an unfinished one. Lines before

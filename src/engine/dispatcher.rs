@@ -10,7 +10,7 @@ use tracing::{Instrument as _, info};
 use super::worker::{Instance, Policy, Report, Results, StageResult, Which, Work, work};
 use crate::diagnostic::Diagnostic;
 use crate::event::{Outcome, What};
-use crate::graph::outcome::{self, End};
+use crate::graph::outcome::{self, End, EndedInstance};
 use crate::graph::verdict::Finished;
 use crate::graph::{Decision, Job, Machine, Plan};
 use crate::stages::{Meter, Record, StageName, StageNotice, summary};
@@ -32,8 +32,8 @@ pub struct Engine<W> {
     active: HashMap<Job, Active>,
     /// Units whose attempts have ended and whose effects are being committed.
     settling: HashMap<Job, Vec<(Which, End)>>,
-    /// The instances of each stage with a matrix, with the outcome and outputs of those that have ended.
-    instances: HashMap<usize, Vec<(Instance, Option<Given>)>>,
+    /// The instances of each stage with a matrix, with the end of those that have ended.
+    instances: HashMap<usize, Vec<(Instance, Option<EndedInstance>)>>,
     begun: HashMap<Which, Instant>,
     warned: HashSet<Which>,
     /// The outputs of most programs.
@@ -43,9 +43,6 @@ pub struct Engine<W> {
     stopped: Option<CancelReason>,
     record_error: Option<Diagnostic>,
 }
-
-/// The outcome of an instance and its outputs.
-type Given = (Outcome, Json);
 
 struct Active {
     cancel: Cancel,
@@ -179,9 +176,9 @@ impl<W: Work> Engine<W> {
 
     /// Ends a stage once all its instances have ended.
     fn complete(&mut self, stage: usize, outcome: Outcome) {
-        let given = self.instances.get(&stage).map(Vec::as_slice).unwrap_or_default();
-        let given = given.iter().map(|(_, given)| given.as_ref());
-        self.end(stage.into(), outcome::of_instances(&self.plan.stages[stage].outputs, outcome, given));
+        let instances = self.instances.get(&stage).map(Vec::as_slice).unwrap_or_default();
+        let ended = instances.iter().map(|(_, ended)| ended.as_ref());
+        self.end(stage.into(), outcome::of_instances(&self.plan.stages[stage].outputs, outcome, ended));
     }
 
     fn start(&mut self, job: Job) {
@@ -306,9 +303,9 @@ impl<W: Work> Engine<W> {
         let (stage, instance) = self.called(which);
         info!(stage, instance, outcome = outcome.word(), recalled, "ended");
         if let Some(number) = which.instance {
-            if let Some((_, given)) = self.instances.get_mut(&which.stage).and_then(|all| all.get_mut(number)) {
-                debug_assert!(given.is_none(), "an instance ends once");
-                *given = Some((outcome, Json::Object(outputs.clone())));
+            if let Some((_, ended)) = self.instances.get_mut(&which.stage).and_then(|all| all.get_mut(number)) {
+                debug_assert!(ended.is_none(), "an instance ends once");
+                *ended = Some(EndedInstance { outcome, outputs: Json::Object(outputs.clone()), is_recalled: recalled });
             }
         } else {
             debug_assert!(self.finished[which.stage].is_none(), "a stage ends once");

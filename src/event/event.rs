@@ -206,6 +206,9 @@ pub enum What {
         /// The stages that were not selected and that no earlier session did; left out where there are none.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left_out: Vec<String>,
+        /// Whether the journal has what a later session needs to resume the run.
+        #[serde(default)]
+        resumable: bool,
         /// Why the run could not start or was stopped.
         error: Option<Diagnostic>,
     },
@@ -221,11 +224,9 @@ fn first_session() -> u32 {
 }
 
 impl What {
-    /// Masks every text that can hold a secret.
+    /// Masks every text that can hold a secret. The words of `tl` and the names that the file gives stay as they are, even if a
+    /// secret is spelled like one of them; the names of instances are masked where they are made.
     pub fn mask(&mut self, mask: &dyn Fn(&str) -> String) {
-        if let Some(instance) = self.instance_mut() {
-            *instance = mask(instance);
-        }
         match self {
             Self::StageOutput { line, .. } => *line = mask(line),
             Self::StageWarning { warning: error, .. } | Self::StageRetrying { error, .. } | Self::Problem { error } => {
@@ -233,7 +234,9 @@ impl What {
             }
             Self::StageEnded { outputs, did, reason, error, .. } => {
                 outputs.values_mut().for_each(|value| mask_json(value, mask));
-                [&mut did.level, &mut did.uri].into_iter().flatten().for_each(|text| *text = mask(text));
+                if let Some(uri) = &mut did.uri {
+                    *uri = mask(uri);
+                }
                 if let Some(reason) = reason {
                     *reason = mask(reason);
                 }
@@ -261,21 +264,6 @@ impl What {
 /// The name of a stage, with its instance in parentheses.
 pub fn called(stage: &str, instance: Option<&str>) -> String {
     instance.map_or_else(|| stage.to_owned(), |instance| format!("{stage} ({instance})"))
-}
-
-impl What {
-    /// An instance is named by its matrix values, which can hold secrets.
-    fn instance_mut(&mut self) -> Option<&mut String> {
-        match self {
-            Self::StageStarted { instance, .. }
-            | Self::StageProgress { instance, .. }
-            | Self::StageOutput { instance, .. }
-            | Self::StageWarning { instance, .. }
-            | Self::StageRetrying { instance, .. }
-            | Self::StageEnded { instance, .. } => instance.as_mut(),
-            _ => None,
-        }
-    }
 }
 
 fn mask_json(value: &mut Json, mask: &dyn Fn(&str) -> String) {
@@ -366,7 +354,7 @@ mod tests {
             let (channel, when, subject, body) = message;
             all.push(What::Message { channel, when, subject, body, delivered, error: error.clone() });
             let (outcome, exit_code) = (Outcome::Failure, ExitCode::Destination);
-            all.push(What::RunEnded { outcome, exit_code, seconds: 61.0, left_out, error });
+            all.push(What::RunEnded { outcome, exit_code, seconds: 61.0, left_out, resumable: true, error });
         }
         all
     }

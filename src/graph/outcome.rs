@@ -119,25 +119,39 @@ pub fn one_each(stages: &[usize], mut given: Vec<Ended>, missing: impl Fn() -> D
     stages.iter().map(one).collect()
 }
 
-/// The end of a stage with instances, from their common outcome and the outcome of each, if it has ended. `names` are its
-/// outputs. Each is a list, with `null` for an instance that did not end well.
+/// How one instance of a stage ended.
+#[derive(Debug)]
+pub struct EndedInstance {
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// Its outputs.
+    pub outputs: Json,
+    /// Whether an earlier session did it.
+    pub is_recalled: bool,
+}
+
+/// The end of a stage with instances, from their common outcome and the end of each, if it has one. `names` are its outputs.
+/// Each is a list, with `null` for an instance that did not end well. The stage is recalled if no instance did anything.
 pub fn of_instances<'a>(
     names: &[String],
     outcome: Outcome,
-    given: impl Iterator<Item = Option<&'a (Outcome, Json)>> + Clone,
+    ended: impl Iterator<Item = Option<&'a EndedInstance>> + Clone,
 ) -> End {
     let list = |name: &String| {
-        let value = |one: Option<&(Outcome, Json)>| match one {
-            Some((outcome, outputs)) if outcome.is_ok() => outputs[name].clone(),
+        let value = |one: Option<&EndedInstance>| match one {
+            Some(one) if one.outcome.is_ok() => one.outputs[name].clone(),
             _ => Json::Null,
         };
-        (name.clone(), Json::Array(given.clone().map(value).collect()))
+        (name.clone(), Json::Array(ended.clone().map(value).collect()))
     };
     let reason = (!outcome.is_ok()).then(|| {
-        let alike = given.clone().flatten().filter(|(one, _)| *one == outcome).count();
-        format!("{alike} of {} instances: {}", given.clone().count(), outcome.word())
+        let alike = ended.clone().flatten().filter(|one| one.outcome == outcome).count();
+        format!("{alike} of {} instances: {}", ended.clone().count(), outcome.word())
     });
-    End { outcome, outputs: names.iter().map(list).collect(), reason, error: None, is_recalled: false }
+    let did_nothing =
+        |one: Option<&EndedInstance>| one.is_some_and(|one| one.is_recalled || one.outcome == Outcome::Skipped);
+    let is_recalled = outcome.is_ok() && ended.clone().all(did_nothing);
+    End { outcome, outputs: names.iter().map(list).collect(), reason, error: None, is_recalled }
 }
 
 /// Why a stage does not do its work: another one, which it depends on, has this outcome.
@@ -220,7 +234,8 @@ mod tests {
     #[test]
     fn instances_give_lists_and_a_count() {
         use Outcome::{Failure, Skipped, Success, Warning};
-        let n = |outcome, n: u8| Some((outcome, json!({ "n": n })));
+        let of = |outcome, n: u8, is_recalled| Some(EndedInstance { outcome, outputs: json!({ "n": n }), is_recalled });
+        let n = |outcome, n| of(outcome, n, false);
         for (outcome, given, list, reason) in [
             (Warning, vec![n(Success, 1), n(Warning, 2), n(Skipped, 3)], json!([1, 2, null]), None),
             (
@@ -233,6 +248,13 @@ mod tests {
         ] {
             let end = of_instances(&["n".to_owned()], outcome, given.iter().map(Option::as_ref));
             assert_eq!((end.outcome, &end.outputs["n"], end.reason.as_deref()), (outcome, &list, reason));
+            assert!(!end.is_recalled);
+        }
+        for (second, is_recalled) in
+            [(of(Success, 2, true), true), (n(Skipped, 2), true), (n(Success, 2), false), (None, false)]
+        {
+            let given = [of(Success, 1, true), second];
+            assert_eq!(of_instances(&[], Success, given.iter().map(Option::as_ref)).is_recalled, is_recalled);
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Probes the secrets, stores and channels of a pipeline without running it.
 
+use std::collections::BTreeSet;
+
 use jiff::Zoned;
 use serde::Serialize;
+use serde_json::{Map, Value as Json};
 
 use crate::diagnostic::{Diagnostic, codes};
-use crate::open::{Contexts, Loaded, Secrets, open_channel, open_store, read_secret, run_values};
+use crate::open::{Contexts, Loaded, Secrets, open_channel, open_store, read_secret, run_values, secrets_in};
 use crate::storage::{Check, CheckResult};
 use crate::value::Cancel;
 
@@ -31,31 +34,41 @@ impl DoctorItem {
 /// Reads every secret and probes every store and channel. Leaves nothing behind and sends no message.
 pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
     let mut found = Vec::new();
-    let mut secrets = Vec::new();
+    let (mut secrets, mut unread) = (Vec::new(), BTreeSet::new());
     for (name, declared) in &loaded.pipeline.secrets {
         let read = read_secret(&loaded.document, name.as_str(), declared, &Cancel::default());
         let trial = tried("read", read.as_ref().map(|_| "it is there".to_owned()).map_err(Clone::clone));
         found.push(examined("secret", name.as_str(), &declared.from, vec![trial]));
-        secrets.extend(read.ok().map(|secret| (name.to_string(), secret)));
+        match read {
+            Ok(secret) => secrets.push((name.to_string(), secret)),
+            Err(_) => drop(unread.insert(name.to_string())),
+        }
     }
+    let without_secret = |with: &Map<String, Json>| {
+        let name = secrets_in(with.values()).into_iter().find(|name| unread.contains(name))?;
+        let detail = format!("its secret `{name}` could not be read");
+        Some(Check { what: "settings", result: CheckResult::Failed, detail })
+    };
     let secrets = Secrets::new(secrets, Vec::new(), Vec::new());
     let pipeline = loaded.pipeline.name.to_string();
     let contexts = Contexts::new(loaded, &secrets.known, run_values(&pipeline, "doctor", &Zoned::now()));
     for (name, place) in &loaded.pipeline.stores {
-        let trials = match open_store(loaded, &contexts, name.as_str(), place, None) {
-            Ok(store) => store.probe(),
-            Err(error) => vec![tried("settings", Err(error))],
+        let trials = match without_secret(&place.with) {
+            Some(trial) => vec![trial],
+            None => match open_store(loaded, &contexts, name.as_str(), place, None) {
+                Ok(store) => store.probe(),
+                Err(error) => vec![tried("settings", Err(error))],
+            },
         };
         found.push(examined("store", name.as_str(), &place.uses, trials));
     }
     for (name, place) in &loaded.pipeline.channels {
-        let trial = match open_channel(loaded, &contexts, name.as_str(), None) {
-            Ok(channel) => tried(
-                "reach",
-                channel.probe().map_err(|error| Diagnostic::failure(codes::TL0670, "it cannot be used").cause(&error)),
-            ),
-            Err(error) => tried("settings", Err(error)),
-        };
+        let unusable = |error| Diagnostic::failure(codes::TL0670, "it cannot be used").cause(&error);
+        let trial =
+            without_secret(&place.with).unwrap_or_else(|| match open_channel(loaded, &contexts, name.as_str(), None) {
+                Ok(channel) => tried("reach", channel.probe().map_err(unusable)),
+                Err(error) => tried("settings", Err(error)),
+            });
         found.push(examined("channel", name.as_str(), &place.uses, vec![trial]));
     }
     // A server's answer may contain a secret that it was sent.

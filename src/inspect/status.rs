@@ -118,7 +118,7 @@ impl Watch {
     ) -> Status {
         let is_done = |stage: &&StageRun| {
             let is_good = stage.outcome.is_some_and(Outcome::is_ok);
-            stage.instance.is_none() && stage.ended.is_some() && (is_good || stage.session == run.sessions)
+            stage.instance.is_none() && (is_good || (stage.ended.is_some() && stage.session == run.sessions))
         };
         let is_working =
             |stage: &&StageRun| stage.started.is_some() && stage.ended.is_none() && stage.session == run.sessions;

@@ -137,9 +137,7 @@ fn retry_target(entry: &OutboxEntry, recorder: &dyn Recorder) -> Result<RetryTar
         message.time.parse::<jiff::Timestamp>().map_or_else(|_| Zoned::now(), |time| time.to_zoned(TimeZone::system()));
     let contexts = Contexts::new(&loaded, &secrets.known, run_values(&queued.pipeline, &message.run, &when));
     let channel = open_channel(&loaded, &contexts, &queued.channel, Some(recorder)).map_err(|error| {
-        let mut found = secrets.missing.clone();
-        found.push(error);
-        let mut failed = caused(&found);
+        let mut failed = caused(&secrets.missing_or(error));
         failed.mask(&|text| secrets.masker().mask(text));
         failed
     })?;

@@ -24,16 +24,16 @@ pub(super) fn message(origin: &Origin<'_>, news: &News<'_>, number: usize, when:
     let about = &news.pipeline.notify[number];
     let values = values(news, run, when, masker);
     let rendered = render(news.document, number, about, &values).or_else(|error| plainly(&values, &error))?;
-    let mask = |text: &str| masker.mask(text);
     Ok(Message {
         id: format!("{id}.{}.{number}", when.word()),
         time: jiff::Timestamp::now().to_string(),
         when: when.word().to_owned(),
         pipeline: news.pipeline.name.to_string(),
         run: (*run).to_owned(),
-        subject: mask(&rendered.subject),
-        body: mask(&rendered.body),
-        html: rendered.html.as_deref().map(mask),
+        // The text of a template may hold a secret, too.
+        subject: masker.mask(&rendered.subject),
+        body: masker.mask(&rendered.body),
+        html: rendered.html.map(|html| masker.mask(&html)),
         folder: news.document.folder().to_owned(),
     })
 }

@@ -64,7 +64,7 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
             Ok(channel) => channel.deliver(&message).map_err(|error| failed().cause(&error)),
             Err(error) => {
                 let mut failed = failed();
-                failed.causes.extend(secrets.missing.iter().chain([&error]).map(Diagnostic::one_line));
+                failed.causes.extend(secrets.missing_or(error).iter().map(Diagnostic::one_line));
                 Err(failed)
             }
         };

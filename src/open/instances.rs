@@ -1,5 +1,6 @@
 //! The instances of a stage with a matrix. They are known once its needs have ended.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
@@ -10,9 +11,10 @@ use crate::engine::{Expansion, Instance};
 use crate::expression::Values;
 use crate::graph::{Planned, combinations};
 use crate::pipeline::{Document, MAX_INSTANCES, Matrix, resolve};
+use crate::value::Masker;
 
-/// Expands the matrix of a stage.
-pub(crate) fn expand(document: &Document, planned: &Planned, values: &Values) -> Result<Expansion> {
+/// Expands the matrix of a stage. Labels show no secret that the masker knows, and each is the label of one instance.
+pub(crate) fn expand(document: &Document, planned: &Planned, values: &Values, masker: &Masker) -> Result<Expansion> {
     let Some(strategy) = &planned.stage.strategy else {
         return Ok(Expansion { instances: Vec::new(), skipped: Vec::new() });
     };
@@ -33,12 +35,9 @@ pub(crate) fn expand(document: &Document, planned: &Planned, values: &Values) ->
     }
     let is_null = |one: &Map<String, Json>| lists.iter().any(|(name, _)| one.get(name).is_none_or(Json::is_null));
     let skipped = all.iter().enumerate().filter(|(_, one)| is_null(one)).map(|(number, _)| number).collect();
-    let instance = |(number, one): (usize, Map<String, Json>)| Instance {
-        number,
-        label: label(number, &one),
-        matrix: Arc::new(Json::Object(one)),
-    };
-    Ok(Expansion { instances: all.into_iter().enumerate().map(instance).collect(), skipped })
+    let labels = told_apart(all.iter().enumerate().map(|(number, one)| masker.mask(&label(number, one))).collect());
+    let instance = |(number, (label, one))| Instance { number, label, matrix: Arc::new(Json::Object(one)) };
+    Ok(Expansion { instances: labels.into_iter().zip(all).enumerate().map(instance).collect(), skipped })
 }
 
 type Lists = (Vec<(String, Vec<Json>)>, Vec<Map<String, Json>>, Vec<Map<String, Json>>);
@@ -91,4 +90,30 @@ fn label(number: usize, one: &Map<String, Json>) -> String {
     let words: Option<Vec<String>> = one.values().map(word).collect();
     let is_one_line = |label: &String| label.chars().count() <= LONGEST && !label.contains(char::is_control);
     words.map(|words| words.join(", ")).filter(is_one_line).unwrap_or_else(|| format!("#{}", number + 1))
+}
+
+/// Adds its number to each label that is not the only one of its text: the journal knows instances by their labels.
+fn told_apart(labels: Vec<String>) -> Vec<String> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    labels.iter().for_each(|label| *counts.entry(label).or_default() += 1);
+    let numbered = |(number, label): (usize, &String)| {
+        if counts[label.as_str()] > 1 { format!("{label} #{}", number + 1) } else { label.clone() }
+    };
+    let apart: Vec<String> = labels.iter().enumerate().map(numbered).collect();
+    // A value may be spelled like the label that another one got.
+    let is_apart = apart.iter().collect::<HashSet<_>>().len() == apart.len();
+    if is_apart { apart } else { (1..=labels.len()).map(|number| format!("#{number}")).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_label_is_the_label_of_one_instance() {
+        let apart = |labels: &[&str]| told_apart(labels.iter().map(|&label| label.to_owned()).collect());
+        assert_eq!(apart(&["a", "b"]), ["a", "b"]);
+        assert_eq!(apart(&["***", "b", "***"]), ["*** #1", "b", "*** #3"]);
+        assert_eq!(apart(&["1", "1", "1 #2"]), ["#1", "#2", "#3"]);
+    }
 }

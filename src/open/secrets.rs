@@ -35,6 +35,12 @@ impl Secrets {
         Self { known: Arc::new(known), missing }
     }
 
+    /// Why something could not be opened: the secrets that are missing, else its own error. Without its secrets nothing can be
+    /// opened, and their errors say why.
+    pub(crate) fn missing_or(&self, error: Diagnostic) -> Vec<Diagnostic> {
+        if self.missing.is_empty() { vec![error] } else { self.missing.clone() }
+    }
+
     /// Masks the secrets that were read.
     pub(crate) fn masker(&self) -> &Masker {
         self.known.masker()

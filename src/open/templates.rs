@@ -112,7 +112,8 @@ fn fill(base: &Path, path: Option<&str>, form: Form, values: &Json) -> Result<St
 const VALUES: &str = "it may use pipeline, description, file, run, when, result, at, seconds, host, stages, counts, summary, \
                       files, bytes, audit, error, stale";
 
-/// All values that templates can use.
+/// All values that templates can use. Texts that can hold a secret are masked. Words of `tl` and names of the file are not: a
+/// template decides by them.
 pub(crate) fn values(news: &News<'_>, run: &str, when: When, masker: &Masker) -> Json {
     let sum = |key: &str| news.stages.iter().filter_map(|stage| stage[key].as_u64()).sum::<u64>();
     let words = ["success", "warning", "failure", "skipped", "cancelled"];
@@ -120,7 +121,12 @@ pub(crate) fn values(news: &News<'_>, run: &str, when: When, masker: &Masker) ->
     let counts: Map<String, Json> = words.iter().map(|&word| (word.to_owned(), count(word).into())).collect();
     let summary: Vec<String> =
         words.iter().filter(|word| count(word) > 0).map(|word| format!("{} {word}", count(word))).collect();
-    let mut values = json!({
+    let mask = |text: &String| masker.mask(text);
+    let mut stages = news.stages.clone();
+    for detail in stages.iter_mut().filter_map(|stage| stage.get_mut("detail")) {
+        masker.mask_json(detail);
+    }
+    json!({
         "pipeline": news.pipeline.name,
         "description": news.pipeline.description,
         "file": one_line(news.document.name()),
@@ -130,17 +136,15 @@ pub(crate) fn values(news: &News<'_>, run: &str, when: When, masker: &Masker) ->
         "at": jiff::Timestamp::now().to_string(),
         "seconds": news.seconds,
         "host": one_line(&rustix::system::uname().nodename().to_string_lossy()),
-        "stages": news.stages,
+        "stages": stages,
         "counts": counts,
         "summary": summary.join(", "),
         "files": sum("files"),
         "bytes": sum("delivered"),
         "audit": news.audit,
-        "error": news.error,
+        "error": news.error.as_ref().map(mask),
         "stale": news.stale,
-    });
-    masker.mask_json(&mut values);
-    values
+    })
 }
 
 /// A value on one line. It must not be able to add lines to a message.

@@ -18,7 +18,7 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
     let explain = code.map(|code| format!("tl explain {code}"));
     let record = tally.is_recorded.then(|| format!("tl audit show --run {}", tally.run));
     let about_file = |command: &str| Some(format!("tl {command} {}", shell_word(&tally.file)));
-    let resume = tally.is_recorded.then(|| format!("tl run --resume {}", tally.run));
+    let resume = verdict.is_resumable.then(|| format!("tl run --resume {}", tally.run));
     let steps = |advice: &str, commands: [Option<String>; 2]| {
         let commands: Vec<String> = commands.into_iter().flatten().collect();
         let colon = if commands.is_empty() { "" } else { ":" };
@@ -61,7 +61,7 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
         }
         (Outcome::Success, _) => steps("nothing to do; see the record", [record, None]),
         (Outcome::Warning, _) if tally.remarkable().iter().any(|ended| ended.error.is_some()) => {
-            let again = tally.is_recorded.then(|| format!("tl run --rerun-failed {}", tally.run));
+            let again = verdict.is_resumable.then(|| format!("tl run --rerun-failed {}", tally.run));
             steps(
                 "check whether the failures above are acceptable, or fix their cause and repeat them",
                 [explain, again],

@@ -56,14 +56,16 @@ pub(super) struct Verdict<'a> {
     pub(super) error: Option<&'a Diagnostic>,
     /// The stages that were not selected and are not done.
     pub(super) left_out: &'a [String],
+    /// Whether a later session can resume it.
+    pub(super) is_resumable: bool,
 }
 
 impl<'a> Verdict<'a> {
     pub(super) fn of(what: &'a What) -> Option<Self> {
         match what {
-            What::RunEnded { outcome, exit_code, seconds, left_out, error } => {
-                let (outcome, exit_code, seconds) = (*outcome, *exit_code, *seconds);
-                Some(Self { outcome, exit_code, seconds, error: error.as_ref(), left_out })
+            What::RunEnded { outcome, exit_code, seconds, left_out, resumable, error } => {
+                let (outcome, exit_code, seconds, is_resumable) = (*outcome, *exit_code, *seconds, *resumable);
+                Some(Self { outcome, exit_code, seconds, error: error.as_ref(), left_out, is_resumable })
             }
             _ => None,
         }

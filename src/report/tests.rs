@@ -119,6 +119,7 @@ fn sheet() -> Vec<What> {
             exit_code: ExitCode::Failure,
             seconds: 61.0,
             left_out: Vec::new(),
+            resumable: true,
             error: None,
         },
     ]
@@ -287,8 +288,10 @@ fn progress_is_told_once_in_ten_seconds() {
 /// How runs end, and with which code.
 fn ends() -> BTreeMap<&'static str, Vec<What>> {
     use crate::diagnostic::Kind;
-    let run =
-        |outcome, exit_code, error| What::RunEnded { outcome, exit_code, seconds: 61.0, left_out: Vec::new(), error };
+    let run = |outcome, exit_code, error: Option<Diagnostic>| {
+        let (left_out, resumable) = (Vec::new(), error.is_none());
+        What::RunEnded { outcome, exit_code, seconds: 61.0, left_out, resumable, error }
+    };
     let begun = || What::RunStarted {
         pipeline: "orders".to_owned(),
         file: "my orders.yaml".to_owned(),
@@ -316,6 +319,7 @@ fn ends() -> BTreeMap<&'static str, Vec<What>> {
         exit_code: ExitCode::Success,
         seconds: 61.0,
         left_out,
+        resumable: true,
         error: None,
     };
     let error = Some(Diagnostic::new(codes::TL0651, Kind::Failure, "why"));
@@ -389,6 +393,7 @@ fn a_summary_fits_a_screen() {
         exit_code: ExitCode::Failure,
         seconds: 1.0,
         left_out: stages.clone(),
+        resumable: true,
         error: None,
     });
     let text = human(events.clone(), 40, Style { unicode: true, ..Style::default() });

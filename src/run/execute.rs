@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value as Json, json};
 use tracing::{Instrument as _, info_span};
 
-use super::event_sink::{Emit, EventSink, emit, end_journal};
+use super::event_sink::{Emit, EventSink, emit, end_journal, is_resumable};
 use super::on_record::sign_end;
 use super::options::Options;
 use super::prepare::{Blocked, NotReady, Prepared, prepare};
@@ -88,7 +88,8 @@ fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> Exit
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    let ended = What::RunEnded { outcome, exit_code, seconds, left_out: Vec::new(), error: last };
+    let (left_out, resumable) = (Vec::new(), is_resumable(sink));
+    let ended = What::RunEnded { outcome, exit_code, seconds, left_out, resumable, error: last };
     end_journal(sink, &ended);
     folder.into_iter().for_each(|folder| remove_work(folder, sink));
     emit(sink, ended);
@@ -203,7 +204,8 @@ fn end(
         Err(error) => emit(sink, What::Problem { error }),
     }
     let End { outcome, exit_code, left_out, error } = end;
-    let ended = What::RunEnded { outcome, exit_code, seconds: began.elapsed().as_secs_f64(), left_out, error };
+    let (seconds, resumable) = (began.elapsed().as_secs_f64(), is_resumable(sink));
+    let ended = What::RunEnded { outcome, exit_code, seconds, left_out, resumable, error };
     let is_written = end_journal(sink, &ended);
     tidy_work(folder, is_written && is_whole && (outcome.is_ok() || outcome == Outcome::Skipped), &work, sink);
     // The next run of the group may begin: this one is on record, and its messages are sent.
@@ -227,7 +229,8 @@ fn sign(recorder: &LogRecorder, pipeline: &str, end: &mut End, sink: &Mutex<Even
     };
     end.exit_code = if problem.kind == Kind::Audit { problem.kind.exit_code() } else { end.exit_code.or_failure() };
     end.outcome = Outcome::Failure;
-    match end.error {
+    match &end.error {
+        Some(known) if *known == problem => {}
         Some(_) => emit(sink, What::Problem { error: problem }),
         None => end.error = Some(problem),
     }

@@ -14,7 +14,7 @@ use super::logs::RunLogs;
 use super::on_record::begin;
 use super::options::Options;
 use super::recall::prior;
-use super::resume::{open_journal, optional_journal, share_locks, sweep, take_work};
+use super::resume::{holds_secret, open_journal, optional_journal, share_locks, sweep, take_work};
 use super::work::PipelineWork;
 use crate::audit::Log;
 use crate::diagnostic::Diagnostic;
@@ -24,7 +24,7 @@ use crate::inspect::texts_of;
 use crate::notify::{OutboxHandle, RunNotifier};
 use crate::open::{
     Channels, Contexts, Loaded, LogRecorder, audit_error, open_channels, open_places, read_needed, secrets_of_run,
-    state_error,
+    state_error, unwritten,
 };
 use crate::stages::{Ledger, OpenDelivery, Places, Recorder, Shared};
 use crate::state::{GroupLock, WorkDir};
@@ -75,6 +75,11 @@ pub(super) fn prepare(
     let log = Log::open(&audit).map_err(|error| early(None, audit_error(&error)))?;
     let folder = take_work(&options.state, run, options.resumed.as_ref()).map_err(|error| early(None, error))?;
 
+    // Before the secrets are read: that may take long, and `tl status` and `tl cancel` find a run by its journal.
+    let (fixed, journal) = open_journal(&loaded, options, run);
+    let outbox = OutboxHandle::new(options.state.clone());
+    let mut journal = optional_journal(journal, options, &outbox).map_err(|error| early(None, error))?;
+
     // Reading secrets counts towards the time limit of the run. Waiting for its group does not, and has a limit of its own.
     let (began, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
     let plan = Arc::new(plan);
@@ -87,9 +92,14 @@ pub(super) fn prepare(
     sink.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
     let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
     let mut errors = secrets.missing;
-    let (fixed, journal) = open_journal(&loaded, options, run, &masker, !errors.is_empty());
-    let outbox = OutboxHandle::new(options.state.clone());
-    let journal = optional_journal(journal, options, &outbox).map_err(|error| early(None, error))?;
+    if let Some(journal) = &mut journal
+        && !journal.is_resumable()
+        && errors.is_empty()
+        && !holds_secret(&loaded.inputs, &masker)
+    {
+        journal.keep_inputs(&loaded.inputs).map_err(|error| early(None, unwritten(&error)))?;
+    }
+    let journal = journal.map(Arc::new);
     sink.lock().unwrap_or_else(PoisonError::into_inner).journal.clone_from(&journal);
     let contexts = Contexts::new(&loaded, &secrets.known, fixed);
     let (places, channels, unopened) = open_declared(&loaded, &contexts, &*recorder);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -85,8 +85,10 @@ pub fn resume(
         return refuse(format!("the run `{run}` {why}"), help);
     }
     let Some(inputs) = left.start.inputs.clone() else {
-        let message = format!("the inputs of the run `{run}` hold a secret, and so were not kept");
-        return refuse(message, "start a new run, and give secrets by `secrets`");
+        let message = format!(
+            "the inputs of the run `{run}` were not kept: they hold a secret, or not all secrets could be read"
+        );
+        return refuse(message, "start a new run; give secrets by `secrets`");
     };
     let path = file.map_or_else(|| left.start.file.clone(), Path::to_owned);
     let environment = RunEnvironment::from_json(&left.start.fixed);
@@ -188,44 +190,48 @@ pub(super) fn artifacts_of(left: &PriorRun) -> HashSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Opens the journal of a run, new or resumed. Returns the value of `run` too, which is the same in all sessions.
+/// Opens the journal of a run, new or resumed. Returns the value of `run` too, which is the same in all sessions. The inputs of
+/// a new run are kept later, when it is known that they hold no secret; those of a run without inputs hold none.
 pub(super) fn open_journal(
     loaded: &Loaded,
     options: &Options,
     run: &str,
-    masker: &Masker,
-    lacks_secrets: bool,
-) -> (Map<String, Json>, Result<Arc<Journal>, DbError>) {
+) -> (Map<String, Json>, Result<Journal, DbError>) {
     let digest = sha256(loaded.document.source());
     if let Some(left) = &options.resumed {
         let journal = options.state.resume_journal(run, &digest);
         let fixed = object(left.start.fixed["run"].clone());
-        return (fixed, journal.map(Arc::new));
+        return (fixed, journal);
     }
     let pipeline = loaded.pipeline.name.to_string();
     let fixed = run_values(&pipeline, run, &Zoned::now());
     let mut kept = loaded.environment.to_json();
     kept["run"] = Json::Object(fixed.clone());
-    let inputs = Json::Object(loaded.inputs.clone());
-    let mut shown = inputs.clone();
-    masker.mask_json(&mut shown);
     let start = Start {
         run: run.to_owned(),
         pipeline,
         file: loaded.path.clone(),
         sha256: digest,
-        inputs: (shown == inputs && !lacks_secrets).then(|| loaded.inputs.clone()),
+        inputs: loaded.inputs.is_empty().then(Map::new),
         fixed: kept,
     };
-    (fixed, options.state.begin_journal(&start).map(Arc::new))
+    (fixed, options.state.begin_journal(&start))
+}
+
+/// Whether an input holds a secret: then the inputs are not kept.
+pub(super) fn holds_secret(inputs: &Map<String, Json>, masker: &Masker) -> bool {
+    let inputs = Json::Object(inputs.clone());
+    let mut shown = inputs.clone();
+    masker.mask_json(&mut shown);
+    shown != inputs
 }
 
 /// The journal, or none if it fails and the run can do without.
 pub(super) fn optional_journal(
-    journal: Result<Arc<Journal>, DbError>,
+    journal: Result<Journal, DbError>,
     options: &Options,
     outbox: &OutboxHandle,
-) -> Result<Option<Arc<Journal>>> {
+) -> Result<Option<Journal>> {
     match journal {
         Ok(journal) => Ok(Some(journal)),
         // A resumed run without a journal would repeat and forget: fail.

@@ -84,7 +84,8 @@ impl Work for PipelineWork {
         let planned = &self.plan.stages[stage];
         let values = self.needed(planned, &EvalScope { attempt: 1, results, before: None, instance: None });
         let none = Expansion { instances: Vec::new(), skipped: Vec::new() };
-        self.unless_left_out(stage, expand(&self.loaded.document, planned, &values), none)
+        let expansion = expand(&self.loaded.document, planned, &values, &self.shared.masker);
+        self.unless_left_out(stage, expansion, none)
     }
 
     fn commit(&self, done: Vec<Done>) -> BoxFuture<Result<()>> {

@@ -92,12 +92,13 @@ impl Command {
             let message = format!("the output file `{}` could not be made", output.display());
             Diagnostic::failure(codes::TL0607, message).cause(&error).help(MAKE_ROOM)
         })?;
-        let status = self.run_program(context, &output)?;
-        self.judge(status)?;
+        let (status, has_spoken) = self.run_program(context, &output)?;
+        self.judge(status, has_spoken)?;
         Ok(self.read_outputs(context, &output)?)
     }
 
-    fn run_program(&self, context: &Context, output: &Path) -> Result<ExitStatus> {
+    /// Returns also whether the program wrote anything.
+    fn run_program(&self, context: &Context, output: &Path) -> Result<(ExitStatus, bool)> {
         let (name, arguments) =
             self.argv.split_first().ok_or_else(|| Diagnostic::usage(codes::TL0650, "no program is named"))?;
         let shared = &context.shared;
@@ -115,13 +116,15 @@ impl Command {
         for (name, value) in &self.env {
             program = program.env(name, context.reveal(value, "env")?.as_str());
         }
+        let mut has_spoken = false;
         let ended = program.stream(&shared.masker, &context.cancel, &mut |line| {
+            has_spoken = true;
             (context.emit)(match line {
                 Line::Stdout(text) => StageNotice::Line(Stream::Stdout, text),
                 Line::Stderr(text) => StageNotice::Line(Stream::Stderr, text),
             });
         });
-        ended.map_err(|failure| match failure {
+        ended.map(|status| (status, has_spoken)).map_err(|failure| match failure {
             Failure::Start(error) => Diagnostic::failure(codes::TL0650, format!("`{name}` could not be started"))
                 .cause(&error)
                 .help("is it installed, in PATH, and executable for the user that tl runs as?"),
@@ -134,7 +137,7 @@ impl Command {
         })
     }
 
-    fn judge(&self, status: ExitStatus) -> Result<(), StageError> {
+    fn judge(&self, status: ExitStatus, has_spoken: bool) -> Result<(), StageError> {
         let program = self.argv.first().map_or("", String::as_str);
         match status.code() {
             Some(0) => Ok(()),
@@ -142,7 +145,11 @@ impl Command {
             Some(code) => {
                 let again = u8::try_from(code).is_ok_and(|code| self.retry_exit_codes.contains(&code));
                 Err(Diagnostic::failure(codes::TL0651, format!("`{program}` ended with exit code {code}"))
-                    .help("its last lines are above")
+                    .help(if has_spoken {
+                        "its last lines are above"
+                    } else {
+                        "it wrote nothing: run it by hand to see why"
+                    })
                     .transient(again)
                     .into())
             }

@@ -31,8 +31,8 @@ pub enum DbError {
         /// The error of `SQLite`.
         source: rusqlite::Error,
     },
-    /// The file cannot be created.
-    #[error("`{}` cannot be made", path.display())]
+    /// The file cannot be created or found.
+    #[error("`{}` cannot be opened", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -47,6 +47,15 @@ pub enum DbError {
         /// The error of `SQLite`.
         source: rusqlite::Error,
     },
+}
+
+impl DbError {
+    fn sqlite_code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Damaged { source, .. } | Self::Unusable { source, .. } => source.sqlite_error_code(),
+            Self::Newer { .. } | Self::Io { .. } => None,
+        }
+    }
 }
 
 /// The statements that make each version from the one before; `user_version` counts them. A released one never changes.
@@ -185,7 +194,7 @@ impl Db {
     pub(super) fn open(path: &Path) -> Result<Self, DbError> {
         private(path).map_err(|source| DbError::Io { path: path.to_owned(), source })?;
         let failed = |source| failed(path, source);
-        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Folder::Writable)?;
         // Before the first write: a database of a later release must stay as it is.
         check_version(&connection, path)?;
         retry_busy(|| connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))).map_err(failed)?;
@@ -196,24 +205,32 @@ impl Db {
 
     /// Opens an existing database to read it; `None` if it is missing. A database of an earlier release, or of a process that was
     /// killed while creating it, is migrated first: without its tables it would look as if nothing ever ran.
+    ///
+    /// `SQLite` writes beside a database even to read it. In a folder that cannot be written, such as a copy on read-only media,
+    /// the file alone is read, as it is, if no log beside it holds a part of it.
     pub(super) fn peek(path: &Path) -> Result<Option<Self>, DbError> {
         if !path.exists() {
             return Ok(None);
         }
-        match Self::look(path) {
+        let needs_writing =
+            |error: &DbError| matches!(error.sqlite_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen));
+        match Self::look(path, Folder::Writable) {
             Ok(Some(db)) => return Ok(Some(db)),
             // A hot journal needs a writable handle to roll back.
-            Err(DbError::Unusable { source, .. }) if source.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {}
-            Err(error) => return Err(error),
-            Ok(None) => {}
+            Err(error) if !needs_writing(&error) => return Err(error),
+            Ok(None) | Err(_) => {}
         }
-        drop(Self::open(path)?);
-        Self::look(path)
+        match Self::open(path) {
+            Ok(db) => drop(db),
+            Err(error) if has_log(path) => return Err(error),
+            Err(error) => return Self::look(path, Folder::Unwritable)?.map_or(Err(error), |db| Ok(Some(db))),
+        }
+        Self::look(path, Folder::Writable)
     }
 
     /// Opens it read-only; `None` if it is older than this release.
-    fn look(path: &Path) -> Result<Option<Self>, DbError> {
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    fn look(path: &Path, folder: Folder) -> Result<Option<Self>, DbError> {
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, folder)?;
         let is_current = check_version(&connection, path)? == MIGRATIONS.len();
         Ok(is_current.then(|| Self { connection, path: path.to_owned() }))
     }
@@ -224,19 +241,46 @@ impl Db {
     }
 }
 
-fn connect(path: &Path, access: OpenFlags) -> Result<Connection, DbError> {
+/// Whether files can be created beside the database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Folder {
+    Writable,
+    Unwritable,
+}
+
+/// Whether a log beside the database holds transactions that the file itself lacks.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    fs::metadata(log).is_ok_and(|about| about.len() > 0)
+}
+
+fn connect(path: &Path, access: OpenFlags, folder: Folder) -> Result<Connection, DbError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     // NOFOLLOW refuses a link anywhere in the path. Only the file itself must be no link; the folders above may be.
     let real = fs::canonicalize(path.parent().unwrap_or(path))
         .map(|folder| folder.join(path.file_name().unwrap_or_default()))
         .map_err(|source| DbError::Io { path: path.to_owned(), source })?;
     let connect = || {
-        let connection = Connection::open_with_flags(real, flags)?;
+        let connection = match folder {
+            Folder::Writable => Connection::open_with_flags(real, flags)?,
+            Folder::Unwritable => {
+                let uri = format!("file:{}?immutable=1", uri_path(&real));
+                Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
+            }
+        };
         connection.busy_timeout(PATIENCE)?;
         connection.pragma_update(None, "foreign_keys", true)?;
         Ok(connection)
     };
     connect().map_err(|source| failed(path, source))
+}
+
+/// A path as `SQLite` reads it in a URI: <https://www.sqlite.org/uri.html>.
+fn uri_path(path: &Path) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+    let escaped = |&byte: &u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    path.as_os_str().as_bytes().iter().map(escaped).collect()
 }
 
 /// A path as a column holds it: text, or bytes if it is not UTF-8.

@@ -30,7 +30,8 @@ impl Record {
             let exit_code =
                 self.run.exit_code.unwrap_or(if outcome.is_ok() { ExitCode::Success } else { ExitCode::Failure });
             let (seconds, left_out) = (self.run.seconds.unwrap_or_default(), self.run.left_out.clone());
-            let what = What::RunEnded { outcome, exit_code, seconds, left_out, error: self.run.error.clone() };
+            let (resumable, error) = (self.run.inputs.is_some(), self.run.error.clone());
+            let what = What::RunEnded { outcome, exit_code, seconds, left_out, resumable, error };
             events.push(self.event(ended.clone(), what));
         }
         events
@@ -157,21 +158,26 @@ mod tests {
             exit_code: ExitCode::Destination,
             seconds: 2.0,
             left_out: vec!["z".to_owned()],
+            resumable: false,
             error: Some(error),
         };
 
         let journal = dir.begin_journal(&start).unwrap();
         let written =
             [started(1), retrying.clone(), started(2), warning.clone(), progress.clone(), of_instance.clone()];
-        written.into_iter().chain([of_stage.clone()]).for_each(|what| journal.log(what));
+        let at = |second: usize| format!("2026-11-24T03:04:0{second}.000Z");
+        let all = written.into_iter().chain([of_stage.clone()]).enumerate();
+        all.for_each(|(second, what)| journal.log(&at(second), what));
         journal.finish(Finish::of(&end).unwrap()).unwrap();
         drop(journal);
 
         let record = dir.runs().unwrap().unwrap().record("01KB").unwrap().unwrap();
-        let events: Vec<What> = record.events().into_iter().map(|event| event.what).collect();
+        let (times, events): (Vec<_>, Vec<_>) = record.events().into_iter().map(|event| (event.ts, event.what)).unzip();
         let (pipeline, file) = (start.pipeline, "/p.yaml".to_owned());
         let begun = What::RunStarted { pipeline, file, stages: vec!["m".to_owned()], session: 1 };
         // The row of a stage knows its last attempt and the start of its first.
         assert_eq!(events, [begun, started(2), retrying, warning, progress, of_instance, of_stage, end]);
+        // Events have the times at which they happened, not those at which they were written.
+        assert_eq!(times[1..7], [0, 1, 3, 5, 5, 6].map(at));
     }
 }

@@ -128,7 +128,11 @@ impl Runs {
 
     /// The stages of a run, in the order of their first event.
     pub fn stages(&self, run: &str) -> Result<Vec<StageRun>, DbError> {
-        let sql = "SELECT stage, instance, kind, session, attempt, started, ended, outcome, seconds, bytes, outputs, reason, error
+        // An effect is durable before the end of its stage is: after a crash or a full disk it may be all that tells of it.
+        let sql = "SELECT stage, instance, kind, session, attempt, started, ended, coalesce(outcome,
+                   (SELECT iif(warned, 'warning', 'success') FROM effects WHERE effects.run = stages.run
+                    AND effects.stage = stages.stage AND effects.instance = -1 AND stages.instance = '')),
+                   seconds, bytes, outputs, reason, error
                    FROM stages WHERE run = ?1 ORDER BY position, instance";
         self.rows(sql, &[run.to_owned().into()], stage)
     }
@@ -253,9 +257,11 @@ pub(super) const GOOD: &str = "(coalesce(runs.outcome, '') IN ('success', 'warni
 /// SQL: a stage of a run failed, also under `continue-on-error`.
 pub(super) const FAILED: &str = "EXISTS (SELECT 1 FROM stages WHERE stages.run = runs.id AND stages.error IS NOT NULL)";
 
-/// SQL: a later run of the same file with the same inputs, which did something, superseded the run.
+/// SQL: a later run of the same file with the same inputs, which did something, superseded the run. Where no stage began there is
+/// nothing to resume, whatever the inputs.
 pub(super) const SUPERSEDED: &str = "EXISTS (SELECT 1 FROM runs AS later WHERE later.pipeline = runs.pipeline
-    AND later.id > runs.id AND later.file = runs.file AND later.inputs IS runs.inputs
+    AND later.id > runs.id AND later.file = runs.file
+    AND (later.inputs IS runs.inputs OR NOT EXISTS (SELECT 1 FROM stages WHERE stages.run = runs.id))
     AND coalesce(later.outcome, '') NOT IN ('skipped', 'blocked'))";
 
 fn run(row: &Row<'_>, work: &Path) -> rusqlite::Result<Run> {

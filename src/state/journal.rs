@@ -4,15 +4,14 @@ use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use rusqlite::{Transaction, TransactionBehavior, params};
-use serde::Serialize;
-use serde_json::Value as Json;
+use rusqlite::{TransactionBehavior, params};
+use serde_json::{Map, Value as Json};
 use tracing::{Span, debug};
 
 use super::db::{Db, DbError, path_value};
 use super::deliveries::DeliveryStep;
-use super::outbox::stamp;
 use super::prior_run::{Effect, Start};
+use super::rows::{Rows, now, text};
 use crate::diagnostic::{Diagnostic, ExitCode};
 use crate::event::{Outcome, What};
 use crate::process::Process;
@@ -26,6 +25,8 @@ use crate::value::BatchQueue;
 #[derive(Debug)]
 pub struct Journal {
     session: u32,
+    /// Whether it has the inputs of the run, which a later session needs.
+    is_resumable: bool,
     entries: Arc<BatchQueue<JournalEntry>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -48,7 +49,7 @@ pub struct Finish {
 impl Finish {
     /// The end that `RunEnded` tells of.
     pub fn of(what: &What) -> Option<Self> {
-        let What::RunEnded { outcome, exit_code, seconds, left_out, error } = what else { return None };
+        let What::RunEnded { outcome, exit_code, seconds, left_out, error, .. } = what else { return None };
         let (left_out, error) = (left_out.clone(), error.clone());
         Some(Self { outcome: *outcome, exit_code: *exit_code, seconds: *seconds, left_out, error })
     }
@@ -57,8 +58,9 @@ impl Finish {
 type Done = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 enum JournalEntry {
-    Event(Box<What>),
-    LeftOut { stage: String, instance: Option<String>, reason: Option<String> },
+    Event { at: String, what: Box<What> },
+    LeftOut { at: String, stage: String, instance: Option<String>, reason: Option<String> },
+    Inputs(String, Done),
     Effects(Vec<Effect>, Done),
     Forget(Vec<(String, Option<usize>)>, Done),
     Delivery { uri: String, step: DeliveryStep, done: Done },
@@ -89,7 +91,7 @@ impl Journal {
             )
         };
         insert().map_err(|error| db.failed(error))?;
-        Ok(Self::of(db, start.run.clone(), 1))
+        Ok(Self::of(db, start.run.clone(), 1, start.inputs.is_some()))
     }
 
     /// Begins another session of a run, durably.
@@ -105,15 +107,18 @@ impl Journal {
             )
         };
         let session = update().map_err(|error| db.failed(error))?;
-        Ok(Self::of(db, run.to_owned(), session))
+        // What earlier sessions wrote of each stage, for those that this one need not do again.
+        let copy = "CREATE TEMP TABLE earlier AS SELECT * FROM stages WHERE run = ?1 AND outcome IS NOT NULL";
+        db.connection.execute(copy, [run]).map_err(|error| db.failed(error))?;
+        Ok(Self::of(db, run.to_owned(), session, true))
     }
 
-    fn of(db: Db, run: String, session: u32) -> Self {
+    fn of(db: Db, run: String, session: u32, is_resumable: bool) -> Self {
         let entries = Arc::<BatchQueue<JournalEntry>>::default();
         let (writer, span, waiting) =
             (Writer { db, run, session, is_full: true }, Span::current(), Arc::clone(&entries));
         let thread = thread::spawn(move || span.in_scope(|| writer.work(&waiting)));
-        Self { session, entries, thread: Some(thread) }
+        Self { session, is_resumable, entries, thread: Some(thread) }
     }
 
     /// The session, counted from 1.
@@ -121,14 +126,27 @@ impl Journal {
         self.session
     }
 
-    /// Writes an event of a stage, soon: a crash may lose it, since it is only for display. Other events are not kept.
-    pub fn log(&self, what: What) {
-        self.entries.push(JournalEntry::Event(Box::new(what)));
+    /// Whether a later session can resume the run.
+    pub fn is_resumable(&self) -> bool {
+        self.is_resumable
+    }
+
+    /// Keeps the inputs, durably, before it returns: only once all secrets are read is it known that they hold none.
+    pub fn keep_inputs(&mut self, inputs: &Map<String, Json>) -> Result<(), String> {
+        self.wait(|done| JournalEntry::Inputs(text(inputs), done))?;
+        self.is_resumable = true;
+        Ok(())
+    }
+
+    /// Writes an event of a stage, soon: a crash may lose it, since it is only for display. Other events are not kept. `at` is
+    /// when it happened: RFC 3339, UTC.
+    pub fn log(&self, at: &str, what: What) {
+        self.entries.push(JournalEntry::Event { at: at.to_owned(), what: Box::new(what) });
     }
 
     /// Writes that a stage was not selected, soon. The end that an earlier session wrote stays.
-    pub fn log_left_out(&self, stage: String, instance: Option<String>, reason: Option<String>) {
-        self.entries.push(JournalEntry::LeftOut { stage, instance, reason });
+    pub fn log_left_out(&self, at: &str, stage: String, instance: Option<String>, reason: Option<String>) {
+        self.entries.push(JournalEntry::LeftOut { at: at.to_owned(), stage, instance, reason });
     }
 
     /// Writes effects durably, all or none, and then calls `done`.
@@ -187,11 +205,14 @@ impl Writer {
             let result = self.write(&batch).map_err(|error| spoken(&self.db.failed(error)));
             for entry in batch {
                 match entry {
-                    JournalEntry::Event(what) if matches!(*what, What::StageProgress { .. }) => {}
+                    JournalEntry::Event { what, .. } if matches!(*what, What::StageProgress { .. }) => {}
                     // Nobody waits for these, so nobody would learn that they are missing: try again.
-                    JournalEntry::Event(_) | JournalEntry::LeftOut { .. } if result.is_err() => unwritten.push(entry),
-                    JournalEntry::Event(_) | JournalEntry::LeftOut { .. } => {}
-                    JournalEntry::Effects(_, done)
+                    JournalEntry::Event { .. } | JournalEntry::LeftOut { .. } if result.is_err() => {
+                        unwritten.push(entry);
+                    }
+                    JournalEntry::Event { .. } | JournalEntry::LeftOut { .. } => {}
+                    JournalEntry::Inputs(_, done)
+                    | JournalEntry::Effects(_, done)
                     | JournalEntry::Forget(_, done)
                     | JournalEntry::Delivery { done, .. }
                     | JournalEntry::Finish(_, done) => done(result.clone()),
@@ -204,7 +225,7 @@ impl Writer {
         let begun = Instant::now();
         // What is only for display reaches the disk with the next entry that must.
         let must_last =
-            batch.iter().any(|entry| !matches!(entry, JournalEntry::Event(_) | JournalEntry::LeftOut { .. }));
+            batch.iter().any(|entry| !matches!(entry, JournalEntry::Event { .. } | JournalEntry::LeftOut { .. }));
         if must_last != self.is_full {
             let level = if must_last { "FULL" } else { "NORMAL" };
             self.db.connection.pragma_update(None, "synchronous", level)?;
@@ -214,10 +235,11 @@ impl Writer {
         let rows = Rows { transaction: &transaction, run: &self.run, session: self.session };
         for entry in batch {
             match entry {
-                JournalEntry::Event(what) => rows.event(what)?,
-                JournalEntry::LeftOut { stage, instance, reason } => {
-                    rows.left_out(stage, instance.as_deref(), reason.as_deref())?;
+                JournalEntry::Event { at, what } => rows.event(at, what)?,
+                JournalEntry::LeftOut { at, stage, instance, reason } => {
+                    rows.left_out(at, stage, instance.as_deref(), reason.as_deref())?;
                 }
+                JournalEntry::Inputs(inputs, _) => rows.inputs(inputs)?,
                 JournalEntry::Effects(effects, _) => effects.iter().try_for_each(|effect| rows.effect(effect))?,
                 JournalEntry::Forget(stages, _) => stages.iter().try_for_each(|stage| rows.forget(stage))?,
                 JournalEntry::Delivery { uri, step, .. } => rows.delivery(uri, step)?,
@@ -230,130 +252,6 @@ impl Writer {
     }
 }
 
-struct Rows<'a> {
-    transaction: &'a Transaction<'a>,
-    run: &'a str,
-    session: u32,
-}
-
-impl Rows<'_> {
-    fn run(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
-        self.transaction.prepare_cached(sql)?.execute(values).map(drop)
-    }
-
-    fn event(&self, what: &What) -> rusqlite::Result<()> {
-        let (run, session) = (self.run, self.session);
-        // A stage itself has an empty instance.
-        let name = |instance: &Option<String>| instance.clone().unwrap_or_default();
-        match what {
-            What::StageStarted { stage, instance, kind, attempt } => self.run(
-                "INSERT INTO stages (run, stage, instance, position, kind, session, attempt, started)
-                 VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, ?6, ?7)
-                 ON CONFLICT DO UPDATE SET kind = ?4, session = ?5, attempt = ?6, ended = NULL, outcome = NULL, seconds = NULL,
-                 started = iif(?6 = 1, ?7, started), bytes = NULL, outputs = NULL, reason = NULL, error = NULL",
-                params![run, stage, name(instance), kind, session, attempt, now()],
-            ),
-            What::StageProgress { stage, instance, bytes } => self.run(
-                "UPDATE stages SET bytes = ?4 WHERE run = ?1 AND stage = ?2 AND instance = ?3",
-                params![run, stage, name(instance), bytes.cast_signed()],
-            ),
-            What::StageWarning { stage, instance, warning } => self.remark(stage, &name(instance), false, warning),
-            What::StageRetrying { stage, instance, error, .. } => self.remark(stage, &name(instance), true, error),
-            What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, .. } => self.run(
-                "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, seconds, outputs, reason, error)
-                 VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                 ON CONFLICT DO UPDATE SET session = ?4, ended = ?5, outcome = ?6, seconds = ?7, outputs = ?8, reason = ?9,
-                 error = ?10",
-                params![
-                    run,
-                    stage,
-                    name(instance),
-                    session,
-                    now(),
-                    outcome.word(),
-                    seconds,
-                    text(outputs),
-                    reason,
-                    error.as_ref().map(text)
-                ],
-            ),
-            _ => Ok(()),
-        }
-    }
-
-    fn remark(&self, stage: &str, instance: &str, is_retry: bool, problem: &Diagnostic) -> rusqlite::Result<()> {
-        self.run(
-            "INSERT INTO remarks (run, stage, instance, session, attempt, at, is_retry, problem)
-             VALUES (?1, ?2, ?3, ?4, coalesce((SELECT attempt FROM stages WHERE run = ?1 AND stage = ?2 AND instance = ?3), 0),
-             ?5, ?6, ?7)",
-            params![self.run, stage, instance, self.session, now(), is_retry, text(problem)],
-        )
-    }
-
-    fn left_out(&self, stage: &str, instance: Option<&str>, reason: Option<&str>) -> rusqlite::Result<()> {
-        self.run(
-            "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, reason)
-             VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, 'skipped', ?6)
-             ON CONFLICT DO UPDATE SET session = ?4, ended = ?5, outcome = 'skipped', reason = ?6 WHERE stages.ended IS NULL",
-            params![self.run, stage, instance.unwrap_or_default(), self.session, now(), reason],
-        )
-    }
-
-    fn effect(&self, effect: &Effect) -> rusqlite::Result<()> {
-        self.run(
-            "INSERT OR REPLACE INTO effects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![
-                self.run,
-                effect.stage,
-                number(effect.instance),
-                effect.key,
-                effect.outputs.to_string(),
-                effect.artifact.as_ref().map(Json::to_string),
-                effect.warned
-            ],
-        )
-    }
-
-    fn forget(&self, (stage, instance): &(String, Option<usize>)) -> rusqlite::Result<()> {
-        let sql = "DELETE FROM effects WHERE run = ?1 AND stage = ?2 AND instance = ?3";
-        self.run(sql, params![self.run, stage, number(*instance)])
-    }
-
-    fn delivery(&self, uri: &str, step: &DeliveryStep) -> rusqlite::Result<()> {
-        let (column, value) = step.column(&now());
-        let insert = "INSERT INTO deliveries (run, uri, began) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-        self.run(insert, params![self.run, uri, now()])?;
-        let update = format!("UPDATE deliveries SET {column} = ?3 WHERE run = ?1 AND uri = ?2");
-        self.run(&update, params![self.run, uri, value])
-    }
-
-    fn finish(&self, finish: &Finish) -> rusqlite::Result<()> {
-        self.run(
-            "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4, seconds = coalesce(seconds, 0) + ?5, left_out = ?6, error = ?7,
-             good = iif(?3 IN ('success', 'warning') AND ?6 IS NULL, ?2, good) WHERE id = ?1",
-            params![
-                self.run,
-                now(),
-                finish.outcome.word(),
-                u8::from(finish.exit_code),
-                finish.seconds,
-                (!finish.left_out.is_empty()).then(|| Json::from(finish.left_out.clone()).to_string()),
-                finish.error.as_ref().map(text)
-            ],
-        )
-    }
-}
-
-/// JSON as a column holds it.
-fn text(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-/// The number of an instance as a column holds it; -1 without a matrix.
-fn number(instance: Option<usize>) -> i64 {
-    instance.map_or(-1, |number| i64::try_from(number).unwrap_or(i64::MAX))
-}
-
 /// An error with its cause on one line.
 fn spoken(error: &DbError) -> String {
     match std::error::Error::source(error) {
@@ -362,15 +260,13 @@ fn spoken(error: &DbError) -> String {
     }
 }
 
-fn now() -> String {
-    stamp(std::time::Duration::ZERO, false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::prior_run::{Delivery, PriorRun};
     use super::*;
-    use serde_json::{Map, json};
+    use serde_json::json;
+
+    const AT: &str = "2026-11-24T03:04:05.000Z";
 
     fn start(run: &str) -> Start {
         Start {
@@ -415,13 +311,9 @@ mod tests {
         assert!(PriorRun::read(&db, "other").unwrap().is_none());
 
         let (stage, instance) = ("a".to_owned(), None);
-        journal.log(What::StageStarted {
-            stage: stage.clone(),
-            instance: instance.clone(),
-            kind: "run".to_owned(),
-            attempt: 1,
-        });
-        journal.log(What::StageProgress { stage, instance, bytes: 7 });
+        let (first, kind) = (stage.clone(), "run".to_owned());
+        journal.log(AT, What::StageStarted { stage: first, instance: instance.clone(), kind, attempt: 1 });
+        journal.log(AT, What::StageProgress { stage, instance, bytes: 7 });
         drop(journal);
         let again = Journal::resume(&db, "r", "01").unwrap();
         assert_eq!(again.session(), 2);

@@ -28,6 +28,7 @@ mod outbox;
 mod owner;
 mod prior_run;
 mod record;
+mod rows;
 mod versions;
 
 pub use crate::process::Process;

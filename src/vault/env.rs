@@ -24,7 +24,7 @@ impl Source for Env {
     fn read(&self, _: &Path, _: &Cancel) -> Result<Secret, Error> {
         let place = self.place();
         match env::var(&self.name) {
-            Ok(text) if text.is_empty() => Err(Error::Empty { place }),
+            Ok(text) if text.trim().is_empty() => Err(Error::Empty { place }),
             Ok(text) => Ok(Secret::new(text)),
             Err(VarError::NotPresent) => Err(Error::Missing { place }),
             Err(VarError::NotUnicode(_)) => Err(Error::NotText { place }),

@@ -62,7 +62,8 @@ pub(super) fn text_of(bytes: &[u8], place: String) -> Result<Secret, Error> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     match text {
-        "" => Err(Error::Empty { place }),
+        // Blanks are the mistake of whoever wrote the file, and as a secret they would mask every indented line.
+        blank if blank.trim().is_empty() => Err(Error::Empty { place }),
         text if text.contains('\0') => Err(Error::Nul { place }),
         text => Ok(Secret::new(text.to_owned())),
     }

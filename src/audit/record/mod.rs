@@ -9,6 +9,7 @@ mod jcs;
 mod kinds;
 mod line;
 mod log_entry;
+mod mask;
 mod schema;
 #[cfg(test)]
 mod tests;

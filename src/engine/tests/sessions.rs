@@ -275,6 +275,7 @@ fn parts(graph: &Graph, selection: &Selection) -> (BTreeSet<usize>, BTreeSet<usi
 fn events_say_what_was_recalled(history: &History) -> Result<(), String> {
     for (place, past) in history.sessions.iter().enumerate() {
         let mut last: BTreeMap<Which, Choice> = BTreeMap::new();
+        let mut instances: BTreeMap<usize, bool> = BTreeMap::new();
         for line in &past.lines {
             if let Entry::Decided { stages, instance, choice, .. } = &line.what {
                 last.extend(stages.iter().map(|&stage| ((stage, *instance), *choice)));
@@ -282,7 +283,15 @@ fn events_say_what_was_recalled(history: &History) -> Result<(), String> {
             let Some(What::StageEnded { stage, instance, outcome, recalled, .. }) = line.event() else { continue };
             let which = of(stage, instance.as_ref());
             let choice = last.get(&which);
-            let is_recalled = choice == Some(&Choice::Recalled) && outcome.is_ok();
+            let is_own = choice == Some(&Choice::Recalled) && outcome.is_ok();
+            // A stage is recalled if no instance of it did anything.
+            let is_recalled = match (which, instances.get(&which.0)) {
+                ((_, None), Some(did_nothing)) => *did_nothing && outcome.is_ok(),
+                _ => is_own,
+            };
+            if which.1.is_some() {
+                *instances.entry(which.0).or_insert(true) &= is_own || *outcome == Outcome::Skipped;
+            }
             law!(*recalled == is_recalled, "session {place}: {which:?} was {choice:?}, and its end says {recalled}");
         }
     }

@@ -10,6 +10,7 @@ use crate::expression::{Expression, Values};
 use crate::graph::Planned;
 use crate::open::{Loaded, expand};
 use crate::pipeline::{PartialResolver, SecretPlaceholder, expressions_in};
+use crate::value::Masker;
 
 /// The values for the settings of a stage, with the variables of its `env` that are known.
 pub(super) fn with_env(loaded: &Loaded, planned: &Planned, values: &Values) -> Values {
@@ -38,7 +39,11 @@ pub(super) fn expansion(
         lists.chain(matrix.include()).chain(matrix.exclude()).flat_map(expressions_in)
     });
     let unknown: Vec<Expression> = matrix.filter(|expression| !values.know(expression)).collect();
-    if unknown.is_empty() { expand(&loaded.document, planned, values).map(Ok) } else { Ok(Err(unknown)) }
+    if !unknown.is_empty() {
+        return Ok(Err(unknown));
+    }
+    // A plan knows no secret.
+    expand(&loaded.document, planned, values, &Masker::default()).map(Ok)
 }
 
 /// When expressions get their value, as the end of "known …".

@@ -99,7 +99,7 @@ fn text_of(event: &Event) -> String {
             };
             format!("message {channel}: {when}: {subject}: {became}")
         }
-        What::RunEnded { outcome, exit_code, seconds, left_out, error } => {
+        What::RunEnded { outcome, exit_code, seconds, left_out, error, .. } => {
             let error = error.as_ref().map(|error| format!(": {}", full(error))).unwrap_or_default();
             let (outcome, took) = (outcome.word(), human_duration(*seconds));
             let undone =

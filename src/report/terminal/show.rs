@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::history::{SECONDS, moment, times};
 use super::table::Tone;
 use super::{Human, Screen, plain};
-use crate::event::{What, called};
+use crate::event::{Outcome, What, called};
 use crate::inspect::past_events;
 use crate::report::reporter::Reporter;
 use crate::state::{Record, Run, RunState, StageRun};
@@ -79,9 +79,10 @@ fn head(run: &Run, screen: Screen) -> String {
     text
 }
 
-/// A stage that has no end: it runs, or its process is gone.
+/// A stage whose end was not written: it runs, its process is gone, or only what it did was kept.
 fn unfinished(stage: &StageRun, run: &Run, screen: Screen) -> String {
-    let word = if run.state == RunState::Running && stage.session == run.sessions { "running" } else { "interrupted" };
+    let is_running = run.state == RunState::Running && stage.session == run.sessions;
+    let word = if is_running { "running" } else { stage.outcome.map_or("interrupted", Outcome::word) };
     let painted = Tone::of(word).paint(&format!("{word:11}"), screen.style);
     let mut detail: Vec<String> = stage.kind.iter().cloned().collect();
     detail.extend((stage.attempt > 1).then(|| format!("{} attempts", stage.attempt)));

@@ -178,19 +178,5 @@ pub(super) async fn window(
     if is_part && answer.content_range().is_none() {
         return Err(Fault::new(Class::Wrong, "the server does not know ranges"));
     }
-    let cut = |said: String| Fault::new(Class::Transient, said);
-    let mut body = answer.body;
-    let mut buffer = Buffer::new(length);
-    while let Some(block) = body.next().await {
-        let block = block.map_err(|error| cut(format!("the answer was cut: {error}")))?;
-        buffer.bytes.extend_from_slice(&block);
-        if buffer.bytes.len() as u64 > length {
-            break;
-        }
-    }
-    let got = buffer.bytes.len();
-    if got as u64 != length {
-        return Err(cut(format!("the answer has {got} bytes where {length} were asked for")));
-    }
-    Ok(Bytes::from_owner(buffer))
+    Buffer::collect(answer.body, length).await
 }

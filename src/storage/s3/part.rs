@@ -126,8 +126,21 @@ impl Buffer {
         Ok(Self::with(size, Some(share)))
     }
 
-    pub(super) fn new(size: u64) -> Self {
-        Self::with(size, None)
+    /// The bytes of an answer. Fails unless there are exactly as many as its head announces.
+    pub(super) async fn collect(mut body: ByteStream, length: u64) -> Result<Bytes, Fault> {
+        let cut = |said: String| Fault::new(Class::Transient, said);
+        let mut buffer = Self::with(length, None);
+        while let Some(block) = body.next().await {
+            let block = block.map_err(|error| cut(format!("the answer was cut: {error}")))?;
+            buffer.bytes.extend_from_slice(&block);
+            if buffer.bytes.len() as u64 > length {
+                break;
+            }
+        }
+        match buffer.bytes.len() {
+            got if got as u64 == length => Ok(Bytes::from_owner(buffer)),
+            got => Err(cut(format!("the answer has {got} bytes where {length} were announced"))),
+        }
     }
 
     fn with(size: u64, share: Option<SemaphorePermit<'static>>) -> Self {

@@ -51,22 +51,7 @@ async fn piece(
     if announced.start != range.start || announced.end != range.end.min(size) {
         return Err(Fault::new(Class::Unclear, format!("the server answers with the range {announced:?} of {size}")));
     }
-    let length = announced.end - announced.start;
-    let mut body = answer.body;
-    let mut buffer = Buffer::new(length);
-    let cut = |said: String| Fault::new(Class::Transient, said);
-    while let Some(block) = body.next().await {
-        let block = block.map_err(|error| cut(format!("the answer was cut: {error}")))?;
-        buffer.bytes.extend_from_slice(&block);
-        if buffer.bytes.len() as u64 > length {
-            break;
-        }
-    }
-    let got = buffer.bytes.len();
-    if got as u64 != length {
-        return Err(cut(format!("the answer has {got} bytes where {length} were announced")));
-    }
-    Ok(Bytes::from_owner(buffer))
+    Buffer::collect(answer.body, announced.end - announced.start).await
 }
 
 /// The range and the size of the whole, from a `Content-Range`.

@@ -9,18 +9,19 @@ use super::sample::{Put as _, Sample, entry};
 #[test]
 fn a_torn_tail_of_every_length_is_repaired() {
     let sample = Sample::new(5, 5);
-    let log = sample.open();
-    log.put(&[entry(5), entry(6)]).unwrap();
+    sample.open().put(&[entry(5), entry(6)]).unwrap();
     let lines = sample.lines();
     let (whole, next) = (lines[..6].concat(), &lines[6]);
     for length in 1..next.len() {
-        fs::write(sample.segment(), [&whole, &next[..length]].concat()).unwrap();
+        fs::write(sample.segment(), &whole).unwrap();
         fs::remove_dir_all(sample.dir.join("torn")).unwrap();
+        let early = sample.open();
+        fs::write(sample.segment(), [&whole, &next[..length]].concat()).unwrap();
         let report = sample.verify();
         assert_eq!(report.problems, [Problem::TornTail { seq: 6, bytes: length as u64 }]);
         assert!(!report.is_damaged());
         // Every other one is repaired by a writer that is already open.
-        let opened = if length % 2 == 0 { &log } else { &sample.open() };
+        let opened = if length % 2 == 0 { &early } else { &sample.open() };
         assert_eq!(opened.put(&[entry(7)]).unwrap(), 7..8);
         assert_eq!(sample.verify().problems, []);
         let records: Vec<_> = read(&sample.dir, Filter::default()).unwrap().map(Result::unwrap).collect();

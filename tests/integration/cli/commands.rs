@@ -302,6 +302,24 @@ fn validate_reports_all_files_at_once() {
 }
 
 #[test]
+fn doctor_names_a_secret_that_is_missing_where_it_is_needed() {
+    let tl = Tl::new();
+    tl.write(
+        "p.yaml",
+        "version: 1\nname: test\nsecrets: { key: { from: file, path: gone } }\nchannels:\n  page: { uses: webhook, with: { url: \
+         '${{ secrets.key }}' } }\nstages: { a: { run: ['true'] } }\nnotify: [{ when: [failure], to: [page] }]\n",
+    );
+    let found = tl.run(&["doctor", "p.yaml", "--json"]);
+    let examined: serde_json::Value = serde_json::from_str(&found.stdout).unwrap();
+    let details: Vec<&str> = ["secret", "channel"]
+        .map(|what| examined["examined"].as_array().unwrap().iter().find(|item| item["what"] == what).unwrap())
+        .map(|item| item["trials"][0]["detail"].as_str().unwrap())
+        .to_vec();
+    assert!(details[0].starts_with("TL0510"), "{details:?}");
+    assert_eq!((found.code, details[1]), (1, "its secret `key` could not be read"));
+}
+
+#[test]
 fn doctor_names_what_does_not_work() {
     let tl = Tl::unprivileged();
     tl.write(

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use timelocker::diagnostic::{Diagnostic, ExitCode, codes};
 use timelocker::event::{Did, Outcome, What};
 use timelocker::state::{Effect, Finish, Journal, Start, StateDir, Text};
+use timelocker::value::utc;
 use unicode_width::UnicodeWidthStr;
 
 use crate::support::{Tl, ended, event, files};
@@ -83,9 +85,13 @@ fn name(stage: &str, instance: Option<&str>) -> (String, Option<String>) {
     (stage.to_owned(), instance.map(str::to_owned))
 }
 
+fn write(journal: &Journal, what: What) {
+    journal.log(&utc(jiff::Timestamp::now()), what);
+}
+
 fn progress(journal: &Journal, stage: &str, instance: Option<&str>, bytes: u64) {
     let (stage, instance) = name(stage, instance);
-    journal.log(What::StageProgress { stage, instance, bytes });
+    write(journal, What::StageProgress { stage, instance, bytes });
 }
 
 fn ended_as(stage: &str, instance: Option<&str>, outcome: Outcome, seconds: f64, outputs: Json) -> What {
@@ -99,7 +105,7 @@ fn ended_as(stage: &str, instance: Option<&str>, outcome: Outcome, seconds: f64,
 fn started(journal: &Journal, stage: &str, instance: Option<&str>, attempt: u32) {
     let (stage, instance) = name(stage, instance);
     let kind = if stage == "collect" { "archive" } else { "upload" }.to_owned();
-    journal.log(What::StageStarted { stage, instance, kind, attempt });
+    write(journal, What::StageStarted { stage, instance, kind, attempt });
 }
 
 /// The outputs of an `upload`.
@@ -111,7 +117,7 @@ fn delivered(uri: &str, size: u64) -> Json {
 
 fn stage(journal: &Journal, stage: &str, instance: Option<&str>, outcome: &str, seconds: f64, outputs: Json) {
     started(journal, stage, instance, 1);
-    journal.log(ended_as(stage, instance, Outcome::from_word(outcome).unwrap(), seconds, outputs));
+    write(journal, ended_as(stage, instance, Outcome::from_word(outcome).unwrap(), seconds, outputs));
 }
 
 fn problem() -> Diagnostic {
@@ -219,20 +225,20 @@ fn eventful(kept: &Kept<'_>, id: &str) {
         error: problem(),
     };
     started(&journal, "deliver", Some("nas"), 1);
-    journal.log(retry);
+    write(&journal, retry);
     started(&journal, "deliver", Some("nas"), 2);
     progress(&journal, "deliver", Some("nas"), 1 << 20);
     let warning = Diagnostic::warning(codes::TL0613, "`a`: it shrank");
-    journal.log(What::StageWarning { stage: deliver, instance: nas, warning });
+    write(&journal, What::StageWarning { stage: deliver, instance: nas, warning });
     let object = delivered("file:///mnt/nas/orders/2026-11-24/01KB.tar.zst.age", 1_048_576);
-    journal.log(ended_as("deliver", Some("nas"), Outcome::Warning, 2.5, object));
+    write(&journal, ended_as("deliver", Some("nas"), Outcome::Warning, 2.5, object));
     stage(&journal, "deliver", Some("off\u{1b}[31m\u{202e}site\n"), "failure", 0.5, json!({}));
     stage(&journal, "deliver", None, "failure", 2.5, json!({ "object": [null, null] }));
     let mut skipped = ended_as("prove", None, Outcome::Skipped, 0.0, json!({}));
     if let What::StageEnded { reason, .. } = &mut skipped {
         *reason = Some("`deliver` failed".to_owned());
     }
-    journal.log(skipped);
+    write(&journal, skipped);
     journal
         .finish(Finish {
             outcome: Outcome::Failure,
@@ -587,4 +593,26 @@ fn readers_and_a_writer_do_not_wait_for_each_other() {
         }
         stop.store(true, Ordering::Relaxed);
     });
+}
+
+/// The state of a machine that is gone, on a disk that is only read.
+#[test]
+fn a_state_folder_that_cannot_be_written_can_be_read() {
+    let tl = Tl::unprivileged();
+    tl.pipeline("stages:\n  a: { run: ['true'] }\n").ok(&["run", "p.yaml"]);
+    let id = tl.last_run();
+    let set_mode = |mode| fs::set_permissions(tl.state(), fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(0o500);
+    for arguments in [&["history"][..], &["status"], &["stats"], &["show", &id]] {
+        let read = tl.run(arguments);
+        assert!(read.code == 0 && !read.stderr.contains("TL0"), "{arguments:?}: {read:?}");
+    }
+    assert_eq!(json_of(&tl, &["history"])["runs"][0]["run"], *id);
+    // A log beside the database holds a part of it, which nobody can read here.
+    set_mode(0o700);
+    fs::write(tl.state().join("state.db-wal"), "a part").unwrap();
+    set_mode(0o500);
+    let refused = tl.run(&["history"]);
+    assert!(refused.code == 1 && refused.stderr.contains("TL0719"), "{refused:?}");
+    set_mode(0o700);
 }

@@ -35,6 +35,9 @@ fn a_state_folder_that_is_full_is_told_and_mended_by_making_room() {
         }
         fs::remove_file(tl.state().join("filler")).unwrap();
         let before = proven(&tl, run);
+        // A report names the way back exactly where there is one.
+        assert_eq!(told.last().unwrap()["resumable"], before.is_some(), "{text}");
+        assert!(problems().filter(|error| error["code"] == "TL0728").count() <= 1, "{text}");
         if code != 0 {
             let given: &[&str] = if before.is_some() { &["--resume", run] } else { &["p.yaml"] };
             let next = tl.run(&[&["run", "--reporter", "json"][..], given].concat());

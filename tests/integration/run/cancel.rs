@@ -78,3 +78,27 @@ fn what_does_not_run_is_not_cancelled() {
     tl.ok(&["cancel", &other]);
     assert_eq!(collected(run).code, 130);
 }
+
+/// The program of a secret may wait for somebody. The run is seen and can be ended meanwhile.
+#[test]
+fn a_run_that_still_reads_its_secrets_is_seen_and_ended() {
+    let tl = Tl::new();
+    tl.pipeline(
+        "secrets: { key: { from: command, run: [sh, -c, 'touch began; sleep 60'], timeout: 10m } }\ninputs: { who: { type: string } }\n\
+         stages:\n  a: { env: { K: '${{ secrets.key }}' }, run: ['true'] }\n",
+    );
+    let run = tl.start(&["run", "p.yaml", "--input", "who=ana"]);
+    wait_for(|| tl.file("began").exists());
+    let status: Json = serde_json::from_str(&tl.ok(&["status", "--json"]).stdout).unwrap();
+    let status = &status["runs"][0];
+    let id = status["run"].as_str().unwrap();
+    assert_eq!(status["life"], "running");
+    tl.ok(&["cancel", id]);
+    assert_eq!(collected(run).code, 130);
+    // Its inputs may hold the secret that was never read, so they were not kept.
+    let refused = tl.run(&["run", "--resume", id]);
+    assert!(
+        refused.code == 2 && refused.stderr.contains("TL0781") && refused.stderr.contains("were not kept"),
+        "{refused:?}"
+    );
+}

@@ -203,3 +203,26 @@ fn a_run_that_did_nothing_hides_none_that_can_go_on() {
     assert_eq!(tl.run(&["run", "--resume"]).code, 0);
     assert_eq!(tl.read("ran.txt"), "x\n");
 }
+
+/// A stage that an earlier session did keeps the times of its work, and so do its instances and their sum.
+#[test]
+fn the_history_tells_of_the_work_and_not_of_the_look_at_it() {
+    let tl = Tl::new();
+    tl.pipeline(
+        "stages:\n  one: { run: [sleep, '0.2'] }\n  many: { strategy: { matrix: { i: [1, 2] } }, run: [sleep, '0.2'] }\n  last: { \
+         needs: [one, many], run: [test, -e, go] }\n",
+    );
+    let stages = || -> Vec<Json> {
+        let shown: Json = serde_json::from_str(&tl.ok(&["show", "--json"]).stdout).unwrap();
+        shown["stages"].as_array().unwrap().iter().filter(|stage| stage["stage"] != "last").cloned().collect()
+    };
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 1);
+    let before = stages();
+    tl.write("go", "");
+    let (_, events) = resumed(&tl, &[]);
+    let ends = events.iter().filter(|event| event["event"] == "stage-ended" && event["stage"] != "last");
+    assert!(ends.clone().count() == 4 && ends.clone().all(|event| event["recalled"] == true), "{events:#?}");
+    let after = stages();
+    assert_eq!((before.len(), &before), (4, &after));
+    assert!(after.iter().all(|stage| stage["seconds"].as_f64().unwrap() > 0.1 && stage["session"] == 1), "{after:#?}");
+}

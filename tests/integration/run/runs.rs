@@ -754,3 +754,25 @@ fn state_and_what_lies_in_it_is_for_the_owner_alone() {
     }
     assert_eq!(fs::metadata(tl.file("state/audit")).unwrap().permissions().mode() & 0o777, 0o700);
 }
+
+/// A log that is set back while a run writes to it: the run says so, also where it has another reason to end.
+#[test]
+fn a_log_that_is_set_back_in_the_middle_of_a_run_fails_it() {
+    for damage in [
+        ": > state/audit/seg/00000000000000000000.jsonl",
+        "rm -r state/audit",
+        "cp -r old/. state/audit/",
+        "trap \"rm -r state/audit; exit 0\" TERM",
+    ] {
+        let tl = Tl::new();
+        tl.pipeline("stages:\n  a: { run: ['true'] }\n").ok(&["run", "p.yaml"]);
+        tl.pipeline(&format!("timeout: 1s\nstages:\n  a: {{ shell: sh, run: '{damage}; sleep 60 & wait' }}\n"));
+        Command::new("cp").args(["-r", "state/audit", "old"]).current_dir(tl.path()).status().unwrap();
+        let (code, events) = tl.events(&[]);
+        let of = |code: &str| events.iter().filter(|event| event["error"]["code"] == code).count();
+        // The stage was stopped for it, or had been stopped for its time: either way the exit code is that of the log.
+        assert!(code == 20 && of("TL0701") >= 1, "{damage}: {code} {events:#?}");
+        assert!(of("TL0701") + of("TL0602") <= 4, "{damage}: {events:#?}");
+        assert!(!events.iter().any(|event| event["event"] == "checkpoint"), "{damage}: {events:#?}");
+    }
+}

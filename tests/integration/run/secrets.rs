@@ -63,6 +63,8 @@ fn a_program_that_fails_is_told_by_its_last_words_and_not_by_what_it_printed() {
     assert!(refused(&tl, "TL0512").contains("signal 9"));
     script(&tl, "pass", "true");
     assert!(refused(&tl, "TL0510").contains("is empty"));
+    script(&tl, "pass", "printf '            \\n'");
+    assert!(refused(&tl, "TL0510").contains("is empty"));
     script(&tl, "pass", "printf '\\377\\376longer'");
     assert!(refused(&tl, "TL0510").contains("does not hold a text"));
     script(&tl, "pass", "head -c 65537 /dev/zero | tr '\\0' x");

@@ -245,3 +245,48 @@ fn no_error_cites_a_part_of_a_secret() {
         }
     }
 }
+
+/// A secret may have a line that is a word of `tl`. Whoever decides by such a word must still be able to.
+#[test]
+fn the_words_of_tl_stay_whole_whatever_a_secret_is_spelled_like() {
+    let tl = Tl::new();
+    tl.write("secret", "failure\nsuccess\nrecovered\nstage_a\nlong-enough-for-a-secret\n");
+    tl.write("m.hbs", "{{#if (eq result \"success\")}}it went well{{else}}it went wrong{{/if}}\n{{error}}\n");
+    tl.pipeline(
+        "secrets: { key: { from: file, path: secret } }\nstages:\n  stage_a: { env: { K: '${{ secrets.key }}' }, run: [test, -e, go] }\nnotify:\n  \
+         - { when: [failure, recovered], to: [log], template: m.hbs }\n",
+    );
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 1);
+    tl.write("go", "");
+    tl.ok(&["run", "p.yaml"]);
+    let shown = tl.ok(&["audit", "show", "--json"]).stdout;
+    let records: Vec<Json> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str, field: &str| -> Vec<Json> {
+        records.iter().filter(|record| record["type"] == kind).map(|record| record["data"][field].clone()).collect()
+    };
+    assert_eq!(of("run.finished", "outcome"), ["failure", "success"]);
+    assert_eq!(of("stage.ended", "outcome"), ["failure", "success"]);
+    assert_eq!(of("stage.started", "stage"), ["stage_a", "stage_a"]);
+    assert_eq!(of("notify.delivered", "when"), ["failure", "recovered"]);
+    let said: Vec<Json> = tl.read("log.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let subjects: Vec<&Json> = said.iter().map(|message| &message["subject"]).collect();
+    assert_eq!(subjects, ["it went wrong", "it went well"]);
+    assert!(!shown.contains("long-enough"), "{shown}");
+}
+
+#[test]
+fn instances_whose_values_are_secrets_are_told_apart() {
+    let tl = Tl::new();
+    tl.write("one", "the-first-secret").write("two", "the-second-secret").pipeline(
+        "secrets: { one: { from: file, path: one }, two: { from: file, path: two } }\nstages:\n  many:\n    strategy: { matrix: { \
+         key: [the-first-secret, the-second-secret] } }\n    env: { K: '${{ matrix.key }}', ONE: '${{ secrets.one }}', TWO: '${{ \
+         secrets.two }}' }\n    run: 'test \"$K\" = \"$ONE\"'\n    shell: sh\n",
+    );
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 1);
+    let shown: Json = serde_json::from_str(&tl.ok(&["show", "--json"]).stdout).unwrap();
+    let rows = shown["stages"].as_array().unwrap().iter().filter(|row| row["instance"].is_string());
+    let mut rows: Vec<(&str, &str)> =
+        rows.map(|row| (row["instance"].as_str().unwrap(), row["outcome"].as_str().unwrap())).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [("*** #1", "success"), ("*** #2", "failure")]);
+}
