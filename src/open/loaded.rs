@@ -72,8 +72,8 @@ pub(crate) fn settle_with(
 
 /// The folder that relative paths of a stage are meant from: that of the file which names them.
 pub(crate) fn base_of<'a>(loaded: &'a Loaded, planned: &Planned) -> &'a Path {
-    match planned.stage.kind().and_then(StageKind::reads) {
-        Some((paths, _)) => loaded.document.folder_of(&planned.setting(paths)),
+    match planned.stage.kind().and_then(StageKind::reading) {
+        Some(reading) => loaded.document.folder_of(&planned.setting(reading.paths)),
         None => loaded.document.folder(),
     }
 }

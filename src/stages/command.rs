@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::context::MAKE_ROOM;
+use super::kind::MAKE_ROOM;
 use super::{Context, StageError, StageNotice};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::{Did, Stream};

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifact::ArtifactRef;
-use super::context::MAKE_ROOM;
+use super::kind::MAKE_ROOM;
 use super::reading::read_object;
 use super::upload::{check_key, parse_key};
 use super::{Context, Effect, Findings, Flow, Known, Stage, StageError};

@@ -12,14 +12,10 @@ pub mod artifact;
 mod assert;
 mod audit;
 mod command;
-mod context;
 mod decrypt;
 mod download;
-mod effect;
 mod encrypt;
-mod error;
 mod kind;
-mod known;
 mod notify;
 mod object_lock;
 mod reading;
@@ -32,14 +28,11 @@ mod verify;
 pub use crate::audit::{Record, StageName};
 pub use archive::Survey;
 pub use command::{Command, OutputType};
-pub use context::{
-    Checkpoint, Context, Deliveries, Expected, Ledger, Meter, Notifier, OpenDelivery, Places, Recorder, Shared,
-    StageNotice, Unfinished,
+pub use kind::{
+    ARTIFACT, Checkpoint, Context, Decides, Deliveries, Delivery, Effect, Expected, Finding, Findings, Flow, Known,
+    Ledger, Meter, Notifier, OpenDelivery, Places, RUN, Reading, Recorder, Setting, Shared, Stage, StageError,
+    StageKind, StageNotice, Unfinished, fails_for_warning,
 };
-pub use effect::{Decides, Delivery, Effect, Setting};
-pub use error::{StageError, fails_for_warning};
-pub use kind::{ARTIFACT, Flow, RUN, Stage, StageKind};
-pub use known::{Finding, Findings, Known};
 pub use object_lock::lock_words;
 pub use registry::{KINDS, find, summary};
 pub use upload::ObjectRef;

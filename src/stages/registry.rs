@@ -55,7 +55,7 @@ mod with_tests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::{ARTIFACT, Delivery, Effect, Flow};
+    use crate::stages::{ARTIFACT, Delivery, Effect, Flow, Reading};
 
     fn is_artifact(schema: &Json) -> bool {
         schema["properties"][ARTIFACT]["x-tl-type"] == "artifact"
@@ -76,7 +76,9 @@ mod tests {
         for kind in KINDS.iter() {
             for effect in kind.effects {
                 let settings = match *effect {
-                    Effect::Reads { paths, one_device } => vec![paths, one_device],
+                    Effect::Reads(Reading { paths, one_device }) => {
+                        [Some(paths), one_device].into_iter().flatten().collect()
+                    }
                     Effect::Seals { recipients, file } => vec![recipients, file],
                     Effect::Fetches { store, key } => vec![store, key],
                     Effect::Proves { object } => vec![object],

@@ -324,3 +324,20 @@ stages:
         assert!(body.lines().any(|line| line.contains("second") && line.contains("KiB")), "{body}");
     }
 }
+
+/// Editors, checkers and the mutations of `wrong::*` learn a kind from this file. A kind that it lacks is tried by none of them.
+#[test]
+fn one_file_shows_each_kind_of_stages_with_each_setting() {
+    let text = fs::read_to_string(root().join("tests/right/every-stage-kind.yaml")).unwrap();
+    let file: Json = serde_yaml::from_str(&text).unwrap();
+    let stages = || ["stages", "finally"].into_iter().flat_map(|part| file[part].as_object().unwrap().values());
+    let missing = |kind: &stages::StageKind| -> Vec<String> {
+        let of_kind: Vec<&Json> = stages().filter(|stage| stage["uses"] == kind.name).collect();
+        let settings = (kind.schema)()["properties"].as_object().into_iter().flat_map(serde_json::Map::keys);
+        let unused = settings.filter(|&setting| of_kind.iter().all(|stage| stage["with"].get(setting).is_none()));
+        let without = of_kind.is_empty().then(|| kind.name.to_owned());
+        without.into_iter().chain(unused.map(|setting| format!("{}: {setting}", kind.name))).collect()
+    };
+    let shipped = stages::KINDS.iter().filter(|kind| kind.name != "deposit");
+    assert_eq!(shipped.flat_map(missing).collect::<Vec<String>>(), [""; 0]);
+}

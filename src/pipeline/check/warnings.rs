@@ -15,7 +15,7 @@ use crate::expression::{Expression, Template, Values};
 use crate::pipeline::model::{Pipeline, Stage, StoreOrChannel, When, artifact_source};
 use crate::pipeline::partial::{PartialResolver, SecretPlaceholder};
 use crate::pipeline::read::{Document, escape};
-use crate::stages::{ARTIFACT, Delivery, Effect, Flow, ObjectRef, Setting, StageKind};
+use crate::stages::{ARTIFACT, Delivery, Effect, Flow, ObjectRef, Reading, StageKind};
 use crate::storage;
 use crate::value::{Kind, Name};
 
@@ -208,11 +208,13 @@ impl<'a> Reader<'a> {
             let Some((at, path)) = self.folder_of(name, store) else { continue };
             let stages = by_store.get(name.as_str()).into_iter().flatten();
             let mut sources = stages.filter_map(|(at, stage)| self.reader_behind(at.clone(), stage)).flat_map(
-                |(at, reader, reads)| {
-                    let (paths, one_device) = reads;
-                    let stays = reader.with.get(one_device) == Some(&Json::Bool(true));
-                    let sources = reader.with[paths].as_array().into_iter().flatten();
-                    sources.filter_map(move |source| {
+                |(at, reader, Reading { paths, one_device })| {
+                    let stays = one_device.is_some_and(|setting| reader.with.get(setting) == Some(&Json::Bool(true)));
+                    let given = reader.with.get(*paths).map_or(&[][..], |given| match given {
+                        Json::Array(list) => list,
+                        one => std::slice::from_ref(one),
+                    });
+                    given.iter().filter_map(move |source| {
                         Some((source.as_str()?, self.path(&format!("{at}/with/{paths}"), source)?, stays))
                     })
                 },
@@ -253,12 +255,12 @@ impl<'a> Reader<'a> {
 
     /// The stage whose files another one delivers, through what seals them: its pointer, the stage, and the settings of its
     /// reading.
-    fn reader_behind(&self, at: String, delivers: &'a Stage) -> Option<(String, &'a Stage, (Setting, Setting))> {
+    fn reader_behind(&self, at: String, delivers: &'a Stage) -> Option<(String, &'a Stage, &'static Reading)> {
         let (mut at, mut stage) = (at, delivers);
         // This ends, since a checked pipeline has no circles.
         loop {
-            if let Some(reads) = stage.kind().and_then(StageKind::reads) {
-                return Some((at, stage, reads));
+            if let Some(reading) = stage.kind().and_then(StageKind::reading) {
+                return Some((at, stage, reading));
             }
             let source = artifact_source(stage.with.get(ARTIFACT)?.as_str()?)?;
             let &(section, next) = self.by_name.get(source.as_str())?;

@@ -11,8 +11,8 @@ use super::{Error, Observer, Options, Summary, Survey};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Did;
 use crate::stages::artifact::{ArtifactRef, ArtifactWriter};
-use crate::stages::context::MAKE_ROOM;
-use crate::stages::{Context, Effect, Findings, Flow, Known, Stage, StageError};
+use crate::stages::kind::MAKE_ROOM;
+use crate::stages::{Context, Effect, Findings, Flow, Known, Reading, Stage, StageError};
 
 /// Settings of `archive`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -69,7 +69,8 @@ impl Stage for Archive {
     const NAME: &'static str = "archive";
     const ABOUT: &'static str = "collects files into one tar stream";
     const FLOW: Flow = Flow::Source;
-    const EFFECTS: &'static [Effect] = &[Effect::Reads { paths: "sources", one_device: "one-file-system" }];
+    const EFFECTS: &'static [Effect] =
+        &[Effect::Reads(Reading { paths: "sources", one_device: Some("one-file-system") })];
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {

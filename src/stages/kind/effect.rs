@@ -1,6 +1,7 @@
 use serde_json::Value as Json;
 
-use super::{ObjectRef, StageKind};
+use super::StageKind;
+use crate::stages::ObjectRef;
 
 /// A key of `with`.
 pub type Setting = &'static str;
@@ -10,12 +11,7 @@ pub type Setting = &'static str;
 #[derive(Clone, Copy, Debug)]
 pub enum Effect {
     /// Reads local files.
-    Reads {
-        /// The files and folders to read.
-        paths: Setting,
-        /// Whether to stay on the file system of each path.
-        one_device: Setting,
-    },
+    Reads(Reading),
     /// Encrypts its input for recipients.
     Seals {
         /// The recipients.
@@ -41,6 +37,15 @@ pub enum Effect {
     },
     /// Sends messages to people.
     Tells,
+}
+
+/// The settings of a reading of local files.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// The files and folders to read: one path or a list.
+    pub paths: Setting,
+    /// Whether to stay on the file system of each path, where there is a choice.
+    pub one_device: Option<Setting>,
 }
 
 /// The settings of a delivery.
@@ -92,10 +97,10 @@ impl StageKind {
         })
     }
 
-    /// The setting with the paths that it reads, and the one that keeps it on their file systems.
-    pub fn reads(&self) -> Option<(Setting, Setting)> {
+    /// What it reads of this machine's files.
+    pub fn reading(&self) -> Option<&'static Reading> {
         self.effects.iter().find_map(|effect| match effect {
-            Effect::Reads { paths, one_device } => Some((*paths, *one_device)),
+            Effect::Reads(reading) => Some(reading),
             _ => None,
         })
     }

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, FailureGate, Sink, Source};
 use crate::audit::{Record, SecretUser, StageName};
 use crate::channels::Message;
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Stream;
+use crate::stages::artifact::{ArtifactReader, ArtifactRef, ArtifactWriter, FailureGate, Sink, Source};
 use crate::storage::{Checksums, OpenUpload, PendingObject, Store};
 use crate::value::{Cancel, Digest, Masker};
 use crate::vault::{Secrets, Uses};
@@ -226,7 +226,7 @@ pub struct Context {
 }
 
 /// The help for a work folder that is full or read-only.
-pub(super) const MAKE_ROOM: &str =
+pub(in crate::stages) const MAKE_ROOM: &str =
     "make sure that the state folder is on a disk with room, and writable; then `tl run --resume`";
 
 impl Context {

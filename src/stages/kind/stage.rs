@@ -5,9 +5,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use super::{Context, Effect, Findings, Known, Shared, StageError, Survey};
+use super::{Context, Effect, Findings, Known, Shared, StageError};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Did;
+use crate::stages::Survey;
 use crate::value::{Cancel, kept_schema_of};
 
 /// How data flows through a kind of stage. The engine uses this to join stages into one stream.
@@ -98,7 +99,7 @@ pub struct StageKind {
 }
 
 /// Makes the registry entry of a kind.
-pub(super) const fn kind<S: Stage>() -> StageKind {
+pub(in crate::stages) const fn kind<S: Stage>() -> StageKind {
     StageKind {
         name: S::NAME,
         about: S::ABOUT,
