@@ -32,7 +32,7 @@ static IS_ON_TERMINAL: AtomicBool = AtomicBool::new(false);
 static LOST: OnceLock<String> = OnceLock::new();
 
 /// Starts logging if the environment asks for it. Fails if `TL_LOG` and its companions are invalid.
-pub fn start() -> Result<()> {
+pub(crate) fn start() -> Result<()> {
     let Some(filter) = asked("TL_LOG")? else { return Ok(()) };
     let filter = targets(&filter)?;
     let is_json = match asked("TL_LOG_FORMAT")?.as_deref() {
@@ -58,19 +58,19 @@ pub fn start() -> Result<()> {
 }
 
 /// Masks these secrets in all later lines.
-pub fn hide(masker: &Masker) {
+pub(crate) fn hide(masker: &Masker) {
     MASKERS.write().unwrap_or_else(PoisonError::into_inner).push(masker.clone());
 }
 
 /// A warning that lines are missing from the log, if some are.
-pub fn lost() -> Option<Diagnostic> {
+pub(crate) fn lost() -> Option<Diagnostic> {
     let mut lost = Diagnostic::warning(codes::TL0790, "the log that `TL_LOG` asks for has not all lines");
     lost.causes.push(LOST.get()?.clone());
     Some(lost.help("make room, or name another file by `TL_LOG_FILE`"))
 }
 
 /// Whether lines go to a terminal. Then nothing else may draw there in place.
-pub fn is_on_terminal() -> bool {
+pub(crate) fn is_on_terminal() -> bool {
     IS_ON_TERMINAL.load(Ordering::Relaxed)
 }
 

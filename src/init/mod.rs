@@ -4,7 +4,7 @@
 
 mod template;
 
-pub use template::{TEMPLATES, Template, find};
+pub(crate) use template::{TEMPLATES, Template, find};
 
 #[cfg(test)]
 mod tests;

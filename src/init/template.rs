@@ -1,6 +1,6 @@
 /// A pipeline template.
 #[derive(Clone, Copy, Debug)]
-pub struct Template {
+pub(crate) struct Template {
     /// The name of its file in `pipelines/`.
     pub file: &'static str,
     text: &'static str,
@@ -13,7 +13,7 @@ macro_rules! templates {
 }
 
 /// Every template, the simplest first.
-pub const TEMPLATES: &[Template] = templates! {
+pub(crate) const TEMPLATES: &[Template] = templates! {
     "home-to-disk.yaml"
     "etc-to-nas.yaml"
     "website-folder.yaml"
@@ -26,18 +26,18 @@ pub const TEMPLATES: &[Template] = templates! {
 };
 
 /// The template with this name.
-pub fn find(name: &str) -> Option<&'static Template> {
+pub(crate) fn find(name: &str) -> Option<&'static Template> {
     TEMPLATES.iter().find(|template| template.name() == name)
 }
 
 impl Template {
     /// Its name, which is that of its pipeline.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.value_of("name: ")
     }
 
     /// What it does, in one sentence.
-    pub fn description(&self) -> &'static str {
+    pub(crate) fn description(&self) -> &'static str {
         self.value_of("description: ")
     }
 
@@ -48,7 +48,7 @@ impl Template {
 
     /// The text for a file of this name. The commands in its comments use the name, so it must be quoted for a shell. The
     /// first lines are left out: they name a schema for editors, relative to `pipelines/`.
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         let modeline = "# yaml-language-server:";
         let body = match self.text.strip_prefix(modeline).and_then(|rest| rest.split_once('\n')) {
             Some((_, rest)) => rest.strip_prefix("#\n").unwrap_or(rest),

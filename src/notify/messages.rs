@@ -23,7 +23,7 @@ use crate::value::{Cancel, Masker, Name};
 
 /// The result of a test message on one channel.
 #[derive(Debug, Serialize)]
-pub struct Tested {
+pub(crate) struct Tested {
     /// The channel.
     pub channel: String,
     /// The channel's answer, if it was delivered.
@@ -33,7 +33,11 @@ pub struct Tested {
 }
 
 /// Sends a test message to each channel of a file, or to one. Test messages are neither kept in the outbox nor recorded.
-pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -> Result<Vec<Tested>, Vec<Diagnostic>> {
+pub(crate) fn test(
+    path: &Path,
+    given: &BTreeMap<String, String>,
+    only: Option<&str>,
+) -> Result<Vec<Tested>, Vec<Diagnostic>> {
     let loaded = load(path, given)?;
     if let Some(name) = only
         && !loaded.pipeline.channels.keys().any(|other| other.as_str() == name)
@@ -83,7 +87,7 @@ pub fn test(path: &Path, given: &BTreeMap<String, String>, only: Option<&str>) -
 
 /// One attempt to deliver a pending message.
 #[derive(Debug, Serialize)]
-pub struct Tried {
+pub(crate) struct Tried {
     /// Its id, the same for every attempt.
     pub id: String,
     /// The channel's name.
@@ -102,7 +106,7 @@ pub struct Tried {
 
 /// The result of flushing the outbox.
 #[derive(Debug, Default, Serialize)]
-pub struct Flushed {
+pub(crate) struct Flushed {
     /// The messages that were tried.
     pub tried: Vec<Tried>,
     /// The number of due messages that were not tried.
@@ -113,13 +117,13 @@ pub struct Flushed {
 
 impl Flushed {
     /// Whether a message was not delivered, or there is a problem.
-    pub fn is_lacking(&self) -> bool {
+    pub(crate) fn is_lacking(&self) -> bool {
         self.left > 0 || !self.problems.is_empty() || self.tried.iter().any(|tried| tried.error.is_some())
     }
 }
 
 /// Sends the due messages in the outbox; with `all`, also those scheduled later or given up.
-pub fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
+pub(crate) fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
     let mut flushed = Flushed::default();
     if !state.has_outbox() {
         return Ok(flushed);
@@ -157,7 +161,7 @@ pub fn flush(state: &StateDir, all: bool) -> Result<Flushed, Vec<Diagnostic>> {
 }
 
 /// All messages in the outbox, oldest first.
-pub fn list(state: &StateDir) -> Result<Vec<Map<String, Json>>, Vec<Diagnostic>> {
+pub(crate) fn list(state: &StateDir) -> Result<Vec<Map<String, Json>>, Vec<Diagnostic>> {
     if !state.has_outbox() {
         return Ok(Vec::new());
     }

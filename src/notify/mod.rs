@@ -18,7 +18,7 @@ mod overdue;
 
 pub(crate) use delivery::RunNotifier;
 pub(crate) use drain::{drain, outbox_trouble};
-pub use messages::{Flushed, Tested, Tried, flush, list, test};
+pub(crate) use messages::{Flushed, flush, list, test};
 pub(crate) use occasion::{failed_before, send, when};
 pub(crate) use outbox::OutboxHandle;
-pub use overdue::send_overdue;
+pub(crate) use overdue::send_overdue;

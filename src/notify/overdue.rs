@@ -27,7 +27,7 @@ use crate::value::{Cancel, hex};
 ///
 /// If the outbox cannot be written, no message is sent: without the mark, each call would send it again. The exit code of
 /// `tl stale` still reports the pipeline.
-pub fn send_overdue(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
+pub(crate) fn send_overdue(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     for stale in found.iter().filter(|stale| stale.is_stale) {
         match put(state, stale, now) {

@@ -39,7 +39,7 @@ pub(crate) fn state_error(error: &state::Error) -> Diagnostic {
 }
 
 /// An error of the database in the state folder.
-pub fn database_error(error: &DbError) -> Diagnostic {
+pub(crate) fn database_error(error: &DbError) -> Diagnostic {
     let (code, help) = match error {
         DbError::Newer { .. } => {
             (codes::TL0717, "use the release that wrote it, or name another state folder with `--state` or `TL_STATE`")
@@ -61,7 +61,7 @@ pub fn database_error(error: &DbError) -> Diagnostic {
 }
 
 /// An error of the audit log.
-pub fn audit_error(error: &audit::Error) -> Diagnostic {
+pub(crate) fn audit_error(error: &audit::Error) -> Diagnostic {
     use audit::Error;
     let (code, kind, help) = match error {
         Error::Damaged(_) => (

@@ -10,7 +10,7 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
 }
 
 /// The path under which the state folder knows a file: the same for every spelling, also if the file does not exist.
-pub fn place_of(file: &Path) -> PathBuf {
+pub(crate) fn place_of(file: &Path) -> PathBuf {
     let beside = || {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Ok(fs::canonicalize(folder)?.join(file.file_name().unwrap_or_default()))

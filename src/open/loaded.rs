@@ -29,19 +29,19 @@ pub struct Loaded {
 }
 
 /// Reads and checks a file and its message templates. Fails with every finding.
-pub fn check(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
+pub(crate) fn check(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
     let (document, pipeline) = pipeline::load(path)?;
     let found = check_templates(&document, &pipeline);
     if found.is_empty() { Ok((document, pipeline)) } else { Err(found) }
 }
 
 /// Reads and checks a file and resolves its inputs. Fails with every finding.
-pub fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec<Diagnostic>> {
+pub(crate) fn load(path: &Path, given: &BTreeMap<String, String>) -> Result<Loaded, Vec<Diagnostic>> {
     settle(check(path)?, path, given)
 }
 
 /// Resolves the inputs of a checked file.
-pub fn settle(
+pub(crate) fn settle(
     checked: (Document, Outline),
     path: &Path,
     given: &BTreeMap<String, String>,
@@ -79,7 +79,7 @@ pub(crate) fn base_of<'a>(loaded: &'a Loaded, planned: &Planned) -> &'a Path {
 }
 
 /// Refuses a file that asks for what this version cannot do.
-pub fn runnable(loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
+pub(crate) fn runnable(loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
     let parts = [("stages", &loaded.pipeline.stages), ("finally", &loaded.pipeline.finally)];
     let elsewhere = parts.into_iter().flat_map(|(section, stages)| {
         stages

@@ -22,18 +22,18 @@ mod templates;
 
 pub(crate) use channels::{Channels, open_channel, open_channels};
 pub(crate) use contexts::{Contexts, run_values};
-pub use environment::RunEnvironment;
+pub(crate) use environment::RunEnvironment;
 pub(crate) use environment::start_values;
-pub use error::{audit_error, database_error};
+pub(crate) use error::{audit_error, database_error};
 pub(crate) use error::{no_channel, state_error, unresolved, unwritten};
-pub use files::place_of;
+pub(crate) use files::place_of;
 pub(crate) use files::{absolute, yaml_files_below};
 pub(crate) use instances::expand;
-pub use loaded::{Loaded, check, load, runnable, settle};
+pub(crate) use loaded::{Loaded, check, load, runnable, settle};
 pub(crate) use loaded::{base_of, for_messages, input_texts, load_again, settle_with};
 pub(crate) use needed::{secrets_in, secrets_of_channel, secrets_of_run};
 pub(crate) use recorder::LogRecorder;
-pub use secrets::{NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
+pub(crate) use secrets::{NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
 pub(crate) use secrets::{Secrets, open_source, read_needed, read_secret, read_secrets};
 pub(crate) use stores::{open_places, open_store};
 pub(crate) use templates::{

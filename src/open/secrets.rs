@@ -13,11 +13,11 @@ use crate::value::{Cancel, Kind as PlaceKind, Masker, Secret};
 use crate::vault;
 
 /// The minimum length of a secret in bytes. A shorter text occurs by chance, and masking it would garble output.
-pub const SHORTEST_SECRET: usize = 8;
+pub(crate) const SHORTEST_SECRET: usize = 8;
 /// Help for a secret that is too short.
-pub const SHORT_SECRET: &str = "so short a text cannot be hidden in logs: use a longer secret";
+pub(crate) const SHORT_SECRET: &str = "so short a text cannot be hidden in logs: use a longer secret";
 /// Help for a secret that holds a NUL byte.
-pub const NUL_SECRET: &str = vault::WITHOUT_NUL;
+pub(crate) const NUL_SECRET: &str = vault::WITHOUT_NUL;
 
 /// The secrets of a pipeline, and an error for each one that could not be read.
 pub(crate) struct Secrets {

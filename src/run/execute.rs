@@ -24,7 +24,7 @@ use crate::stages::{Checkpoint, Recorder as _, Shared};
 use crate::state::GroupLock;
 
 /// Runs a loaded pipeline to its end and returns the exit code. Every event goes to `emit`.
-pub async fn execute(loaded: Loaded, options: Options, emit: Emit) -> ExitCode {
+pub(crate) async fn execute(loaded: Loaded, options: Options, emit: Emit) -> ExitCode {
     let resumed = options.resumed.as_ref();
     let run = resumed.map_or_else(|| ulid::Ulid::new().to_string(), |left| left.start.run.clone());
     let span = info_span!("run", %run, pipeline = %loaded.pipeline.name, session = options.session());

@@ -21,6 +21,6 @@ mod spools;
 mod uploads;
 mod work;
 
-pub use execute::execute;
-pub use options::Options;
-pub use resume::{ResumeMode, Resumed, resume};
+pub(crate) use execute::execute;
+pub(crate) use options::Options;
+pub(crate) use resume::{ResumeMode, Resumed, resume};

@@ -5,7 +5,7 @@ use crate::state::{PriorRun, StateDir};
 use crate::value::Cancel;
 
 /// The options of a run.
-pub struct Options {
+pub(crate) struct Options {
     /// The state folder.
     pub state: StateDir,
     /// Cancels the run.

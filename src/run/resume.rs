@@ -25,7 +25,7 @@ use crate::value::{Masker, object, sha256};
 
 /// A run to resume.
 #[derive(Debug)]
-pub struct Resumed {
+pub(crate) struct Resumed {
     /// Its file, with the inputs and the environment of its start.
     pub loaded: Loaded,
     /// Its earlier sessions, from the journal.
@@ -34,7 +34,7 @@ pub struct Resumed {
 
 /// How to resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResumeMode {
+pub(crate) enum ResumeMode {
     /// Run what is not finished.
     Finish,
     /// Run failed stages again, also in a run that ended well in spite of them.
@@ -65,7 +65,7 @@ impl ResumeMode {
 
 /// Finds a run by its id, else the last run of a file, else the only run that can be resumed, and loads its file. Fails with
 /// every reason that prevents it.
-pub fn resume(
+pub(crate) fn resume(
     state: &StateDir,
     run: Option<&str>,
     file: Option<&Path>,

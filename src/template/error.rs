@@ -5,7 +5,7 @@ use handlebars::{RenderError, RenderErrorReason, TemplateError};
 
 /// Why a template gave no text.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// A file cannot be read.
     #[error("`{}` cannot be read", path.display())]
     Read {

@@ -14,5 +14,5 @@ mod helpers;
 mod partials;
 mod render;
 
-pub use error::Error;
-pub use render::{Form, Template};
+pub(crate) use error::Error;
+pub(crate) use render::{Form, Template};

@@ -13,7 +13,7 @@ use super::{helpers, partials};
 
 /// The format of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// Plain text. Values are not escaped.
     Text,
     /// HTML. Values are escaped.
@@ -22,14 +22,14 @@ pub enum Form {
 
 /// A template with its partials.
 #[derive(Clone, Debug)]
-pub struct Template {
+pub(crate) struct Template {
     text: String,
     partials: BTreeMap<String, String>,
 }
 
 impl Template {
     /// The default template, for a notification without a template.
-    pub fn shipped(form: Form) -> Self {
+    pub(crate) fn shipped(form: Form) -> Self {
         let text = match form {
             Form::Text => include_str!("default/message.txt.hbs"),
             Form::Html => include_str!("default/message.html.hbs"),
@@ -38,12 +38,12 @@ impl Template {
     }
 
     /// A template from a setting. It has no partials.
-    pub fn inline(text: &str) -> Self {
+    pub(crate) fn inline(text: &str) -> Self {
         Self { text: text.to_owned(), partials: BTreeMap::new() }
     }
 
     /// Reads a template, and the partials that it includes from its folder.
-    pub fn read(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let text = partials::read(path)?;
         let partials = partials::collect(&text, path.parent().unwrap_or(path))?;
         Ok(Self { text, partials })
@@ -51,7 +51,7 @@ impl Template {
 
     /// The template rendered with values. Control and bidi characters are replaced, wherever they come from: a file name
     /// or an error message must not control the terminal or mail program that shows the message.
-    pub fn render(&self, form: Form, values: &Json) -> Result<String, Error> {
+    pub(crate) fn render(&self, form: Form, values: &Json) -> Result<String, Error> {
         let mut engine = Handlebars::new();
         engine.set_strict_mode(true);
         match form {
