@@ -322,8 +322,8 @@ impl Machine {
                 let unit = self.plan.stages[dependant].unit;
                 if unit != self.plan.stages[stage].unit {
                     self.open[unit] -= 1;
-                    // Stages of `finally` wait for all others, whatever they need.
-                    if self.open[unit] == 0 && (self.main.left == 0 || !self.plan.stages[dependant].is_finally) {
+                    // Stages of `finally` need one another alone, and the first of them wait for all others.
+                    if self.open[unit] == 0 {
                         self.schedule(unit);
                     }
                 }
