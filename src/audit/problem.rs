@@ -177,7 +177,7 @@ impl fmt::Display for Problem {
             Self::SetBack { known, found } => {
                 write!(
                     f,
-                    "the log was set back while it was in use: it had {known} records, and now has {found} or others"
+                    "the log was set back or exchanged while it was in use: of {known} records, not all are among the {found} that are there"
                 )
             }
             Self::TornTail { seq, bytes } => write!(f, "{bytes} bytes of an unfinished record {seq} are at the end"),

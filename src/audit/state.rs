@@ -76,6 +76,8 @@ impl Signatures {
 pub(super) struct Reached {
     size: u64,
     root: Hash,
+    /// The public key, which a log has from its first record on.
+    key: String,
 }
 
 impl State {
@@ -221,11 +223,15 @@ impl State {
 
     /// How far the log reaches.
     pub(super) fn reached(&self) -> Reached {
-        Reached { size: self.tree.size(), root: self.tree.root() }
+        Reached { size: self.tree.size(), root: self.tree.root(), key: self.signer.verifier().to_string() }
     }
 
     /// Fails if the log does not continue what it once was. Full segments are signed, so only the last one is looked at.
     pub(super) fn continues(&self, before: &Reached) -> Result<(), Problem> {
+        let set_back = Problem::SetBack { known: before.size, found: self.tree.size() };
+        if self.signer.verifier().to_string() != before.key {
+            return Err(set_back);
+        }
         let Some(count) = before.size.checked_sub(self.base.size()) else { return Ok(()) };
         let leaves = usize::try_from(count).ok().and_then(|count| self.leaves.get(..count));
         let mut tree = self.base.clone();
@@ -233,7 +239,7 @@ impl State {
         if leaves.is_some() && tree.root() == before.root {
             return Ok(());
         }
-        Err(Problem::SetBack { known: before.size, found: self.tree.size() })
+        Err(set_back)
     }
 
     /// Adds the whole lines after `segment.len` to the tree and returns the length of an unfinished one. Lines before

@@ -17,6 +17,9 @@ pub struct Message {
     pub pipeline: String,
     /// The run's id.
     pub run: String,
+    /// What the host is called; empty in the message of an earlier release.
+    #[serde(default)]
+    pub host: String,
     /// One line of text.
     pub subject: String,
     /// The text.
@@ -27,6 +30,14 @@ pub struct Message {
     /// file.
     #[serde(skip)]
     pub folder: PathBuf,
+}
+
+impl Message {
+    /// What the message is about, the same for each message of a pipeline on a host. Receivers group by it: the success of one
+    /// host must not end the incident of another.
+    pub(super) fn group(&self) -> String {
+        if self.host.is_empty() { self.pipeline.clone() } else { format!("{}@{}", self.pipeline, self.host) }
+    }
 }
 
 /// Why a message was not delivered.
@@ -90,6 +101,16 @@ pub enum Error {
         /// Its `Retry-After`.
         after: Option<Duration>,
     },
+    /// A 2xx response whose body says that the message was not taken.
+    #[error("{place} answered {status}, but did not take the message{answer}")]
+    NotTaken {
+        /// Scheme and host.
+        place: String,
+        /// The status.
+        status: u16,
+        /// The beginning of its body, masked.
+        answer: String,
+    },
     /// The mail server refused the message.
     #[error("{place} replied {code} {text}")]
     Replied {
@@ -106,8 +127,12 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            // A full disk or a failed program may work again soon.
-            Self::Write { .. } | Self::Start { .. } | Self::Refused { .. } | Self::Unreachable { .. } => true,
+            // A full disk or a failed program may work again soon. A service that lies about its status does so when it is busy, too.
+            Self::Write { .. }
+            | Self::Start { .. }
+            | Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::NotTaken { .. } => true,
             Self::Unfit { .. } | Self::Private { .. } => false,
             Self::Answered { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
             Self::Replied { code, .. } => (400..500).contains(code),

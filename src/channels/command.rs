@@ -36,6 +36,7 @@ impl Channel for Command {
             .env("TL_WHEN", &message.when)
             .env("TL_PIPELINE", &message.pipeline)
             .env("TL_RUN", &message.run)
+            .env("TL_HOST", &message.host)
             .env("TL_SUBJECT", &message.subject)
             .input(Secret::new(message.body.clone()))
             .run(&Cancel::default());

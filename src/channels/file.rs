@@ -82,9 +82,9 @@ impl MessageFile {
     fn append(&self, message: &Message) -> io::Result<usize> {
         let text = match self.format {
             Format::Json => {
-                let Message { id, time, when, pipeline, run, subject, body, .. } = message;
+                let Message { id, time, when, pipeline, run, host, subject, body, .. } = message;
                 let line = json!({
-                    "id": id, "time": time, "when": when, "pipeline": pipeline, "run": run,
+                    "id": id, "time": time, "when": when, "pipeline": pipeline, "run": run, "host": host,
                     "subject": subject, "body": body,
                 });
                 format!("{line}\n")

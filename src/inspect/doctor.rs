@@ -45,8 +45,13 @@ pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
         }
     }
     let without_secret = |with: &Map<String, Json>| {
-        let name = secrets_in(with.values()).into_iter().find(|name| unread.contains(name))?;
-        let detail = format!("its secret `{name}` could not be read");
+        let lacking = secrets_in(with.values()).into_iter().filter(|name| unread.contains(name));
+        let lacking: Vec<String> = lacking.map(|name| format!("`{name}`")).collect();
+        let detail = match lacking.as_slice() {
+            [] => return None,
+            [name] => format!("its secret {name} could not be read"),
+            names => format!("its secrets {} could not be read", names.join(", ")),
+        };
         Some(Check { what: "settings", result: CheckResult::Failed, detail })
     };
     let secrets = Secrets::new(secrets, Vec::new(), Vec::new());

@@ -144,7 +144,8 @@ impl Watch {
             stages_done: stages.iter().filter(is_done).count(),
             stages_total: *total,
             working,
-            resume: (run.state == RunState::Interrupted).then(|| format!("tl run --resume {}", run.id)),
+            resume: (run.state == RunState::Interrupted && run.inputs.is_some())
+                .then(|| format!("tl run --resume {}", run.id)),
             run,
         }
     }

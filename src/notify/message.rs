@@ -30,6 +30,7 @@ pub(super) fn message(origin: &Origin<'_>, news: &News<'_>, number: usize, when:
         when: when.word().to_owned(),
         pipeline: news.pipeline.name.to_string(),
         run: (*run).to_owned(),
+        host: news.pipeline.host(),
         // The text of a template may hold a secret, too.
         subject: masker.mask(&rendered.subject),
         body: masker.mask(&rendered.body),

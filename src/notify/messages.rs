@@ -50,12 +50,13 @@ pub(crate) fn test(
     let secrets = read_needed(&loaded.document, &loaded.pipeline, &needed, &Cancel::default());
     let pipeline = loaded.pipeline.name.to_string();
     let contexts = Contexts::new(&loaded, &secrets.known, run_values(&pipeline, &id, &Zoned::now()));
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = loaded.pipeline.host();
     let message = Message {
         id: format!("{id}.test"),
         time: jiff::Timestamp::now().to_string(),
         when: "test".to_owned(),
         subject: format!("\u{1f514} {pipeline}: a test message from {host}"),
+        host,
         body: "Nothing happened. Messages of runs come this way.\n".to_owned(),
         html: Some("<p>Nothing happened. Messages of runs come this way.</p>\n".to_owned()),
         pipeline,

@@ -8,6 +8,7 @@ use super::git;
 use crate::diagnostic::Diagnostic;
 use crate::expression::Values;
 use crate::pipeline::{Document, uses_context};
+use crate::value::host_name;
 
 /// The host, the repository and the CI of a run. Read once, with its file.
 #[derive(Clone, Debug)]
@@ -21,10 +22,9 @@ impl RunEnvironment {
     /// Reads the environment. Runs `git` only if the file uses it; the file must then be in a repository.
     pub(crate) fn read(document: &Document) -> Result<Self, Diagnostic> {
         let uses_git = uses_context(document, "git");
-        let host = rustix::system::uname();
         Ok(Self {
             host: Arc::new(json!({
-                "name": host.nodename().to_string_lossy(),
+                "name": document.value()["host-name"].as_str().map_or_else(host_name, str::to_owned),
                 "os": std::env::consts::OS,
                 "arch": std::env::consts::ARCH,
             })),

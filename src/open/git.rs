@@ -93,6 +93,15 @@ impl Git<'_> {
     }
 
     fn refused(&self, cause: String) -> Diagnostic {
+        // git's own word for a repository of another user.
+        if cause.contains("dubious ownership") {
+            let folder = self.folder.display().to_string();
+            let message = format!("this file uses `git`, and the repository of `{folder}` belongs to another user");
+            let mut found = Diagnostic::usage(codes::TL0318, message);
+            found.causes.push(cause);
+            return found
+                .help("run it as that user, or trust the repository: `git config --global --add safe.directory PATH`");
+        }
         let message = format!("this file uses `git`, and `{}` is in no git repository", self.folder.display());
         let mut found = Diagnostic::usage(codes::TL0318, message);
         found.causes.push(cause);

@@ -82,6 +82,8 @@ fn kind(value: &Json) -> &'static str {
 fn label(number: usize, one: &Map<String, Json>) -> String {
     const LONGEST: usize = 60;
     let word = |value: &Json| match value {
+        // An empty label is that of the stage itself.
+        Json::String(text) if text.is_empty() => Some("\"\"".to_owned()),
         Json::String(text) => Some(text.clone()),
         Json::Bool(_) | Json::Number(_) => Some(value.to_string()),
         Json::Null => Some("-".to_owned()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::needed::secrets_in;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::expression::Values;
 use crate::pipeline::{Document, Pipeline, SecretSource, resolve, secret_code};
@@ -87,7 +88,15 @@ pub(crate) fn read_secret(document: &Document, name: &str, declared: &SecretSour
             let message = format!("the secret `{name}` is shorter than {SHORTEST_SECRET} bytes");
             Err(Diagnostic::new(codes::TL0511, Kind::Key, message).at(at).help(SHORT_SECRET))
         }
-        Ok(secret) => Ok(secret),
+        Ok(secret) => match one_line_user(document, name) {
+            Some(user) if secret.expose().contains(char::is_control) => {
+                let message = format!("the secret `{name}` holds a line break or another control character");
+                let help =
+                    format!("{user} puts it into a header, an address or a login: keep one line, without its end");
+                Err(Diagnostic::new(codes::TL0517, Kind::Key, message).at(at).help(help))
+            }
+            _ => Ok(secret),
+        },
         Err(vault::Error::Cancelled { reason, .. }) => Err(reason.into()),
         Err(error) => {
             let word = if secret_code(&error) == codes::TL0510 { "is missing" } else { "cannot be had" };
@@ -99,6 +108,19 @@ pub(crate) fn read_secret(document: &Document, name: &str, declared: &SecretSour
             })
         }
     }
+}
+
+/// The store or channel that uses a secret, if there is one. What these send it in takes one line.
+fn one_line_user(document: &Document, name: &str) -> Option<String> {
+    let of = |section: &'static str| {
+        let word = section.trim_end_matches('s');
+        let declared = document.value().get(section).and_then(Json::as_object).into_iter().flatten();
+        declared.filter_map(move |(user, place)| {
+            let with = place.get("with")?.as_object()?;
+            secrets_in(with.values()).contains(name).then(|| format!("the {word} `{user}`"))
+        })
+    };
+    of("stores").chain(of("channels")).next()
 }
 
 /// The source of a secret, before it is read.

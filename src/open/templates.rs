@@ -135,7 +135,7 @@ pub(crate) fn values(news: &News<'_>, run: &str, when: When, masker: &Masker) ->
         "result": news.result.word(),
         "at": jiff::Timestamp::now().to_string(),
         "seconds": news.seconds,
-        "host": one_line(&rustix::system::uname().nodename().to_string_lossy()),
+        "host": news.pipeline.host(),
         "stages": stages,
         "counts": counts,
         "summary": summary.join(", "),

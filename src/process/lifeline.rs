@@ -232,5 +232,18 @@ fn wait(mut child: Child, ended: Sender<()>) {
 /// This very program, even if its file has been replaced since: both ends of the pipe must agree on the notices.
 fn own_program() -> io::Result<PathBuf> {
     let own = PathBuf::from("/proc/self/exe");
-    if own.exists() { Ok(own) } else { std::env::current_exe() }
+    if own.exists() { Ok(own) } else { own_path() }
+}
+
+/// The path of this program. Without `/proc` it is found as whoever started it did: by its path, else in `PATH`.
+pub fn own_path() -> io::Result<PathBuf> {
+    std::env::current_exe().or_else(|error| {
+        let name = PathBuf::from(std::env::args_os().next().unwrap_or_default());
+        let in_path = || {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path).map(|folder| folder.join(&name)).find(|file| file.is_file())
+        };
+        let found = if name.components().count() > 1 { Some(name.clone()) } else { in_path() };
+        found.filter(|file| file.is_file()).map_or(Err(error), std::path::absolute)
+    })
 }

@@ -22,8 +22,9 @@ mod program;
 mod supervisor;
 mod table;
 
-pub use lifeline::{enable, end_at_once, finish, hold};
+pub use lifeline::{enable, end_at_once, finish, hold, own_path};
 pub use output::{Captured, Line};
 pub use process::Process;
 pub use program::{Failure, Program};
 pub use supervisor::{COMMAND, GRACE, supervise};
+pub use table::is_ignored;

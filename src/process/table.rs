@@ -67,6 +67,14 @@ fn number(environment: &[u8], token: &str) -> Option<u64> {
     environment.split(|byte| *byte == 0).find_map(mark)
 }
 
+/// Whether whoever started this program had it ignore a signal, by its number. See proc(5), `SigIgn`; unknown without `/proc`.
+pub fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    u32::try_from(signal - 1).is_ok_and(|bit| mask.checked_shr(bit).unwrap_or_default() & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

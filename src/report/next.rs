@@ -19,6 +19,7 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
     let record = tally.is_recorded.then(|| format!("tl audit show --run {}", tally.run));
     let about_file = |command: &str| Some(format!("tl {command} {}", shell_word(&tally.file)));
     let resume = verdict.is_resumable.then(|| format!("tl run --resume {}", tally.run));
+    let again = if verdict.is_resumable { "resume the run" } else { "run it again" };
     let steps = |advice: &str, commands: [Option<String>; 2]| {
         let commands: Vec<String> = commands.into_iter().flatten().collect();
         let colon = if commands.is_empty() { "" } else { ":" };
@@ -28,27 +29,27 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
         (_, ExitCode::Audit) => {
             steps("check the audit log before anything else runs", [Some("tl audit verify".into()), explain])
         }
-        (_, ExitCode::Cancelled) => steps("it was cancelled; resume it when ready", [resume, record]),
+        (_, ExitCode::Cancelled) => steps(&format!("it was cancelled; {again} when ready"), [resume, record]),
         (_, ExitCode::TimedOut) => {
-            steps("see where the time went, or raise `timeout`, then resume the run", [record, resume])
+            steps(&format!("see where the time went, or raise `timeout`, then {again}"), [record, resume])
         }
         (Outcome::Skipped, _) if verdict.error.is_some() => {
             steps("another run of its group is active; run it again when that has ended", [explain, None])
         }
         (Outcome::Skipped, _) => steps("there was nothing to do; see why", [about_file("plan"), None]),
         (_, ExitCode::Unproven) => steps(
-            "keep the sources until the delivery is verified; fix the cause, then resume the run",
+            &format!("keep the sources until the delivery is verified; fix the cause, then {again}"),
             [explain, resume],
         ),
         (Outcome::Failure, ExitCode::Destination) => {
-            steps("make the destination reachable, check it, then resume the run", [about_file("doctor"), resume])
+            steps(&format!("make the destination reachable, check it, then {again}"), [about_file("doctor"), resume])
         }
         (_, ExitCode::Destination) => {
             steps("make the destination reachable, check it, then run it again", [explain, about_file("doctor")])
         }
         (_, ExitCode::Busy) => steps("wait until the other run has ended, then run it again", [explain, record]),
         (Outcome::Failure, ExitCode::Key) => {
-            steps("fix the key or the credentials, check them, then resume the run", [about_file("doctor"), resume])
+            steps(&format!("fix the key or the credentials, check them, then {again}"), [about_file("doctor"), resume])
         }
         (_, ExitCode::Key) => {
             steps("fix the key or the credentials, check them, then run it again", [explain, about_file("doctor")])
@@ -68,7 +69,7 @@ pub(super) fn next(tally: &Tally, verdict: Verdict) -> Next {
             )
         }
         (Outcome::Warning, _) => steps("check whether the warnings above are acceptable", [explain, record]),
-        (Outcome::Failure | Outcome::Cancelled, _) => steps("fix the cause, then resume the run", [explain, resume]),
+        (Outcome::Failure | Outcome::Cancelled, _) => steps(&format!("fix the cause, then {again}"), [explain, resume]),
     }
 }
 

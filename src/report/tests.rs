@@ -289,7 +289,7 @@ fn progress_is_told_once_in_ten_seconds() {
 fn ends() -> BTreeMap<&'static str, Vec<What>> {
     use crate::diagnostic::Kind;
     let run = |outcome, exit_code, error: Option<Diagnostic>| {
-        let (left_out, resumable) = (Vec::new(), error.is_none());
+        let (left_out, resumable) = (Vec::new(), outcome != Outcome::Blocked);
         What::RunEnded { outcome, exit_code, seconds: 61.0, left_out, resumable, error }
     };
     let begun = || What::RunStarted {

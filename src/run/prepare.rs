@@ -17,7 +17,7 @@ use super::recall::prior;
 use super::resume::{holds_secret, open_journal, optional_journal, share_locks, sweep, take_work};
 use super::work::PipelineWork;
 use crate::audit::Log;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, codes};
 use crate::event::What;
 use crate::graph::{Plan, Selection};
 use crate::inspect::texts_of;
@@ -70,6 +70,7 @@ pub(super) fn prepare(
     sink: &Mutex<EventSink>,
 ) -> std::result::Result<Prepared, Box<NotReady>> {
     let early = |folder, error| Box::new(NotReady { folder, errors: vec![error], skipped: false, with: None });
+    unknown_zone().into_iter().for_each(|error| emit(sink, What::Problem { error }));
     options.state.create().map_err(|error| early(None, state_error(&error)))?;
     let audit = options.state.audit();
     let log = Log::open(&audit).map_err(|error| early(None, audit_error(&error)))?;
@@ -92,12 +93,11 @@ pub(super) fn prepare(
     sink.lock().unwrap_or_else(PoisonError::into_inner).masker = masker.clone();
     let recorder = Arc::new(LogRecorder::new(log, Some(run), masker.clone()));
     let mut errors = secrets.missing;
-    if let Some(journal) = &mut journal
-        && !journal.is_resumable()
-        && errors.is_empty()
-        && !holds_secret(&loaded.inputs, &masker)
-    {
-        journal.keep_inputs(&loaded.inputs).map_err(|error| early(None, unwritten(&error)))?;
+    if let Some(journal) = journal.as_mut().filter(|_| errors.is_empty() && options.resumed.is_none()) {
+        let inputs = Some(&loaded.inputs).filter(|inputs| !holds_secret(inputs, &masker));
+        // Without this the run cannot be resumed, but a backup that cannot be resumed is better than none.
+        let written = journal.ready(inputs);
+        written.unwrap_or_else(|error| emit(sink, What::Problem { error: unwritten(&error).as_warning() }));
     }
     let journal = journal.map(Arc::new);
     sink.lock().unwrap_or_else(PoisonError::into_inner).journal.clone_from(&journal);
@@ -119,6 +119,7 @@ pub(super) fn prepare(
         run: run.to_owned(),
         session: options.session(),
         pipeline: loaded.pipeline.name.to_string(),
+        host: loaded.pipeline.host(),
         base: loaded.document.folder().to_owned(),
         state: options.state.path().to_owned(),
         program: options.program.clone(),
@@ -160,6 +161,16 @@ pub(super) fn prepare(
         memory: Mutex::default(),
     });
     Ok(Prepared { work, recorder, shared, notifier, audit, folder, group, left })
+}
+
+/// A warning if `TZ` names a zone that is not known here: dates are then those of UTC. Without `TZ` nobody asked for a zone.
+fn unknown_zone() -> Option<Diagnostic> {
+    let name = std::env::var("TZ").ok().filter(|name| !name.is_empty())?;
+    let error = jiff::tz::TimeZone::try_system().err()?;
+    let message =
+        format!("the time zone `{}` is not known here: dates and times are those of UTC", name.escape_debug());
+    let warning = Diagnostic::warning(codes::TL0320, message).cause(&error);
+    Some(warning.help("install the package `tzdata`, or correct `TZ`"))
 }
 
 /// The stores of uploads that earlier runs left open, and that this run aborts. A run of selected stages leaves them to the

@@ -353,8 +353,8 @@ fn argument(text: &str, values: &Values) -> std::result::Result<String, Expressi
 /// A shell command line that stops at the first failing command.
 fn shell(shell: &str, script: &str) -> Vec<String> {
     let flags: &[&str] = match Path::new(shell).file_name().and_then(|name| name.to_str()) {
-        Some("bash") => &["-eo", "pipefail", "-c"],
-        Some("sh" | "dash" | "ash" | "ksh" | "zsh") => &["-e", "-c"],
+        Some("bash" | "ksh" | "zsh") => &["-eo", "pipefail", "-c"],
+        Some("sh" | "dash" | "ash") => &["-e", "-c"],
         _ => &["-c"],
     };
     let words = std::iter::once(shell).chain(flags.iter().copied()).chain([script]);

@@ -42,6 +42,7 @@ impl Stage for Notify {
             when: "stage".to_owned(),
             pipeline: shared.pipeline.clone(),
             run: shared.run.clone(),
+            host: shared.host.clone(),
             subject: shared.masker.mask(&self.subject).replace(['\n', '\r'], " "),
             body: shared.masker.mask(&self.body),
             html: None,

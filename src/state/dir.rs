@@ -145,7 +145,16 @@ impl WorkDir {
 }
 
 fn locked(path: &Path, operation: FlockOperation) -> io::Result<File> {
-    let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let options = || File::options().read(true).write(true).clone();
+    let file = match options().create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            // The umask may have reduced it.
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options().open(path)?,
+        Err(error) => return Err(error),
+    };
     flock(&file, operation)?;
     Ok(file)
 }
@@ -172,7 +181,14 @@ pub(super) fn private_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // The umask may have reduced the mode given to `mkdir`.
+    // One after the other: the umask may reduce a mode so far that nothing can be created below.
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        private_dir(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        made => made?,
+    }
     fs::set_permissions(path, Permissions::from_mode(0o700))
 }

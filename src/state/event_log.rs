@@ -17,7 +17,7 @@ impl Record {
         stages.sort_by(|a, b| (a.session, &a.ts).cmp(&(b.session, &b.ts)));
         let mut events = Vec::new();
         let mut stages = stages.into_iter().peekable();
-        for session in 1..=self.run.sessions {
+        for session in 1..=self.run.sessions.max(1) {
             // When a later session started is not in the journal: its first event is the nearest known time.
             let first = stages.peek().filter(|next| session > 1 && next.session == session);
             let ts = first.map_or_else(|| self.run.started.clone(), |next| next.ts.clone());
@@ -162,7 +162,8 @@ mod tests {
             error: Some(error),
         };
 
-        let journal = dir.begin_journal(&start).unwrap();
+        let mut journal = dir.begin_journal(&start).unwrap();
+        journal.ready(None).unwrap();
         let written =
             [started(1), retrying.clone(), started(2), warning.clone(), progress.clone(), of_instance.clone()];
         let at = |second: usize| format!("2026-11-24T03:04:0{second}.000Z");

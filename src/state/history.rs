@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Row, params_from_iter};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
 use super::db::{Db, DbError, path_of, path_value};
@@ -257,12 +258,12 @@ pub(super) const GOOD: &str = "(coalesce(runs.outcome, '') IN ('success', 'warni
 /// SQL: a stage of a run failed, also under `continue-on-error`.
 pub(super) const FAILED: &str = "EXISTS (SELECT 1 FROM stages WHERE stages.run = runs.id AND stages.error IS NOT NULL)";
 
-/// SQL: a later run of the same file with the same inputs, which did something, superseded the run. Where no stage began there is
-/// nothing to resume, whatever the inputs.
+/// SQL: a later run of the same file with the same inputs, which did something, superseded the run. A run that never had all its
+/// secrets (session 0) has nothing to resume, whatever the inputs, and supersedes none.
 pub(super) const SUPERSEDED: &str = "EXISTS (SELECT 1 FROM runs AS later WHERE later.pipeline = runs.pipeline
     AND later.id > runs.id AND later.file = runs.file
-    AND (later.inputs IS runs.inputs OR NOT EXISTS (SELECT 1 FROM stages WHERE stages.run = runs.id))
-    AND coalesce(later.outcome, '') NOT IN ('skipped', 'blocked'))";
+    AND (later.inputs IS runs.inputs OR runs.session = 0)
+    AND coalesce(later.outcome, '') NOT IN ('skipped', 'blocked') AND later.session > 0)";
 
 fn run(row: &Row<'_>, work: &Path) -> rusqlite::Result<Run> {
     let id: String = row.get(0)?;
@@ -339,8 +340,11 @@ fn problem(text: &str) -> Diagnostic {
 /// Whether a process works on the run with this work folder. A free lock is taken for a moment.
 pub(super) fn is_held(folder: &Path) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(lock) = open(folder.join("lock"), flags, Mode::empty()) else { return false };
-    flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+    match open(folder.join("lock"), flags, Mode::empty()) {
+        Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK),
+        // The run of another user. Only that one can tell whether it is at work.
+        Err(error) => error == Errno::ACCESS,
+    }
 }
 
 /// Holds the lock under which work folders are created and removed. Without it, a new run could find the lock of its new folder

@@ -10,6 +10,7 @@ use tracing::{Span, debug};
 
 use super::db::{Db, DbError, path_value};
 use super::deliveries::DeliveryStep;
+use super::held::Held;
 use super::prior_run::{Effect, Start};
 use super::rows::{Rows, now, text};
 use crate::diagnostic::{Diagnostic, ExitCode};
@@ -60,7 +61,7 @@ type Done = Box<dyn FnOnce(Result<(), String>) + Send>;
 enum JournalEntry {
     Event { at: String, what: Box<What> },
     LeftOut { at: String, stage: String, instance: Option<String>, reason: Option<String> },
-    Inputs(String, Done),
+    Ready(Option<String>, Done),
     Effects(Vec<Effect>, Done),
     Forget(Vec<(String, Option<usize>)>, Done),
     Delivery { uri: String, step: DeliveryStep, done: Done },
@@ -75,8 +76,8 @@ impl Journal {
         let insert = || {
             let inputs = start.inputs.clone().map(|inputs| Json::Object(inputs).to_string());
             db.connection.execute(
-                "INSERT INTO runs (id, pipeline, file, sha256, inputs, fixed, process, since, started)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO runs (id, pipeline, file, sha256, inputs, fixed, session, process, since, started)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9)",
                 params![
                     start.run,
                     start.pipeline,
@@ -107,16 +108,13 @@ impl Journal {
             )
         };
         let session = update().map_err(|error| db.failed(error))?;
-        // What earlier sessions wrote of each stage, for those that this one need not do again.
-        let copy = "CREATE TEMP TABLE earlier AS SELECT * FROM stages WHERE run = ?1 AND outcome IS NOT NULL";
-        db.connection.execute(copy, [run]).map_err(|error| db.failed(error))?;
         Ok(Self::of(db, run.to_owned(), session, true))
     }
 
     fn of(db: Db, run: String, session: u32, is_resumable: bool) -> Self {
         let entries = Arc::<BatchQueue<JournalEntry>>::default();
         let (writer, span, waiting) =
-            (Writer { db, run, session, is_full: true }, Span::current(), Arc::clone(&entries));
+            (Writer { db, run, session, is_full: true, held: Held::default() }, Span::current(), Arc::clone(&entries));
         let thread = thread::spawn(move || span.in_scope(|| writer.work(&waiting)));
         Self { session, is_resumable, entries, thread: Some(thread) }
     }
@@ -131,10 +129,12 @@ impl Journal {
         self.is_resumable
     }
 
-    /// Keeps the inputs, durably, before it returns: only once all secrets are read is it known that they hold none.
-    pub fn keep_inputs(&mut self, inputs: &Map<String, Json>) -> Result<(), String> {
-        self.wait(|done| JournalEntry::Inputs(text(inputs), done))?;
-        self.is_resumable = true;
+    /// Writes, durably, before it returns, that all secrets of a new run are read, so that its stages may begin. Only now is it known
+    /// whether its inputs hold a secret; `None` if they do.
+    pub fn ready(&mut self, inputs: Option<&Map<String, Json>>) -> Result<(), String> {
+        let kept = inputs.map(text);
+        self.wait(|done| JournalEntry::Ready(kept, done))?;
+        self.is_resumable = inputs.is_some();
         Ok(())
     }
 
@@ -194,6 +194,7 @@ struct Writer {
     session: u32,
     /// Whether a commit waits for the disk, as the connection is set now.
     is_full: bool,
+    held: Held,
 }
 
 impl Writer {
@@ -211,7 +212,7 @@ impl Writer {
                         unwritten.push(entry);
                     }
                     JournalEntry::Event { .. } | JournalEntry::LeftOut { .. } => {}
-                    JournalEntry::Inputs(_, done)
+                    JournalEntry::Ready(_, done)
                     | JournalEntry::Effects(_, done)
                     | JournalEntry::Forget(_, done)
                     | JournalEntry::Delivery { done, .. }
@@ -232,21 +233,28 @@ impl Writer {
             self.is_full = must_last;
         }
         let transaction = self.db.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // What is held changes only with what is written.
+        let mut held = self.held.clone();
         let rows = Rows { transaction: &transaction, run: &self.run, session: self.session };
         for entry in batch {
             match entry {
-                JournalEntry::Event { at, what } => rows.event(at, what)?,
+                JournalEntry::Event { at, what } => held.event(&rows, at, what)?,
                 JournalEntry::LeftOut { at, stage, instance, reason } => {
                     rows.left_out(at, stage, instance.as_deref(), reason.as_deref())?;
                 }
-                JournalEntry::Inputs(inputs, _) => rows.inputs(inputs)?,
+                JournalEntry::Ready(inputs, _) => rows.ready(inputs.as_deref())?,
                 JournalEntry::Effects(effects, _) => effects.iter().try_for_each(|effect| rows.effect(effect))?,
-                JournalEntry::Forget(stages, _) => stages.iter().try_for_each(|stage| rows.forget(stage))?,
+                JournalEntry::Forget(stages, _) => {
+                    stages
+                        .iter()
+                        .try_for_each(|stage| held.release(&rows, &stage.0).and_then(|()| rows.forget(stage)))?;
+                }
                 JournalEntry::Delivery { uri, step, .. } => rows.delivery(uri, step)?,
                 JournalEntry::Finish(finish, _) => rows.finish(finish)?,
             }
         }
         transaction.commit()?;
+        self.held = held;
         debug!(entries = batch.len(), must_last, micros = begun.elapsed().as_micros(), "journal written");
         Ok(())
     }
@@ -288,7 +296,8 @@ mod tests {
     fn what_was_put_down_is_there_after_the_writer_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("state.db");
-        let journal = Journal::begin(&db, &start("r")).unwrap();
+        let mut journal = Journal::begin(&db, &start("r")).unwrap();
+        journal.ready(Some(&Map::new())).unwrap();
         let (tell, told) = channel();
         let effects = vec![effect("a", None), effect("b", Some(2))];
         journal.commit(effects.clone(), move |result| tell.send(result).unwrap());

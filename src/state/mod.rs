@@ -20,6 +20,7 @@ mod event_log;
 mod find;
 mod gc;
 mod group;
+mod held;
 mod history;
 mod journal;
 mod logs;

@@ -116,7 +116,8 @@ pub(super) fn last_runs(db: &Path) -> Result<Vec<LastRun>, DbError> {
     let read = || {
         let mut statement = db.connection.prepare(&format!(
             "SELECT id, pipeline, file, outcome, {GOOD}, {FAILED} FROM runs WHERE id IN
-             (SELECT max(id) FROM runs WHERE session > 1 OR outcome IS NULL OR outcome NOT IN ('skipped', 'blocked')
+             (SELECT max(id) FROM runs WHERE session > 1
+              OR (session = 1 AND (outcome IS NULL OR outcome NOT IN ('skipped', 'blocked')))
               GROUP BY pipeline, file) ORDER BY id DESC",
         ))?;
         let last = |row: &Row<'_>| {

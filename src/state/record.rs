@@ -33,7 +33,7 @@ pub struct Run {
     pub sha256: String,
     /// The inputs; `None` if they hold a secret.
     pub inputs: Option<Json>,
-    /// The number of sessions.
+    /// The number of sessions; 0 before all its secrets were read.
     pub sessions: u32,
     /// The id of the last process.
     pub process: u32,

@@ -9,7 +9,7 @@ use super::journal::Finish;
 use super::outbox::stamp;
 use super::prior_run::Effect;
 use crate::diagnostic::Diagnostic;
-use crate::event::What;
+use crate::event::{Outcome, What};
 
 /// Writes rows of one run, in one transaction.
 pub(super) struct Rows<'a> {
@@ -23,8 +23,8 @@ impl Rows<'_> {
         self.transaction.prepare_cached(sql)?.execute(values).map(drop)
     }
 
-    pub(super) fn inputs(&self, inputs: &str) -> rusqlite::Result<()> {
-        self.run("UPDATE runs SET inputs = ?2 WHERE id = ?1", params![self.run, inputs])
+    pub(super) fn ready(&self, inputs: Option<&str>) -> rusqlite::Result<()> {
+        self.run("UPDATE runs SET session = 1, inputs = ?2 WHERE id = ?1", params![self.run, inputs])
     }
 
     pub(super) fn event(&self, at: &str, what: &What) -> rusqlite::Result<()> {
@@ -47,7 +47,6 @@ impl Rows<'_> {
             What::StageRetrying { stage, instance, error, .. } => {
                 self.remark(at, (stage, &name(instance)), true, error)
             }
-            What::StageEnded { stage, instance, recalled: true, .. } if self.restore(stage, &name(instance))? => Ok(()),
             What::StageEnded { stage, instance, outcome, seconds, outputs, reason, error, .. } => self.run(
                 "INSERT INTO stages (run, stage, instance, position, session, ended, outcome, seconds, outputs, reason, error)
                  VALUES (?1, ?2, ?3, (SELECT count(*) FROM stages WHERE run = ?1), ?4, ?5, ?6, ?7, ?8, ?9, ?10)
@@ -70,12 +69,21 @@ impl Rows<'_> {
         }
     }
 
-    /// Puts the row of an earlier session back, with the times of the work itself. Returns whether there was one.
-    fn restore(&self, stage: &str, instance: &str) -> rusqlite::Result<bool> {
-        let sql = "INSERT OR REPLACE INTO stages
-                   SELECT * FROM temp.earlier WHERE run = ?1 AND stage = ?2 AND instance = ?3";
-        let count = self.transaction.prepare_cached(sql)?.execute(params![self.run, stage, instance])?;
-        Ok(count > 0)
+    /// Whether an earlier session did a stage or an instance: its row says so, or its effect, which is durable first.
+    pub(super) fn is_done(&self, stage: &str, instance: &str) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM stages WHERE run = ?1 AND stage = ?2 AND instance = ?3 AND session < ?4
+                   AND (outcome IN ('success', 'warning')
+                        OR (?3 = '' AND EXISTS (SELECT 1 FROM effects WHERE run = ?1 AND stage = ?2 AND instance = -1))))";
+        let values = params![self.run, stage, instance, self.session];
+        self.transaction.prepare_cached(sql)?.query_row(values, |row| row.get(0))
+    }
+
+    /// Writes that a stage need not be done again. It keeps the times of its work; where its end was lost, they are not known.
+    pub(super) fn recalled(&self, at: &str, (stage, instance): (&str, &str), outcome: Outcome) -> rusqlite::Result<()> {
+        self.run(
+            "UPDATE stages SET ended = coalesce(ended, ?4), outcome = ?5 WHERE run = ?1 AND stage = ?2 AND instance = ?3",
+            params![self.run, stage, instance, at, outcome.word()],
+        )
     }
 
     fn remark(

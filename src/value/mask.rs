@@ -46,7 +46,8 @@ impl Masker {
         for secret in secrets {
             let text = secret.expose();
             for plain in [text, text.trim()].into_iter().chain(text.lines()).chain(text.lines().map(str::trim)) {
-                if plain.len() >= SHORTEST {
+                // A blank line would mask every indentation.
+                if plain.len() >= SHORTEST && !plain.trim().is_empty() {
                     add_spellings(plain, &mut spellings);
                 }
             }
@@ -81,7 +82,7 @@ impl Masker {
         settled
     }
 
-    /// Masks every string inside a JSON value, keys included.
+    /// Masks every text and number inside a JSON value. Keys are names of the file or of `tl`.
     pub fn mask_json(&self, value: &mut serde_json::Value) {
         if self.patterns.is_none() {
             return;
@@ -89,16 +90,15 @@ impl Masker {
         match value {
             serde_json::Value::String(text) => *text = self.mask(text),
             serde_json::Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item)),
-            serde_json::Value::Object(map) => {
-                *map = std::mem::take(map)
-                    .into_iter()
-                    .map(|(key, mut item)| {
-                        self.mask_json(&mut item);
-                        (self.mask(&key), item)
-                    })
-                    .collect();
+            serde_json::Value::Object(map) => map.values_mut().for_each(|item| self.mask_json(item)),
+            serde_json::Value::Number(number) => {
+                let text = number.to_string();
+                let masked = self.mask(&text);
+                if masked != text {
+                    *value = masked.into();
+                }
             }
-            _ => {}
+            serde_json::Value::Bool(_) | serde_json::Value::Null => {}
         }
     }
 }
@@ -257,9 +257,9 @@ mod tests {
 
     #[test]
     fn json_is_masked_inside() {
-        let masker = Masker::new([&Secret::new("hunter22".to_owned())]);
-        let mut value = serde_json::json!({ "a": ["x hunter22"], "hunter22": 1 });
+        let masker = Masker::new(&["hunter22", "220044880"].map(|text| Secret::new(text.to_owned())));
+        let mut value = serde_json::json!({ "a": ["x hunter22"], "hunter22": 1, "b": 220_044_880, "c": 22 });
         masker.mask_json(&mut value);
-        assert_eq!(value, serde_json::json!({ "a": ["x ***"], "***": 1 }));
+        assert_eq!(value, serde_json::json!({ "a": ["x ***"], "hunter22": 1, "b": "***", "c": 22 }));
     }
 }

@@ -28,6 +28,6 @@ impl JsonSchema for FilePath {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "x-tl-type": "path" })
+        json_schema!({ "type": "string", "minLength": 1, "pattern": "^([^~]|$)", "x-tl-type": "path" })
     }
 }

@@ -1,9 +1,11 @@
-use std::env::{self, VarError};
+use std::env;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::file::text_of;
 use super::{Error, Source};
 use crate::value::{Cancel, Secret};
 
@@ -23,11 +25,7 @@ impl Source for Env {
 
     fn read(&self, _: &Path, _: &Cancel) -> Result<Secret, Error> {
         let place = self.place();
-        match env::var(&self.name) {
-            Ok(text) if text.trim().is_empty() => Err(Error::Empty { place }),
-            Ok(text) => Ok(Secret::new(text)),
-            Err(VarError::NotPresent) => Err(Error::Missing { place }),
-            Err(VarError::NotUnicode(_)) => Err(Error::NotText { place }),
-        }
+        let Some(text) = env::var_os(&self.name) else { return Err(Error::Missing { place }) };
+        text_of(text.as_bytes(), place)
     }
 }

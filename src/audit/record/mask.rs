@@ -8,6 +8,7 @@ impl Record {
         let mask = |text: &mut String| *text = masker.mask(text);
         match self {
             Self::RunStarted(start) | Self::RunResumed(start) => {
+                start.extends.iter_mut().map(|extended| &mut extended.file).chain([&mut start.file]).for_each(mask);
                 start.inputs.values_mut().for_each(|value| masker.mask_json(value));
             }
             Self::RunFinished(end) => end.errors.iter_mut().flatten().for_each(mask),

@@ -15,8 +15,8 @@ const SUBJECT: usize = 250;
 pub(super) fn write(message: &Message, people: &People) -> Result<(Envelope, Vec<u8>), Error> {
     let unfit = |error: lettre::error::Error| Error::Unfit { reason: format!("the mail: {error}") };
     let domain = word(people.from.email.domain());
-    // One thread per pipeline: every mail replies to one that was never sent.
-    let thread = format!("<{}.pipeline@{domain}>", word(&message.pipeline));
+    // One thread for each pipeline and host: every mail replies to one that was never sent.
+    let thread = format!("<{}.pipeline@{domain}>", word(&message.group()));
     let time = message.time.parse::<jiff::Timestamp>().map_or_else(|_| SystemTime::now(), SystemTime::from);
     // A mail program would decode text that looks like an encoded word. Break it up.
     let subject = text::one_line(&message.subject).replace("=?", "= ?");

@@ -25,6 +25,9 @@ pub struct Email {
     /// With `security: none`: that everything, the password too, may be read by who can read this machine's loopback.
     #[serde(default)]
     insecure_plaintext: bool,
+    /// What `tl` calls itself when it greets the server; by default this host's full name, else its address in brackets.
+    #[schemars(length(min = 1))]
+    pub(super) hello: Option<String>,
     /// Whose account it is.
     pub(super) username: Option<String>,
     /// The password of that account.
@@ -83,6 +86,10 @@ impl Channel for Email {
     fn check(&self) -> Vec<Unfit<String>> {
         let mut found: Vec<_> = self.people().err().into_iter().collect();
         let mut refuse = |setting: &str, error: &str| found.push(unfit(setting, error.to_owned()));
+        let is_name = |c: char| c.is_ascii_alphanumeric() || ".-:".contains(c);
+        if self.hello.as_ref().is_some_and(|name| !name.chars().all(is_name)) {
+            refuse("hello", "`hello` must be a domain, or an IP address without brackets");
+        }
         match self.security {
             Security::None if !self.insecure_plaintext => {
                 refuse("security", "`security: none` needs `insecure-plaintext: true`");

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,7 +12,7 @@ use lettre::transport::smtp::client::{
 };
 use lettre::transport::smtp::extension::ClientId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::runtime;
 use tokio::time::timeout;
 
@@ -70,8 +70,8 @@ async fn log_in(settings: &Email) -> Result<AsyncSmtpConnection, Error> {
 async fn connect(settings: &Email) -> Result<AsyncSmtpConnection, Error> {
     let failed = |error: lettre::transport::smtp::Error| failure(settings, &error);
     let host = settings.host.trim_start_matches('[').trim_end_matches(']');
-    let name = ClientId::default();
     let address = (host, settings.port());
+    let name = hello(settings, address).await;
     if settings.security == Security::Tls {
         let tls = Some(tls(settings)?);
         return AsyncSmtpConnection::connect_tokio1(address, None, &name, tls, None).await.map_err(failed);
@@ -84,6 +84,37 @@ async fn connect(settings: &Email) -> Result<AsyncSmtpConnection, Error> {
         connection.starttls(tls(settings)?, &name).await.map_err(failed)?;
     }
     Ok(connection)
+}
+
+/// What we call ourselves. Many servers refuse a name that is no full one; RFC 5321 (4.1.4) then wants the address of our side.
+async fn hello(settings: &Email, server: (&str, u16)) -> ClientId {
+    let name =
+        settings.hello.clone().unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+    let name = name.trim_end_matches('.');
+    match name.parse() {
+        Ok(IpAddr::V4(address)) => return ClientId::Ipv4(address),
+        Ok(IpAddr::V6(address)) => return ClientId::Ipv6(address),
+        Err(_) if settings.hello.is_some() || is_full_name(name) => return ClientId::Domain(name.to_owned()),
+        Err(_) => {}
+    }
+    // Sends nothing: the kernel only chooses the address from which it would.
+    let own = async {
+        let any = if server.0.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(server).await?;
+        socket.local_addr()
+    };
+    match own.await.map(|address| address.ip()) {
+        Ok(IpAddr::V4(address)) => ClientId::Ipv4(address),
+        Ok(IpAddr::V6(address)) => ClientId::Ipv6(address),
+        Err(_) => ClientId::Ipv4(Ipv4Addr::LOCALHOST),
+    }
+}
+
+/// Whether a name has at least two labels of letters, digits and hyphens, and is not one that every host has.
+fn is_full_name(name: &str) -> bool {
+    let is_label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    name.contains('.') && name.split('.').all(is_label) && !name.ends_with(".localdomain")
 }
 
 fn tls(settings: &Email) -> Result<TlsParameters, Error> {

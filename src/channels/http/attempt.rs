@@ -23,12 +23,20 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// The most characters of an answer to show.
 const SHOWN: usize = 120;
 
+/// Whether a 2xx answer with this body means that the message was not taken.
+type Refuses<'a> = &'a (dyn Fn(&str) -> bool + Sync);
+
 /// Makes one attempt, limited to `limit`.
-pub(super) async fn attempt(request: &Request, connection: &Connection<'_>, limit: Duration) -> Result<String, Error> {
+pub(super) async fn attempt(
+    request: &Request,
+    connection: &Connection<'_>,
+    limit: Duration,
+    refuses: Refuses<'_>,
+) -> Result<String, Error> {
     let target = Target::new(&request.url, connection.allow_private).map_err(|reason| Error::Unfit { reason })?;
     let place = target.place();
     let limit = limit.min(connection.timeout);
-    match timeout(limit, exchange(request, connection, &target)).await {
+    match timeout(limit, exchange(request, connection, &target, refuses)).await {
         Ok(result) => result,
         Err(_) => Err(Error::Unreachable { place, reason: "there was no answer in time".to_owned() }),
     }
@@ -45,7 +53,12 @@ pub(super) fn reach(request: &Request, connection: &Connection<'_>) -> Result<St
     Ok(format!("{place} takes connections; no message was sent"))
 }
 
-async fn exchange(request: &Request, connection: &Connection<'_>, target: &Target) -> Result<String, Error> {
+async fn exchange(
+    request: &Request,
+    connection: &Connection<'_>,
+    target: &Target,
+    refuses: Refuses<'_>,
+) -> Result<String, Error> {
     let place = target.place();
     let unreachable = |reason: String| Error::Unreachable { place: place.clone(), reason };
     let asked = target.clone();
@@ -58,7 +71,7 @@ async fn exchange(request: &Request, connection: &Connection<'_>, target: &Targe
     }
     let client = client(connection, addresses)?;
     let response = send(&client, request, target).await.map_err(|error| unreachable(reason(&error)))?;
-    answered(response, request, place).await
+    answered(response, request, place, refuses).await
 }
 
 /// Answers each lookup with the checked addresses, so that the owner of the name cannot change them between check and
@@ -116,13 +129,21 @@ async fn send(client: &Client, request: &Request, target: &Target) -> reqwest::R
     building.headers(headers).send().await
 }
 
-async fn answered(mut response: Response, request: &Request, place: String) -> Result<String, Error> {
+async fn answered(
+    mut response: Response,
+    request: &Request,
+    place: String,
+    refuses: Refuses<'_>,
+) -> Result<String, Error> {
     let status = response.status();
     let now = jiff::Timestamp::now().as_second();
     let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let after = after.and_then(|value| retry::retry_after(value, now));
     let (answer, is_whole) = read(&mut response).await;
     let shown = shown(&answer, request);
+    if status.is_success() && refuses(&String::from_utf8_lossy(&answer)) {
+        return Err(Error::NotTaken { place, status: status.as_u16(), answer: shown });
+    }
     if status.is_success() {
         let more = if is_whole { "" } else { "more than " };
         let reason = status.canonical_reason().map(|reason| format!(" {reason}")).unwrap_or_default();

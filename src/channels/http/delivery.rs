@@ -23,6 +23,12 @@ pub(in crate::channels) trait Service: fmt::Debug + Send + Sync {
     /// The request that carries a message. The time is in seconds since 1970.
     fn request(&self, message: &Message, now: i64) -> Result<Request, Error>;
 
+    /// Whether a 2xx answer with this body means that the message was not taken. Some services lie about their status.
+    fn refuses(&self, answer: &str) -> bool {
+        let _ = answer;
+        false
+    }
+
     /// Checks the settings that only this receiver has. The caller checks the URL and the request.
     fn check_own(&self) -> Vec<Unfit<String>> {
         Vec::new()
@@ -73,7 +79,7 @@ fn attempts<S: Service>(service: &S, message: &Message, runtime: &runtime::Runti
     loop {
         let request = service.request(message, jiff::Timestamp::now().as_second())?;
         let left = end.saturating_duration_since(Instant::now());
-        let error = match runtime.block_on(attempt(&request, &connection, left)) {
+        let error = match runtime.block_on(attempt(&request, &connection, left, &|answer| service.refuses(answer))) {
             Ok(how) => return Ok(how),
             Err(error) => error,
         };
@@ -93,6 +99,7 @@ pub(in crate::channels) fn sample() -> Message {
         when: "failure".to_owned(),
         pipeline: "pipeline".to_owned(),
         run: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(),
+        host: "host".to_owned(),
         subject: "subject".to_owned(),
         body: "body\n".to_owned(),
         html: None,

@@ -118,9 +118,14 @@ fn check_header(name: &str, value: &Secret) -> Result<(), String> {
     Ok(())
 }
 
-/// Joins a path to the URL of a server.
-pub(in crate::channels) fn below(server: &str, path: &str) -> Secret {
-    Secret::new(format!("{}/{path}", server.trim_end_matches('/')))
+/// A URL with these segments added to its path. Query and fragment stay what they are. What is no URL stays as it is: the check of
+/// the settings refuses it.
+pub(in crate::channels) fn below(base: &str, segments: &[&str]) -> Secret {
+    let built = url::Url::parse(base.trim()).ok().and_then(|mut url| {
+        url.path_segments_mut().ok()?.pop_if_empty().extend(segments);
+        Some(url.to_string())
+    });
+    Secret::new(built.unwrap_or_else(|| base.to_owned()))
 }
 
 #[cfg(test)]
@@ -149,9 +154,16 @@ mod tests {
     }
 
     #[test]
-    fn a_path_below_a_server() {
-        for server in ["https://h", "https://h/"] {
-            assert_eq!(below(server, "a/b").expose(), "https://h/a/b");
+    fn a_path_grows_and_a_query_stays() {
+        for (base, whole) in [
+            ("https://h", "https://h/a/b"),
+            ("https://h/", "https://h/a/b"),
+            ("https://h/x", "https://h/x/a/b"),
+            ("https://h/x/?create=1&y=a/b#f", "https://h/x/a/b?create=1&y=a/b#f"),
+            ("no url", "no url"),
+        ] {
+            assert_eq!(below(base, &["a", "b"]).expose(), whole);
         }
+        assert_eq!(below("https://h/x", &["a/?b"]).expose(), "https://h/x/a%2F%3Fb");
     }
 }

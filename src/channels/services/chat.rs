@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::service::service;
+use super::service::{says_no, service};
 use crate::channels::http::{Connection, Request, Service};
 use crate::channels::{Error, Message, text};
 use crate::value::{FilePath, PositiveDuration, Secret};
@@ -28,6 +28,10 @@ service! {
         let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let said = format!("*{}*\n{}", escape(&text::one_line(&message.subject)), escape(&text::lines(&message.body)));
         Ok(Request::json(self.url.clone(), &json!({ "text": text::cut(said.trim_end(), SLACK) })))
+    }
+    // Servers that imitate Slack answer with JSON.
+    fn refuses(&self, answer: &str) -> bool {
+        says_no(answer)
     }
 }
 
@@ -77,5 +81,10 @@ service! {
         });
         let attachment = json!({ "contentType": "application/vnd.microsoft.card.adaptive", "content": card });
         Ok(Request::json(self.url.clone(), &json!({ "type": "message", "attachments": [attachment] })))
+    }
+    // A connector answers `1`, a workflow nothing. An error of Teams behind it comes as text, with status 200.
+    fn refuses(&self, answer: &str) -> bool {
+        let answer = answer.to_ascii_lowercase();
+        ["failed", "error"].iter().any(|word| answer.contains(word))
     }
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::service::service;
+use super::service::{says_no, service};
 use crate::channels::http::{Connection, Method, Request, Service, below, check_url};
 use crate::channels::{Error, Message, text};
 use crate::value::{FilePath, PositiveDuration, Secret, Unfit};
@@ -39,16 +39,16 @@ service! {
         let body = json!({
             "routing_key": self.routing_key.expose(),
             "event_action": action,
-            "dedup_key": message.pipeline,
+            "dedup_key": message.group(),
             "payload": {
                 "summary": text::cut(&text::one_line(&message.subject), 1_000),
-                "source": message.pipeline,
+                "source": if message.host.is_empty() { &message.pipeline } else { &message.host },
                 "severity": severity,
                 "timestamp": message.time,
                 "custom_details": { "run": message.run, "text": text::cut(&text::lines(&message.body), 20_000) },
             },
         });
-        let mut request = Request::json(below(&self.server, "v2/enqueue"), &body);
+        let mut request = Request::json(below(&self.server, &["v2", "enqueue"]), &body);
         request.secrets.push(self.routing_key.clone());
         Ok(request)
     }
@@ -76,14 +76,15 @@ service! {
     fn request(&self, message: &Message, _: i64) -> Result<Request, Error> {
         let base = match (&self.url, &self.uuid) {
             (Some(url), None) => url.clone(),
-            (None, Some(uuid)) => below(&self.server, uuid.expose()),
+            (None, Some(uuid)) => below(&self.server, &[uuid.expose()]),
             _ => return Err(unfit(URL_OR_UUID)),
         };
+        // Only a success or a failure ends what `start` began. The text says which kind of success it was.
         let url = match message.when.as_str() {
-            "started" => below(base.expose(), "start"),
-            "success" | "recovered" => base.clone(),
-            "failure" | "blocked" | "cancelled" | "stale" => below(base.expose(), "fail"),
-            _ => below(base.expose(), "log"),
+            "started" => below(base.expose(), &["start"]),
+            "success" | "warning" | "recovered" | "skipped" => base.clone(),
+            "failure" | "blocked" | "cancelled" | "stale" => below(base.expose(), &["fail"]),
+            _ => below(base.expose(), &["log"]),
         };
         let said = format!("{}\n\n{}", text::one_line(&message.subject), text::lines(&message.body));
         // Healthchecks stores no more of the body.
@@ -95,6 +96,10 @@ service! {
             body: Some(("text/plain; charset=utf-8".to_owned(), said)),
             secrets: self.uuid.iter().cloned().chain([base]).collect(),
         })
+    }
+    // It answers `OK (not found)` and `OK (rate limited)`, with status 200.
+    fn refuses(&self, answer: &str) -> bool {
+        answer.trim().starts_with("OK (")
     }
     fn check_own(&self) -> Vec<Unfit<String>> {
         let error = match &self.url {
@@ -116,7 +121,9 @@ service! {
     fn request(&self, message: &Message, _: i64) -> Result<Request, Error> {
         let status = match message.when.as_str() {
             "failure" | "blocked" | "cancelled" | "stale" => "down",
-            "started" => return Err(unfit("a push monitor knows up and down; `started` is neither")),
+            other @ ("started" | "stage") => {
+                return Err(unfit(format!("a push monitor knows up and down; `{other}` is neither")));
+            }
             _ => "up",
         };
         let mut url = url::Url::parse(self.url.expose().trim()).map_err(|error| unfit(format!("the URL is none: {error}")))?;
@@ -135,5 +142,8 @@ service! {
             body: None,
             secrets: vec![self.url.clone()],
         })
+    }
+    fn refuses(&self, answer: &str) -> bool {
+        says_no(answer)
     }
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::service::service;
+use super::service::{says_no, service};
 use crate::channels::http::{Connection, Method, Request, Service, below};
 use crate::channels::{Error, Message, text};
 use crate::value::{FilePath, PositiveDuration, Secret};
@@ -64,7 +64,7 @@ service! {
             "priority": self.priority.unwrap_or(priority(&message.when)),
             "tags": [icon],
         });
-        let mut request = Request::json(below(&self.server, ""), &body);
+        let mut request = Request::json(below(&self.server, &[""]), &body);
         request.secrets.push(self.topic.clone());
         Ok(match &self.token {
             Some(token) => request.header("authorization", format!("Bearer {}", token.expose())),
@@ -91,7 +91,7 @@ service! {
             "message": text::cut(&text_of(message), 20_000),
             "priority": self.priority.unwrap_or(2 * priority(&message.when)),
         });
-        Ok(Request::json(below(&self.server, "message"), &body).header("x-gotify-key", self.token.expose()))
+        Ok(Request::json(below(&self.server, &["message"]), &body).header("x-gotify-key", self.token.expose()))
     }
 }
 
@@ -121,10 +121,13 @@ service! {
             .finish();
         Ok(Request {
             method: Method::Post,
-            url: below(&self.server, "1/messages.json"),
+            url: below(&self.server, &["1", "messages.json"]),
             headers: Vec::new(),
             body: Some(("application/x-www-form-urlencoded".to_owned(), body)),
             secrets: vec![self.token.clone(), self.user.clone()],
         })
+    }
+    fn refuses(&self, answer: &str) -> bool {
+        says_no(answer)
     }
 }

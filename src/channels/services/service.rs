@@ -1,5 +1,7 @@
 //! Settings that every service has.
 
+use serde_json::Value as Json;
+
 /// Declares the settings of a service: its own keys, and the connection settings. `at` names the setting with its URL.
 ///
 /// serde's `flatten` cannot refuse unknown keys, so the macro writes the common ones into each struct.
@@ -34,3 +36,9 @@ macro_rules! service {
 }
 
 pub(super) use service;
+
+/// Whether an answer is JSON that says no: `ok` or `success` is false, or `status` is 0.
+pub(super) fn says_no(answer: &str) -> bool {
+    let answer: Json = serde_json::from_str(answer).unwrap_or_default();
+    answer["ok"] == false || answer["success"] == false || answer["status"] == 0
+}

@@ -110,9 +110,10 @@ impl Webhook {
     }
 
     fn text(&self, template: Option<&str>, message: &Message) -> Result<String, Error> {
-        let Message { id, time, when, pipeline, run, subject, body, .. } = message;
+        let Message { id, time, when, pipeline, run, host, subject, body, .. } = message;
         let mut values = json!({
-            "id": id, "time": time, "when": when, "pipeline": pipeline, "run": run, "subject": subject, "body": body,
+            "id": id, "time": time, "when": when, "pipeline": pipeline, "run": run, "host": host, "subject": subject,
+            "body": body,
         });
         let Some(template) = template else { return Ok(values.to_string()) };
         let is_json = self.content_type.split(';').next().is_some_and(|kind| {

@@ -59,7 +59,7 @@ fn recipients_for(command: &SecretSeal) -> Result<Vec<crypto::Recipient>, Vec<Di
 
 /// Refuses a value that a run would refuse.
 fn check_value(value: &value::Secret) -> Result<(), Vec<Diagnostic>> {
-    match value.expose().len() {
+    match value.expose().trim().len() {
         0 => Err(vec![
             Diagnostic::usage(codes::TL0735, "there is nothing to seal: the value is empty")
                 .help("give it on standard input, or type it"),

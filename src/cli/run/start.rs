@@ -77,7 +77,7 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
     let failed =
         |error: &dyn std::error::Error| vec![Diagnostic::failure(codes::TL0721, "tl could not start").cause(error)];
     let state = state_dir(state)?;
-    let program = std::env::current_exe().map_err(|error| failed(&error))?;
+    let program = process::own_path().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     let mut reporters = vec![reporter(command.reporter, &loaded, output)];
     reporters.extend(junit.map(|junit| Box::new(junit) as Box<dyn Reporter>));
@@ -85,10 +85,11 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
     let sink = Box::new(queue.sink());
     let code = runtime.block_on(async {
         let cancel = Cancel::default();
-        // A terminal that goes away is a resume_mode to stop, too.
+        // A terminal that goes away is a reason to stop, too. What the caller ignores, as `nohup` does, stays ignored.
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        if let [Ok(interrupt), Ok(terminate), Ok(hangup)] = kinds.map(signal) {
-            tokio::spawn(cancel_on_signals([interrupt, terminate, hangup], cancel.clone()));
+        let heeded = kinds.into_iter().filter(|kind| !process::is_ignored(kind.as_raw_value()));
+        for signal in heeded.filter_map(|kind| signal(kind).ok()) {
+            tokio::spawn(cancel_on_signal(signal, cancel.clone()));
         }
         let options = Options { state, cancel, program, plan, resumed, selection };
         // Its own task: a blocking step of it may move the runtime's other work to another thread.
@@ -131,17 +132,11 @@ fn reporter(kind: ReporterKind, loaded: &Loaded, output: &Output) -> Box<dyn Rep
 }
 
 /// The first signal cancels the run, the second ends the process at once.
-async fn cancel_on_signals([mut interrupt, mut terminate, mut hangup]: [Signal; 3], cancel: Cancel) {
-    for round in 0.. {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        if round == 0 {
-            cancel.cancel(CancelReason::Requested);
-        } else {
+async fn cancel_on_signal(mut signal: Signal, cancel: Cancel) {
+    while signal.recv().await.is_some() {
+        if cancel.is_cancelled() {
             process::end_at_once(u8::from(ExitCode::Cancelled).into());
         }
+        cancel.cancel(CancelReason::Requested);
     }
 }

@@ -11,6 +11,7 @@ mod matrix_values;
 mod misplaced;
 mod needs;
 mod not_built;
+mod pipes;
 mod policy;
 mod program;
 mod schema;

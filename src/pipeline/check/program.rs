@@ -20,6 +20,8 @@ fn instead(kind: &Type, template: &Template) -> Option<String> {
 
 impl Checker<'_> {
     pub(super) fn program(&mut self, pointer: &str, stage: &Json, site: Site<'_>) {
+        self.as_written(&format!("{pointer}/env"), &stage["env"]);
+        self.as_written(&format!("{pointer}/strategy/matrix"), &stage["strategy"]["matrix"]);
         if stage.get("uses").is_some() {
             if stage["retry"].get("exit-codes").is_some() {
                 let at = self.document.at_key(&format!("{pointer}/retry/exit-codes"));
@@ -41,7 +43,7 @@ impl Checker<'_> {
                     self.report(
                         Diagnostic::usage(codes::TL0211, "a script needs its `shell`")
                             .at(at)
-                            .help("add `shell: sh`, or write a list without a shell: `run: [program, argument]`"),
+                            .help("add `shell: bash`, or write a list without a shell: `run: [program, argument]`"),
                     );
                 }
                 self.script(&run, script);
@@ -58,6 +60,32 @@ impl Checker<'_> {
                 for (index, item) in items.iter().enumerate() {
                     let Some(text) = item.as_str() else { continue };
                     self.argument(&format!("{run}/{index}"), index, text, site);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Reports each number that becomes a text of another spelling, such as a version.
+    fn as_written(&mut self, pointer: &str, value: &Json) {
+        match value {
+            Json::Number(number) => {
+                let at = self.document.at_value(pointer);
+                let written: String = at.text.chars().skip(at.column - 1).take(at.length).collect();
+                // An alias or a value from another place shows no number here.
+                let is_number = written.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+                if is_number && written != number.to_string() {
+                    let message = format!("this number would arrive as `{number}`, not as `{written}`");
+                    let help = format!("write \"{written}\" in quotes");
+                    self.report(Diagnostic::usage(codes::TL0212, message).at(at).help(help));
+                }
+            }
+            Json::Array(items) => {
+                items.iter().enumerate().for_each(|(at, item)| self.as_written(&format!("{pointer}/{at}"), item));
+            }
+            Json::Object(map) => {
+                for (key, item) in map {
+                    self.as_written(&format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")), item);
                 }
             }
             _ => {}

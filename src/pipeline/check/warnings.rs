@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::pipes::pipes;
 use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::{Expression, Template, Values};
 use crate::pipeline::model::{Pipeline, Stage, StoreOrChannel, When, artifact_source};
@@ -30,6 +31,7 @@ pub fn warnings(document: &Document, pipeline: &Pipeline, device: &dyn Fn(&Path)
     found.extend(reader.deliveries());
     found.extend(reader.stores_beside_their_sources(device));
     found.extend(reader.nobody_is_told());
+    found.extend(pipes(document, pipeline));
     found
 }
 
@@ -84,7 +86,7 @@ impl<'a> Mentions<'a> {
 }
 
 /// Stages of both sections: section, name, stage.
-fn stages_of(pipeline: &Pipeline) -> impl Iterator<Item = (&'static str, &str, &Stage)> {
+pub(super) fn stages_of(pipeline: &Pipeline) -> impl Iterator<Item = (&'static str, &str, &Stage)> {
     let in_section = |section: &'static str| move |(name, stage)| (section, Name::as_str(name), Arc::as_ref(stage));
     let stages = pipeline.stages.iter().map(in_section("stages"));
     stages.chain(pipeline.finally.iter().map(in_section("finally")))

@@ -160,6 +160,10 @@ pub(super) fn bad_form(at: &str, value: &Json, expected: Expected) -> Diagnostic
         }
         Expected::Shell => Diagnostic::usage(codes::TL0205, format!("{} does not name a shell", short(value)))
             .help("a program such as `sh` or `/bin/bash`, without arguments; `set -e` is for the script"),
+        Expected::Other if value.as_str().is_some_and(|text| text.starts_with('~')) => {
+            let message = format!("{} begins with `~`, which is no folder here", short(value));
+            Diagnostic::usage(codes::TL0205, message).help("write the whole path, or `./~` for a name that begins so")
+        }
         Expected::Recipient | Expected::Other => {
             Diagnostic::usage(codes::TL0205, format!("{} is not what {} can be", short(value), called(at)))
         }

@@ -12,7 +12,7 @@ use super::notification::Notification;
 use super::rules::{Concurrency, Expect, Policy};
 use super::strategy::Strategy;
 use crate::stages::{self, OutputType, RUN, StageKind};
-use crate::value::{Duration, Name, PositiveDuration, Schedule};
+use crate::value::{Duration, Name, PositiveDuration, Schedule, host_name};
 
 /// The version of the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -51,6 +51,10 @@ pub struct Pipeline {
     pub name: Name,
     /// For people.
     pub description: Option<String>,
+    /// What the host is called in messages and expressions; by default `TL_HOST`, else its own name. Receivers tell by it which
+    /// host an incident, a thread or a monitor is about.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,253}$"))]
+    pub host_name: Option<String>,
     /// A file that this one takes over: maps merge deep, lists and scalars replace.
     pub extends: Option<String>,
     /// Values given on the command line: `--input NAME=VALUE`.
@@ -92,6 +96,13 @@ pub struct Pipeline {
     /// Whom to tell of what.
     #[serde(default)]
     pub notify: Vec<Notification>,
+}
+
+impl Pipeline {
+    /// What the host is called.
+    pub fn host(&self) -> String {
+        self.host_name.clone().unwrap_or_else(host_name)
+    }
 }
 
 /// A value given on the command line.

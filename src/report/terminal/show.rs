@@ -95,6 +95,9 @@ fn unfinished(stage: &StageRun, run: &Run, screen: Screen) -> String {
 fn step_without_end(run: &Run) -> Option<String> {
     match run.state {
         RunState::Running => Some("next: `tl status --watch` follows it".to_owned()),
+        RunState::Interrupted if run.inputs.is_none() => {
+            Some("its process is gone, and its inputs were not kept. next: start a new run".to_owned())
+        }
         RunState::Interrupted => Some(format!(
             "its process is gone. next: `tl run --resume {}` does again only what is not proven done",
             run.id

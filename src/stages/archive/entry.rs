@@ -2,6 +2,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use tar::EntryType;
 
+use super::acl;
 use super::header::{OCTAL_7, OCTAL_11, Records, beside, decimal, needs_encoding, put, split, ustar};
 use super::meta::{Meta, Owner, Time};
 use super::sparse::Map;
@@ -42,6 +43,9 @@ impl Entry<'_> {
         let header = self.header(&mut records);
         for (name, value) in self.attributes {
             records.add(&attribute_keyword(name), value);
+            if let Some((keyword, text)) = acl::keyword(name).zip(acl::text(value)) {
+                records.add(keyword, text.as_bytes());
+            }
         }
         let mut blocks = records.blocks(self.path);
         blocks.extend_from_slice(header.as_bytes());

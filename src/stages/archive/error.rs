@@ -32,6 +32,9 @@ pub enum Error {
         /// Completes the sentence "the pattern …".
         reason: String,
     },
+    /// There is less than there must be.
+    #[error("{0}")]
+    TooLittle(String),
     /// The observer cancelled.
     #[error("cancelled")]
     Cancelled,

@@ -66,6 +66,15 @@ fn parse(stem: &str) -> Result<Glob, String> {
     if stem.is_empty() {
         return Err("is empty".to_owned());
     }
+    if stem.starts_with('!') {
+        return Err("begins with `!`, which brings nothing back here: name what is left out, or write `\\!` for a name that begins so".to_owned());
+    }
+    if stem.starts_with('~') {
+        return Err(
+            "begins with `~`, which is no folder here: write the whole path, or `\\~` for a name that begins so"
+                .to_owned(),
+        );
+    }
     if stem.split('/').any(|part| matches!(part, "." | "..")) {
         return Err("has a component `.` or `..`, which no path in an archive has".to_owned());
     }
@@ -169,7 +178,7 @@ mod tests {
     #[test]
     fn a_wrong_pattern_is_named() {
         let check = |pattern: &str| validate_excludes(&["fine".to_owned(), pattern.to_owned()]).unwrap_err();
-        for pattern in ["", "/", "[a", "{a", "a/../b", "./a"] {
+        for pattern in ["", "/", "[a", "{a", "a/../b", "./a", "!a", "~/.cache", "~"] {
             assert_eq!(check(pattern).0, 1, "{pattern}");
         }
         assert_eq!(check("[a").1, "is not a glob pattern: unclosed character class; missing ']'");

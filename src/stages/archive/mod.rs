@@ -13,6 +13,7 @@
 //! attributes are `SCHILY.xattr.*` with raw values, and ACLs are among them as `system.posix_acl_*`. Restore them with
 //! `tar --xattrs --xattrs-include='*' -xpf`.
 
+mod acl;
 mod content;
 mod entry;
 mod error;

@@ -20,6 +20,14 @@ pub struct Options {
     /// Stay on the file system of each source. A directory on another one is stored empty, so that the mount point
     /// exists after a restore. If it is a source itself, it is entered.
     pub one_file_system: bool,
+    /// Directories that are never read, however their paths come: device and inode of each.
+    pub never: Vec<(u64, u64)>,
+    /// Whether an archive without a file is an archive.
+    pub allow_empty: bool,
+    /// The fewest entries other than directories.
+    pub min_files: u64,
+    /// The fewest bytes of content.
+    pub min_bytes: u64,
 }
 
 /// Watches an archive being written. Called on the thread that writes.

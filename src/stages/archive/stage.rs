@@ -1,11 +1,14 @@
 use std::cell::Cell;
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::exclude::{Candidate, Excludes, validate_excludes};
+use super::exclude::validate_excludes;
 use super::survey::survey;
 use super::{Error, Observer, Options, Summary, Survey};
 use crate::diagnostic::{Diagnostic, Result, codes};
@@ -13,6 +16,7 @@ use crate::event::Did;
 use crate::stages::artifact::{ArtifactRef, ArtifactWriter};
 use crate::stages::kind::MAKE_ROOM;
 use crate::stages::{Context, Effect, Findings, Flow, Known, Reading, Stage, StageError};
+use crate::value::Size;
 
 /// Settings of `archive`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -35,6 +39,17 @@ pub struct Archive {
     /// Stay on the file system of each source.
     #[serde(default)]
     one_file_system: bool,
+    /// Whether an archive without a file is one. Otherwise the stage fails: an empty folder is mostly a disk that is not mounted.
+    #[serde(default)]
+    allow_empty: bool,
+    /// The fewest files; with less the stage fails.
+    #[serde(default)]
+    min_files: u64,
+    /// The fewest bytes of content; with less the stage fails.
+    min_bytes: Option<Size>,
+    /// Whether each source must be the root of a mounted file system.
+    #[serde(default)]
+    require_mount: bool,
 }
 
 /// How to compress the stream.
@@ -74,14 +89,13 @@ impl Stage for Archive {
     type Outputs = Outputs;
 
     fn run(self, context: &Context) -> Result<Outputs, StageError> {
-        let mut options = Options {
-            sources: self.sources,
-            base: context.base.clone(),
-            exclude: self.exclude,
-            one_file_system: self.one_file_system,
-        };
-        warn_of_stores_inside(context, &options)?;
-        options.exclude.push(globset::escape(&context.shared.state.to_string_lossy()));
+        let own = context.shared.places.stores.values().filter_map(|store| store.local_folder());
+        let own = own.chain([context.shared.state.as_path(), context.work.as_path()]);
+        let never = own.filter_map(|path| fs::metadata(path).ok()).map(|about| (about.dev(), about.ino())).collect();
+        let options = Options { never, ..self.options(&context.base) };
+        if self.require_mount {
+            are_mounted(&options)?;
+        }
         let (artifact, output) = context.create()?;
         let observer = Watcher { context, told: Cell::new(0) };
         let summary = match self.compress {
@@ -98,6 +112,13 @@ impl Stage for Archive {
     }
 
     fn check(with: &Known<'_>, found: &mut Findings) {
+        for source in with.get("sources").iter().flat_map(Known::items) {
+            if source.text().is_some_and(|path| path.starts_with('~')) {
+                let message = "this path begins with `~`, which is no folder here";
+                let help = "write the whole path, or `./~` for a name that begins so";
+                found.at_value(&source, Diagnostic::usage(codes::TL0205, message).help(help));
+            }
+        }
         for pattern in with.get("exclude").iter().flat_map(Known::items) {
             let text = pattern.text().map(str::to_owned);
             if let Err((_, reason)) = validate_excludes(text.as_slice()) {
@@ -108,12 +129,7 @@ impl Stage for Archive {
 
     /// The survey is limited to a few seconds.
     fn preview(self, base: &Path) -> Result<Option<Survey>> {
-        let options = Options {
-            sources: self.sources,
-            base: base.to_owned(),
-            exclude: self.exclude,
-            one_file_system: self.one_file_system,
-        };
+        let options = self.options(base);
         survey(&options).map(Some).map_err(failed)
     }
 
@@ -123,25 +139,29 @@ impl Stage for Archive {
     }
 }
 
-/// Warns of stores inside a source: each archive would contain all earlier ones.
-fn warn_of_stores_inside(context: &Context, options: &Options) -> Result<()> {
-    let excludes = Excludes::new(&options.exclude)
-        .map_err(|(index, reason)| failed(Error::Pattern { pattern: options.exclude[index].clone(), reason }))?;
-    for (name, store) in &context.shared.places.stores {
-        let Some(folder) = store.local_folder() else { continue };
-        for source in options.sources.iter().map(|source| options.base.join(source)) {
-            let inside = folder.ancestors().take_while(|path| path.starts_with(&source));
-            let is_left_out = |path: &Path| {
-                let archived = path.strip_prefix("/").unwrap_or(path);
-                let archived = path.strip_prefix(&options.base).unwrap_or(archived);
-                let name = path.file_name().map(Path::new);
-                excludes.matches(Candidate { name, archived, absolute: path, directory: true })
-            };
-            if folder.starts_with(&source) && !inside.into_iter().any(is_left_out) {
-                let message = format!("the store `{name}` lies inside the source `{}`", source.display());
-                let warning = Diagnostic::warning(codes::TL0614, message);
-                context.warn(warning.help("leave it out by `exclude`, or each archive holds all the ones before"));
-            }
+impl Archive {
+    fn options(&self, base: &Path) -> Options {
+        Options {
+            sources: self.sources.clone(),
+            base: base.to_owned(),
+            exclude: self.exclude.clone(),
+            one_file_system: self.one_file_system,
+            never: Vec::new(),
+            allow_empty: self.allow_empty,
+            min_files: self.min_files,
+            min_bytes: self.min_bytes.map_or(0, Size::get),
+        }
+    }
+}
+
+/// Fails unless each source is the root of a mounted file system.
+fn are_mounted(options: &Options) -> Result<()> {
+    for source in &options.sources {
+        let path = options.base.join(source);
+        let about = statx(CWD, &path, AtFlags::empty(), StatxFlags::BASIC_STATS);
+        if !about.is_ok_and(|about| about.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
+            let message = format!("the source `{}` is not the root of a mounted file system", source.display());
+            return Err(Diagnostic::failure(codes::TL0616, message).help("mount it, or leave out `require-mount`"));
         }
     }
     Ok(())
@@ -164,13 +184,18 @@ fn failed(error: Error) -> Diagnostic {
         Error::MissingSource(_) => codes::TL0610,
         Error::BadSource { .. } | Error::Pattern { .. } => codes::TL0611,
         Error::UnreadableSource { .. } => codes::TL0612,
+        Error::TooLittle(_) => codes::TL0615,
         Error::Cancelled => codes::TL0601,
         Error::Write(_) => codes::TL0607,
     };
     let mut diagnostic = Diagnostic::failure(code, error.to_string());
-    if matches!(error, Error::Write(_)) {
-        diagnostic = diagnostic.help(MAKE_ROOM);
-    }
+    diagnostic = match error {
+        Error::Write(_) => diagnostic.help(MAKE_ROOM),
+        Error::TooLittle(_) => {
+            diagnostic.help("is the disk mounted, and was the dump written? `allow-empty: true` allows nothing")
+        }
+        _ => diagnostic,
+    };
     match std::error::Error::source(&error) {
         Some(source) => diagnostic.cause(source),
         None => diagnostic,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, fadvise, fstat, openat, readlinkat, statat};
 use rustix::io::{Errno, pread, retry_on_intr};
+use tracing::debug;
 
 use super::content::{self, BUFFER};
 use super::entry::{Body, Entry};
@@ -34,6 +35,7 @@ pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) ->
         observer,
         excludes,
         one_file_system: options.one_file_system,
+        never: options.never.iter().map(|&(device, inode)| Id { device, inode }).collect(),
         waiting: sources.iter().map(|source| source.name.clone()).collect(),
         links: HashMap::new(),
         owners: Owners::default(),
@@ -43,11 +45,15 @@ pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) ->
     let mut any = false;
     for source in &sources {
         if writer.waiting.contains(&source.name) {
+            let before = writer.summary;
             match writer.source(source) {
                 Err(error @ Error::UnreadableSource { .. }) => unreadable.push(error),
                 other => {
                     other?;
                     any = true;
+                    if sources.len() > 1 && writer.summary == before && !options.allow_empty {
+                        writer.observer.warn(&source.given, "is a source and holds no file".to_owned());
+                    }
                 }
             }
         }
@@ -58,8 +64,24 @@ pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) ->
         last => unreadable.extend(last),
     }
     writer.report(unreadable);
+    is_enough(options, &writer.summary)?;
     writer.out.finish()?;
     Ok(writer.summary)
+}
+
+/// Fails before the archive is finished, so that nobody takes it.
+fn is_enough(options: &Options, summary: &Summary) -> Result<(), Error> {
+    let Summary { files, bytes, .. } = *summary;
+    let too_little = if files == 0 && !options.allow_empty {
+        "the sources hold no file".to_owned()
+    } else if files < options.min_files {
+        format!("the sources hold {files} files, and `min-files` is {}", options.min_files)
+    } else if bytes < options.min_bytes {
+        format!("the sources hold {bytes} bytes, and `min-bytes` is {}", options.min_bytes)
+    } else {
+        return Ok(());
+    };
+    Err(Error::TooLittle(too_little))
 }
 
 /// The state of one archive while it is written.
@@ -68,6 +90,7 @@ struct Writer<'a> {
     observer: &'a dyn Observer,
     excludes: Excludes,
     one_file_system: bool,
+    never: HashSet<Id>,
     /// The archive paths of the sources that the walk has not reached.
     waiting: HashSet<PathBuf>,
     links: HashMap<Id, Link>,
@@ -102,6 +125,8 @@ struct Inside {
 
 /// Why an entry is not in the archive.
 enum Miss {
+    /// The entry holds no data, so nothing is missing without it.
+    NoData,
     /// The entry cannot be stored. The archive goes on without it.
     Entry(io::Error),
     /// The archive cannot be finished.
@@ -163,6 +188,13 @@ impl Writer<'_> {
                 Ok(())
             }
             Err(Miss::Fatal(error)) => Err(error),
+            Err(Miss::NoData) if place.source => {
+                Err(source::unreadable(&place.absolute, io::Error::other("it is a socket")))
+            }
+            Err(Miss::NoData) => {
+                debug!(path = %place.absolute.display(), "a socket holds no data");
+                Ok(())
+            }
             Err(Miss::Entry(error)) if place.source => Err(source::unreadable(&place.absolute, error)),
             Err(Miss::Entry(error)) => {
                 self.summary.skipped += 1;
@@ -225,6 +257,13 @@ impl Writer<'_> {
     fn directory(&mut self, place: &Place<'_>) -> Result<Option<Inside>, Miss> {
         let directory = open_directory(place.walk.directory(), place.name)?;
         let meta = Meta::from(fstat(&directory)?);
+        if self.never.contains(&meta.id) {
+            if place.source {
+                let reason = "is a source, and holds what `tl` itself keeps: it is left out";
+                self.observer.warn(&place.absolute, reason.to_owned());
+            }
+            return Ok(None);
+        }
         let attributes = self.attributes(place, Subject::Open(directory.as_fd()));
         let path = [place.walk.path(), b"/"].concat();
         self.headers(&path, Body::Directory, &meta, &attributes)?;
@@ -255,7 +294,7 @@ impl Writer<'_> {
             FileType::Fifo => Body::Fifo,
             FileType::CharacterDevice => Body::CharacterDevice,
             FileType::BlockDevice => Body::BlockDevice,
-            FileType::Socket => return Err(Miss::Entry(io::Error::other("it is a socket"))),
+            FileType::Socket => return Err(Miss::NoData),
             _ => return Err(Miss::Entry(io::Error::other("it is of a kind that no archive knows"))),
         };
         let attributes = self.attributes(place, Subject::Named(place.walk.directory(), place.name));

@@ -166,6 +166,8 @@ pub struct Shared {
     pub session: u32,
     /// The pipeline's name.
     pub pipeline: String,
+    /// What the host is called in messages.
+    pub host: String,
     /// The folder of the pipeline file.
     pub base: PathBuf,
     /// The state folder. No archive may include it: it holds the key of the audit log.

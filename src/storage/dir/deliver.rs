@@ -8,7 +8,7 @@ use rustix::fs::{self, AtFlags, FlockOperation};
 use sha2::{Digest as _, Sha256};
 
 use super::Dir;
-use super::folder::{DIGEST_SUFFIX, Partial, remove_abandoned, remove_digest};
+use super::folder::{DIGEST_SUFFIX, Partial, remove_abandoned, remove_digest, sync_folder};
 use super::objects::kept;
 use crate::storage::{Body, Deliver, Delivered, Error, Objects as _, PendingObject, UploadJournal, UploadOptions};
 use crate::value::{Cancel, Digest, ObjectKey};
@@ -60,7 +60,7 @@ impl Deliver for Dir {
             Err(error) => return Err(failed(error)),
         }
         beside.rename(&format!("{name}{DIGEST_SUFFIX}"), true).map_err(failed)?;
-        fs::fsync(&folder).map_err(|errno| failed(errno.into()))?;
+        sync_folder(&folder).map_err(|errno| failed(errno.into()))?;
         Ok(delivered)
     }
 
@@ -85,7 +85,7 @@ impl Deliver for Dir {
         }
         beside.rename(&format!("{name}{DIGEST_SUFFIX}"), true).map_err(failed)?;
         // The object's name may be younger than the last sync.
-        fs::fsync(&folder).map_err(|errno| failed(errno.into()))?;
+        sync_folder(&folder).map_err(|errno| failed(errno.into()))?;
         let (digest, checksums) = (pending.digest, kept(Some(pending.digest.sha256)));
         Ok(Some(Delivered { digest, checksums, version: None, lock: None }))
     }

@@ -1,6 +1,8 @@
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -23,7 +25,7 @@ impl Dir {
         let path = self.path.as_path();
         let open = || fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let opened = match open() {
-            Err(Errno::NOENT) if self.create => std::fs::create_dir_all(path)
+            Err(Errno::NOENT) if self.create => create_folders(path)
                 .map_err(|error| Error::from_io(&self.name(), error))
                 .and_then(|()| open().map_err(|errno| Error::from_io(&self.name(), errno.into())))?,
             Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => {
@@ -41,14 +43,22 @@ impl Dir {
         let name = parts.next_back().expect("a key has at least one part");
         for part in parts {
             let failed = |errno: Errno| Error::from_io(&self.uri(key), errno.into());
+            let mut is_new = false;
             if create {
                 match fs::mkdirat(&folder, part, DIR_MODE) {
-                    Ok(()) => fs::fsync(&folder).map_err(failed)?,
+                    Ok(()) => {
+                        sync_folder(&folder).map_err(failed)?;
+                        is_new = true;
+                    }
                     Err(Errno::EXIST) => {}
                     Err(errno) => return Err(failed(errno)),
                 }
             }
             let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            if is_new {
+                // By explicit mode: the umask may reduce it so far that nothing can be created below.
+                let _without_modes = fs::chmodat(&folder, part, DIR_MODE, AtFlags::empty());
+            }
             folder = match fs::openat(&folder, part, flags, Mode::empty()) {
                 Err(Errno::NOENT) => return Err(Error::NoObject { uri: self.uri(key) }),
                 Err(Errno::LOOP | Errno::NOTDIR) => return Err(Error::Foreign { uri: self.uri(key) }),
@@ -78,6 +88,43 @@ impl Dir {
     }
 }
 
+/// Makes the names in a folder durable. A file system that cannot sync a folder keeps names with the files, or promises nothing that
+/// a call could improve.
+pub(super) fn sync_folder(folder: impl AsFd) -> Result<(), Errno> {
+    match fs::fsync(folder) {
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        other => other,
+    }
+}
+
+/// Gives a file of our own its mode. File systems without modes refuse, or do nothing.
+fn set_mode(file: &File, mode: Mode) -> Result<(), Errno> {
+    match fs::fchmod(file, mode) {
+        Err(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        other => other,
+    }
+}
+
+/// Creates a folder and those above it. Whatever the umask is, their owner can use them.
+fn create_folders(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_folders(parent)?;
+    }
+    match std::fs::create_dir(path) {
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        made => made?,
+    }
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    if mode & 0o700 != 0o700 {
+        std::fs::set_permissions(path, Permissions::from_mode(mode | 0o700))?;
+    }
+    Ok(())
+}
+
 /// A file without its name yet. It is removed on drop unless it was given its name.
 pub(super) struct Partial<'a> {
     folder: &'a OwnedFd,
@@ -94,7 +141,7 @@ impl<'a> Partial<'a> {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = File::from(fs::openat(folder, &name, flags, FILE_MODE)?);
             // By explicit mode: the umask of whoever starts tl decides nothing.
-            fs::fchmod(&file, FILE_MODE)?;
+            set_mode(&file, FILE_MODE)?;
             // Shows that its writer is alive. Where the file system cannot lock, nothing that is left is ever removed.
             let _unlocked = fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
             // Before the lock was taken, another writer may have removed the file as an abandoned one.
@@ -111,8 +158,17 @@ impl<'a> Partial<'a> {
             match fs::renameat_with(self.folder, &self.name, self.folder, to, RenameFlags::NOREPLACE) {
                 // Not every file system knows the flag; a link fails just as surely when the name is taken.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                    fs::linkat(self.folder, &self.name, self.folder, to, AtFlags::empty())?;
-                    fs::unlinkat(self.folder, &self.name, AtFlags::empty())?;
+                    match fs::linkat(self.folder, &self.name, self.folder, to, AtFlags::empty()) {
+                        Ok(()) => fs::unlinkat(self.folder, &self.name, AtFlags::empty())?,
+                        // Nor does each know links. The lock of the folder then keeps other deliveries out.
+                        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
+                            if !matches!(fs::statat(self.folder, to, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)) {
+                                return Err(Errno::EXIST.into());
+                            }
+                            fs::renameat(self.folder, &self.name, self.folder, to)?;
+                        }
+                        other => other?,
+                    }
                 }
                 other => other?,
             }
@@ -154,7 +210,7 @@ pub(super) fn remove_abandoned(folder: &OwnedFd) -> usize {
 /// Removes the digest beside an object, durably. One that is not there is no error.
 pub(super) fn remove_digest(folder: &OwnedFd, name: &str) -> io::Result<()> {
     match fs::unlinkat(folder, format!("{name}{DIGEST_SUFFIX}"), AtFlags::empty()) {
-        Ok(()) => Ok(fs::fsync(folder)?),
+        Ok(()) => Ok(sync_folder(folder)?),
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno.into()),
     }

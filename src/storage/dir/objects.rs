@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::folder::{DIGEST_SUFFIX, Partial, remove_abandoned, remove_digest};
+use super::folder::{DIGEST_SUFFIX, Partial, remove_abandoned, remove_digest, sync_folder};
 use super::list::list;
 use super::thread::{FileReader, on_own_thread};
 use crate::storage::error::with_causes;
@@ -88,8 +88,17 @@ impl Objects for Dir {
             let is_written = tried.map(|()| "a file was made and removed".to_owned());
             check("write", is_written.map_err(|error| Error::from_io(&self.name(), error)))
         });
+        let durable = root.as_ref().ok().map(|root| match fs::fsync(root) {
+            Ok(()) => Check { what: "sync", result: CheckResult::Yes, detail: "its folders can be synced".to_owned() },
+            Err(errno) => {
+                let detail = format!(
+                    "its folders cannot be synced ({errno}): after a crash of its machine the last objects may lack"
+                );
+                Check { what: "sync", result: CheckResult::Unknown, detail }
+            }
+        });
         let reached = check("reach", root.map(|_| self.name()));
-        std::iter::once(reached).chain(written).collect()
+        std::iter::once(reached).chain(written).chain(durable).collect()
     }
 }
 
@@ -171,7 +180,7 @@ impl Dir {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Exists { uri }),
             Err(error) => return Err(failed(error)),
         }
-        fs::fsync(&folder).map_err(|errno| failed(errno.into()))?;
+        sync_folder(&folder).map_err(|errno| failed(errno.into()))?;
         Ok(ObjectId::latest(key.clone()))
     }
 
@@ -191,7 +200,7 @@ impl Dir {
         // First: a crash in between leaves an object without a digest, and no digest that a later object could be taken for.
         remove_digest(&folder, name).map_err(failed)?;
         match fs::unlinkat(&folder, name, AtFlags::empty()) {
-            Ok(()) => fs::fsync(&folder).map(|()| Removed::Removed).map_err(|errno| failed(errno.into())),
+            Ok(()) => sync_folder(&folder).map(|()| Removed::Removed).map_err(|errno| failed(errno.into())),
             Err(Errno::NOENT) => Ok(Removed::WasGone),
             Err(errno) => Err(failed(errno.into())),
         }

@@ -242,6 +242,13 @@ impl S3 {
         {
             return Err(("storage-class", "`storage-class` is a word such as `STANDARD_IA`".to_owned()));
         }
+        // The SDK panics on a control character in a header.
+        let in_headers = [("region", &self.region), ("kms-key-id", &self.kms_key_id), ("profile", &self.profile)];
+        if let Some((setting, _)) =
+            in_headers.into_iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.contains(char::is_control)))
+        {
+            return Err((setting, format!("`{setting}` holds a control character")));
+        }
         self.check_endpoint().map_err(|reason| ("endpoint", reason))
     }
 
@@ -297,7 +304,10 @@ fn http_client(s3: &S3) -> Result<SharedHttpClient, String> {
 
 /// The value from the settings, else from the environment.
 fn field(given: Option<&Secret>, variable: &str) -> Option<Secret> {
-    let from_environment = || env::var(variable).ok().filter(|text| !text.is_empty()).map(Secret::new);
+    // As for every secret, one line end behind it is no part of it.
+    let one_line =
+        |text: String| text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')).to_owned();
+    let from_environment = || env::var(variable).ok().map(one_line).filter(|text| !text.is_empty()).map(Secret::new);
     given.cloned().or_else(from_environment)
 }
 
@@ -318,6 +328,12 @@ async fn credentials(s3: &S3, http: &SharedHttpClient) -> Result<(SharedCredenti
     };
     let missing =
         |key: &str, variable: &str| Err(format!("`{key}` is missing, and so is `{variable}` in the environment"));
+    let broken = [(&id, "access-key-id"), (&secret, "secret-access-key"), (&token, "session-token")];
+    if let Some((_, name)) =
+        broken.into_iter().find(|(text, _)| text.as_ref().is_some_and(|text| text.expose().contains(char::is_control)))
+    {
+        return Err(format!("`{name}` holds a line break or another control character"));
+    }
     match (id, secret) {
         (Some(id), Some(secret)) => {
             let token = token.map(|token| token.expose().to_owned());

@@ -49,7 +49,9 @@ impl<'t> Kept<'t> {
             inputs: Some(json!({ "environment": "staging" }).as_object().unwrap().clone()),
             fixed: json!({}),
         };
-        self.state.begin_journal(&start).unwrap()
+        let mut journal = self.state.begin_journal(&start).unwrap();
+        journal.ready(start.inputs.as_ref()).unwrap();
+        journal
     }
 
     /// A complete run of one stage, this many days ago.

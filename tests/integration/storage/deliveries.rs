@@ -107,6 +107,7 @@ impl Session {
             session: 1,
             run: "run".to_owned(),
             pipeline: "test".to_owned(),
+            host: String::new(),
             base: work.path().to_owned(),
             state: work.path().to_owned(),
             program: "tl".into(),

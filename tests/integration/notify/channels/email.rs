@@ -37,7 +37,7 @@ fn a_server_takes_mail_through_tls() {
         assert_eq!(headers(&mail, "To"), ["ops@example.com, Nächte <night@example.com>"]);
         assert_eq!(headers(&mail, "Reply-To"), ["help@example.com"]);
         assert_eq!(headers(&mail, "Message-ID"), ["<01ARZ3NDEKTSV4RRFFQ69G5FAV.failure.0@example.com>"]);
-        assert_eq!(headers(&mail, "References"), ["<orders.pipeline@example.com>"]);
+        assert_eq!(headers(&mail, "References"), ["<orders-web1.pipeline@example.com>"]);
         assert_eq!(headers(&mail, "In-Reply-To"), headers(&mail, "References"));
         assert_eq!(headers(&mail, "Auto-Submitted"), ["auto-generated"]);
         assert_eq!(headers(&mail, "Date"), ["Thu, 01 Jan 2026 00:00:00 +0000"]);

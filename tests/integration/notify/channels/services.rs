@@ -26,7 +26,18 @@ fn settings(kind: &str, url: &str) -> Json {
 fn each_service_is_sent_what_it_reads() {
     for kind in SERVICES {
         let mut sheet = String::new();
-        for when in ["started", "success", "failure", "stale", "stage"] {
+        for when in [
+            "started",
+            "success",
+            "warning",
+            "failure",
+            "skipped",
+            "cancelled",
+            "blocked",
+            "recovered",
+            "stale",
+            "stage",
+        ] {
             let receiver = Receiver::start(vec![status("200 OK", "", "token-secret x-secret uuid-secret")]);
             let result = channel(kind, settings(kind, &receiver.url())).deliver(&message(when));
             let result = result.unwrap_or_else(|error| error.to_string());

@@ -56,7 +56,7 @@ fn a_receiver_can_trust_what_it_gets() {
     let body: Json = serde_json::from_str(&request.body).unwrap();
     assert_eq!(body["subject"], "orders: failure");
     assert_eq!(body["body"], message("failure").body);
-    assert_eq!(body.as_object().unwrap().len(), 7);
+    assert_eq!((&body["host"], body.as_object().unwrap().len()), (&Json::from("web1"), 8));
 }
 
 #[test]
