@@ -5,10 +5,12 @@
 //! What never happens here: no stage starts and no outcome is decided. A message that was not delivered is an answer to the
 //! caller, who decides what that means.
 //!
-//! A run whose file cannot be read sends no `blocked` message, since its channels are in that file. The state folder keeps the
-//! last good text, but nothing reads the channels of that text.
+//! A run that its own state blocks, so that neither the log nor the outbox can be written, sends `blocked` directly, once an hour for
+//! a cause. A run whose file cannot be read sends none, since its channels are in that file. The state folder keeps the last good
+//! text, but nothing reads the channels of that text.
 
 mod delivery;
+mod direct;
 mod drain;
 mod message;
 mod messages;
@@ -17,6 +19,7 @@ mod outbox;
 mod overdue;
 
 pub(crate) use delivery::RunNotifier;
+pub(crate) use direct::send_directly;
 pub(crate) use drain::{drain, outbox_trouble};
 pub(crate) use messages::{Flushed, flush, list, test};
 pub(crate) use occasion::{failed_before, send, when};

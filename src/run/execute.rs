@@ -41,10 +41,17 @@ async fn run_in_span(loaded: Loaded, options: Options, run: String, emit: Emit) 
         session: options.session(),
     });
     let began = Instant::now();
+    let (path, inputs) = (loaded.path.clone(), loaded.inputs.clone());
     let result = tokio::task::block_in_place(|| prepare(loaded, &options, plan, &run, &sink));
     match result {
         Ok(prepared) => run_stages(prepared, options, began, &sink).await,
-        Err(error) => blocked(*error, began, &sink),
+        Err(error) => tokio::task::block_in_place(|| {
+            if error.with.is_none() {
+                let mut tell = |what| super::event_sink::emit(&sink, what);
+                notify::send_directly(&options.state, (&path, inputs), &run, &error.errors, &mut tell);
+            }
+            blocked(*error, began, &sink)
+        }),
     }
 }
 

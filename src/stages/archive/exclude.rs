@@ -1,6 +1,9 @@
+use std::iter::Peekable;
 use std::path::Path;
+use std::str::Chars;
 
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobSet};
+use regex::RegexSet;
 
 /// Checked exclude patterns. [`Options::exclude`](super::Options::exclude) explains them.
 #[derive(Debug)]
@@ -24,9 +27,30 @@ pub(super) struct Candidate<'a> {
 
 #[derive(Debug)]
 struct Rules {
-    name: GlobSet,
-    archived: GlobSet,
-    absolute: GlobSet,
+    name: Set,
+    archived: Set,
+    absolute: Set,
+}
+
+/// Patterns for one form of an entry. `globset` matches bytes, and in a text `?` and a class mean one character: patterns with
+/// these match texts by `chars`.
+#[derive(Debug)]
+struct Set {
+    /// All patterns, for names that are no text.
+    bytes: GlobSet,
+    /// Those whose bytes mean the same.
+    plain: GlobSet,
+    /// The others.
+    chars: RegexSet,
+}
+
+impl Set {
+    fn is_match(&self, path: &Path) -> bool {
+        match path.to_str() {
+            Some(text) => self.plain.is_match(path) || self.chars.is_match(text),
+            None => self.bytes.is_match(path),
+        }
+    }
 }
 
 /// Checks patterns before anything runs. Fails with the index of the first invalid one and with the problem, which
@@ -37,18 +61,17 @@ pub(super) fn validate_excludes(patterns: &[String]) -> Result<(), (usize, Strin
 
 impl Excludes {
     pub(super) fn new(patterns: &[String]) -> Result<Self, (usize, String)> {
-        let mut directories = Builders::new();
-        let mut others = Builders::new();
+        let (mut directories, mut others) = (Builders::default(), Builders::default());
         for (index, pattern) in patterns.iter().enumerate() {
             let stem = pattern.strip_suffix('/').unwrap_or(pattern);
             let glob = parse(stem).map_err(|reason| (index, reason))?;
-            directories.choose(stem).add(glob.clone());
+            directories.choose(stem).add(stem, glob.clone());
             if stem == pattern {
-                others.choose(stem).add(glob);
+                others.choose(stem).add(stem, glob);
             }
         }
         let last = patterns.len().saturating_sub(1);
-        let too_many = |error: globset::Error| (last, format!("is one too many: {error}"));
+        let too_many = |error: String| (last, format!("is one too many: {error}"));
         Ok(Self { directories: directories.build().map_err(too_many)?, others: others.build().map_err(too_many)? })
     }
 
@@ -84,18 +107,101 @@ fn parse(stem: &str) -> Result<Glob, String> {
         .map_err(|error| format!("is not a glob pattern: {}", error.kind()))
 }
 
+#[derive(Default)]
+struct Builder {
+    bytes: Vec<Glob>,
+    plain: Vec<Glob>,
+    chars: Vec<String>,
+}
+
+impl Builder {
+    fn add(&mut self, stem: &str, glob: Glob) {
+        if stem.contains(['?', '[']) {
+            self.chars.push(regex_of(stem));
+        } else {
+            self.plain.push(glob.clone());
+        }
+        self.bytes.push(glob);
+    }
+
+    fn build(self) -> Result<Set, String> {
+        let set = |globs: Vec<Glob>| GlobSet::new(globs).map_err(|error| error.to_string());
+        let chars = RegexSet::new(self.chars).map_err(|error| error.to_string())?;
+        Ok(Set { bytes: set(self.bytes)?, plain: set(self.plain)?, chars })
+    }
+}
+
+/// The regular expression for a glob that `globset` accepts, over characters.
+fn regex_of(glob: &str) -> String {
+    let mut regex = "^(?s:".to_owned();
+    let mut chars = glob.chars().peekable();
+    let (mut before, mut depth) = (None, 0_u32);
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => regex.push_str(&regex::escape(&chars.next().unwrap_or('\\').to_string())),
+            '?' => regex.push_str("[^/]"),
+            '[' => class(&mut chars, &mut regex),
+            '{' => {
+                regex.push_str("(?:");
+                depth += 1;
+            }
+            '}' => {
+                regex.push(')');
+                depth = depth.saturating_sub(1);
+            }
+            ',' if depth > 0 => regex.push('|'),
+            '*' => {
+                let mut stars = 1;
+                while chars.next_if_eq(&'*').is_some() {
+                    stars += 1;
+                }
+                let is_component = stars == 2 && matches!(before, None | Some('/'));
+                match chars.peek() {
+                    Some('/') if is_component => {
+                        chars.next();
+                        regex.push_str("(?:.*/)?");
+                        before = Some('/');
+                        continue;
+                    }
+                    None if is_component => regex.push_str(".+"),
+                    _ => regex.push_str("[^/]*"),
+                }
+            }
+            _ => regex.push_str(&regex::escape(&c.to_string())),
+        }
+        before = Some(c);
+    }
+    regex + ")$"
+}
+
+/// A character class, whose `[` is read already.
+fn class(chars: &mut Peekable<Chars<'_>>, regex: &mut String) {
+    regex.push('[');
+    if chars.next_if(|c| matches!(c, '!' | '^')).is_some() {
+        regex.push('^');
+    }
+    let mut is_first = true;
+    while let Some(c) = chars.next() {
+        match c {
+            ']' if !is_first => break,
+            '-' if !is_first && chars.peek() != Some(&']') => regex.push('-'),
+            _ if c.is_alphanumeric() || !c.is_ascii() => regex.push(c),
+            _ => regex.extend(['\\', c]),
+        }
+        is_first = false;
+    }
+    regex.push_str("&&[^/]]");
+}
+
+#[derive(Default)]
 struct Builders {
-    name: GlobSetBuilder,
-    archived: GlobSetBuilder,
-    absolute: GlobSetBuilder,
+    name: Builder,
+    archived: Builder,
+    absolute: Builder,
 }
 
 impl Builders {
-    fn new() -> Self {
-        Self { name: GlobSetBuilder::new(), archived: GlobSetBuilder::new(), absolute: GlobSetBuilder::new() }
-    }
-
-    fn choose(&mut self, stem: &str) -> &mut GlobSetBuilder {
+    fn choose(&mut self, stem: &str) -> &mut Builder {
         match stem {
             _ if stem.starts_with('/') => &mut self.absolute,
             _ if stem.contains('/') => &mut self.archived,
@@ -103,7 +209,7 @@ impl Builders {
         }
     }
 
-    fn build(self) -> Result<Rules, globset::Error> {
+    fn build(self) -> Result<Rules, String> {
         Ok(Rules { name: self.name.build()?, archived: self.archived.build()?, absolute: self.absolute.build()? })
     }
 }
@@ -146,6 +252,26 @@ mod tests {
             ("{x,y}.log", "y.log", true),
             (r"\*", "srv/*", true),
             (r"\*", "srv/a", false),
+            // One character, not one byte.
+            ("m?ll.tmp", "srv/müll.tmp", true),
+            ("m??ll.tmp", "srv/müll.tmp", false),
+            ("[ä]*", "srv/äpfel", true),
+            ("[ä]*", "srv/über", false),
+            ("[!ä]*", "srv/über", true),
+            ("[a-zß-ü]?", "srv/ö1", true),
+            ("[]a-]", "srv/]", true),
+            ("[]a-]", "srv/-", true),
+            ("[]a-]", "srv/b", false),
+            ("[.]?{x,ü}", "srv/.éü", true),
+            ("[.]?{x,ü}", "srv/.é,", false),
+            ("**/?/c", "srv/ü/c", true),
+            ("srv/**/?", "srv/a/b/ü", true),
+            ("srv/**/?", "srv/ü", true),
+            ("srv/?/**", "srv/ü/a", true),
+            ("srv/?/**", "srv/ü", false),
+            ("srv/?*", "srv/a/b", false),
+            (r"\??", "srv/?ü", true),
+            ("?.(a)+$", "srv/ü.(a)+$", true),
         ] {
             assert_eq!(excluded(pattern, archived, false), expected, "{pattern} on {archived}");
         }

@@ -520,3 +520,45 @@ fn a_message_goes_nowhere_else_where_an_input_holds_a_secret() {
     assert!(flushed.code == 1 && states.contains(&"pending".to_owned()), "{flushed:?} {states:?}");
     assert!(flushed.stderr.contains("TL0674") && flushed.stderr.contains("no value"), "{flushed:?}");
 }
+
+/// Neither the log nor the outbox can be written, so nothing is kept: the channels that ask for `blocked` hear of it directly, and
+/// once an hour.
+#[test]
+fn a_run_that_its_state_blocks_is_told_directly_and_not_each_minute() {
+    let tl = Tl::unprivileged();
+    let set_mode = |name: &str, mode| fs::set_permissions(tl.file(name), fs::Permissions::from_mode(mode)).unwrap();
+    fs::create_dir(tl.file("tmp")).unwrap();
+    set_mode("tmp", 0o777);
+    tl.write("log.jsonl", "").write("token", "the-secret-of-a-channel");
+    set_mode("log.jsonl", 0o666);
+    let pipeline = |more: &str| {
+        tl.pipeline(&format!("{more}stages:\n  a: {{ run: ['true'] }}\nnotify: [{{ when: [blocked], to: [log] }}]\n"));
+    };
+    pipeline("");
+    let run =
+        || ended(tl.command(&["run", "p.yaml"]).env("TMPDIR", tl.file("tmp")).env("XDG_RUNTIME_DIR", tl.file("tmp")));
+    let told = || tl.read("log.jsonl").lines().count();
+    assert_eq!((run().code, told()), (0, 0));
+    // A cause that leaves the state folder writable, and one that does not.
+    for (name, mode, count) in [("state/audit", 0o000, 1), ("state/audit", 0o000, 1)] {
+        set_mode(name, mode);
+        let blocked = run();
+        assert!(blocked.code != 0 && blocked.stdout.contains("error[TL07"), "{blocked:?}");
+        assert_eq!(told(), count, "{blocked:?}");
+    }
+    set_mode("state/audit", 0o700);
+    fs::remove_dir_all(tl.file("state/blocked")).unwrap();
+    set_mode("state", 0o000);
+    for _ in 0..2 {
+        assert!(run().code != 0);
+        assert_eq!(told(), 2);
+    }
+    let message: serde_json::Value = serde_json::from_str(tl.read("log.jsonl").lines().last().unwrap()).unwrap();
+    assert!(message["when"] == "blocked" && message["body"].as_str().unwrap().contains("TL07"), "{message}");
+    // Nobody asks for it.
+    fs::remove_dir_all(tl.file("tmp")).unwrap();
+    tl.write("p.yaml", tl.read("p.yaml").replace("when: [blocked]", "when: [failure]"));
+    assert!(run().code != 0);
+    assert_eq!(told(), 2);
+    set_mode("state", 0o700);
+}

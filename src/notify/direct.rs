@@ -1,0 +1,108 @@
+//! Messages about a run that could not start and that neither the audit log nor the outbox can take.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Zoned;
+use serde_json::{Map, Value as Json};
+
+use super::message::{Origin, message};
+use super::occasion::message_event;
+use crate::diagnostic::{Diagnostic, Kind, codes};
+use crate::event::What;
+use crate::open::{
+    Contexts, Loaded, News, load_again, open_channel, place_of, read_needed, run_values, secrets_of_channel,
+};
+use crate::pipeline::When;
+use crate::state::StateDir;
+use crate::value::{Cancel, sha256};
+
+/// One message for a cause in this time: a broken disk and a run each minute must not fill a mailbox.
+const QUIET: Duration = Duration::from_hours(1);
+
+/// Tells the channels that ask for `blocked`, now or never: nothing is kept for later and nothing is recorded. The file is read
+/// again, as its channels are needed and no more.
+pub(crate) fn send_directly(
+    state: &StateDir,
+    (path, inputs): (&Path, Map<String, Json>),
+    run: &str,
+    errors: &[Diagnostic],
+    emit: &mut dyn FnMut(What),
+) {
+    let Some(cause) = errors.first().filter(|error| !matches!(error.kind, Kind::Busy | Kind::Cancelled)) else {
+        return;
+    };
+    let Ok(loaded) = load_again(path, inputs) else { return };
+    let is_asked = loaded.pipeline.notify.iter().any(|entry| entry.when.contains(&When::Blocked));
+    let key = sha256(format!("{}\0{}", place_of(path).display(), cause.code));
+    if is_asked && !is_told(&[state.path().join("blocked"), of_session(), of_machine()], &key) {
+        deliver(&loaded, run, errors, emit);
+    }
+}
+
+fn deliver(loaded: &Loaded, run: &str, errors: &[Diagnostic], emit: &mut dyn FnMut(What)) {
+    let (document, pipeline) = (&loaded.document, &loaded.pipeline);
+    let entries = || pipeline.notify.iter().enumerate().filter(|(_, entry)| entry.when.contains(&When::Blocked));
+    let needed = entries().flat_map(|(_, entry)| &entry.to).flat_map(|name| secrets_of_channel(loaded, name)).collect();
+    let secrets = read_needed(document, pipeline, &needed, &Cancel::default());
+    let contexts = Contexts::new(loaded, &secrets.known, run_values(pipeline.name.as_str(), run, &Zoned::now()));
+    let lines: Vec<String> = errors.iter().map(Diagnostic::one_line).collect();
+    let news = News { error: Some(lines.join("\n")), ..News::of(When::Blocked, document, pipeline) };
+    let origin = Origin { id: run, run, masker: secrets.masker() };
+    for (number, entry) in entries() {
+        let Ok(message) = message(&origin, &news, number, When::Blocked) else { continue };
+        for name in &entry.to {
+            let failed = || Diagnostic::failure(codes::TL0670, format!("the message to `{name}` was not delivered"));
+            let mut sent = match open_channel(loaded, &contexts, name, None) {
+                Ok(channel) => channel.deliver(&message).map_err(|error| failed().cause(&error)),
+                Err(error) => {
+                    let mut failed = failed();
+                    failed.causes.extend(secrets.missing_or(error).iter().map(Diagnostic::one_line));
+                    Err(failed)
+                }
+            };
+            if let Err(error) = &mut sent {
+                error.mask(&|text| secrets.masker().mask(text));
+            }
+            emit(message_event(name, &message, sent));
+        }
+    }
+}
+
+/// Whether a message about a cause was sent a short time ago; else remembers that one is sent now, in the first folder that takes it.
+fn is_told(folders: &[PathBuf], key: &str) -> bool {
+    let is_young = |folder: &PathBuf| {
+        let told = is_own(folder).then(|| fs::metadata(folder.join(key)).ok()?.modified().ok()?.elapsed().ok());
+        told.flatten().is_some_and(|age| age < QUIET)
+    };
+    if folders.iter().any(is_young) {
+        return true;
+    }
+    let remember = |folder: &PathBuf| {
+        let _there = DirBuilder::new().mode(0o700).create(folder);
+        is_own(folder) && fs::write(folder.join(key), "").is_ok()
+    };
+    // Where none takes it, each run tells.
+    let _remembered = folders.iter().any(remember);
+    false
+}
+
+/// Whether nobody else can have put anything into a folder.
+fn is_own(folder: &Path) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|about| {
+        about.is_dir() && about.uid() == rustix::process::geteuid().as_raw() && about.permissions().mode() & 0o022 == 0
+    })
+}
+
+/// A folder that lives as long as the user's session.
+fn of_session() -> PathBuf {
+    let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    folder.unwrap_or_else(std::env::temp_dir).join("timelocker")
+}
+
+/// A folder of the user's own below the temporary folder.
+fn of_machine() -> PathBuf {
+    std::env::temp_dir().join(format!("timelocker-{}", rustix::process::geteuid().as_raw()))
+}
