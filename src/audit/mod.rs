@@ -9,6 +9,8 @@
 //! Whatever cannot be recorded fails its stage, or stops the run. Beginnings and ends of stages are noted and not synced:
 //! they prove nothing by themselves, and each sync costs a disk's latency.
 //!
+//! A process that has the log open remembers its size, root and key: a log that is set back or exchanged meanwhile is damaged.
+//!
 //! What a log on one machine cannot show: whoever is root can cut everything after the newest checkpoint that somebody
 //! else keeps, or replace the whole folder with its key. `verify_pinned` with a remembered key shows the second.
 

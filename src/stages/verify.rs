@@ -136,6 +136,8 @@ impl Verify {
                 let message = format!("level `checksum` was reached at most: {}", refused.one_line());
                 Err(unproven(codes::TL0643, message))
             }
+            // The store knew of it a moment ago.
+            Err(gone) if gone.code == codes::TL0631 => Err(unproven(codes::TL0640, format!("`{uri}` is gone"))),
             Err(error) => Err(error),
         }
     }

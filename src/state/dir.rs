@@ -46,6 +46,8 @@ impl StateDir {
         let path = given
             .map(Path::to_owned)
             .or_else(|| set("TL_STATE"))
+            // systemd sets it for a unit with `StateDirectory=`; several stand with colons between.
+            .or_else(|| set("STATE_DIRECTORY").and_then(|all| env::split_paths(&all).next()))
             .or_else(|| set("XDG_STATE_HOME").map(|home| home.join("timelocker")))
             .or_else(|| set("HOME").map(|home| home.join(".local/state/timelocker")))
             .ok_or(Error::Nowhere)?;

@@ -10,6 +10,10 @@
 //! - A database of an earlier release is migrated even to be read. Otherwise it would look as if nothing ever ran.
 //! - The ids of outbox messages hold the session: that a run failed again after a resume is news.
 //! - A run's id, times, inputs and environment stay the same when it is resumed, since object keys are made of them.
+//! - A run is in the journal before its secrets are read, so that it is seen and can be ended meanwhile. Its session is 0 until then:
+//!   nobody knows yet whether its inputs hold a secret, so they are not kept, and it supersedes no other run.
+//! - The row of a stage keeps the times of its work. That a later session found it done changes its outcome at most.
+//! - A database in a folder that cannot be written is read as it is, if no log beside it holds a part of it.
 //! - The work folder is removed only after the end of the run is in the journal.
 
 mod backoff;

@@ -33,6 +33,9 @@ pub(in crate::cli) struct Run {
     /// How to report the run.
     #[arg(long, value_enum, default_value_t = ReporterKind::Human)]
     pub(in crate::cli) reporter: ReporterKind,
+    /// Print nothing where the run ends with 0, else what failed, why, and what to do next: for cron and its like.
+    #[arg(long, short, conflicts_with = "reporter")]
+    pub(in crate::cli) quiet: bool,
     /// Also write a report as `JUnit` XML to this file, for CI that shows test results. An older report there is replaced.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) junit: Option<PathBuf>,

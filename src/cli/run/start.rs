@@ -12,7 +12,7 @@ use crate::graph::Selection;
 use crate::inspect::{self, PlanFile};
 use crate::open::{self, Loaded};
 use crate::process;
-use crate::report::{Actions, Human, JsonLines, Junit, Lines, Output, Queue, Reporter, plan_difference};
+use crate::report::{Actions, Human, JsonLines, Junit, Lines, Output, Queue, Quiet, Reporter, plan_difference};
 use crate::run::{self, Options, ResumeMode, Resumed};
 use crate::state::StateDir;
 use crate::value::{Cancel, CancelReason};
@@ -79,7 +79,11 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
     let state = state_dir(state)?;
     let program = process::own_path().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
-    let mut reporters = vec![reporter(command.reporter, &loaded, output)];
+    let mut reporters = vec![if command.quiet {
+        Box::new(Quiet::new(output.stream(), output.style()))
+    } else {
+        reporter(command.reporter, &loaded, output)
+    }];
     reporters.extend(junit.map(|junit| Box::new(junit) as Box<dyn Reporter>));
     let queue = Queue::start(Box::new(reporters));
     let sink = Box::new(queue.sink());

@@ -27,7 +27,7 @@ pub use gc::render_removed;
 pub use history::render_history;
 pub use log::render_log_line;
 pub use messages::{render_outbox, render_preview};
-pub use run::{Human, Progress};
+pub use run::{Human, Progress, Quiet};
 pub use show::render_run;
 pub use stale::render_stale;
 pub use stats::render_stats;

@@ -22,16 +22,22 @@ impl Deliver for Dir {
         body: &mut dyn Body,
         options: &UploadOptions<'_>,
         journal: &dyn UploadJournal,
-        _cancel: &Cancel,
+        cancel: &Cancel,
     ) -> Result<Delivered, Error> {
         let (uri, overwrite, ordered) = (self.uri(key), options.overwrite, options.ordered);
         if options.lock.is_some() {
             return Err(Error::NoLock { uri, why: "a directory has no object lock".to_owned() });
         }
         let failed = |error: io::Error| Error::from_io(&uri, error);
-        let (folder, name) = self.folder_of(key, true)?;
-        remove_abandoned(&folder);
-        if !overwrite && fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        let name = key.parts().next_back().expect("a key has at least one part");
+        let opened = self.call(key, cancel, |dir, key, _| {
+            let (folder, name) = dir.folder_of(key, true)?;
+            remove_abandoned(&folder);
+            let is_there = fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+            Ok((folder, is_there))
+        });
+        let (folder, is_there) = opened?;
+        if !overwrite && is_there {
             return Err(Error::Exists { uri });
         }
         journal.begun()?;
@@ -65,6 +71,26 @@ impl Deliver for Dir {
     }
 
     fn recover(&self, key: &ObjectKey, pending: &PendingObject, cancel: &Cancel) -> Result<Option<Delivered>, Error> {
+        let pending = pending.clone();
+        self.call(key, cancel, move |dir, key, abandoned| dir.recover_file(key, &pending, abandoned))
+    }
+
+    fn discard_unfinished(&self, key: &ObjectKey, _since: Timestamp, cancel: &Cancel) -> Result<usize, Error> {
+        self.call(key, cancel, |dir, key, _| match dir.folder_of(key, false) {
+            Ok((folder, _)) => Ok(remove_abandoned(&folder)),
+            Err(Error::NoObject { .. }) => Ok(0),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+impl Dir {
+    fn recover_file(
+        &self,
+        key: &ObjectKey,
+        pending: &PendingObject,
+        cancel: &Cancel,
+    ) -> Result<Option<Delivered>, Error> {
         let uri = self.uri(key);
         let failed = |error: io::Error| Error::from_io(&uri, error);
         let mut file = match self.open_file(key, "") {
@@ -88,14 +114,6 @@ impl Deliver for Dir {
         sync_folder(&folder).map_err(|errno| failed(errno.into()))?;
         let (digest, checksums) = (pending.digest, kept(Some(pending.digest.sha256)));
         Ok(Some(Delivered { digest, checksums, version: None, lock: None }))
-    }
-
-    fn discard_unfinished(&self, key: &ObjectKey, _since: Timestamp, _cancel: &Cancel) -> Result<usize, Error> {
-        match self.folder_of(key, false) {
-            Ok((folder, _)) => Ok(remove_abandoned(&folder)),
-            Err(Error::NoObject { .. }) => Ok(0),
-            Err(error) => Err(error),
-        }
     }
 }
 

@@ -5,8 +5,9 @@
 //! - A file gets its name when all of it is on the disk. Until then it is called `.tl-….partial` and is no object.
 //! - The object gets its name before its digest, under a lock of the folder, and an overwrite removes the old digest first. A
 //!   crash leaves an object without a digest, which `verify` and `download` survive, and never one with a wrong digest.
-//! - A system call can hang in the kernel for as long as a file server is dead, and nothing can interrupt it. So the calls of
-//!   `Objects` run on threads of their own, which are left behind when the caller goes.
+//! - A system call can hang in the kernel for as long as a file server is dead, and nothing can interrupt it. So calls
+//!   run on threads of their own, which are left behind when the caller goes. The bytes of a delivery are written on the thread
+//!   of its stage, which the engine leaves behind in the same way.
 //! - No call follows a symbolic link below the directory: a key may come from an expression, and must not lead out of it.
 
 mod deliver;

@@ -103,7 +103,7 @@ impl Objects for Dir {
 }
 
 impl Dir {
-    fn call<T: Send + 'static>(
+    pub(super) fn call<T: Send + 'static>(
         &self,
         key: &ObjectKey,
         cancel: &Cancel,

@@ -142,11 +142,14 @@ fn what_is_no_fault_of_a_key_has_codes_of_its_own() {
 #[test]
 fn nothing_is_left_of_an_opening_that_was_killed() {
     let tl = with_key();
-    tl.write("plain", vec![1; 64 << 20]).ok(&["seal", "-R", "recipients.txt", "-o", "sealed", "plain"]);
+    tl.write("plain", vec![1; 8 << 20]).ok(&["seal", "-R", "recipients.txt", "-o", "sealed", "plain"]);
     fs::remove_file(tl.file("plain")).unwrap();
+    let sealed = fs::read(tl.file("sealed")).unwrap();
     for _ in 0..3 {
-        let mut child = tl.start(&["open", "-i", "identity.txt", "-o", "plain", "sealed"]);
-        std::thread::sleep(std::time::Duration::from_millis(60));
+        // Half of it, so that it is at work for as long as it lives.
+        let mut opening = tl.command(&["open", "-i", "identity.txt", "-o", "plain", "-"]);
+        let mut child = opening.stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(&sealed[..sealed.len() / 2]).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
         let names = files(tl.path());

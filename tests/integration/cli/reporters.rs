@@ -323,3 +323,30 @@ fn a_dumb_terminal_gets_lines() {
     let written = Tl::on_terminal(command.env("TERM", "dumb").env("LANG", "C.UTF-8"), (60, 20), |_| {});
     assert!(written.contains("  success   a  ") && !written.contains('\u{1b}'), "{written:?}");
 }
+
+/// What cron mails: nothing, or one screen.
+#[test]
+fn a_quiet_run_prints_nothing_or_what_failed() {
+    let tl = Tl::new();
+    tl.pipeline(
+        "stages:\n  chatty: { shell: sh, run: 'seq 1000' }\n  odd: { uses: assert, with: { that: false, message: so so, otherwise: warn } \
+         }\n  dump: { shell: sh, run: 'seq 100; echo no space left >&2; test -e go', if: \"host.name != ''\" }\nnotify: [{ when: [failure], to: \
+         [log] }]\n",
+    );
+    let failed = tl.run(&["run", "--quiet", "p.yaml"]);
+    assert_eq!((failed.code, failed.stderr.as_str()), (1, ""));
+    let said = &failed.stdout;
+    for wanted in ["p.yaml", "dump", "TL0651", "no space left", "so so", "next:", "tl run --resume"] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+    assert!(!said.contains("chatty |") && !said.contains(" 90\n") && said.contains(" 100\n"), "{said}");
+    assert!(said.lines().count() <= 40, "{said}");
+    tl.write("go", "");
+    tl.write("p.yaml", tl.read("p.yaml").replace("that: false", "that: true"));
+    for arguments in [&["run", "-q", "p.yaml"][..], &["run", "--quiet", "p.yaml"]] {
+        let quiet = tl.ok(arguments);
+        assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    }
+    let both = tl.run(&["run", "--quiet", "--reporter", "json", "p.yaml"]);
+    assert!(both.code == 2 && both.stderr.contains("--reporter"), "{both:?}");
+}

@@ -831,3 +831,20 @@ fn a_log_that_is_set_back_in_the_middle_of_a_run_fails_it() {
         assert!(!events.iter().any(|event| event["event"] == "checkpoint"), "{damage}: {events:#?}");
     }
 }
+
+/// As systemd starts a unit with `StateDirectory=` and `DynamicUser=`.
+#[test]
+fn the_state_folder_of_a_service_needs_no_home() {
+    let tl = Tl::new();
+    tl.pipeline("stages:\n  a: { run: ['true'] }\n");
+    let service = |variables: &[(&str, std::path::PathBuf)]| {
+        let mut command = tl.command(&["run", "p.yaml"]);
+        ended(command.env_remove("HOME").env_remove("TL_STATE").envs(variables.iter().cloned()))
+    };
+    assert_eq!(service(&[("STATE_DIRECTORY", tl.file("service"))]).code, 0);
+    assert!(tl.file("service/state.db").exists());
+    assert_eq!(service(&[("STATE_DIRECTORY", tl.file("other")), ("TL_STATE", tl.file("own"))]).code, 0);
+    assert!(tl.file("own/state.db").exists() && !tl.file("other").exists());
+    let nowhere = service(&[]);
+    assert!(nowhere.code != 0 && nowhere.stderr.contains("TL_STATE"), "{nowhere:?}");
+}

@@ -27,9 +27,16 @@ pub struct Human<W> {
 }
 
 /// On narrower terminals, lines are still this wide.
-const NARROWEST: usize = 40;
+pub(super) const NARROWEST: usize = 40;
 /// Longer names push the rest of their line to the right.
 const WIDEST_NAME: usize = 24;
+
+impl Human<Vec<u8>> {
+    /// What it wrote so far.
+    pub(super) fn written(&self) -> &[u8] {
+        &self.to
+    }
+}
 
 impl<W: Write + Send> Human<W> {
     /// Writes to `to`, which is standard output. Running stages are shown if standard error is a terminal.

@@ -5,7 +5,9 @@
 mod human;
 mod live;
 mod progress;
+mod quiet;
 mod tree;
 
 pub use human::Human;
 pub use progress::Progress;
+pub use quiet::Quiet;
