@@ -223,3 +223,28 @@ fn a_clock_set_back_is_recorded() {
     assert_eq!(numbers(dir.path(), 0), (0..7).collect::<Vec<_>>());
     assert_eq!(report(dir.path()).problems, []);
 }
+
+/// Whoever can write the folder can put another log there, longer ones too. A process that has the old one open finds it.
+#[test]
+fn an_exchanged_log_is_found_by_who_has_it_open() {
+    for others in [2, CAPACITY * 3 + 2] {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let log = open(dir.path());
+        log.put(0..3);
+        open(other.path()).put(0..others);
+        fs::rename(dir.path(), dir.path().with_extension("old")).unwrap();
+        fs::rename(other.path(), dir.path()).unwrap();
+        let batch: Vec<_> = drafts(3..4).iter().map(|draft| log.prepare(draft).unwrap()).collect();
+        let error = log.append(&batch, Durability::Synced).unwrap_err().error;
+        let is_found =
+            matches!(&error, Error::Damaged(problem) if matches!(**problem, Problem::SetBack { known: 3, .. }));
+        assert!(is_found, "{others}: {error:?}");
+        fs::remove_dir_all(dir.path().with_extension("old")).unwrap();
+    }
+    // A log that grew by another process is none of that.
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    log.put(0..3);
+    open(dir.path()).put(3..CAPACITY * 3);
+    assert_eq!(log.put(0..1), CAPACITY * 3..CAPACITY * 3 + 1);
+}
