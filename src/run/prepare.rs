@@ -27,7 +27,7 @@ use crate::open::{
     state_error, unwritten,
 };
 use crate::stages::{Ledger, OpenDelivery, Places, Recorder, Shared};
-use crate::state::{GroupLock, WorkDir};
+use crate::state::{Filter, GroupLock, WorkDir};
 use crate::value::{Cancel, PositiveDuration};
 
 /// A run that is ready for its first stage.
@@ -80,6 +80,8 @@ pub(super) fn prepare(
     let (fixed, journal) = open_journal(&loaded, options, run);
     let outbox = OutboxHandle::new(options.state.clone());
     let mut journal = optional_journal(journal, options, &outbox).map_err(|error| early(None, error))?;
+
+    at_once(&loaded, options, run).into_iter().for_each(|error| emit(sink, What::Problem { error }));
 
     // Reading secrets counts towards the time limit of the run. Waiting for its group does not, and has a limit of its own.
     let (began, limit) = (Instant::now(), loaded.pipeline.timeout.map(PositiveDuration::get));
@@ -161,6 +163,20 @@ pub(super) fn prepare(
         memory: Mutex::default(),
     });
     Ok(Prepared { work, recorder, shared, notifier, audit, folder, group, left })
+}
+
+/// A warning if another run of this file is at work and the file does not say what then. It may be meant, with other inputs.
+fn at_once(loaded: &Loaded, options: &Options, run: &str) -> Option<Diagnostic> {
+    if loaded.pipeline.concurrency.is_some() {
+        return None;
+    }
+    let (files, outcome) = (Some(vec![loaded.path.clone()]), Some("running".to_owned()));
+    let filter = Filter { files, outcome, last: Some(2), ..Filter::default() };
+    let running = options.state.runs().ok()??.list(&filter).ok()?;
+    let other = running.iter().find(|other| other.id != run)?;
+    let message = format!("the run `{}` of this file is at work, too", other.id);
+    let warning = Diagnostic::warning(codes::TL0784, message);
+    Some(warning.help("give the file a `concurrency`, so that one waits for the other or is skipped"))
 }
 
 /// A warning if `TZ` names a zone that is not known here: dates are then those of UTC. Without `TZ` nobody asked for a zone.

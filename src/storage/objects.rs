@@ -33,6 +33,11 @@ pub trait Objects: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether stores of this kind know object locks.
+    fn has_locks(&self) -> bool {
+        true
+    }
+
     /// Checks what the schema cannot, from the settings alone. No reason holds a secret.
     fn check(&self) -> Vec<Unfit<String>> {
         Vec::new()

@@ -109,7 +109,7 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
     // A stage that could not be ended has been reported; it must not keep the process alive.
     runtime.shutdown_background();
     let (hidden, lost) = queue.finish();
-    if hidden > 0 {
+    if hidden > 0 && !command.quiet {
         output.hint(&format!("{hidden} lines of output were not shown: they came faster than they were read"));
     }
     // A missing report must not pass as a success.

@@ -6,6 +6,7 @@ use super::checker::Checker;
 use crate::diagnostic::{Code, Diagnostic, codes};
 use crate::expression::Template;
 use crate::pipeline::read::{escape, field_of};
+use crate::stages::Delivery;
 use crate::value::{Kind, MASK, Unfit};
 use crate::{channels, storage, vault};
 
@@ -34,6 +35,30 @@ impl Checker<'_> {
             return;
         };
         self.unfit(("store", name), &with, (kind.schema)(), built.check());
+    }
+
+    /// Reports a lock of an object in a store that knows none.
+    pub(super) fn lock(&mut self, pointer: &str, with: &Json, delivery: &Delivery) {
+        let Some(setting) = delivery.lock.filter(|setting| with.get(setting).is_some_and(|lock| !lock.is_null()))
+        else {
+            return;
+        };
+        let name = with[delivery.store].as_str().unwrap_or_default();
+        let Some(store) = self.file["stores"].get(name) else { return };
+        let kind = store["uses"].as_str().and_then(|uses| Kind::find(storage::KINDS, uses));
+        let built = kind.and_then(|kind| (kind.build)(settings_of(store).into()).ok());
+        if built.is_some_and(|store| !store.has_locks()) {
+            let message = format!(
+                "the store `{name}` is of the kind `{}`, which has no object locks",
+                store["uses"].as_str().unwrap_or_default()
+            );
+            let at = self.document.at_key(&format!("{pointer}/{setting}"));
+            self.report(
+                Diagnostic::usage(codes::TL0649, message)
+                    .at(at)
+                    .help(format!("leave `{setting}` out, or deliver to a bucket")),
+            );
+        }
     }
 
     /// What a channel can tell of its settings offline, as a store can.

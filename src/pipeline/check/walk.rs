@@ -95,6 +95,9 @@ impl Checker<'_> {
             let with = format!("{pointer}/with");
             self.settings(&with, &stage["with"], (kind.schema)(), site);
             self.one_of_the_others(&with, &stage["with"], (kind.schema)(), kind.name);
+            if let Some(delivery) = kind.delivery() {
+                self.lock(&with, &stage["with"], delivery);
+            }
             let mut found = Findings::default();
             (kind.check)(&Known::new(&stage["with"]), &mut found);
             for Finding { pointer, is_at_key, problem } in found {

@@ -2,7 +2,7 @@ use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use schemars::JsonSchema;
@@ -113,6 +113,12 @@ impl Stage for Archive {
 
     fn check(with: &Known<'_>, found: &mut Findings) {
         for source in with.get("sources").iter().flat_map(Known::items) {
+            let is_above = |path: &str| Path::new(path).components().any(|part| part == Component::ParentDir);
+            if source.text().is_some_and(is_above) {
+                let message = "this path has a `..`, which would lead out of the archive";
+                let help = "write the path from `/`: it is kept without the leading `/`";
+                found.at_value(&source, Diagnostic::usage(codes::TL0611, message).help(help));
+            }
             if source.text().is_some_and(|path| path.starts_with('~')) {
                 let message = "this path begins with `~`, which is no folder here";
                 let help = "write the whole path, or `./~` for a name that begins so";

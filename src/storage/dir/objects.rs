@@ -37,6 +37,10 @@ impl Objects for Dir {
         self.path.as_path().join(key.as_str()).display().to_string()
     }
 
+    fn has_locks(&self) -> bool {
+        false
+    }
+
     fn local_folder(&self) -> Option<&Path> {
         Some(self.path.as_path())
     }

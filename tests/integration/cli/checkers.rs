@@ -63,6 +63,8 @@ const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
     ("extends-a-wrong-file", "what is extended is another file"),
     ("extends-without-version", "what is extended is another file"),
     ("fraction-for-whole-number", "JSON has one type of numbers, and 3.0 is whole"),
+    ("lock-in-directory", "a schema cannot see of which kind another key is"),
+    ("source-with-dots", "the parts of a path are beyond a pattern that people can read"),
     ("number-as-written", "a schema sees a number and not its spelling"),
     ("fraction-for-whole-number-in-with", "JSON has one type of numbers, and 3.0 is whole"),
     ("object-key-absolute", "keys of objects are checked by their own parser"),

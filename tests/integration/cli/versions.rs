@@ -276,7 +276,9 @@ fn runs_at_once_keep_each_text_once() {
     for run in runs {
         let output = run.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        assert!(!String::from_utf8_lossy(&output.stdout).contains("warning["));
+        // That the others are at work is the only thing to warn of.
+        let said = String::from_utf8_lossy(&output.stdout).replace("warning[TL0784]", "");
+        assert!(!said.contains("warning["), "{said}");
     }
     assert_eq!(versions(&tl).len(), 1);
 }

@@ -8,7 +8,7 @@ use crate::report::reporter::Reporter;
 use crate::report::style::Style;
 use crate::report::text::size_of;
 
-/// How many of the last lines of a program that failed are shown.
+/// How many of the last lines of each stream of a program that failed are shown.
 const LAST_LINES: usize = 10;
 
 /// A report for cron and its like, which mail whatever is printed: nothing for a run that ended with 0, else what failed, why, and
@@ -31,11 +31,15 @@ impl<W: Write + Send> Quiet<W> {
 impl<W: Write + Send> Reporter for Quiet<W> {
     fn event(&mut self, event: &Event) {
         match &event.what {
-            What::StageOutput { stage, instance, .. } => {
+            What::StageOutput { stage, instance, stream, .. } => {
                 let lines = self.lines.entry(called(stage, instance.as_deref())).or_default();
                 lines.push_back(event.clone());
-                if lines.len() > LAST_LINES {
-                    lines.pop_front();
+                // Of each stream: a long listing must not push the one line of an error out.
+                let is_same =
+                    |line: &Event| matches!(&line.what, What::StageOutput { stream: other, .. } if other == stream);
+                if lines.iter().filter(|line| is_same(line)).count() > LAST_LINES {
+                    let oldest = lines.iter().position(is_same);
+                    oldest.map(|oldest| lines.remove(oldest));
                 }
             }
             What::StageEnded { stage, instance, error, .. } => {
