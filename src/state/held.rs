@@ -14,7 +14,7 @@ impl Held {
         let Some((stage, instance)) = subject(what) else { return rows.event(at, what) };
         let key = (stage.to_owned(), instance.unwrap_or_default().to_owned());
         match what {
-            What::StageStarted { attempt: 1, .. } if rows.is_done(&key.0, &key.1)? => {
+            What::StageStarted { attempt: 1, .. } if rows.session > 1 && rows.is_done(&key.0, &key.1)? => {
                 self.0.insert(key, (at.to_owned(), what.clone()));
                 return Ok(());
             }

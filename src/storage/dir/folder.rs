@@ -143,9 +143,10 @@ impl<'a> Partial<'a> {
             // By explicit mode: the umask of whoever starts tl decides nothing.
             set_mode(&file, FILE_MODE)?;
             // Shows that its writer is alive. Where the file system cannot lock, nothing that is left is ever removed.
-            let _unlocked = fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-            // Before the lock was taken, another writer may have removed the file as an abandoned one.
-            if fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            let locked = fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+            // Before the lock was taken, another writer may have taken the file for an abandoned one: it has removed it, or holds the
+            // lock and is about to.
+            if locked != Err(Errno::WOULDBLOCK) && fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
                 return Ok(Self { folder, name, file });
             }
         }
@@ -213,5 +214,29 @@ pub(super) fn remove_digest(folder: &OwnedFd, name: &str) -> io::Result<()> {
         Ok(()) => Ok(sync_folder(folder)?),
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_tidies_up_takes_no_file_of_a_writer_at_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let work = |writer: usize| {
+            let folder = fs::open(dir.path(), OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).unwrap();
+            for number in 0..2_000 {
+                remove_abandoned(&folder);
+                let partial = Partial::create(&folder).unwrap();
+                partial.rename(&format!("{writer}-{}", number % 4), true).unwrap();
+            }
+        };
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                scope.spawn(move || work(writer));
+            }
+        });
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 16);
     }
 }
