@@ -224,6 +224,23 @@ fn first_session() -> u32 {
 }
 
 impl What {
+    /// The stage that it is about, and the instance.
+    pub fn subject(&self) -> Option<(&str, Option<&str>)> {
+        match self {
+            Self::StageStarted { stage, instance, .. }
+            | Self::StageProgress { stage, instance, .. }
+            | Self::StageOutput { stage, instance, .. }
+            | Self::StageWarning { stage, instance, .. }
+            | Self::StageRetrying { stage, instance, .. }
+            | Self::StageEnded { stage, instance, .. } => Some((stage, instance.as_deref())),
+            Self::RunStarted { .. }
+            | Self::Problem { .. }
+            | Self::Checkpoint { .. }
+            | Self::Message { .. }
+            | Self::RunEnded { .. } => None,
+        }
+    }
+
     /// Masks every text that can hold a secret. The words of `tl` and the names that the file gives stay as they are, even if a
     /// secret is spelled like one of them; the names of instances are masked where they are made.
     pub fn mask(&mut self, mask: &dyn Fn(&str) -> String) {

@@ -37,12 +37,16 @@ pub(crate) fn send_directly(
     let Ok(loaded) = load_again(path, inputs) else { return };
     let is_asked = loaded.pipeline.notify.iter().any(|entry| entry.when.contains(&When::Blocked));
     let key = sha256(format!("{}\0{}", place_of(path).display(), cause.code));
-    if is_asked && !is_told(&[state.path().join("blocked"), of_session(), of_machine()], &key) {
-        deliver(&loaded, run, errors, emit);
+    let folders = [state.path().join("blocked"), of_session(), of_machine()];
+    // What no channel took is tried again by the next run.
+    if is_asked && !is_told(&folders, &key) && deliver(&loaded, run, errors, emit) {
+        remember(&folders, &key);
     }
 }
 
-fn deliver(loaded: &Loaded, run: &str, errors: &[Diagnostic], emit: &mut dyn FnMut(What)) {
+/// Returns whether a channel took the message.
+fn deliver(loaded: &Loaded, run: &str, errors: &[Diagnostic], emit: &mut dyn FnMut(What)) -> bool {
+    let mut is_delivered = false;
     let (document, pipeline) = (&loaded.document, &loaded.pipeline);
     let entries = || pipeline.notify.iter().enumerate().filter(|(_, entry)| entry.when.contains(&When::Blocked));
     let needed = entries().flat_map(|(_, entry)| &entry.to).flat_map(|name| secrets_of_channel(loaded, name)).collect();
@@ -66,27 +70,29 @@ fn deliver(loaded: &Loaded, run: &str, errors: &[Diagnostic], emit: &mut dyn FnM
             if let Err(error) = &mut sent {
                 error.mask(&|text| secrets.masker().mask(text));
             }
+            is_delivered |= sent.is_ok();
             emit(message_event(name, &message, sent));
         }
     }
+    is_delivered
 }
 
-/// Whether a message about a cause was sent a short time ago; else remembers that one is sent now, in the first folder that takes it.
+/// Whether a message about a cause was sent a short time ago.
 fn is_told(folders: &[PathBuf], key: &str) -> bool {
     let is_young = |folder: &PathBuf| {
         let told = is_own(folder).then(|| fs::metadata(folder.join(key)).ok()?.modified().ok()?.elapsed().ok());
         told.flatten().is_some_and(|age| age < QUIET)
     };
-    if folders.iter().any(is_young) {
-        return true;
-    }
-    let remember = |folder: &PathBuf| {
+    folders.iter().any(is_young)
+}
+
+/// Remembers that a message was sent now, in the first folder that takes it. Where none does, each run sends one.
+fn remember(folders: &[PathBuf], key: &str) {
+    let take = |folder: &PathBuf| {
         let _there = DirBuilder::new().mode(0o700).create(folder);
         is_own(folder) && fs::write(folder.join(key), "").is_ok()
     };
-    // Where none takes it, each run tells.
-    let _remembered = folders.iter().any(remember);
-    false
+    let _taken = folders.iter().any(take);
 }
 
 /// Whether nobody else can have put anything into a folder.

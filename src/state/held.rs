@@ -11,7 +11,7 @@ pub(super) struct Held(BTreeMap<(String, String), (String, What)>);
 impl Held {
     /// Writes an event, or holds it.
     pub(super) fn event(&mut self, rows: &Rows<'_>, at: &str, what: &What) -> rusqlite::Result<()> {
-        let Some((stage, instance)) = subject(what) else { return rows.event(at, what) };
+        let Some((stage, instance)) = what.subject() else { return rows.event(at, what) };
         let key = (stage.to_owned(), instance.unwrap_or_default().to_owned());
         match what {
             What::StageStarted { attempt: 1, .. } if rows.session > 1 && rows.is_done(&key.0, &key.1)? => {
@@ -35,22 +35,5 @@ impl Held {
     pub(super) fn release(&mut self, rows: &Rows<'_>, stage: &str) -> rusqlite::Result<()> {
         let keys: Vec<_> = self.0.keys().filter(|(held, _)| held == stage).cloned().collect();
         keys.iter().filter_map(|key| self.0.remove(key)).try_for_each(|(at, start)| rows.event(&at, &start))
-    }
-}
-
-/// The stage that an event is about, and its instance.
-fn subject(what: &What) -> Option<(&str, Option<&str>)> {
-    match what {
-        What::StageStarted { stage, instance, .. }
-        | What::StageProgress { stage, instance, .. }
-        | What::StageOutput { stage, instance, .. }
-        | What::StageWarning { stage, instance, .. }
-        | What::StageRetrying { stage, instance, .. }
-        | What::StageEnded { stage, instance, .. } => Some((stage, instance.as_deref())),
-        What::RunStarted { .. }
-        | What::Problem { .. }
-        | What::Checkpoint { .. }
-        | What::Message { .. }
-        | What::RunEnded { .. } => None,
     }
 }

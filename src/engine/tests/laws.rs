@@ -107,15 +107,7 @@ fn which(stage: &str, instance: Option<&String>) -> Which {
 
 /// The stage or instance that an event is about.
 fn speaker(what: &What) -> Option<Which> {
-    match what {
-        What::StageStarted { stage, instance, .. }
-        | What::StageProgress { stage, instance, .. }
-        | What::StageOutput { stage, instance, .. }
-        | What::StageWarning { stage, instance, .. }
-        | What::StageRetrying { stage, instance, .. }
-        | What::StageEnded { stage, instance, .. } => Some(which(stage, instance.as_ref())),
-        _ => None,
-    }
+    what.subject().map(|(stage, instance)| which(stage, instance.map(str::to_owned).as_ref()))
 }
 
 fn units_are_as_planned(seen: &Seen<'_>) -> Result<(), String> {

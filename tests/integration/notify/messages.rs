@@ -539,6 +539,12 @@ fn a_run_that_its_state_blocks_is_told_directly_and_not_each_minute() {
         || ended(tl.command(&["run", "p.yaml"]).env("TMPDIR", tl.file("tmp")).env("XDG_RUNTIME_DIR", tl.file("tmp")));
     let told = || tl.read("log.jsonl").lines().count();
     assert_eq!((run().code, told()), (0, 0));
+    // A message that no channel took was not sent.
+    set_mode("log.jsonl", 0o000);
+    set_mode("state/audit", 0o000);
+    assert!(run().code != 0);
+    set_mode("log.jsonl", 0o666);
+    assert_eq!(told(), 0);
     // A cause that leaves the state folder writable, and one that does not.
     for (name, mode, count) in [("state/audit", 0o000, 1), ("state/audit", 0o000, 1)] {
         set_mode(name, mode);
