@@ -20,6 +20,9 @@ pub struct Message {
     /// What the host is called; empty in the message of an earlier release.
     #[serde(default)]
     pub host: String,
+    /// Whether it is about a run that counts as a success. A monitor must not take another one for a success.
+    #[serde(default)]
+    pub counts: bool,
     /// One line of text.
     pub subject: String,
     /// The text.

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::Did;
+use super::{Counts, Did};
 use crate::diagnostic::{Diagnostic, ExitCode};
 
 /// How a stage or a run ended.
@@ -206,6 +206,9 @@ pub enum What {
         /// The stages that were not selected and that no earlier session did; left out where there are none.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left_out: Vec<String>,
+        /// Whether it counts as a success.
+        #[serde(default, skip_serializing_if = "Counts::is_nothing")]
+        counts: Counts,
         /// Whether the journal has what a later session needs to resume the run.
         #[serde(default)]
         resumable: bool,
@@ -298,6 +301,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::Assurance;
     use super::*;
     use crate::diagnostic::{Kind, Location, Severity, codes};
     use crate::value::written_schema_of;
@@ -371,7 +375,9 @@ mod tests {
             let (channel, when, subject, body) = message;
             all.push(What::Message { channel, when, subject, body, delivered, error: error.clone() });
             let (outcome, exit_code) = (Outcome::Failure, ExitCode::Destination);
-            all.push(What::RunEnded { outcome, exit_code, seconds: 61.0, left_out, resumable: true, error });
+            let (at, reason) = (error.is_none().then(text), error.is_some().then(text));
+            let counts = Counts { assurance: at.is_some().then_some(Assurance::Proven), at, reason };
+            all.push(What::RunEnded { outcome, exit_code, seconds: 61.0, left_out, counts, resumable: true, error });
         }
         all
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::machine::{Decision, Job, Machine, State};
+use super::outcome::reason;
 use super::start::Obstacle;
 use crate::event::Outcome;
 
@@ -14,17 +15,21 @@ pub(super) struct Group {
     running: usize,
     most: usize,
     fail_fast: bool,
+    /// The stage whose outputs its matrix lists, if that failed in part.
+    failed: Option<usize>,
     outcomes: Vec<Option<Outcome>>,
     /// Those that have not ended.
     left: usize,
 }
 
 impl Group {
-    /// The outcome of all instances together: the worst of theirs. Skipped ones count only if all were skipped.
+    /// The outcome of all instances together: the worst of theirs. Skipped ones count only if all were skipped, or if what they
+    /// were to work on failed: what depends on the stage must not run then.
     fn outcome(&self) -> Outcome {
         let any = |wanted: Outcome| self.outcomes.iter().flatten().any(|outcome| *outcome == wanted);
         let worst = [Outcome::Failure, Outcome::Cancelled, Outcome::Warning, Outcome::Success];
-        worst.into_iter().find(|outcome| any(*outcome)).unwrap_or(Outcome::Skipped)
+        let considered = if self.failed.is_some() { &worst[..2] } else { &worst };
+        considered.iter().copied().find(|outcome| any(*outcome)).unwrap_or(Outcome::Skipped)
     }
 }
 
@@ -44,10 +49,18 @@ impl Machine {
         let has_none: HashSet<usize> = skipped.iter().copied().collect();
         let waiting = (0..count).filter(|instance| !has_none.contains(instance)).collect();
         let most = most.unwrap_or(usize::MAX);
-        let group = Group { waiting, running: 0, most, fail_fast, outcomes: vec![None; count], left: count };
+        let has_failed = |need: &usize| self.state[*need] == State::Ended(Outcome::Failure);
+        let failed = self.plan.stages[stage].listed.iter().copied().find(has_failed);
+        let reason = match failed {
+            Some(need) => {
+                format!("{}: its value in the matrix is null", reason(&self.plan.stages[need].name, Outcome::Failure))
+            }
+            None => "its value in the matrix is null".to_owned(),
+        };
+        let group = Group { waiting, running: 0, most, fail_fast, failed, outcomes: vec![None; count], left: count };
         self.groups.insert(stage, group);
         for &instance in skipped {
-            self.end_instance(stage, instance, Outcome::Skipped, "its value in the matrix is null");
+            self.end_instance(stage, instance, Outcome::Skipped, &reason);
         }
         self.start_more(stage);
         self.propagate();
@@ -108,6 +121,7 @@ impl Machine {
         if group.left == 0 {
             let outcome = group.outcome();
             self.groups.remove(&stage);
+            self.completed.insert(stage);
             self.decisions.push_back(Decision::Complete { stage, outcome });
             self.end(stage, outcome);
         }

@@ -3,7 +3,7 @@
 //! A unit starts when all that it waits for has ended: its needs and, in `finally`, the whole main part. A start is decided only
 //! when it is asked for: a stop, even one that a record causes in between, then takes back all that has not begun.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::instances::Group;
@@ -83,6 +83,8 @@ pub struct Machine {
     pub(super) plan: Arc<Plan>,
     pub(super) dependants: Vec<Vec<usize>>,
     pub(super) groups: BTreeMap<usize, Group>,
+    /// Stages whose instances have all ended.
+    pub(super) completed: HashSet<usize>,
 
     pub(super) state: Vec<State>,
     /// Whether a stage failed, or one that it waited for, however far back.
@@ -109,6 +111,7 @@ impl Machine {
         let mut machine = Self {
             dependants: vec![Vec::new(); count],
             groups: BTreeMap::new(),
+            completed: HashSet::new(),
             state: vec![State::Waiting; count],
             tainted: vec![false; count],
             open: vec![0; plan.units.len()],
@@ -265,7 +268,14 @@ impl Machine {
             State::Ended(outcome) => Some(outcome),
             _ => None,
         };
-        let known = Known { cancelled: self.stopping, outcome: &outcome, condition: None, instances: None };
+        let had_instances = |need: usize| self.completed.contains(&need);
+        let known = Known {
+            cancelled: self.stopping,
+            outcome: &outcome,
+            had_instances: &had_instances,
+            condition: None,
+            instances: None,
+        };
         match obstacle(&self.plan, first, &known) {
             Some(obstacle) => {
                 for stage in self.plan.units[unit].stages.clone() {

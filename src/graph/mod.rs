@@ -3,6 +3,7 @@
 //! A checked pipeline flows in, decisions flow out. Each rule is a pure function in a file of its own. No clock, no threads, no
 //! I/O: the same events always give the same decisions.
 
+pub mod assurance;
 pub mod chain;
 mod instances;
 mod machine;

@@ -29,6 +29,9 @@ pub struct Planned {
     pub condition: Option<Expression>,
     /// Whether its `if` uses a status function. Then the `if` alone judges the outcomes of its needs.
     pub has_status_function: bool,
+    /// Those of its needs with a matrix whose outputs its own matrix lists. If one of them failed in part, a stage without
+    /// `if` still runs for what that one gave.
+    pub listed: Vec<usize>,
     /// As the file has it.
     pub stage: Arc<Stage>,
     /// After this an attempt is ended.
@@ -85,10 +88,13 @@ impl Plan {
             .map(|(name, stage, is_finally)| {
                 // The checks have parsed each `if` and found each need.
                 let condition = stage.condition.as_deref().and_then(|text| Expression::parse(text, 0).ok());
-                let needs = stage.needs.iter().filter_map(|need| index.get(need.as_str()).copied()).collect();
+                let needs: Vec<usize> =
+                    stage.needs.iter().filter_map(|need| index.get(need.as_str()).copied()).collect();
+                let is_listed = |need: &usize| all[*need].1.strategy.is_some() && lists(stage, all[*need].0);
                 Planned {
                     name: (*name).to_owned(),
                     is_finally: *is_finally,
+                    listed: needs.iter().copied().filter(|need| condition.is_none() && is_listed(need)).collect(),
                     needs,
                     has_status_function: condition.as_ref().is_some_and(uses_status_function),
                     condition,
@@ -236,6 +242,18 @@ fn may_resume(planned: &Planned) -> bool {
     setting.and_then(|setting| planned.stage.with.get(setting)).is_some_and(|resume| *resume != false)
 }
 
+/// Whether the matrix of a stage lists an output of another one.
+fn lists(stage: &Stage, other: &str) -> bool {
+    let axes = stage.strategy.iter().flat_map(|strategy| strategy.matrix.axes());
+    axes.flat_map(|(_, values)| expressions_in(values))
+        .any(|expression| expression.paths().iter().any(|path| is_of(path, other)))
+}
+
+/// Whether a path reads something of a stage.
+fn is_of(path: &[String], other: &str) -> bool {
+    matches!(path, [needs, stage, ..] if needs == "needs" && stage == other)
+}
+
 /// How often a stage's settings read something of another stage.
 fn mentions(planned: &Planned, name: &str) -> usize {
     let with = serde_json::Value::Object(planned.stage.with.clone());
@@ -244,7 +262,7 @@ fn mentions(planned: &Planned, name: &str) -> usize {
         .iter()
         .chain(&env.collect::<Vec<_>>())
         .flat_map(Expression::paths)
-        .filter(|path| matches!(path.as_slice(), [needs, stage, ..] if needs == "needs" && stage == name))
+        .filter(|path| is_of(path, name))
         .count()
 }
 

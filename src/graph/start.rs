@@ -11,6 +11,8 @@ pub struct Known<'a> {
     pub cancelled: bool,
     /// The outcome of each stage; `None` if it is not known yet.
     pub outcome: &'a dyn Fn(usize) -> Option<Outcome>,
+    /// Whether a stage that ended had instances.
+    pub had_instances: &'a dyn Fn(usize) -> bool,
     /// Whether its `if` holds; `None` if that is not known yet, or it has none.
     pub condition: Option<bool>,
     /// How many instances its matrix gives; `None` if that is not known yet, or it has none.
@@ -55,10 +57,13 @@ pub fn obstacle(plan: &Plan, stage: usize, known: &Known<'_>) -> Option<Obstacle
     }
     if !planned.has_status_function {
         let needs = plan.units[planned.unit].stages.iter().flat_map(|&stage| &plan.stages[stage].needs);
-        let mut outside = needs.copied().filter(|&need| plan.stages[need].unit != planned.unit);
-        let bad = |need| Some(Obstacle::Need(need, (known.outcome)(need).filter(|outcome| !outcome.is_ok())?));
-        if let Some(need) = outside.find_map(bad) {
-            return Some(need);
+        let outside = needs.copied().filter(|&need| plan.stages[need].unit != planned.unit);
+        let bad = |need| Some((need, (known.outcome)(need).filter(|outcome| !outcome.is_ok())?));
+        let mut bad = outside.filter_map(bad);
+        match (bad.next(), bad.next()) {
+            (Some((need, outcome)), None) if gave_a_part(plan, stage, need, outcome, known) => {}
+            (Some((need, outcome)), _) => return Some(Obstacle::Need(need, outcome)),
+            (None, _) => {}
         }
     }
     match known {
@@ -66,6 +71,12 @@ pub fn obstacle(plan: &Plan, stage: usize, known: &Known<'_>) -> Option<Obstacle
         Known { instances: Some(0), .. } => Some(Obstacle::Matrix),
         _ => None,
     }
+}
+
+/// Whether a stage runs although this one, which it needs, failed: its matrix lists what instances of that one gave. So a copy
+/// that arrived is proven although another store is down.
+fn gave_a_part(plan: &Plan, stage: usize, need: usize, outcome: Outcome, known: &Known<'_>) -> bool {
+    outcome == Outcome::Failure && plan.stages[stage].listed.contains(&need) && (known.had_instances)(need)
 }
 
 /// Whether a stage that has not started does not start once the run is cancelled. `finally` and stages whose `if` uses a status
@@ -120,7 +131,7 @@ mod tests {
         ] {
             let number = plan.stages.iter().position(|one| one.name == stage).unwrap();
             let outcome = |need: usize| outcomes.get(need).copied().flatten();
-            let known = Known { cancelled, outcome: &outcome, condition, instances };
+            let known = Known { cancelled, outcome: &outcome, had_instances: &|_| true, condition, instances };
             let obstacle = obstacle(&plan, number, &known);
             assert_eq!(obstacle.map(|one| one.reason(&plan)).as_deref(), reason, "{stage} {outcomes:?}");
             let is_cancelled = obstacle.is_some_and(|one| one.outcome() == Outcome::Cancelled);

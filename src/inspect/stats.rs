@@ -17,11 +17,11 @@ pub struct PipelineStats {
     pub runs: usize,
     /// The number of runs by outcome.
     pub outcomes: BTreeMap<String, usize>,
-    /// The share of successes. Skipped and cancelled runs do not count.
+    /// The share of runs that count as a success. Skipped and cancelled runs are left out.
     pub success_rate: Option<f64>,
-    /// The duration of successful runs.
+    /// The duration of runs that count as a success.
     pub seconds: Option<Summary>,
-    /// The bytes that successful runs delivered.
+    /// The bytes that they delivered.
     pub bytes: Option<Summary>,
     /// Its stages.
     pub stages: Vec<StageStats>,
@@ -118,15 +118,11 @@ pub fn stats(runs: &Runs, pipeline: Option<&str>, last: usize) -> Result<Vec<Pip
 /// One run, or one stage of a run.
 struct Point {
     outcome: Option<Outcome>,
+    /// Whether it is a success.
+    is_good: bool,
     seconds: Option<f64>,
     bytes: Option<f64>,
     is_last: bool,
-}
-
-impl Point {
-    fn is_good(&self) -> bool {
-        self.outcome.is_some_and(Outcome::is_ok)
-    }
 }
 
 /// `runs` are oldest first.
@@ -136,6 +132,7 @@ fn of_pipeline(pipeline: String, runs: &[(Run, Vec<StageRun>)], last: usize) -> 
     let newest = ended.len().saturating_sub(1);
     let point = |(number, (run, stages)): (usize, &&(Run, Vec<StageRun>))| Point {
         outcome: run.outcome,
+        is_good: run.outcome.is_some_and(Outcome::is_ok) && run.good.is_some(),
         seconds: run.seconds,
         bytes: total(stages.iter().filter_map(|row| did(row).delivered)),
         is_last: number == newest,
@@ -192,6 +189,7 @@ fn stage_point<'a>(rows: impl Iterator<Item = &'a StageRun>, is_last: bool) -> O
     let outcome = own.outcome.filter(|outcome| !is_undone(*outcome))?;
     Some(Point {
         outcome: Some(outcome),
+        is_good: outcome.is_ok(),
         seconds: own.seconds,
         bytes: total(rows.iter().filter_map(|row| did(row).bytes_or(row.bytes))),
         is_last,
@@ -210,12 +208,12 @@ fn total(bytes: impl Iterator<Item = u64>) -> Option<f64> {
 fn success_rate(points: &[Point]) -> Option<f64> {
     let counted: Vec<&Point> =
         points.iter().filter(|point| point.outcome.is_some_and(|outcome| !is_undone(outcome))).collect();
-    let good = counted.iter().filter(|point| point.is_good()).count();
+    let good = counted.iter().filter(|point| point.is_good).count();
     (!counted.is_empty()).then(|| good as f64 / counted.len() as f64)
 }
 
 fn summary(points: &[Point], number: impl Fn(&Point) -> Option<f64>) -> Option<Summary> {
-    let good = points.iter().filter(|point| point.is_good());
+    let good = points.iter().filter(|point| point.is_good);
     let numbers: Vec<(bool, f64)> = good.filter_map(|point| Some((point.is_last, number(point)?))).collect();
     let values: Vec<f64> = numbers.iter().map(|(_, value)| *value).collect();
     let last = numbers.last().filter(|(is_last, _)| *is_last).map(|(_, value)| *value);
@@ -264,6 +262,7 @@ mod tests {
         let last = seconds.len() - 1;
         let point = |(number, seconds): (usize, &f64)| Point {
             outcome: Some(Outcome::Success),
+            is_good: true,
             seconds: Some(*seconds),
             bytes: None,
             is_last: number == last,
@@ -278,8 +277,8 @@ mod tests {
         assert_eq!(quantile(&values, 0.95), Some(19.0));
         assert_eq!((quantile(&[], 0.5), quantile(&[7.0], 0.95)), (None, Some(7.0)));
         let mut points = points(&values);
-        points[19].outcome = Some(Outcome::Failure);
-        points[0].outcome = Some(Outcome::Cancelled);
+        (points[19].outcome, points[19].is_good) = (Some(Outcome::Failure), false);
+        (points[0].outcome, points[0].is_good) = (Some(Outcome::Cancelled), false);
         let summary = summary(&points, |point| point.seconds).unwrap();
         assert_eq!((summary.values.len(), summary.last), (18, None));
         assert_eq!(success_rate(&points), Some(18.0 / 19.0));

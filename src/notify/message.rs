@@ -31,6 +31,7 @@ pub(super) fn message(origin: &Origin<'_>, news: &News<'_>, number: usize, when:
         pipeline: news.pipeline.name.to_string(),
         run: (*run).to_owned(),
         host: news.pipeline.host(),
+        counts: news.counts,
         // The text of a template may hold a secret, too.
         subject: masker.mask(&rendered.subject),
         body: masker.mask(&rendered.body),

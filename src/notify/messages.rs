@@ -57,6 +57,7 @@ pub(crate) fn test(
         when: "test".to_owned(),
         subject: format!("\u{1f514} {pipeline}: a test message from {host}"),
         host,
+        counts: false,
         body: "Nothing happened. Messages of runs come this way.\n".to_owned(),
         html: Some("<p>Nothing happened. Messages of runs come this way.</p>\n".to_owned()),
         pipeline,

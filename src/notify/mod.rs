@@ -22,6 +22,6 @@ pub(crate) use delivery::RunNotifier;
 pub(crate) use direct::send_directly;
 pub(crate) use drain::{drain, outbox_trouble};
 pub(crate) use messages::{Flushed, flush, list, test};
-pub(crate) use occasion::{failed_before, send, when};
+pub(crate) use occasion::{History, has_recovered, send, when};
 pub(crate) use outbox::OutboxHandle;
 pub(crate) use overdue::send_overdue;

@@ -7,9 +7,11 @@ use crate::audit::{self, Record, RunEnd};
 use crate::channels::Message;
 use crate::diagnostic::Result;
 use crate::event::{Outcome, What};
-use crate::open::News;
+use crate::graph::assurance::{Past, recovers};
+use crate::open::{News, place_of};
 use crate::pipeline::When;
 use crate::stages::Shared;
+use crate::state::StateDir;
 
 /// The word for an outcome in `notify.when`.
 pub(crate) fn when(outcome: Outcome) -> When {
@@ -76,19 +78,47 @@ pub(super) fn message_event(channel: &str, message: &Message, result: Result<Str
     }
 }
 
-/// Whether the previous run of the pipeline failed. The audit log decides: a second history could disagree with it.
-pub(crate) fn failed_before(folder: &Path, pipeline: &str, run: &str) -> bool {
-    let filter = audit::Filter { kind: Some("run.finished".to_owned()), ..audit::Filter::default() };
-    let Ok(entries) = audit::read_backwards(folder, filter) else { return false };
-    let ends = entries.filter_map(std::result::Result::ok).filter(|entry| entry.run.as_deref() != Some(run));
-    let mut ends = ends.filter_map(|entry| match entry.record() {
-        Some(Record::RunFinished(end)) if end.pipeline == pipeline => Some(end),
-        _ => None,
-    });
-    let outcome = |end: &RunEnd| Outcome::from_word(&end.outcome);
-    // A partial run that went well proves no recovery.
-    let last = ends.find(|end| end.left_out.is_empty() || !outcome(end).is_some_and(Outcome::is_ok));
-    last.is_some_and(|end| matches!(outcome(&end), Some(Outcome::Failure | Outcome::Blocked)))
+/// What came before the end of a run.
+pub(crate) struct History<'a> {
+    /// The folder of the audit log.
+    pub(crate) audit: &'a Path,
+    /// The name of the pipeline.
+    pub(crate) pipeline: &'a str,
+    /// Its file.
+    pub(crate) file: &'a Path,
+    /// The run.
+    pub(crate) run: &'a str,
+}
+
+/// Whether a run that counts as a success, for the time `good`, ends a failure that came before it: of an earlier run, of an
+/// earlier session of its own, or a success that was overdue.
+pub(crate) fn has_recovered(state: &StateDir, past: &History<'_>, good: &str) -> bool {
+    let place = place_of(past.file);
+    // Nothing is known to be overdue if the outbox cannot be read.
+    let was_late = state.outbox().and_then(|mut outbox| outbox.forget_late(&place, good)).unwrap_or_default();
+    failed_before(past) || was_late
+}
+
+/// Whether the run or session before this one failed. The audit log decides: a second history could disagree with it.
+fn failed_before(past: &History<'_>) -> bool {
+    let filter = audit::Filter { kind: Some("run".to_owned()), ..audit::Filter::default() };
+    let Ok(entries) = audit::read_backwards(past.audit, filter) else { return false };
+    recovers(entries.filter_map(std::result::Result::ok).filter_map(|entry| {
+        let is_own = entry.run.as_deref() == Some(past.run);
+        match entry.record()? {
+            Record::RunStarted(_) | Record::RunResumed(_) if is_own => Some(Past::Began),
+            Record::RunFinished(end) if end.pipeline == past.pipeline => {
+                let outcome = Outcome::from_word(&end.outcome)?;
+                Some(Past::Ended { is_own, outcome, counts: outcome.is_ok() && does_count(&end) })
+            }
+            _ => None,
+        }
+    }))
+}
+
+/// Whether the record of a run that ended well says that it counts as a success. An earlier release did not record it.
+fn does_count(end: &RunEnd) -> bool {
+    end.counts.as_ref().map_or(end.left_out.is_empty(), |counts| counts != "none")
 }
 
 #[cfg(test)]

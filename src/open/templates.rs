@@ -16,6 +16,8 @@ use crate::value::Masker;
 pub(crate) struct News<'a> {
     /// The outcome of the run; `started` if it has not ended.
     pub(crate) result: When,
+    /// Whether the run counts as a success.
+    pub(crate) counts: bool,
     pub(crate) seconds: f64,
     /// The stages that ended, each as [`stage`] gives it.
     pub(crate) stages: Vec<Json>,
@@ -32,7 +34,17 @@ pub(crate) struct News<'a> {
 impl<'a> News<'a> {
     /// A result without further facts.
     pub(crate) fn of(result: When, document: &'a Document, pipeline: &'a Pipeline) -> Self {
-        Self { result, seconds: 0.0, stages: Vec::new(), audit: None, error: None, stale: None, document, pipeline }
+        Self {
+            result,
+            counts: false,
+            seconds: 0.0,
+            stages: Vec::new(),
+            audit: None,
+            error: None,
+            stale: None,
+            document,
+            pipeline,
+        }
     }
 }
 
@@ -178,6 +190,7 @@ pub(crate) fn sample<'a>(when: When, document: &'a Document, pipeline: &'a Pipel
     ];
     News {
         result: if when == When::Recovered { When::Success } else { when },
+        counts: matches!(when, When::Success | When::Warning | When::Recovered),
         seconds: if matches!(when, When::Started | When::Stale) { 0.0 } else { 4.0 },
         stages: if ran { stages } else { Vec::new() },
         audit: ran.then(|| json!({ "size": 12, "root": "root" })),

@@ -35,6 +35,10 @@ pub(super) fn render_summary(tally: &Tally, verdict: Verdict, style: Style, colu
         let undone = format!("left out: {}", verdict.left_out.join(", "));
         text.push_str(&format!("{}\n", cut(&undone, columns, style.signs().dots)));
     }
+    if let Some(why) = verdict.uncounted {
+        let said = format!("not counted as a success: {}", plain(why));
+        text.push_str(&format!("{}\n", cut(&said, columns, style.signs().dots)));
+    }
     let next = next(tally, verdict);
     text.push_str(&format!("next: {}\n", wrap(&next.advice, 6, 6, columns)));
     // A command stays on one line, so that people can copy it.

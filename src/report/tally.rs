@@ -56,6 +56,8 @@ pub(super) struct Verdict<'a> {
     pub(super) error: Option<&'a Diagnostic>,
     /// The stages that were not selected and are not done.
     pub(super) left_out: &'a [String],
+    /// Why it does not count as a success although it ended well.
+    pub(super) uncounted: Option<&'a str>,
     /// Whether a later session can resume it.
     pub(super) is_resumable: bool,
 }
@@ -63,9 +65,10 @@ pub(super) struct Verdict<'a> {
 impl<'a> Verdict<'a> {
     pub(super) fn of(what: &'a What) -> Option<Self> {
         match what {
-            What::RunEnded { outcome, exit_code, seconds, left_out, resumable, error } => {
+            What::RunEnded { outcome, exit_code, seconds, left_out, counts, resumable, error } => {
                 let (outcome, exit_code, seconds, is_resumable) = (*outcome, *exit_code, *seconds, *resumable);
-                Some(Self { outcome, exit_code, seconds, error: error.as_ref(), left_out, is_resumable })
+                let uncounted = counts.reason.as_deref();
+                Some(Self { outcome, exit_code, seconds, error: error.as_ref(), left_out, uncounted, is_resumable })
             }
             _ => None,
         }

@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::*;
 use crate::diagnostic::{Diagnostic, ExitCode, Location, codes};
-use crate::event::{Did, Event, Outcome, Stream, What};
+use crate::event::{Counts, Did, Event, Outcome, Stream, What};
 use crate::inspect::StageEntry;
 
 /// What a hostile child writes.
@@ -119,6 +119,7 @@ fn sheet() -> Vec<What> {
             exit_code: ExitCode::Failure,
             seconds: 61.0,
             left_out: Vec::new(),
+            counts: Counts::default(),
             resumable: true,
             error: None,
         },
@@ -290,7 +291,8 @@ fn ends() -> BTreeMap<&'static str, Vec<What>> {
     use crate::diagnostic::Kind;
     let run = |outcome, exit_code, error: Option<Diagnostic>| {
         let (left_out, resumable) = (Vec::new(), outcome != Outcome::Blocked);
-        What::RunEnded { outcome, exit_code, seconds: 61.0, left_out, resumable, error }
+        let counts = Counts::default();
+        What::RunEnded { outcome, exit_code, seconds: 61.0, left_out, counts, resumable, error }
     };
     let begun = || What::RunStarted {
         pipeline: "orders".to_owned(),
@@ -319,6 +321,7 @@ fn ends() -> BTreeMap<&'static str, Vec<What>> {
         exit_code: ExitCode::Success,
         seconds: 61.0,
         left_out,
+        counts: Counts::default(),
         resumable: true,
         error: None,
     };
@@ -393,6 +396,7 @@ fn a_summary_fits_a_screen() {
         exit_code: ExitCode::Failure,
         seconds: 1.0,
         left_out: stages.clone(),
+        counts: Counts::default(),
         resumable: true,
         error: None,
     });

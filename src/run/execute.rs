@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,17 +12,20 @@ use super::options::Options;
 use super::prepare::{Blocked, NotReady, Prepared, prepare};
 use super::resume::{remove_work, tidy_work};
 use super::uploads::{abort_superseded, abort_unclaimed};
+use super::work::PipelineWork;
 use crate::audit::{Record, RunEnd};
 use crate::diagnostic::{Diagnostic, ExitCode, Kind};
 use crate::engine::Engine;
-use crate::event::{Outcome, What, called};
+use crate::event::{Assurance, Counts, Outcome, What, called};
+use crate::graph::assurance::assurance;
 use crate::graph::verdict::{Finished, verdict};
 use crate::graph::{Plan, Selection};
-use crate::notify::{self, drain, outbox_trouble};
-use crate::open::{Loaded, LogRecorder, News, stage_values};
+use crate::notify::{self, History, drain, outbox_trouble};
+use crate::open::{Loaded, LogRecorder, News, place_of, stage_values};
 use crate::pipeline::When;
 use crate::stages::{Checkpoint, Recorder as _, Shared};
 use crate::state::GroupLock;
+use crate::value::utc;
 
 /// Runs a loaded pipeline to its end and returns the exit code. Every event goes to `emit`.
 pub(crate) async fn execute(loaded: Loaded, options: Options, emit: Emit) -> ExitCode {
@@ -81,6 +85,7 @@ fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> Exit
             exit_code: None,
             errors: Some(lines.clone()),
             left_out: Vec::new(),
+            counts: None,
         }));
         let news = News {
             seconds: began.elapsed().as_secs_f64(),
@@ -95,8 +100,8 @@ fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> Exit
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    let (left_out, resumable) = (Vec::new(), is_resumable(sink));
-    let ended = What::RunEnded { outcome, exit_code, seconds, left_out, resumable, error: last };
+    let (left_out, counts, resumable) = (Vec::new(), Counts::default(), is_resumable(sink));
+    let ended = What::RunEnded { outcome, exit_code, seconds, left_out, counts, resumable, error: last };
     end_journal(sink, &ended);
     folder.into_iter().for_each(|folder| remove_work(folder, sink));
     emit(sink, ended);
@@ -139,14 +144,23 @@ fn before_stages(prepared: &Prepared, options: &Options, sink: &Mutex<EventSink>
 struct EndedStages {
     values: Vec<Json>,
     with_instances: HashSet<String>,
-    has_failed: bool,
+    /// Those that failed, also where `continue-on-error` forgives that.
+    failed: HashSet<String>,
+    /// Those that did their work in this session.
+    done: HashSet<String>,
 }
 
 impl EndedStages {
     fn add(&mut self, what: &What) {
-        let What::StageEnded { stage, instance, outcome, seconds, did, reason, error, .. } = what else { return };
-        // A failure that `continue-on-error` forgives counts too.
-        self.has_failed |= error.is_some();
+        let What::StageEnded { stage, instance, outcome, seconds, did, reason, error, recalled, .. } = what else {
+            return;
+        };
+        if error.is_some() {
+            self.failed.insert(stage.clone());
+        }
+        if outcome.is_ok() && !recalled {
+            self.done.insert(stage.clone());
+        }
         match instance {
             Some(_) => {
                 self.with_instances.insert(stage.clone());
@@ -165,7 +179,53 @@ struct End {
     outcome: Outcome,
     exit_code: ExitCode,
     left_out: Vec<String>,
+    counts: Counts,
     error: Option<Diagnostic>,
+}
+
+impl End {
+    /// The occasion of its messages. A success that does not count is none: what was to be delivered was skipped.
+    fn occasion(&self) -> When {
+        let is_uncounted = self.outcome == Outcome::Success && self.counts.assurance.is_none();
+        notify::when(if is_uncounted { Outcome::Skipped } else { self.outcome })
+    }
+}
+
+/// Whether a run that ended well counts as a success, and for which time.
+fn counts(
+    work: &PipelineWork,
+    options: &Options,
+    finished: &Finished,
+    stages: &EndedStages,
+    left_out: &[String],
+) -> Counts {
+    let plan = &work.plan;
+    let assurance = match assurance(plan, &finished.outcomes, &|stage| stages.failed.contains(stage), left_out) {
+        Ok(assurance) => assurance,
+        Err(why) => return Counts { reason: Some(why), ..Counts::default() },
+    };
+    let delivers = |name: &&String| {
+        let planned = plan.stages.iter().find(|planned| planned.name == **name);
+        planned.and_then(|planned| planned.stage.kind()).is_some_and(|kind| kind.delivery().is_some())
+    };
+    // A session that only proves an old delivery does not make it a new one.
+    let earlier = || {
+        let left = options.resumed.as_ref().filter(|_| assurance != Assurance::Complete)?;
+        left.done_at.iter().filter(|(name, _)| delivers(name)).map(|(_, at)| at.clone()).max()
+    };
+    let is_new = stages.done.iter().any(|name| delivers(&name));
+    let at = (!is_new).then(earlier).flatten().unwrap_or_else(|| utc(jiff::Timestamp::now()));
+    Counts { assurance: Some(assurance), at: Some(at), reason: None }
+}
+
+/// Whether a success of this time is newer than those that the file had: an old delivery may have been proven again.
+fn is_news(options: &Options, file: &Path, at: &str) -> bool {
+    // If the journal cannot be read, a message too many is better than none.
+    let runs = options.state.runs().ok().flatten();
+    let known = runs.and_then(|runs| runs.last_good(&utc(jiff::Timestamp::now())).ok()).unwrap_or_default();
+    let mut goods =
+        known.iter().filter(|known| place_of(&known.file) == place_of(file)).filter_map(|known| known.good.as_deref());
+    goods.all(|good| good < at)
 }
 
 /// Ends a run whose stages have ended. The order matters: the record first, then the messages, then the journal, so that
@@ -183,23 +243,28 @@ fn end(
     work.logs.problem().into_iter().for_each(|error| emit(sink, What::Problem { error }));
     let (outcome, exit_code) = verdict(&finished);
     let left_out = work.plan.names_left_out(work.memory().left_out.clone(), &finished.outcomes);
-    let is_whole = left_out.is_empty() && !stages.has_failed;
+    let is_whole = left_out.is_empty() && stages.failed.is_empty();
     if is_whole && outcome.is_ok() {
         abort_unclaimed(&work, &options.state, sink);
     }
-    let recovered = outcome.is_ok()
-        && work.loaded.pipeline.notify.iter().any(|entry| entry.when.contains(&When::Recovered))
-        && notify::failed_before(&audit, &shared.pipeline, &shared.run);
+    let counts =
+        if outcome.is_ok() { counts(&work, options, &finished, &stages, &left_out) } else { Counts::default() };
     let seconds = began.elapsed().as_secs_f64();
     let error = finished.record_error.or_else(|| finished.stopped.map(Diagnostic::from));
-    let mut end = End { outcome, exit_code, left_out, error };
+    let mut end = End { outcome, exit_code, left_out, counts, error };
+    let is_news = end.counts.at.as_ref().is_some_and(|at| is_news(options, &work.loaded.path, at));
+    let recovered = end.counts.at.as_ref().filter(|_| is_news).is_some_and(|at| {
+        let past = History { audit: &audit, pipeline: &shared.pipeline, file: &work.loaded.path, run: &shared.run };
+        notify::has_recovered(&options.state, &past, at)
+    });
     let signed = sign(&recorder, &shared.pipeline, &mut end, sink);
     let news = News {
         seconds,
         stages: stages.values,
         audit: signed.as_ref().map(|signed| json!({ "size": signed.size, "root": signed.root })),
-        error: end.error.as_ref().map(Diagnostic::one_line),
-        ..News::of(notify::when(end.outcome), &work.loaded.document, &work.loaded.pipeline)
+        error: end.error.as_ref().map(Diagnostic::one_line).or_else(|| end.counts.reason.clone()),
+        counts: is_news,
+        ..News::of(end.occasion(), &work.loaded.document, &work.loaded.pipeline)
     };
     let sent = notify_end(&shared, &news, &end, recovered, sink);
     outbox_trouble(&notifier, &mut |what| emit(sink, what));
@@ -210,9 +275,9 @@ fn end(
         Ok(None) => {}
         Err(error) => emit(sink, What::Problem { error }),
     }
-    let End { outcome, exit_code, left_out, error } = end;
+    let End { outcome, exit_code, left_out, counts, error } = end;
     let (seconds, resumable) = (began.elapsed().as_secs_f64(), is_resumable(sink));
-    let ended = What::RunEnded { outcome, exit_code, seconds, left_out, resumable, error };
+    let ended = What::RunEnded { outcome, exit_code, seconds, left_out, counts, resumable, error };
     let is_written = end_journal(sink, &ended);
     tidy_work(folder, is_written && is_whole && (outcome.is_ok() || outcome == Outcome::Skipped), &work, sink);
     // The next run of the group may begin: this one is on record, and its messages are sent.
@@ -229,6 +294,7 @@ fn sign(recorder: &LogRecorder, pipeline: &str, end: &mut End, sink: &Mutex<Even
         exit_code: Some(end.exit_code.into()),
         errors: None,
         left_out: end.left_out.clone(),
+        counts: end.outcome.is_ok().then(|| end.counts.assurance.map_or("none", Assurance::word).to_owned()),
     };
     let problem = match sign_end(recorder, record) {
         Ok(signed) => return Some(signed),
@@ -236,6 +302,7 @@ fn sign(recorder: &LogRecorder, pipeline: &str, end: &mut End, sink: &Mutex<Even
     };
     end.exit_code = if problem.kind == Kind::Audit { problem.kind.exit_code() } else { end.exit_code.or_failure() };
     end.outcome = Outcome::Failure;
+    end.counts = Counts::default();
     match &end.error {
         Some(known) if *known == problem => {}
         Some(_) => emit(sink, What::Problem { error: problem }),
@@ -244,10 +311,16 @@ fn sign(recorder: &LogRecorder, pipeline: &str, end: &mut End, sink: &Mutex<Even
     None
 }
 
-/// Sends the messages about the end. Returns whether there were any. A partial run sends no message of success.
+/// Sends the messages about the end. Returns whether there were any. A run that proves an old delivery again sends no message
+/// of success, nor does a partial run that does not count.
 fn notify_end(shared: &Shared, news: &News<'_>, end: &End, recovered: bool, sink: &Mutex<EventSink>) -> bool {
     let mut sent = false;
-    if end.left_out.is_empty() || !end.outcome.is_ok() {
+    let is_told = match end.outcome {
+        Outcome::Success => news.counts || end.left_out.is_empty() && end.counts.assurance.is_none(),
+        Outcome::Warning => news.counts || end.left_out.is_empty(),
+        _ => true,
+    };
+    if is_told {
         notify::send(shared, news, recovered && end.outcome.is_ok(), &mut |what| {
             sent = true;
             emit(sink, what);

@@ -43,6 +43,7 @@ impl Stage for Notify {
             pipeline: shared.pipeline.clone(),
             run: shared.run.clone(),
             host: shared.host.clone(),
+            counts: false,
             subject: shared.masker.mask(&self.subject).replace(['\n', '\r'], " "),
             body: shared.masker.mask(&self.body),
             html: None,

@@ -177,6 +177,10 @@ CREATE TABLE stale_told (         -- what `tl stale` has told of
     file NOT NULL PRIMARY KEY,   -- path of the pipeline file; bytes where it is no text
     due  TEXT NOT NULL           -- the due time that had passed
 ) WITHOUT ROWID;
+", "
+ALTER TABLE runs ADD COLUMN counts TEXT;   -- how far its success is proven; none where it does not count as one
+ALTER TABLE runs ADD COLUMN reason TEXT;   -- why it does not count although it ended well
+ALTER TABLE effects ADD COLUMN at TEXT;    -- when it was done
 "];
 
 /// How long to wait for another process that holds the database.

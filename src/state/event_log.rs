@@ -4,9 +4,9 @@
 //! the run's own events did: reporters show a past run as they show a live one. What a stage did is for its kind to say, which
 //! this room does not know: `inspect` fills it in.
 
-use super::record::{Record, Remark, StageRun};
+use super::record::{Record, Remark, Run, StageRun};
 use crate::diagnostic::ExitCode;
-use crate::event::{Did, Event, What};
+use crate::event::{Counts, Did, Event, What};
 
 impl Record {
     /// The events of the run, in the order in which they happened. Each session begins with `RunStarted`; a run without an end
@@ -31,7 +31,10 @@ impl Record {
                 self.run.exit_code.unwrap_or(if outcome.is_ok() { ExitCode::Success } else { ExitCode::Failure });
             let (seconds, left_out) = (self.run.seconds.unwrap_or_default(), self.run.left_out.clone());
             let (resumable, error) = (self.run.inputs.is_some(), self.run.error.clone());
-            let what = What::RunEnded { outcome, exit_code, seconds, left_out, resumable, error };
+            let Run { counts, good, reason, .. } = &self.run;
+            let at = good.clone().filter(|_| counts.is_some());
+            let counts = Counts { assurance: *counts, at, reason: reason.clone() };
+            let what = What::RunEnded { outcome, exit_code, seconds, left_out, counts, resumable, error };
             events.push(self.event(ended.clone(), what));
         }
         events
@@ -158,6 +161,7 @@ mod tests {
             exit_code: ExitCode::Destination,
             seconds: 2.0,
             left_out: vec!["z".to_owned()],
+            counts: Counts::default(),
             resumable: false,
             error: Some(error),
         };

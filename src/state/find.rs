@@ -77,6 +77,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::event::Counts;
     use crate::state::{Finish, Journal, Start};
 
     fn run(db: &Path, id: &str) -> Journal {
@@ -116,6 +117,7 @@ mod tests {
                 exit_code: ExitCode::Warnings,
                 seconds: 1.0,
                 left_out: Vec::new(),
+                counts: Counts::default(),
                 error: None,
             })
             .unwrap();

@@ -18,7 +18,7 @@ use super::db::{Db, DbError, path_of, path_value};
 use super::dir::StateDir;
 use super::record::{Failure, LastGood, Record, Remark, Run, RunState, StageRun};
 use crate::diagnostic::{Code, Diagnostic, ExitCode, codes};
-use crate::event::Outcome;
+use crate::event::{Assurance, Outcome};
 
 /// The journals of all runs of a state folder.
 #[derive(Debug)]
@@ -178,7 +178,7 @@ impl Runs {
         self.rows(sql, &[], |row| Ok((path_of(row.get_ref(0)?), row.get(1)?, row.get(2)?)))
     }
 
-    /// When a whole run of each pipeline file last ended well, not after `now` (RFC 3339, UTC, milliseconds). A time from a clock
+    /// When a run of each pipeline file last counted as a success, not after `now` (RFC 3339, UTC, milliseconds). A time from a clock
     /// that was ahead would silence `stale` until that time.
     pub fn last_good(&self, now: &str) -> Result<Vec<LastGood>, DbError> {
         let sql =
@@ -210,7 +210,7 @@ impl Runs {
         let idle = IdleLock::of(&self.work);
         let read = || {
             let mut statement = self.db.connection.prepare_cached(&format!(
-                "SELECT id, pipeline, file, sha256, inputs, session, process, started, ended, outcome, exit_code, seconds, left_out, error
+                "SELECT id, pipeline, file, sha256, inputs, session, process, started, ended, outcome, exit_code, seconds, left_out, error, counts, good, reason
                  FROM runs WHERE {clause} ORDER BY id DESC"
             ))?;
             let mut rows = statement.query(params_from_iter(values))?;
@@ -288,6 +288,9 @@ fn run(row: &Row<'_>, work: &Path) -> rusqlite::Result<Run> {
         seconds: row.get(11)?,
         left_out: json(row.get(12)?).unwrap_or_default(),
         error: row.get::<_, Option<String>>(13)?.as_deref().map(problem),
+        counts: row.get::<_, Option<String>>(14)?.as_deref().and_then(Assurance::from_word),
+        good: row.get(15)?,
+        reason: row.get(16)?,
         id,
     })
 }

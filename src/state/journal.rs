@@ -14,7 +14,7 @@ use super::held::Held;
 use super::prior_run::{Effect, Start};
 use super::rows::{Rows, now, text};
 use crate::diagnostic::{Diagnostic, ExitCode};
-use crate::event::{Outcome, What};
+use crate::event::{Counts, Outcome, What};
 use crate::process::Process;
 use crate::value::BatchQueue;
 
@@ -43,6 +43,8 @@ pub struct Finish {
     pub seconds: f64,
     /// The stages that a selection left undone.
     pub left_out: Vec<String>,
+    /// Whether it counts as a success.
+    pub counts: Counts,
     /// Why it was stopped or could not start.
     pub error: Option<Diagnostic>,
 }
@@ -50,9 +52,9 @@ pub struct Finish {
 impl Finish {
     /// The end that `RunEnded` tells of.
     pub fn of(what: &What) -> Option<Self> {
-        let What::RunEnded { outcome, exit_code, seconds, left_out, error, .. } = what else { return None };
-        let (left_out, error) = (left_out.clone(), error.clone());
-        Some(Self { outcome: *outcome, exit_code: *exit_code, seconds: *seconds, left_out, error })
+        let What::RunEnded { outcome, exit_code, seconds, left_out, counts, error, .. } = what else { return None };
+        let (left_out, counts, error) = (left_out.clone(), counts.clone(), error.clone());
+        Some(Self { outcome: *outcome, exit_code: *exit_code, seconds: *seconds, left_out, counts, error })
     }
 }
 
@@ -102,7 +104,7 @@ impl Journal {
         let update = || {
             db.connection.query_row(
                 "UPDATE runs SET session = session + 1, process = ?2, since = ?3, sha256 = ?4, ended = NULL, outcome = NULL,
-                 exit_code = NULL, left_out = NULL, error = NULL WHERE id = ?1 RETURNING session",
+                 exit_code = NULL, left_out = NULL, counts = NULL, reason = NULL, error = NULL WHERE id = ?1 RETURNING session",
                 params![run, id, since.cast_signed(), sha256],
                 |row| row.get(0),
             )
@@ -331,6 +333,7 @@ mod tests {
             exit_code: ExitCode::Success,
             seconds: 1.5,
             left_out: Vec::new(),
+            counts: Counts::default(),
             error: None,
         };
         again.finish(finish).unwrap();

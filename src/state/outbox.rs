@@ -131,6 +131,14 @@ impl Outbox {
         read.map_err(|error| self.db.failed(error))
     }
 
+    /// Whether `overdue` messages were queued for a pipeline file that has since then counted as a success, at this time. The
+    /// due time is forgotten with that: `recovered` is sent once.
+    pub fn forget_late(&mut self, file: &Path, good: &str) -> Result<bool, DbError> {
+        let forget = "DELETE FROM stale_told WHERE file = ?1 AND due < ?2";
+        let forgotten = self.db.connection.execute(forget, params![path_value(file), good]);
+        forgotten.map(|count| count > 0).map_err(|error| self.db.failed(error))
+    }
+
     /// Queues the messages that a pipeline file is overdue, and records its due time, in one durable transaction. Only the first
     /// process queues them; a due time belongs to a file, so two files of one pipeline name are independent.
     pub fn put_late(&mut self, file: &Path, due: &str, messages: &[OutboxMessage]) -> Result<(), DbError> {

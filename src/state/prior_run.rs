@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -18,6 +19,8 @@ pub struct PriorRun {
     pub sessions: u32,
     /// The stages that are proven done.
     pub effects: Vec<Effect>,
+    /// When the last instance of each of those stages was done: RFC 3339, UTC.
+    pub done_at: BTreeMap<String, String>,
     /// The deliveries that began.
     pub deliveries: Vec<Delivery>,
 }
@@ -158,6 +161,10 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<PriorRun>
     };
     let mut effects =
         connection.prepare("SELECT stage, instance, key, outputs, artifact, warned FROM effects WHERE run = ?1")?;
+    // An earlier release did not write when.
+    let mut done_at = connection.prepare(
+        "SELECT stage, max(coalesce(at, started)) FROM effects JOIN runs ON runs.id = run WHERE run = ?1 GROUP BY stage",
+    )?;
     let delivery = |row: &Row<'_>| {
         let optional = |column| row.get::<_, Option<String>>(column).map(|text| text.map(json));
         Ok(Delivery { uri: row.get(0)?, began: row.get(1)?, coming: optional(2)?, upload: optional(3)? })
@@ -168,6 +175,7 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<PriorRun>
         end,
         sessions,
         effects: effects.query_map([run], effect)?.collect::<rusqlite::Result<_>>()?,
+        done_at: done_at.query_map([run], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?,
         deliveries: deliveries.query_map([run], delivery)?.collect::<rusqlite::Result<_>>()?,
     }))
 }

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
 use crate::diagnostic::{Code, Diagnostic, ExitCode};
-use crate::event::Outcome;
+use crate::event::{Assurance, Outcome};
 
 /// Whether a run is at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -52,6 +52,12 @@ pub struct Run {
     pub seconds: Option<f64>,
     /// The stages that were not selected and are not done.
     pub left_out: Vec<String>,
+    /// How far its success is proven; `None` if it does not count as one.
+    pub counts: Option<Assurance>,
+    /// When it last counted as a success. A later session does not take that back.
+    pub good: Option<String>,
+    /// Why it does not count although it ended well.
+    pub reason: Option<String>,
     /// Why it was stopped or could not start.
     pub error: Option<Diagnostic>,
 }
@@ -147,7 +153,7 @@ pub struct LastGood {
     pub file: PathBuf,
     /// The start of its first run.
     pub first: String,
-    /// The last time that a whole run ended in success or warning. A later partial run does not change it.
+    /// The last time that a run counted as a success.
     pub good: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use super::journal::Finish;
 use super::outbox::stamp;
 use super::prior_run::Effect;
 use crate::diagnostic::Diagnostic;
-use crate::event::{Outcome, What};
+use crate::event::{Assurance, Outcome, What};
 
 /// Writes rows of one run, in one transaction.
 pub(super) struct Rows<'a> {
@@ -118,7 +118,7 @@ impl Rows<'_> {
 
     pub(super) fn effect(&self, effect: &Effect) -> rusqlite::Result<()> {
         self.run(
-            "INSERT OR REPLACE INTO effects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT OR REPLACE INTO effects VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 self.run,
                 effect.stage,
@@ -126,7 +126,8 @@ impl Rows<'_> {
                 effect.key,
                 effect.outputs.to_string(),
                 effect.artifact.as_ref().map(Json::to_string),
-                effect.warned
+                effect.warned,
+                now()
             ],
         )
     }
@@ -147,7 +148,7 @@ impl Rows<'_> {
     pub(super) fn finish(&self, finish: &Finish) -> rusqlite::Result<()> {
         self.run(
             "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4, seconds = coalesce(seconds, 0) + ?5, left_out = ?6, error = ?7,
-             good = iif(?3 IN ('success', 'warning') AND ?6 IS NULL, ?2, good) WHERE id = ?1",
+             counts = ?8, good = max(coalesce(?9, good), coalesce(good, ?9)), reason = ?10 WHERE id = ?1",
             params![
                 self.run,
                 now(),
@@ -155,7 +156,10 @@ impl Rows<'_> {
                 u8::from(finish.exit_code),
                 finish.seconds,
                 (!finish.left_out.is_empty()).then(|| Json::from(finish.left_out.clone()).to_string()),
-                finish.error.as_ref().map(text)
+                finish.error.as_ref().map(text),
+                finish.counts.assurance.map(Assurance::word),
+                finish.counts.at,
+                finish.counts.reason,
             ],
         )
     }

@@ -286,6 +286,9 @@ pub struct RunEnd {
     /// The stages that a selection left undone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+    /// How far its success is proven: `proven`, `delivered` or `complete`; `none` if it does not count as a success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<String>,
 }
 
 /// A stage, or one instance of it.

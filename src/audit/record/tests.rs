@@ -41,7 +41,7 @@ fn resume() -> Box<RunStart> {
 
 fn end(outcome: &str) -> RunEnd {
     let (pipeline, outcome) = (text("orders"), text(outcome));
-    RunEnd { pipeline, outcome, exit_code: Some(0), errors: None, left_out: Vec::new() }
+    RunEnd { pipeline, outcome, exit_code: Some(0), errors: None, left_out: Vec::new(), counts: None }
 }
 
 fn upload() -> UploadRef {

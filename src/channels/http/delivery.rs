@@ -100,6 +100,7 @@ pub(in crate::channels) fn sample() -> Message {
         pipeline: "pipeline".to_owned(),
         run: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(),
         host: "host".to_owned(),
+        counts: false,
         subject: "subject".to_owned(),
         body: "body\n".to_owned(),
         html: None,

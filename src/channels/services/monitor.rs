@@ -79,10 +79,12 @@ service! {
             (None, Some(uuid)) => below(&self.server, &[uuid.expose()]),
             _ => return Err(unfit(URL_OR_UUID)),
         };
-        // Only a success or a failure ends what `start` began. The text says which kind of success it was.
+        // Only a success or a failure ends what `start` began. A run that was skipped or that delivered nothing is neither:
+        // the check must raise its alarm if no success follows.
         let url = match message.when.as_str() {
             "started" => below(base.expose(), &["start"]),
-            "success" | "warning" | "recovered" | "skipped" => base.clone(),
+            "success" | "recovered" => base.clone(),
+            "warning" if message.counts => base.clone(),
             "failure" | "blocked" | "cancelled" | "stale" => below(base.expose(), &["fail"]),
             _ => below(base.expose(), &["log"]),
         };
@@ -121,10 +123,9 @@ service! {
     fn request(&self, message: &Message, _: i64) -> Result<Request, Error> {
         let status = match message.when.as_str() {
             "failure" | "blocked" | "cancelled" | "stale" => "down",
-            other @ ("started" | "stage") => {
-                return Err(unfit(format!("a push monitor knows up and down; `{other}` is neither")));
-            }
-            _ => "up",
+            "success" | "recovered" | "test" => "up",
+            "warning" if message.counts => "up",
+            other => return Err(unfit(format!("a push monitor knows up and down; `{other}` is neither"))),
         };
         let mut url = url::Url::parse(self.url.expose().trim()).map_err(|error| unfit(format!("the URL is none: {error}")))?;
         // The URL that Uptime Kuma displays already has a query, as an example.

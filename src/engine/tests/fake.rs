@@ -6,11 +6,11 @@ use std::sync::atomic::{self, AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::Map;
+use serde_json::{Map, Value as Json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::graphs::{Act, End, Graph};
+use super::graphs::{Act, End, Graph, OUTPUT};
 use super::sessions::{Fault, Session};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::engine::{Attempt, BoxFuture, Engine, Expansion, Instance, Results, Work};
@@ -207,7 +207,7 @@ impl Fake {
         let (choice, ended) =
             match self.prior.decide(job, key.as_deref(), may_recall, |one| self.still_holds(one, attempt)) {
                 Decision::Recall(effects) => {
-                    let end = |warned| OwnEnd::Recalled { outputs: Map::new(), warned };
+                    let end = |warned| OwnEnd::Recalled { outputs: outputs(), warned };
                     let ended = effects.iter().map(|one| Ended { stage: one.stage, end: end(one.payload.warned) });
                     (Choice::Recalled, Some(ended.collect()))
                 }
@@ -277,15 +277,25 @@ impl Work for Fake {
         value.ok_or_else(|| Diagnostic::failure(codes::TL0301, "no value"))
     }
 
-    fn expand(&self, stage: usize, _: &Results) -> Result<Expansion> {
-        let stage = self.number(stage);
+    fn expand(&self, planned: usize, results: &Results) -> Result<Expansion> {
+        let stage = self.number(planned);
         self.lines.push(Entry::Expanded(stage));
         let matrix = self.graph.stages[stage].matrix.as_ref().unwrap();
         if matrix.is_broken {
             return Err(Diagnostic::failure(codes::TL0301, "no value"));
         }
         let instance = |number: usize| Instance { number, label: number.to_string(), matrix: Arc::default() };
-        Ok(Expansion { instances: (0..matrix.count).map(instance).collect(), skipped: matrix.skipped.clone() })
+        let Some(over) = matrix.over else {
+            return Ok(Expansion {
+                instances: (0..matrix.count).map(instance).collect(),
+                skipped: matrix.skipped.clone(),
+            });
+        };
+        let need = self.plan.stages.iter().position(|other| number(&other.name) == over);
+        let given = need.and_then(|need| results.get(need)?.outputs.get(OUTPUT)?.as_array().cloned());
+        let given = given.ok_or_else(|| Diagnostic::failure(codes::TL0301, "it gave no list"))?;
+        let skipped = (0..given.len()).filter(|&number| given[number].is_null()).collect();
+        Ok(Expansion { instances: (0..given.len()).map(instance).collect(), skipped })
     }
 
     fn attempt(self: Arc<Self>, attempt: Attempt) -> BoxFuture<Vec<Ended>> {
@@ -391,6 +401,11 @@ impl Work for Fake {
     }
 }
 
+/// What each stage gives.
+fn outputs() -> Map<String, Json> {
+    Map::from_iter([(OUTPUT.to_owned(), "given".into())])
+}
+
 fn full() -> Diagnostic {
     Diagnostic::failure(codes::TL0707, "the disk is full")
 }
@@ -479,7 +494,7 @@ fn ends(act: Act, stages: &[usize], place: usize) -> Vec<Ended> {
         End::Failure => failure("no"),
         End::Transient => OwnEnd::Failed(Diagnostic::failure(codes::TL0651, "not yet").transient(true)),
         End::Skip => OwnEnd::NothingToDo("nothing to do".to_owned()),
-        _ => return stages.iter().map(|&stage| Ended { stage, end: OwnEnd::Done(Map::new()) }).collect(),
+        _ => return stages.iter().map(|&stage| Ended { stage, end: OwnEnd::Done(outputs()) }).collect(),
     };
     let broken = || Diagnostic::failure(codes::TL0604, "the stream broke");
     let mut own = Some(own);

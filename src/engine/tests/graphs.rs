@@ -7,6 +7,9 @@ use crate::expression::Status;
 use crate::graph::{Plan, Selection};
 use crate::pipeline::OnWarning;
 
+/// The output of a program with instances, which the matrix of another stage may list.
+pub(super) const OUTPUT: &str = "o";
+
 /// A run to be.
 #[derive(Debug)]
 pub(super) struct Graph {
@@ -62,7 +65,9 @@ pub(super) enum Condition {
 #[derive(Debug)]
 pub(super) struct Matrix {
     pub(super) count: usize,
-    /// Those whose values are `null`.
+    /// The stage whose outputs it lists, one value for each instance of that one.
+    pub(super) over: Option<usize>,
+    /// Those whose values are `null`; with `over`, those that gave nothing are, too.
     pub(super) skipped: Vec<usize>,
     pub(super) fail_fast: bool,
     pub(super) max_parallel: Option<usize>,
@@ -226,17 +231,27 @@ impl Graph {
             12 => Condition::BrokenAlways,
             _ => Condition::None,
         };
-        let matrix = (rng.u8(..4) == 0).then(|| {
+        let mut matrix = (rng.u8(..4) == 0).then(|| {
             let count = rng.usize(0..6);
             let are_all = rng.u8(..4) == 0;
             Matrix {
                 count,
+                over: None,
                 skipped: (0..count).filter(|_| are_all || rng.u8(..6) == 0).collect(),
                 fail_fast: !self.is_calm && rng.bool(),
                 max_parallel: rng.bool().then(|| rng.usize(1..4)),
                 is_broken: rng.u8(..12) == 0,
             }
         });
+        // Two in three list what a stage with instances gave, where they need one.
+        let listed =
+            needs.iter().copied().find(|&need| self.stages[need].matrix.is_some() && self.stages[need].uses.is_none());
+        if let Some(over) = listed.filter(|_| uses.is_none() && rng.u8(..3) > 0) {
+            let count = self.stages[over].matrix.as_ref().map_or(0, |matrix| matrix.count);
+            let (skipped, fail_fast) = (Vec::new(), !self.is_calm && rng.bool());
+            let max_parallel = rng.bool().then(|| rng.usize(1..4));
+            matrix = Some(Matrix { count, over: Some(over), skipped, fail_fast, max_parallel, is_broken: false });
+        }
         let timeout = (rng.u8(..3) == 0).then(|| rng.u64(1..200) * 10 + 5);
         // Where nothing would end it, nothing hangs.
         let is_ended = timeout.is_some() || (self.timeout.is_some() && first == 0 && !condition.names_a_status());
@@ -324,7 +339,13 @@ impl Graph {
         }
         if let Some(matrix) = &stage.matrix {
             let most = matrix.max_parallel;
-            set("strategy", json!({ "matrix": { "m": [1] }, "fail-fast": matrix.fail_fast, "max-parallel": most }));
+            let values = matrix
+                .over
+                .map_or_else(|| json!([1]), |over| format!("${{{{ needs.{}.outputs.{OUTPUT} }}}}", name(over)).into());
+            set("strategy", json!({ "matrix": { "m": values }, "fail-fast": matrix.fail_fast, "max-parallel": most }));
+            if stage.uses.is_none() {
+                set("outputs", json!({ OUTPUT: "string" }));
+            }
         }
         file
     }

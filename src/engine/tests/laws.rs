@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::fake::{Entry, Line, Trace, number, run};
-use super::graphs::{Condition, Graph, Stage, name};
+use super::graphs::{Condition, Graph, Matrix, Stage, name};
 use super::reference::{expected, worst};
 use super::sessions::{self, History};
 use crate::event::{Outcome, What};
@@ -18,6 +18,7 @@ const LAWS: &[(&str, Law)] = &[
     ("every stage and instance ends exactly once", each_ends_once),
     ("nothing starts before all that it needs has ended", none_starts_early),
     ("what runs was allowed to by its needs", needs_are_met),
+    ("what an instance gave is worked on, although another one failed", parts_are_worked_on),
     ("never more at once than may", never_too_many),
     ("`finally` is last, and always", finally_is_last),
     ("after a stop nothing starts that may not", a_stop_stops),
@@ -90,6 +91,19 @@ impl<'a> Seen<'a> {
         planned.position(|other| other == stage).unwrap()
     }
 
+    /// Whether a stage works on what a failed one gave in part: its only need that did not end well is the one that its matrix
+    /// lists.
+    fn is_in_part(&self, stage: usize) -> bool {
+        let Some(Matrix { over: Some(over), .. }) = self.graph.stages[stage].matrix else { return false };
+        let is_open = self.graph.stages[stage].condition == Condition::None;
+        let bad = self.graph.stages[stage].needs.iter().filter(|&&need| !self.outcome(need).is_ok());
+        is_open && self.outcome(over) == Outcome::Failure && self.has_instances(over) && bad.count() == 1
+    }
+
+    fn has_instances(&self, stage: usize) -> bool {
+        self.ended.range((stage, Some(0))..).next().is_some_and(|((other, _), _)| *other == stage)
+    }
+
     /// Where in the trace the run was stopped, and when.
     fn stopped(&self) -> Option<(usize, u64)> {
         let at = self.trace.lines.iter().position(|line| match self.trace.finished.stopped {
@@ -136,14 +150,20 @@ fn each_ends_once(seen: &Seen<'_>) -> Result<(), String> {
         law!(end.is_some_and(|(_, outcome)| *outcome == seen.outcome(stage)), "{}: its event differs", name(stage));
         let expanded =
             seen.trace.lines.iter().any(|line| matches!(line.what, Entry::Expanded(other) if other == stage));
-        let matrix = one.matrix.as_ref().filter(|matrix| expanded && !matrix.is_broken);
+        // What it lists may be of a stage that failed before it had instances, and whose failure the file forgives.
+        let has_values = |matrix: &&Matrix| match matrix.over {
+            Some(over) => seen.has_instances(over),
+            None => !matrix.is_broken,
+        };
+        let matrix = one.matrix.as_ref().filter(|matrix| expanded && has_values(matrix));
         let instances: Vec<(usize, (usize, Outcome))> =
             seen.ended.iter().filter_map(|((s, i), end)| (*s == stage).then_some(((*i)?, *end))).collect();
         let count = matrix.map_or(0, |matrix| matrix.count);
         law!(instances.len() == count, "{}: {} of {count} instances end", name(stage), instances.len());
         let outcomes: Vec<Outcome> = instances.iter().map(|(_, (_, outcome))| *outcome).collect();
         if count > 0 {
-            let together = worst(&outcomes);
+            let is_counted = |outcome: &Outcome| !seen.is_in_part(stage) || !outcome.is_ok();
+            let together = worst(&outcomes.into_iter().filter(is_counted).collect::<Vec<_>>());
             law!(together == seen.outcome(stage), "{}: its instances give {together:?}", name(stage));
         }
         for (instance, (at, _)) in instances {
@@ -189,7 +209,37 @@ fn needs_are_met(seen: &Seen<'_>) -> Result<(), String> {
         // In a chain that fails as a whole, a stage may be forgiven and the one before it not.
         let matters = |need: &usize| if unit.contains(need) { is_ok && !one.continue_on_error } else { is_ok || ran };
         for &need in one.needs.iter().filter(|need| matters(need)) {
+            if ran
+                && !is_ok
+                && seen.is_in_part(stage)
+                && one.matrix.as_ref().is_some_and(|matrix| matrix.over == Some(need))
+            {
+                continue;
+            }
             law!(seen.outcome(need).is_ok(), "{} ran, though {} did not end well", name(stage), name(need));
+        }
+    }
+    Ok(())
+}
+
+/// A stage without `if` whose matrix lists what another one gave, which failed: it works on what there is, on nothing else, and
+/// does not end well.
+fn parts_are_worked_on(seen: &Seen<'_>) -> Result<(), String> {
+    let Trace { finished, .. } = seen.trace;
+    for (stage, one) in seen.stages().filter(|(stage, _)| seen.is_in_part(*stage)) {
+        let Some(Matrix { over: Some(over), fail_fast, .. }) = one.matrix else { continue };
+        law!(!seen.outcome(stage).is_ok(), "{} ends well", name(stage));
+        let others = || one.needs.iter().filter(|need| **need != over);
+        let is_due = others().all(|&need| seen.outcome(need).is_ok()) && finished.stopped.is_none();
+        let began: BTreeSet<Which> = seen.attempts().map(|(_, which, _)| which).collect();
+        for ((_, instance), (_, outcome)) in
+            seen.ended.iter().filter(|((other, instance), _)| *other == over && instance.is_some())
+        {
+            let ran = began.contains(&(stage, *instance));
+            law!(!ran || outcome.is_ok(), "{} {instance:?} runs on nothing", name(stage));
+            // The failure of an instance that the file forgives gives nothing, either.
+            let gave = outcome.is_ok() && !seen.graph.stages[over].continue_on_error;
+            law!(ran || !is_due || !gave || fail_fast, "{} {instance:?} never ran", name(stage));
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::graphs::{Act, End, Graph};
+use super::graphs::{Act, Condition, End, Graph, Stage};
 use crate::event::Outcome;
 use crate::expression::Status;
 use crate::pipeline::OnWarning;
@@ -50,8 +50,19 @@ fn unit_of(graph: &Graph, unit: Range<usize>, expected: &mut Expected) {
         if first.continue_on_error { Outcome::Warning } else { Outcome::Failure }
     };
     let needs = graph.needs_of_unit(unit.start);
-    let are_ok = needs.iter().all(|&need| expected.outcomes[need].is_ok());
-    if !first.condition.names_a_status() && !are_ok {
+    let bad: Vec<usize> = needs.into_iter().filter(|&need| !expected.outcomes[need].is_ok()).collect();
+    let over = first.matrix.as_ref().and_then(|matrix| matrix.over);
+    // What a stage gave in part is worked on, although that stage failed.
+    let is_in_part = match (bad.as_slice(), over) {
+        (&[need], Some(over)) => {
+            first.condition == Condition::None
+                && need == over
+                && expected.outcomes[need] == Outcome::Failure
+                && !expected.instances[need].is_empty()
+        }
+        _ => false,
+    };
+    if !first.condition.names_a_status() && !bad.is_empty() && !is_in_part {
         return expected.without_run(unit.len(), Outcome::Skipped);
     }
     match first.condition.value(status(graph, unit.start, &expected.outcomes)) {
@@ -66,18 +77,21 @@ fn unit_of(graph: &Graph, unit: Range<usize>, expected: &mut Expected) {
         }
         return;
     };
-    if matrix.is_broken {
+    let is_broken = over.map_or(matrix.is_broken, |over| expected.instances[over].is_empty());
+    if is_broken {
         return expected.without_run(unit.len(), failed());
     }
     let instances = (0..matrix.count).map(|instance| {
-        if matrix.skipped.contains(&instance) {
+        let gave = |over: usize| expected.instances[over][instance].is_ok() && is_done(graph, over, instance);
+        if over.map_or_else(|| matrix.skipped.contains(&instance), |over| !gave(over)) {
             return (Outcome::Skipped, 0);
         }
         let (outcomes, attempts) = tried(graph, unit.clone(), instance);
         (outcomes[0], attempts)
     });
     let (outcomes, attempts): (Vec<_>, Vec<_>) = instances.unzip();
-    expected.outcomes.push(worst(&outcomes));
+    let considered = |outcome: &&Outcome| !is_in_part || !outcome.is_ok();
+    expected.outcomes.push(worst(&outcomes.iter().filter(considered).copied().collect::<Vec<_>>()));
     expected.instances.push(outcomes);
     expected.attempts.push(attempts);
 }
@@ -113,7 +127,12 @@ fn status(graph: &Graph, stage: usize, outcomes: &[Outcome]) -> Status {
 
 /// The attempts at a unit, or at an instance of its stage: the outcomes of its stages, and how many are made.
 fn tried(graph: &Graph, unit: Range<usize>, instance: usize) -> (Vec<Outcome>, u32) {
-    let last = &graph.stages[unit.end - 1];
+    let (act, is_late, number) = last_attempt(&graph.stages[unit.end - 1], instance);
+    (came_to(graph, unit, act, is_late), number)
+}
+
+/// What the last attempt does, whether it takes too long, and its number.
+fn last_attempt(last: &Stage, instance: usize) -> (Act, bool, u32) {
     let acts = &last.acts[instance];
     let mut number = 1;
     loop {
@@ -121,10 +140,18 @@ fn tried(graph: &Graph, unit: Range<usize>, instance: usize) -> (Vec<Outcome>, u
         let is_late = last.timeout.is_some_and(|limit| act.millis > limit || matches!(act.end, End::Hang | End::Deaf));
         let is_again = act.end == End::Transient && !is_late && number < last.attempts;
         if !is_again {
-            return (came_to(graph, unit, act, is_late), number);
+            return (act, is_late, number);
         }
         number += 1;
     }
+}
+
+/// Whether an instance does its work and gives something. One whose failure the file forgives does not.
+fn is_done(graph: &Graph, stage: usize, instance: usize) -> bool {
+    let one = &graph.stages[stage];
+    let (act, is_late, _) = last_attempt(one, instance);
+    let fails_for_warning = act.warns && one.on_warning.unwrap_or(graph.on_warning) == OnWarning::Fail;
+    act.end == End::Well && !is_late && !fails_for_warning
 }
 
 fn came_to(graph: &Graph, unit: Range<usize>, act: Act, is_late: bool) -> Vec<Outcome> {

@@ -11,8 +11,9 @@ use super::graphs::{Graph, name};
 use super::laws::law;
 use super::reference::expected;
 use crate::event::{Outcome, What};
-use crate::graph::Selection;
-use crate::graph::verdict::Finished;
+use crate::graph::assurance::{self, assurance, recovers};
+use crate::graph::verdict::{Finished, verdict};
+use crate::graph::{Plan, Selection};
 
 /// One session to be.
 #[derive(Debug, Default)]
@@ -43,8 +44,7 @@ struct Past {
     session: Arc<Session>,
     lines: Vec<Line>,
     finished: Option<Finished>,
-    /// The numbers of the stages, in the order of the plan.
-    order: Vec<usize>,
+    plan: Arc<Plan>,
 }
 
 #[derive(Debug)]
@@ -60,6 +60,8 @@ pub(super) const LAWS: &[(&str, Law)] = &[
     ("what is done is not done again, and nothing else counts as done", each_choice_is_due),
     ("an event says what was recalled", events_say_what_was_recalled),
     ("the last session ends as an undisturbed run does", the_last_ends_as_one),
+    ("what counts as a success has delivered all", what_counts_has_delivered),
+    ("a success recovers from what failed or died since the last one", a_success_recovers),
 ];
 
 impl History {
@@ -83,8 +85,7 @@ impl History {
                 faults: faults(&mut rng, graph, is_last),
             });
             let (lines, finished, plan) = run_session(graph, &world, Arc::clone(&session))?;
-            let order = plan.stages.iter().map(|stage| number(&stage.name)).collect();
-            sessions.push(Past { session, lines, finished, order });
+            sessions.push(Past { session, lines, finished, plan });
         }
         Ok(Self { graph: Arc::clone(graph), sessions })
     }
@@ -299,7 +300,7 @@ fn events_say_what_was_recalled(history: &History) -> Result<(), String> {
 }
 
 fn the_last_ends_as_one(history: &History) -> Result<(), String> {
-    let Some(Past { lines, finished: Some(finished), order, .. }) = history.sessions.last() else {
+    let Some(Past { lines, finished: Some(finished), plan, .. }) = history.sessions.last() else {
         return Err("it was killed".to_owned());
     };
     let is_missing = |line: &Line| matches!(line.what, Entry::Decided { choice: Choice::Missing, .. });
@@ -307,9 +308,77 @@ fn the_last_ends_as_one(history: &History) -> Result<(), String> {
         return Ok(());
     }
     let expected = expected(&history.graph);
-    for (&stage, &is) in order.iter().zip(&finished.outcomes) {
+    for (planned, &is) in plan.stages.iter().zip(&finished.outcomes) {
+        let stage = number(&planned.name);
         let should: Outcome = expected.outcomes[stage];
         law!(is == should, "{}: {is:?}, not {should:?}", name(stage));
+    }
+    Ok(())
+}
+
+impl Past {
+    /// How the session ended; `None` if it was killed.
+    fn outcome(&self) -> Option<Outcome> {
+        self.finished.as_ref().map(|finished| verdict(finished).0)
+    }
+
+    /// Whether it counts as a success.
+    fn counts(&self) -> bool {
+        let Some(finished) = self.finished.as_ref().filter(|_| self.outcome().is_some_and(Outcome::is_ok)) else {
+            return false;
+        };
+        let ends = || self.lines.iter().filter_map(Line::event);
+        let has_failed = |name: &str| {
+            ends().any(|what| matches!(what, What::StageEnded { stage, error: Some(_), .. } if stage == name))
+        };
+        let is_left_out = |line: &&Line| matches!(line.what, Entry::Decided { choice: Choice::LeftOut, .. });
+        let left_out = self.lines.iter().find(is_left_out).map(|_| "a stage".to_owned());
+        assurance(&self.plan, &finished.outcomes, &has_failed, left_out.as_slice()).is_ok()
+    }
+}
+
+/// A session that counts leaves each delivery in the journal: this session did it, or one before. `finally` is not kept there.
+fn what_counts_has_delivered(history: &History) -> Result<(), String> {
+    let mut committed: BTreeSet<Which> = BTreeSet::new();
+    for (place, past) in history.sessions.iter().enumerate() {
+        let mut ended: BTreeMap<Which, Outcome> = BTreeMap::new();
+        for line in &past.lines {
+            match &line.what {
+                Entry::Committed(effects) => {
+                    committed.extend(effects.iter().map(|(stage, instance, _)| (*stage, *instance)));
+                }
+                Entry::Decided { stages, instance, choice: Choice::Ran, .. } => {
+                    committed.retain(|which| which.1 != *instance || !stages.contains(&which.0));
+                }
+                _ => {}
+            }
+            if let Some(What::StageEnded { stage, instance, outcome, .. }) = line.event() {
+                ended.insert(of(stage, instance.as_ref()), *outcome);
+            }
+        }
+        let is_delivery = |stage: usize| history.graph.stages[stage].uses == Some("upload");
+        for (which, outcome) in ended.iter().filter(|(which, _)| past.counts() && is_delivery(which.0)) {
+            let stage = &history.graph.stages[which.0];
+            let is_whole = which.1.is_none();
+            law!(!is_whole || outcome.is_ok(), "session {place} counts, and {} ended in {outcome:?}", name(which.0));
+            let is_kept = stage.is_finally || stage.matrix.is_some() == is_whole || committed.contains(which);
+            law!(is_kept || !outcome.is_ok(), "session {place} counts, and the journal has no {which:?}");
+        }
+    }
+    Ok(())
+}
+
+fn a_success_recovers(history: &History) -> Result<(), String> {
+    let mut log = Vec::new();
+    let mut is_broken = false;
+    for (place, past) in history.sessions.iter().enumerate() {
+        log.insert(0, assurance::Past::Began);
+        let (outcome, counts) = (past.outcome(), past.counts());
+        let recovers = recovers(log.iter().copied());
+        law!(!counts || recovers == is_broken, "session {place}: {recovers}, not {is_broken}");
+        // A session that was killed is a failure that nobody was told of.
+        is_broken = !counts && (is_broken || outcome.is_none_or(|outcome| outcome == Outcome::Failure));
+        log.splice(0..0, outcome.map(|outcome| assurance::Past::Ended { is_own: true, outcome, counts }));
     }
     Ok(())
 }

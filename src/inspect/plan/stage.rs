@@ -97,6 +97,8 @@ fn first_obstacle(
     let known = Known {
         cancelled: false,
         outcome: &|need| skipped.get(&need).map(|obstacle| obstacle.outcome()),
+        // A plan knows of no failure.
+        had_instances: &|_| false,
         condition: condition.map(|condition| evaluate(condition, values) != Ok(Json::Bool(false))),
         instances: expanded.and_then(|expanded| Some(expanded.as_ref().ok()?.instances.len())),
     };

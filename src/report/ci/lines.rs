@@ -99,12 +99,14 @@ fn text_of(event: &Event) -> String {
             };
             format!("message {channel}: {when}: {subject}: {became}")
         }
-        What::RunEnded { outcome, exit_code, seconds, left_out, error, .. } => {
+        What::RunEnded { outcome, exit_code, seconds, left_out, counts, error, .. } => {
             let error = error.as_ref().map(|error| format!(": {}", full(error))).unwrap_or_default();
             let (outcome, took) = (outcome.word(), human_duration(*seconds));
             let undone =
                 if left_out.is_empty() { String::new() } else { format!(", left out {}", left_out.join(", ")) };
-            format!("run-ended {outcome} in {took}, exit code {exit_code}{undone}{error}")
+            let uncounted = counts.reason.as_ref().map(|why| format!(", not counted as a success: {why}"));
+            let uncounted = uncounted.unwrap_or_default();
+            format!("run-ended {outcome} in {took}, exit code {exit_code}{undone}{uncounted}{error}")
         }
     }
 }

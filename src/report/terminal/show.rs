@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::history::{SECONDS, moment, times};
 use super::table::Tone;
 use super::{Human, Screen, plain};
-use crate::event::{Outcome, What, called};
+use crate::event::{Assurance, Outcome, What, called};
 use crate::inspect::past_events;
 use crate::report::reporter::Reporter;
 use crate::state::{Record, Run, RunState, StageRun};
@@ -63,6 +63,9 @@ fn head(run: &Run, screen: Screen) -> String {
     if let Some(ended) = &run.ended {
         line("ended", &moment(ended, SECONDS));
     }
+    if let Some(counts) = counted(run) {
+        line("counts", &counts);
+    }
     line("file", &run.file.display().to_string());
     line("sha256", &run.sha256);
     match &run.inputs {
@@ -77,6 +80,17 @@ fn head(run: &Run, screen: Screen) -> String {
         line("sessions", &format!("{}: resumed {}", run.sessions, times(run.sessions - 1)));
     }
     text
+}
+
+/// Whether the run counts as a success, in words; `None` where that is plain or not known.
+fn counted(run: &Run) -> Option<String> {
+    let words = |assurance| match assurance {
+        Assurance::Proven => "proven",
+        Assurance::Delivered => "delivered, not proven",
+        Assurance::Complete => "complete",
+    };
+    let reason = || run.reason.as_ref().map(|why| format!("not as a success: {why}"));
+    run.counts.map(|assurance| words(assurance).to_owned()).or_else(reason)
 }
 
 /// A stage whose end was not written: it runs, its process is gone, or only what it did was kept.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value as Json, json};
 use timelocker::diagnostic::{Diagnostic, ExitCode, codes};
-use timelocker::event::{Did, Outcome, What};
+use timelocker::event::{Assurance, Counts, Did, Outcome, What};
 use timelocker::state::{Effect, Finish, Journal, Start, StateDir, Text};
 use timelocker::value::utc;
 use unicode_width::UnicodeWidthStr;
@@ -61,7 +61,9 @@ impl<'t> Kept<'t> {
         stage(&journal, "deliver", None, outcome, seconds, if outcome == "success" { outputs } else { json!({}) });
         let exit_code = ExitCode::failed_if(outcome == "failure");
         let outcome = Outcome::from_word(outcome).unwrap();
-        journal.finish(Finish { outcome, exit_code, seconds, left_out: Vec::new(), error: None }).unwrap();
+        let at = outcome.is_ok().then(|| utc(SystemTime::now().try_into().unwrap()));
+        let counts = Counts { assurance: at.as_ref().map(|_| Assurance::Delivered), at, reason: None };
+        journal.finish(Finish { outcome, exit_code, seconds, left_out: Vec::new(), counts, error: None }).unwrap();
         drop(journal);
         self.date(id, days);
     }
@@ -247,6 +249,7 @@ fn eventful(kept: &Kept<'_>, id: &str) {
             exit_code: ExitCode::Failure,
             seconds: 61.0,
             left_out: Vec::new(),
+            counts: Counts::default(),
             error: None,
         })
         .unwrap();
@@ -367,6 +370,7 @@ fn each_change_is_a_line_of_json() {
             exit_code: ExitCode::Success,
             seconds: 1.0,
             left_out: Vec::new(),
+            counts: Counts::default(),
             error: None,
         })
         .unwrap();

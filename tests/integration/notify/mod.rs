@@ -1,5 +1,6 @@
 //! Messages: the outbox, the channels, and pipelines that are overdue.
 
 mod channels;
+mod counts;
 mod messages;
 mod stale;

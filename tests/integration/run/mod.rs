@@ -4,6 +4,7 @@ mod cancel;
 mod earlier;
 mod groups;
 mod logs;
+mod parts;
 mod plan;
 mod programs;
 mod resume;
