@@ -29,8 +29,8 @@ impl Assurance {
     }
 }
 
-/// Whether a run counts as the success that `expect` and monitors wait for. `tl stale`, `tl stats` and messages read this
-/// alone.
+/// Whether a run counts as the success that `expect` and monitors wait for, and how much it handled. `tl stale`, `tl stats` and
+/// messages read this alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Counts {
@@ -43,6 +43,12 @@ pub struct Counts {
     /// Why it does not count although it ended well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The files that it collected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// The bytes that it delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 impl Counts {

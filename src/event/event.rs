@@ -376,7 +376,13 @@ mod tests {
             all.push(What::Message { channel, when, subject, body, delivered, error: error.clone() });
             let (outcome, exit_code) = (Outcome::Failure, ExitCode::Destination);
             let (at, reason) = (error.is_none().then(text), error.is_some().then(text));
-            let counts = Counts { assurance: at.is_some().then_some(Assurance::Proven), at, reason };
+            let counts = Counts {
+                assurance: at.is_some().then_some(Assurance::Proven),
+                at,
+                reason,
+                files: Some(1),
+                bytes: None,
+            };
             all.push(What::RunEnded { outcome, exit_code, seconds: 61.0, left_out, counts, resumable: true, error });
         }
         all

@@ -52,6 +52,14 @@ pub fn verdict(finished: &Finished) -> (Outcome, ExitCode) {
     (Outcome::Success, ExitCode::Success)
 }
 
+/// The outcome of a run that something warns of which is of no stage.
+pub fn warned((outcome, exit_code): (Outcome, ExitCode)) -> (Outcome, ExitCode) {
+    match outcome {
+        Outcome::Success => (Outcome::Warning, ExitCode::Warnings),
+        _ => (outcome, exit_code),
+    }
+}
+
 fn code(error: &Diagnostic) -> ExitCode {
     match error.kind {
         // These exit codes speak of the run; in a stage they are plain failures.

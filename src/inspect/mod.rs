@@ -11,6 +11,7 @@ mod past;
 mod plan;
 mod preview;
 mod secrets;
+mod size;
 mod stale;
 mod stats;
 mod status;
@@ -26,6 +27,7 @@ pub use plan::{
 };
 pub use preview::{Preview, preview};
 pub use secrets::{SecretFound, check_secrets};
+pub(crate) use size::odd_size;
 pub use stale::{Judged, Stale, stale};
 pub use stats::{Measured, Odd, PipelineStats, StageStats, Summary, stats};
 pub use status::{Status, Watch, Working};

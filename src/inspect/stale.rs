@@ -84,7 +84,7 @@ pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Judg
         let used = kept.iter().find(|(path, ..)| *path == place).map(|(.., used)| used.as_str());
         match pipeline::load(&file) {
             Ok((_, outline)) => {
-                let every = outline.expect.as_ref().map(|expect| expect.success_every);
+                let every = outline.expect.as_ref().and_then(|expect| expect.success_every);
                 judge(&file, Expected { pipeline: Some(outline.name.to_string()), every, problem: None }, used);
             }
             Err(found) => problems.extend(found),
@@ -152,7 +152,7 @@ fn expected_of_known(
         return Ok(nothing(said(file, "is no pipeline any more")));
     }
     if let Ok((_, outline)) = pipeline::load(file) {
-        let every = outline.expect.as_ref().map(|expect| expect.success_every);
+        let every = outline.expect.as_ref().and_then(|expect| expect.success_every);
         return Ok(Expected { pipeline: Some(outline.name.to_string()), every, problem: None });
     }
     let problem = said(file, "has mistakes: what is said of it goes by its last good text");

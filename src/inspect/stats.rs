@@ -84,6 +84,8 @@ pub enum Measured {
     Seconds,
     /// The bytes handled.
     Bytes,
+    /// The files collected.
+    Files,
 }
 
 /// The last run is compared with at most this many earlier ones.
@@ -122,6 +124,7 @@ struct Point {
     is_good: bool,
     seconds: Option<f64>,
     bytes: Option<f64>,
+    files: Option<f64>,
     is_last: bool,
 }
 
@@ -135,6 +138,7 @@ fn of_pipeline(pipeline: String, runs: &[(Run, Vec<StageRun>)], last: usize) -> 
         is_good: run.outcome.is_some_and(Outcome::is_ok) && run.good.is_some(),
         seconds: run.seconds,
         bytes: total(stages.iter().filter_map(|row| did(row).delivered)),
+        files: run.files.map(|files| files as f64),
         is_last: number == newest,
     };
     let whole: Vec<Point> = ended.iter().enumerate().map(point).collect();
@@ -192,6 +196,7 @@ fn stage_point<'a>(rows: impl Iterator<Item = &'a StageRun>, is_last: bool) -> O
         is_good: outcome.is_ok(),
         seconds: own.seconds,
         bytes: total(rows.iter().filter_map(|row| did(row).bytes_or(row.bytes))),
+        files: None,
         is_last,
     })
 }
@@ -221,7 +226,7 @@ fn summary(points: &[Point], number: impl Fn(&Point) -> Option<f64>) -> Option<S
 }
 
 /// A quantile by the nearest rank. The median of an even count is the mean of the middle two. None for no values.
-fn quantile(values: &[f64], part: f64) -> Option<f64> {
+pub(super) fn quantile(values: &[f64], part: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let count = sorted.len();
@@ -233,25 +238,33 @@ fn quantile(values: &[f64], part: f64) -> Option<f64> {
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
-/// The outliers of the last point. The scale is the median absolute deviation, so that one or two earlier outliers do not hide
-/// the next. It is at least 5 % of the median, so that values which hardly vary raise no alarm.
+/// The median of earlier values, and the distance of the last one from it in robust standard deviations, if that is far. The scale
+/// is the median absolute deviation, so that one or two earlier outliers do not hide the next. It is at least 5 % of the median,
+/// so that values which hardly vary raise no alarm.
+pub(super) fn outlier(before: &[f64], last: f64, least: f64) -> Option<(f64, f64)> {
+    let median = quantile(before, 0.5).filter(|_| before.len() >= FEWEST)?;
+    let away: Vec<f64> = before.iter().map(|value| (value - median).abs()).collect();
+    let scale = (SCALE * quantile(&away, 0.5)?).max(median.abs() * 0.05).max(least);
+    let deviations = (last - median) / scale;
+    (deviations.abs() > FAR).then_some((median, deviations))
+}
+
+/// The outliers of the last point.
 fn odd_of(stage: Option<&str>, points: &[Point]) -> Vec<Odd> {
     let judge = |what: Measured, number: fn(&Point) -> Option<f64>, least: f64| {
         let summary = summary(points, number)?;
         let last = summary.last?;
         let before = summary.values.len() - 1;
         let before = &summary.values[before.saturating_sub(BEFORE)..before];
-        let median = quantile(before, 0.5).filter(|_| before.len() >= FEWEST)?;
-        let away: Vec<f64> = before.iter().map(|value| (value - median).abs()).collect();
-        let scale = (SCALE * quantile(&away, 0.5)?).max(median.abs() * 0.05).max(least);
-        let deviations = (last - median) / scale;
+        let (median, deviations) = outlier(before, last, least)?;
         let stage = stage.map(str::to_owned);
-        (deviations.abs() > FAR).then_some(Odd { stage, what, last, median, deviations, earlier: before.len() })
+        Some(Odd { stage, what, last, median, deviations, earlier: before.len() })
     };
     // Differences of tenths of a second or of kilobytes are noise.
     let seconds = judge(Measured::Seconds, |point| point.seconds, 0.1);
     let bytes = judge(Measured::Bytes, |point| point.bytes, 1_024.0);
-    seconds.into_iter().chain(bytes).collect()
+    let files = judge(Measured::Files, |point| point.files, 1.0);
+    seconds.into_iter().chain(bytes).chain(files).collect()
 }
 
 #[cfg(test)]
@@ -265,6 +278,7 @@ mod tests {
             is_good: true,
             seconds: Some(*seconds),
             bytes: None,
+            files: None,
             is_last: number == last,
         };
         seconds.iter().enumerate().map(point).collect()

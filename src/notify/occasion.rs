@@ -94,9 +94,11 @@ pub(crate) struct History<'a> {
 /// earlier session of its own, or a success that was overdue.
 pub(crate) fn has_recovered(state: &StateDir, past: &History<'_>, good: &str) -> bool {
     let place = place_of(past.file);
-    // Nothing is known to be overdue if the outbox cannot be read.
-    let was_late = state.outbox().and_then(|mut outbox| outbox.forget_late(&place, good)).unwrap_or_default();
-    failed_before(past) || was_late
+    let runs = state.runs().ok().flatten();
+    let was_late = runs.is_some_and(|runs| runs.was_told_late(&place, good).unwrap_or_default());
+    // If it cannot be forgotten, the next success tells of the recovery again.
+    let _told_again = was_late.then(|| state.outbox().and_then(|mut outbox| outbox.forget_late(&place, good)));
+    was_late || failed_before(past)
 }
 
 /// Whether the run or session before this one failed. The audit log decides: a second history could disagree with it.

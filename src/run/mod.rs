@@ -7,6 +7,7 @@
 
 mod chain;
 mod delivery_journal;
+mod end;
 mod event_sink;
 mod execute;
 mod group;

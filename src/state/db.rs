@@ -180,6 +180,8 @@ CREATE TABLE stale_told (         -- what `tl stale` has told of
 ", "
 ALTER TABLE runs ADD COLUMN counts TEXT;   -- how far its success is proven; none where it does not count as one
 ALTER TABLE runs ADD COLUMN reason TEXT;   -- why it does not count although it ended well
+ALTER TABLE runs ADD COLUMN files INTEGER; -- that it collected
+ALTER TABLE runs ADD COLUMN bytes INTEGER; -- that it delivered
 ALTER TABLE effects ADD COLUMN at TEXT;    -- when it was done
 "];
 

@@ -31,9 +31,9 @@ impl Record {
                 self.run.exit_code.unwrap_or(if outcome.is_ok() { ExitCode::Success } else { ExitCode::Failure });
             let (seconds, left_out) = (self.run.seconds.unwrap_or_default(), self.run.left_out.clone());
             let (resumable, error) = (self.run.inputs.is_some(), self.run.error.clone());
-            let Run { counts, good, reason, .. } = &self.run;
+            let Run { counts, good, reason, files, bytes, .. } = &self.run;
             let at = good.clone().filter(|_| counts.is_some());
-            let counts = Counts { assurance: *counts, at, reason: reason.clone() };
+            let counts = Counts { assurance: *counts, at, reason: reason.clone(), files: *files, bytes: *bytes };
             let what = What::RunEnded { outcome, exit_code, seconds, left_out, counts, resumable, error };
             events.push(self.event(ended.clone(), what));
         }

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::db::{Db, DbError, path_of, path_value};
 use super::dir::StateDir;
-use super::record::{Failure, LastGood, Record, Remark, Run, RunState, StageRun};
+use super::record::{Failure, LastGood, Record, Remark, Run, RunSize, RunState, StageRun};
 use crate::diagnostic::{Code, Diagnostic, ExitCode, codes};
 use crate::event::{Assurance, Outcome};
 
@@ -188,6 +188,23 @@ impl Runs {
         self.rows(sql, &[now.to_owned().into()], good)
     }
 
+    /// Whether messages were queued that a pipeline file is overdue, for a due time before `good`.
+    pub fn was_told_late(&self, file: &Path, good: &str) -> Result<bool, DbError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM stale_told WHERE file = ?1 AND due < ?2)";
+        let told = self.rows(sql, &[path_value(file), good.to_owned().into()], |row| row.get(0))?;
+        Ok(told.into_iter().any(|told| told))
+    }
+
+    /// How much the last runs of a file handled that counted as a success, newest first; without the run `but`.
+    pub fn sizes(&self, file: &Path, but: &str, most: usize) -> Result<Vec<RunSize>, DbError> {
+        let sql =
+            "SELECT files, bytes FROM runs WHERE file = ?1 AND id <> ?2 AND good IS NOT NULL ORDER BY id DESC LIMIT ?3";
+        let number = |value: Option<i64>| value.map(i64::cast_unsigned);
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let size = |row: &Row<'_>| Ok(RunSize { files: number(row.get(0)?), bytes: number(row.get(1)?) });
+        self.rows(sql, &[path_value(file), but.to_owned().into(), most.into()], size)
+    }
+
     /// A number that changes whenever another connection writes. Cheap: it reads shared memory.
     pub fn change(&self) -> Result<i64, DbError> {
         let read = self.db.connection.pragma_query_value(None, "data_version", |row| row.get(0));
@@ -210,7 +227,7 @@ impl Runs {
         let idle = IdleLock::of(&self.work);
         let read = || {
             let mut statement = self.db.connection.prepare_cached(&format!(
-                "SELECT id, pipeline, file, sha256, inputs, session, process, started, ended, outcome, exit_code, seconds, left_out, error, counts, good, reason
+                "SELECT id, pipeline, file, sha256, inputs, session, process, started, ended, outcome, exit_code, seconds, left_out, error, counts, good, reason, files, bytes
                  FROM runs WHERE {clause} ORDER BY id DESC"
             ))?;
             let mut rows = statement.query(params_from_iter(values))?;
@@ -291,6 +308,8 @@ fn run(row: &Row<'_>, work: &Path) -> rusqlite::Result<Run> {
         counts: row.get::<_, Option<String>>(14)?.as_deref().and_then(Assurance::from_word),
         good: row.get(15)?,
         reason: row.get(16)?,
+        files: row.get::<_, Option<i64>>(17)?.map(i64::cast_unsigned),
+        bytes: row.get::<_, Option<i64>>(18)?.map(i64::cast_unsigned),
         id,
     })
 }

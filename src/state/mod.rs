@@ -49,5 +49,5 @@ pub use journal::{Finish, Journal};
 pub use logs::{Log, LogLine, LogReader, LogWriter, Logs};
 pub use outbox::{Attempt, MessageState, Outbox, OutboxEntry, OutboxMessage};
 pub use prior_run::{Delivery, Effect, LastRun, PriorRun, RunEnd, Start};
-pub use record::{Failure, LastGood, Record, Remark, Run, RunState, StageRun};
+pub use record::{Failure, LastGood, Record, Remark, Run, RunSize, RunState, StageRun};
 pub use versions::{Text, Version, Versions};

@@ -131,12 +131,11 @@ impl Outbox {
         read.map_err(|error| self.db.failed(error))
     }
 
-    /// Whether `overdue` messages were queued for a pipeline file that has since then counted as a success, at this time. The
-    /// due time is forgotten with that: `recovered` is sent once.
-    pub fn forget_late(&mut self, file: &Path, good: &str) -> Result<bool, DbError> {
+    /// Forgets the due times of a pipeline file before `good`: it has succeeded since then. So `recovered` is sent once.
+    pub fn forget_late(&mut self, file: &Path, good: &str) -> Result<(), DbError> {
         let forget = "DELETE FROM stale_told WHERE file = ?1 AND due < ?2";
         let forgotten = self.db.connection.execute(forget, params![path_value(file), good]);
-        forgotten.map(|count| count > 0).map_err(|error| self.db.failed(error))
+        forgotten.map(drop).map_err(|error| self.db.failed(error))
     }
 
     /// Queues the messages that a pipeline file is overdue, and records its due time, in one durable transaction. Only the first

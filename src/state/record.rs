@@ -56,6 +56,10 @@ pub struct Run {
     pub counts: Option<Assurance>,
     /// When it last counted as a success. A later session does not take that back.
     pub good: Option<String>,
+    /// The files that it collected.
+    pub files: Option<u64>,
+    /// The bytes that it delivered.
+    pub bytes: Option<u64>,
     /// Why it does not count although it ended well.
     pub reason: Option<String>,
     /// Why it was stopped or could not start.
@@ -144,6 +148,15 @@ pub struct Failure {
     pub instance: Option<String>,
     /// The code of its error.
     pub code: Option<Code>,
+}
+
+/// How much a run handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSize {
+    /// The files that it collected.
+    pub files: Option<u64>,
+    /// The bytes that it delivered.
+    pub bytes: Option<u64>,
 }
 
 /// When a pipeline file last ran well.

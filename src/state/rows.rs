@@ -148,7 +148,8 @@ impl Rows<'_> {
     pub(super) fn finish(&self, finish: &Finish) -> rusqlite::Result<()> {
         self.run(
             "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4, seconds = coalesce(seconds, 0) + ?5, left_out = ?6, error = ?7,
-             counts = ?8, good = max(coalesce(?9, good), coalesce(good, ?9)), reason = ?10 WHERE id = ?1",
+             counts = ?8, good = max(coalesce(?9, good), coalesce(good, ?9)), reason = ?10,
+             files = ?11, bytes = ?12 WHERE id = ?1",
             params![
                 self.run,
                 now(),
@@ -160,6 +161,8 @@ impl Rows<'_> {
                 finish.counts.assurance.map(Assurance::word),
                 finish.counts.at,
                 finish.counts.reason,
+                finish.counts.files.map(u64::cast_signed),
+                finish.counts.bytes.map(u64::cast_signed),
             ],
         )
     }

@@ -111,6 +111,14 @@ pub enum Error {
         /// What differs.
         why: String,
     },
+    /// The store gave less of the object than it has by its own word.
+    #[error("`{uri}` is truncated: {why}")]
+    Truncated {
+        /// Which object.
+        uri: String,
+        /// How much came.
+        why: String,
+    },
     /// The bytes that were read do not have the checksum that the store keeps.
     #[error("what `{uri}` gave is not what its store keeps the {checksum} of")]
     Corrupt {

@@ -175,7 +175,7 @@ pub fn plan(loaded: &Loaded) -> Result<PlanReport> {
             wait: shared.wait,
         }),
         schedule: pipeline.schedule.iter().map(due).collect(),
-        success_every: pipeline.expect.as_ref().map(|expect| expect.success_every),
+        success_every: pipeline.expect.as_ref().and_then(|expect| expect.success_every),
         policy: policy(&pipeline.policy),
         steps,
         notify: notification_plans(loaded),

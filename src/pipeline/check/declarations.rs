@@ -90,7 +90,7 @@ impl Checker<'_> {
     }
 
     pub(super) fn notifications(&mut self) {
-        let expects = self.file.get("expect").is_some() || self.scopes.is_misspelt("expect");
+        let expects = self.file["expect"].get("success-every").is_some() || self.scopes.is_misspelt("expect");
         for (index, notification) in self.file["notify"].as_array().into_iter().flatten().enumerate() {
             let occasions = notification["when"].as_array().into_iter().flatten();
             for (place, _) in occasions.enumerate().filter(|(_, when)| *when == "stale" && !expects) {

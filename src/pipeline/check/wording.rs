@@ -19,6 +19,7 @@ pub(super) enum Expected {
     /// A text that is not blank.
     Words,
     Size,
+    Percent,
     Recipient,
     Name,
     Shell,
@@ -30,6 +31,7 @@ impl Expected {
         match schema["pattern"].as_str().unwrap_or_default() {
             _ if schema["x-tl-type"] == "artifact" => Self::Artifact,
             _ if schema["x-tl-type"] == "size" => Self::Size,
+            _ if schema["x-tl-type"] == "percent" => Self::Percent,
             pattern if pattern.starts_with(DURATION) => Self::Duration,
             pattern if pattern.starts_with(POSITIVE) => Self::Positive,
             pattern if pattern.starts_with(RECIPIENT) => Self::Recipient,
@@ -66,8 +68,10 @@ pub(super) fn wrong_type(kind: &TypeKind, at: &str, value: &Json, expected: Expe
             };
         }
         (Expected::Size, _) if !value.is_null() => return not_a_size(value),
+        (Expected::Percent, _) if !value.is_null() => return not_a_share(value),
         (Expected::Duration | Expected::Positive, _) => "a duration",
         (Expected::Size, _) => "a size",
+        (Expected::Percent, _) => "a share",
         (Expected::Artifact, _) => "an artifact",
         (Expected::Name, _) => "a name",
         (_, ["stages" | "finally", _, "needs"]) => "the name of a stage, or a list of names",
@@ -131,6 +135,11 @@ fn not_a_size(value: &Json) -> Diagnostic {
         .help("a whole number and one of B, KB, KiB, MB, MiB, GB, GiB, TB, TiB, such as `64MiB`")
 }
 
+fn not_a_share(value: &Json) -> Diagnostic {
+    let message = format!("{} is not a share", short(value));
+    Diagnostic::usage(codes::TL0205, message).help("a whole number above zero and `%`, such as `50%`")
+}
+
 /// The error for a text of the wrong form.
 pub(super) fn bad_form(at: &str, value: &Json, expected: Expected) -> Diagnostic {
     match expected {
@@ -147,6 +156,7 @@ pub(super) fn bad_form(at: &str, value: &Json, expected: Expected) -> Diagnostic
             Diagnostic::usage(codes::TL0206, format!("{} must not be {what}", called(at)))
         }
         Expected::Size => not_a_size(value),
+        Expected::Percent => not_a_share(value),
         Expected::Artifact => {
             Diagnostic::usage(codes::TL0303, format!("{} must be an artifact, not {}", called(at), short(value)))
                 .help(ARTIFACTS)

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::value::{Duration, PositiveDuration};
+use crate::value::{Duration, Percent, PositiveDuration};
 
 /// What runs that share something do when they meet.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -32,12 +32,15 @@ pub enum IfBusy {
     Fail,
 }
 
-/// How often a success is due.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+/// What is expected of the runs of a file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[schemars(extend("minProperties" = 1))]
 pub struct Expect {
     /// From one success to the next, no longer than this.
-    pub success_every: PositiveDuration,
+    pub success_every: Option<PositiveDuration>,
+    /// A run ends with a warning if its files or bytes differ from the usual ones by more than this.
+    pub size_change: Option<Percent>,
 }
 
 /// What the file must hold to, whoever changes it. Proven before anything runs.

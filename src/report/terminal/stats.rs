@@ -87,6 +87,7 @@ fn outlier(odd: &Odd) -> String {
     let (verb, human): (&str, fn(f64) -> String) = match odd.what {
         Measured::Seconds => ("took", human_duration),
         Measured::Bytes => ("had", human_bytes),
+        Measured::Files => ("had", |files| format!("{files:.0} files")),
     };
     let ratio = if odd.median <= 0.0 {
         String::new()

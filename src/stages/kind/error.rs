@@ -123,6 +123,11 @@ fn about(error: &storage::Error) -> (Code, Kind, &'static str) {
         Error::Unproven { .. } => {
             (codes::TL0655, Kind::Verification, "do not count on this object as it is: see what the store says of it")
         }
+        Error::Truncated { .. } => (
+            codes::TL0641,
+            Kind::Verification,
+            "the store lost a part of the object: take another copy, and deliver this one again",
+        ),
         Error::Corrupt { .. } => (
             codes::TL0642,
             Kind::Verification,

@@ -40,6 +40,8 @@ pub(super) enum Class {
     Unclear,
     /// The bytes did not arrive as they were sent.
     Damaged,
+    /// The answer is whole, and shorter than the object.
+    Short,
     /// The clocks differ too much.
     Skewed,
     /// The credentials have expired.
@@ -130,6 +132,7 @@ impl Fault {
             Class::Denied | Class::Expired | Class::Skewed => Error::Refused { what, uri, source: self.into() },
             Class::NoBucket => Error::NoBucket { uri, source: self.into() },
             Class::NoObject => Error::NoObject { uri },
+            Class::Short => Error::Truncated { uri, why: self.to_string() },
             Class::Exists => Error::Exists { uri },
             Class::Cancelled => Error::Cancelled { uri },
             class => {

@@ -128,10 +128,10 @@ impl Buffer {
 
     /// The bytes of an answer. Fails unless there are exactly as many as its head announces.
     pub(super) async fn collect(mut body: ByteStream, length: u64) -> Result<Bytes, Fault> {
-        let cut = |said: String| Fault::new(Class::Transient, said);
+        let cut = |error| Fault::new(Class::Transient, format!("the answer was cut: {error}"));
         let mut buffer = Self::with(length, None);
         while let Some(block) = body.next().await {
-            let block = block.map_err(|error| cut(format!("the answer was cut: {error}")))?;
+            let block = block.map_err(cut)?;
             buffer.bytes.extend_from_slice(&block);
             if buffer.bytes.len() as u64 > length {
                 break;
@@ -139,7 +139,7 @@ impl Buffer {
         }
         match buffer.bytes.len() {
             got if got as u64 == length => Ok(Bytes::from_owner(buffer)),
-            got => Err(cut(format!("the answer has {got} bytes where {length} were announced"))),
+            got => Err(Fault::new(Class::Short, format!("the answer has {got} bytes where {length} were announced"))),
         }
     }
 

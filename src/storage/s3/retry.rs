@@ -13,6 +13,8 @@ const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(20);
 /// If bytes arrive damaged this often, memory or a cable is broken. More tries do not help.
 const MOST_DAMAGED: u32 = 2;
+/// An answer that is shorter than the object is asked for again this often. The object itself is truncated then.
+const MOST_SHORT: u32 = 1;
 
 /// Decides when a request is retried, if at all.
 pub(super) struct Backoff<'a> {
@@ -21,12 +23,13 @@ pub(super) struct Backoff<'a> {
     began: Instant,
     wait: Duration,
     damaged: u32,
+    short: u32,
     adjusted: u32,
 }
 
 impl<'a> Backoff<'a> {
     pub(super) fn new(connection: &'a Connection, cancel: &'a Cancel) -> Self {
-        Self { connection, cancel, began: Instant::now(), wait: FIRST, damaged: 0, adjusted: 0 }
+        Self { connection, cancel, began: Instant::now(), wait: FIRST, damaged: 0, short: 0, adjusted: 0 }
     }
 
     /// Waits before the next try. Returns the fault if another try makes no sense.
@@ -34,6 +37,7 @@ impl<'a> Backoff<'a> {
         match fault.class {
             Class::Throttled | Class::Transient | Class::Unreachable | Class::Unclear => {}
             Class::Damaged if self.damaged < MOST_DAMAGED => self.damaged += 1,
+            Class::Short if self.short < MOST_SHORT => self.short += 1,
             // Each can be corrected once: the region, the credentials, the clock.
             Class::Moved | Class::Expired | Class::Skewed if self.adjusted < 3 => {
                 self.adjusted += 1;

@@ -62,7 +62,7 @@ impl<'t> Kept<'t> {
         let exit_code = ExitCode::failed_if(outcome == "failure");
         let outcome = Outcome::from_word(outcome).unwrap();
         let at = outcome.is_ok().then(|| utc(SystemTime::now().try_into().unwrap()));
-        let counts = Counts { assurance: at.as_ref().map(|_| Assurance::Delivered), at, reason: None };
+        let counts = Counts { assurance: at.as_ref().map(|_| Assurance::Delivered), at, ..Counts::default() };
         journal.finish(Finish { outcome, exit_code, seconds, left_out: Vec::new(), counts, error: None }).unwrap();
         drop(journal);
         self.date(id, days);
@@ -521,7 +521,7 @@ fn a_collection_that_is_killed_is_taken_up_by_the_next() {
     for number in 1..runs {
         let id = id(number);
         let copy = "INSERT INTO runs SELECT ?1, pipeline, file, sha256, inputs, fixed, session, process, since, '2020-01-01', '2020-01-02',
-                    'failure', 1, 1.0, NULL, NULL, NULL FROM runs WHERE id = ?2";
+                    'failure', 1, 1.0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM runs WHERE id = ?2";
         fill.execute(copy, params![id, self::id(0)]).unwrap();
         for stage in 0..20 {
             let row = "INSERT INTO stages (run, stage, instance, position, session) VALUES (?1, ?2, '', ?3, 1)";

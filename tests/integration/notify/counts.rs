@@ -134,3 +134,44 @@ fn a_night_that_died_and_was_mended_recovers_once() {
     tl.ok(&["run", "p.yaml"]);
     assert_eq!(told(&tl), ["success"]);
 }
+
+#[test]
+fn a_success_after_an_overdue_one_recovers_once() {
+    let tl = Tl::new();
+    circle(&tl);
+    let p = tl
+        .read("p.yaml")
+        .replace("success-every: 1d", "success-every: 100ms")
+        .replace("recovered]", "recovered, stale]");
+    tl.write("p.yaml", p);
+    tl.ok(&["run", "p.yaml"]);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(tl.run(&["stale", "--notify"]).code, 1);
+    assert_eq!(told(&tl), ["success", "stale"]);
+    tl.ok(&["run", "p.yaml"]);
+    tl.ok(&["run", "p.yaml"]);
+    assert_eq!(told(&tl), ["recovered", "success"]);
+}
+
+#[test]
+fn an_odd_size_is_told_once_and_a_limit_makes_a_warning_of_it() {
+    let tl = Tl::new();
+    circle(&tl).write("data/a.txt", "a".repeat(100_000));
+    for _ in 0..8 {
+        assert!(!tl.ok(&["run", "p.yaml"]).stdout.contains("TL0785"));
+    }
+    assert_eq!(told(&tl).len(), 8);
+    tl.write("data/a.txt", "a");
+    let odd = tl.ok(&["run", "p.yaml"]).stdout;
+    assert!(odd.contains("warning[TL0785]") && odd.contains("110.0 KiB are usual, by 8 earlier runs"), "{odd}");
+    assert!(!tl.ok(&["run", "p.yaml"]).stdout.contains("TL0785"), "told again");
+    // With a limit it is a warning, each time, and still a success.
+    tl.write("p.yaml", tl.read("p.yaml").replace("success-every: 1d", "success-every: 1d, size-change: 50%"));
+    assert_eq!(told(&tl), ["success", "success"]);
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 3);
+    assert_eq!(shown(&tl, &tl.last_run())["counts"], "proven");
+    let message = tl.read("log.jsonl");
+    assert!(message.contains("are usual, by") && message.contains("\"when\":\"warning\""), "{message}");
+    tl.write("data/a.txt", "a".repeat(100_000));
+    tl.ok(&["run", "p.yaml"]);
+}

@@ -301,8 +301,9 @@ fn a_state_of_an_older_release_raises_no_alarm() {
     let tl = Tl::new();
     belled(&tl);
     tl.ok(&["run", "p.yaml"]);
-    let older = "DROP TABLE stale_told; ALTER TABLE runs DROP COLUMN left_out; ALTER TABLE runs DROP COLUMN good; ALTER TABLE deliveries DROP COLUMN upload; PRAGMA \
-                 user_version = 3";
+    let older = "DROP TABLE stale_told; ALTER TABLE runs DROP COLUMN left_out; ALTER TABLE runs DROP COLUMN good; ALTER TABLE deliveries DROP COLUMN upload; \
+                 ALTER TABLE runs DROP COLUMN counts; ALTER TABLE runs DROP COLUMN reason; ALTER TABLE runs DROP COLUMN files; \
+                 ALTER TABLE runs DROP COLUMN bytes; ALTER TABLE effects DROP COLUMN at; PRAGMA user_version = 3";
     sql(&tl, older);
     tl.ok(&["stale", "--notify", "p.yaml"]);
     hours_pass(&tl, 50);

@@ -485,6 +485,23 @@ cases! {
         rules: &[Rule::always(Op::Get, Action::Cut)],
         end: End::Leaves { exit: 1, code: "TL0647", says: &["object"], versions: 1, uploads: 0 },
     }
+    get_short_once: {
+        rules: &[Rule::once(Op::Get, Action::OkHalf(Work::Done))],
+        end: End::Heals(&[(Op::Get, 2)]),
+    }
+    get_short_for_ever: {
+        rules: &[Rule::always(Op::Get, Action::OkHalf(Work::Done))],
+        end: End::Leaves { exit: 4, code: "TL0641", says: &["object", "truncated"], versions: 1, uploads: 0 },
+    }
+    get_finds_nothing: {
+        // The server knows the object when asked for its properties.
+        rules: &[Rule::always(Op::Get, error(404, "NoSuchKey"))],
+        end: End::Leaves { exit: 4, code: "TL0640", says: &["object"], versions: 1, uploads: 0 },
+    }
+    get_finds_no_bucket: {
+        rules: &[Rule::always(Op::Get, error(404, "NoSuchBucket"))],
+        end: End::Leaves { exit: 10, code: "TL0658", says: &["object"], versions: 1, uploads: 0 },
+    }
     get_gives_other_bytes: {
         rules: &[Rule::always(Op::Get, Action::Flip)],
         end: End::Leaves { exit: 4, code: "TL0642", says: &["object"], versions: 1, uploads: 0 },
