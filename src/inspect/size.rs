@@ -10,7 +10,7 @@ use crate::value::{Percent, human_bytes};
 /// A warning if the files or the bytes of a run are odd. `earlier` are the runs of the file that counted as a success, newest first.
 ///
 /// With a limit of its file, a run is odd if it differs by more than that from the median of the earlier ones. Without one, the rule
-/// of [`stats`](super::stats()) decides, and a run that is odd after one that was odd in the same way is not told again.
+/// of [`stats`](super::stats()) decides, and a run that is odd after one that was odd in the same way gives no further warning.
 pub(crate) fn odd_size(earlier: &[RunSize], now: &Counts, limit: Option<Percent>) -> Option<Diagnostic> {
     let bytes = (Measured::Bytes, now.bytes, size_bytes as fn(&RunSize) -> Option<u64>, 1_024.0);
     let files = (Measured::Files, now.files, size_files as fn(&RunSize) -> Option<u64>, 1.0);

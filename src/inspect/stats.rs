@@ -241,11 +241,11 @@ pub(super) fn quantile(values: &[f64], part: f64) -> Option<f64> {
 /// The median of earlier values, and the distance of the last one from it in robust standard deviations, if that is far. The scale
 /// is the median absolute deviation, so that one or two earlier outliers do not hide the next. It is at least 5 % of the median,
 /// so that values which hardly vary raise no alarm.
-pub(super) fn outlier(before: &[f64], last: f64, least: f64) -> Option<(f64, f64)> {
+pub(super) fn outlier(before: &[f64], now: f64, least: f64) -> Option<(f64, f64)> {
     let median = quantile(before, 0.5).filter(|_| before.len() >= FEWEST)?;
     let away: Vec<f64> = before.iter().map(|value| (value - median).abs()).collect();
     let scale = (SCALE * quantile(&away, 0.5)?).max(median.abs() * 0.05).max(least);
-    let deviations = (last - median) / scale;
+    let deviations = (now - median) / scale;
     (deviations.abs() > FAR).then_some((median, deviations))
 }
 

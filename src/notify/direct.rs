@@ -13,10 +13,10 @@ use super::occasion::message_event;
 use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::event::What;
 use crate::open::{
-    Contexts, Loaded, News, load_again, open_channel, place_of, read_needed, run_values, secrets_of_channel,
+    Contexts, Loaded, News, last_good, load_again, open_channel, place_of, read_needed, run_values, secrets_of_channel,
 };
 use crate::pipeline::When;
-use crate::state::StateDir;
+use crate::state::{StateDir, Version};
 use crate::value::{Cancel, sha256};
 
 /// One message for a cause in this time: a broken disk and a run each minute must not fill a mailbox.
@@ -34,25 +34,32 @@ pub(crate) fn send_directly(
     let Some(cause) = errors.first().filter(|error| !matches!(error.kind, Kind::Busy | Kind::Cancelled)) else {
         return;
     };
-    let Ok(loaded) = load_again(path, inputs) else { return };
+    let Ok(loaded) = load_again(state, path, inputs) else { return };
+    let mut lines: Vec<String> = errors.iter().map(full).collect();
+    lines.extend(last_good(state, path).map(|(_, version)| last_used(path, &version)));
+    once_an_hour(state, &loaded, cause, &mut || deliver(&loaded, run, &lines, emit));
+}
+
+/// Calls `send`, which returns whether a channel took the message, unless nobody asks for `blocked` or a message about this cause
+/// was sent within the last hour.
+pub(super) fn once_an_hour(state: &StateDir, loaded: &Loaded, cause: &Diagnostic, send: &mut dyn FnMut() -> bool) {
     let is_asked = loaded.pipeline.notify.iter().any(|entry| entry.when.contains(&When::Blocked));
-    let key = sha256(format!("{}\0{}", place_of(path).display(), cause.code));
+    let key = sha256(format!("{}\0{}", place_of(&loaded.path).display(), cause.code));
     let folders = [state.path().join("blocked"), of_session(), of_machine()];
     // What no channel took is tried again by the next run.
-    if is_asked && !is_told(&folders, &key) && deliver(&loaded, run, errors, emit) {
+    if is_asked && !is_told(&folders, &key) && send() {
         remember(&folders, &key);
     }
 }
 
 /// Returns whether a channel took the message.
-fn deliver(loaded: &Loaded, run: &str, errors: &[Diagnostic], emit: &mut dyn FnMut(What)) -> bool {
+pub(super) fn deliver(loaded: &Loaded, run: &str, lines: &[String], emit: &mut dyn FnMut(What)) -> bool {
     let mut is_delivered = false;
     let (document, pipeline) = (&loaded.document, &loaded.pipeline);
     let entries = || pipeline.notify.iter().enumerate().filter(|(_, entry)| entry.when.contains(&When::Blocked));
     let needed = entries().flat_map(|(_, entry)| &entry.to).flat_map(|name| secrets_of_channel(loaded, name)).collect();
     let secrets = read_needed(document, pipeline, &needed, &Cancel::default());
     let contexts = Contexts::new(loaded, &secrets.known, run_values(pipeline.name.as_str(), run, &Zoned::now()));
-    let lines: Vec<String> = errors.iter().map(Diagnostic::one_line).collect();
     let news = News { error: Some(lines.join("\n")), ..News::of(When::Blocked, document, pipeline) };
     let origin = Origin { id: run, run, masker: secrets.masker() };
     for (number, entry) in entries() {
@@ -75,6 +82,19 @@ fn deliver(loaded: &Loaded, run: &str, errors: &[Diagnostic], emit: &mut dyn FnM
         }
     }
     is_delivered
+}
+
+/// A finding with its place, on one line.
+pub(super) fn full(found: &Diagnostic) -> String {
+    let place = found.place.as_ref();
+    let place = place.map(|place| format!(" ({}:{}:{})", place.file, place.line, place.column)).unwrap_or_default();
+    format!("{}{place}", found.one_line())
+}
+
+pub(super) fn last_used(file: &Path, version: &Version) -> String {
+    let Version { number, last_used, .. } = version;
+    let used = last_used.as_deref().unwrap_or_default();
+    format!("version {number} of this file ran last, at {used}: `tl versions {}` shows what changed", file.display())
 }
 
 /// Whether a message about a cause was sent a short time ago.

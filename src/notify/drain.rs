@@ -14,7 +14,7 @@ use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::What;
 use crate::open::{Contexts, load_again, open_channel, read_needed, run_values, secrets_of_channel};
 use crate::stages::Recorder;
-use crate::state::OutboxEntry;
+use crate::state::{OutboxEntry, StateDir};
 use crate::value::{Cancel, Masker};
 
 /// The options of one pass over the pending messages.
@@ -71,7 +71,7 @@ impl Drain<'_> {
                 *left.entry(place).or_default() += 1;
                 continue;
             }
-            match retry_target(&entry, self.recorder) {
+            match retry_target(&entry, self.outbox.state(), self.recorder) {
                 Ok(open) => {
                     if let Some(false) = self.attempt(&entry, open, emit) {
                         failed.insert(place, None);
@@ -112,8 +112,9 @@ fn waiting(channel: &str, count: usize) -> Diagnostic {
         .help("the next run tries again, and so does `tl notify flush`; `tl notify list` shows them")
 }
 
-/// Opens the channel of a pending message from its file as it is now. Only the text of the message was kept.
-fn retry_target(entry: &OutboxEntry, recorder: &dyn Recorder) -> Result<RetryTarget> {
+/// Opens the channel of a pending message from its file as it is now, or from its last good text. Only the text of the message was
+/// kept.
+fn retry_target(entry: &OutboxEntry, state: &StateDir, recorder: &dyn Recorder) -> Result<RetryTarget> {
     let queued = &entry.message;
     let failed = || {
         let message = format!("the channel `{}` of `{}` cannot be opened again", queued.channel, queued.file.display());
@@ -130,7 +131,7 @@ fn retry_target(entry: &OutboxEntry, recorder: &dyn Recorder) -> Result<RetryTar
     let mut message: Message = serde_json::from_str(&queued.content).map_err(unread)?;
     message.folder = queued.file.parent().map(Path::to_owned).unwrap_or_default();
     let inputs: Map<String, Json> = serde_json::from_str(&queued.inputs).map_err(unread)?;
-    let loaded = load_again(&queued.file, inputs).map_err(|found| caused(&found))?;
+    let loaded = load_again(state, &queued.file, inputs).map_err(|found| caused(&found))?;
     let needed = secrets_of_channel(&loaded, &queued.channel);
     let secrets = read_needed(&loaded.document, &loaded.pipeline, &needed, &Cancel::default());
     let when =

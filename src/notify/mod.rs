@@ -6,8 +6,7 @@
 //! caller, who decides what that means.
 //!
 //! A run that its own state blocks, so that neither the log nor the outbox can be written, sends `blocked` directly, once an hour for
-//! a cause. A run whose file cannot be read sends none, since its channels are in that file. The state folder keeps the last good
-//! text, but nothing reads the channels of that text.
+//! a cause. A run whose file cannot be read, or whose inputs it does not take, tells the channels of the last good text.
 
 mod delivery;
 mod direct;
@@ -17,6 +16,7 @@ mod messages;
 mod occasion;
 mod outbox;
 mod overdue;
+mod unread;
 
 pub(crate) use delivery::RunNotifier;
 pub(crate) use direct::send_directly;
@@ -25,3 +25,4 @@ pub(crate) use messages::{Flushed, flush, list, test};
 pub(crate) use occasion::{History, has_recovered, send, when};
 pub(crate) use outbox::OutboxHandle;
 pub(crate) use overdue::send_overdue;
+pub(crate) use unread::send_unread;

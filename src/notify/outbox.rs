@@ -30,6 +30,11 @@ impl OutboxHandle {
         Self { state, opened: Mutex::new(Opened::NotYet), problem: Mutex::default() }
     }
 
+    /// The state folder.
+    pub(super) fn state(&self) -> &StateDir {
+        &self.state
+    }
+
     /// Whether the outbox was ever used.
     pub(crate) fn is_in_use(&self) -> bool {
         self.state.has_outbox()

@@ -1,6 +1,5 @@
 //! Messages about overdue pipelines.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -10,12 +9,11 @@ use super::delivery::outbox_message;
 use super::message::{Origin, message};
 use super::messages::{Flushed, flush};
 use crate::diagnostic::{Diagnostic, codes};
-use crate::event::Outcome;
 use crate::inspect::Stale;
 use crate::open::{
-    Loaded, News, absolute, database_error, for_messages, input_texts, lateness, place_of, read_secrets, state_error,
+    Loaded, News, absolute, database_error, for_messages, inputs_of, lateness, place_of, read_secrets, state_error,
 };
-use crate::pipeline::{self, When, resolve_inputs};
+use crate::pipeline::{self, When};
 use crate::state::{DbError, Filter, OutboxMessage, Run, StateDir};
 use crate::value::{Cancel, hex};
 
@@ -75,19 +73,14 @@ fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), OverdueErro
         return Ok(());
     }
     let runs = runs_of(state, file)?;
-    // A run that was blocked did not keep its inputs: without its secrets, nobody knows whether they hold one.
-    let last_begun = runs.iter().find(|run| run.outcome != Some(Outcome::Blocked));
-    let given = last_begun.and_then(|run| run.inputs.as_ref()?.as_object()).map(input_texts).unwrap_or_default();
-    // The file may no longer declare the inputs of its last run. Then try its defaults.
-    let declared = &checked.1.inputs;
-    let inputs = resolve_inputs(declared, &given).or_else(|_| resolve_inputs(declared, &BTreeMap::new()))?;
+    let inputs = inputs_of(&checked.1, &runs)?;
     let loaded = for_messages(checked, file, inputs)?;
     let messages = messages(&loaded, late, runs.first().map_or("", |run| &run.id), now).map_err(|error| vec![error])?;
     Ok(outbox.put_late(&place, due, &messages)?)
 }
 
 /// The runs of a file, the newest first.
-fn runs_of(state: &StateDir, file: &Path) -> Result<Vec<Run>, DbError> {
+pub(super) fn runs_of(state: &StateDir, file: &Path) -> Result<Vec<Run>, DbError> {
     let filter = Filter { files: Some(vec![place_of(file), absolute(file)]), ..Filter::default() };
     Ok(state.runs()?.map(|runs| runs.list(&filter)).transpose()?.unwrap_or_default())
 }

@@ -42,7 +42,7 @@ pub(crate) fn state_error(error: &state::Error) -> Diagnostic {
 pub(crate) fn database_error(error: &DbError) -> Diagnostic {
     let (code, help) = match error {
         DbError::Newer { .. } => {
-            (codes::TL0717, "use the release that wrote it, or name another state folder with `--state` or `TL_STATE`")
+            (codes::TL0717, "install that release, or name another state folder with `--state` or `TL_STATE`")
         }
         DbError::Damaged { .. } => (
             codes::TL0718,
@@ -53,7 +53,9 @@ pub(crate) fn database_error(error: &DbError) -> Diagnostic {
             (codes::TL0719, "make sure that the state folder is on a disk with room, and writable")
         }
     };
-    let diagnostic = Diagnostic::new(code, Kind::Failure, error.to_string()).help(help);
+    // Nothing runs beside the state of a later release: it would be neither resumed nor known.
+    let kind = if matches!(error, DbError::Newer { .. }) { Kind::Usage } else { Kind::Failure };
+    let diagnostic = Diagnostic::new(code, kind, error.to_string()).help(help);
     match std::error::Error::source(error) {
         Some(source) => diagnostic.cause(source),
         None => diagnostic,

@@ -96,11 +96,6 @@ pub(crate) fn runnable(loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
 
-/// Reads the file of a queued message. Its templates are not checked: the message has its text already.
-pub(crate) fn load_again(path: &Path, inputs: Map<String, Json>) -> Result<Loaded, Vec<Diagnostic>> {
-    for_messages(pipeline::load(path)?, path, inputs)
-}
-
 /// Loads a checked file for its channels only.
 pub(crate) fn for_messages(
     (document, outline): (Document, Outline),

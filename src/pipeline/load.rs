@@ -12,6 +12,11 @@ pub fn load(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
     check_document(Document::read(path)?)
 }
 
+/// Checks the texts of a file as they once were: its own, then those that it extended, nearest first.
+pub fn load_kept(path: &Path, texts: &[Vec<u8>]) -> Result<(Document, Outline), Vec<Diagnostic>> {
+    check_document(Document::kept(path, texts)?)
+}
+
 /// Checks a document.
 pub(super) fn check_document(document: Document) -> Result<(Document, Outline), Vec<Diagnostic>> {
     check_version(&document).map_err(|found| vec![found])?;

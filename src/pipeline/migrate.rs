@@ -116,7 +116,7 @@ pub fn migrate(document: Document, to: Option<i64>, steps: &[Step]) -> Result<Op
     let text = now.source();
     if to == NEWEST_VERSION {
         let path = folder.join(Path::new(&name).file_name().unwrap_or_default());
-        check_document(now.extended(&mut vec![path])?)?;
+        check_document(now.extended(&mut vec![path], &[])?)?;
     }
     Ok(Some(Migrated { from, to, text }))
 }

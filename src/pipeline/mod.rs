@@ -26,7 +26,7 @@ mod resolve;
 
 pub(crate) use check::secret_code;
 pub use check::{MAX_INSTANCES, pipeline_schema, stage_schema, warnings};
-pub use load::load;
+pub use load::{load, load_kept};
 pub use migrate::{Edits, Migrated, STEPS, Step, migrate};
 pub use model::{
     Concurrency, Expect, IfBusy, Input, Matrix, Notification, OnWarning, Pipeline, Policy, Retry, Run, SecretSource,

@@ -19,9 +19,11 @@ mod recall;
 mod resume;
 mod selected;
 mod spools;
+mod unread;
 mod uploads;
 mod work;
 
 pub(crate) use execute::execute;
 pub(crate) use options::Options;
 pub(crate) use resume::{ResumeMode, Resumed, resume};
+pub(crate) use unread::unread;

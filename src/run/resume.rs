@@ -235,7 +235,9 @@ pub(super) fn optional_journal(
     match journal {
         Ok(journal) => Ok(Some(journal)),
         // A resumed run without a journal would repeat and forget: fail.
-        Err(error) if options.resumed.is_some() => Err(database_error(&error)),
+        Err(error) if options.resumed.is_some() || matches!(error, DbError::Newer { .. }) => {
+            Err(database_error(&error))
+        }
         // A backup that cannot be resumed is better than none.
         Err(error) => {
             outbox.note(&error);

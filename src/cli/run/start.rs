@@ -1,3 +1,4 @@
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,6 +24,15 @@ fn find_resumed(named: Option<&Path>, state: &StateDir, mode: ResumeMode) -> Res
         Some(word) => run::resume(state, Some(&known_run(state, word)?.run), None, mode),
         None => run::resume(state, None, named, mode),
     }
+}
+
+/// Tells the channels of the last good text that a run could not begin. A mistyped input at a terminal concerns nobody else.
+fn tell_of_unread(file: &Path, state: Option<&Path>, found: &[Diagnostic], output: &mut Output) {
+    let Ok(state) = state_dir(state) else { return };
+    if io::stdin().is_terminal() && open::check(file).is_ok() {
+        return;
+    }
+    run::unread(&state, file, found).iter().for_each(|problem| output.problem(problem));
 }
 
 /// Loads what to run: a pipeline file, or the file of a plan after checking that the plan still holds. Also returns the
@@ -62,8 +72,12 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
         }
         (file, None) => {
             // clap requires a file unless a run is resumed.
-            let (loaded, plan) = load(file.as_deref().unwrap_or(Path::new("")), &command.inputs, state)?;
-            open::runnable(&loaded)?;
+            let file = file.as_deref().unwrap_or(Path::new(""));
+            let loaded = load(file, &command.inputs, state).and_then(|(loaded, plan)| {
+                open::runnable(&loaded)?;
+                Ok((loaded, plan))
+            });
+            let (loaded, plan) = loaded.inspect_err(|found| tell_of_unread(file, state, found, output))?;
             if plan.is_some() && selection != Selection::All {
                 let message = "a plan runs as it was planned, and not in part";
                 return Err(vec![

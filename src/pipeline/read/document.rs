@@ -31,7 +31,14 @@ impl Document {
     /// Reads a file and the files that it extends. Fails with everything that makes one of them unreadable.
     pub fn read(path: &Path) -> Result<Self, Vec<Diagnostic>> {
         let own = Source::read(path, path.display().to_string()).map_err(|found| vec![found])?;
-        Self::of(own)?.extended(&mut vec![path.to_owned()])
+        Self::of(own)?.extended(&mut vec![path.to_owned()], &[])
+    }
+
+    /// Reads the texts of a file as they once were: its own, then those that it extended, nearest first.
+    pub fn kept(path: &Path, texts: &[Vec<u8>]) -> Result<Self, Vec<Diagnostic>> {
+        let text = texts.first().cloned().unwrap_or_default();
+        let own = Source::of_bytes(path, path.display().to_string(), text).map_err(|found| vec![found])?;
+        Self::of(own)?.extended(&mut vec![path.to_owned()], texts)
     }
 
     /// Reads a file without the files that it extends, for `migrate`: an edit must change the file's own text. The file

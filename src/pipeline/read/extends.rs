@@ -18,8 +18,13 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
 
 impl Document {
-    /// The file merged over the files that it extends. `chain` holds the files read so far, to find circles.
-    pub(in crate::pipeline) fn extended(mut self, chain: &mut Vec<PathBuf>) -> Result<Self, Vec<Diagnostic>> {
+    /// The file merged over the files that it extends. `chain` holds the files read so far, to find circles. `kept` are the texts
+    /// of the chain, if they are not to be read from the disk.
+    pub(in crate::pipeline) fn extended(
+        mut self,
+        chain: &mut Vec<PathBuf>,
+        kept: &[Vec<u8>],
+    ) -> Result<Self, Vec<Diagnostic>> {
         // The schema reports anything that is not a path.
         let Some(Json::String(base)) = self.value.get("extends") else { return Ok(self) };
         if base.is_empty() || Template::is_in(base) {
@@ -40,12 +45,16 @@ impl Document {
             let found = Diagnostic::usage(codes::TL0012, format!("more than {MAX_EXTENDS} files extend each other"));
             return Err(vec![found.at(at).help("join some of them")]);
         }
-        let source = Source::read_regular(&path, name).map_err(|found| match found.place {
+        let source = match kept.get(chain.len()) {
+            Some(text) => Source::of_bytes(&path, name, text.clone()),
+            None => Source::read_regular(&path, name),
+        };
+        let source = source.map_err(|found| match found.place {
             Some(_) => vec![found],
             None => vec![found.at(at)],
         })?;
         chain.push(path);
-        let base = Self::of(source)?.extended(chain)?;
+        let base = Self::of(source)?.extended(chain, kept)?;
         base.is_whole()?;
         self.take_over(base)?;
         Ok(self)

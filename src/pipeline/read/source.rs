@@ -70,7 +70,7 @@ impl Source {
         Self::of_bytes(path, name, bytes)
     }
 
-    fn of_bytes(path: &Path, name: String, bytes: Vec<u8>) -> Result<Self, Diagnostic> {
+    pub(super) fn of_bytes(path: &Path, name: String, bytes: Vec<u8>) -> Result<Self, Diagnostic> {
         let text = match String::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => text,
             Ok(text) => return Err(not_a_text(name, text.as_bytes(), text.len())),

@@ -1,4 +1,4 @@
-//! `state.db` of each earlier version, created by the statements of its time and filled with rows. `1.sql` to `3.sql`
+//! `state.db` of each earlier version, created by the statements of its time and filled with rows. `1.sql` to `4.sql`
 //! contain what each version added. They were written when the version was new and never change with the program.
 
 use std::collections::BTreeMap;
@@ -12,8 +12,12 @@ use serde_json::Value as Json;
 use crate::support::writes::{Case, FAULTS, Fault, most};
 use crate::support::{Tl, collected, ended};
 
-const VERSIONS: [&str; 3] =
-    [include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
+const VERSIONS: [&str; 4] = [
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
+    include_str!("migrations/4.sql"),
+];
 const RUN: &str = "01KB0000000000000000000001";
 
 /// A state folder with a database of this version. For version 0, the database is an empty file.
@@ -98,7 +102,7 @@ fn is_shown(tl: &Tl, version: usize) {
     let letters = json(tl, &["notify", "list", "--json"]).to_string();
     let texts = json(tl, &["versions", "/srv/orders.yaml", "--json"]).to_string();
     let count = runs["runs"].as_array().unwrap().len();
-    assert_eq!(count, if version >= 3 { 2 } else { 0 }, "{runs:#}");
+    assert_eq!(count, [0, 0, 0, 2, 3][version], "{runs:#}");
     assert_eq!(letters.matches("01KB000").count() >= 2, version >= 1, "{letters}");
     assert_eq!(texts.contains("2026-01-03"), version >= 2, "{texts}");
     if version >= 3 {
@@ -108,6 +112,24 @@ fn is_shown(tl: &Tl, version: usize) {
         let left = timelocker::state::StateDir::locate(Some(&tl.state())).unwrap().prior_run(RUN).unwrap().unwrap();
         assert_eq!((left.sessions, left.effects.len(), left.deliveries.len()), (2, 1, 1));
     }
+}
+
+/// Checks that the database of an earlier version stands beside the new one, as it was, for its owner alone.
+fn backed_up(tl: &Tl, earlier: usize, before: &Rows) {
+    let names: Vec<String> = fs::read_dir(tl.state())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("state.db.v"))
+        .collect();
+    if earlier == 0 {
+        return assert_eq!(names, [""; 0]);
+    }
+    assert_eq!(names, [format!("state.db.v{earlier}")]);
+    let path = tl.state().join(&names[0]);
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let copy = Connection::open(path).unwrap();
+    assert!(is_whole(&copy) && version(&copy) == earlier);
+    assert_eq!(&rows(&copy), before);
 }
 
 #[test]
@@ -127,6 +149,7 @@ fn each_earlier_version_is_read_at_once_and_keeps_its_rows() {
             drop(connection);
             is_shown(&tl, earlier);
             assert_eq!(version(&open(&tl)), newest, "{first:?}");
+            backed_up(&tl, earlier, &before);
         }
     }
 }
@@ -144,10 +167,7 @@ fn a_run_writes_behind_what_an_earlier_version_left() {
             let is_there = |row: &Vec<(String, Value)>| after[table].iter().any(|other| other.starts_with(row));
             assert!(rows.iter().all(is_there), "{earlier}: {table}");
         }
-        assert_eq!(
-            json(&tl, &["history", "--json"])["runs"].as_array().unwrap().len(),
-            if earlier >= 3 { 3 } else { 1 }
-        );
+        assert_eq!(json(&tl, &["history", "--json"])["runs"].as_array().unwrap().len(), [1, 1, 1, 3, 4][earlier]);
     }
 }
 
@@ -183,6 +203,8 @@ fn one_that_fails_in_the_middle_leaves_the_version_before() {
             kept(&before, &rows(&connection));
             drop(connection);
             is_shown(&tl, earlier);
+            // What a kill left is finished now, and nothing unfinished is left.
+            backed_up(&tl, earlier, &before);
         }
     }
 }

@@ -4,3 +4,4 @@ mod channels;
 mod counts;
 mod messages;
 mod stale;
+mod unread;
