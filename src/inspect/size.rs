@@ -76,7 +76,7 @@ mod tests {
         let after = |last: u64| [&[last], &usual[..]].concat();
         assert_eq!(odd(&after(10), 10, None), None);
         assert!(odd(&after(900_000), 10, None).is_some());
-        // A limit needs one earlier run, and is told each time.
+        // A limit needs one earlier run, and warns each time.
         assert_eq!(odd(&[], 10, Some("50%")), None);
         assert_eq!(odd(&[100], 51, Some("50%")), None);
         assert!(odd(&[100], 49, Some("50%")).is_some());
