@@ -119,6 +119,7 @@ fn a_channel_without_its_secret_is_named() {
     assert_eq!(told(&tl).len(), 1);
 }
 
+#[cfg(feature = "peers")]
 #[test]
 fn who_mistypes_an_input_at_a_terminal_sees_it_there() {
     let tl = ran();
