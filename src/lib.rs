@@ -24,6 +24,7 @@ pub mod pipeline;
 pub mod process;
 pub mod report;
 mod run;
+pub mod source;
 pub mod stages;
 pub mod state;
 pub mod storage;

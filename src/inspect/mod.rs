@@ -22,8 +22,8 @@ pub use doctor::{DoctorItem, doctor};
 pub use entries::{StageEntry, stage_entries};
 pub use past::past_events;
 pub use plan::{
-    Difference, Due, Group, Instances, NotificationPlan, PlanFile, PlanReport, StageReport, Unknown, Write, is_plan,
-    open_plan, plan, plan_text,
+    Difference, Due, FileSize, Group, Instances, LeftOut, NotificationPlan, PlanFile, PlanReport, StageFiles,
+    StageReport, StageWhy, Unknown, Write, is_plan, open_plan, plan, plan_files, plan_text, plan_why,
 };
 pub use preview::{Preview, preview};
 pub use secrets::{SecretFound, check_secrets};

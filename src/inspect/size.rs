@@ -34,9 +34,9 @@ pub(crate) fn odd_size(earlier: &[RunSize], now: &Counts, limit: Option<Percent>
         Measured::Bytes => human_bytes(number),
         _ => format!("{number:.0} file{}", if number > 1.5 { "s" } else { "" }),
     };
-    let does = if what == Measured::Bytes { "delivered" } else { "collected" };
+    let does = if what == Measured::Bytes { "this run delivered" } else { "this run collected" };
     let message = format!(
-        "this run {does} {}; {} are usual, by {runs} earlier run{}",
+        "{does} {}; {} are usual, by {runs} earlier run{}",
         words(now),
         words(median),
         if runs == 1 { "" } else { "s" }

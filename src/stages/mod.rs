@@ -26,7 +26,6 @@ mod upload;
 mod verify;
 
 pub use crate::audit::{Record, StageName};
-pub use archive::Survey;
 pub use command::{Command, OutputType};
 pub use kind::{
     ARTIFACT, Checkpoint, Context, Decides, Deliveries, Delivery, Effect, Expected, Finding, Findings, Flow, Known,

@@ -8,7 +8,7 @@ use crate::diagnostic::Result;
 use crate::graph::Plan;
 use crate::open::Loaded;
 use crate::pipeline::{IfBusy, OnWarning, Policy, Retry};
-use crate::stages::Survey;
+use crate::source::Survey;
 use crate::value::{Duration, PositiveDuration, Schedule};
 
 /// The report of a plan.

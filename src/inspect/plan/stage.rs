@@ -6,13 +6,14 @@ use serde_json::{Map, Value as Json};
 
 use super::known::{expansion, when, with_env};
 use super::report::{Instances, StageReport, Unknown, Write};
-use crate::diagnostic::Result;
+use crate::diagnostic::{Diagnostic, Result};
 use crate::engine::Expansion;
 use crate::expression::{Expression, Values, evaluate};
 use crate::graph::start::{Known, Obstacle, obstacle};
 use crate::graph::{Plan, Planned};
 use crate::open::{Loaded, base_of, start_values};
 use crate::pipeline::{PartialResolver, PartialSettings, Run, SecretPlaceholder};
+use crate::source::{Selection, survey};
 use crate::stages::{Delivery, RUN, StageKind, lock_words};
 use crate::storage;
 use crate::value::Kind;
@@ -44,7 +45,9 @@ pub(super) fn report(
         None => Vec::new(),
     };
     let reads = match kind.filter(|_| with.unknown.is_empty() && reason.is_none()) {
-        Some(kind) => (kind.preview)(with.value.clone(), base_of(loaded, planned))?,
+        Some(kind) => (kind.selection)(with.value.clone(), base_of(loaded, planned))?
+            .map(|selection| survey(&selection).map_err(Diagnostic::from))
+            .transpose()?,
         None => None,
     };
     let stream: Vec<String> =
@@ -69,6 +72,15 @@ pub(super) fn report(
         reads,
         writes,
     })
+}
+
+/// What a stage that reads files would take; `None` if its settings are not known yet.
+pub(super) fn selection(loaded: &Loaded, planned: &Planned) -> Result<Option<Selection>> {
+    let Some(kind) = planned.stage.kind() else { return Ok(None) };
+    let values = with_env(loaded, planned, &start_values(&loaded.inputs, &loaded.environment));
+    let resolver = PartialResolver { document: &loaded.document, values: &values, secrets: SecretPlaceholder::Hidden };
+    let with = resolver.resolve(&settings(planned), (kind.schema)(), &format!("{}/with", planned.pointer()));
+    if with.unknown.is_empty() { (kind.selection)(with.value, base_of(loaded, planned)) } else { Ok(None) }
 }
 
 /// All settings of a stage, by their keys in the file.

@@ -1,6 +1,6 @@
 //! The walk of the static checks over a file, and over each of its stages.
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::checker::{Checker, Site, kind_of};
 use super::scope::Scopes;
@@ -99,7 +99,8 @@ impl Checker<'_> {
                 self.lock(&with, &stage["with"], delivery);
             }
             let mut found = Findings::default();
-            (kind.check)(&Known::new(&stage["with"]), &mut found);
+            let nothing = Json::Object(Map::new());
+            (kind.check)(&Known::new(stage.get("with").unwrap_or(&nothing)), &mut found);
             for Finding { pointer, is_at_key, problem } in found {
                 let pointer = format!("{with}{pointer}");
                 let at = if is_at_key { self.document.at_key(&pointer) } else { self.document.at_value(&pointer) };

@@ -16,7 +16,7 @@ use crate::expression::{Expression, Template, Values};
 use crate::pipeline::model::{Pipeline, Stage, StoreOrChannel, When, artifact_source};
 use crate::pipeline::partial::{PartialResolver, SecretPlaceholder};
 use crate::pipeline::read::{Document, escape};
-use crate::stages::{ARTIFACT, Delivery, Effect, Flow, ObjectRef, Reading, StageKind};
+use crate::stages::{ARTIFACT, Delivery, Effect, Finding, Findings, Flow, Known, ObjectRef, Reading, StageKind};
 use crate::storage;
 use crate::value::{Kind, Name};
 
@@ -30,6 +30,7 @@ pub fn warnings(document: &Document, pipeline: &Pipeline, device: &dyn Fn(&Path)
     found.extend(reader.unread_outputs());
     found.extend(reader.deliveries());
     found.extend(reader.stores_beside_their_sources(device));
+    found.extend(reader.of_kinds());
     found.extend(reader.nobody_is_told());
     found.extend(pipes(document, pipeline));
     found
@@ -108,6 +109,18 @@ impl<'a> Reader<'a> {
         stages_of(self.pipeline).filter_map(move |(section, name, stage)| {
             Some((pointer(section, name), name, stage, effect(stage.kind()?)?))
         })
+    }
+
+    /// What the kinds of the stages warn of.
+    fn of_kinds(&self) -> Vec<Diagnostic> {
+        let mut warned = Vec::new();
+        for (with, _, stage, kind) in self.with_effect(|kind| Some(*kind)) {
+            let (settings, mut found) = (Json::Object(stage.with.clone()), Findings::default());
+            (kind.warn)(&Known::new(&settings), &mut found);
+            let at = |found: &Finding| self.document.at_value(&format!("{with}/with{}", found.pointer));
+            warned.extend(found.into_iter().map(|found| found.problem.clone().at(at(&found))));
+        }
+        warned
     }
 
     fn stage(&self, name: &str) -> Option<&'a Stage> {

@@ -20,8 +20,8 @@ mod table;
 pub use audit::{render_record, render_report};
 pub use diagnostic::render_diagnostic;
 pub use file::{
-    plan_difference, render_counts, render_diff, render_examined, render_explanation, render_plan, render_secrets,
-    render_versions,
+    plan_difference, render_counts, render_diff, render_examined, render_explanation, render_files, render_plan,
+    render_secrets, render_versions, render_why,
 };
 pub use gc::render_removed;
 pub use history::render_history;

@@ -1,10 +1,10 @@
 use std::io;
 
 use super::error::Error;
-use super::meta::Meta;
 use super::options::Observer;
 use super::output::Output;
 use super::sparse::Extent;
+use crate::source::Meta;
 
 /// The buffer size: large enough to make system calls cheap, small enough for the CPU caches.
 pub(super) const BUFFER: usize = 256 << 10;
@@ -39,6 +39,38 @@ impl Content {
             Self::Whole => None,
         }
     }
+}
+
+/// The largest file that is read before anything of it is written.
+pub(super) const SMALL: u64 = BUFFER as u64;
+
+/// The content of a small file that did not change while it was read, and the metadata that fits it. A file that changed is read
+/// once more; `None` if it changed again, or cannot be read whole. A large file is not read twice: one that always changes, such
+/// as the image of a disk, would cost twice the time.
+pub(super) fn settled(
+    mut meta: Meta,
+    mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+    mut stat: impl FnMut() -> io::Result<Meta>,
+) -> Option<(Meta, Vec<u8>)> {
+    for _ in 0..2 {
+        if meta.size > SMALL {
+            return None;
+        }
+        let mut content = vec![0; usize::try_from(meta.size).ok()?];
+        let mut at = 0;
+        while at < content.len() {
+            match read_at(&mut content[at..], at as u64).ok()? {
+                0 => break,
+                count => at += count,
+            }
+        }
+        let after = stat().ok()?;
+        if at == content.len() && (after.size, after.mtime) == (meta.size, meta.mtime) {
+            return Some((meta, content));
+        }
+        meta = after;
+    }
+    None
 }
 
 /// Copies these runs of a file and pads the last block. The header has promised a length. It is kept even if the file
@@ -144,6 +176,35 @@ mod tests {
             part[..count].fill(b'x');
             Ok(count)
         }
+    }
+
+    #[test]
+    fn a_small_file_that_changes_is_read_once_more() {
+        let meta = |size, seconds| crate::source::Meta {
+            kind: rustix::fs::FileType::RegularFile,
+            mode: 0o640,
+            uid: 0,
+            gid: 0,
+            size,
+            allocated: 512,
+            mtime: crate::source::Time { seconds, nanoseconds: 0 },
+            links: 1,
+            id: crate::source::Id { device: 1, inode: 1 },
+            node: (0, 0),
+        };
+        // What `fstat` says after each reading.
+        let settle = |first: Meta, stats: &[Meta]| {
+            let mut stats = stats.iter().copied();
+            settled(first, file(10_000), || stats.next().ok_or(io::ErrorKind::NotFound.into()))
+        };
+        let kept = |found: Option<(Meta, Vec<u8>)>| found.map(|(meta, content)| (meta, content.len()));
+        assert_eq!(kept(settle(meta(3_000, 1), &[meta(3_000, 1)])), Some((meta(3_000, 1), 3_000)));
+        assert_eq!(kept(settle(meta(3_000, 1), &[meta(3_500, 2), meta(3_500, 2)])), Some((meta(3_500, 2), 3_500)));
+        assert_eq!(kept(settle(meta(3_000, 1), &[meta(3_000, 2), meta(3_000, 3)])), None);
+        assert_eq!(kept(settle(meta(3_000, 1), &[meta(SMALL + 1, 2)])), None);
+        // It is shorter than its size says, or cannot be read.
+        assert_eq!(kept(settle(meta(12_000, 1), &[meta(12_000, 1), meta(12_000, 1)])), None);
+        assert!(settled(meta(5, 1), |_, _| Err(io::Error::other("EIO")), || Ok(meta(5, 1))).is_none());
     }
 
     #[test]

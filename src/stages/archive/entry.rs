@@ -4,9 +4,9 @@ use tar::EntryType;
 
 use super::acl;
 use super::header::{OCTAL_7, OCTAL_11, Records, beside, decimal, needs_encoding, put, split, ustar};
-use super::meta::{Meta, Owner, Time};
 use super::sparse::Map;
 use super::xattr::Attributes;
+use crate::source::{Meta, Owner, Time};
 
 /// The kind of an entry, with what only that kind has.
 #[derive(Clone, Copy, Debug)]
@@ -157,8 +157,8 @@ fn attribute_keyword(name: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::meta::Id;
     use super::*;
+    use crate::source::Id;
     use rustix::fs::FileType;
     use std::collections::BTreeMap;
     use std::ffi::OsStr;

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
-use super::meta::Time;
 use super::output::fill_block;
+use crate::source::Time;
 
 /// The largest owner and device number of a ustar field.
 pub(super) const OCTAL_7: u64 = 0o777_7777;

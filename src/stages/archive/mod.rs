@@ -1,6 +1,6 @@
 //! Files and directories flow in, one POSIX tar stream flows out.
 //!
-//! [`write()`] walks the [`Options::sources`] and writes an archive that stock `tar -x` restores exactly: names of any
+//! [`write()`] walks the sources of its [`Options`] and writes an archive that stock `tar -x` restores exactly: names of any
 //! length and any bytes, times to the nanosecond, owners, modes, extended attributes and ACLs, hard links, sparse
 //! files, fifos and devices. The same tree always gives the same bytes. Files that cannot be read are reported to the
 //! [`Observer`] and left out. Whatever happens to a file, the stream stays a valid archive. This module compresses and
@@ -17,21 +17,15 @@ mod acl;
 mod content;
 mod entry;
 mod error;
-mod exclude;
 mod header;
-mod meta;
 mod options;
 mod output;
-mod source;
 mod sparse;
 mod stage;
-mod survey;
-mod walk;
 mod write;
 mod xattr;
 
 pub use error::Error;
 pub use options::{Observer, Options, Summary};
 pub use stage::Archive;
-pub use survey::Survey;
 pub use write::write;

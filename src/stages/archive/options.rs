@@ -1,27 +1,12 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::source::Selection;
 
 /// What to archive.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Files and directories. Absolute paths lose their leading `/`; relative paths stay as they are. Order does not
-    /// matter. A file that two sources reach is archived once.
-    pub sources: Vec<PathBuf>,
-    /// The absolute directory that relative sources are relative to.
-    pub base: PathBuf,
-    /// What to leave out, as glob patterns. `*` and `?` do not match `/`; `**` does.
-    ///
-    /// - without `/`, a pattern is matched against the name of each entry: `*.tmp`;
-    /// - with a leading `/`, against its absolute path on this machine: `/srv/*/cache`;
-    /// - otherwise, against its path in the archive: `srv/*/cache`, `**/target/debug`.
-    ///
-    /// A trailing `/` restricts a pattern to directories. Excluded directories are not entered. A source itself can be
-    /// excluded.
-    pub exclude: Vec<String>,
-    /// Stay on the file system of each source. A directory on another one is stored empty, so that the mount point
-    /// exists after a restore. If it is a source itself, it is entered.
-    pub one_file_system: bool,
-    /// Directories that are never read, however their paths come: device and inode of each.
-    pub never: Vec<(u64, u64)>,
+    /// What to take.
+    pub selection: Selection,
     /// Whether an archive without a file is an archive.
     pub allow_empty: bool,
     /// The fewest entries other than directories.

@@ -8,27 +8,51 @@ use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::exclude::validate_excludes;
-use super::survey::survey;
-use super::{Error, Observer, Options, Summary, Survey};
+use super::{Error, Observer, Options, Summary};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Did;
+use crate::source::{self, Group, Pattern, Selection, moved, read_list, read_patterns};
 use crate::stages::artifact::{ArtifactRef, ArtifactWriter};
 use crate::stages::kind::MAKE_ROOM;
 use crate::stages::{Context, Effect, Findings, Flow, Known, Reading, Stage, StageError};
-use crate::value::Size;
+use crate::value::{FilePath, Size};
 
 /// Settings of `archive`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each stands for a key of a file")]
 pub struct Archive {
     /// Files and directories. Relative ones are meant from the folder of the pipeline file, and keep their name.
+    #[serde(default)]
     #[schemars(length(min = 1))]
     sources: Vec<PathBuf>,
-    /// What to leave out: `*.tmp` by name, `srv/*/cache` by path in the archive, `/srv/*/cache` by absolute path; `**`
-    /// crosses folders, a trailing `/` means folders only.
+    /// A file with more sources, each ended by a NUL byte, as `find -print0` writes them.
+    sources_file: Option<FilePath>,
+    /// If given, only files that a pattern fits are taken, and what is in folders that one fits. Patterns are those of
+    /// `exclude`.
+    #[serde(default)]
+    include: Vec<String>,
+    /// The same, by named groups of patterns.
+    #[serde(default)]
+    include_groups: Vec<Group>,
+    /// What to leave out, also of what is included, by patterns as a `.gitignore` has them, relative to each source: `*.tmp` by
+    /// name, `/cache` by path, `cache/` folders only, `a/**/b` across folders, `!keep.tmp` not this one. A pattern may also begin
+    /// with the absolute path of a source.
     #[serde(default)]
     exclude: Vec<String>,
+    /// The same, by named groups of patterns.
+    #[serde(default)]
+    exclude_groups: Vec<Group>,
+    /// A file with patterns to leave out, one a line; `#` begins a comment. Those of `exclude` come after them.
+    exclude_file: Option<FilePath>,
+    /// A folder with an entry of such a name is taken without its other content.
+    #[serde(default)]
+    exclude_if_present: Vec<String>,
+    /// A folder that a `CACHEDIR.TAG` marks as a cache is taken without its other content.
+    #[serde(default)]
+    exclude_caches: bool,
+    /// Larger files are left out.
+    exclude_larger_than: Option<Size>,
     /// How to compress the stream.
     #[serde(default)]
     compress: Compress,
@@ -92,10 +116,16 @@ impl Stage for Archive {
         let own = context.shared.places.stores.values().filter_map(|store| store.local_folder());
         let own = own.chain([context.shared.state.as_path(), context.work.as_path()]);
         let never = own.filter_map(|path| fs::metadata(path).ok()).map(|about| (about.dev(), about.ino())).collect();
-        let options = Options { never, ..self.options(&context.base) };
+        let selection = Selection { never, ..self.selected(&context.base)? };
         if self.require_mount {
-            are_mounted(&options)?;
+            are_mounted(&selection)?;
         }
+        let options = Options {
+            selection,
+            allow_empty: self.allow_empty,
+            min_files: self.min_files,
+            min_bytes: self.min_bytes.map_or(0, Size::get),
+        };
         let (artifact, output) = context.create()?;
         let observer = Watcher { context, told: Cell::new(0) };
         let summary = match self.compress {
@@ -125,18 +155,52 @@ impl Stage for Archive {
                 found.at_value(&source, Diagnostic::usage(codes::TL0205, message).help(help));
             }
         }
-        for pattern in with.get("exclude").iter().flat_map(Known::items) {
-            let text = pattern.text().map(str::to_owned);
-            if let Err((_, reason)) = validate_excludes(text.as_slice()) {
-                found.at_value(&pattern, Diagnostic::usage(codes::TL0205, format!("this pattern {reason}")));
+        for setting in [INCLUDE, EXCLUDE] {
+            for pattern in with.get(setting).iter().flat_map(Known::items) {
+                if let Some(reason) = pattern.text().and_then(|text| Pattern::of(text, setting).problem()) {
+                    found.at_value(&pattern, Diagnostic::usage(codes::TL0205, format!("this pattern {reason}")));
+                }
+            }
+        }
+        for name in with.get("exclude-if-present").iter().flat_map(Known::items) {
+            if name.text().is_some_and(|name| name.is_empty() || name.contains('/')) {
+                let message = "this is no name of an entry in a folder";
+                found.at_value(
+                    &name,
+                    Diagnostic::usage(codes::TL0205, message).help("a name without `/`, such as `.nobackup`"),
+                );
+            }
+        }
+        let is_given = |setting| with.get(setting).is_some();
+        if with.keys().is_some() && !is_given("sources") && !is_given("sources-file") {
+            let message = "nothing says what to collect: `sources` is missing";
+            found.at_key(
+                with,
+                Diagnostic::usage(codes::TL0202, message).help("name files and folders, or a list in `sources-file`"),
+            );
+        }
+    }
+
+    fn warn(with: &Known<'_>, found: &mut Findings) {
+        let sources: Vec<PathBuf> = with
+            .get("sources")
+            .iter()
+            .flat_map(Known::items)
+            .filter_map(|source| source.text().map(PathBuf::from))
+            .collect();
+        for setting in [INCLUDE, EXCLUDE] {
+            for pattern in with.get(setting).iter().flat_map(Known::items) {
+                if let Some(help) = pattern.text().and_then(|text| moved(text, &sources)) {
+                    let message =
+                        "this pattern is meant from each source, and not from the root of the archive or the machine";
+                    found.at_value(&pattern, Diagnostic::warning(codes::TL0809, message).help(help));
+                }
             }
         }
     }
 
-    /// The survey is limited to a few seconds.
-    fn preview(self, base: &Path) -> Result<Option<Survey>> {
-        let options = self.options(base);
-        survey(&options).map(Some).map_err(failed)
+    fn selection(self, base: &Path) -> Result<Option<Selection>> {
+        self.selected(base).map(Some)
     }
 
     fn summary(outputs: &Outputs) -> Did {
@@ -145,25 +209,51 @@ impl Stage for Archive {
     }
 }
 
+/// The settings with patterns.
+const INCLUDE: &str = "include";
+const EXCLUDE: &str = "exclude";
+
 impl Archive {
-    fn options(&self, base: &Path) -> Options {
-        Options {
-            sources: self.sources.clone(),
+    /// What it takes. Reads the lists that its settings name.
+    fn selected(&self, base: &Path) -> Result<Selection> {
+        let failed = |error: source::Error| Diagnostic::from(error);
+        let mut sources = self.sources.clone();
+        if let Some(list) = &self.sources_file {
+            sources.extend(read_list(&base.join(list.as_path())).map_err(failed)?);
+        }
+        let named =
+            |patterns: &[String], setting| patterns.iter().map(|text| Pattern::of(text, setting)).collect::<Vec<_>>();
+        let grouped = |groups: &[Group]| {
+            let of =
+                |group: &Group| group.patterns().iter().map(|text| Pattern::of(text, group.name())).collect::<Vec<_>>();
+            groups.iter().flat_map(of).collect::<Vec<_>>()
+        };
+        let mut include = grouped(&self.include_groups);
+        include.extend(named(&self.include, INCLUDE));
+        // The last pattern that fits decides: those in the pipeline file are the nearest.
+        let mut exclude = grouped(&self.exclude_groups);
+        if let Some(file) = &self.exclude_file {
+            exclude.extend(read_patterns(&base.join(file.as_path())).map_err(failed)?);
+        }
+        exclude.extend(named(&self.exclude, EXCLUDE));
+        Ok(Selection {
+            sources,
             base: base.to_owned(),
-            exclude: self.exclude.clone(),
+            include,
+            exclude,
+            exclude_if_present: self.exclude_if_present.clone(),
+            exclude_caches: self.exclude_caches,
+            larger_than: self.exclude_larger_than.map(Size::get),
             one_file_system: self.one_file_system,
             never: Vec::new(),
-            allow_empty: self.allow_empty,
-            min_files: self.min_files,
-            min_bytes: self.min_bytes.map_or(0, Size::get),
-        }
+        })
     }
 }
 
 /// Fails unless each source is the root of a mounted file system.
-fn are_mounted(options: &Options) -> Result<()> {
-    for source in &options.sources {
-        let path = options.base.join(source);
+fn are_mounted(selection: &Selection) -> Result<()> {
+    for source in &selection.sources {
+        let path = selection.base.join(source);
         let about = statx(CWD, &path, AtFlags::empty(), StatxFlags::BASIC_STATS);
         if !about.is_ok_and(|about| about.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
             let message = format!("the source `{}` is not the root of a mounted file system", source.display());
@@ -187,9 +277,7 @@ fn collect<W: Write>(
 
 fn failed(error: Error) -> Diagnostic {
     let code = match error {
-        Error::MissingSource(_) => codes::TL0610,
-        Error::BadSource { .. } | Error::Pattern { .. } => codes::TL0611,
-        Error::UnreadableSource { .. } => codes::TL0612,
+        Error::Source(error) => return error.into(),
         Error::TooLittle(_) => codes::TL0615,
         Error::Cancelled => codes::TL0601,
         Error::Write(_) => codes::TL0607,

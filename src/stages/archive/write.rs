@@ -1,9 +1,8 @@
 use std::collections::{HashMap, HashSet};
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, fadvise, fstat, openat, readlinkat, statat};
@@ -13,29 +12,30 @@ use tracing::debug;
 use super::content::{self, BUFFER};
 use super::entry::{Body, Entry};
 use super::error::Error;
-use super::exclude::{Candidate, Excludes};
-use super::meta::{Id, Meta, Owners};
 use super::options::{Observer, Options, Summary};
 use super::output::Output;
-use super::source::{self, Source};
 use super::sparse::{Extent, Map};
-use super::walk::{Step, Walk, list, open_directory};
 use super::xattr::{self, Attributes, Subject};
+use crate::source::{
+    self, Candidate, Cursor, Filters, Id, Meta, Owners, Position, Source, Step, Walk, inside, list, open_directory,
+    resolve, unreadable,
+};
 
 /// Writes an uncompressed tar archive of the sources to `out`.
 ///
 /// Fails for invalid options, for a missing source, if no source can be read, if `out` fails, and if the observer
 /// cancels. Anything else that cannot be read is reported to the observer, counted and left out.
 pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) -> Result<Summary, Error> {
-    let excludes = Excludes::new(&options.exclude)
-        .map_err(|(index, reason)| Error::Pattern { pattern: options.exclude[index].clone(), reason })?;
-    let (sources, mut unreadable) = source::resolve(options)?;
+    let selection = &options.selection;
+    let (sources, mut unreadable) = resolve(selection)?;
+    let filters = Filters::new(selection, &sources)?;
     let mut writer = Writer {
         out: Output::new(out),
         observer,
-        excludes,
-        one_file_system: options.one_file_system,
-        never: options.never.iter().map(|&(device, inode)| Id { device, inode }).collect(),
+        filters: &filters,
+        pending: Vec::new(),
+        one_file_system: selection.one_file_system,
+        never: selection.never.iter().map(|&(device, inode)| Id { device, inode }).collect(),
         waiting: sources.iter().map(|source| source.name.clone()).collect(),
         links: HashMap::new(),
         owners: Owners::default(),
@@ -47,7 +47,7 @@ pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) ->
         if writer.waiting.contains(&source.name) {
             let before = writer.summary;
             match writer.source(source) {
-                Err(error @ Error::UnreadableSource { .. }) => unreadable.push(error),
+                Err(Error::Source(error @ source::Error::Unreadable { .. })) => unreadable.push(error),
                 other => {
                     other?;
                     any = true;
@@ -60,7 +60,7 @@ pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) ->
     }
     match unreadable.pop() {
         // If no source could be read, nothing was archived.
-        Some(error) if !any => return Err(error),
+        Some(error) if !any => return Err(error.into()),
         last => unreadable.extend(last),
     }
     writer.report(unreadable);
@@ -88,7 +88,10 @@ fn is_enough(options: &Options, summary: &Summary) -> Result<(), Error> {
 struct Writer<'a> {
     out: Output<'a>,
     observer: &'a dyn Observer,
-    excludes: Excludes,
+    filters: &'a Filters,
+    /// Headers of directories that are stored once something in them is, each with its path. Only where files are chosen by
+    /// patterns.
+    pending: Vec<(Vec<u8>, Vec<u8>)>,
     one_file_system: bool,
     never: HashSet<Id>,
     /// The archive paths of the sources that the walk has not reached.
@@ -112,8 +115,8 @@ struct Place<'a> {
     name: &'a CStr,
     /// Its path on this machine.
     absolute: PathBuf,
-    /// Whether it is a source itself.
-    source: bool,
+    /// As its nearest source sees it.
+    position: Position<'a>,
 }
 
 /// A directory to descend into.
@@ -147,9 +150,9 @@ impl From<Error> for Miss {
 
 impl Writer<'_> {
     /// One unreadable source of several costs only itself.
-    fn report(&mut self, unreadable: Vec<Error>) {
+    fn report(&mut self, unreadable: Vec<source::Error>) {
         for error in unreadable {
-            if let Error::UnreadableSource { path, source } = error {
+            if let source::Error::Unreadable { path, source } = error {
                 self.summary.skipped += 1;
                 self.observer.warn(&path, format!("is a source and cannot be read: {source}"));
             }
@@ -158,29 +161,30 @@ impl Writer<'_> {
 
     fn source(&mut self, source: &Source) -> Result<(), Error> {
         let (parent, name) = source.open_parent()?;
-        let mut walk = Walk::new(parent, name, source.archived())
-            .map_err(|error| source::unreadable(&source.given, error.into()))?;
-        let anchor = source.anchor();
+        let mut walk =
+            Walk::new(parent, name, source.archived()).map_err(|error| unreadable(&source.given, error.into()))?;
+        let (anchor, mut cursor) = (source.anchor(), Cursor::default());
         loop {
             if self.observer.cancelled() {
                 return Err(Error::Cancelled);
             }
-            match walk.next() {
+            match walk.step() {
                 Step::End => return Ok(()),
                 Step::Lost(count) => {
                     self.summary.skipped += count as u64;
                     let reason = format!("was moved while being archived; {count} of its entries are left out");
                     self.observer.warn(&anchor.join(inside(walk.path())), reason);
                 }
-                Step::Entry(name) => self.entry(&mut walk, &name, &anchor)?,
+                Step::Entry(name) => self.entry(&mut walk, &name, &anchor, &mut cursor)?,
             }
         }
     }
 
-    fn entry(&mut self, walk: &mut Walk, name: &CStr, anchor: &Path) -> Result<(), Error> {
+    fn entry(&mut self, walk: &mut Walk, name: &CStr, anchor: &Path, cursor: &mut Cursor) -> Result<(), Error> {
         let path = inside(walk.path());
         let absolute = if path.as_os_str().is_empty() { anchor.to_owned() } else { anchor.join(path) };
-        let place = Place { source: self.waiting.remove(path), walk, name, absolute };
+        self.waiting.remove(path);
+        let place = Place { position: cursor.go(self.filters, path), walk, name, absolute };
         match self.visit(&place) {
             Ok(None) => Ok(()),
             Ok(Some(Inside { directory, id, names })) => {
@@ -188,14 +192,14 @@ impl Writer<'_> {
                 Ok(())
             }
             Err(Miss::Fatal(error)) => Err(error),
-            Err(Miss::NoData) if place.source => {
-                Err(source::unreadable(&place.absolute, io::Error::other("it is a socket")))
+            Err(Miss::NoData) if place.position.is_source => {
+                Err(unreadable(&place.absolute, io::Error::other("it is a socket")).into())
             }
             Err(Miss::NoData) => {
                 debug!(path = %place.absolute.display(), "a socket holds no data");
                 Ok(())
             }
-            Err(Miss::Entry(error)) if place.source => Err(source::unreadable(&place.absolute, error)),
+            Err(Miss::Entry(error)) if place.position.is_source => Err(unreadable(&place.absolute, error).into()),
             Err(Miss::Entry(error)) => {
                 self.summary.skipped += 1;
                 let reason = match error.kind() {
@@ -210,8 +214,9 @@ impl Writer<'_> {
 
     fn visit(&mut self, place: &Place<'_>) -> Result<Option<Inside>, Miss> {
         let meta = Meta::from(statat(place.walk.directory(), place.name, AtFlags::SYMLINK_NOFOLLOW)?);
-        if self.is_excluded(place, meta.kind) {
-            if place.source {
+        let Position { filter, below, .. } = &place.position;
+        if filter.leaves_out(Candidate { path: below, kind: meta.kind, size: meta.size }).is_some() {
+            if place.position.is_source {
                 self.observer.warn(&place.absolute, "is a source, and a pattern excludes it".to_owned());
             }
             return Ok(None);
@@ -228,16 +233,6 @@ impl Writer<'_> {
         }
         self.summary.files += 1;
         Ok(None)
-    }
-
-    fn is_excluded(&self, place: &Place<'_>, kind: FileType) -> bool {
-        let path = inside(place.walk.path());
-        self.excludes.matches(Candidate {
-            name: path.file_name().map(Path::new),
-            archived: path,
-            absolute: &place.absolute,
-            directory: kind == FileType::Directory,
-        })
     }
 
     /// Stores a further name of a stored file, as a hard link.
@@ -258,7 +253,7 @@ impl Writer<'_> {
         let directory = open_directory(place.walk.directory(), place.name)?;
         let meta = Meta::from(fstat(&directory)?);
         if self.never.contains(&meta.id) {
-            if place.source {
+            if place.position.is_source {
                 let reason = "is a source, and holds what `tl` itself keeps: it is left out";
                 self.observer.warn(&place.absolute, reason.to_owned());
             }
@@ -266,12 +261,23 @@ impl Writer<'_> {
         }
         let attributes = self.attributes(place, Subject::Open(directory.as_fd()));
         let path = [place.walk.path(), b"/"].concat();
-        self.headers(&path, Body::Directory, &meta, &attributes)?;
+        let is_pending = place.position.filter.takes_directories_with_content_only() && !place.position.is_source;
+        if is_pending {
+            let owner = self.owners.of(&meta);
+            let entry =
+                Entry { path: &path, body: Body::Directory, meta: &meta, owner: &owner, attributes: &attributes };
+            self.pending.retain(|(above, _)| path.starts_with(above));
+            let headers = entry.headers();
+            self.pending.push((path, headers));
+        } else {
+            self.headers(&path, Body::Directory, &meta, &attributes)?;
+        }
         // Only directories are checked: on overlayfs the device of a file may differ from that of its directory.
-        if self.one_file_system && meta.id.device != place.walk.device() && !place.source {
+        if self.one_file_system && meta.id.device != place.walk.device() && !place.position.is_source {
             return Ok(None);
         }
-        let (names, problem) = list(directory.as_fd());
+        let (mut names, problem) = list(directory.as_fd());
+        place.position.filter.keep_marker(directory.as_fd(), &mut names);
         if let Some(error) = problem {
             self.summary.skipped += 1;
             self.observer.warn(&place.absolute, format!("cannot be listed to its end: {error}"));
@@ -286,7 +292,7 @@ impl Writer<'_> {
             FileType::RegularFile => return self.file(place),
             FileType::Symlink => {
                 target = readlinkat(place.walk.directory(), place.name, Vec::new())?;
-                if place.source {
+                if place.position.is_source {
                     self.observer.warn(&place.absolute, "is a symbolic link: its target is not archived".to_owned());
                 }
                 Body::Symlink(target.to_bytes())
@@ -308,8 +314,13 @@ impl Writer<'_> {
         if meta.kind != FileType::RegularFile {
             return Err(Miss::Entry(io::Error::other("it was replaced by something that is no file")));
         }
+        let read_at = |buffer: &mut [u8], at| Ok(retry_on_intr(|| pread(&file, &mut *buffer, at))?);
+        let may_have_holes = meta.allocated < meta.size;
+        let settled = || content::settled(meta, read_at, || Ok(Meta::from(fstat(&file)?)));
+        let settled = if may_have_holes { None } else { settled() };
+        let (meta, held) = settled.map_or((meta, None), |(meta, held)| (meta, Some(held)));
         let attributes = self.attributes(place, Subject::Open(file.as_fd()));
-        let map = if meta.allocated < meta.size { Map::of(&file, meta.size) } else { None };
+        let map = if may_have_holes { Map::of(&file, meta.size) } else { None };
         let whole = [Extent { offset: 0, length: meta.size }];
         let (extents, stored) = if let Some(map) = &map {
             let text = map.text();
@@ -324,10 +335,15 @@ impl Writer<'_> {
             // The call is only a hint. If it fails, nothing is lost.
             fadvise(&file, 0, None, Advice::Sequential).ok();
         }
-        let read_at = |buffer: &mut [u8], at| Ok(retry_on_intr(|| pread(&file, &mut *buffer, at))?);
-        let content = content::copy(read_at, extents, &mut self.buffer, &mut self.out, self.observer)?;
+        let content = if let Some(held) = &held {
+            let from_memory = |buffer: &mut [u8], at: u64| Ok(copy_from(held, at, buffer));
+            content::copy(from_memory, extents, &mut self.buffer, &mut self.out, self.observer)?
+        } else {
+            content::copy(read_at, extents, &mut self.buffer, &mut self.out, self.observer)?
+        };
         let content = content::look_behind(content, meta.size, read_at);
-        let after = fstat(&file).map_or(meta, Meta::from);
+        // What did not change while it was read may change now.
+        let after = if held.is_some() { meta } else { fstat(&file).map_or(meta, Meta::from) };
         if let Some(problem) = content.problem(&meta, &after) {
             self.observer.warn(&place.absolute, problem);
         }
@@ -343,17 +359,24 @@ impl Writer<'_> {
     }
 
     fn headers(&mut self, path: &[u8], body: Body<'_>, meta: &Meta, attributes: &Attributes) -> Result<(), Error> {
+        for (above, headers) in std::mem::take(&mut self.pending) {
+            if path.starts_with(&above) {
+                self.out.put(&headers)?;
+            }
+        }
         let owner = self.owners.of(meta);
         self.out.put(&Entry { path, body, meta, owner: &owner, attributes }.headers())
     }
 }
 
+/// Copies what is in memory from this offset on; returns how much that is.
+fn copy_from(held: &[u8], at: u64, buffer: &mut [u8]) -> usize {
+    let rest = usize::try_from(at).ok().and_then(|at| held.get(at..)).unwrap_or_default();
+    let count = rest.len().min(buffer.len());
+    buffer[..count].copy_from_slice(&rest[..count]);
+    count
+}
+
 /// Opens a file without following a symbolic link, and without waiting on a fifo that was swapped in.
 const FILE: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
-
-/// An archive path as patterns and sources write it, without `.`.
-pub(super) fn inside(path: &[u8]) -> &Path {
-    let path = if path == b"." { b"" } else { path.strip_prefix(b"./").unwrap_or(path) };
-    Path::new(OsStr::from_bytes(path))
-}

@@ -3,7 +3,7 @@
 use crate::diagnostic::{Code, Diagnostic, Kind, codes};
 use crate::value::CancelReason;
 use crate::vault::RevealError;
-use crate::{crypto, storage};
+use crate::{crypto, source, storage};
 
 impl From<storage::Error> for Diagnostic {
     fn from(error: storage::Error) -> Self {
@@ -138,6 +138,22 @@ fn about(error: &storage::Error) -> (Code, Kind, &'static str) {
         }
         Error::Cancelled { .. } => (codes::TL0601, Kind::Cancelled, "run it again"),
         Error::Io { .. } => (codes::TL0636, Kind::Failure, "see what the system says above"),
+    }
+}
+
+impl From<source::Error> for Diagnostic {
+    fn from(error: source::Error) -> Self {
+        let code = match error {
+            source::Error::Missing(_) => codes::TL0610,
+            source::Error::Bad { .. } | source::Error::Pattern { .. } => codes::TL0611,
+            source::Error::Unreadable { .. } => codes::TL0612,
+            source::Error::List { .. } => codes::TL0617,
+        };
+        let diagnostic = Self::failure(code, error.to_string());
+        match std::error::Error::source(&error) {
+            Some(source) => diagnostic.cause(source),
+            None => diagnostic,
+        }
     }
 }
 

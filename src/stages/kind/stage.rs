@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::{Context, Effect, Findings, Known, Shared, StageError};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::event::Did;
-use crate::stages::Survey;
+use crate::source::Selection;
 use crate::value::{Cancel, kept_schema_of};
 
 /// How data flows through a kind of stage. The engine uses this to join stages into one stream.
@@ -51,9 +51,12 @@ pub trait Stage: DeserializeOwned + JsonSchema + Send + 'static {
     /// Checks settings offline, beyond what the schema can express.
     fn check(_with: &Known<'_>, _found: &mut Findings) {}
 
-    /// Counts what the stage would read now, if it reads files. Relative paths are relative to `base`. Fails if
-    /// [`Stage::run`] would refuse the settings.
-    fn preview(self, _base: &Path) -> Result<Option<Survey>> {
+    /// Warns of settings that are valid and probably a mistake.
+    fn warn(_with: &Known<'_>, _found: &mut Findings) {}
+
+    /// What the stage would read now, if it reads files. Relative paths are relative to `base`. Fails if [`Stage::run`] would
+    /// refuse the settings.
+    fn selection(self, _base: &Path) -> Result<Option<Selection>> {
         Ok(None)
     }
 
@@ -89,8 +92,10 @@ pub struct StageKind {
     pub run: fn(Json, &Context) -> Result<Json, StageError>,
     /// See [`Stage::check`].
     pub check: fn(&Known<'_>, &mut Findings),
-    /// See [`Stage::preview`]. Returns `None` for settings that do not fit; the run reports them.
-    pub preview: fn(Json, &Path) -> Result<Option<Survey>>,
+    /// See [`Stage::warn`].
+    pub warn: fn(&Known<'_>, &mut Findings),
+    /// See [`Stage::selection`]. Returns `None` for settings that do not fit; the run reports them.
+    pub selection: fn(Json, &Path) -> Result<Option<Selection>>,
     /// See [`Stage::summary`]. Returns the default for outputs of another form, such as those of a stage with
     /// instances.
     pub summary: fn(&Map<String, Json>) -> Did,
@@ -118,7 +123,8 @@ pub(in crate::stages) const fn kind<S: Stage>() -> StageKind {
             Ok(kept.map_err(failed)?)
         },
         check: S::check,
-        preview: |with, base| serde_json::from_value::<S>(with).map_or(Ok(None), |stage| stage.preview(base)),
+        warn: S::warn,
+        selection: |with, base| serde_json::from_value::<S>(with).map_or(Ok(None), |stage| stage.selection(base)),
         summary: |outputs| {
             let outputs = serde_json::from_value::<S::Outputs>(Json::Object(outputs.clone()));
             outputs.map(|outputs| S::summary(&outputs)).unwrap_or_default()

@@ -58,6 +58,7 @@ const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
     ("duration-too-long", "ten years are no pattern"),
     ("duration-too-long-in-retry", "ten years are no pattern"),
     ("exclude-pattern", "patterns of files are a language of their own"),
+    ("missing-with", "one of two settings is needed, and either will do"),
     ("exclude-pattern-with-dots", "patterns of files are a language of their own"),
     ("exit-codes-and-uses", "`retry` is one type, with `uses` and with `run`"),
     ("extends-a-wrong-file", "what is extended is another file"),

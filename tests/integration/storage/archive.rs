@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::support::tree;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use tempfile::TempDir;
+use timelocker::source::{self, Pattern, Selection};
 use timelocker::stages::archive::{Error, Observer, Options, Summary, write};
 
 /// Collects warnings and acts when content is read.
@@ -58,12 +59,16 @@ fn place() -> TempDir {
 }
 
 fn options(base: &Path, sources: &[&str]) -> Options {
-    Options {
-        sources: sources.iter().map(PathBuf::from).collect(),
-        base: base.to_owned(),
-        allow_empty: true,
-        ..Options::default()
-    }
+    let sources = sources.iter().map(PathBuf::from).collect();
+    let selection = Selection { sources, base: base.to_owned(), ..Selection::default() };
+    Options { selection, allow_empty: true, ..Options::default() }
+}
+
+/// The same without what these patterns leave out.
+fn without(base: &Path, sources: &[&str], patterns: &[&str]) -> Options {
+    let mut options = options(base, sources);
+    options.selection.exclude = patterns.iter().map(|text| Pattern::of(text, "exclude")).collect();
+    options
 }
 
 /// An archive without warnings.
@@ -367,29 +372,25 @@ fn excluded_entries_are_not_there() {
     }
     let absolute = base.join("a/b/z").to_str().unwrap().to_owned();
     let with = |patterns: &[&str]| {
-        let exclude = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-        let (bytes, summary) = archive(&Options { exclude, ..options(base, &["a"]) });
+        let (bytes, summary) = archive(&without(base, &["a"], patterns));
         assert_eq!(summary.skipped, 0);
         paths(&bytes).into_iter().filter(|path| !path.ends_with('/')).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(with(&[]), "a/.git/config a/b/cache/x a/b/target/debug/x a/b/z a/cache a/keep.txt a/old.tmp");
     assert_eq!(with(&["cache"]), "a/.git/config a/b/target/debug/x a/b/z a/keep.txt a/old.tmp");
     assert_eq!(with(&["cache/", ".git"]), "a/b/target/debug/x a/b/z a/cache a/keep.txt a/old.tmp");
-    assert_eq!(with(&["*.tmp", "**/target/*", "a/b/cache"]), "a/.git/config a/b/z a/cache a/keep.txt");
-    assert_eq!(with(&[&absolute, "a/b/c*", "a/?eep.*"]), "a/.git/config a/b/target/debug/x a/cache a/old.tmp");
-    assert_eq!(with(&["a/*"]), "");
+    assert_eq!(with(&["*.tmp", "**/target/*", "b/cache"]), "a/.git/config a/b/z a/cache a/keep.txt");
+    assert_eq!(with(&[&absolute, "/b/c*", "/?eep.*"]), "a/.git/config a/b/target/debug/x a/cache a/old.tmp");
+    assert_eq!(with(&["/*"]), "");
+    assert_eq!(with(&["/b/*", "!/b/z", "!cache"]), "a/.git/config a/b/cache/x a/b/z a/cache a/keep.txt a/old.tmp");
 }
 
 #[test]
 fn a_wrong_pattern_is_named() {
     let place = place();
-    let exclude = vec!["fine".to_owned(), "[a".to_owned()];
-    let error =
-        write(&Options { exclude, ..options(place.path(), &["."]) }, &mut io::sink(), &Watch::default()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the exclude pattern `[a` is not a glob pattern: unclosed character class; missing ']'"
-    );
+    let options = without(place.path(), &["."], &["fine", "[a"]);
+    let error = write(&options, &mut io::sink(), &Watch::default()).unwrap_err();
+    assert_eq!(error.to_string(), "the pattern `[a` of `exclude` is not valid: unclosed character class; missing ']'");
 }
 
 #[test]
@@ -405,8 +406,7 @@ fn what_two_sources_reach_is_archived_once() {
     }
     assert_eq!(paths(&archive(&options(base, &["a/g", "a/b"])).0), ["a/b/", "a/b/f", "a/g"]);
     // A pattern that excludes a path from one source does not exclude it as a source of its own.
-    let exclude = vec!["a/b".to_owned()];
-    let (bytes, _) = archive(&Options { exclude, ..options(base, &["a", "a/b/f"]) });
+    let (bytes, _) = archive(&without(base, &["a", "a/b/f"], &["/b"]));
     assert_eq!(paths(&bytes), ["a/", "a/g", "a/b/f"]);
 }
 
@@ -432,8 +432,8 @@ fn sources_are_promises() {
         assert!(bytes.is_empty(), "written before the sources were checked");
         result.unwrap_err()
     };
-    assert!(matches!(run(&[".", "none"]), Error::MissingSource(path) if path == Path::new("none")));
-    assert!(matches!(run(&["a/../b"]), Error::BadSource { path, .. } if path == Path::new("a/../b")));
+    assert!(matches!(run(&[".", "none"]), Error::Source(source::Error::Missing(path)) if path == Path::new("none")));
+    assert!(matches!(run(&["a/../b"]), Error::Source(source::Error::Bad { path, .. }) if path == Path::new("a/../b")));
     let watch = Watch::default();
     write(&options(place.path(), &["link"]), &mut io::sink(), &watch).unwrap();
     assert_eq!(watch.said(), ["link is a symbolic link: its target is not archived"]);
@@ -505,7 +505,8 @@ fn other_file_systems_are_entered_when_asked_for() {
     let _disk = crate::support::Disk::new(&base.path().join("tree/disk"), "1m");
     fs::write(base.path().join("tree/disk/file"), "x").unwrap();
     let stored = |sources: &[&str], one_file_system| {
-        let options = Options { one_file_system, ..options(base.path(), sources) };
+        let mut options = options(base.path(), sources);
+        options.selection.one_file_system = one_file_system;
         let mut bytes = Vec::new();
         write(&options, &mut bytes, &Watch::default()).unwrap();
         read(&bytes).into_iter().map(|(name, _)| name).collect::<Vec<_>>()

@@ -6,4 +6,5 @@ pub mod objects;
 #[cfg(feature = "peers")]
 mod peers;
 pub mod s3;
+mod sources;
 mod verify;

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,34 +8,37 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::error::Error;
-use super::options::Options;
+use super::selection::Selection;
 
 /// A checked source.
 #[derive(Debug)]
-pub(super) struct Source {
+pub struct Source {
     /// The path as the user gave it.
-    pub(super) given: PathBuf,
+    pub given: PathBuf,
     /// Its path in the archive. Empty for `/` and for the base itself.
-    pub(super) name: PathBuf,
+    pub name: PathBuf,
     /// Its path on this machine.
-    pub(super) root: PathBuf,
+    pub root: PathBuf,
 }
 
 /// The sources in archive order: a directory before its content, each once. Also returns an error for each source that
 /// exists but cannot be reached.
-pub(super) fn resolve(options: &Options) -> Result<(Vec<Source>, Vec<Error>), Error> {
+pub fn resolve(selection: &Selection) -> Result<(Vec<Source>, Vec<Error>), Error> {
     let (mut sources, mut unreadable) = (Vec::new(), Vec::new());
-    for given in &options.sources {
-        match Source::new(given, &options.base) {
+    for given in &selection.sources {
+        match Source::new(given, &selection.base) {
             Ok(source) => sources.push(source),
-            Err(error @ Error::UnreadableSource { .. }) => unreadable.push(error),
+            Err(error @ Error::Unreadable { .. }) => unreadable.push(error),
             Err(error) => return Err(error),
         }
     }
     sources.sort_by(|a, b| a.name.cmp(&b.name));
-    for (index, inner) in sources.iter().enumerate() {
-        for outer in &sources[..index] {
-            check_nesting(outer, inner)?;
+    // Those above a source in the archive come before it.
+    let places: HashMap<PathBuf, usize> =
+        sources.iter().enumerate().rev().map(|(place, source)| (source.name.clone(), place)).collect();
+    for inner in &sources {
+        for outer in inner.name.ancestors().filter_map(|name| places.get(name)) {
+            check_nesting(&sources[*outer], inner)?;
         }
     }
     sources.dedup_by(|a, b| a.name == b.name);
@@ -43,7 +47,7 @@ pub(super) fn resolve(options: &Options) -> Result<(Vec<Source>, Vec<Error>), Er
 
 impl Source {
     fn new(given: &Path, base: &Path) -> Result<Self, Error> {
-        let bad = |reason: &str| Error::BadSource { path: given.to_owned(), reason: reason.to_owned() };
+        let bad = |reason: &str| Error::Bad { path: given.to_owned(), reason: reason.to_owned() };
         if given.as_os_str().is_empty() {
             return Err(bad("is an empty path"));
         }
@@ -61,18 +65,18 @@ impl Source {
     }
 
     /// Its path in the archive as the walk writes it. Entries of `.` are named `./a`, as in every tar.
-    pub(super) fn archived(&self) -> &[u8] {
+    pub fn archived(&self) -> &[u8] {
         if self.name.as_os_str().is_empty() { b"." } else { self.name.as_os_str().as_bytes() }
     }
 
     /// The prefix that turns paths of this archive into paths on this machine.
-    pub(super) fn anchor(&self) -> PathBuf {
+    pub fn anchor(&self) -> PathBuf {
         let depth = self.name.components().count();
         self.root.ancestors().nth(depth).unwrap_or(&self.root).to_owned()
     }
 
     /// Opens the parent directory and returns the source's name in it. The path to it may contain symbolic links.
-    pub(super) fn open_parent(&self) -> Result<(OwnedFd, CString), Error> {
+    pub fn open_parent(&self) -> Result<(OwnedFd, CString), Error> {
         let (parent, name) = match (self.root.parent(), self.root.file_name()) {
             (Some(parent), Some(name)) if !self.name.as_os_str().is_empty() => (parent, name),
             _ => (self.root.as_path(), OsStr::new(".")),
@@ -88,17 +92,17 @@ impl Source {
 }
 
 /// The error of a source that cannot be reached.
-pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
+pub fn unreadable(path: &Path, error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::MissingSource(path.to_owned()),
-        _ => Error::UnreadableSource { path: path.to_owned(), source: error },
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::Missing(path.to_owned()),
+        _ => Error::Unreadable { path: path.to_owned(), source: error },
     }
 }
 
 /// Two sources may nest in the archive only if they nest on disk. `outer` comes first in order.
 fn check_nesting(outer: &Source, inner: &Source) -> Result<(), Error> {
     let Ok(rest) = inner.name.strip_prefix(&outer.name) else { return Ok(()) };
-    let bad = |reason: String| Err(Error::BadSource { path: inner.given.clone(), reason });
+    let bad = |reason: String| Err(Error::Bad { path: inner.given.clone(), reason });
     if outer.anchor() != inner.anchor() {
         // For example `etc` and `/etc`, or `.` and `/etc` if `.` contains `etc`.
         let meeting = rest.components().next().map_or_else(|| outer.root.clone(), |first| outer.root.join(first));
@@ -129,8 +133,8 @@ mod tests {
     use super::*;
 
     fn names(base: &Path, sources: &[PathBuf]) -> Result<Vec<String>, Error> {
-        let options = Options { sources: sources.to_vec(), base: base.to_owned(), ..Options::default() };
-        Ok(resolve(&options)?.0.iter().map(|source| source.name.to_str().unwrap().to_owned()).collect())
+        let selection = Selection { sources: sources.to_vec(), base: base.to_owned(), ..Selection::default() };
+        Ok(resolve(&selection)?.0.iter().map(|source| source.name.to_str().unwrap().to_owned()).collect())
     }
 
     #[test]

@@ -7,35 +7,45 @@ use uzers::{Groups, Users, UsersCache};
 
 /// The metadata of an entry, in the widths that an archive needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Meta {
-    pub(super) kind: FileType,
+pub struct Meta {
+    /// What it is.
+    pub kind: FileType,
     /// Permissions with set-uid, set-gid and sticky, without the file type.
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) size: u64,
+    pub mode: u32,
+    /// The id of its user.
+    pub uid: u32,
+    /// The id of its group.
+    pub gid: u32,
+    /// Its size in bytes.
+    pub size: u64,
     /// Bytes on disk. Fewer than `size` suggest holes.
-    pub(super) allocated: u64,
-    pub(super) mtime: Time,
-    pub(super) links: u64,
+    pub allocated: u64,
+    /// When its content last changed.
+    pub mtime: Time,
+    /// The number of its names.
+    pub links: u64,
     /// Device and inode, which identify the file.
-    pub(super) id: Id,
+    pub id: Id,
     /// Major and minor number of a device node.
-    pub(super) node: (u32, u32),
+    pub node: (u32, u32),
 }
 
 /// Device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Id {
-    pub(super) device: u64,
-    pub(super) inode: u64,
+pub struct Id {
+    /// The file system.
+    pub device: u64,
+    /// The file there.
+    pub inode: u64,
 }
 
 /// Seconds since 1970, negative before that, and nanoseconds to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Time {
-    pub(super) seconds: i64,
-    pub(super) nanoseconds: u32,
+pub struct Time {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// Below a second.
+    pub nanoseconds: u32,
 }
 
 // The fields of `stat` have other widths on other architectures.
@@ -62,17 +72,20 @@ impl From<Stat> for Meta {
 
 /// Names of users and groups. Each is looked up once.
 #[derive(Default)]
-pub(super) struct Owners(UsersCache);
+pub struct Owners(UsersCache);
 
 /// The names of an entry's owners. Empty if the system knows none.
 #[derive(Clone, Debug)]
-pub(super) struct Owner {
-    pub(super) user: Arc<OsStr>,
-    pub(super) group: Arc<OsStr>,
+pub struct Owner {
+    /// The name of its user.
+    pub user: Arc<OsStr>,
+    /// The name of its group.
+    pub group: Arc<OsStr>,
 }
 
 impl Owners {
-    pub(super) fn of(&self, meta: &Meta) -> Owner {
+    /// The names of the owners of an entry.
+    pub fn of(&self, meta: &Meta) -> Owner {
         let unknown = || Arc::from(OsStr::from_bytes(b""));
         Owner {
             user: self.0.get_user_by_uid(meta.uid).map_or_else(unknown, |user| Arc::from(user.name())),

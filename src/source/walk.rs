@@ -1,5 +1,7 @@
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::fs::{Dir, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
@@ -12,7 +14,7 @@ const HELD: usize = 32;
 
 /// A depth-first walk in byte order of names. It opens nothing by path: each directory is opened relative to the
 /// previous one. So nobody can redirect the walk, and no path is too long.
-pub(super) struct Walk {
+pub struct Walk {
     levels: Vec<Level>,
     /// The archive path of the latest entry.
     path: Vec<u8>,
@@ -30,7 +32,7 @@ struct Level {
 
 /// Where the walk is.
 #[derive(Debug)]
-pub(super) enum Step {
+pub enum Step {
     /// At an entry with this name, in [`Walk::directory`].
     Entry(CString),
     /// This many entries of a directory cannot be visited, because somebody moved the directory while the walk was deep
@@ -42,7 +44,7 @@ pub(super) enum Step {
 
 impl Walk {
     /// Starts at one entry of a directory. `path` is the archive path of the entry.
-    pub(super) fn new(directory: OwnedFd, name: CString, path: &[u8]) -> Result<Self, Errno> {
+    pub fn new(directory: OwnedFd, name: CString, path: &[u8]) -> Result<Self, Errno> {
         let id = Meta::from(fstat(&directory)?).id;
         let path_length = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
         let names = vec![name].into_iter();
@@ -51,7 +53,7 @@ impl Walk {
     }
 
     /// Goes to the next entry.
-    pub(super) fn next(&mut self) -> Step {
+    pub fn step(&mut self) -> Step {
         loop {
             let Some(level) = self.levels.last_mut() else { return Step::End };
             self.path.truncate(level.path_length);
@@ -74,23 +76,23 @@ impl Walk {
     }
 
     /// The archive path of the current entry.
-    pub(super) fn path(&self) -> &[u8] {
+    pub fn path(&self) -> &[u8] {
         &self.path
     }
 
     /// The directory of the current entry.
-    pub(super) fn directory(&self) -> BorrowedFd<'_> {
+    pub fn directory(&self) -> BorrowedFd<'_> {
         let level = self.levels.last().expect("a walk at an entry is in a directory");
-        level.directory.as_ref().expect("`next` opened it").as_fd()
+        level.directory.as_ref().expect("`step` opened it").as_fd()
     }
 
     /// The file system of that directory.
-    pub(super) fn device(&self) -> u64 {
+    pub fn device(&self) -> u64 {
         self.levels.last().expect("a walk at an entry is in a directory").id.device
     }
 
     /// Descends into the current directory.
-    pub(super) fn enter(&mut self, directory: OwnedFd, id: Id, names: Vec<CString>) {
+    pub fn enter(&mut self, directory: OwnedFd, id: Id, names: Vec<CString>) {
         let (path_length, names) = (self.path.len(), names.into_iter());
         self.levels.push(Level { directory: Some(directory), id, names, path_length });
         if let Some(between) = self.levels.len().checked_sub(HELD + 1)
@@ -121,12 +123,12 @@ fn open_parent(child: &OwnedFd, id: Id) -> Option<OwnedFd> {
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Opens a subdirectory, never through a symbolic link.
-pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+pub fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     openat(parent, name, DIRECTORY, Mode::empty())
 }
 
 /// The names in a directory in byte order, and the error that ended the listing early, if any.
-pub(super) fn list(directory: BorrowedFd<'_>) -> (Vec<CString>, Option<Errno>) {
+pub fn list(directory: BorrowedFd<'_>) -> (Vec<CString>, Option<Errno>) {
     let mut names = Vec::new();
     let mut problem = None;
     match Dir::read_from(directory) {
@@ -148,11 +150,16 @@ pub(super) fn list(directory: BorrowedFd<'_>) -> (Vec<CString>, Option<Errno>) {
     (names, problem)
 }
 
+/// An archive path as patterns and sources write it, without `.`.
+pub fn inside(path: &[u8]) -> &Path {
+    let path = if path == b"." { b"" } else { path.strip_prefix(b"./").unwrap_or(path) };
+    Path::new(OsStr::from_bytes(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
-    use std::path::Path;
 
     fn start(root: &Path) -> Walk {
         let parent = fs::File::open(root).unwrap().into();
@@ -162,7 +169,7 @@ mod tests {
     /// Visits everything. Calls `seen` with each path and whether it was lost.
     fn visit(walk: &mut Walk, mut seen: impl FnMut(&Walk, Option<usize>)) {
         loop {
-            match walk.next() {
+            match walk.step() {
                 Step::End => return,
                 Step::Lost(count) => seen(walk, Some(count)),
                 Step::Entry(name) => {

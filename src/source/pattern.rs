@@ -1,0 +1,167 @@
+//! One pattern, as a `.gitignore` has it: <https://git-scm.com/docs/gitignore#_pattern_format>.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ignore::gitignore::GitignoreBuilder;
+
+use super::error::Error;
+
+/// A pattern with the place that it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// As the user gave it.
+    pub text: String,
+    /// The setting, the group, or the line of the file that holds it.
+    pub origin: String,
+}
+
+impl Pattern {
+    /// A pattern of a setting.
+    pub fn of(text: &str, origin: &str) -> Self {
+        Self { text: text.to_owned(), origin: origin.to_owned() }
+    }
+
+    /// Why it is no pattern, if it is none. Completes the sentence "the pattern …".
+    pub fn problem(&self) -> Option<String> {
+        let stem = self.text.strip_prefix('!').unwrap_or(&self.text);
+        let parts = || stem.split('/');
+        if stem.trim_end_matches('/').is_empty() {
+            return Some("is empty".to_owned());
+        }
+        if self.text.starts_with('#') {
+            return Some("begins with `#`, as a comment does: write `\\#` for a name that begins so".to_owned());
+        }
+        if stem.starts_with('~') && !stem.starts_with("~$") && (stem == "~" || stem.starts_with("~/")) {
+            return Some("begins with `~`, which is no folder here: write the whole path".to_owned());
+        }
+        if parts().any(|part| matches!(part, "." | "..")) {
+            return Some("has a component `.` or `..`, which no path below a source has".to_owned());
+        }
+        let mut builder = builder();
+        let unfit = |error: ignore::Error| format!("is not valid: {}", cause(&error));
+        builder.add_line(None, &self.text).map(drop).and_then(|()| builder.build().map(drop)).err().map(unfit)
+    }
+
+    /// The pattern as it is meant below this source; `None` if it is about another source alone.
+    pub(super) fn below(&self, root: &Path, others: &[PathBuf]) -> Option<String> {
+        let (not, stem) = match self.text.strip_prefix('!') {
+            Some(stem) => ("!", stem),
+            None => ("", self.text.as_str()),
+        };
+        let rest = |root: &Path| {
+            let root = root.to_str().filter(|root| *root != "/")?;
+            let rest = stem.strip_prefix(root)?;
+            (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+        };
+        match rest(root) {
+            Some(rest) => Some(format!("{not}{rest}")),
+            None if others.iter().any(|other| rest(other).is_some()) => None,
+            None => Some(self.text.clone()),
+        }
+    }
+}
+
+/// Reads patterns below a source. A class that is not closed is a mistake.
+pub(super) fn builder() -> GitignoreBuilder {
+    let mut builder = GitignoreBuilder::new("");
+    builder.allow_unclosed_class(false);
+    builder
+}
+
+/// What the crate says of a pattern, without the pattern itself.
+fn cause(error: &ignore::Error) -> String {
+    match error {
+        ignore::Error::Glob { err, .. } => err.clone(),
+        ignore::Error::Partial(errors) => errors.iter().map(cause).collect::<Vec<_>>().join("; "),
+        ignore::Error::WithLineNumber { err, .. } | ignore::Error::WithPath { err, .. } => cause(err),
+        other => other.to_string(),
+    }
+}
+
+/// The patterns of a file: one a line, without comments and empty lines.
+pub fn read_patterns(path: &Path) -> Result<Vec<Pattern>, Error> {
+    let text = fs::read_to_string(path).map_err(|source| Error::List { path: path.to_owned(), source })?;
+    let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines().enumerate();
+    let patterns = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let origin = |number: usize| format!("{}:{}", path.display(), number + 1);
+    Ok(patterns.map(|(number, line)| Pattern { text: line.to_owned(), origin: origin(number) }).collect())
+}
+
+/// What to do about a pattern that was meant from the root of the archive or of the machine, where it now means something else:
+/// patterns are relative to each source. `None` if it means the same.
+pub fn moved(pattern: &str, sources: &[PathBuf]) -> Option<String> {
+    let stem = pattern.trim_end_matches('/');
+    let inside = pattern.trim_start_matches('/');
+    if !stem.contains('/') || inside.starts_with("**/") || pattern.starts_with('!') {
+        return None;
+    }
+    let roots = || sources.iter().filter_map(|source| source.to_str());
+    if roots().any(|root| root.starts_with('/') && is_below(stem, root.trim_end_matches('/'))) {
+        return None;
+    }
+    for root in roots() {
+        let named = root.trim_start_matches("./").trim_matches('/');
+        let rest = inside.strip_prefix(named).filter(|rest| !named.is_empty() && rest.starts_with('/'));
+        if let Some(rest) = rest {
+            return Some(format!("write `{rest}`, or the absolute path"));
+        }
+    }
+    let first = |path: &str| path.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
+    let is_of_the_machine = |root: &str| root.starts_with('/') && first(root) == first(inside);
+    let is_meant = pattern.starts_with('/') && roots().any(is_of_the_machine);
+    is_meant.then(|| "begin it with the path of a source, without wildcards in that, or with `**/`".to_owned())
+}
+
+fn is_below(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_pattern_has_its_reason() {
+        let problem = |text: &str| Pattern::of(text, "exclude").problem();
+        for text in ["", "/", "!", "[a", "a/../b", "./a", "~/.cache", "~", "# a"] {
+            assert!(problem(text).is_some(), "{text}");
+        }
+        for text in ["*.tmp", "!keep.tmp", "/a", "a/**/b", "~$*", "\\#a", "{a,b}", "a b ", "caf\u{e9}"] {
+            assert_eq!(problem(text), None, "{text}");
+        }
+        assert_eq!(problem("[a").unwrap(), "is not valid: unclosed character class; missing ']'");
+    }
+
+    #[test]
+    fn an_absolute_path_is_meant_from_its_source() {
+        let others = [PathBuf::from("/etc")];
+        let below = |text: &str, root: &str| Pattern::of(text, "exclude").below(Path::new(root), &others);
+        assert_eq!(below("/srv/orders/cache/", "/srv/orders").as_deref(), Some("/cache/"));
+        assert_eq!(below("!/srv/orders/a", "/srv/orders").as_deref(), Some("!/a"));
+        assert_eq!(below("/srv/orders", "/srv/orders").as_deref(), Some(""));
+        assert_eq!(below("/etc/shadow", "/srv/orders"), None);
+        assert_eq!(below("/srv/ordersx", "/srv/orders").as_deref(), Some("/srv/ordersx"));
+        assert_eq!(below("/a", "/").as_deref(), Some("/a"));
+    }
+
+    #[test]
+    fn a_pattern_of_another_meaning_has_another_form() {
+        let sources = [PathBuf::from("/srv/orders"), PathBuf::from("data")];
+        for (pattern, says) in [
+            ("srv/orders/*/cache", Some("`/*/cache`")),
+            ("data/tmp", Some("`/tmp`")),
+            ("/srv/*/cache", Some("`**/`")),
+            ("/srv/orders/cache", None),
+            ("/cache", None),
+            ("target/debug", None),
+            ("**/data/tmp", None),
+            ("*.tmp", None),
+            ("cache/", None),
+        ] {
+            let help = moved(pattern, &sources);
+            assert_eq!(help.is_some(), says.is_some(), "{pattern}: {help:?}");
+            assert!(says.is_none_or(|says| help.unwrap().contains(says)), "{pattern}");
+        }
+    }
+}

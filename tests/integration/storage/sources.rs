@@ -1,0 +1,168 @@
+//! What `archive` takes, by the settings of a pipeline file, and what `tl plan --files` says of it.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+use serde_json::Value as Json;
+
+use crate::support::{Tl, ended};
+
+const TREE: [&str; 12] = [
+    "data/a.txt",
+    "data/b.tmp",
+    "data/keep.tmp",
+    "data/cache/x",
+    "data/deep/cache/y",
+    "data/deep/report.PDF",
+    "data/deep/main.rs",
+    "data/.git/config",
+    "data/marked/.nobackup",
+    "data/marked/z",
+    "data/tagged/CACHEDIR.TAG",
+    "data/tagged/z",
+];
+
+fn tree() -> Tl {
+    let tl = Tl::new();
+    for name in TREE {
+        tl.write(name, "x");
+    }
+    tl.write("data/tagged/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# a cache\n");
+    tl.write("data/large.bin", [0; 5_000]);
+    tl
+}
+
+/// Runs a file with these settings of `archive`, and returns the files of its archive as stock `tar` lists them.
+fn taken(tl: &Tl, with: &str) -> Vec<String> {
+    tl.pipeline(&format!(
+        "stages:\n  collect: {{ uses: archive, with: {{ {with} }} }}\n  deliver: {{ needs: collect, uses: upload, with: {{ artifact: \
+         '${{{{ needs.collect.outputs.artifact }}}}', store: shelf, key: a.tar, overwrite: true }} }}\n"
+    ));
+    tl.ok(&["run", "p.yaml"]);
+    let listed = ended(Command::new("tar").arg("-tf").arg(tl.file("shelf/a.tar")));
+    let names = listed.stdout.lines().filter(|line| *line != "data/");
+    names.map(|line| line.strip_prefix("data/").unwrap_or(line).to_owned()).collect()
+}
+
+/// The same without folders, in one line.
+fn files(tl: &Tl, with: &str) -> String {
+    taken(tl, with).into_iter().filter(|name| !name.ends_with('/')).collect::<Vec<_>>().join(" ")
+}
+
+/// What `tl plan --files` says that would be taken.
+fn planned(tl: &Tl) -> Json {
+    let json: Json = serde_json::from_str(&tl.ok(&["plan", "p.yaml", "--files", "--json"]).stdout).unwrap();
+    json[0].clone()
+}
+
+const ALL: &str = ".git/config a.txt b.tmp cache/x deep/cache/y deep/main.rs deep/report.PDF keep.tmp large.bin \
+                   marked/.nobackup marked/z tagged/CACHEDIR.TAG tagged/z";
+
+#[test]
+fn each_setting_takes_what_it_says() {
+    let tl = tree();
+    tl.write("excludes.txt", "# what nobody needs\n\n*.tmp\n!keep.tmp\n/cache/\n");
+    let without = |out: &[&str]| ALL.split(' ').filter(|name| !out.contains(name)).collect::<Vec<_>>().join(" ");
+    for (settings, expected) in [
+        ("", ALL.to_owned()),
+        (", exclude: ['*.tmp', '!keep.tmp']", without(&["b.tmp"])),
+        (", exclude: [/cache/]", without(&["cache/x"])),
+        (", exclude: ['cache/']", without(&["cache/x", "deep/cache/y"])),
+        (", exclude-file: excludes.txt", without(&["b.tmp", "cache/x"])),
+        // The pattern of the file itself is the nearer one.
+        (", exclude-file: excludes.txt, exclude: ['!*.tmp']", without(&["cache/x"])),
+        (", exclude-groups: [vcs-objects, temporary-files]", without(&[".git/config", "b.tmp", "keep.tmp"])),
+        (", exclude-if-present: [.nobackup]", without(&["marked/z"])),
+        (", exclude-caches: true", without(&["tagged/z"])),
+        (", exclude-larger-than: 1KB", without(&["large.bin"])),
+        (", include: ['*.txt', 'deep/']", "a.txt deep/cache/y deep/main.rs deep/report.PDF".to_owned()),
+        (", include-groups: [office-documents, source-code]", "deep/main.rs deep/report.PDF".to_owned()),
+        (", include: ['*.tmp'], exclude: [keep.tmp]", "b.tmp".to_owned()),
+    ] {
+        assert_eq!(files(&tl, &format!("sources: [data]{settings}")), expected, "{settings}");
+        // The plan says the same, and names a rule for each entry that is not taken.
+        let plan = planned(&tl);
+        let listed: Vec<&str> =
+            plan["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+        let prefix = format!("{}/data/", tl.path().display());
+        let listed: Vec<&str> = listed.into_iter().map(|path| path.strip_prefix(&prefix).unwrap()).collect();
+        assert_eq!(listed.join(" "), expected, "{settings}");
+    }
+    let absolute = tl.file("data/deep");
+    assert_eq!(
+        files(&tl, &format!("sources: [data], exclude: ['{}/cache']", absolute.display())),
+        without(&["deep/cache/y"])
+    );
+}
+
+#[test]
+fn folders_are_taken_where_something_in_them_is() {
+    let tl = tree();
+    assert_eq!(taken(&tl, "sources: [data], include: ['main.rs']"), ["deep/", "deep/main.rs"]);
+    fs::create_dir(tl.file("data/empty")).unwrap();
+    assert!(taken(&tl, "sources: [data]").contains(&"empty/".to_owned()));
+}
+
+#[test]
+fn a_list_of_find_is_a_list_of_sources() {
+    let tl = tree();
+    let odd = std::ffi::OsStr::from_bytes(b"data/od\nd \xff.txt");
+    fs::write(tl.path().join(odd), "x").unwrap();
+    let find = "find data -name '*.txt' -print0 > list";
+    assert_eq!(ended(Command::new("sh").args(["-c", find]).current_dir(tl.path())).code, 0);
+    assert_eq!(taken(&tl, "sources-file: list").len(), 2);
+    assert_eq!(files(&tl, "sources-file: list, sources: [data/cache]"), "a.txt cache/x od\\nd \\377.txt");
+    // A list that changed is another artifact: a resumed run collects again.
+    tl.write("list", "data/a.txt\0");
+    assert_eq!(files(&tl, "sources-file: list"), "a.txt");
+}
+
+#[test]
+fn a_plan_says_why_a_path_is_left_out() {
+    let tl = tree();
+    tl.pipeline(
+        "stages:\n  collect: { uses: archive, with: { sources: [data], exclude: ['*.tmp', /cache/], exclude-caches: true, exclude-if-present: \
+         [.nobackup] } }\n  count: { needs: collect, run: [echo, '${{ needs.collect.outputs.files }}'] }\n",
+    );
+    for (path, says) in [
+        ("data/a.txt", "collect takes"),
+        ("data/b.tmp", "`*.tmp` of `exclude`"),
+        ("data/cache/x", "since it leaves out"),
+        ("data/tagged/z", "`exclude-caches`"),
+        ("data/tagged/CACHEDIR.TAG", "collect takes"),
+        ("data/marked/z", "`.nobackup` of `exclude-if-present`"),
+        ("data/none", "there is nothing of this name"),
+        ("p.yaml", "it is below no source"),
+    ] {
+        let said = tl.ok(&["plan", "p.yaml", "--files", "--why", path]).stdout;
+        assert!(said.contains(says), "{path}: {said}");
+        let json: Json =
+            serde_json::from_str(&tl.ok(&["plan", "p.yaml", "--files", "--json", "--why", path]).stdout).unwrap();
+        assert_eq!(json[0]["stage"], "collect", "{json}");
+    }
+    let listed = tl.ok(&["plan", "p.yaml", "--files"]).stdout;
+    assert!(listed.contains("  largest\n") && listed.contains("4.9 KiB"), "{listed}");
+    assert!(listed.contains("b.tmp: `*.tmp` of `exclude`"), "{listed}");
+}
+
+#[test]
+fn what_a_kind_cannot_take_is_refused_before_it_runs() {
+    let tl = tree();
+    for (with, code, says) in [
+        ("exclude-larger-than: 1KB", "TL0202", "`sources` is missing"),
+        ("sources: [data], exclude: ['#x']", "TL0205", "begins with `#`"),
+        ("sources: [data], include: ['a/../b']", "TL0205", "`..`"),
+        ("sources: [data], exclude-if-present: [a/b]", "TL0205", "no name of an entry"),
+        ("sources: [data], exclude-groups: [pictures]", "TL0203", "pictures"),
+    ] {
+        tl.pipeline(&format!("stages:\n  collect: {{ uses: archive, with: {{ {with} }} }}\n"));
+        let refused = tl.run(&["validate", "p.yaml"]);
+        assert_eq!(refused.code, 2, "{with}");
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(said.contains(code) && said.contains(says), "{with}: {said}");
+    }
+    tl.pipeline("stages:\n  collect: { uses: archive, with: { sources: [data], exclude: [data/cache] } }\n");
+    let warned = tl.run(&["validate", "p.yaml"]);
+    assert!(warned.code == 0 && format!("{warned:?}").contains("TL0809"), "{warned:?}");
+}
