@@ -31,8 +31,9 @@ static IS_ON_TERMINAL: AtomicBool = AtomicBool::new(false);
 /// Why the first missing line could not be written.
 static LOST: OnceLock<String> = OnceLock::new();
 
-/// Starts logging if the environment asks for it. Fails if `TL_LOG` and its companions are invalid.
-pub(crate) fn start() -> Result<()> {
+/// Starts logging if the environment asks for it. Fails if `TL_LOG` and its companions are invalid, and if the log would be in this
+/// folder, whose files are the program's own.
+pub(crate) fn start(own: Option<&Path>) -> Result<()> {
     let Some(filter) = asked("TL_LOG")? else { return Ok(()) };
     let filter = targets(&filter)?;
     let is_json = match asked("TL_LOG_FORMAT")?.as_deref() {
@@ -44,7 +45,7 @@ pub(crate) fn start() -> Result<()> {
         }
     };
     let to = match env::var_os("TL_LOG_FILE").filter(|path| !path.is_empty()) {
-        Some(path) => Lines::to(open(Path::new(&path))?),
+        Some(path) => Lines::to(open(Path::new(&path), own)?),
         None => {
             IS_ON_TERMINAL.store(io::stderr().is_terminal(), Ordering::Relaxed);
             Lines::to(io::stderr())
@@ -99,7 +100,13 @@ fn targets(filter: &str) -> Result<Targets> {
     })
 }
 
-fn open(path: &Path) -> Result<File> {
+fn open(path: &Path, own: Option<&Path>) -> Result<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_within = |own: &Path| Some(folder.canonicalize().ok()?.starts_with(own.canonicalize().ok()?));
+    if own.and_then(is_within) == Some(true) {
+        let message = format!("the log `{}` would be in the state folder", path.display());
+        return Err(Diagnostic::usage(codes::TL0790, message).help("name a file elsewhere by `TL_LOG_FILE`"));
+    }
     // With `O_NONBLOCK`, opening a FIFO without a reader fails instead of waiting.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);

@@ -10,6 +10,7 @@ use super::{audit, explain, file, history, keys, manual, notify, run};
 use crate::diagnostic::ExitCode;
 use crate::process;
 use crate::report::{Output, on_panic};
+use crate::state::StateDir;
 use crate::trace;
 
 /// Runs `tl` with these arguments; returns its exit code.
@@ -43,10 +44,12 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
             return ended(Ok(ExitCode::Success), &mut output);
         }
     };
-    if let Err(error) = trace::start() {
+    let state = arguments.state.as_deref();
+    // Without a state folder, no log can be in it.
+    let own = StateDir::locate(state).ok();
+    if let Err(error) = trace::start(own.as_ref().map(StateDir::path)) {
         return ended(Err(vec![error]), &mut output);
     }
-    let state = arguments.state.as_deref();
     let done = match arguments.command {
         Command::Init(command) => file::init(&command, &mut output),
         Command::Validate(command) => file::validate(&command, state, &mut output),

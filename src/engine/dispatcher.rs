@@ -211,11 +211,12 @@ impl<W: Work> Engine<W> {
         (self.plan.stages[which.stage].name.clone(), instance)
     }
 
+    /// Stops the run. A stage of `finally` that runs already goes on to its own limit: one that begins after the stop does, too.
     fn stop(&mut self, reason: CancelReason) {
         self.stopped = Some(reason);
-        for active in self.active.values() {
-            active.cancel.cancel(reason);
-        }
+        let is_finally = |job: &Job| self.plan.stages[self.plan.units[job.unit].stages[0]].is_finally;
+        let main = self.active.iter().filter(|(job, _)| !is_finally(job) || self.record_error.is_some());
+        main.for_each(|(_, active)| active.cancel.cancel(reason));
         self.machine.stop();
     }
 

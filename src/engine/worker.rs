@@ -198,7 +198,8 @@ pub(super) async fn work<W: Work>(
         }
         tokio::select! {
             () = sleep(delay) => {}
-            _ = cancel.cancelled() => {}
+            // The attempt that failed is on record. What was cancelled is the next one.
+            stop = cancel.cancelled() => ended = one_each(&policy.stages, Vec::new(), || stop.into()),
         }
         number += 1;
     }

@@ -27,7 +27,8 @@ impl DeliveryJournal {
             let since = delivery.began.parse().ok()?;
             let coming = read(delivery.coming.as_ref()).unwrap_or_default();
             let open = read::<OpenDelivery>(delivery.upload.as_ref()).map(|open| open.upload);
-            Some((delivery.uri.clone(), Unfinished { since, coming, open }))
+            let disproved = read(delivery.disproved.as_ref()).unwrap_or_default();
+            Some((delivery.uri.clone(), Unfinished { since, coming, disproved, open }))
         });
         Self { journal, left: Mutex::new(unfinished.collect()) }
     }
@@ -35,7 +36,7 @@ impl DeliveryJournal {
     /// Changes the state of an object: in the journal first, so that a crash never leaves more in a store than it says.
     fn update(&self, uri: &str, change: impl FnOnce(&mut Unfinished) -> DeliveryStep) -> Result<()> {
         let now = Timestamp::now();
-        let new = || Unfinished { since: now, coming: Vec::new(), open: None };
+        let new = || Unfinished { since: now, coming: Vec::new(), disproved: Vec::new(), open: None };
         let mut known = self.left(uri).unwrap_or_else(new);
         let step = change(&mut known);
         if let Some(journal) = &self.journal {
@@ -82,6 +83,13 @@ impl Deliveries for DeliveryJournal {
             known.coming.retain(|earlier| (&earlier.token, earlier.digest) != (&pending.token, pending.digest));
             known.coming.push(pending.clone());
             DeliveryStep::Coming(json(&known.coming))
+        })
+    }
+
+    fn disproved(&self, uri: &str) -> Result<()> {
+        self.update(uri, |known| {
+            known.disproved = std::mem::take(&mut known.coming);
+            DeliveryStep::Disproved
         })
     }
 

@@ -12,15 +12,15 @@ use serde_json::{Value as Json, json};
 
 use super::chain::Resolved;
 use super::work::PipelineWork;
-use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::engine::Attempt;
-use crate::graph::outcome::Done;
+use crate::diagnostic::{Code, Diagnostic, Result, codes};
+use crate::engine::{Attempt, Results};
+use crate::graph::outcome::{Done, Ended, OwnEnd};
 use crate::graph::recall::{Decision, Prior, PriorEffect};
-use crate::graph::{Job, Plan};
+use crate::graph::{Job, Part, Plan};
 use crate::open::{secrets_in, unwritten};
 use crate::pipeline::{Stage, paths_in};
-use crate::stages::ARTIFACT;
 use crate::stages::artifact::{ArtifactRef, Spool};
+use crate::stages::{ARTIFACT, ObjectRef, StageKind};
 use crate::state::{Effect, PriorRun};
 use crate::value::{Cancel, Digest, parse_sha256, sha256};
 
@@ -33,6 +33,14 @@ pub(super) fn prior(plan: &Arc<Plan>, prior: Option<&PriorRun>) -> Prior<Effect>
         Some(PriorEffect { stage, instance: effect.instance, key: effect.key.clone(), payload: effect.clone() })
     });
     Prior::new(Arc::clone(plan), effects)
+}
+
+/// What a stage says of an object that is lost or damaged.
+const DISPROVED: [Code; 3] = [codes::TL0640, codes::TL0641, codes::TL0642];
+
+/// The URI of an object that a stage names.
+pub(super) fn uri_of(object: &Json) -> Option<String> {
+    Some(ObjectRef::deserialize(object).ok()?.uri)
 }
 
 impl PipelineWork {
@@ -108,6 +116,11 @@ impl PipelineWork {
             }
         }
         let kind = self.plan.stages[stage].stage.kind();
+        // An object that an earlier session read may have changed since: it is read again, unless the selection leaves that out.
+        let is_proof = kind.is_some_and(|kind| kind.proved().is_some());
+        if is_proof && self.plan.part(attempt.unit) != Part::LeftOut {
+            return Ok(false);
+        }
         let key = self.key(stage, instance);
         let holds =
             kind.map_or(Ok(true), |kind| (kind.still_holds)(&effect.outputs, &key, &self.shared, &attempt.cancel));
@@ -115,6 +128,36 @@ impl PipelineWork {
         match holds {
             Err(error) if error.transient => Err(error),
             holds => Ok(holds.is_ok_and(|holds| holds)),
+        }
+    }
+
+    /// Makes the journal forget the deliveries of objects that a stage has just found to be lost or damaged. A later session
+    /// delivers them anew; it would otherwise find them delivered, and find them damaged, without end.
+    pub(super) fn forget_disproved(&self, results: &Results, ended: &[Ended], objects: &[(usize, String)]) {
+        let is_disproved = |stage: usize| {
+            let failed = |one: &&Ended| matches!(&one.end, OwnEnd::Failed(error) if DISPROVED.contains(&error.code));
+            ended.iter().filter(failed).any(|one| one.stage == stage)
+        };
+        let lost: Vec<&String> = objects.iter().filter(|(stage, _)| is_disproved(*stage)).map(|(_, uri)| uri).collect();
+        if lost.is_empty() {
+            return;
+        }
+        let mut forgotten = Vec::new();
+        for (stage, planned) in self.plan.stages.iter().enumerate() {
+            let Some(delivery) = planned.stage.kind().and_then(StageKind::delivery) else { continue };
+            let Some(result) = results.get(stage) else { continue };
+            let object = &result.outputs[delivery.object];
+            let is_lost = |object: &Json| uri_of(object).is_some_and(|uri| lost.contains(&&uri));
+            if planned.stage.strategy.is_none() {
+                forgotten.extend(is_lost(object).then(|| (planned.name.clone(), None)));
+            }
+            let instances = object.as_array().into_iter().flatten().enumerate().filter(|(_, object)| is_lost(object));
+            forgotten.extend(instances.map(|(number, _)| (planned.name.clone(), Some(number))));
+        }
+        if let Some(journal) = self.journal.as_ref().filter(|_| !forgotten.is_empty()) {
+            // If this fails, the next session finds the object damaged again, and says so.
+            let disproved = lost.iter().try_for_each(|uri| self.shared.deliveries.disproved(uri));
+            let _unforgotten = disproved.map(|()| journal.forget(forgotten));
         }
     }
 

@@ -11,6 +11,7 @@ use tracing::Span;
 
 use super::chain::{self, Link, Resolved};
 use super::logs::RunLogs;
+use super::recall::uri_of;
 use crate::diagnostic::{Diagnostic, Kind, Result, codes};
 use crate::engine::{Attempt, BoxFuture, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
@@ -138,6 +139,11 @@ impl PipelineWork {
         if let Some((cause, error)) = self.missing_artifact(stages, &resolved) {
             return Self::none_began(stages, cause, &error);
         }
+        let objects: Vec<(usize, String)> = stages
+            .iter()
+            .zip(&resolved)
+            .filter_map(|(&stage, resolved)| Some((stage, proved_object(resolved)?)))
+            .collect();
         let job = attempt.job();
         if let Err(error) = self.begin(job) {
             return Self::none_began(stages, stages[0], &error);
@@ -191,7 +197,9 @@ impl PipelineWork {
             };
             links.push(Link { stage, resolved, context });
         }
-        chain::run(links, &streams, &attempt.cancel)
+        let ended = chain::run(links, &streams, &attempt.cancel);
+        self.forget_disproved(&attempt.results, &ended, &objects);
+        ended
     }
 
     /// Nothing of a chain began, since one stage of it could not. Cancelling a run cancels all of a chain.
@@ -314,6 +322,12 @@ struct EvalScope<'a> {
     /// The stage before it in the same chain, which has not ended but provides its data.
     before: Option<usize>,
     instance: Option<&'a Instance>,
+}
+
+/// The URI of the object that a stage is about to prove.
+fn proved_object(resolved: &Resolved) -> Option<String> {
+    let Resolved::Kind(kind, with) = resolved else { return None };
+    uri_of(&with[kind.proved()?])
 }
 
 fn recalled(prior: &PriorEffect<Effect>) -> Ended {

@@ -131,7 +131,7 @@ impl Stage for Upload {
             let message = format!("`{first}` of this run delivers to `{uri}` already, and one would replace the other");
             return Err(Diagnostic::failure(codes::TL0675, message).help("give each its own `key`").into());
         }
-        let Earlier { delivered, resumed } = self.earlier(context, store, &key)?;
+        let Earlier { delivered, is_disproved, resumed } = self.earlier(context, store, &key)?;
         let digest = context.digest(&self.artifact);
         if let Some((delivered, ordered)) = &delivered
             && digest == Some(delivered.digest)
@@ -149,8 +149,8 @@ impl Stage for Upload {
         let is_open = AtomicBool::new(resumed.is_some());
         let resume = digest.filter(|_| can_resume).map(|digest| Resume { digest, earlier: resumed });
         let mut body = Metered { reader: context.open(&self.artifact)?, context };
-        // An earlier attempt of this run may have delivered the object unrecorded. This one may replace it.
-        let overwrite = self.overwrite || delivered.is_some();
+        // An earlier attempt of this run may have delivered the object unrecorded, or damaged. This one may replace it.
+        let overwrite = self.overwrite || delivered.is_some() || is_disproved;
         context.record(Record::UploadIntent {
             name: context.name(),
             uri: uri.clone(),
@@ -225,6 +225,8 @@ impl Stage for Upload {
 struct Earlier {
     /// A delivered object, and when its upload was requested.
     delivered: Option<(Delivered, Timestamp)>,
+    /// Whether the object in the store is one of this run that was found damaged.
+    is_disproved: bool,
     /// An open upload that can be resumed.
     resumed: Option<ResumedUpload>,
 }
@@ -257,10 +259,14 @@ impl Upload {
         }
         for pending in left.coming.iter().rev() {
             if let Some(delivered) = store.recover(key, pending, cancel).map_err(failed)? {
-                return Ok(Earlier { delivered: Some((delivered, pending.ordered)), resumed });
+                return Ok(Earlier { delivered: Some((delivered, pending.ordered)), is_disproved: false, resumed });
             }
         }
-        Ok(Earlier { delivered: None, resumed })
+        let mut is_disproved = false;
+        for pending in &left.disproved {
+            is_disproved |= store.is_own(key, pending, cancel).map_err(failed)?;
+        }
+        Ok(Earlier { delivered: None, is_disproved, resumed })
     }
 
     /// Whether an open upload is of the same artifact and has the lock that the stage asks for.

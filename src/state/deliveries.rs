@@ -17,18 +17,21 @@ pub enum DeliveryStep {
     Opened(Json),
     /// That upload is no longer open.
     Closed,
+    /// The object was found lost or damaged: what identifies it is no longer what is about to appear.
+    Disproved,
     /// The object is about to appear: what identifies it, and this run's earlier objects of the same key.
     Coming(Json),
 }
 
 impl DeliveryStep {
-    /// The column that changes and its new value.
-    pub(super) fn column(&self, now: &str) -> (&'static str, Option<String>) {
+    /// The assignment of columns, and its value.
+    pub(super) fn assignment(&self, now: &str) -> (&'static str, Option<String>) {
         match self {
-            Self::Begun => ("began", Some(now.to_owned())),
-            Self::Opened(upload) => ("upload", Some(upload.to_string())),
-            Self::Closed => ("upload", None),
-            Self::Coming(coming) => ("coming", Some(coming.to_string())),
+            Self::Begun => ("began = ?3", Some(now.to_owned())),
+            Self::Opened(upload) => ("upload = ?3", Some(upload.to_string())),
+            Self::Closed => ("upload = ?3", None),
+            Self::Disproved => ("disproved = coming, coming = ?3", None),
+            Self::Coming(coming) => ("coming = ?3", Some(coming.to_string())),
         }
     }
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior, named_params, params};
 
+use super::backoff::backoff;
 use super::db::{Db, DbError, path_of, path_value};
 use super::owner::Owner;
 use crate::value::utc;
@@ -162,19 +163,22 @@ impl Outbox {
     }
 
     /// Claims a message, so that no other process sends it while this one lives. `None` if another process was faster or the
-    /// message is delivered. The attempt counts from here on, so that a message that kills the process is not tried for ever.
+    /// message is delivered. The attempt counts from here on, and after one that killed its process the next one waits, so that a
+    /// message that kills is not tried at once and for ever.
     pub fn claim(&self, entry: &OutboxEntry) -> Result<Option<OutboxEntry>, DbError> {
         if entry.claimed_by.as_deref().is_some_and(|name| self.owner.is_alive(name)) {
             return Ok(None);
         }
+        let after = backoff(entry.attempts + 1, None, fastrand::f64());
         let query = format!(
-            "UPDATE outbox SET claimed_by = :me, attempts = attempts + 1
+            "UPDATE outbox SET claimed_by = :me, attempts = attempts + 1,
+             next_at = iif(claimed_by IS NULL, next_at, :next), state = iif(claimed_by IS NULL OR :again, state, 'dead')
              WHERE id = :id AND channel = :channel AND state <> 'delivered' AND attempts = :seen AND claimed_by IS :by
              RETURNING {COLUMNS}"
         );
         let values = named_params! {
             ":me": self.owner.name(), ":id": entry.message.id, ":channel": entry.message.channel,
-            ":seen": entry.attempts, ":by": entry.claimed_by,
+            ":seen": entry.attempts, ":by": entry.claimed_by, ":next": stamp(after.unwrap_or_default(), false), ":again": after.is_some(),
         };
         self.db.connection.query_row(&query, values, self::entry).optional().map_err(|error| self.db.failed(error))
     }

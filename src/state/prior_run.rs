@@ -101,6 +101,8 @@ pub struct Delivery {
     pub began: String,
     /// What identifies the object, if it was about to appear.
     pub coming: Option<Json>,
+    /// What identified the object, if it was found lost or damaged.
+    pub disproved: Option<Json>,
     /// A multipart upload that can be resumed.
     pub upload: Option<Json>,
 }
@@ -167,9 +169,16 @@ fn read(connection: &Connection, run: &str) -> rusqlite::Result<Option<PriorRun>
     )?;
     let delivery = |row: &Row<'_>| {
         let optional = |column| row.get::<_, Option<String>>(column).map(|text| text.map(json));
-        Ok(Delivery { uri: row.get(0)?, began: row.get(1)?, coming: optional(2)?, upload: optional(3)? })
+        Ok(Delivery {
+            uri: row.get(0)?,
+            began: row.get(1)?,
+            coming: optional(2)?,
+            upload: optional(3)?,
+            disproved: optional(4)?,
+        })
     };
-    let mut deliveries = connection.prepare("SELECT uri, began, coming, upload FROM deliveries WHERE run = ?1")?;
+    let mut deliveries =
+        connection.prepare("SELECT uri, began, coming, upload, disproved FROM deliveries WHERE run = ?1")?;
     Ok(Some(PriorRun {
         start,
         end,

@@ -138,10 +138,10 @@ impl Rows<'_> {
     }
 
     pub(super) fn delivery(&self, uri: &str, step: &DeliveryStep) -> rusqlite::Result<()> {
-        let (column, value) = step.column(&now());
+        let (assignment, value) = step.assignment(&now());
         let insert = "INSERT INTO deliveries (run, uri, began) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         self.run(insert, params![self.run, uri, now()])?;
-        let update = format!("UPDATE deliveries SET {column} = ?3 WHERE run = ?1 AND uri = ?2");
+        let update = format!("UPDATE deliveries SET {assignment} WHERE run = ?1 AND uri = ?2");
         self.run(&update, params![self.run, uri, value])
     }
 

@@ -32,6 +32,10 @@ pub trait Deliver {
     /// where we may not look. An error where it is ours, but not as it was ordered.
     fn recover(&self, key: &ObjectKey, pending: &PendingObject, cancel: &Cancel) -> Result<Option<Delivered>, Error>;
 
+    /// Whether the object of this key is the one that was about to appear, whatever became of its bytes. `false` where there is no
+    /// object, where it is another writer's, and where nobody can tell.
+    fn is_own(&self, key: &ObjectKey, pending: &PendingObject, cancel: &Cancel) -> Result<bool, Error>;
+
     /// Looks up the parts of an open upload. `None` where it cannot be resumed: it is gone, the store is set otherwise by now,
     /// or does not tell. An error where it may be told a little later. By default, uploads have no parts.
     fn resume(&self, _key: &ObjectKey, _upload: &OpenUpload, _cancel: &Cancel) -> Result<Option<ResumedUpload>, Error> {

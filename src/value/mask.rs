@@ -111,9 +111,11 @@ fn add_spellings(plain: &str, into: &mut BTreeSet<Vec<u8>>) {
         into.insert(STANDARD_NO_PAD.encode(&whole).into_bytes());
         into.insert(URL_SAFE_NO_PAD.encode(&whole).into_bytes());
     }
-    // Long texts are wrapped: base64 writes lines of 76 characters, xxd lines of 60.
+    // Long texts are wrapped: base64 writes lines of 76 characters, openssl of 64, xxd of 60.
     for text in [STANDARD_NO_PAD.encode(bytes), STANDARD_NO_PAD.encode(format!("{plain}\n"))] {
-        into.extend(text.as_bytes().chunks(76).filter(|line| line.len() >= LONG_ENOUGH).map(<[u8]>::to_vec));
+        for width in [76, 64] {
+            into.extend(text.as_bytes().chunks(width).filter(|line| line.len() >= LONG_ENOUGH).map(<[u8]>::to_vec));
+        }
     }
     for shift in 0..3 {
         into.extend(base64_core(bytes, shift, &STANDARD_NO_PAD));

@@ -318,7 +318,9 @@ fn a_stop_stops(seen: &Seen<'_>) -> Result<(), String> {
             continue;
         }
         let stage = &seen.graph.stages[first];
-        let is_allowed = (stage.is_finally || stage.condition.names_a_status()) && !is_again;
+        // What runs of `finally` goes on to its own limit, unless nothing can be put on record.
+        let goes_on = stage.is_finally && finished.record_error.is_none();
+        let is_allowed = goes_on || (stage.is_finally || stage.condition.names_a_status()) && !is_again;
         // What was due when the stop came may begin in the same moment, except after a stop that the engine makes itself.
         let was_due = seen.graph.needs_of_unit(first).iter().all(|&need| seen.ended_before(need, stop));
         let is_slow = line.at == moment && was_due && finished.record_error.is_none();

@@ -117,6 +117,9 @@ pub trait Deliveries: Send + Sync {
     /// Call just before the object appears.
     fn pending(&self, uri: &str, pending: &PendingObject) -> Result<()>;
 
+    /// Records that the object was found lost or damaged. The next attempt delivers it anew.
+    fn disproved(&self, uri: &str) -> Result<()>;
+
     /// What earlier attempts to deliver the object left behind.
     fn left(&self, uri: &str) -> Option<Unfinished>;
 }
@@ -128,6 +131,8 @@ pub struct Unfinished {
     pub since: Timestamp,
     /// The properties of the object, if it was about to appear. Several attempts leave several entries, newest last.
     pub coming: Vec<PendingObject>,
+    /// The properties of objects that were found lost or damaged. They are the run's own, and it may replace them.
+    pub disproved: Vec<PendingObject>,
     /// An open upload that can be resumed.
     pub open: Option<OpenUpload>,
 }

@@ -10,7 +10,9 @@ use sha2::{Digest as _, Sha256};
 use super::Dir;
 use super::folder::{DIGEST_SUFFIX, Partial, remove_abandoned, remove_digest, sync_folder};
 use super::objects::kept;
-use crate::storage::{Body, Deliver, Delivered, Error, Objects as _, PendingObject, UploadJournal, UploadOptions};
+use crate::storage::{
+    Body, Deliver, Delivered, Error, ObjectId, Objects as _, PendingObject, UploadJournal, UploadOptions,
+};
 use crate::value::{Cancel, Digest, ObjectKey};
 
 const BLOCK: usize = 256 * 1024;
@@ -73,6 +75,16 @@ impl Deliver for Dir {
     fn recover(&self, key: &ObjectKey, pending: &PendingObject, cancel: &Cancel) -> Result<Option<Delivered>, Error> {
         let pending = pending.clone();
         self.call(key, cancel, move |dir, key, abandoned| dir.recover_file(key, &pending, abandoned))
+    }
+
+    /// The digest beside an object tells whose it is.
+    fn is_own(&self, key: &ObjectKey, pending: &PendingObject, cancel: &Cancel) -> Result<bool, Error> {
+        let stat = match self.stat(&ObjectId { key: key.clone(), version: None }, cancel) {
+            Err(Error::Foreign { .. }) => None,
+            stat => stat?,
+        };
+        let own = kept(Some(pending.digest.sha256));
+        Ok(stat.is_some_and(|stat| !stat.checksums.is_empty() && stat.checksums == own))
     }
 
     fn discard_unfinished(&self, key: &ObjectKey, _since: Timestamp, cancel: &Cancel) -> Result<usize, Error> {

@@ -85,6 +85,10 @@ impl Deliver for S3 {
         self.recover_object(key, pending, cancel)
     }
 
+    fn is_own(&self, key: &ObjectKey, pending: &PendingObject, cancel: &Cancel) -> Result<bool, Error> {
+        self.has_token(key, pending, cancel)
+    }
+
     fn resume(&self, key: &ObjectKey, upload: &OpenUpload, cancel: &Cancel) -> Result<Option<ResumedUpload>, Error> {
         self.resume_upload(key, upload, cancel)
     }

@@ -51,6 +51,14 @@ impl S3 {
         })
     }
 
+    /// Whether the object of this key carries the token of a pending one.
+    pub(super) fn has_token(&self, key: &ObjectKey, pending: &PendingObject, cancel: &Cancel) -> Result<bool, Error> {
+        let Some(token) = &pending.token else { return Ok(false) };
+        let target = self.target_of(key, cancel)?;
+        let found = runtime(&target.uri)?.block_on(self.find_by_token(&target, token));
+        found.map(|found| found.is_some()).map_err(|fault| fault.into_error("a look at the properties", &target.uri))
+    }
+
     /// The object, if it carries this token. After a lost answer, the existence of an object alone would not tell ours
     /// from another one.
     pub(super) async fn find_by_token(&self, target: &Target, token: &str) -> Result<Option<Stat>, Fault> {

@@ -68,3 +68,55 @@ fn an_if_decides_alone() {
     let proven = ends(&seen).into_iter().filter(|end| end.0 == "prove").collect::<Vec<_>>();
     assert_eq!(proven, [("prove".to_owned(), String::new(), "skipped".to_owned())]);
 }
+
+/// A copy that is damaged before it is proven: the next session delivers it anew, and proves it.
+#[test]
+fn what_is_found_damaged_is_delivered_anew() {
+    for (damage, code) in [
+        ("printf x | dd of=$O bs=1 seek=3 conv=notrunc 2>/dev/null", "TL0642"),
+        ("truncate -s -1 $O", "TL0641"),
+        ("rm $O", "TL0640"),
+    ] {
+        let tl = Tl::new();
+        tl.write("data/a.txt", "a").write("bad", "").write("damage.sh", format!("[ ! -e bad ] || {{ {damage}; }}\n"));
+        tl.pipeline(
+            "stages:\n  collect: { uses: archive, with: { sources: [data] } }\n  deliver: { needs: collect, uses: upload, with: { artifact: \
+             '${{ needs.collect.outputs.artifact }}', store: shelf, key: a.tar } }\n  damage: { needs: deliver, shell: sh, run: '. ./damage.sh', \
+             env: { O: shelf/a.tar } }\n  prove: { needs: [deliver, damage], uses: verify, with: { object: '${{ needs.deliver.outputs.object \
+             }}', level: content } }\n",
+        );
+        let first = tl.run(&["run", "p.yaml"]);
+        assert!(first.code == 4 && first.stdout.contains(code), "{first:?}");
+        std::fs::remove_file(tl.file("bad")).unwrap();
+        let ended = tl.run(&["run", "--resume", "--reporter", "json"]);
+        assert_eq!(ended.code, 0, "{code}: {ended:?}");
+        let seen = events(&ended.stdout);
+        let recalled = |stage: &str| {
+            seen.iter()
+                .any(|event| event["event"] == "stage-ended" && event["stage"] == stage && event["recalled"] == true)
+        };
+        assert!(!recalled("deliver") && !recalled("prove"), "{code}");
+    }
+}
+
+/// What a session proved is read again by the next one: the object may have changed since.
+#[test]
+fn a_proof_of_an_earlier_session_is_not_taken_for_one_of_today() {
+    let tl = Tl::new();
+    tl.write("data/a.txt", "a").pipeline(
+        "stages:\n  collect: { uses: archive, with: { sources: [data] } }\n  deliver: { needs: collect, uses: upload, with: { artifact: '${{ \
+         needs.collect.outputs.artifact }}', store: shelf, key: a.tar } }\n  prove: { needs: deliver, uses: verify, with: { object: '${{ \
+         needs.deliver.outputs.object }}', level: content } }\n  last: { needs: prove, run: [test, -e, go] }\n",
+    );
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 1);
+    // As a disk does that loses a bit: neither time nor length changes.
+    let object = tl.file("shelf/a.tar");
+    let time = std::fs::metadata(&object).unwrap().modified().unwrap();
+    let mut bytes = std::fs::read(&object).unwrap();
+    bytes[600] ^= 1;
+    std::fs::write(&object, &bytes).unwrap();
+    std::fs::File::options().write(true).open(&object).unwrap().set_modified(time).unwrap();
+    tl.write("go", "");
+    assert_eq!(tl.run(&["run", "--resume"]).code, 4);
+    assert_eq!(tl.run(&["run", "--resume"]).code, 0, "it is delivered anew");
+}

@@ -58,7 +58,7 @@ fn what_is_done_and_still_there_is_not_done_again() {
     let (ended, events) = resumed(&tl, &[]);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!((events[0]["run"].as_str(), &events[0]["session"]), (Some(run), &Json::from(2)));
-    assert_eq!(done(&events), ["always", "last"]);
+    assert_eq!(done(&events), ["always", "last", "prove"]);
     assert!(outcomes(&events).iter().all(|(_, outcome)| outcome == "success"));
     assert_eq!((tl.read("ran.txt"), tl.read("over.txt")), ("ran\n".to_owned(), "over\nover\n".to_owned()));
     assert_eq!(files(&tl.file("shelf")), objects);
@@ -94,13 +94,13 @@ fn what_is_gone_or_changed_is_done_again_with_all_that_waits_for_it() {
     let artifact =
         gone(|tl, run| fs::write(tl.file("state/work").join(run).join("spooled-1-1.artifact"), "x").unwrap());
     // No stage needs it: all objects made from it exist.
-    assert_eq!(artifact, ["always", "last"]);
+    assert_eq!(artifact, ["always", "last", "prove"]);
     // Changed settings of a stage.
     let settings = gone(|tl, _| {
         let text = tl.read("p.yaml").replace("'echo $0-$1 >> many.txt'", "'echo $0+$1 >> many.txt'");
         tl.write("p.yaml", text);
     });
-    assert_eq!(settings, ["always", "last", "many1", "many2"]);
+    assert_eq!(settings, ["always", "last", "many1", "many2", "prove"]);
     // Changed recipients.
     let recipients = gone(|tl, _| {
         tl.ok(&["key", "new", "-o", "other.txt", "--recipients", "others.txt"]);

@@ -38,7 +38,7 @@ impl Kept {
             return Err(Diagnostic::failure(codes::TL0707, "the database could not be written: it is full"));
         }
         let mut unfinished = self.unfinished.lock().unwrap();
-        let new = || Unfinished { since: Timestamp::now(), coming: Vec::new(), open: None };
+        let new = || Unfinished { since: Timestamp::now(), coming: Vec::new(), disproved: Vec::new(), open: None };
         change(unfinished.entry(uri.to_owned()).or_insert_with(new));
         Ok(())
     }
@@ -63,6 +63,10 @@ impl Deliveries for Kept {
 
     fn pending(&self, uri: &str, pending: &PendingObject) -> Result<()> {
         self.keep(uri, |known| known.coming.push(pending.clone()))
+    }
+
+    fn disproved(&self, uri: &str) -> Result<()> {
+        self.keep(uri, |known| known.disproved = std::mem::take(&mut known.coming))
     }
 
     fn left(&self, uri: &str) -> Option<Unfinished> {
