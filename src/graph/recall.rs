@@ -34,6 +34,9 @@ pub enum Decision<'a, P, E> {
     LeaveOut,
     /// Its work.
     Run,
+    /// Its work, once more: it proves something, and that may have changed since an earlier session. Nothing else is repeated for
+    /// it.
+    ProveAgain,
     /// It fails: whether what it did still holds cannot be checked now.
     Fail {
         /// The stage that cannot be checked.
@@ -110,6 +113,10 @@ impl<P> Prior<P> {
                 Err(_) if part == Part::LeftOut => return Decision::LeaveOut,
                 Err(error) => return Decision::Fail { stage: effect.stage, error },
             }
+        }
+        let proves = |&stage: &usize| self.plan.stages[stage].stage.kind().is_some_and(|kind| kind.proved().is_some());
+        if part != Part::LeftOut && stages.iter().any(proves) {
+            return Decision::ProveAgain;
         }
         Decision::Recall(effects)
     }
@@ -232,7 +239,29 @@ mod tests {
             Decision::Recall(_) => "recall",
             Decision::LeaveOut => "leave out",
             Decision::Run => "run",
+            Decision::ProveAgain => "prove again",
             Decision::Fail { .. } => "fail",
+        }
+    }
+
+    #[test]
+    fn a_proof_is_made_again_and_nothing_else_for_it() {
+        let file = json!({
+            "version": 1, "name": "t",
+            "stages": {
+                "v": { "uses": "verify", "with": { "object": "x" } },
+                "after": { "needs": ["v"], "run": ["x"] },
+            },
+        });
+        let only = |name: &str| Selection::Only(vec![name.to_owned()]);
+        let selections = [(Selection::All, "prove again"), (only("v"), "run"), (only("after"), "prove again")];
+        for (selection, wanted) in selections {
+            let plan = Arc::new(Plan::select(&serde_json::from_value(file.clone()).unwrap(), &selection));
+            let prior = Prior::new(Arc::clone(&plan), [effect(0, None), effect(1, None)]);
+            let decision = prior.decide::<&str>(job(0), Some("k"), true, |_| Ok(true));
+            assert_eq!(word(&decision), wanted, "{selection:?}");
+            // What needs it may still be recalled: the proof does not count as begun.
+            assert!(Session::default().may_recall(&plan, job(1)));
         }
     }
 

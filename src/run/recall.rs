@@ -16,7 +16,7 @@ use crate::diagnostic::{Code, Diagnostic, Result, codes};
 use crate::engine::{Attempt, Results};
 use crate::graph::outcome::{Done, Ended, OwnEnd};
 use crate::graph::recall::{Decision, Prior, PriorEffect};
-use crate::graph::{Job, Part, Plan};
+use crate::graph::{Job, Plan};
 use crate::open::{secrets_in, unwritten};
 use crate::pipeline::{Stage, paths_in};
 use crate::stages::artifact::{ArtifactRef, Spool};
@@ -116,11 +116,6 @@ impl PipelineWork {
             }
         }
         let kind = self.plan.stages[stage].stage.kind();
-        // An object that an earlier session read may have changed since: it is read again, unless the selection leaves that out.
-        let is_proof = kind.is_some_and(|kind| kind.proved().is_some());
-        if is_proof && self.plan.part(attempt.unit) != Part::LeftOut {
-            return Ok(false);
-        }
         let key = self.key(stage, instance);
         let holds =
             kind.map_or(Ok(true), |kind| (kind.still_holds)(&effect.outputs, &key, &self.shared, &attempt.cancel));

@@ -130,8 +130,10 @@ impl PipelineWork {
             }
         }
         let key = self.unit_key(attempt, &resolved);
+        let mut is_begun = false;
         match self.decide(attempt, key.as_deref()) {
-            Decision::Run => {}
+            Decision::Run => is_begun = true,
+            Decision::ProveAgain => {}
             Decision::Recall(effects) => return effects.into_iter().map(recalled).collect(),
             Decision::LeaveOut => return self.leave_out(stages),
             Decision::Fail { stage, error } => return Self::none_began(stages, stage, &error),
@@ -145,7 +147,7 @@ impl PipelineWork {
             .filter_map(|(&stage, resolved)| Some((stage, proved_object(resolved)?)))
             .collect();
         let job = attempt.job();
-        if let Err(error) = self.begin(job) {
+        if is_begun && let Err(error) = self.begin(job) {
             return Self::none_began(stages, stages[0], &error);
         }
         if let Some(key) = key {

@@ -213,6 +213,7 @@ impl Fake {
                 }
                 Decision::LeaveOut => (Choice::LeftOut, Some(all(&|| OwnEnd::LeftOut))),
                 Decision::Fail { error, .. } => (Choice::Unknown, Some(all(&|| OwnEnd::Failed(error.clone())))),
+                Decision::ProveAgain => unreachable!("no stage of a random graph proves"),
                 Decision::Run if self.missing_artifact(unit) => {
                     let error = || OwnEnd::Failed(Diagnostic::failure(codes::TL0639, "not kept"));
                     (Choice::Missing, Some(all(&error)))
