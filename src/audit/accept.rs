@@ -26,6 +26,9 @@ pub fn accept(dir: &Path, reason: &str) -> Result<PathBuf, Error> {
     }
     let lock = Lock::create(&layout)?;
     let _held = lock.exclusive(TIMEOUT)?;
+    if aside::is_forged(&layout)? {
+        aside::forget(&layout)?;
+    }
     let marker = match aside::unfinished(&layout)? {
         Some(unfinished) => unfinished,
         None => begin(&layout, reason)?,

@@ -10,11 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::files::{self, Layout};
-use super::{Draft, Error, Severity};
+use super::{Draft, Error, Problem, Severity, verify};
 
 /// What belongs to a log, except its lock. The key goes first: from then on nobody can take the rest for a log, and
 /// nobody can sign for it.
 const MOVED: [&str; 7] = ["key", "log.vkey", "checkpoint", "tree", "ckpt", "torn", "seg"];
+
+/// The file with the decision, until all is moved.
+const DECISION: &str = "accepting";
 
 /// The decision to put a log aside.
 #[derive(Serialize, Deserialize)]
@@ -34,13 +37,13 @@ impl Marker {
     /// Writes the decision down, before anything moves.
     pub(super) fn write(&self, layout: &Layout) -> Result<(), Error> {
         let text = serde_json::to_vec(self).map_err(|e| Error::io("write", layout.dir())(io::Error::from(e)))?;
-        files::replace(&layout.dir().join("accepting"), &text)
+        files::replace(&layout.dir().join(DECISION), &text)
     }
 }
 
 /// A decision that is not yet carried out.
 pub(super) fn unfinished(layout: &Layout) -> Result<Option<Marker>, Error> {
-    Ok(marker(layout, "accepting")?.or(accepted(layout)?))
+    Ok(marker(layout, DECISION)?.or(accepted(layout)?))
 }
 
 /// A decision whose first record is due.
@@ -48,9 +51,31 @@ pub(super) fn accepted(layout: &Layout) -> Result<Option<Marker>, Error> {
     marker(layout, "accepted")
 }
 
+/// Whether a decision stands in a log that is sound. The first file to move is the key: while it is there, the damage is, too.
+pub(super) fn is_forged(layout: &Layout) -> Result<bool, Error> {
+    let path = layout.dir().join(DECISION);
+    if !path.exists() || !layout.dir().join(MOVED[0]).exists() {
+        return Ok(false);
+    }
+    match verify::unlocked(layout, None) {
+        Ok(report) => Ok(!report.problems.iter().any(Problem::is_damage)),
+        Err(Error::Missing(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a decision that no writer made.
+pub(super) fn forget(layout: &Layout) -> Result<(), Error> {
+    let path = layout.dir().join(DECISION);
+    fs::remove_file(&path).and_then(|()| files::sync_dir(layout.dir())).map_err(Error::io("remove", &path))
+}
+
 /// Finishes moving the old log. A writer does it before it looks at anything else.
 pub(super) fn resume(layout: &Layout) -> Result<(), Error> {
-    let Some(marker) = marker(layout, "accepting")? else { return Ok(()) };
+    let Some(marker) = marker(layout, DECISION)? else { return Ok(()) };
+    if is_forged(layout)? {
+        return Err(Problem::ForgedDecision { file: DECISION.to_owned() }.into());
+    }
     let aside = layout.dir().join(&marker.directory);
     if !aside.is_dir() {
         files::create_dir(&aside)?;
@@ -64,7 +89,7 @@ pub(super) fn resume(layout: &Layout) -> Result<(), Error> {
         }
         files::sync_dir(&aside)?;
         files::sync_dir(layout.dir())?;
-        fs::rename(layout.dir().join("accepting"), layout.dir().join("accepted"))?;
+        fs::rename(layout.dir().join(DECISION), layout.dir().join("accepted"))?;
         files::sync_dir(layout.dir())
     };
     finish().map_err(Error::io("move the damaged log to", &aside))

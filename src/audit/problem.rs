@@ -123,6 +123,11 @@ pub enum Problem {
         /// Its path, below the folder of the log.
         file: String,
     },
+    /// A decision to put the log aside stands in a log that is sound: no writer makes one.
+    ForgedDecision {
+        /// The file, below the folder of the log.
+        file: String,
+    },
     /// The keys are missing, do not belong to each other, or are not the expected ones.
     WrongKey {
         /// What is wrong.
@@ -182,6 +187,9 @@ impl fmt::Display for Problem {
             }
             Self::TornTail { seq, bytes } => write!(f, "{bytes} bytes of an unfinished record {seq} are at the end"),
             Self::ForeignFile { file } => write!(f, "`{file}` does not belong to an audit log"),
+            Self::ForgedDecision { file } => {
+                write!(f, "`{file}` says to put this log aside, and the log is sound: somebody else wrote that file")
+            }
             Self::WrongKey { reason } => f.write_str(reason),
         }
     }

@@ -114,8 +114,11 @@ impl<P> Prior<P> {
                 Err(error) => return Decision::Fail { stage: effect.stage, error },
             }
         }
-        let proves = |&stage: &usize| self.plan.stages[stage].stage.kind().is_some_and(|kind| kind.proved().is_some());
-        if part != Part::LeftOut && stages.iter().any(proves) {
+        let only_proves = |&stage: &usize| {
+            let kind = self.plan.stages[stage].stage.kind();
+            kind.is_some_and(|kind| kind.proved().is_some() && kind.delivery().is_none())
+        };
+        if part != Part::LeftOut && stages.iter().any(only_proves) {
             return Decision::ProveAgain;
         }
         Decision::Recall(effects)

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use ulid::Ulid;
 
 use super::Process;
-use super::supervisor::{COMMAND, Notice, greeting};
+use super::supervisor::{COMMAND, Notice, greeting, processes_of};
 use super::table::MARK;
 
 /// How long to wait for the supervisor to end.
@@ -74,8 +74,8 @@ pub fn finish() {
     lifeline.release();
 }
 
-/// Kills every program and exits.
-pub fn end_at_once(exit_code: i32) -> ! {
+/// Kills every program, calls `last`, which gets a few seconds, and exits.
+pub fn end_at_once(exit_code: i32, last: impl FnOnce() + Send + 'static) -> ! {
     // Locked until the exit: a program that is killed here must not be recorded as one that ended by itself.
     let mut lifeline = lock();
     for group in lifeline.live.values().flatten() {
@@ -88,6 +88,15 @@ pub fn end_at_once(exit_code: i32) -> ! {
             drop(pipe);
             let _late = ended.recv_timeout(PATIENCE);
         }
+    }
+    let (tell, told) = channel();
+    let thread = thread::Builder::new().spawn(move || {
+        last();
+        // Nobody hears it after the time is up.
+        let _late = tell.send(());
+    });
+    if thread.is_ok() {
+        let _late = told.recv_timeout(PATIENCE);
     }
     process::exit(exit_code)
 }
@@ -121,6 +130,12 @@ impl Registration {
     /// The variable to set in the program's environment.
     pub(super) fn environment(&self) -> Option<(&'static str, &str)> {
         self.mark.as_deref().map(|mark| (MARK, mark))
+    }
+
+    /// The processes that the program started and that still run, also those that left its group.
+    pub(super) fn rest(&self) -> Vec<Process> {
+        let token = self.mark.as_ref().and_then(|mark| mark.rsplit_once('-')).map(|(token, _)| token);
+        token.map(|token| processes_of(token, self.number, Process::own().since)).unwrap_or_default()
     }
 
     /// Notes that the program runs and leads a process group of its own.

@@ -1,10 +1,10 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Signal, kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::runtime;
 use tokio::sync::mpsc;
@@ -185,7 +185,7 @@ impl Program {
             }
         };
         let ending = async {
-            end(&mut child, registration.group, self.grace).await;
+            end(&mut child, &registration, self.grace).await;
             drop(registration);
         };
         let last_lines = async {
@@ -233,13 +233,33 @@ fn panicked() -> Failure {
     Failure::Wait(io::Error::other("the thread that waited for it panicked"))
 }
 
-/// Ends a program and its group: TERM, `grace`, KILL. A group that is gone is what is wanted.
-async fn end(child: &mut Child, group: Option<Pid>, grace: Duration) {
-    let Some(group) = group else { return };
+/// Ends a program, its group, and what it started outside of that: TERM, `grace`, KILL. What is gone is what is wanted.
+async fn end(child: &mut Child, registration: &Registration, grace: Duration) {
+    let Some(group) = registration.group else { return };
+    let signal_rest = |signal| {
+        let rest = registration.rest();
+        rest.iter().for_each(|process| drop(process.signal(signal)));
+        rest.is_empty()
+    };
     if !grace.is_zero() {
         let _gone = kill_process_group(group, Signal::TERM);
+        let begun = Instant::now();
+        signal_rest(Signal::TERM);
         let _late = timeout(grace, child.wait()).await;
+        while begun.elapsed() < grace && !registration.rest().is_empty() {
+            sleep(LOOK).await;
+        }
     }
     let _gone = kill_process_group(group, Signal::KILL);
     let _reaped = child.wait().await;
+    // A process may fork between two looks: twice nothing means nothing.
+    let (begun, mut empty) = (Instant::now(), 0);
+    while empty < 2 && begun.elapsed() < KILLING {
+        empty = if signal_rest(Signal::KILL) { empty + 1 } else { 0 };
+        sleep(LOOK).await;
+    }
 }
+
+/// How often to look for what is left of a program that is ended, and for how long after KILL.
+const LOOK: Duration = Duration::from_millis(5);
+const KILLING: Duration = Duration::from_secs(2);

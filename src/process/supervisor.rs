@@ -151,6 +151,11 @@ impl Supervised {
     }
 }
 
+/// The processes of one program and of all that it started, also of those that left its group. None without `/proc`.
+pub(super) fn processes_of(token: &str, number: u64, since: u64) -> Vec<Process> {
+    ours(&processes(token, since), &BTreeMap::from([(number, None)]), &BTreeSet::new(), &BTreeSet::new())
+}
+
 /// The processes of live programs: by their mark, by their group, or because their parent is one of these.
 fn ours(
     all: &[Seen],

@@ -145,6 +145,7 @@ pub(super) fn end(
     sink: &Mutex<EventSink>,
 ) -> ExitCode {
     let Prepared { work, recorder, shared, notifier, audit, folder, group, .. } = prepared;
+    options.last_words.clear();
     // Reported once, at the end: while stages run, the engine is the only emitter.
     work.logs.problem().into_iter().for_each(|error| emit(sink, What::Problem { error }));
     let (mut outcome, mut exit_code) = verdict(&finished);

@@ -5,6 +5,7 @@ use tracing::{Instrument as _, info_span};
 
 use super::end::{EndedStages, end};
 use super::event_sink::{Emit, EventSink, emit, end_journal, is_resumable};
+use super::on_record::sign_end;
 use super::options::Options;
 use super::prepare::{Blocked, NotReady, Prepared, prepare};
 use super::resume::remove_work;
@@ -18,6 +19,8 @@ use crate::notify::{self, drain, outbox_trouble};
 use crate::open::{Loaded, News};
 use crate::pipeline::When;
 use crate::stages::Recorder as _;
+use crate::state::Finish;
+use crate::value::CancelReason;
 
 /// Runs a loaded pipeline to its end and returns the exit code. Every event goes to `emit`.
 pub(crate) async fn execute(loaded: Loaded, options: Options, emit: Emit) -> ExitCode {
@@ -101,6 +104,7 @@ fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> Exit
 }
 
 async fn run_stages(prepared: Prepared, options: Options, began: Instant, sink: &Arc<Mutex<EventSink>>) -> ExitCode {
+    options.last_words.set(last_words(&prepared, began));
     tokio::task::block_in_place(|| before_stages(&prepared, &options, sink));
     let work = Arc::clone(&prepared.work);
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
@@ -117,6 +121,29 @@ async fn run_stages(prepared: Prepared, options: Options, began: Instant, sink: 
     let finished = Engine::run(Arc::clone(&work.plan), work, max_parallel, prepared.left, cancel, on_event).await;
     let stages = std::mem::take(&mut *ended.lock().unwrap_or_else(PoisonError::into_inner));
     tokio::task::block_in_place(|| end(prepared, &options, finished, stages, began, sink))
+}
+
+/// Writes that the run was cancelled, for one that cannot end by itself any more.
+fn last_words(prepared: &Prepared, began: Instant) -> impl FnOnce() + Send + 'static {
+    let (recorder, journal) = (Arc::clone(&prepared.recorder), prepared.work.journal.clone());
+    let pipeline = prepared.shared.pipeline.clone();
+    move || {
+        let (outcome, exit_code) = (Outcome::Cancelled, ExitCode::Cancelled);
+        let end = RunEnd {
+            pipeline,
+            outcome: outcome.word().to_owned(),
+            exit_code: Some(exit_code.into()),
+            errors: None,
+            left_out: Vec::new(),
+            counts: None,
+        };
+        // Nobody is left to hear of an error.
+        let _unsigned = sign_end(&recorder, end);
+        let (seconds, left_out, counts) = (began.elapsed().as_secs_f64(), Vec::new(), Counts::default());
+        let error = Some(Diagnostic::from(CancelReason::Requested));
+        let finish = Finish { outcome, exit_code, seconds, left_out, counts, error };
+        let _unwritten = journal.map(|journal| journal.finish(finish));
+    }
 }
 
 /// What comes before the first stage: old uploads, waiting messages, the message that the run started.

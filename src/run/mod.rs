@@ -11,6 +11,7 @@ mod end;
 mod event_sink;
 mod execute;
 mod group;
+mod last_words;
 mod logs;
 mod on_record;
 mod options;
@@ -24,6 +25,7 @@ mod uploads;
 mod work;
 
 pub(crate) use execute::execute;
+pub(crate) use last_words::LastWords;
 pub(crate) use options::Options;
 pub(crate) use resume::{ResumeMode, Resumed, resume};
 pub(crate) use unread::unread;

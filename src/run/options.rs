@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::last_words::LastWords;
 use crate::graph::Selection;
 use crate::state::{PriorRun, StateDir};
 use crate::value::Cancel;
@@ -18,6 +19,8 @@ pub(crate) struct Options {
     pub resumed: Option<PriorRun>,
     /// The selected stages; checked.
     pub selection: Selection,
+    /// What the run writes if it is ended at once.
+    pub last_words: LastWords,
 }
 
 impl Options {

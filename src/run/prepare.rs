@@ -27,7 +27,7 @@ use crate::open::{
     state_error, unwritten,
 };
 use crate::stages::{Ledger, OpenDelivery, Places, Recorder, Shared};
-use crate::state::{Filter, GroupLock, WorkDir};
+use crate::state::{Filter, GroupLock, Journal, WorkDir};
 use crate::value::{Cancel, PositiveDuration};
 
 /// A run that is ready for its first stage.
@@ -134,7 +134,7 @@ pub(super) fn prepare(
         secrets: secrets.known,
     });
     let started = if errors.is_empty() {
-        start(&loaded, options, run, &recorder, &folder, sink)
+        start(&loaded, options, run, &recorder, &folder, (journal.as_deref(), sink))
     } else {
         Err(Refused { errors, skipped: false })
     };
@@ -231,11 +231,22 @@ fn start(
     run: &str,
     recorder: &LogRecorder,
     folder: &WorkDir,
-    sink: &Mutex<EventSink>,
+    (journal, sink): (Option<&Journal>, &Mutex<EventSink>),
 ) -> std::result::Result<Option<GroupLock>, Refused> {
-    let mut waiting = |warning| emit(sink, What::Problem { error: warning });
+    let wait_for = |group: Option<&str>| journal.into_iter().for_each(|journal| journal.wait_for(group));
+    let mut has_waited = false;
+    let mut waiting = |warning| {
+        has_waited = true;
+        wait_for(loaded.pipeline.concurrency.as_ref().map(|concurrency| concurrency.group.as_str()));
+        emit(sink, What::Problem { error: warning });
+    };
     let group = match wait_for_turn(loaded, &options.state, run, &options.cancel, &mut waiting)? {
-        Turn::Taken(group) => group,
+        Turn::Taken(group) => {
+            if has_waited {
+                wait_for(None);
+            }
+            group
+        }
         Turn::Skip(why) => return Err(Refused { errors: vec![why.as_warning()], skipped: true }),
     };
     begin(loaded, recorder, options)?;

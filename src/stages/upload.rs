@@ -259,13 +259,11 @@ impl Upload {
         }
         for pending in left.coming.iter().rev() {
             if let Some(delivered) = store.recover(key, pending, cancel).map_err(failed)? {
-                return Ok(Earlier { delivered: Some((delivered, pending.ordered)), is_disproved: false, resumed });
+                return Ok(Earlier { delivered: Some((delivered, pending.ordered)), resumed, ..Earlier::default() });
             }
         }
-        let mut is_disproved = false;
-        for pending in &left.disproved {
-            is_disproved |= store.is_own(key, pending, cancel).map_err(failed)?;
-        }
+        let is_own = |own: bool, pending| Ok(own || store.is_own(key, pending, cancel)?);
+        let is_disproved = left.disproved.iter().try_fold(false, is_own).map_err(failed)?;
         Ok(Earlier { delivered: None, is_disproved, resumed })
     }
 
@@ -328,11 +326,9 @@ struct DeliveryRecord<'a> {
 impl DeliveryRecord<'_> {
     fn record_reused(&self) -> Result<()> {
         let (parts, bytes) = (self.parts.load(Ordering::SeqCst), self.bytes.load(Ordering::SeqCst));
-        if parts == 0 {
-            return Ok(());
-        }
         let (name, uri) = (self.context.name(), self.uri.to_owned());
-        self.context.record(Record::UploadResumed { name, uri, parts, bytes })
+        let resumed = Record::UploadResumed { name, uri, parts, bytes };
+        if parts == 0 { Ok(()) } else { self.context.record(resumed) }
     }
 
     fn unless_failed(&self, recorded: Result<()>) -> Result<(), Error> {

@@ -227,7 +227,7 @@ impl Runs {
         let idle = IdleLock::of(&self.work);
         let read = || {
             let mut statement = self.db.connection.prepare_cached(&format!(
-                "SELECT id, pipeline, file, sha256, inputs, session, process, started, ended, outcome, exit_code, seconds, left_out, error, counts, good, reason, files, bytes
+                "SELECT id, pipeline, file, sha256, inputs, session, process, started, ended, outcome, exit_code, seconds, left_out, error, counts, good, reason, files, bytes, waiting
                  FROM runs WHERE {clause} ORDER BY id DESC"
             ))?;
             let mut rows = statement.query(params_from_iter(values))?;
@@ -298,6 +298,7 @@ fn run(row: &Row<'_>, work: &Path) -> rusqlite::Result<Run> {
         sessions: row.get(5)?,
         process: row.get(6)?,
         state,
+        waiting: row.get::<_, Option<String>>(19)?.filter(|_| state == RunState::Running),
         started: row.get(7)?,
         ended,
         outcome: outcome(row.get(9)?),

@@ -63,6 +63,7 @@ type Done = Box<dyn FnOnce(Result<(), String>) + Send>;
 enum JournalEntry {
     Event { at: String, what: Box<What> },
     LeftOut { at: String, stage: String, instance: Option<String>, reason: Option<String> },
+    Waiting(Option<String>),
     Ready(Option<String>, Done),
     Effects(Vec<Effect>, Done),
     Forget(Vec<(String, Option<usize>)>, Done),
@@ -104,7 +105,7 @@ impl Journal {
         let update = || {
             db.connection.query_row(
                 "UPDATE runs SET session = session + 1, process = ?2, since = ?3, sha256 = ?4, ended = NULL, outcome = NULL,
-                 exit_code = NULL, left_out = NULL, counts = NULL, reason = NULL, error = NULL WHERE id = ?1 RETURNING session",
+                 exit_code = NULL, left_out = NULL, waiting = NULL, counts = NULL, reason = NULL, error = NULL WHERE id = ?1 RETURNING session",
                 params![run, id, since.cast_signed(), sha256],
                 |row| row.get(0),
             )
@@ -149,6 +150,11 @@ impl Journal {
     /// Writes that a stage was not selected, soon. The end that an earlier session wrote stays.
     pub fn log_left_out(&self, at: &str, stage: String, instance: Option<String>, reason: Option<String>) {
         self.entries.push(JournalEntry::LeftOut { at: at.to_owned(), stage, instance, reason });
+    }
+
+    /// Writes, soon, which group the run waits for; `None` if it waits no longer.
+    pub fn wait_for(&self, group: Option<&str>) {
+        self.entries.push(JournalEntry::Waiting(group.map(str::to_owned)));
     }
 
     /// Writes effects durably, all or none, and then calls `done`.
@@ -210,10 +216,12 @@ impl Writer {
                 match entry {
                     JournalEntry::Event { what, .. } if matches!(*what, What::StageProgress { .. }) => {}
                     // Nobody waits for these, so nobody would learn that they are missing: try again.
-                    JournalEntry::Event { .. } | JournalEntry::LeftOut { .. } if result.is_err() => {
+                    JournalEntry::Event { .. } | JournalEntry::LeftOut { .. } | JournalEntry::Waiting(_)
+                        if result.is_err() =>
+                    {
                         unwritten.push(entry);
                     }
-                    JournalEntry::Event { .. } | JournalEntry::LeftOut { .. } => {}
+                    JournalEntry::Event { .. } | JournalEntry::LeftOut { .. } | JournalEntry::Waiting(_) => {}
                     JournalEntry::Ready(_, done)
                     | JournalEntry::Effects(_, done)
                     | JournalEntry::Forget(_, done)
@@ -227,8 +235,9 @@ impl Writer {
     fn write(&mut self, batch: &[JournalEntry]) -> rusqlite::Result<()> {
         let begun = Instant::now();
         // What is only for display reaches the disk with the next entry that must.
-        let must_last =
-            batch.iter().any(|entry| !matches!(entry, JournalEntry::Event { .. } | JournalEntry::LeftOut { .. }));
+        let must_last = batch.iter().any(|entry| {
+            !matches!(entry, JournalEntry::Event { .. } | JournalEntry::LeftOut { .. } | JournalEntry::Waiting(_))
+        });
         if must_last != self.is_full {
             let level = if must_last { "FULL" } else { "NORMAL" };
             self.db.connection.pragma_update(None, "synchronous", level)?;
@@ -244,6 +253,7 @@ impl Writer {
                 JournalEntry::LeftOut { at, stage, instance, reason } => {
                     rows.left_out(at, stage, instance.as_deref(), reason.as_deref())?;
                 }
+                JournalEntry::Waiting(group) => rows.waiting(group.as_deref())?,
                 JournalEntry::Ready(inputs, _) => rows.ready(inputs.as_deref())?,
                 JournalEntry::Effects(effects, _) => effects.iter().try_for_each(|effect| rows.effect(effect))?,
                 JournalEntry::Forget(stages, _) => {

@@ -40,6 +40,8 @@ pub struct Run {
     /// Whether it is at work.
     #[serde(rename = "life")]
     pub state: RunState,
+    /// The group that it waits for, while it does.
+    pub waiting: Option<String>,
     /// When it first started.
     pub started: String,
     /// When it ended.

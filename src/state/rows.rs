@@ -132,6 +132,10 @@ impl Rows<'_> {
         )
     }
 
+    pub(super) fn waiting(&self, group: Option<&str>) -> rusqlite::Result<()> {
+        self.run("UPDATE runs SET waiting = ?2 WHERE id = ?1", params![self.run, group])
+    }
+
     pub(super) fn forget(&self, (stage, instance): &(String, Option<usize>)) -> rusqlite::Result<()> {
         let sql = "DELETE FROM effects WHERE run = ?1 AND stage = ?2 AND instance = ?3";
         self.run(sql, params![self.run, stage, number(*instance)])
@@ -149,7 +153,7 @@ impl Rows<'_> {
         self.run(
             "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4, seconds = coalesce(seconds, 0) + ?5, left_out = ?6, error = ?7,
              counts = ?8, good = max(coalesce(?9, good), coalesce(good, ?9)), reason = ?10,
-             files = ?11, bytes = ?12 WHERE id = ?1",
+             files = ?11, bytes = ?12, waiting = NULL WHERE id = ?1",
             params![
                 self.run,
                 now(),

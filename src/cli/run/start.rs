@@ -14,7 +14,7 @@ use crate::inspect::{self, PlanFile};
 use crate::open::{self, Loaded};
 use crate::process;
 use crate::report::{Actions, Human, JsonLines, Junit, Lines, Output, Queue, Quiet, Reporter, plan_difference};
-use crate::run::{self, Options, ResumeMode, Resumed};
+use crate::run::{self, LastWords, Options, ResumeMode, Resumed};
 use crate::state::StateDir;
 use crate::value::{Cancel, CancelReason};
 
@@ -102,14 +102,14 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
     let queue = Queue::start(Box::new(reporters));
     let sink = Box::new(queue.sink());
     let code = runtime.block_on(async {
-        let cancel = Cancel::default();
+        let (cancel, last_words) = (Cancel::default(), LastWords::default());
         // A terminal that goes away is a reason to stop, too. What the caller ignores, as `nohup` does, stays ignored.
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         let heeded = kinds.into_iter().filter(|kind| !process::is_ignored(kind.as_raw_value()));
         for signal in heeded.filter_map(|kind| signal(kind).ok()) {
-            tokio::spawn(cancel_on_signal(signal, cancel.clone()));
+            tokio::spawn(cancel_on_signal(signal, cancel.clone(), last_words.clone()));
         }
-        let options = Options { state, cancel, program, plan, resumed, selection };
+        let options = Options { state, cancel, program, plan, resumed, selection, last_words };
         // Its own task: a blocking step of it may move the runtime's other work to another thread.
         let run = tokio::spawn(run::execute(loaded, options, sink));
         // The panic's message is withheld: it may hold data.
@@ -150,10 +150,10 @@ fn reporter(kind: ReporterKind, loaded: &Loaded, output: &Output) -> Box<dyn Rep
 }
 
 /// The first signal cancels the run, the second ends the process at once.
-async fn cancel_on_signal(mut signal: Signal, cancel: Cancel) {
+async fn cancel_on_signal(mut signal: Signal, cancel: Cancel, last_words: LastWords) {
     while signal.recv().await.is_some() {
         if cancel.is_cancelled() {
-            process::end_at_once(u8::from(ExitCode::Cancelled).into());
+            process::end_at_once(u8::from(ExitCode::Cancelled).into(), move || last_words.write());
         }
         cancel.cancel(CancelReason::Requested);
     }

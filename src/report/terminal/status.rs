@@ -21,7 +21,8 @@ pub fn render_status(found: &[Status], now: Timestamp, screen: Screen) -> String
 
 fn block(status: &Status, now: Timestamp, screen: Screen) -> String {
     let run = &status.run;
-    let word = Tone::of(run.word()).paint(run.word(), screen.style);
+    let word = if run.waiting.is_some() { "waiting" } else { run.word() };
+    let word = Tone::of(word).paint(word, screen.style);
     let is_running = run.state == RunState::Running;
     let long = if is_running { format!(" for {}", since(&run.started, now)) } else { String::new() };
     let mut text = format!("{}  {word}{long}\n", plain(&run.pipeline));
@@ -29,6 +30,9 @@ fn block(status: &Status, now: Timestamp, screen: Screen) -> String {
     text.push_str(&format!("  since {}\n", moment(&run.started, SECONDS)));
     if is_running {
         text.push_str(&format!("  process {}\n", run.process));
+    }
+    if let Some(group) = &run.waiting {
+        text.push_str(&screen.wrap(&format!("another run of its group {} is at work", plain(group)), 2));
     }
     let total = status.stages_total.map(|total| format!(" of {total}")).unwrap_or_default();
     let plural = if status.stages_total.unwrap_or(status.stages_done) == 1 { "stage" } else { "stages" };

@@ -135,6 +135,7 @@ ALTER TABLE runs ADD COLUMN counts TEXT;   -- how far its success is proven; non
 ALTER TABLE runs ADD COLUMN reason TEXT;   -- why it does not count although it ended well
 ALTER TABLE runs ADD COLUMN files INTEGER; -- that it collected
 ALTER TABLE runs ADD COLUMN bytes INTEGER; -- that it delivered
+ALTER TABLE runs ADD COLUMN waiting TEXT;  -- the group that it waits for
 ALTER TABLE deliveries ADD COLUMN disproved TEXT; -- JSON: what was in `coming`, and was found lost or damaged
 ALTER TABLE effects ADD COLUMN at TEXT;    -- when it was done
 CREATE TABLE written_by (         -- for releases that do not know this version

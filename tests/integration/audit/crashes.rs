@@ -122,6 +122,22 @@ fn an_unfinished_acceptance_is_finished() {
     }
 }
 
+/// A decision that somebody else wrote puts no sound log aside.
+#[test]
+fn a_forged_decision_puts_no_sound_log_aside() {
+    let sample = Sample::new(6, 3);
+    let decision = sample.dir.join("accepting");
+    fs::write(&decision, r#"{"directory":"damaged-1","data":{"reason":"r"}}"#).unwrap();
+    let refused = Log::open(&sample.dir).err().unwrap();
+    assert!(refused.to_string().contains("damaged"), "{refused}");
+    assert!(!sample.dir.join("damaged-1").exists() && sample.dir.join("key").exists());
+    // To accept it forgets the decision: there is no damage to accept.
+    assert!(matches!(accept(&sample.dir, "why"), Err(Error::NotDamaged)));
+    assert!(!decision.exists());
+    assert_eq!(sample.open().put(&[entry(6)]).unwrap(), 6..7);
+    assert_eq!(sample.verify().problems, []);
+}
+
 /// Lines after the signed ones that no writer wrote.
 #[test]
 fn garbage_after_the_signed_records_is_damage() {

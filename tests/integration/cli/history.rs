@@ -521,7 +521,7 @@ fn a_collection_that_is_killed_is_taken_up_by_the_next() {
     for number in 1..runs {
         let id = id(number);
         let copy = "INSERT INTO runs SELECT ?1, pipeline, file, sha256, inputs, fixed, session, process, since, '2020-01-01', '2020-01-02',
-                    'failure', 1, 1.0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM runs WHERE id = ?2";
+                    'failure', 1, 1.0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM runs WHERE id = ?2";
         fill.execute(copy, params![id, self::id(0)]).unwrap();
         for stage in 0..20 {
             let row = "INSERT INTO stages (run, stage, instance, position, session) VALUES (?1, ?2, '', ?3, 1)";

@@ -108,6 +108,10 @@ fn a_wish_that_makes_no_sense_is_refused_before_anything_runs() {
     // Lost lines are reported.
     let full = logged(&tl, &[("TL_LOG", "info"), ("TL_LOG_FILE", "/dev/full")]);
     assert!(full.code == 0 && full.stderr.contains("TL0790") && full.stderr.contains("No space"), "{full:?}");
+    // The state folder holds the files of the program alone.
+    let within = logged(&tl, &[("TL_LOG", "info"), ("TL_LOG_FILE", "state/audit/tl.log")]);
+    assert!(within.code == 2 && within.stderr.contains("in the state folder"), "{within:?}");
+    assert!(!tl.file("state/audit/tl.log").exists());
 }
 
 #[test]

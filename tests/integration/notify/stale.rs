@@ -303,7 +303,7 @@ fn a_state_of_an_older_release_raises_no_alarm() {
     tl.ok(&["run", "p.yaml"]);
     let older = "DROP TABLE stale_told; ALTER TABLE runs DROP COLUMN left_out; ALTER TABLE runs DROP COLUMN good; ALTER TABLE deliveries DROP COLUMN upload; \
                  ALTER TABLE runs DROP COLUMN counts; ALTER TABLE runs DROP COLUMN reason; ALTER TABLE runs DROP COLUMN files; \
-                 ALTER TABLE runs DROP COLUMN bytes; ALTER TABLE effects DROP COLUMN at; DROP TABLE written_by; PRAGMA user_version = 3";
+                 ALTER TABLE runs DROP COLUMN bytes; ALTER TABLE effects DROP COLUMN at; ALTER TABLE runs DROP COLUMN waiting; ALTER TABLE deliveries DROP COLUMN disproved; DROP TABLE written_by; PRAGMA user_version = 3";
     sql(&tl, older);
     tl.ok(&["stale", "--notify", "p.yaml"]);
     hours_pass(&tl, 50);

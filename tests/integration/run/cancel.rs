@@ -102,3 +102,43 @@ fn a_run_that_still_reads_its_secrets_is_seen_and_ended() {
         "{refused:?}"
     );
 }
+
+/// The second Ctrl-C ends all at once, and the record says how the run ended.
+#[test]
+fn a_run_that_is_ended_at_once_leaves_its_end() {
+    let tl = Tl::new();
+    tl.pipeline("stages:\n  a: { run: \"trap '' TERM; touch started; sleep 1000\", shell: sh }\n");
+    let mut run = tl.start(&["run", "p.yaml"]);
+    wait_for(|| tl.file("started").exists());
+    let pid = rustix::process::Pid::from_child(&run);
+    for _ in 0..2 {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    tl.ok(&["audit", "verify"]);
+    let ends = tl.ok(&["audit", "show", "--type", "run.finished", "--json"]).stdout;
+    assert!(ends.lines().count() == 1 && ends.contains("\"cancelled\""), "{ends}");
+    let id = tl.last_run();
+    let shown: serde_json::Value = serde_json::from_str(&tl.ok(&["show", &id, "--json"]).stdout).unwrap();
+    assert_eq!((&shown["outcome"], &shown["exit_code"]), (&"cancelled".into(), &130.into()));
+    tl.pipeline("stages:\n  a: { run: ['true'] }\n").ok(&["run", "--resume"]);
+}
+
+/// What a program started in a session of its own ends with it, also where it ignores TERM.
+#[test]
+fn what_left_its_group_ends_with_an_ordered_cancel() {
+    for script in ["sleep 1000", "trap '' TERM; sleep 1000"] {
+        let tl = Tl::new();
+        tl.write("daemon.sh", format!("echo $$ > pid.tmp; mv pid.tmp pid; {script}\n"));
+        tl.pipeline("stages:\n  a: { run: \"setsid sh daemon.sh & sleep 1000\", shell: sh }\n");
+        let mut run = tl.start(&["run", "p.yaml"]);
+        wait_for(|| tl.file("pid").exists());
+        rustix::process::kill_process(rustix::process::Pid::from_child(&run), rustix::process::Signal::INT).unwrap();
+        assert_eq!(run.wait().unwrap().code(), Some(130));
+        let pid = tl.read("pid").trim().to_owned();
+        // A child of init may be a zombie for a moment.
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z"), "{script}: {state}");
+    }
+}

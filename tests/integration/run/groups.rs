@@ -140,3 +140,19 @@ fn a_stage_for_other_hosts_is_read_and_not_run() {
     assert!(refused.stderr.contains("error[TL0105]") && refused.stderr.contains("p.yaml:4:31"), "{refused:?}");
     assert!(!tl.file("done").exists());
 }
+
+#[test]
+fn a_run_that_waits_is_shown_as_waiting() {
+    let tl = grouped("{ group: g }");
+    let first = tl.start(&["run", "slow.yaml"]);
+    until_busy(&tl);
+    let mut second = tl.start(&["run", "quick.yaml"]);
+    until_it_waits(&mut second);
+    let status = || tl.ok(&["status"]).stdout;
+    crate::support::wait_for(|| status().contains("orders  waiting for "));
+    assert!(status().contains("another run of its group g is at work"), "{}", status());
+    assert!(status().contains("orders  running for "), "{}", status());
+    tl.write("go", "");
+    assert_eq!((end(first).code, end(second).code), (0, 0));
+    assert!(!tl.ok(&["history"]).stdout.contains("waiting"));
+}
