@@ -15,6 +15,7 @@ mod size;
 mod stale;
 mod stats;
 mod status;
+mod uploads;
 mod validate;
 mod versions;
 
@@ -31,6 +32,7 @@ pub(crate) use size::odd_size;
 pub use stale::{Judged, Stale, stale};
 pub use stats::{Measured, Odd, PipelineStats, StageStats, Summary, stats};
 pub use status::{Status, Watch, Working};
+pub use uploads::{OrphanedUpload, orphaned_uploads};
 pub use validate::{Finding, ValidateOptions, Validation, validate};
 pub(crate) use versions::texts_of;
 pub use versions::{History, with_last_good};

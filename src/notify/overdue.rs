@@ -11,10 +11,10 @@ use super::messages::{Flushed, flush};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::inspect::Stale;
 use crate::open::{
-    Loaded, News, absolute, database_error, for_messages, inputs_of, lateness, place_of, read_secrets, state_error,
+    Loaded, News, database_error, for_messages, inputs_of, lateness, place_of, read_secrets, runs_of, state_error,
 };
 use crate::pipeline::{self, When};
-use crate::state::{DbError, Filter, OutboxMessage, Run, StateDir};
+use crate::state::{DbError, OutboxMessage, StateDir};
 use crate::value::{Cancel, hex};
 
 /// Puts a message into the outbox for each overdue pipeline whose file asks for it, once for each due time that has passed.
@@ -77,12 +77,6 @@ fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), OverdueErro
     let loaded = for_messages(checked, file, inputs)?;
     let messages = messages(&loaded, late, runs.first().map_or("", |run| &run.id), now).map_err(|error| vec![error])?;
     Ok(outbox.put_late(&place, due, &messages)?)
-}
-
-/// The runs of a file, the newest first.
-pub(super) fn runs_of(state: &StateDir, file: &Path) -> Result<Vec<Run>, DbError> {
-    let filter = Filter { files: Some(vec![place_of(file), absolute(file)]), ..Filter::default() };
-    Ok(state.runs()?.map(|runs| runs.list(&filter)).transpose()?.unwrap_or_default())
 }
 
 /// A message for each channel of each entry that asks for it.

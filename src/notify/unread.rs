@@ -8,13 +8,12 @@ use super::direct::{deliver, full, last_used, once_an_hour};
 use super::message::{Origin, message};
 use super::occasion::message_event;
 use super::outbox::OutboxHandle;
-use super::overdue::runs_of;
 use crate::audit::{Log, Record, RunEnd};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::{Outcome, What};
 use crate::open::{
     Contexts, Loaded, LogRecorder, News, audit_error, for_messages, inputs_of, last_good, open_channels, read_needed,
-    run_values, secrets_of_channel,
+    run_values, runs_of, secrets_of_channel,
 };
 use crate::pipeline::{self, When};
 use crate::stages::{Notifier as _, Recorder as _};

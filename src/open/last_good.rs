@@ -5,17 +5,28 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
-use super::files::place_of;
+use super::files::{absolute, place_of};
 use super::loaded::{Loaded, for_messages, input_texts};
 use crate::diagnostic::Diagnostic;
 use crate::event::Outcome;
 use crate::pipeline::{self, Document, Outline, resolve_inputs};
-use crate::state::{Run, StateDir, Version};
+use crate::state::{DbError, Filter, Run, StateDir, Version};
 
 /// The text of a file that a run used last, checked anew, and its version; `None` if no run used it, or if it does not read today.
 pub(crate) fn last_good(state: &StateDir, file: &Path) -> Option<((Document, Outline), Version)> {
+    last_good_of(state, file, None)
+}
+
+/// The same for the pipeline of this name, if one is given.
+pub(crate) fn last_good_of(
+    state: &StateDir,
+    file: &Path,
+    pipeline: Option<&str>,
+) -> Option<((Document, Outline), Version)> {
     let (versions, place) = (state.peek_versions().ok()??, place_of(file));
-    let used = versions.list(&place).ok()?.into_iter().filter(|version| version.last_used.is_some());
+    let is_meant = |version: &Version| pipeline.is_none_or(|pipeline| version.pipeline == pipeline);
+    let used =
+        versions.list(&place).ok()?.into_iter().filter(|version| version.last_used.is_some() && is_meant(version));
     let last = used.max_by(|one, other| one.last_used.cmp(&other.last_used))?;
     let texts = versions.texts(&place, last.number).ok()?;
     let texts: Vec<Vec<u8>> = texts.into_iter().map(|text| text.content).collect();
@@ -30,6 +41,12 @@ pub(crate) fn load_again(state: &StateDir, file: &Path, inputs: Map<String, Json
         Err(found) => last_good(state, file).ok_or(found)?.0,
     };
     for_messages(checked, file, inputs)
+}
+
+/// The runs of a file, the newest first.
+pub(crate) fn runs_of(state: &StateDir, file: &Path) -> Result<Vec<Run>, DbError> {
+    let filter = Filter { files: Some(vec![place_of(file), absolute(file)]), ..Filter::default() };
+    Ok(state.runs()?.map(|runs| runs.list(&filter)).transpose()?.unwrap_or_default())
 }
 
 /// The inputs for messages about a file: those of its last run, else its defaults. `runs` are those of the file, newest first.

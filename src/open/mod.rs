@@ -30,7 +30,7 @@ pub(crate) use error::{no_channel, state_error, unresolved, unwritten};
 pub(crate) use files::place_of;
 pub(crate) use files::{absolute, yaml_files_below};
 pub(crate) use instances::expand;
-pub(crate) use last_good::{inputs_of, last_good, load_again};
+pub(crate) use last_good::{inputs_of, last_good, last_good_of, load_again, runs_of};
 pub(crate) use loaded::{Loaded, check, load, runnable, settle};
 pub(crate) use loaded::{base_of, for_messages, input_texts, settle_with};
 pub(crate) use needed::{secrets_in, secrets_of_channel, secrets_of_run};

@@ -29,8 +29,8 @@ pub use reporter::Reporter;
 pub use style::Style;
 pub use terminal::{
     Human, Progress, Quiet, Screen, plan_difference, render_counts, render_diagnostic, render_diff, render_examined,
-    render_explanation, render_files, render_history, render_log_line, render_outbox, render_plan, render_preview,
-    render_record, render_removed, render_report, render_run, render_secrets, render_stale, render_stats,
-    render_status, render_versions, render_why,
+    render_explanation, render_files, render_history, render_log_line, render_orphans, render_outbox, render_plan,
+    render_preview, render_record, render_removed, render_report, render_run, render_secrets, render_stale,
+    render_stats, render_status, render_versions, render_why,
 };
 pub use text::shell_word;

@@ -92,7 +92,7 @@ fn abort(work: &PipelineWork, store: &dyn Store, left: &UnfinishedUpload, open: 
 }
 
 /// An upload as audit records name it.
-fn named(left: &UnfinishedUpload, open: &OpenDelivery) -> UploadRef {
+pub(super) fn named(left: &UnfinishedUpload, open: &OpenDelivery) -> UploadRef {
     UploadRef { uri: left.uri.clone(), upload: open.upload.id.clone(), of: left.run.clone() }
 }
 

@@ -1,17 +1,17 @@
 //! Which entries of a source are left out, and by which rule.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use ignore::gitignore::Gitignore;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{Match, gitignore};
 use rustix::fs::{FileType, Mode, OFlags, openat};
 
 use super::error::Error;
-use super::pattern::{Pattern, builder};
+use super::pattern::{Pattern, Roots, builder};
 use super::selection::Selection;
 use super::sources::Source;
 
@@ -19,17 +19,20 @@ use super::sources::Source;
 const TAG: &str = "CACHEDIR.TAG";
 const SIGNATURE: &[u8; 43] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
-/// The filters of a selection: sources whose patterns mean the same share one.
+/// The filters of a selection. Patterns are relative to the nearest source above an entry, and those that begin with the path of a
+/// source keep that meaning for all that is below it.
 #[derive(Debug)]
 pub struct Filters {
-    shared: Filter,
-    /// By the archive path of the source.
-    own: HashMap<PathBuf, Filter>,
-    /// The archive paths of all sources.
-    names: HashSet<PathBuf>,
+    include: Option<Patterns>,
+    exclude: Patterns,
+    markers: Vec<String>,
+    caches: bool,
+    larger_than: Option<u64>,
+    /// The real paths of the sources, without their leading `/`, by archive path.
+    sources: HashMap<PathBuf, PathBuf>,
 }
 
-/// Where a walk is among the sources: patterns are relative to the nearest source above an entry.
+/// Where a walk is among the sources.
 #[derive(Debug, Default)]
 pub struct Cursor {
     above: Vec<PathBuf>,
@@ -38,12 +41,12 @@ pub struct Cursor {
 /// An entry as its nearest source sees it.
 #[derive(Clone, Debug)]
 pub struct Position<'a> {
-    /// The filter of that source.
-    pub filter: &'a Filter,
     /// Whether the entry is that source.
     pub is_source: bool,
     /// The path below that source.
     pub below: PathBuf,
+    /// The real path of that source, without its leading `/`.
+    pub source: &'a Path,
 }
 
 impl Cursor {
@@ -52,119 +55,145 @@ impl Cursor {
         while self.above.last().is_some_and(|above| !path.starts_with(above)) {
             self.above.pop();
         }
-        let is_source = filters.names.contains(path);
+        let is_source = filters.sources.contains_key(path);
         if is_source && self.above.last().is_none_or(|above| above != path) {
             self.above.push(path.to_owned());
         }
         let above = self.above.last().map(PathBuf::as_path).unwrap_or(Path::new(""));
         let below = path.strip_prefix(above).unwrap_or(path).to_owned();
-        Position { filter: filters.of(above), is_source, below }
+        let source = filters.sources.get(above).map(PathBuf::as_path).unwrap_or(Path::new(""));
+        Position { is_source, below, source }
     }
 }
 
-/// What is left out of one source.
-#[derive(Clone, Debug)]
-pub struct Filter {
-    include: Option<Gitignore>,
-    exclude: Gitignore,
-    /// The pattern that leaves out the source itself.
-    whole: Option<String>,
-    markers: Vec<String>,
-    caches: bool,
-    larger_than: Option<u64>,
+impl Position<'_> {
+    /// The real path of the entry, without its leading `/`.
+    fn real(&self) -> PathBuf {
+        // Joining an empty path would append a slash.
+        if self.below.as_os_str().is_empty() { self.source.to_owned() } else { self.source.join(&self.below) }
+    }
 }
 
-/// One entry of a source.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate<'a> {
-    /// Its path below the source; empty for the source itself.
-    pub path: &'a Path,
-    /// Its kind.
-    pub kind: FileType,
-    /// Its size in bytes.
-    pub size: u64,
+/// The patterns of one setting. The last that fits decides.
+#[derive(Debug)]
+struct Patterns {
+    /// Those relative to each source. The origin of a glob is its number.
+    relative: Gitignore,
+    /// Those with the path of a source, relative to `/`.
+    absolute: Gitignore,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    text: String,
+    /// Whether it is the path of a source and nothing else.
+    is_source: bool,
+}
+
+impl Patterns {
+    fn new(patterns: &[Pattern], roots: &Roots) -> Result<Self, Error> {
+        let (mut relative, mut absolute, mut rules) = (builder(), builder(), Vec::new());
+        let failed = |pattern: &Pattern, reason: String| {
+            let Pattern { text, origin } = pattern.clone();
+            Error::Pattern { pattern: text, origin, reason }
+        };
+        for (number, pattern) in patterns.iter().enumerate() {
+            if let Some(reason) = pattern.problem() {
+                return Err(failed(pattern, reason));
+            }
+            let line = roots.line(&pattern.text);
+            let is_source = line.as_ref().is_some_and(|line| line.is_source);
+            let (builder, text) = match &line {
+                Some(line) => (&mut absolute, line.text.as_str()),
+                None => (&mut relative, pattern.text.as_str()),
+            };
+            builder
+                .add_line(Some(PathBuf::from(number.to_string())), text)
+                .map_err(|error| failed(pattern, format!("is not valid: {error}")))?;
+            rules.push(Rule { text: format!("`{}` of `{}`", pattern.text, pattern.origin), is_source });
+        }
+        let built = |builder: GitignoreBuilder| {
+            let last = || patterns.last().cloned().unwrap_or_else(|| Pattern::of("", ""));
+            builder.build().map_err(|error| failed(&last(), format!("is not valid: {error}")))
+        };
+        Ok(Self { relative: built(relative)?, absolute: built(absolute)?, rules })
+    }
+
+    /// The rule that decides about one path, and whether it fits rather than makes an exception.
+    fn decides(&self, below: &Path, real: &Path, is_directory: bool) -> Option<(&Rule, bool)> {
+        let of = |set: &Gitignore, path: &Path| {
+            if set.is_empty() || path.as_os_str().is_empty() {
+                return None;
+            }
+            match set.matched(path, is_directory) {
+                Match::None => None,
+                Match::Ignore(glob) => Some((number(glob), true)),
+                Match::Whitelist(glob) => Some((number(glob), false)),
+            }
+        };
+        let (last, fits) = of(&self.relative, below).max(of(&self.absolute, real))?;
+        Some((self.rules.get(last)?, fits))
+    }
+
+    /// Whether the path, or else the nearest folder above it that a rule is about, fits.
+    fn takes(&self, below: &Path, real: &Path, is_directory: bool) -> bool {
+        let mut belows = below.ancestors();
+        let mut kind = is_directory;
+        real.ancestors()
+            .find_map(|real| {
+                let below = belows.next().unwrap_or(Path::new(""));
+                self.decides(below, real, std::mem::replace(&mut kind, true))
+            })
+            .is_some_and(|(_, fits)| fits)
+    }
+}
+
+fn number(glob: &gitignore::Glob) -> usize {
+    glob.from().and_then(Path::to_str).and_then(|from| from.parse().ok()).unwrap_or_default()
 }
 
 impl Filters {
     /// Fails for the first pattern that is none.
     pub fn new(selection: &Selection, sources: &[Source]) -> Result<Self, Error> {
-        let roots: Vec<PathBuf> = sources.iter().map(|source| source.root.clone()).collect();
-        let all = || selection.include.iter().chain(&selection.exclude);
-        for pattern in all() {
-            if let Some(reason) = pattern.problem() {
-                let Pattern { text, origin } = pattern.clone();
-                return Err(Error::Pattern { pattern: text, origin, reason });
-            }
-        }
-        // Only patterns that begin with the path of a source mean something else for each.
-        let names_a_root =
-            |root: &Path| all().any(|pattern| pattern.below(root, &[]).as_deref() != Some(&pattern.text));
-        let with_own: Vec<PathBuf> = roots.iter().filter(|root| names_a_root(root)).cloned().collect();
-        let of = |root: &Path| Filter::new(selection, root, &with_own);
-        let own = sources.iter().filter(|source| with_own.contains(&source.root));
-        let own = own.map(|source| Ok((source.name.clone(), of(&source.root)?))).collect::<Result<_, Error>>()?;
-        let names = sources.iter().map(|source| source.name.clone()).collect();
-        Ok(Self { shared: of(Path::new("/"))?, own, names })
-    }
-
-    /// The filter of the source with this archive path.
-    pub fn of(&self, name: &Path) -> &Filter {
-        self.own.get(name).unwrap_or(&self.shared)
-    }
-}
-
-impl Filter {
-    fn new(selection: &Selection, root: &Path, named: &[PathBuf]) -> Result<Self, Error> {
-        let others: Vec<PathBuf> = named.iter().filter(|other| *other != root).cloned().collect();
-        let mut whole = None;
-        let mut set = |patterns: &[Pattern]| {
-            let mut builder = builder();
-            let failed = |pattern: &Pattern, error: &ignore::Error| Error::Pattern {
-                pattern: pattern.text.clone(),
-                origin: pattern.origin.clone(),
-                reason: format!("is not valid: {error}"),
-            };
-            for pattern in patterns {
-                match pattern.below(root, &others) {
-                    Some(line) if line.is_empty() || line == "/" => whole = Some(rule(&pattern.text, &pattern.origin)),
-                    Some(line) => {
-                        let origin = PathBuf::from(rule(&pattern.text, &pattern.origin));
-                        builder.add_line(Some(origin), &line).map_err(|error| failed(pattern, &error))?;
-                    }
-                    None => {}
-                }
-            }
-            let last = || patterns.last().cloned().unwrap_or_else(|| Pattern::of("", ""));
-            builder.build().map_err(|error| failed(&last(), &error))
-        };
-        let exclude = set(&selection.exclude)?;
-        let include = if selection.include.is_empty() { None } else { Some(set(&selection.include)?) };
+        let roots = Roots::new(sources);
+        let include = &selection.include;
+        let include = if include.is_empty() { None } else { Some(Patterns::new(include, &roots)?) };
+        let relative = |real: PathBuf| real.strip_prefix("/").map(Path::to_owned).unwrap_or(real);
         Ok(Self {
             include,
-            exclude,
-            whole,
+            exclude: Patterns::new(&selection.exclude, &roots)?,
             markers: selection.exclude_if_present.clone(),
             caches: selection.exclude_caches,
             larger_than: selection.larger_than,
+            sources: sources.iter().map(|source| (source.name.clone(), relative(source.real()))).collect(),
         })
     }
 
-    /// The rule that leaves an entry out; `None` if it is taken. A directory is entered unless a rule leaves it out.
-    pub fn leaves_out(&self, candidate: Candidate<'_>) -> Option<String> {
-        let Candidate { path, kind, size } = candidate;
-        if path.as_os_str().is_empty() {
-            return self.whole.clone();
-        }
+    /// The rule that leaves an entry out; `None` if it is taken. A directory is entered unless a rule leaves it out. A directory
+    /// that is a source is left out by its own path alone.
+    pub fn leaves_out(&self, position: &Position<'_>, kind: FileType, size: u64) -> Option<String> {
         let is_directory = kind == FileType::Directory;
-        if let Match::Ignore(glob) = self.exclude.matched(path, is_directory) {
-            return Some(origin(glob));
+        let real = position.real();
+        let below = match real.file_name() {
+            // A file that is a source has a name, too.
+            Some(name) if position.is_source && !is_directory => Path::new(name),
+            _ => &position.below,
+        };
+        let out = self.exclude.decides(below, &real, is_directory).filter(|(_, fits)| *fits).map(|(rule, _)| rule);
+        if position.is_source && is_directory {
+            return out.filter(|rule| rule.is_source).map(|rule| rule.text.clone());
+        }
+        if let Some(rule) = out {
+            return Some(rule.text.clone());
         }
         if kind == FileType::RegularFile && self.larger_than.is_some_and(|most| size > most) {
             return Some("`exclude-larger-than`".to_owned());
         }
-        let is_included = |include: &Gitignore| include.matched_path_or_any_parents(path, is_directory).is_ignore();
         match &self.include {
-            Some(include) if !is_directory && !is_included(include) => Some("no pattern of `include`".to_owned()),
+            Some(include) if !is_directory && !include.takes(below, &real, is_directory) => {
+                Some("no pattern of `include`".to_owned())
+            }
             _ => None,
         }
     }
@@ -188,14 +217,6 @@ impl Filter {
     }
 }
 
-fn origin(glob: &gitignore::Glob) -> String {
-    glob.from().map(|from| from.display().to_string()).unwrap_or_default()
-}
-
-fn rule(pattern: &str, origin: &str) -> String {
-    format!("`{pattern}` of `{origin}`")
-}
-
 /// Whether the tag of a directory is one: other programs name files so, too.
 fn is_cache(directory: BorrowedFd<'_>) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -208,7 +229,8 @@ fn is_cache(directory: BorrowedFd<'_>) -> bool {
 mod tests {
     use super::*;
 
-    fn filter(root: &str, include: &[&str], exclude: &[&str]) -> Filter {
+    /// Of the sources `/srv/a`, `/srv/a/inner` and `/etc`, of which none exists.
+    fn filters(include: &[&str], exclude: &[&str]) -> Filters {
         let patterns = |texts: &[&str], origin| texts.iter().map(|text| Pattern::of(text, origin)).collect();
         let selection = Selection {
             include: patterns(include, "include"),
@@ -216,15 +238,26 @@ mod tests {
             larger_than: Some(1_000),
             ..Selection::default()
         };
-        Filter::new(&selection, Path::new(root), &[PathBuf::from("/srv/a"), PathBuf::from("/etc")]).unwrap()
+        let source = |root: &str| Source { given: root.into(), name: root[1..].into(), root: root.into() };
+        Filters::new(&selection, &["/none/a", "/none/a/inner", "/none/etc"].map(source)).unwrap()
     }
 
-    fn leaves_out(filter: &Filter, path: &str) -> Option<String> {
-        let (path, kind) = match path.strip_suffix('/') {
-            Some(path) => (path, FileType::Directory),
-            None => (path, FileType::RegularFile),
-        };
-        filter.leaves_out(Candidate { path: Path::new(path), kind, size: 10 })
+    /// About an entry below `/none/a`; a directory ends in `/`.
+    fn leaves_out(filters: &Filters, path: &str) -> Option<String> {
+        let kind = if path.is_empty() || path.ends_with('/') { FileType::Directory } else { FileType::RegularFile };
+        of_kind(filters, path, kind, 10)
+    }
+
+    fn of_kind(filters: &Filters, path: &str, kind: FileType, size: u64) -> Option<String> {
+        let mut cursor = Cursor::default();
+        cursor.go(filters, Path::new("none/a"));
+        let inner = Path::new("none/a/inner");
+        let path = format!("none/a/{path}");
+        let path = Path::new(path.trim_end_matches('/'));
+        if path.starts_with(inner) {
+            cursor.go(filters, inner);
+        }
+        filters.leaves_out(&cursor.go(filters, path), kind, size)
     }
 
     #[test]
@@ -249,27 +282,60 @@ mod tests {
             (&["{x,y}.log"], "y.log", true),
             (&["\\!x"], "!x", true),
             // The absolute path of the source, and of another one.
-            (&["/srv/a/b"], "b", true),
-            (&["/srv/a/b"], "a/b", false),
-            (&["/etc/b"], "etc/b", false),
+            (&["/none/a/b"], "b", true),
+            (&["/none/a/b"], "a/b", false),
+            (&["/none/etc/b"], "none/etc/b", false),
+            // The last decides, whichever way it is written.
+            (&["/none/a/b/*", "!k"], "b/k", false),
+            (&["!k", "/none/a/b/*"], "b/k", true),
+            (&["*.log", "!/none/a/b/*.log"], "b/k.log", false),
+            // Below a source inside another one.
+            (&["/none/a/**/*.log"], "inner/k.log", true),
+            (&["/none/a/inner/k"], "inner/k", true),
+            (&["/inner/k"], "inner/k", false),
+            (&["/k"], "inner/k", true),
         ] {
-            let out = leaves_out(&filter("/srv/a", &[], patterns), path);
+            let out = leaves_out(&filters(&[], patterns), path);
             assert_eq!(out.is_some(), is_out, "{patterns:?} on {path}: {out:?}");
         }
-        let out = leaves_out(&filter("/srv/a", &[], &["*.tmp", "/srv/a/b"]), "b");
-        assert_eq!(out.as_deref(), Some("`/srv/a/b` of `exclude`"));
+        let out = leaves_out(&filters(&[], &["*.tmp", "/none/a/b"]), "b");
+        assert_eq!(out.as_deref(), Some("`/none/a/b` of `exclude`"));
     }
 
     #[test]
     fn the_source_itself_is_left_out_by_its_path_alone() {
-        assert_eq!(leaves_out(&filter("/srv/a", &[], &["*", ".*", "**"]), ""), None);
-        assert!(leaves_out(&filter("/srv/a", &[], &["/srv/a"]), "").is_some());
-        assert!(leaves_out(&filter("/srv/a", &[], &["/srv/a/"]), "").is_some());
+        for (include, exclude, path, is_out) in [
+            (&[][..], &["*", ".*", "**"][..], "", false),
+            (&[], &["/none/a"], "", true),
+            (&[], &["/none/a/"], "", true),
+            (&[], &["/none/a", "!/none/a"], "", false),
+            (&[], &["/none/a/*"], "inner/", false),
+            (&[], &["/none/a/inner"], "inner/", true),
+            (&["/none/a"], &[], "", false),
+            (&["/none/a"], &[], "x/y", false),
+            (&["/none/a"], &[], "inner/y", false),
+            (&["/none/a/inner"], &[], "y", true),
+        ] {
+            assert_eq!(
+                leaves_out(&filters(include, exclude), path).is_some(),
+                is_out,
+                "{include:?} {exclude:?} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_a_source_has_a_name() {
+        let file = |include: &[&str], exclude: &[&str], size| {
+            of_kind(&filters(include, exclude), "inner", FileType::RegularFile, size).is_some()
+        };
+        assert!(!file(&[], &["*.tmp"], 10) && file(&[], &["inn*"], 10) && file(&[], &["/none/a/inner"], 10));
+        assert!(file(&["*.txt"], &[], 10) && !file(&["inner"], &[], 10) && file(&[], &[], 1_001));
     }
 
     #[test]
     fn excludes_win_over_includes() {
-        let filter = filter("/srv/a", &["*.txt", "docs/"], &["secret.txt", "docs/drafts/"]);
+        let filters = filters(&["*.txt", "docs/"], &["secret.txt", "docs/drafts/"]);
         for (path, is_out) in [
             ("a.txt", false),
             ("x/a.txt", false),
@@ -280,14 +346,14 @@ mod tests {
             ("docs/drafts/", true),
             ("secret.txt", true),
         ] {
-            assert_eq!(leaves_out(&filter, path).is_some(), is_out, "{path}");
+            assert_eq!(leaves_out(&filters, path).is_some(), is_out, "{path}");
         }
     }
 
     #[test]
     fn large_files_are_left_out_and_other_large_things_are_not() {
-        let filter = filter("/srv/a", &[], &[]);
-        let out = |kind, size| filter.leaves_out(Candidate { path: Path::new("a"), kind, size });
+        let filters = filters(&[], &[]);
+        let out = |kind, size| of_kind(&filters, "a", kind, size);
         assert_eq!(out(FileType::RegularFile, 1_001).as_deref(), Some("`exclude-larger-than`"));
         assert_eq!(out(FileType::RegularFile, 1_000), None);
         assert_eq!(out(FileType::Directory, 4_096), None);
@@ -297,8 +363,8 @@ mod tests {
     fn names_of_any_bytes_are_matched() {
         use std::ffi::OsStr;
         use std::os::unix::ffi::OsStrExt;
-        let path = Path::new(OsStr::from_bytes(b"x/caf\xe9.tmp"));
-        let filter = filter("/srv/a", &[], &["*.tmp"]);
-        assert!(filter.leaves_out(Candidate { path, kind: FileType::RegularFile, size: 1 }).is_some());
+        let below = PathBuf::from(OsStr::from_bytes(b"x/caf\xe9.tmp"));
+        let position = Position { is_source: false, below, source: Path::new("none/a") };
+        assert!(filters(&[], &["*.tmp"]).leaves_out(&position, FileType::RegularFile, 1).is_some());
     }
 }

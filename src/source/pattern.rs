@@ -1,11 +1,13 @@
 //! One pattern, as a `.gitignore` has it: <https://git-scm.com/docs/gitignore#_pattern_format>.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use ignore::gitignore::GitignoreBuilder;
 
 use super::error::Error;
+use super::sources::Source;
 
 /// A pattern with the place that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,23 +44,57 @@ impl Pattern {
         let unfit = |error: ignore::Error| format!("is not valid: {}", cause(&error));
         builder.add_line(None, &self.text).map(drop).and_then(|()| builder.build().map(drop)).err().map(unfit)
     }
+}
 
-    /// The pattern as it is meant below this source; `None` if it is about another source alone.
-    pub(super) fn below(&self, root: &Path, others: &[PathBuf]) -> Option<String> {
-        let (not, stem) = match self.text.strip_prefix('!') {
+/// The paths of the sources, as they are written and as they are. By these a pattern is known to be meant from a source.
+#[derive(Debug)]
+pub(super) struct Roots {
+    real: HashMap<PathBuf, PathBuf>,
+}
+
+/// A pattern that is meant from a source, relative to `/`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) text: String,
+    /// Whether it is the path of a source and nothing else.
+    pub(super) is_source: bool,
+}
+
+impl Roots {
+    pub(super) fn new(sources: &[Source]) -> Self {
+        let both = sources.iter().flat_map(|source| {
+            let real = source.real();
+            [(source.root.clone(), real.clone()), (real.clone(), real)]
+        });
+        // Below `/`, a pattern with a leading slash means the same both ways.
+        Self { real: both.filter(|(root, _)| root != Path::new("/")).collect() }
+    }
+
+    /// The pattern relative to `/`, if it begins with the path of a source. The nearest source is meant.
+    pub(super) fn line(&self, pattern: &str) -> Option<Line> {
+        let (not, stem) = match pattern.strip_prefix('!') {
             Some(stem) => ("!", stem),
-            None => ("", self.text.as_str()),
+            None => ("", pattern),
         };
-        let rest = |root: &Path| {
-            let root = root.to_str().filter(|root| *root != "/")?;
-            let rest = stem.strip_prefix(root)?;
-            (rest.is_empty() || rest.starts_with('/')).then_some(rest)
-        };
-        match rest(root) {
-            Some(rest) => Some(format!("{not}{rest}")),
-            None if others.iter().any(|other| rest(other).is_some()) => None,
-            None => Some(self.text.clone()),
+        if !stem.starts_with('/') {
+            return None;
         }
+        let ends = stem.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+        let ends: Vec<usize> = ends.chain((!stem.ends_with('/')).then_some(stem.len())).collect();
+        let (root, rest) = ends.iter().rev().find_map(|end| {
+            let (above, rest) = stem.split_at(*end);
+            let real = self.real.get(Path::new(above)).or_else(|| self.real.get(&fs::canonicalize(above).ok()?))?;
+            Some((real.to_str()?, rest))
+        })?;
+        let mut text = not.to_owned();
+        for letter in root.chars() {
+            if matches!(letter, '*' | '?' | '[' | ']' | '{' | '}' | '\\' | ' ') {
+                text.push('\\');
+            }
+            text.push(letter);
+        }
+        text.push_str(rest);
+        Some(Line { text, is_source: rest.trim_end_matches('/').is_empty() })
     }
 }
 
@@ -135,14 +171,26 @@ mod tests {
 
     #[test]
     fn an_absolute_path_is_meant_from_its_source() {
-        let others = [PathBuf::from("/etc")];
-        let below = |text: &str, root: &str| Pattern::of(text, "exclude").below(Path::new(root), &others);
-        assert_eq!(below("/srv/orders/cache/", "/srv/orders").as_deref(), Some("/cache/"));
-        assert_eq!(below("!/srv/orders/a", "/srv/orders").as_deref(), Some("!/a"));
-        assert_eq!(below("/srv/orders", "/srv/orders").as_deref(), Some(""));
-        assert_eq!(below("/etc/shadow", "/srv/orders"), None);
-        assert_eq!(below("/srv/ordersx", "/srv/orders").as_deref(), Some("/srv/ordersx"));
-        assert_eq!(below("/a", "/").as_deref(), Some("/a"));
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(base.join("real/o [1]")).unwrap();
+        std::os::unix::fs::symlink("real", base.join("link")).unwrap();
+        let source = |root: PathBuf| Source { given: root.clone(), name: PathBuf::new(), root };
+        let roots = Roots::new(&[source(base.join("link/o [1]")), source(PathBuf::from("/none/orders"))]);
+        let line = |pattern: &str| roots.line(pattern).map(|line| (line.text, line.is_source));
+        let is = |text: &str, is_source| Some((text.to_owned(), is_source));
+        assert_eq!(line("/none/orders/cache/"), is("/none/orders/cache/", false));
+        assert_eq!(line("!/none/orders/a"), is("!/none/orders/a", false));
+        assert_eq!(line("/none/orders/"), is("/none/orders/", true));
+        for other in ["/none/ordersx", "/none", "/cache", "none/orders", "*"] {
+            assert_eq!(line(other), None, "{other}");
+        }
+        // The same folder by any of its paths.
+        let real = format!("{}/real/o\\ \\[1\\]", base.display());
+        for way in ["link/o [1]", "real/o [1]", "real/../link/o [1]"] {
+            assert_eq!(line(&format!("{}/{way}/*.log", base.display())), is(&format!("{real}/*.log"), false), "{way}");
+        }
+        assert_eq!(Roots::new(&[source(PathBuf::from("/"))]).line("/a"), None);
     }
 
     #[test]

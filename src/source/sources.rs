@@ -75,6 +75,17 @@ impl Source {
         self.root.ancestors().nth(depth).unwrap_or(&self.root).to_owned()
     }
 
+    /// Its path on this machine without symbolic links above it; as it is written, if it cannot be told.
+    pub fn real(&self) -> PathBuf {
+        let resolved = match (self.root.parent(), self.root.file_name()) {
+            (Some(parent), Some(name)) if !self.name.as_os_str().is_empty() => {
+                parent.canonicalize().map(|parent| parent.join(name))
+            }
+            _ => self.root.canonicalize(),
+        };
+        resolved.unwrap_or_else(|_| self.root.clone())
+    }
+
     /// Opens the parent directory and returns the source's name in it. The path to it may contain symbolic links.
     pub fn open_parent(&self) -> Result<(OwnedFd, CString), Error> {
         let (parent, name) = match (self.root.parent(), self.root.file_name()) {

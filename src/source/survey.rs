@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, FileType, fstat, statat};
 use serde::Serialize;
 
 use super::error::Error;
-use super::filter::{Candidate, Cursor, Filters, Position};
+use super::filter::{Cursor, Filters};
 use super::meta::{Id, Meta};
 use super::selection::Selection;
 use super::sources::{self, Source};
@@ -126,7 +126,7 @@ impl Surveyor<'_> {
                 Step::Entry(name) => name,
             };
             let path = inside(walk.path());
-            let Position { filter, is_source, below } = cursor.go(self.filters, path);
+            let position = cursor.go(self.filters, path);
             self.waiting.remove(path);
             let absolute = if path.as_os_str().is_empty() { anchor.clone() } else { anchor.join(path) };
             let Ok(stat) = statat(walk.directory(), &name, AtFlags::SYMLINK_NOFOLLOW) else {
@@ -136,21 +136,21 @@ impl Surveyor<'_> {
                 continue;
             };
             let meta = Meta::from(stat);
-            let candidate = Candidate { path: &below, kind: meta.kind, size: meta.size };
-            let seen = match filter.leaves_out(candidate) {
+            let seen = match self.filters.leaves_out(&position, meta.kind, meta.size) {
                 Some(rule) => Seen::LeftOut(&absolute, rule),
+                None if meta.kind == FileType::Socket => Seen::LeftOut(&absolute, "a socket holds no data".to_owned()),
                 None if meta.kind == FileType::Directory => {
                     match open_directory(walk.directory(), &name).and_then(|open| Ok((Meta::from(fstat(&open)?), open)))
                     {
                         Ok((meta, _)) if self.never.contains(&meta.id) => {
                             Seen::LeftOut(&absolute, "`tl` keeps its own files there".to_owned())
                         }
-                        Ok((meta, _)) if self.is_elsewhere(&meta, walk.device()) && !is_source => {
+                        Ok((meta, _)) if self.is_elsewhere(&meta, walk.device()) && !position.is_source => {
                             Seen::LeftOut(&absolute, "`one-file-system`".to_owned())
                         }
                         Ok((meta, open)) => {
                             let (mut names, problem) = list(open.as_fd());
-                            let rule = filter.keep_marker(open.as_fd(), &mut names);
+                            let rule = self.filters.keep_marker(open.as_fd(), &mut names);
                             walk.enter(open, meta.id, names);
                             match (rule, problem) {
                                 (Some(rule), _) => Seen::LeftOut(&absolute, rule),

@@ -1,11 +1,13 @@
+use std::io;
 use std::os::fd::AsFd;
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use serde::Serialize;
 
 use super::error::Error;
-use super::filter::{Candidate, Filters};
+use super::filter::{Cursor, Filters};
 use super::selection::Selection;
 use super::sources;
 use super::walk::list;
@@ -33,52 +35,73 @@ pub enum Verdict {
 }
 
 /// Why a path would be taken or left out. A relative path is relative to the base of the selection. Fails for a selection that
-/// cannot be taken.
+/// cannot be taken, and for a path that cannot be examined.
 pub fn why(selection: &Selection, path: &Path) -> Result<Verdict, Error> {
     let (sources, _) = sources::resolve(selection)?;
     let filters = Filters::new(selection, &sources)?;
-    let absolute: PathBuf = selection.base.join(path).components().filter(|part| *part != Component::CurDir).collect();
-    // The nearest source: each is walked by itself.
-    let below = sources.iter().filter(|source| absolute.starts_with(&source.root));
-    let Some(source) = below.max_by_key(|source| source.root.components().count()) else {
+    let unreadable = |path: &Path, error| sources::unreadable(path, error);
+    // A walk follows no link below a source.
+    let Some(absolute) = real(&selection.base.join(path)).map_err(|error| unreadable(path, error))? else {
+        return Ok(Verdict::Missing);
+    };
+    let roots = sources.iter().map(|source| (source, source.real())).filter(|(_, root)| absolute.starts_with(root));
+    // A source in another one is walked in any case.
+    let Some((source, root)) = roots.max_by_key(|(_, root)| root.components().count()) else {
         return Ok(Verdict::Elsewhere);
     };
-    let filter = filters.of(&source.name);
-    let Ok(root) = source.root.symlink_metadata() else { return Ok(Verdict::Missing) };
-    let (mut at, mut rest) = (source.root.clone(), PathBuf::new());
-    let names = absolute.strip_prefix(&source.root).unwrap_or(Path::new("")).components();
-    let mut left_out = filter.leaves_out(Candidate { path: &rest, kind: kind_of(&root), size: root.len() });
-    for name in names {
-        if let Some(rule) = left_out {
-            return Ok(Verdict::LeftOut { at, rule });
+    let (mut at, mut archived, mut cursor) = (root.clone(), source.name.clone(), Cursor::default());
+    let mut names = absolute.strip_prefix(&root).unwrap_or(Path::new("")).components();
+    let mut device = None;
+    loop {
+        let about = match at.symlink_metadata() {
+            Ok(about) => about,
+            Err(error) if is_missing(&error) => return Ok(Verdict::Missing),
+            Err(error) => return Err(unreadable(&at, error)),
+        };
+        let kind = FileType::from_raw_mode(about.mode());
+        let id = (about.dev(), about.ino());
+        let left_out = |rule| Ok(Verdict::LeftOut { at: at.clone(), rule });
+        if let Some(rule) = filters.leaves_out(&cursor.go(&filters, &archived), kind, about.len()) {
+            return left_out(rule);
         }
-        if let Ok(directory) = std::fs::File::open(&at) {
-            let (mut names, _) = list(directory.as_fd());
-            let rule = filter.keep_marker(directory.as_fd(), &mut names);
-            let is_marker = names.iter().any(|kept| kept.to_bytes() == name.as_os_str().as_encoded_bytes());
+        if kind == FileType::Socket {
+            return left_out("a socket holds no data".to_owned());
+        }
+        if about.is_dir() && selection.never.contains(&id) {
+            return left_out("`tl` keeps its own files there".to_owned());
+        }
+        if about.is_dir() && selection.one_file_system && *device.get_or_insert(id.0) != id.0 {
+            return left_out("`one-file-system`".to_owned());
+        }
+        let Some(name) = names.next() else { return Ok(Verdict::Taken { source: source.given.clone() }) };
+        if about.is_dir() {
+            let directory = std::fs::File::open(&at).map_err(|error| unreadable(&at, error))?;
+            let (mut kept, _) = list(directory.as_fd());
+            let rule = filters.keep_marker(directory.as_fd(), &mut kept);
+            let is_marker = kept.iter().any(|kept| kept.to_bytes() == name.as_os_str().as_encoded_bytes());
             if let Some(rule) = rule.filter(|_| !is_marker) {
-                return Ok(Verdict::LeftOut { at, rule });
+                return left_out(rule);
             }
         }
-        (at, rest) = (at.join(name), rest.join(name));
-        let Ok(about) = at.symlink_metadata() else { return Ok(Verdict::Missing) };
-        let is_elsewhere = selection.one_file_system && about.is_dir() && device(&about) != device(&root);
-        let rule = is_elsewhere.then(|| "`one-file-system`".to_owned());
-        left_out =
-            rule.or_else(|| filter.leaves_out(Candidate { path: &rest, kind: kind_of(&about), size: about.len() }));
+        at.push(name);
+        archived.push(name);
     }
-    Ok(match left_out {
-        Some(rule) => Verdict::LeftOut { at, rule },
-        None => Verdict::Taken { source: source.given.clone() },
-    })
 }
 
-fn kind_of(about: &std::fs::Metadata) -> FileType {
-    use std::os::unix::fs::MetadataExt;
-    FileType::from_raw_mode(about.mode())
+/// The path without symbolic links, except for its last part; `None` if there is nothing of this name.
+fn real(path: &Path) -> io::Result<Option<PathBuf>> {
+    let (parent, name) = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => (parent, Some(name)),
+        // Such as `/` and `a/..`.
+        _ => (path, None),
+    };
+    match parent.canonicalize() {
+        Ok(parent) => Ok(Some(name.map_or_else(|| parent.clone(), |name| parent.join(name)))),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-fn device(about: &std::fs::Metadata) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    about.dev()
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

@@ -1,9 +1,9 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Row, params};
 use serde_json::Value as Json;
 
-use super::db::{Db, DbError, path_value};
+use super::db::{Db, DbError, path_of, path_value};
 use super::dir::StateDir;
 use super::history::is_held;
 use super::prior_run::json;
@@ -49,7 +49,33 @@ pub struct UnfinishedUpload {
     pub upload: Json,
 }
 
+/// An open upload, with the pipeline and the file of its run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenUploadOf {
+    /// The upload.
+    pub upload: UnfinishedUpload,
+    /// The name of the pipeline.
+    pub pipeline: String,
+    /// The pipeline file.
+    pub file: PathBuf,
+}
+
 impl StateDir {
+    /// All open uploads, running runs included.
+    pub fn open_uploads(&self) -> Result<Vec<OpenUploadOf>, DbError> {
+        let Some(db) = Db::peek(&self.database())? else { return Ok(Vec::new()) };
+        let sql = "SELECT run, uri, upload, pipeline, file FROM deliveries JOIN runs ON runs.id = run
+                   WHERE upload IS NOT NULL ORDER BY run, uri";
+        let open = |row: &Row<'_>| {
+            let run: String = row.get(0)?;
+            let is_at_work = is_held(&self.path().join("work").join(&run));
+            let upload = UnfinishedUpload { run, is_at_work, uri: row.get(1)?, upload: json(row.get(2)?) };
+            Ok(OpenUploadOf { upload, pipeline: row.get(3)?, file: path_of(row.get_ref(4)?) })
+        };
+        let read = || -> rusqlite::Result<_> { db.connection.prepare(sql)?.query_map([], open)?.collect() };
+        read().map_err(|error| db.failed(error))
+    }
+
     /// The unfinished uploads of all runs of a file, running ones included.
     pub fn unfinished_uploads(&self, pipeline: &str, file: &Path) -> Result<Vec<UnfinishedUpload>, DbError> {
         let Some(db) = Db::peek(&self.database())? else { return Ok(Vec::new()) };

@@ -39,7 +39,7 @@ mod versions;
 pub use crate::process::Process;
 pub use backoff::backoff;
 pub use db::DbError;
-pub use deliveries::{DeliveryStep, UnfinishedUpload};
+pub use deliveries::{DeliveryStep, OpenUploadOf, UnfinishedUpload};
 pub use dir::{Error, StateDir, WorkDir};
 pub use find::{FoundRun, KnownRun};
 pub use gc::{Keep, Removed};

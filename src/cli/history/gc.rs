@@ -6,9 +6,11 @@ use serde::Serialize;
 use super::open::failed;
 use crate::cli::done::Done;
 use crate::cli::state::state_dir;
-use crate::diagnostic::ExitCode;
+use crate::diagnostic::{Diagnostic, ExitCode};
+use crate::inspect::orphaned_uploads;
 use crate::report::{Output, render_removed};
-use crate::state::{Keep, Removed};
+use crate::run::abort_orphans;
+use crate::state::{Keep, Removed, StateDir};
 use crate::value::Duration;
 
 #[derive(Debug, Args)]
@@ -22,6 +24,9 @@ pub(in crate::cli) struct Gc {
     /// Keep logs for this long.
     #[arg(long, value_name = "AGE", default_value = "30d")]
     pub(in crate::cli) logs: Duration,
+    /// Also abort open uploads of files that are gone and of pipelines that were renamed. Needs their stores and secrets.
+    #[arg(long)]
+    pub(in crate::cli) store: bool,
     /// Print as JSON.
     #[arg(long)]
     pub(in crate::cli) json: bool,
@@ -32,20 +37,32 @@ pub(in crate::cli) struct Gc {
 struct Answer {
     #[serde(flatten)]
     removed: Removed,
+    uploads: usize,
     dry_run: bool,
 }
 
 pub(in crate::cli) fn gc(command: &Gc, state: Option<&Path>, output: &mut Output) -> Done {
     let keep = Keep { runs: command.runs.get(), logs: command.logs.get(), dry_run: command.dry_run };
-    let removed = state_dir(state)?.collect_garbage(keep).map_err(failed)?;
+    let state = state_dir(state)?;
+    // Before the rows that tell of them go.
+    let (uploads, problems) = if command.store { uploads(&state, command.dry_run)? } else { (0, Vec::new()) };
+    let removed = state.collect_garbage(keep).map_err(failed)?;
+    problems.iter().for_each(|problem| output.problem(problem));
+    let code = ExitCode::failed_if(!problems.is_empty());
     if command.json {
-        output.json(&Answer { removed, dry_run: command.dry_run })?;
-        return Ok(ExitCode::Success);
+        output.json(&Answer { removed, uploads, dry_run: command.dry_run })?;
+        return Ok(code);
     }
-    let text = render_removed(&removed, command.dry_run);
-    if text.is_empty() {
+    let text = render_removed(&removed, uploads, command.dry_run);
+    if text.is_empty() && problems.is_empty() {
         output.hint("there is nothing to remove");
     }
     output.text(&text);
-    Ok(ExitCode::Success)
+    Ok(code)
+}
+
+/// Aborts the uploads that no run will abort, and says why others are still open.
+fn uploads(state: &StateDir, dry_run: bool) -> Result<(usize, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let orphans = orphaned_uploads(state).map_err(failed)?;
+    if dry_run { Ok((orphans.len(), Vec::new())) } else { abort_orphans(state, &orphans).map_err(|error| vec![error]) }
 }

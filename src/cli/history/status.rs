@@ -1,17 +1,17 @@
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::open::failed;
 use crate::cli::done::Done;
 use crate::cli::state::state_dir;
 use crate::diagnostic::ExitCode;
-use crate::inspect::Watch;
-use crate::report::{Output, Screen, render_status};
+use crate::inspect::{self, OrphanedUpload, Watch, orphaned_uploads};
+use crate::report::{Output, Screen, render_orphans, render_status};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Status {
@@ -23,16 +23,27 @@ pub(in crate::cli) struct Status {
     pub(in crate::cli) json: bool,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    runs: &'a [inspect::Status],
+    /// Open uploads that only `tl gc --store` aborts.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    uploads: &'a [OrphanedUpload],
+}
+
 /// How often to look for changes.
 const POLL: Duration = Duration::from_millis(500);
 /// How often to redraw the elapsed time.
 const TICK: Duration = Duration::from_secs(1);
 
 pub(in crate::cli) fn status(command: &Status, state: Option<&Path>, output: &mut Output) -> Done {
-    let mut watch = Watch::new(state_dir(state)?);
+    let state = state_dir(state)?;
+    let mut watch = Watch::new(state.clone());
     let in_place = command.watch && !command.json && Screen::of(output).is_terminal;
     let mut shown = Shown::default();
     let mut drawn = Instant::now();
+    let orphans = orphaned_uploads(&state).map_err(failed)?;
     loop {
         let is_new = watch.look().map_err(failed)?.is_some();
         if is_new || (in_place && drawn.elapsed() >= TICK) {
@@ -40,16 +51,19 @@ pub(in crate::cli) fn status(command: &Status, state: Option<&Path>, output: &mu
             let screen = Screen::of(output);
             let found = watch.last();
             if command.json {
-                let answer = BTreeMap::from([("runs", found)]);
+                let answer = Answer { runs: found, uploads: &orphans };
                 if command.watch { output.json_line(&answer)? } else { output.json(&answer)? }
             } else if found.is_empty() && !command.watch {
-                output.hint("nothing runs here, and nothing was interrupted");
+                output.text(&render_orphans(&orphans, screen));
+                if orphans.is_empty() {
+                    output.hint("nothing runs here, and nothing was interrupted");
+                }
             } else {
                 let now = Timestamp::now();
                 let text = match found {
                     [] => "nothing runs here\n".to_owned(),
                     found => render_status(found, now, screen),
-                };
+                } + &render_orphans(&orphans, screen);
                 output.text(&if in_place { shown.redraw(&text, screen) } else { text });
             }
         }

@@ -31,7 +31,7 @@ pub use run::{Human, Progress, Quiet};
 pub use show::render_run;
 pub use stale::render_stale;
 pub use stats::render_stats;
-pub use status::render_status;
+pub use status::{render_orphans, render_status};
 pub use table::Screen;
 
 use super::text::plain;

@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use super::history::{SECONDS, moment};
 use super::table::{Cell, Screen, Tone, table};
 use crate::event::called;
-use crate::inspect::{Status, Working};
+use crate::inspect::{OrphanedUpload, Status, Working};
 use crate::report::text::plain;
 use crate::state::RunState;
 use crate::value::{human_bytes, human_duration};
@@ -17,6 +17,19 @@ const RATE: usize = 3;
 pub fn render_status(found: &[Status], now: Timestamp, screen: Screen) -> String {
     let blocks: Vec<String> = found.iter().map(|status| block(status, now, screen)).collect();
     blocks.join("\n")
+}
+
+/// Open uploads that no run will abort, and what does.
+pub fn render_orphans(orphans: &[OrphanedUpload], screen: Screen) -> String {
+    let line = |orphan: &OrphanedUpload| {
+        let OrphanedUpload { uri, run, pipeline, reason, .. } = orphan;
+        screen.wrap(&format!("open upload of {} by run {run} of {}: {}", plain(uri), plain(pipeline), plain(reason)), 0)
+    };
+    let mut text: String = orphans.iter().map(line).collect();
+    if !text.is_empty() {
+        text.push_str("next: `tl gc --store` aborts what no run will\n");
+    }
+    text
 }
 
 fn block(status: &Status, now: Timestamp, screen: Screen) -> String {

@@ -3,7 +3,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, fadvise, fstat, openat, readlinkat, statat};
 use rustix::io::{Errno, pread, retry_on_intr};
@@ -17,8 +17,8 @@ use super::output::Output;
 use super::sparse::{Extent, Map};
 use super::xattr::{self, Attributes, Subject};
 use crate::source::{
-    self, Candidate, Cursor, Filters, Id, Meta, Owners, Position, Source, Step, Walk, inside, list, open_directory,
-    resolve, unreadable,
+    self, Cursor, Filters, Id, Meta, Owners, Position, Source, Step, Walk, inside, list, open_directory, resolve,
+    unreadable,
 };
 
 /// Writes an uncompressed tar archive of the sources to `out`.
@@ -51,7 +51,8 @@ pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) ->
                 other => {
                     other?;
                     any = true;
-                    if sources.len() > 1 && writer.summary == before && !options.allow_empty {
+                    let is_empty = writer.summary == before && source.root.is_dir();
+                    if sources.len() > 1 && is_empty && !options.allow_empty {
                         writer.observer.warn(&source.given, "is a source and holds no file".to_owned());
                     }
                 }
@@ -152,10 +153,15 @@ impl Writer<'_> {
     /// One unreadable source of several costs only itself.
     fn report(&mut self, unreadable: Vec<source::Error>) {
         for error in unreadable {
-            if let source::Error::Unreadable { path, source } = error {
-                self.summary.skipped += 1;
-                self.observer.warn(&path, format!("is a source and cannot be read: {source}"));
-            }
+            let (path, why) = match error {
+                source::Error::Unreadable { path, source } => {
+                    (path, format!("is a source and cannot be read: {source}"))
+                }
+                source::Error::Missing(path) => (path, "is a source and vanished while being archived".to_owned()),
+                other => (PathBuf::new(), other.to_string()),
+            };
+            self.summary.skipped += 1;
+            self.observer.warn(&path, why);
         }
     }
 
@@ -163,7 +169,7 @@ impl Writer<'_> {
         let (parent, name) = source.open_parent()?;
         let mut walk =
             Walk::new(parent, name, source.archived()).map_err(|error| unreadable(&source.given, error.into()))?;
-        let (anchor, mut cursor) = (source.anchor(), Cursor::default());
+        let mut cursor = Cursor::default();
         loop {
             if self.observer.cancelled() {
                 return Err(Error::Cancelled);
@@ -173,16 +179,18 @@ impl Writer<'_> {
                 Step::Lost(count) => {
                     self.summary.skipped += count as u64;
                     let reason = format!("was moved while being archived; {count} of its entries are left out");
-                    self.observer.warn(&anchor.join(inside(walk.path())), reason);
+                    self.observer.warn(&source.anchor().join(inside(walk.path())), reason);
                 }
-                Step::Entry(name) => self.entry(&mut walk, &name, &anchor, &mut cursor)?,
+                Step::Entry(name) => self.entry(&mut walk, &name, source, &mut cursor)?,
             }
         }
     }
 
-    fn entry(&mut self, walk: &mut Walk, name: &CStr, anchor: &Path, cursor: &mut Cursor) -> Result<(), Error> {
+    fn entry(&mut self, walk: &mut Walk, name: &CStr, source: &Source, cursor: &mut Cursor) -> Result<(), Error> {
         let path = inside(walk.path());
-        let absolute = if path.as_os_str().is_empty() { anchor.to_owned() } else { anchor.join(path) };
+        let is_root = path == source.name;
+        // Joining an empty path would append a slash.
+        let absolute = if is_root { source.root.clone() } else { source.anchor().join(path) };
         self.waiting.remove(path);
         let place = Place { position: cursor.go(self.filters, path), walk, name, absolute };
         match self.visit(&place) {
@@ -193,13 +201,15 @@ impl Writer<'_> {
             }
             Err(Miss::Fatal(error)) => Err(error),
             Err(Miss::NoData) if place.position.is_source => {
-                Err(unreadable(&place.absolute, io::Error::other("it is a socket")).into())
+                self.lost_source(unreadable(&place.absolute, io::Error::other("it is a socket")), is_root)
             }
             Err(Miss::NoData) => {
                 debug!(path = %place.absolute.display(), "a socket holds no data");
                 Ok(())
             }
-            Err(Miss::Entry(error)) if place.position.is_source => Err(unreadable(&place.absolute, error).into()),
+            Err(Miss::Entry(error)) if place.position.is_source => {
+                self.lost_source(unreadable(&place.absolute, error), is_root)
+            }
             Err(Miss::Entry(error)) => {
                 self.summary.skipped += 1;
                 let reason = match error.kind() {
@@ -212,11 +222,19 @@ impl Writer<'_> {
         }
     }
 
+    /// The root of a walk ends it. The source around another one goes on.
+    fn lost_source(&mut self, error: source::Error, is_root: bool) -> Result<(), Error> {
+        if is_root {
+            return Err(error.into());
+        }
+        self.report(vec![error]);
+        Ok(())
+    }
+
     fn visit(&mut self, place: &Place<'_>) -> Result<Option<Inside>, Miss> {
         let meta = Meta::from(statat(place.walk.directory(), place.name, AtFlags::SYMLINK_NOFOLLOW)?);
-        let Position { filter, below, .. } = &place.position;
-        if filter.leaves_out(Candidate { path: below, kind: meta.kind, size: meta.size }).is_some() {
-            if place.position.is_source {
+        if self.filters.leaves_out(&place.position, meta.kind, meta.size).is_some() {
+            if place.position.is_source && meta.kind == FileType::Directory {
                 self.observer.warn(&place.absolute, "is a source, and a pattern excludes it".to_owned());
             }
             return Ok(None);
@@ -261,7 +279,7 @@ impl Writer<'_> {
         }
         let attributes = self.attributes(place, Subject::Open(directory.as_fd()));
         let path = [place.walk.path(), b"/"].concat();
-        let is_pending = place.position.filter.takes_directories_with_content_only() && !place.position.is_source;
+        let is_pending = self.filters.takes_directories_with_content_only() && !place.position.is_source;
         if is_pending {
             let owner = self.owners.of(&meta);
             let entry =
@@ -277,7 +295,7 @@ impl Writer<'_> {
             return Ok(None);
         }
         let (mut names, problem) = list(directory.as_fd());
-        place.position.filter.keep_marker(directory.as_fd(), &mut names);
+        self.filters.keep_marker(directory.as_fd(), &mut names);
         if let Some(error) = problem {
             self.summary.skipped += 1;
             self.observer.warn(&place.absolute, format!("cannot be listed to its end: {error}"));

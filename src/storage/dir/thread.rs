@@ -26,6 +26,9 @@ pub(super) fn on_own_thread<T: Send + 'static>(
     cancel: &Cancel,
     call: impl FnOnce(&Cancel) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
+    if cancel.is_cancelled() {
+        return Err(Error::Cancelled { uri: uri.to_owned() });
+    }
     let abandoned = Cancel::default();
     let (sender, receiver) = sync_channel(1);
     let token = abandoned.clone();

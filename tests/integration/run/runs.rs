@@ -30,13 +30,17 @@ fn an_unreadable_file_is_a_warning_and_the_rest_is_delivered() {
     let ended = tl.run(&["run", "p.yaml"]);
     assert_eq!(ended.code, 3, "{ended:?}");
     insta::assert_snapshot!(ended.shown(&tl));
+    assert_eq!(names_in_object(&tl), ["data/", "data/a"]);
+}
+
+/// The paths in the archive that was delivered.
+fn names_in_object(tl: &Tl) -> Vec<String> {
     tl.ok(&["open", "-i", "identity.txt", "-o", "back.tar", "shelf/object"]);
-    let names: Vec<String> = tar::Archive::new(fs::File::open(tl.file("back.tar")).unwrap())
+    tar::Archive::new(fs::File::open(tl.file("back.tar")).unwrap())
         .entries()
         .unwrap()
         .map(|entry| entry.unwrap().path().unwrap().display().to_string())
-        .collect();
-    assert_eq!(names, ["data/", "data/a"]);
+        .collect()
 }
 
 #[test]
@@ -78,6 +82,18 @@ fn an_unreadable_source_beside_a_readable_one_is_a_warning() {
         (code, outcomes(&events)),
         (3, pairs(&[("collect", "warning"), ("deliver", "success"), ("seal", "success")]))
     );
+}
+
+#[test]
+fn an_unreadable_source_inside_another_costs_only_itself() {
+    let tl = Tl::unprivileged();
+    tl.write("data/a", "x").write("data/closed/b", "y").write("data/z", "z");
+    let _socket = std::os::unix::net::UnixListener::bind(tl.file("data/socket")).unwrap();
+    fs::set_permissions(tl.file("data/closed"), fs::Permissions::from_mode(0o000)).unwrap();
+    tl.pipeline(&format!("stages:\n{}", CHAIN.replace("[data]", "[data, data/closed, data/socket]")));
+    let (code, _) = tl.events(&[]);
+    fs::set_permissions(tl.file("data/closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!((code, names_in_object(&tl).join(" ")), (3, "data/ data/a data/z".to_owned()));
 }
 
 #[test]
@@ -675,12 +691,7 @@ fn an_archive_holds_neither_the_state_nor_its_store() {
     tl.write("a", "x").pipeline(&format!("stages:\n{}", CHAIN.replace("sources: [data]", "sources: [.]")));
     let ended = tl.run(&["run", "p.yaml"]);
     assert_eq!(ended.code, 0, "{}", ended.stdout);
-    tl.ok(&["open", "-i", "identity.txt", "-o", "back.tar", "shelf/object"]);
-    let names: Vec<String> = tar::Archive::new(fs::File::open(tl.file("back.tar")).unwrap())
-        .entries()
-        .unwrap()
-        .map(|entry| entry.unwrap().path().unwrap().display().to_string())
-        .collect();
+    let names = names_in_object(&tl);
     let is_own = |name: &String| name.contains("state") || name.contains("shelf");
     assert!(names.iter().any(|name| name == "./a") && !names.iter().any(is_own), "{names:?}");
 }
@@ -753,8 +764,9 @@ fn a_second_ctrl_c_ends_it_at_once_with_its_children() {
     std::thread::sleep(Duration::from_millis(300));
     signal(&run, Signal::INT);
     assert_eq!(collected(run).code, 130);
-    // The end came at once: had tl waited for the child, the end would be recorded.
-    assert_eq!(tl.ok(&["audit", "show", "--type", "run.finished"]).stdout, "");
+    // The end came at once: had tl waited for the child, the end of its stage would be recorded, too.
+    assert!(tl.ok(&["audit", "show", "--type", "run.finished"]).stdout.contains("cancelled"));
+    assert_eq!(tl.ok(&["audit", "show", "--type", "stage.ended"]).stdout, "");
     let child = Pid::from_raw(tl.read("began").trim().parse().unwrap()).unwrap();
     wait_for(|| rustix::process::test_kill_process(child).is_err());
 }

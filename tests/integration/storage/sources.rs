@@ -96,6 +96,51 @@ fn each_setting_takes_what_it_says() {
     );
 }
 
+/// However the file and its sources are reached, an absolute pattern means the same folder.
+#[test]
+fn an_absolute_pattern_means_what_its_path_is() {
+    let tl = tree();
+    std::os::unix::fs::symlink("data", tl.file("link")).unwrap();
+    let base = tl.path().display().to_string();
+    let all: Vec<&str> = ALL.split(' ').collect();
+    let without_deep = all.iter().filter(|name| !name.starts_with("deep/")).copied().collect::<Vec<_>>().join(" ");
+    for (pattern, from) in [
+        (format!("{base}/data/deep"), "p.yaml"),
+        (format!("{base}/link/deep"), "p.yaml"),
+        (format!("{base}/data/deep"), "data/../p.yaml"),
+    ] {
+        assert_eq!(files(&tl, &format!("sources: [data], exclude: ['{pattern}']")), without_deep, "{pattern}");
+        tl.ok(&["run", from]);
+        let why = tl.ok(&["plan", from, "--files", "--why", "data/deep"]).stdout;
+        assert!(why.contains(&format!("`{pattern}` of `exclude`")), "{from}: {why}");
+    }
+    // Of an outer source, below an inner one; and the source as a whole.
+    let nested = format!("sources: [data, data/deep], exclude: ['{base}/data/**/*.rs']");
+    assert_eq!(
+        files(&tl, &nested),
+        all.iter().filter(|name| !name.ends_with(".rs")).copied().collect::<Vec<_>>().join(" ")
+    );
+    assert_eq!(files(&tl, &format!("sources: [data], include: ['{base}/data']")), ALL);
+}
+
+/// A list of single files is chosen from as a folder is.
+#[test]
+fn rules_hold_for_sources_that_are_files() {
+    let tl = tree();
+    assert_eq!(
+        ended(Command::new("sh").args(["-c", "find data -type f -print0 > list"]).current_dir(tl.path())).code,
+        0
+    );
+    for (settings, expected) in [
+        (", exclude: ['*.tmp', '*.bin', CACHEDIR.TAG], exclude-larger-than: 1KB", 9),
+        (", include: ['*.tmp']", 2),
+        (", exclude-larger-than: 1KB", 12),
+    ] {
+        let taken = files(&tl, &format!("sources-file: list{settings}"));
+        assert_eq!(taken.split(' ').count(), expected, "{settings}: {taken}");
+    }
+}
+
 #[test]
 fn folders_are_taken_where_something_in_them_is() {
     let tl = tree();
@@ -121,6 +166,9 @@ fn a_list_of_find_is_a_list_of_sources() {
 #[test]
 fn a_plan_says_why_a_path_is_left_out() {
     let tl = tree();
+    rustix::fs::mkfifoat(rustix::fs::CWD, tl.file("data/fifo"), rustix::fs::Mode::RWXU).unwrap();
+    tl.write("other/x", "");
+    std::os::unix::fs::symlink("../other", tl.file("data/out")).unwrap();
     tl.pipeline(
         "stages:\n  collect: { uses: archive, with: { sources: [data], exclude: ['*.tmp', /cache/], exclude-caches: true, exclude-if-present: \
          [.nobackup] } }\n  count: { needs: collect, run: [echo, '${{ needs.collect.outputs.files }}'] }\n",
@@ -134,6 +182,9 @@ fn a_plan_says_why_a_path_is_left_out() {
         ("data/marked/z", "`.nobackup` of `exclude-if-present`"),
         ("data/none", "there is nothing of this name"),
         ("p.yaml", "it is below no source"),
+        ("data/../data/b.tmp", "`*.tmp` of `exclude`"),
+        ("data/fifo", "collect takes"),
+        ("data/out/x", "it is below no source"),
     ] {
         let said = tl.ok(&["plan", "p.yaml", "--files", "--why", path]).stdout;
         assert!(said.contains(says), "{path}: {said}");

@@ -491,3 +491,37 @@ fn child_is_over(child: &Child) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
     stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('Z'))
 }
+
+/// No run of a file that is gone, or of a pipeline that has another name, will abort what an earlier one left.
+#[test]
+fn what_a_renamed_pipeline_left_open_is_shown_and_aborted() {
+    for is_gone in [false, true] {
+        let delivery = Delivery::new();
+        delivery.killed();
+        let Delivery { tl, server, .. } = &delivery;
+        assert_eq!(server.open_uploads(), 1);
+        assert!(!tl.run(&["status"]).stdout.contains("open upload"), "a resume finishes it");
+        if is_gone {
+            std::fs::rename(tl.file("p.yaml"), tl.file("q.yaml")).unwrap();
+        } else {
+            let name = tl.read("p.yaml").lines().find(|line| line.starts_with("name: ")).unwrap().to_owned();
+            delivery.set(&name, "name: renamed");
+        }
+        let status = tl.ok(&["status"]).stdout;
+        assert!(status.contains("open upload of http://") && status.contains("`tl gc --store`"), "{status}");
+        let json: Json = serde_json::from_str(&tl.ok(&["status", "--json"]).stdout).unwrap();
+        assert_eq!(json["uploads"].as_array().map(Vec::len), Some(1), "{json}");
+        let dry = with_keys(tl, &["gc", "--store", "--dry-run"], KEYS);
+        assert!(dry.code == 0 && dry.stdout.contains("would abort 1 open upload"), "{dry:?}");
+        // Without its secrets the store is not asked, and the upload stays on record.
+        let refused = tl.run(&["gc", "--store"]);
+        assert!(refused.code == 1 && refused.stderr.contains("TL0659"), "{refused:?}");
+        assert_eq!(server.open_uploads(), 1);
+        let aborted = with_keys(tl, &["gc", "--store"], KEYS);
+        assert!(aborted.code == 0 && aborted.stdout.contains("aborted 1 open upload"), "{aborted:?}");
+        assert_eq!(server.open_uploads(), 0);
+        assert!(tl.ok(&["audit", "show", "--type", "upload.aborted"]).stdout.lines().count() == 1);
+        tl.ok(&["audit", "verify"]);
+        assert!(!tl.run(&["status"]).stdout.contains("open upload"));
+    }
+}
