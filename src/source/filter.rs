@@ -138,11 +138,11 @@ impl Patterns {
 
     /// Whether the path, or else the nearest folder above it that a rule is about, fits.
     fn takes(&self, below: &Path, real: &Path, is_directory: bool) -> bool {
-        let mut belows = below.ancestors();
+        let mut relative = below.ancestors();
         let mut kind = is_directory;
         real.ancestors()
             .find_map(|real| {
-                let below = belows.next().unwrap_or(Path::new(""));
+                let below = relative.next().unwrap_or(Path::new(""));
                 self.decides(below, real, std::mem::replace(&mut kind, true))
             })
             .is_some_and(|(_, fits)| fits)
