@@ -8,23 +8,29 @@ use crate::event::{Assurance, Outcome};
 use crate::stages::StageKind;
 
 /// How far the success of a run is proven, or why it does not count as one. `outcomes` are those of the stages, in the order
-/// of the plan, recalled ones included; `has_failed` tells whether a stage or an instance of it failed, also where the file
-/// forgives that; `left_out` are the stages that the selection left undone.
+/// of the plan, recalled ones included; `undone` tells what became of an instance of a stage that did not do its work, also where
+/// the file forgives that: it completes the sentence "the stage …"; `left_out` are the stages that the selection left undone.
 ///
 /// A run of a file that delivers counts if each delivery ended well and each object that the file verifies was proven. Any
 /// other run counts if all of it was done.
 pub fn assurance(
     plan: &Plan,
     outcomes: &[Outcome],
-    has_failed: &dyn Fn(&str) -> bool,
+    undone: &dyn Fn(&str) -> Option<&'static str>,
     left_out: &[String],
 ) -> Result<Assurance, String> {
-    let undone = |does: fn(&StageKind) -> bool| {
-        let of_kind =
-            plan.stages.iter().zip(outcomes).filter(move |(planned, _)| planned.stage.kind().is_some_and(does));
-        of_kind.filter(|(planned, outcome)| !outcome.is_ok() || has_failed(&planned.name)).map(|(planned, outcome)| {
-            let verb = if *outcome == Outcome::Skipped { "was skipped" } else { "failed" };
-            format!("`{}` {verb}", planned.name)
+    let of_kind = |does: fn(&StageKind) -> bool| {
+        let stages = plan.stages.iter().zip(outcomes);
+        stages.filter(move |(planned, _)| planned.stage.kind().is_some_and(does))
+    };
+    let missed = |does| {
+        of_kind(does).filter_map(|(planned, outcome)| {
+            let verb = match outcome {
+                Outcome::Skipped => "was skipped",
+                outcome if outcome.is_ok() => undone(&planned.name)?,
+                _ => "failed",
+            };
+            Some(format!("`{}` {verb}", planned.name))
         })
     };
     let has = |does: fn(&StageKind) -> bool| plan.stages.iter().any(|planned| planned.stage.kind().is_some_and(does));
@@ -34,7 +40,7 @@ pub fn assurance(
         let all = || Ok(Assurance::Complete);
         return left_out.first().map_or_else(all, |stage| Err(format!("`{stage}` was not selected")));
     }
-    match undone(delivers).chain(undone(proves)).next() {
+    match missed(delivers).chain(missed(proves)).next() {
         Some(why) => Err(why),
         None if has(proves) => Ok(Assurance::Proven),
         None => Ok(Assurance::Delivered),
@@ -120,7 +126,7 @@ mod tests {
             let file = json!({ "version": 1, "name": "t", "stages": stages });
             let plan = Plan::select(&serde_json::from_value(file).unwrap(), &Selection::All);
             let left_out: Vec<String> = left_out.iter().map(|name| (*name).to_owned()).collect();
-            assurance(&plan, outcomes, &|stage| failed.contains(&stage), &left_out)
+            assurance(&plan, outcomes, &|stage| failed.contains(&stage).then_some("failed"), &left_out)
         };
         let not = |why: &str| Err(why.to_owned());
         let all = [&upload, &verify, &other];

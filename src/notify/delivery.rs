@@ -27,6 +27,12 @@ pub(crate) struct RunNotifier {
     pub(crate) inputs: Map<String, Json>,
 }
 
+impl RunNotifier {
+    fn letter(&self, channel: &str, message: &Message) -> OutboxMessage {
+        outbox_message(channel, message, &self.file, &self.inputs, &self.masker)
+    }
+}
+
 /// The state of a message in the outbox before it is sent.
 enum Put {
     Claimed(Box<OutboxEntry>),
@@ -35,9 +41,16 @@ enum Put {
 }
 
 impl Notifier for RunNotifier {
+    fn keep(&self, messages: &[(&str, &Message)]) {
+        let letter = |(channel, message): &(&str, &Message)| self.letter(channel, message);
+        let letters: Vec<OutboxMessage> = messages.iter().map(letter).collect();
+        // If the outbox fails, they are sent all the same, and it is reported once.
+        let _kept = self.outbox.with(|outbox| outbox.put_all(&letters));
+    }
+
     fn deliver(&self, channel: &str, message: &Message) -> Result<String> {
         let target = self.channels.get(channel).ok_or_else(|| no_channel(channel))?;
-        let letter = outbox_message(channel, message, &self.file, &self.inputs, &self.masker);
+        let letter = self.letter(channel, message);
         let put = self.outbox.with(|outbox| {
             let entry = outbox.put(&letter)?;
             if entry.state == MessageState::Delivered {

@@ -22,7 +22,7 @@ pub(crate) use delivery::RunNotifier;
 pub(crate) use direct::send_directly;
 pub(crate) use drain::{drain, outbox_trouble};
 pub(crate) use messages::{Flushed, flush, list, test};
-pub(crate) use occasion::{History, has_recovered, send, when};
+pub(crate) use occasion::{History, forget_late, has_recovered, send, when};
 pub(crate) use outbox::OutboxHandle;
 pub(crate) use overdue::send_overdue;
 pub(crate) use unread::send_unread;

@@ -36,26 +36,39 @@ fn occasion(wanted: &[When], result: When, recovered: bool) -> Option<When> {
     }
 }
 
-/// Sends the messages of a run about a result. A failed delivery does not change the outcome of the run.
-pub(crate) fn send(shared: &Shared, news: &News<'_>, recovered: bool, emit: &mut dyn FnMut(What)) {
+/// Sends the messages of a run about a result. All are kept before the first is sent, and `kept` is called in between. A failed
+/// delivery does not change the outcome of the run.
+pub(crate) fn send(
+    shared: &Shared,
+    news: &News<'_>,
+    recovered: bool,
+    kept: &mut dyn FnMut(),
+    emit: &mut dyn FnMut(What),
+) {
     // A resumed run starts and ends again. Its messages are new ones, so their ids name the session.
     let id = match shared.session {
         1 => shared.run.clone(),
         session => format!("{}.{session}", shared.run),
     };
     let origin = Origin { id: &id, run: &shared.run, masker: &shared.masker };
+    let mut messages = Vec::new();
     for (number, notification) in news.pipeline.notify.iter().enumerate() {
         let Some(when) = occasion(&notification.when, news.result, recovered) else { continue };
-        match message(&origin, news, number, when) {
-            Ok(message) => {
-                for channel in &notification.to {
-                    let result = shared.notifier.deliver(channel, &message);
-                    emit(message_event(channel, &message, result));
-                }
-            }
-            Err(error) => {
-                let nothing = Message { when: when.word().to_owned(), ..Message::default() };
-                for channel in &notification.to {
+        messages.push((&notification.to, when, message(&origin, news, number, when)));
+    }
+    let all: Vec<(&str, &Message)> = messages
+        .iter()
+        .filter_map(|(channels, _, message)| Some((channels, message.as_ref().ok()?)))
+        .flat_map(|(channels, message)| channels.iter().map(move |channel| (channel.as_str(), message)))
+        .collect();
+    shared.notifier.keep(&all);
+    kept();
+    for (channels, when, message) in &messages {
+        for channel in *channels {
+            match message {
+                Ok(message) => emit(message_event(channel, message, shared.notifier.deliver(channel, message))),
+                Err(error) => {
+                    let nothing = Message { when: when.word().to_owned(), ..Message::default() };
                     emit(message_event(channel, &nothing, Err(error.clone())));
                 }
             }
@@ -95,10 +108,17 @@ pub(crate) struct History<'a> {
 pub(crate) fn has_recovered(state: &StateDir, past: &History<'_>, good: &str) -> bool {
     let place = place_of(past.file);
     let runs = state.runs().ok().flatten();
-    let was_late = runs.is_some_and(|runs| runs.was_told_late(&place, good).unwrap_or_default());
-    // If it cannot be forgotten, the next success tells of the recovery again.
-    let _told_again = was_late.then(|| state.outbox().and_then(|mut outbox| outbox.forget_late(&place, good)));
-    was_late || failed_before(past)
+    runs.is_some_and(|runs| runs.was_told_late(&place, good).unwrap_or_default()) || failed_before(past)
+}
+
+/// A success for the time `good` ended what was overdue, and its messages are kept. If this cannot be noted, the next success tells
+/// of the recovery again.
+pub(crate) fn forget_late(state: &StateDir, file: &Path, good: &str) {
+    let place = place_of(file);
+    let was_told = state.runs().ok().flatten().and_then(|runs| runs.was_told_late(&place, good).ok());
+    if was_told == Some(true) {
+        let _told_again = state.outbox().and_then(|mut outbox| outbox.forget_late(&place, good));
+    }
 }
 
 /// Whether the run or session before this one failed. The audit log decides: a second history could disagree with it.

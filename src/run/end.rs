@@ -37,6 +37,8 @@ pub(super) struct EndedStages {
     with_instances: HashSet<String>,
     /// Those that failed, also where `continue-on-error` forgives that.
     failed: HashSet<String>,
+    /// Those with an instance that was skipped.
+    partial: HashSet<String>,
     /// Those that did their work in this session.
     done: HashSet<String>,
     files: Option<u64>,
@@ -50,6 +52,9 @@ impl EndedStages {
         };
         if error.is_some() {
             self.failed.insert(stage.clone());
+        }
+        if instance.is_some() && *outcome == Outcome::Skipped {
+            self.partial.insert(stage.clone());
         }
         if outcome.is_ok() && !recalled {
             self.done.insert(stage.clone());
@@ -68,6 +73,12 @@ impl EndedStages {
         add(&mut self.bytes, did.delivered);
         let detail = error.as_ref().map(Diagnostic::one_line).or_else(|| reason.clone());
         self.values.push(stage_values(&called(stage, instance.as_deref()), *outcome, *seconds, did, detail));
+    }
+
+    /// What became of an instance of a stage that did not do its work.
+    fn undone(&self, stage: &str) -> Option<&'static str> {
+        let failed = self.failed.contains(stage).then_some("failed");
+        failed.or_else(|| self.partial.contains(stage).then_some("was skipped in part"))
     }
 }
 
@@ -97,7 +108,7 @@ fn counts(
     left_out: &[String],
 ) -> Counts {
     let plan = &work.plan;
-    let assurance = match assurance(plan, &finished.outcomes, &|stage| stages.failed.contains(stage), left_out) {
+    let assurance = match assurance(plan, &finished.outcomes, &|stage| stages.undone(stage), left_out) {
         Ok(assurance) => assurance,
         Err(why) => return Counts { reason: Some(why), ..Counts::default() },
     };
@@ -186,7 +197,12 @@ pub(super) fn end(
         counts: is_news && end.outcome.is_ok(),
         ..News::of(end.occasion(), &work.loaded.document, &work.loaded.pipeline)
     };
-    let sent = notify_end(&shared, &news, &end, recovered, sink);
+    let forget_late = || {
+        if let (true, Some(at)) = (is_news, &end.counts.at) {
+            notify::forget_late(&options.state, &work.loaded.path, at);
+        }
+    };
+    let sent = notify_end(&shared, &news, &end, recovered, &forget_late, sink);
     outbox_trouble(&notifier, &mut |what| emit(sink, what));
     // The messages are on record too, under a signature of their own.
     let last = if sent && signed.is_some() { recorder.checkpoint().map(Some) } else { Ok(signed) };
@@ -233,7 +249,14 @@ fn sign(recorder: &LogRecorder, pipeline: &str, end: &mut End, sink: &Mutex<Even
 
 /// Sends the messages about the end. Returns whether there were any. A run that proves an old delivery again sends no message
 /// of success, nor does a partial run that does not count.
-fn notify_end(shared: &Shared, news: &News<'_>, end: &End, recovered: bool, sink: &Mutex<EventSink>) -> bool {
+fn notify_end(
+    shared: &Shared,
+    news: &News<'_>,
+    end: &End,
+    recovered: bool,
+    kept: &dyn Fn(),
+    sink: &Mutex<EventSink>,
+) -> bool {
     let mut sent = false;
     let is_told = match end.outcome {
         Outcome::Success => news.counts || end.left_out.is_empty() && end.counts.assurance.is_none(),
@@ -241,7 +264,7 @@ fn notify_end(shared: &Shared, news: &News<'_>, end: &End, recovered: bool, sink
         _ => true,
     };
     if is_told {
-        notify::send(shared, news, recovered && end.outcome.is_ok(), &mut |what| {
+        notify::send(shared, news, recovered && end.outcome.is_ok(), &mut || kept(), &mut |what| {
             sent = true;
             emit(sink, what);
         });

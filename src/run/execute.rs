@@ -87,7 +87,7 @@ fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> Exit
             error: Some(lines.join("\n")),
             ..News::of(notify::when(outcome), &loaded.document, &loaded.pipeline)
         };
-        tokio::task::block_in_place(|| notify::send(&shared, &news, false, &mut |what| emit(sink, what)));
+        tokio::task::block_in_place(|| notify::send(&shared, &news, false, &mut || {}, &mut |what| emit(sink, what)));
         outbox_trouble(&notifier, &mut |what| emit(sink, what));
         match recorded.and_then(|()| recorder.checkpoint()) {
             Ok(signed) => emit(sink, What::Checkpoint { size: signed.size, root: signed.root }),
@@ -154,6 +154,6 @@ fn before_stages(prepared: &Prepared, options: &Options, sink: &Mutex<EventSink>
     // A monitor takes `started` as a promise of a success. A run of selected stages sends none, so it must not promise one.
     if options.selection == Selection::All {
         let started = News::of(When::Started, &work.loaded.document, &work.loaded.pipeline);
-        notify::send(shared, &started, false, &mut |what| emit(sink, what));
+        notify::send(shared, &started, false, &mut || {}, &mut |what| emit(sink, what));
     }
 }

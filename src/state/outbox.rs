@@ -125,6 +125,16 @@ impl Outbox {
             .map_err(|error| self.db.failed(error))
     }
 
+    /// Puts messages that are not there in one durable transaction.
+    pub fn put_all(&self, messages: &[OutboxMessage]) -> Result<(), DbError> {
+        let put = || {
+            let transaction = self.db.connection.unchecked_transaction()?;
+            messages.iter().try_for_each(|message| insert(&transaction, message))?;
+            transaction.commit()
+        };
+        put().map_err(|error| self.db.failed(error))
+    }
+
     /// Whether `overdue` messages were queued for this due time of a pipeline file.
     pub fn has_told_late(&self, file: &Path, due: &str) -> Result<bool, DbError> {
         let query = "SELECT EXISTS (SELECT 1 FROM stale_told WHERE file = ?1 AND due = ?2)";

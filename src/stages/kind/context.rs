@@ -150,6 +150,9 @@ pub struct OpenDelivery {
 
 /// Delivers messages, and keeps undelivered ones for later.
 pub trait Notifier: Send + Sync {
+    /// Keeps messages, each with its channel, before the first of them is delivered: none is lost with this process.
+    fn keep(&self, messages: &[(&str, &Message)]);
+
     /// Delivers a message to one channel, once. Returns the channel's evidence. The outcome is recorded.
     fn deliver(&self, channel: &str, message: &Message) -> Result<String>;
 }

@@ -77,6 +77,8 @@ impl Deliveries for Kept {
 struct Nowhere;
 
 impl Notifier for Nowhere {
+    fn keep(&self, _messages: &[(&str, &Message)]) {}
+
     fn deliver(&self, _channel: &str, _message: &Message) -> Result<String> {
         Err(Diagnostic::failure(codes::TL0670, "there are no channels"))
     }
