@@ -44,12 +44,34 @@ pub(crate) fn send_directly(
 /// was sent within the last hour.
 pub(super) fn once_an_hour(state: &StateDir, loaded: &Loaded, cause: &Diagnostic, send: &mut dyn FnMut() -> bool) {
     let is_asked = loaded.pipeline.notify.iter().any(|entry| entry.when.contains(&When::Blocked));
-    let key = sha256(format!("{}\0{}", place_of(&loaded.path).display(), cause.code));
-    let folders = [state.path().join("blocked"), of_session(), of_machine()];
+    let key = format!("{}{}", of_file(&loaded.path), sha256(full(cause)));
+    let folders = folders(state);
     // What no channel took is tried again by the next run.
     if is_asked && !is_told(&folders, &key) && send() {
         remember(&folders, &key);
     }
+}
+
+/// A run of this file has ended, so what blocked it is over: if it is blocked again, that is news.
+pub(crate) fn forget_blocked(state: &StateDir, file: &Path) {
+    let of_file = of_file(file);
+    for folder in folders(state).iter().filter(|folder| is_own(folder)) {
+        let told = fs::read_dir(folder).into_iter().flatten().filter_map(std::result::Result::ok);
+        for entry in told.filter(|entry| entry.file_name().to_string_lossy().starts_with(&of_file)) {
+            // What stays keeps the next message about the same cause for an hour.
+            let _stays = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Where sent messages are remembered: in the first of these that can be written.
+fn folders(state: &StateDir) -> [PathBuf; 3] {
+    [state.path().join("blocked"), of_session(), of_machine()]
+}
+
+/// The beginning of the names by which a file's causes are remembered.
+fn of_file(file: &Path) -> String {
+    format!("{}-", &sha256(place_of(file).as_os_str().as_encoded_bytes())[..16])
 }
 
 /// Returns whether a channel took the message.

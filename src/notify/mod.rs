@@ -19,7 +19,7 @@ mod overdue;
 mod unread;
 
 pub(crate) use delivery::RunNotifier;
-pub(crate) use direct::send_directly;
+pub(crate) use direct::{forget_blocked, send_directly};
 pub(crate) use drain::{drain, outbox_trouble};
 pub(crate) use messages::{Flushed, flush, list, test};
 pub(crate) use occasion::{History, forget_late, has_recovered, send, when};

@@ -12,8 +12,8 @@ use crate::audit::{Log, Record, RunEnd};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::{Outcome, What};
 use crate::open::{
-    Contexts, Loaded, LogRecorder, News, audit_error, for_messages, inputs_of, last_good, open_channels, read_needed,
-    run_values, runs_of, secrets_of_channel,
+    Contexts, Loaded, LogRecorder, News, audit_error, database_error, for_messages, inputs_of, last_good,
+    open_channels, read_needed, run_values, runs_of, secrets_of_channel,
 };
 use crate::pipeline::{self, When};
 use crate::stages::{Notifier as _, Recorder as _};
@@ -29,7 +29,13 @@ pub(crate) fn send_unread(
     found: &[Diagnostic],
     emit: &mut dyn FnMut(What),
 ) -> Option<Loaded> {
-    let (kept, version) = last_good(state, file)?;
+    let Some((kept, version)) = last_good(state, file) else {
+        // Without its database nobody knows whom to tell.
+        if let Err(error) = state.runs() {
+            emit(What::Problem { error: database_error(&error).as_warning() });
+        }
+        return None;
+    };
     // With a wrong input, the file itself may be fine.
     let checked = pipeline::load(file).unwrap_or(kept);
     let runs = runs_of(state, file).unwrap_or_default();

@@ -157,6 +157,7 @@ pub(super) fn end(
 ) -> ExitCode {
     let Prepared { work, recorder, shared, notifier, audit, folder, group, .. } = prepared;
     options.last_words.clear();
+    notify::forget_blocked(&options.state, &work.loaded.path);
     // Reported once, at the end: while stages run, the engine is the only emitter.
     work.logs.problem().into_iter().for_each(|error| emit(sink, What::Problem { error }));
     let (mut outcome, mut exit_code) = verdict(&finished);

@@ -153,6 +153,39 @@ fn a_success_after_an_overdue_one_recovers_once() {
     assert_eq!(told(&tl), ["recovered", "success"]);
 }
 
+/// The second channel gets its message from the outbox, though the process died while it served the first.
+#[test]
+fn a_recovery_outlives_a_kill_between_two_channels() {
+    let tl = Tl::new();
+    tl.pipeline(
+        "stages:\n  a: { run: [test, -e, well] }\nnotify:\n  - { when: [failure, recovered], to: [deadly, log] }\n",
+    );
+    let deadly = "channels:\n  deadly: { uses: command, with: { run: [sh, -c, 'if test -e die; then rm die; kill -9 $PPID; fi'] } }\n";
+    tl.write("p.yaml", tl.read("p.yaml").replace("channels:\n", deadly));
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 1);
+    tl.write("well", "").write("die", "");
+    assert_ne!(tl.run(&["run", "p.yaml"]).code, 0);
+    assert!(!tl.file("die").exists());
+    assert_eq!(told(&tl), ["failure"]);
+    tl.ok(&["run", "p.yaml"]);
+    tl.ok(&["notify", "flush"]);
+    assert_eq!(told(&tl), ["recovered"]);
+}
+
+#[test]
+fn a_matrix_that_delivered_in_part_does_not_count() {
+    let tl = Tl::new();
+    tl.write("one/a", "a").pipeline(
+        "expect: { success-every: 1d }\nstages:\n  \
+         collect: { strategy: { matrix: { of: [one, two] }, fail-fast: false }, continue-on-error: true, uses: archive, with: { sources: ['${{ matrix.of }}'] } }\n  \
+         deliver: { needs: collect, strategy: { matrix: { artifact: '${{ needs.collect.outputs.artifact }}' } }, uses: upload, with: { artifact: '${{ matrix.artifact }}', store: shelf, key: '${{ run.id }}.tar' } }\n",
+    );
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 3);
+    let run = shown(&tl, &tl.last_run());
+    assert_eq!((&run["counts"], &run["reason"]), (&Json::Null, &"`deliver` was skipped in part".into()));
+    assert_eq!(last_success(&tl), None);
+}
+
 #[test]
 fn an_odd_size_is_told_once_and_a_limit_makes_a_warning_of_it() {
     let tl = Tl::new();

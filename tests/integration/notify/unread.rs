@@ -70,6 +70,27 @@ fn each_cause_is_told_once_an_hour_with_its_place_and_the_version_that_ran() {
     // The next success mends it.
     tl.ok(&["run", "p.yaml"]);
     assert_eq!(told(&tl)[0]["when"], "recovered");
+    // What breaks within the hour after it was mended is told at once, and so is another mistake.
+    for key in ["rnu:", "rnu:", "nru:"] {
+        tl.write("p.yaml", good.replace("run:", key));
+        assert_eq!(tl.run(&["run", "p.yaml"]).code, 2);
+    }
+    assert_eq!(told(&tl).len(), 2);
+    tl.write("p.yaml", &good);
+    tl.ok(&["run", "p.yaml"]);
+    told(&tl);
+    tl.write("p.yaml", good.replace("run:", "rnu:"));
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 2);
+    assert_eq!(told(&tl).len(), 1);
+}
+
+#[test]
+fn without_its_database_it_says_that_nobody_is_told() {
+    let tl = ran();
+    tl.write("p.yaml", tl.read("p.yaml").replace("run:", "rnu:")).write("state/state.db", vec![7; 8192]);
+    let ended = tl.run(&["run", "p.yaml"]);
+    assert!(ended.code == 2 && ended.stderr.contains("state.db"), "{ended:?}");
+    assert!(told(&tl).is_empty());
 }
 
 #[test]
