@@ -42,6 +42,10 @@ enum Put {
 
 impl Notifier for RunNotifier {
     fn keep(&self, messages: &[(&str, &Message)]) {
+        // Without messages, no outbox is made.
+        if messages.is_empty() {
+            return;
+        }
         let letter = |(channel, message): &(&str, &Message)| self.letter(channel, message);
         let letters: Vec<OutboxMessage> = messages.iter().map(letter).collect();
         // If the outbox fails, they are sent all the same, and it is reported once.

@@ -108,7 +108,15 @@ pub(crate) struct History<'a> {
 pub(crate) fn has_recovered(state: &StateDir, past: &History<'_>, good: &str) -> bool {
     let place = place_of(past.file);
     let runs = state.runs().ok().flatten();
-    runs.is_some_and(|runs| runs.was_told_late(&place, good).unwrap_or_default()) || failed_before(past)
+    if runs.as_ref().is_some_and(|runs| runs.was_told_late(&place, good).unwrap_or_default()) {
+        return true;
+    }
+    // Two files may have the same name. A file that was moved is still the same.
+    let is_of_other = |run: &str| {
+        let run = runs.as_ref().and_then(|runs| runs.get(run).ok().flatten());
+        run.is_some_and(|run| place_of(&run.file) != place && run.file.exists())
+    };
+    failed_before(past, &is_of_other)
 }
 
 /// A success for the time `good` ended what was overdue, and its messages are kept. If this cannot be noted, the next success tells
@@ -121,8 +129,9 @@ pub(crate) fn forget_late(state: &StateDir, file: &Path, good: &str) {
     }
 }
 
-/// Whether the run or session before this one failed. The audit log decides: a second history could disagree with it.
-fn failed_before(past: &History<'_>) -> bool {
+/// Whether the run or session before this one failed; runs of other files aside. The audit log decides: a second
+/// history could disagree with it.
+fn failed_before(past: &History<'_>, is_of_other: &dyn Fn(&str) -> bool) -> bool {
     let filter = audit::Filter { kind: Some("run".to_owned()), ..audit::Filter::default() };
     let Ok(entries) = audit::read_backwards(past.audit, filter) else { return false };
     recovers(entries.filter_map(std::result::Result::ok).filter_map(|entry| {
@@ -130,6 +139,9 @@ fn failed_before(past: &History<'_>) -> bool {
         match entry.record()? {
             Record::RunStarted(_) | Record::RunResumed(_) if is_own => Some(Past::Began),
             Record::RunFinished(end) if end.pipeline == past.pipeline => {
+                if entry.run.as_deref().is_some_and(is_of_other) {
+                    return None;
+                }
                 let outcome = Outcome::from_word(&end.outcome)?;
                 Some(Past::Ended { is_own, outcome, counts: outcome.is_ok() && does_count(&end) })
             }

@@ -172,6 +172,22 @@ fn a_recovery_outlives_a_kill_between_two_channels() {
     assert_eq!(told(&tl), ["recovered"]);
 }
 
+/// Two files of one name: neither ends the failure of the other, and a file that was moved is the same.
+#[test]
+fn a_recovery_belongs_to_its_file() {
+    let tl = Tl::new();
+    tl.pipeline(
+        "stages:\n  a: { run: [test, -e, well] }\nnotify:\n  - { when: [success, failure, recovered], to: [log] }\n",
+    );
+    tl.write("q.yaml", tl.read("p.yaml").replace("[test, -e, well]", "['true']"));
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 1);
+    tl.ok(&["run", "q.yaml"]);
+    assert_eq!(told(&tl), ["failure", "success"]);
+    fs::rename(tl.file("p.yaml"), tl.file("moved.yaml")).unwrap();
+    tl.write("well", "").ok(&["run", "moved.yaml"]);
+    assert_eq!(told(&tl), ["recovered"]);
+}
+
 #[test]
 fn a_matrix_that_delivered_in_part_does_not_count() {
     let tl = Tl::new();

@@ -70,7 +70,7 @@ fn each_cause_is_told_once_an_hour_with_its_place_and_the_version_that_ran() {
     // The next success mends it.
     tl.ok(&["run", "p.yaml"]);
     assert_eq!(told(&tl)[0]["when"], "recovered");
-    // What breaks within the hour after it was mended is told at once, and so is another mistake.
+    // A break within the hour after the mend gets its message at once, and so does another mistake.
     for key in ["rnu:", "rnu:", "nru:"] {
         tl.write("p.yaml", good.replace("run:", key));
         assert_eq!(tl.run(&["run", "p.yaml"]).code, 2);
