@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::error::Error;
 use super::filter::{Cursor, Filters};
 use super::selection::Selection;
-use super::sources;
+use super::sources::{self, unreadable};
 use super::walk::list;
 
 /// Whether one path would be taken.
@@ -39,7 +39,6 @@ pub enum Verdict {
 pub fn why(selection: &Selection, path: &Path) -> Result<Verdict, Error> {
     let (sources, _) = sources::resolve(selection)?;
     let filters = Filters::new(selection, &sources)?;
-    let unreadable = |path: &Path, error| sources::unreadable(path, error);
     // A walk follows no link below a source.
     let Some(absolute) = real(&selection.base.join(path)).map_err(|error| unreadable(path, error))? else {
         return Ok(Verdict::Missing);

@@ -48,7 +48,7 @@ fn the_copy_that_arrived_is_proven() {
     assert_eq!(skipped["reason"], "`deliver` failed: its value in the matrix is null");
     assert!(!tl.file("vacuumed").exists());
 
-    // The store is back: what was proven is proven again only if its delivery was done again.
+    // The store is back. A proof is made again only where its delivery was.
     std::fs::create_dir(tl.file("nas")).unwrap();
     let ended = tl.run(&["run", "--resume", "--reporter", "json"]);
     assert_eq!(ended.code, 0, "{ended:?}");
