@@ -6,13 +6,12 @@ use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use ignore::{Match, gitignore};
 use rustix::fs::{FileType, Mode, OFlags, openat};
 
 use super::error::Error;
-use super::pattern::{Pattern, Roots, builder};
+use super::pattern::{Pattern, Roots};
 use super::selection::Selection;
+use super::set::Set;
 use super::sources::Source;
 
 /// The name and the first bytes of the tag of a cache.
@@ -77,10 +76,10 @@ impl Position<'_> {
 /// The patterns of one setting. The last that fits decides.
 #[derive(Debug)]
 struct Patterns {
-    /// Those relative to each source. The origin of a glob is its number.
-    relative: Gitignore,
+    /// Those relative to each source.
+    relative: Set,
     /// Those with the path of a source, relative to `/`.
-    absolute: Gitignore,
+    absolute: Set,
     rules: Vec<Rule>,
 }
 
@@ -89,51 +88,44 @@ struct Rule {
     text: String,
     /// Whether it is the path of a source and nothing else.
     is_source: bool,
+    is_exception: bool,
 }
 
 impl Patterns {
     fn new(patterns: &[Pattern], roots: &Roots) -> Result<Self, Error> {
-        let (mut relative, mut absolute, mut rules) = (builder(), builder(), Vec::new());
         let failed = |pattern: &Pattern, reason: String| {
             let Pattern { text, origin } = pattern.clone();
             Error::Pattern { pattern: text, origin, reason }
         };
+        let (mut relative, mut absolute, mut rules) = (Vec::new(), Vec::new(), Vec::new());
         for (number, pattern) in patterns.iter().enumerate() {
             if let Some(reason) = pattern.problem() {
                 return Err(failed(pattern, reason));
             }
             let line = roots.line(&pattern.text);
-            let is_source = line.as_ref().is_some_and(|line| line.is_source);
-            let (builder, text) = match &line {
-                Some(line) => (&mut absolute, line.text.as_str()),
-                None => (&mut relative, pattern.text.as_str()),
-            };
-            builder
-                .add_line(Some(PathBuf::from(number.to_string())), text)
-                .map_err(|error| failed(pattern, format!("is not valid: {error}")))?;
-            rules.push(Rule { text: format!("`{}` of `{}`", pattern.text, pattern.origin), is_source });
+            rules.push(Rule {
+                text: format!("`{}` of `{}`", pattern.text, pattern.origin),
+                is_source: line.as_ref().is_some_and(|line| line.is_source),
+                is_exception: pattern.text.starts_with('!'),
+            });
+            match line {
+                Some(line) => absolute.push((number, line.text)),
+                None => relative.push((number, pattern.text.clone())),
+            }
         }
-        let built = |builder: GitignoreBuilder| {
-            let last = || patterns.last().cloned().unwrap_or_else(|| Pattern::of("", ""));
-            builder.build().map_err(|error| failed(&last(), format!("is not valid: {error}")))
+        let set = |lines: &[(usize, String)]| {
+            Set::new(lines).map_err(|(number, reason)| {
+                let pattern = patterns.get(number).cloned().unwrap_or_else(|| Pattern::of("", ""));
+                failed(&pattern, format!("is not valid: {reason}"))
+            })
         };
-        Ok(Self { relative: built(relative)?, absolute: built(absolute)?, rules })
+        Ok(Self { relative: set(&relative)?, absolute: set(&absolute)?, rules })
     }
 
     /// The rule that decides about one path, and whether it fits rather than makes an exception.
     fn decides(&self, below: &Path, real: &Path, is_directory: bool) -> Option<(&Rule, bool)> {
-        let of = |set: &Gitignore, path: &Path| {
-            if set.is_empty() || path.as_os_str().is_empty() {
-                return None;
-            }
-            match set.matched(path, is_directory) {
-                Match::None => None,
-                Match::Ignore(glob) => Some((number(glob), true)),
-                Match::Whitelist(glob) => Some((number(glob), false)),
-            }
-        };
-        let (last, fits) = of(&self.relative, below).max(of(&self.absolute, real))?;
-        Some((self.rules.get(last)?, fits))
+        let last = self.relative.last(below, is_directory).max(self.absolute.last(real, is_directory))?;
+        self.rules.get(last).map(|rule| (rule, !rule.is_exception))
     }
 
     /// Whether the path, or else the nearest folder above it that a rule is about, fits.
@@ -147,10 +139,6 @@ impl Patterns {
             })
             .is_some_and(|(_, fits)| fits)
     }
-}
-
-fn number(glob: &gitignore::Glob) -> usize {
-    glob.from().and_then(Path::to_str).and_then(|from| from.parse().ok()).unwrap_or_default()
 }
 
 impl Filters {

@@ -13,6 +13,7 @@ mod group;
 mod meta;
 mod pattern;
 mod selection;
+mod set;
 mod sources;
 mod survey;
 mod walk;

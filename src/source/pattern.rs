@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ignore::gitignore::GitignoreBuilder;
-
 use super::error::Error;
+use super::set::Set;
 use super::sources::Source;
 
 /// A pattern with the place that it comes from.
@@ -40,9 +39,7 @@ impl Pattern {
         if parts().any(|part| matches!(part, "." | "..")) {
             return Some("has a component `.` or `..`, which no path below a source has".to_owned());
         }
-        let mut builder = builder();
-        let unfit = |error: ignore::Error| format!("is not valid: {}", cause(&error));
-        builder.add_line(None, &self.text).map(drop).and_then(|()| builder.build().map(drop)).err().map(unfit)
+        Set::new(&[(0, self.text.clone())]).err().map(|(_, reason)| format!("is not valid: {reason}"))
     }
 }
 
@@ -95,23 +92,6 @@ impl Roots {
         }
         text.push_str(rest);
         Some(Line { text, is_source: rest.trim_end_matches('/').is_empty() })
-    }
-}
-
-/// Reads patterns below a source. A class that is not closed is a mistake.
-pub(super) fn builder() -> GitignoreBuilder {
-    let mut builder = GitignoreBuilder::new("");
-    builder.allow_unclosed_class(false);
-    builder
-}
-
-/// What the crate says of a pattern, without the pattern itself.
-fn cause(error: &ignore::Error) -> String {
-    match error {
-        ignore::Error::Glob { err, .. } => err.clone(),
-        ignore::Error::Partial(errors) => errors.iter().map(cause).collect::<Vec<_>>().join("; "),
-        ignore::Error::WithLineNumber { err, .. } | ignore::Error::WithPath { err, .. } => cause(err),
-        other => other.to_string(),
     }
 }
 

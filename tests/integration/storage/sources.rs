@@ -97,6 +97,32 @@ fn each_setting_takes_what_it_says() {
 }
 
 /// However the file and its sources are reached, an absolute pattern means the same folder.
+/// `globset` matches bytes: `m?ll` would miss `müll`, and `[ä]*` would take each name that begins with the same byte.
+#[test]
+fn a_character_is_a_character() {
+    let tl = Tl::new();
+    for name in ["müll.tmp", "mall.tmp", "keep", "ärger", "über", "Äpfel", "straße/日", "straße/日本"] {
+        tl.write(&format!("data/{name}"), "x");
+    }
+    let sources = |rest: &str| format!("sources: [data], {rest}");
+    let left = files(&tl, &sources("exclude: ['m?ll.tmp', '[ä]*', 'stra?e/?', '!mall.tmp']"));
+    assert_eq!(tar_text(&left), "keep mall.tmp straße/日本 Äpfel über");
+    assert_eq!(tar_text(&files(&tl, &sources("include: ['[а-яü]*', '??/', '?pfel']"))), "Äpfel über");
+}
+
+/// What `tar -t` wrote with octal numbers for bytes that are not ASCII.
+fn tar_text(listed: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), listed.as_bytes());
+    while let [first, tail @ ..] = rest {
+        let octal = tail.get(..3).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        (rest, _) = match (first, octal) {
+            (b'\\', Some(byte)) => (&tail[3..], bytes.push(byte)),
+            _ => (tail, bytes.push(*first)),
+        };
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
 #[test]
 fn an_absolute_pattern_means_what_its_path_is() {
     let tl = tree();
