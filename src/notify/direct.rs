@@ -1,6 +1,7 @@
 //! Messages about a run that could not start and that neither the audit log nor the outbox can take.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,13 +43,26 @@ pub(crate) fn send_directly(
 
 /// Calls `send`, which returns whether a channel took the message, unless nobody asks for `blocked` or a message about this cause
 /// was sent within the last hour.
-pub(super) fn once_an_hour(state: &StateDir, loaded: &Loaded, cause: &Diagnostic, send: &mut dyn FnMut() -> bool) {
+pub(crate) fn once_an_hour(state: &StateDir, loaded: &Loaded, cause: &Diagnostic, send: &mut dyn FnMut() -> bool) {
     let is_asked = loaded.pipeline.notify.iter().any(|entry| entry.when.contains(&When::Blocked));
     let key = format!("{}{}", of_file(&loaded.path), sha256(full(cause)));
     let folders = folders(state);
+    if !is_asked || is_told(&folders, &key) {
+        return;
+    }
+    let mut note = note(&folders, &key);
+    // Another run tells of it now. Where there are no locks, both do.
+    if note.as_ref().is_some_and(|note| matches!(note.try_lock(), Err(TryLockError::WouldBlock)))
+        || is_told(&folders, &key)
+    {
+        return;
+    }
     // What no channel took is tried again by the next run.
-    if is_asked && !is_told(&folders, &key) && send() {
-        remember(&folders, &key);
+    if send()
+        && let Some(note) = &mut note
+    {
+        // Where it cannot be written, each run sends a message.
+        let _untold = note.set_len(0).and_then(|()| note.write_all(b"told\n"));
     }
 }
 
@@ -122,19 +136,21 @@ pub(super) fn last_used(file: &Path, version: &Version) -> String {
 /// Whether a message about a cause was sent a short time ago.
 fn is_told(folders: &[PathBuf], key: &str) -> bool {
     let is_young = |folder: &PathBuf| {
-        let told = is_own(folder).then(|| fs::metadata(folder.join(key)).ok()?.modified().ok()?.elapsed().ok());
-        told.flatten().is_some_and(|age| age < QUIET)
+        let note = is_own(folder).then(|| fs::metadata(folder.join(key)).ok()).flatten();
+        note.filter(|note| note.len() > 0)
+            .and_then(|note| note.modified().ok()?.elapsed().ok())
+            .is_some_and(|age| age < QUIET)
     };
     folders.iter().any(is_young)
 }
 
-/// Remembers that a message was sent now, in the first folder that takes it. Where none does, each run sends one.
-fn remember(folders: &[PathBuf], key: &str) {
-    let take = |folder: &PathBuf| {
+/// Where it is noted that a message was sent: in the first folder that takes it. The note is empty until then.
+fn note(folders: &[PathBuf], key: &str) -> Option<File> {
+    folders.iter().find_map(|folder| {
         let _there = DirBuilder::new().mode(0o700).create(folder);
-        is_own(folder) && fs::write(folder.join(key), "").is_ok()
-    };
-    let _taken = folders.iter().any(take);
+        let options = || File::options().write(true).create(true).truncate(false).open(folder.join(key)).ok();
+        is_own(folder).then(options).flatten()
+    })
 }
 
 /// Whether nobody else can have put anything into a folder.

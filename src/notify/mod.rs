@@ -5,8 +5,9 @@
 //! What never happens here: no stage starts and no outcome is decided. A message that was not delivered is an answer to the
 //! caller, who decides what that means.
 //!
-//! A run that its own state blocks, so that neither the log nor the outbox can be written, sends `blocked` directly, once an hour for
-//! a cause. A run whose file cannot be read, or whose inputs it does not take, tells the channels of the last good text.
+//! `blocked` is sent once an hour for a cause: a broken disk and a run each minute must not fill a mailbox. A run that its own state
+//! blocks, so that neither the log nor the outbox can be written, sends it directly. A run whose file cannot be read, or whose inputs
+//! it does not take, tells the channels of the last good text.
 
 mod delivery;
 mod direct;
@@ -19,7 +20,7 @@ mod overdue;
 mod unread;
 
 pub(crate) use delivery::RunNotifier;
-pub(crate) use direct::{forget_blocked, send_directly};
+pub(crate) use direct::{forget_blocked, once_an_hour, send_directly};
 pub(crate) use drain::{drain, outbox_trouble};
 pub(crate) use messages::{Flushed, flush, list, test};
 pub(crate) use occasion::{History, forget_late, has_recovered, send, when};

@@ -19,7 +19,7 @@ use crate::notify::{self, drain, outbox_trouble};
 use crate::open::{Loaded, News};
 use crate::pipeline::When;
 use crate::stages::Recorder as _;
-use crate::state::Finish;
+use crate::state::{Finish, StateDir};
 use crate::value::CancelReason;
 
 /// Runs a loaded pipeline to its end and returns the exit code. Every event goes to `emit`.
@@ -49,13 +49,13 @@ async fn run_in_span(loaded: Loaded, options: Options, run: String, emit: Emit) 
                 let mut tell = |what| super::event_sink::emit(&sink, what);
                 notify::send_directly(&options.state, (&path, inputs), &run, &error.errors, &mut tell);
             }
-            blocked(*error, began, &sink)
+            blocked(*error, &options.state, began, &sink)
         }),
     }
 }
 
 /// Ends a run that could not start: the record, the messages, the events and the exit code.
-fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> ExitCode {
+fn blocked(not_ready: NotReady, state: &StateDir, began: Instant, sink: &Mutex<EventSink>) -> ExitCode {
     let NotReady { folder, errors, skipped, with } = not_ready;
     let is_cancelled = errors.first().is_some_and(|first| first.kind == Kind::Cancelled);
     let cause = || errors.first().map_or(ExitCode::Failure, |first| first.kind.exit_code());
@@ -87,7 +87,15 @@ fn blocked(not_ready: NotReady, began: Instant, sink: &Mutex<EventSink>) -> Exit
             error: Some(lines.join("\n")),
             ..News::of(notify::when(outcome), &loaded.document, &loaded.pipeline)
         };
-        tokio::task::block_in_place(|| notify::send(&shared, &news, false, &mut || {}, &mut |what| emit(sink, what)));
+        let send = &mut || {
+            notify::send(&shared, &news, false, &mut || {}, &mut |what| emit(sink, what));
+            // What was not delivered waits in the outbox.
+            true
+        };
+        tokio::task::block_in_place(|| match errors.first().filter(|_| outcome == Outcome::Blocked) {
+            Some(cause) => notify::once_an_hour(state, &loaded, cause, send),
+            None => _ = send(),
+        });
         outbox_trouble(&notifier, &mut |what| emit(sink, what));
         match recorded.and_then(|()| recorder.checkpoint()) {
             Ok(signed) => emit(sink, What::Checkpoint { size: signed.size, root: signed.root }),

@@ -1,4 +1,4 @@
-//! Faults below the real program: a disk that may fail at every write of a run, and a clock that jumps.
+//! Faults below the real program: a disk that may fail at every write of a run, a clock that jumps, and odd machines.
 
 mod clock;
 mod disk;
@@ -6,5 +6,6 @@ mod disk;
 mod full;
 mod kills;
 mod migrations;
+mod places;
 mod races;
 mod sample;

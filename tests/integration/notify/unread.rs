@@ -84,6 +84,16 @@ fn each_cause_is_told_once_an_hour_with_its_place_and_the_version_that_ran() {
     assert_eq!(told(&tl).len(), 1);
 }
 
+/// A timer and a person start it at the same time.
+#[test]
+fn runs_at_once_tell_of_a_cause_once() {
+    let tl = ran();
+    tl.write("p.yaml", tl.read("p.yaml").replace("run:", "rnu:"));
+    let runs: Vec<_> = (0..8).map(|_| tl.start(&["run", "p.yaml"])).collect();
+    runs.into_iter().for_each(|run| assert_eq!(crate::support::collected(run).code, 2));
+    assert_eq!(told(&tl).len(), 1);
+}
+
 #[test]
 fn without_its_database_it_says_that_nobody_is_told() {
     let tl = ran();
