@@ -41,6 +41,34 @@ fn ten_thousand_odd_files_come_back_through_age_and_through_tl() {
     }
 }
 
+/// An ACL comes back with each option by which people restore one. Without any, GNU tar restores none.
+#[test]
+fn access_lists_come_back_by_every_dialect() {
+    let tl = Tl::new();
+    let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let data = root.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("a"), "x").unwrap();
+    let set = "setfacl -m u:1234:rw,g:99:r a && setfacl -m u:1234:rwx . && setfacl -d -m u:77:rx .";
+    bash(&tl, &format!("cd '{}' && {set}", data.display()));
+    let shown = |folder: &std::path::Path| bash(&tl, &format!("cd '{}' && getfacl -cnR .", folder.display())).stdout;
+    let before = shown(&data);
+    assert!(before.contains("user:1234:rw-") && before.contains("default:user:77:r-x"), "{before}");
+    tl.pipeline(&format!(
+        "stages:\n  collect: {{ uses: archive, with: {{ sources: ['{}'] }} }}\n  deliver: {{ needs: collect, uses: upload, with: \
+         {{ artifact: '${{{{ needs.collect.outputs.artifact }}}}', store: shelf, key: a.tar }} }}\n",
+        data.display()
+    ));
+    tl.ok(&["run", "p.yaml"]);
+    for reader in
+        ["tar --acls", "tar --xattrs --xattrs-include='*'", "tar --xattrs --xattrs-include='*' --acls", "bsdtar"]
+    {
+        let back = tempfile::tempdir_in(root.path()).unwrap();
+        bash(&tl, &format!("{reader} -xpf shelf/a.tar -C '{}'", back.path().display()));
+        assert_eq!(shown(&back.path().join(data.strip_prefix("/").unwrap())), before, "{reader}");
+    }
+}
+
 fn noise(size: usize) -> Vec<u8> {
     let mut bytes = vec![0; size];
     fastrand::Rng::with_seed(7).fill(&mut bytes);

@@ -47,6 +47,27 @@ fn a_server_takes_mail_through_tls() {
     }
 }
 
+/// Many servers refuse the name of a machine that is no full one (RFC 5321, 4.1.4).
+#[test]
+fn a_server_is_greeted_with_a_domain_or_an_address() {
+    let more = |hello: Json| json!({ "insecure-plaintext": true, "username": null, "password": null, "ca-certificate": null, "hello": hello });
+    for (hello, says) in [
+        (json!("backup.example.com"), "EHLO backup.example.com\r\n"),
+        (json!("192.0.2.7"), "EHLO [192.0.2.7]\r\n"),
+        (json!("2001:db8::7"), "EHLO [IPv6:2001:db8::7]\r\n"),
+    ] {
+        let server = Server::start("plain");
+        deliver(&server, "none", &more(hello)).unwrap();
+        assert!(server.heard().contains(says), "{}", server.heard());
+    }
+    // By default as this machine is called, if that is a full name; else by its address.
+    let server = Server::start("plain");
+    deliver(&server, "none", &more(Json::Null)).unwrap();
+    let heard = server.heard();
+    let name = heard.lines().find_map(|line| line.strip_prefix("EHLO ")).unwrap();
+    assert!(name.contains('.') || name.starts_with('['), "{name}");
+}
+
 #[test]
 fn a_mail_may_have_two_forms() {
     let server = Server::start("tls");

@@ -71,6 +71,41 @@ fn each_service_is_sent_what_it_reads() {
     }
 }
 
+/// Status 200 does not always mean that the message was taken.
+#[test]
+fn a_no_with_a_good_status_is_a_no() {
+    for (kind, answer, is_taken) in [
+        ("slack", "ok", true),
+        ("slack", r#"{"ok":false,"error":"invalid_auth"}"#, false),
+        ("teams", "1", true),
+        ("teams", "", true),
+        (
+            "teams",
+            "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429",
+            false,
+        ),
+        ("healthchecks", "OK", true),
+        ("healthchecks", "OK (not found)", false),
+        ("healthchecks", "OK (rate limited)", false),
+        ("pushover", r#"{"status":1,"request":"647d"}"#, true),
+        ("pushover", r#"{"status":0,"errors":["user identifier is invalid"]}"#, false),
+        ("uptime-kuma", r#"{"ok":true}"#, true),
+        ("uptime-kuma", r#"{"ok":false,"msg":"Monitor not found or not active."}"#, false),
+        ("discord", "", true),
+        ("ntfy", r#"{"id":"x","event":"message"}"#, true),
+        ("gotify", r#"{"id":1}"#, true),
+        ("pagerduty", r#"{"status":"success","message":"Event processed"}"#, true),
+    ] {
+        let receiver = Receiver::start(vec![status("200 OK", "", answer)]);
+        let result = channel(kind, settings(kind, &receiver.url())).deliver(&message("failure"));
+        assert_eq!(result.is_ok(), is_taken, "{kind} {answer}: {result:?}");
+        if let Err(error) = result {
+            let said = error.to_string();
+            assert!(said.contains("did not take the message") && !said.contains("-secret"), "{kind}: {said}");
+        }
+    }
+}
+
 /// Text from a file name or an error cannot become a mention, link, header or field, and fits the service's limits.
 #[test]
 fn hostile_texts_stay_texts() {
