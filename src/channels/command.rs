@@ -1,14 +1,12 @@
-use std::env;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Access, access};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Channel, Error, Message};
-use crate::process::{Failure, Program};
+use crate::process::{Failure, Program, find_program};
 use crate::value::{Cancel, Secret, Unfit};
 
 /// A program that gets the body on its standard input, and the rest in `TL_MESSAGE_ID`, `TL_WHEN`, `TL_PIPELINE`,
@@ -53,13 +51,7 @@ impl Channel for Command {
 
     fn probe(&self) -> Result<String, Error> {
         let program = self.run.first().ok_or_else(|| self.refused("no program is named"))?;
-        let candidates: Vec<PathBuf> = if program.contains('/') {
-            vec![PathBuf::from(program)]
-        } else {
-            env::var_os("PATH").iter().flat_map(env::split_paths).map(|folder| folder.join(program)).collect()
-        };
-        let found = candidates.iter().find(|path| path.is_file() && access(*path, Access::EXEC_OK).is_ok());
-        match found {
+        match find_program(program, Path::new(""), None) {
             Some(path) => Ok(format!("`{}` can be started", path.display())),
             // A relative path starts at the folder of the pipeline file, which is unknown here.
             None if program.contains('/') && !program.starts_with('/') => {

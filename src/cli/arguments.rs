@@ -59,7 +59,7 @@ pub(super) enum Command {
     Stale(Stale),
     /// Remove old runs, logs and work folders.
     Gc(Gc),
-    /// Check the secrets, stores and channels of a pipeline without running it.
+    /// Try what a pipeline needs, without running it: state folder, secrets, stores, channels, files, programs.
     Doctor(Doctor),
     /// Preview messages, test channels, send the outbox.
     #[command(subcommand)]

@@ -66,7 +66,7 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
         Command::Stats(command) => history::stats(&command, state, &mut output),
         Command::Stale(command) => history::stale(&command, state, &mut output),
         Command::Gc(command) => history::gc(&command, state, &mut output),
-        Command::Doctor(command) => file::doctor(&command, &mut output),
+        Command::Doctor(command) => file::doctor(&command, state, &mut output),
         Command::Notify(command) => notify::notify(&command, state, &mut output),
         Command::Key(command) => keys::key(&command, &mut output),
         Command::Secret(command) => keys::secret(&command, &mut output),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::versions::with_last_good;
 use crate::diagnostic::{Diagnostic, Severity, codes};
-use crate::open::{check_templates, read_secrets, settle, yaml_files_below};
+use crate::open::{check_files, read_secrets, settle, yaml_files_below};
 use crate::pipeline::{self, Document, Pipeline, is_pipeline, warnings};
 use crate::value::Cancel;
 
@@ -122,7 +122,7 @@ fn problems_of(path: &Path, options: &ValidateOptions<'_>) -> Vec<Diagnostic> {
         Ok(sound) => sound,
         Err(problems) => return with_last_good(problems, options.state, path),
     };
-    let mut found = check_templates(&document, &pipeline);
+    let mut found = check_files(&document, &pipeline);
     let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
     found.extend(warnings(&document, &pipeline, &device));
     if options.secrets {

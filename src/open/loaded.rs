@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::environment::{RunEnvironment, start_values};
 use super::files::absolute;
 use super::templates::check_templates;
-use crate::diagnostic::{Diagnostic, codes};
+use crate::diagnostic::Diagnostic;
 use crate::graph::Planned;
 use crate::pipeline::{self, Document, Outline, Pipeline, resolve_inputs};
 use crate::stages::StageKind;
@@ -28,11 +28,18 @@ pub struct Loaded {
     pub environment: RunEnvironment,
 }
 
-/// Reads and checks a file and its message templates. Fails with every finding.
+/// Reads and checks a file, and the files beside it that it names. Fails with every finding.
 pub(crate) fn check(path: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
     let (document, pipeline) = pipeline::load(path)?;
-    let found = check_templates(&document, &pipeline);
+    let found = check_files(&document, &pipeline);
     if found.is_empty() { Ok((document, pipeline)) } else { Err(found) }
+}
+
+/// Every finding about the files beside a pipeline file: templates of messages, and what its stages name.
+pub(crate) fn check_files(document: &Document, outline: &Outline) -> Vec<Diagnostic> {
+    let mut found = check_templates(document, outline);
+    found.extend(pipeline::check_files(document));
+    found
 }
 
 /// Reads and checks a file and resolves its inputs. Fails with every finding.
@@ -80,19 +87,7 @@ pub(crate) fn base_of<'a>(loaded: &'a Loaded, planned: &Planned) -> &'a Path {
 
 /// Refuses a file that asks for what this version cannot do.
 pub(crate) fn runnable(loaded: &Loaded) -> Result<(), Vec<Diagnostic>> {
-    let parts = [("stages", &loaded.pipeline.stages), ("finally", &loaded.pipeline.finally)];
-    let elsewhere = parts.into_iter().flat_map(|(section, stages)| {
-        stages
-            .iter()
-            .filter(|(_, stage)| stage.runs_on.is_some())
-            .map(move |(name, _)| format!("/{section}/{name}/runs-on"))
-    });
-    let refuse = |pointer: String| {
-        Diagnostic::usage(codes::TL0105, "`runs-on` chooses among several hosts, which are not built yet")
-            .at(loaded.document.at_key(&pointer))
-            .help("remove it, and run the file on the host that has the data")
-    };
-    let found: Vec<Diagnostic> = elsewhere.map(refuse).collect();
+    let found = pipeline::elsewhere(&loaded.document, &loaded.pipeline);
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
 

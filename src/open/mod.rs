@@ -31,13 +31,11 @@ pub(crate) use files::place_of;
 pub(crate) use files::{absolute, yaml_files_below};
 pub(crate) use instances::expand;
 pub(crate) use last_good::{inputs_of, last_good, last_good_of, load_again, runs_of};
-pub(crate) use loaded::{Loaded, check, load, runnable, settle};
+pub(crate) use loaded::{Loaded, check, check_files, load, runnable, settle};
 pub(crate) use loaded::{base_of, for_messages, input_texts, settle_with};
 pub(crate) use needed::{secrets_in, secrets_of_channel, secrets_of_run};
 pub(crate) use recorder::LogRecorder;
 pub(crate) use secrets::{NUL_SECRET, SHORT_SECRET, SHORTEST_SECRET};
 pub(crate) use secrets::{Secrets, open_source, read_needed, read_secret, read_secrets};
 pub(crate) use stores::{open_places, open_store};
-pub(crate) use templates::{
-    News, Rendered, check_templates, lateness, render, sample, split, stage as stage_values, values,
-};
+pub(crate) use templates::{News, Rendered, lateness, render, sample, split, stage as stage_values, values};

@@ -16,6 +16,7 @@
 //! The crates `serde_yaml`, `saphyr-parser` and `jsonschema` are used in this folder only.
 
 mod check;
+mod files;
 mod load;
 mod migrate;
 mod model;
@@ -25,7 +26,8 @@ mod read;
 mod resolve;
 
 pub(crate) use check::secret_code;
-pub use check::{MAX_INSTANCES, pipeline_schema, stage_schema, warnings};
+pub use check::{MAX_INSTANCES, elsewhere, pipeline_schema, stage_schema, warnings};
+pub use files::check_files;
 pub use load::{load, load_kept};
 pub use migrate::{Edits, Migrated, STEPS, Step, migrate};
 pub use model::{
@@ -35,7 +37,7 @@ pub use model::{
 pub use outline::Outline;
 pub use partial::{PartialResolver, PartialSettings, SecretPlaceholder};
 pub use read::{Document, NEWEST_VERSION, hide_identities, is_pipeline, read_regular};
-pub use resolve::{Failure, named_in, paths_in, resolve, uses_context};
+pub use resolve::{Failure, named_in, paths_in, resolve, resolve_argument, scalar_text, uses_context};
 
 #[cfg(test)]
 pub(crate) use migrate::tests::{MADE_UP, NEW, OLD};

@@ -7,7 +7,8 @@ use serde_json::{Map, Value as Json};
 use super::check::follow;
 use super::model::expressions_in;
 use super::read::{Document, entries, escape, normalized};
-use crate::expression::{self, ExpressionError, Template, Values};
+use crate::diagnostic::codes;
+use crate::expression::{self, Expression, ExpressionError, Template, Values};
 
 /// An expression that has no value, and its place below the settings.
 #[derive(Debug)]
@@ -65,6 +66,30 @@ fn resolve_at(
         }
         other => other.clone(),
     })
+}
+
+/// A scalar as text for an argument or a variable.
+pub fn scalar_text(value: Json) -> String {
+    match value {
+        Json::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// Resolves one argument of a program. Whatever its value holds, it stays one argument and must not become an option.
+pub fn resolve_argument(text: &str, values: &Values) -> Result<String, ExpressionError> {
+    let template = Template::parse(text)?;
+    let value = scalar_text(expression::resolve(&template, values)?);
+    let place = template.expressions().next().map_or((0, 1), Expression::place);
+    if value.starts_with('-') && !text.starts_with('-') {
+        let message =
+            "this expression gives an argument that begins with `-`, which the program would take for an option";
+        return Err(ExpressionError::new(codes::TL0653, place, message));
+    }
+    if value.contains('\0') {
+        return Err(ExpressionError::new(codes::TL0653, place, "this expression gives an argument with a NUL in it"));
+    }
+    Ok(value)
 }
 
 /// The paths in resolved settings, by their schema.

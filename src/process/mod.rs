@@ -14,6 +14,7 @@
 //!
 //! A program gets five variables of tl's environment and nothing else, since any other may be a secret.
 
+mod find;
 mod lifeline;
 mod output;
 #[expect(clippy::module_inception, reason = "one type, one file, named for it")]
@@ -22,6 +23,7 @@ mod program;
 mod supervisor;
 mod table;
 
+pub use find::find_program;
 pub use lifeline::{enable, end_at_once, finish, hold, own_path};
 pub use output::{Captured, Line};
 pub use process::Process;

@@ -12,7 +12,7 @@ use tracing::Span;
 use super::chain::{self, Link, Resolved};
 use super::logs::RunLogs;
 use super::recall::uri_of;
-use crate::diagnostic::{Diagnostic, Kind, Result, codes};
+use crate::diagnostic::{Diagnostic, Kind, Result};
 use crate::engine::{Attempt, BoxFuture, Expansion, Instance, Results, Work};
 use crate::event::Outcome;
 use crate::expression::{ExpressionError, Status, Template, Values, evaluate, resolve as resolve_text};
@@ -20,7 +20,7 @@ use crate::graph::outcome::{Done, Ended, OwnEnd};
 use crate::graph::recall::{self, Decision, Prior, PriorEffect};
 use crate::graph::{Plan, Planned};
 use crate::open::{Contexts, Loaded, LogRecorder, base_of, expand, unresolved, unwritten};
-use crate::pipeline::{Failure, OnWarning, Run, resolve};
+use crate::pipeline::{Failure, OnWarning, Run, resolve, resolve_argument, scalar_text};
 use crate::stages::artifact::{ArtifactRef, Spool, stream};
 use crate::stages::{ARTIFACT, Command, Context, Flow, Record, Shared, StageNotice};
 use crate::state::{Effect, Journal};
@@ -230,7 +230,7 @@ impl PipelineWork {
             Some(Run::Script(script)) => shell(planned.stage.shell.as_deref().unwrap_or("sh"), script),
             Some(Run::Argv(raw)) => {
                 let argument = |(index, text): (usize, &String)| {
-                    argument(text, values)
+                    resolve_argument(text, values)
                         .map_err(|error| self.unresolved(planned, &format!("run/{index}"), failure_of(error)))
                 };
                 raw.iter().enumerate().map(argument).collect::<Result<_>>()?
@@ -340,30 +340,6 @@ fn recalled(prior: &PriorEffect<Effect>) -> Ended {
 
 fn failure_of(error: ExpressionError) -> Failure {
     Failure { pointer: String::new(), error }
-}
-
-/// A scalar as text for an argument or a variable.
-fn scalar_text(value: Json) -> String {
-    match value {
-        Json::String(text) => text,
-        other => other.to_string(),
-    }
-}
-
-/// Resolves one argument. Whatever its value holds, it stays one argument and must not become an option.
-fn argument(text: &str, values: &Values) -> std::result::Result<String, ExpressionError> {
-    let template = Template::parse(text)?;
-    let value = scalar_text(resolve_text(&template, values)?);
-    let place = template.expressions().next().map_or((0, 1), crate::expression::Expression::place);
-    if value.starts_with('-') && !text.starts_with('-') {
-        let message =
-            "this expression gives an argument that begins with `-`, which the program would take for an option";
-        return Err(ExpressionError::new(codes::TL0653, place, message));
-    }
-    if value.contains('\0') {
-        return Err(ExpressionError::new(codes::TL0653, place, "this expression gives an argument with a NUL in it"));
-    }
-    Ok(value)
 }
 
 /// A shell command line that stops at the first failing command.

@@ -1,12 +1,14 @@
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifact::ArtifactRef;
 use super::encrypt::threads;
 use super::reading::Metered;
-use super::{Context, Effect, Flow, Stage, StageError};
+use super::{Context, Effect, Findings, Flow, Known, Stage, StageError};
 use crate::audit::Record;
-use crate::crypto::{self, Key};
+use crate::crypto::{self, Identity, Key};
 use crate::diagnostic::{Diagnostic, Result, codes};
 use crate::value::{FilePath, Secret};
 
@@ -48,10 +50,7 @@ impl Stage for Decrypt {
             })?);
         }
         if let Some(path) = &self.identity_file {
-            identities.extend(crypto::read_identities(path.as_path()).map_err(|error| {
-                let message = format!("the identities in `{}` cannot be used", path.as_path().display());
-                Diagnostic::failure(codes::TL0621, message).cause(&error)
-            })?);
+            identities.extend(identities_in(path.as_path())?);
         }
         let recipients: Vec<String> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
         let keys: Vec<Key> = identities.into_iter().map(Key::X25519).collect();
@@ -63,4 +62,19 @@ impl Stage for Decrypt {
         output.finish().map_err(|error| super::download::write_failed(context, &error))?;
         Ok(Outputs { artifact, recipients })
     }
+
+    fn check_files(with: &Known<'_>, found: &mut Findings) {
+        let Some(setting) = with.get("identity-file") else { return };
+        if let Some(Err(problem)) = setting.on_this_machine().map(|path| identities_in(&path)) {
+            found.at_value(&setting, problem);
+        }
+    }
+}
+
+/// The identities in a file.
+fn identities_in(path: &Path) -> Result<Vec<Identity>> {
+    crypto::read_identities(path).map_err(|error| {
+        let message = format!("the identities in `{}` cannot be used", path.display());
+        Diagnostic::failure(codes::TL0621, message).cause(&error)
+    })
 }

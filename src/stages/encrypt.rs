@@ -1,5 +1,6 @@
 use std::fs;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::thread::available_parallelism;
 
 use schemars::JsonSchema;
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::ArtifactRef;
 use super::reading::Metered;
-use super::{Context, Effect, Flow, Stage, StageError};
+use super::{Context, Effect, Findings, Flow, Known, Stage, StageError};
 use crate::audit::Record;
 use crate::crypto::{self, Recipient};
 use crate::diagnostic::{Diagnostic, Result, codes};
@@ -61,6 +62,26 @@ impl Stage for Encrypt {
         })?;
         Ok(Outputs { artifact, recipients: names })
     }
+
+    fn check_files(with: &Known<'_>, found: &mut Findings) {
+        let Some(setting) = with.get("recipients-file") else { return };
+        if let Some(Err(problem)) = setting.file().map(|path| recipients_in(&path)) {
+            found.at_value(&setting, problem);
+        }
+    }
+}
+
+/// The recipients in a file.
+fn recipients_in(path: &Path) -> Result<Vec<Recipient>> {
+    let failed = |error: &dyn std::error::Error| {
+        Diagnostic::failure(codes::TL0620, format!("the recipients in `{}` cannot be used", path.display()))
+            .cause(error)
+    };
+    let make = "make an identity on another machine, with `tl key new -o identity.txt --recipients recipients.txt`, and put \
+                `recipients.txt` here";
+    let text = fs::read_to_string(path).map_err(|error| failed(&error).help(make))?;
+    let print = "one recipient a line, as `tl key show IDENTITY-FILE` prints them";
+    crypto::parse_recipients(&text).map_err(|error| failed(&error).help(print))
 }
 
 impl Encrypt {
@@ -72,14 +93,7 @@ impl Encrypt {
             })?);
         }
         if let Some(path) = &self.recipients_file {
-            let path = path.as_path();
-            let failed = |error: &dyn std::error::Error| {
-                Diagnostic::failure(codes::TL0620, format!("the recipients in `{}` cannot be used", path.display()))
-                    .cause(error)
-                    .help("one recipient a line, as `tl key show IDENTITY-FILE` prints them")
-            };
-            let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
-            recipients.extend(crypto::parse_recipients(&text).map_err(|error| failed(&error))?);
+            recipients.extend(recipients_in(path.as_path())?);
         }
         Ok(recipients)
     }

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::cli::done::Done;
 use crate::cli::inputs::Inputs;
+use crate::cli::state::state_dir;
 use crate::diagnostic::ExitCode;
 use crate::inspect::{self, DoctorItem};
 use crate::open;
@@ -22,8 +23,8 @@ pub(in crate::cli) struct Doctor {
 }
 
 /// Checks what `validate` and `plan` leave alone: to check a store means to write to it.
-pub(in crate::cli) fn doctor(command: &Doctor, output: &mut Output) -> Done {
-    let found = inspect::doctor(&open::load(&command.file, &command.inputs.values()?)?);
+pub(in crate::cli) fn doctor(command: &Doctor, state: Option<&Path>, output: &mut Output) -> Done {
+    let found = inspect::doctor(&open::load(&command.file, &command.inputs.values()?)?, &state_dir(state)?);
     if command.json {
         output.json(&BTreeMap::from([("examined", &found)]))?;
     } else {

@@ -14,8 +14,10 @@ mod files;
 mod known;
 mod report;
 mod stage;
+mod would_fail;
 
 pub use compare::Difference;
 pub use file::{PlanFile, is_plan, open_plan, plan_text};
 pub use files::{FileSize, LeftOut, StageFiles, StageWhy, plan_files, plan_why};
 pub use report::{Due, Group, Instances, NotificationPlan, PlanReport, StageReport, Unknown, Write, plan};
+pub(super) use stage::known_settings;

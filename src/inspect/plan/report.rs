@@ -106,6 +106,8 @@ pub struct StageReport {
     pub unknown: Vec<Unknown>,
     /// What it would read now, if it reads files and its settings are known.
     pub reads: Option<Survey>,
+    /// Why it would fail, as far as that is known. What it reads is not looked through for this: see `reads`.
+    pub would_fail: Vec<String>,
     /// The objects that it would write.
     pub writes: Vec<Write>,
 }

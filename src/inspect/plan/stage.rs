@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::known::{expansion, when, with_env};
 use super::report::{Instances, StageReport, Unknown, Write};
+use super::would_fail::{by_files, by_keys, by_values};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::engine::Expansion;
 use crate::expression::{Expression, Values, evaluate};
@@ -37,11 +38,10 @@ pub(super) fn report(
         Obstacle::Need(need, _) => format!("`{}` is skipped", plan.stages[need].name),
         obstacle => obstacle.reason(plan),
     });
-    let resolver = PartialResolver { document: &loaded.document, values: &values, secrets: SecretPlaceholder::Hidden };
-    let schema = kind.map_or(Json::Null, |kind| (kind.schema)().clone());
-    let with = resolver.resolve(&settings(planned), &schema, &format!("{}/with", planned.pointer()));
+    let schema = kind.map_or(&Json::Null, |kind| (kind.schema)());
+    let with = known_settings(loaded, planned);
     let writes = match kind.and_then(StageKind::delivery) {
-        Some(delivery) => writes(loaded, planned, &values, expanded.as_ref(), (&schema, delivery)),
+        Some(delivery) => writes(loaded, planned, &values, expanded.as_ref(), (schema, delivery)),
         None => Vec::new(),
     };
     let reads = match kind.filter(|_| with.unknown.is_empty() && reason.is_none()) {
@@ -50,6 +50,13 @@ pub(super) fn report(
             .transpose()?,
         None => None,
     };
+    let mut would_fail = Vec::new();
+    if reason.is_none() {
+        would_fail.extend(by_values(planned, &settings(planned), &values));
+        would_fail.extend(by_keys(&writes));
+        // `reads` has what a stage that reads files lacks.
+        would_fail.extend(if reads.is_none() { by_files(loaded, planned, &with.value) } else { Vec::new() });
+    }
     let stream: Vec<String> =
         plan.units[planned.unit].stages.iter().map(|&stage| plan.stages[stage].name.clone()).collect();
     let policy = plan.policy(planned.unit);
@@ -69,18 +76,25 @@ pub(super) fn report(
         continue_on_error: planned.stage.continue_on_error,
         unknown: unknown(&with.unknown),
         with: with.value.as_object().cloned().unwrap_or_default(),
+        would_fail,
         reads,
-        writes,
+        writes: writes.into_iter().map(|(write, _)| write).collect(),
     })
 }
 
 /// What a stage that reads files would take; `None` if its settings are not known yet.
 pub(super) fn selection(loaded: &Loaded, planned: &Planned) -> Result<Option<Selection>> {
     let Some(kind) = planned.stage.kind() else { return Ok(None) };
+    let with = known_settings(loaded, planned);
+    if with.unknown.is_empty() { (kind.selection)(with.value, base_of(loaded, planned)) } else { Ok(None) }
+}
+
+/// The settings of a stage as far as they are known before a run. Secrets are masked.
+pub(in crate::inspect) fn known_settings(loaded: &Loaded, planned: &Planned) -> PartialSettings {
     let values = with_env(loaded, planned, &start_values(&loaded.inputs, &loaded.environment));
     let resolver = PartialResolver { document: &loaded.document, values: &values, secrets: SecretPlaceholder::Hidden };
-    let with = resolver.resolve(&settings(planned), (kind.schema)(), &format!("{}/with", planned.pointer()));
-    if with.unknown.is_empty() { (kind.selection)(with.value, base_of(loaded, planned)) } else { Ok(None) }
+    let schema = planned.stage.kind().map_or(&Json::Null, |kind| (kind.schema)());
+    resolver.resolve(&settings(planned), schema, &format!("{}/with", planned.pointer()))
 }
 
 /// All settings of a stage, by their keys in the file.
@@ -140,14 +154,14 @@ fn unknown(expressions: &[Expression]) -> Vec<Unknown> {
     all
 }
 
-/// The objects that a stage would write: one, or one for each known instance.
+/// The objects that a stage would write, each with its key: one, or one for each known instance.
 fn writes(
     loaded: &Loaded,
     planned: &Planned,
     values: &Values,
     expanded: Option<&Expanded>,
     (schema, delivery): (&Json, &Delivery),
-) -> Vec<Write> {
+) -> Vec<(Write, String)> {
     let write = |instance: Option<String>, values: &Values| {
         let values = with_env(loaded, planned, values);
         let resolver =
@@ -157,13 +171,14 @@ fn writes(
         let text = |key: &str| with[key].as_str().unwrap_or_default().to_owned();
         let (store, key) = (text(delivery.store), text(delivery.key));
         let given = |setting: Option<&str>| setting.and_then(|setting| with.get(setting));
-        Write {
+        let write = Write {
             instance,
             uri: uri(loaded, &values, &store, &key),
             overwrite: given(delivery.overwrite).cloned().unwrap_or(Json::Bool(false)),
             lock: given(delivery.lock).map(lock_words),
             store,
-        }
+        };
+        (write, key)
     };
     match expanded {
         Some(Ok(expansion)) => {

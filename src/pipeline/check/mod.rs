@@ -33,4 +33,4 @@ pub use schema::{pipeline_schema, stage_schema};
 pub(super) use schema_errors::{schema_errors, schema_errors_in};
 pub(crate) use secret::secret_code;
 pub(super) use sites::is_known_at_start;
-pub use warnings::warnings;
+pub use warnings::{elsewhere, warnings};

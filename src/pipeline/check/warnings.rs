@@ -33,7 +33,19 @@ pub fn warnings(document: &Document, pipeline: &Pipeline, device: &dyn Fn(&Path)
     found.extend(reader.of_kinds());
     found.extend(reader.nobody_is_told());
     found.extend(pipes(document, pipeline));
+    found.extend(elsewhere(document, pipeline).into_iter().map(Diagnostic::as_warning));
     found
+}
+
+/// What asks for other hosts: `tl run` refuses it.
+pub fn elsewhere(document: &Document, pipeline: &Pipeline) -> Vec<Diagnostic> {
+    let chosen = stages_of(pipeline).filter(|(_, _, stage)| stage.runs_on.is_some());
+    let refuse = |(section, name, _): (&str, &str, &Stage)| {
+        Diagnostic::usage(codes::TL0105, "`runs-on` chooses among several hosts, which are not built yet")
+            .at(document.at_key(&format!("{}/runs-on", pointer(section, name))))
+            .help("remove it, and run the file on the host that has the data")
+    };
+    chosen.map(refuse).collect()
 }
 
 /// The names that the texts of a file mention.

@@ -1,10 +1,10 @@
 use std::cell::Cell;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -181,6 +181,36 @@ impl Stage for Archive {
         }
     }
 
+    fn check_files(with: &Known<'_>, found: &mut Findings) {
+        if let Some(setting) = with.get("exclude-file")
+            && let Some(path) = setting.file()
+        {
+            match read_patterns(&path) {
+                Err(error) => found.at_value(&setting, error.into()),
+                Ok(patterns) => {
+                    for (pattern, reason) in patterns.iter().filter_map(|pattern| Some((pattern, pattern.problem()?))) {
+                        let message = format!("the pattern `{}` in {} {reason}", pattern.text, pattern.origin);
+                        found.at_value(&setting, Diagnostic::usage(codes::TL0611, message));
+                    }
+                }
+            }
+        }
+        if let Some(setting) = with.get("sources-file")
+            && let Some(Err(error)) = setting.on_this_machine().map(|path| read_list(&path))
+        {
+            found.at_value(&setting, error.into());
+        }
+        for source in with.get("sources").iter().flat_map(Known::items) {
+            let Some(path) = source.on_this_machine() else { continue };
+            let given = Path::new(source.text().unwrap_or_default());
+            if let Err(error) = is_readable(&path) {
+                found.at_value(&source, source::unreadable(given, error).into());
+            } else if with.get("require-mount").is_some_and(|setting| setting.is_true()) && !is_mounted(&path) {
+                found.at_value(&source, not_mounted(given));
+            }
+        }
+    }
+
     fn warn(with: &Known<'_>, found: &mut Findings) {
         let sources: Vec<PathBuf> = with
             .get("sources")
@@ -252,15 +282,23 @@ impl Archive {
 
 /// Fails unless each source is the root of a mounted file system.
 fn are_mounted(selection: &Selection) -> Result<()> {
-    for source in &selection.sources {
-        let path = selection.base.join(source);
-        let about = statx(CWD, &path, AtFlags::empty(), StatxFlags::BASIC_STATS);
-        if !about.is_ok_and(|about| about.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
-            let message = format!("the source `{}` is not the root of a mounted file system", source.display());
-            return Err(Diagnostic::failure(codes::TL0616, message).help("mount it, or leave out `require-mount`"));
-        }
-    }
-    Ok(())
+    let other = selection.sources.iter().find(|source| !is_mounted(&selection.base.join(source)));
+    other.map_or(Ok(()), |source| Err(not_mounted(source)))
+}
+
+fn is_mounted(path: &Path) -> bool {
+    let about = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS);
+    about.is_ok_and(|about| about.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+fn not_mounted(source: &Path) -> Diagnostic {
+    let message = format!("the source `{}` is not the root of a mounted file system", source.display());
+    Diagnostic::failure(codes::TL0616, message).help("mount it, or leave out `require-mount`")
+}
+
+/// Whether a source is there and may be read. A link is archived as a link.
+fn is_readable(path: &Path) -> io::Result<()> {
+    if path.symlink_metadata()?.is_symlink() { Ok(()) } else { Ok(access(path, Access::READ_OK)?) }
 }
 
 /// Writes the archive and finishes the artifact.

@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use serde_json::Value as Json;
 
 use crate::diagnostic::Diagnostic;
@@ -8,24 +10,61 @@ pub struct Known<'a> {
     value: &'a Json,
     /// JSON pointer below `with`.
     pointer: String,
+    files: Files<'a>,
+}
+
+/// Which files may be looked at.
+#[derive(Clone, Copy)]
+enum Files<'a> {
+    None,
+    /// Those that belong to the pipeline file: its relative paths. The function returns the folder that they are relative to.
+    Beside(&'a dyn Fn(&str) -> PathBuf),
+    /// Those of the machine, too. Relative paths are relative to this folder.
+    All(&'a Path),
 }
 
 impl<'a> Known<'a> {
-    /// The settings of a stage as its file has them.
+    /// The settings of a stage as its file has them. No file is looked at.
     pub fn new(with: &'a Json) -> Self {
-        Self { value: with, pointer: String::new() }
+        Self { value: with, pointer: String::new(), files: Files::None }
+    }
+
+    /// The same, and files beside the pipeline file may be looked at. `folder_of` returns the folder that a setting, given by its
+    /// JSON pointer below `with`, is relative to.
+    pub fn with_files(with: &'a Json, folder_of: &'a dyn Fn(&str) -> PathBuf) -> Self {
+        Self { files: Files::Beside(folder_of), ..Self::new(with) }
+    }
+
+    /// The same on the machine that they are meant for: all files may be looked at. Relative paths are relative to `base`.
+    pub fn on_machine(with: &'a Json, base: &'a Path) -> Self {
+        Self { files: Files::All(base), ..Self::new(with) }
     }
 
     /// One setting of a map, if present.
     pub fn get(&self, key: &str) -> Option<Self> {
         let value = self.value.get(key)?;
-        Some(Self { value, pointer: format!("{}/{key}", self.pointer) })
+        Some(Self { value, pointer: format!("{}/{key}", self.pointer), files: self.files })
     }
 
     /// The items of a list.
     pub fn items(&self) -> impl Iterator<Item = Self> {
         let items = self.value.as_array().into_iter().flatten().enumerate();
-        items.map(|(index, value)| Self { value, pointer: format!("{}/{index}", self.pointer) })
+        items.map(|(index, value)| Self { value, pointer: format!("{}/{index}", self.pointer), files: self.files })
+    }
+
+    /// The path of a file that is kept with the pipeline file, such as a list, if it may be looked at.
+    pub fn file(&self) -> Option<PathBuf> {
+        let path = Path::new(self.text()?);
+        match self.files {
+            Files::None => None,
+            Files::Beside(folder_of) => path.is_relative().then(|| folder_of(&self.pointer).join(path)),
+            Files::All(base) => Some(base.join(path)),
+        }
+    }
+
+    /// The path of what only the machine has, such as a source or a file of identities, if it may be looked at.
+    pub fn on_this_machine(&self) -> Option<PathBuf> {
+        self.file().filter(|_| matches!(self.files, Files::All(_)))
     }
 
     /// The keys of a map. `None` for other values.
@@ -36,6 +75,11 @@ impl<'a> Known<'a> {
     /// A text without expressions.
     pub fn text(&self) -> Option<&'a str> {
         self.value.as_str().filter(|text| !Template::is_in(text))
+    }
+
+    /// Whether it is `true`.
+    pub fn is_true(&self) -> bool {
+        *self.value == true
     }
 
     /// Whether it is `false`.

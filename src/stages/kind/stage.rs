@@ -51,6 +51,9 @@ pub trait Stage: DeserializeOwned + JsonSchema + Send + 'static {
     /// Checks settings offline, beyond what the schema can express.
     fn check(_with: &Known<'_>, _found: &mut Findings) {}
 
+    /// Checks the files that settings name: what [`Known::file`] and [`Known::on_this_machine`] return.
+    fn check_files(_with: &Known<'_>, _found: &mut Findings) {}
+
     /// Warns of settings that are valid and probably a mistake.
     fn warn(_with: &Known<'_>, _found: &mut Findings) {}
 
@@ -92,6 +95,8 @@ pub struct StageKind {
     pub run: fn(Json, &Context) -> Result<Json, StageError>,
     /// See [`Stage::check`].
     pub check: fn(&Known<'_>, &mut Findings),
+    /// See [`Stage::check_files`].
+    pub check_files: fn(&Known<'_>, &mut Findings),
     /// See [`Stage::warn`].
     pub warn: fn(&Known<'_>, &mut Findings),
     /// See [`Stage::selection`]. Returns `None` for settings that do not fit; the run reports them.
@@ -123,6 +128,7 @@ pub(in crate::stages) const fn kind<S: Stage>() -> StageKind {
             Ok(kept.map_err(failed)?)
         },
         check: S::check,
+        check_files: S::check_files,
         warn: S::warn,
         selection: |with, base| serde_json::from_value::<S>(with).map_or(Ok(None), |stage| stage.selection(base)),
         summary: |outputs| {

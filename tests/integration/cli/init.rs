@@ -65,7 +65,7 @@ fn every_template_is_listed_written_proven_and_planned() {
         list["templates"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
     assert_eq!(names, NAMES);
     insta::assert_snapshot!("list", tl.ok(&["init", "--list"]).stdout);
-    tl.write("recipients.txt", "");
+    tl.ok(&["key", "new", "-o", "identity.txt", "--recipients", "recipients.txt"]);
     for name in NAMES {
         tl.ok(&["init", "--template", name]);
         let file = format!("{}.yaml", name.replace('_', "-"));
@@ -99,6 +99,7 @@ fn a_file_is_written_once_and_the_next_commands_are_named() {
     assert_eq!(tl.read("some/two-regions.yaml").replace("some/", "new/"), tl.read("new/two-regions.yaml"));
     // A name with a newline in it.
     tl.ok(&["init", "--template", "two_regions", "a\nb: c"]);
+    tl.ok(&["key", "new", "-o", "identity.txt", "--recipients", "recipients.txt"]);
     tl.ok(&["validate", "a\nb: c"]);
     // A dangling link counts as existing, too.
     std::os::unix::fs::symlink("nowhere", tl.file("link.yaml")).unwrap();

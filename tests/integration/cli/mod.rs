@@ -9,6 +9,7 @@ mod init;
 mod manual;
 mod migrate;
 mod quickstart;
+mod refusals;
 mod reporters;
 mod trace;
 mod validate;

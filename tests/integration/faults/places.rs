@@ -138,7 +138,7 @@ fn a_run_needs_no_proc() {
     assert_eq!(files(&tl.file("r/store")), ["a.tar", "a.tar.sha256"]);
 }
 
-/// A zone that the machine does not know is told, not taken for UTC in silence.
+/// A zone that the machine does not know gets a warning: its dates are those of UTC.
 #[cfg(feature = "peers")]
 #[test]
 fn an_unknown_zone_is_told() {
@@ -176,7 +176,7 @@ impl Drop for Bound {
     }
 }
 
-/// As CIFS, exFAT and WebDAV answer: no mode, no owner and no link of a file can be set.
+/// As a share of Windows or a USB stick answers: no mode, no owner and no link of a file can be set.
 #[cfg(feature = "peers")]
 #[test]
 fn a_store_may_refuse_modes_owners_and_links() {

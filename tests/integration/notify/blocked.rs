@@ -71,9 +71,14 @@ impl Place {
             "notify": [{ "when": ["blocked"], "to": names }],
             "secrets": { "s": { "from": "file", "path": "secret.txt" } },
             "channels": channels,
-            "stages": { "a": { "run": ["true", "${{ inputs.n }}"], "env": { "S": "${{ secrets.s }}" } } },
+            "stages": {
+                "list": { "uses": "archive", "with": { "sources": ["base.yaml"], "exclude-file": "excludes.txt" } },
+                "a": { "run": ["true", "${{ inputs.n }}"], "env": { "S": "${{ secrets.s }}" } },
+            },
         });
-        tl.write("base.yaml", "version: 1\ninputs: { n: { type: int, default: 1 } }\n").write("secret.txt", "a-secret");
+        tl.write("base.yaml", "version: 1\ninputs: { n: { type: int, default: 1 } }\n")
+            .write("secret.txt", "a-secret")
+            .write("excludes.txt", "*.tmp\n");
         tl.write("p.yaml", file.to_string());
         if crate::support::is_root() {
             ended(Command::new("chown").args(["-R", "65534:65534"]).arg(tl.path()));
@@ -120,7 +125,7 @@ type Cause<'a> = (&'a str, &'a dyn Fn(&Tl), &'a [&'a str], &'a str);
 
 #[test]
 fn every_cause_is_told_on_every_kind_of_channel_once() {
-    let causes: [Cause<'_>; 12] = [
+    let causes: [Cause<'_>; 13] = [
         (
             "an unknown key",
             &|tl| _ = tl.write("p.yaml", tl.read("p.yaml").replace("\"run\"", "\"rnu\"")),
@@ -132,6 +137,7 @@ fn every_cause_is_told_on_every_kind_of_channel_once() {
         ("a file that is gone", &|tl| fs::remove_file(tl.file("p.yaml")).unwrap(), &[], "TL0"),
         ("an include that is gone", &|tl| fs::remove_file(tl.file("base.yaml")).unwrap(), &[], "TL0"),
         ("an include that cannot be read", &|tl| set_mode(&tl.file("base.yaml"), 0), &[], "TL0"),
+        ("a list that is gone", &|tl| fs::remove_file(tl.file("excludes.txt")).unwrap(), &[], "TL0617"),
         ("a wrong input", &|_| {}, &["--input", "n=x"], "TL0503"),
         ("a secret that is gone", &|tl| fs::remove_file(tl.file("secret.txt")).unwrap(), &[], "TL0510"),
         ("a damaged log", &|tl| damage(tl), &[], "TL0701"),

@@ -111,6 +111,14 @@ fn a_missing_recipient_fails_before_anything_is_delivered() {
     let tl = Tl::new();
     tl.write("data/a", "x").pipeline(&format!("stages:\n{CHAIN}"));
     fs::remove_file(tl.file("recipients.txt")).unwrap();
+    // A file beside the pipeline file belongs to it. One elsewhere belongs to the machine.
+    for command in ["validate", "run"] {
+        let refused = tl.run(&[command, "p.yaml"]);
+        assert!(refused.code == 2 && refused.stderr.contains("error[TL0620]"), "{refused:?}");
+    }
+    let elsewhere = tl.file("recipients.txt").display().to_string();
+    tl.write("p.yaml", tl.read("p.yaml").replace("recipients.txt", &elsewhere));
+    tl.ok(&["validate", "p.yaml"]);
     let ended = tl.run(&["run", "p.yaml"]);
     assert_eq!(ended.code, 1);
     insta::assert_snapshot!(ended.shown(&tl));

@@ -115,10 +115,9 @@ fn tar_text(listed: &str) -> String {
     let (mut bytes, mut rest) = (Vec::new(), listed.as_bytes());
     while let [first, tail @ ..] = rest {
         let octal = tail.get(..3).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        (rest, _) = match (first, octal) {
-            (b'\\', Some(byte)) => (&tail[3..], bytes.push(byte)),
-            _ => (tail, bytes.push(*first)),
-        };
+        let escaped = octal.filter(|_| *first == b'\\');
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &tail[3..] } else { tail };
     }
     String::from_utf8(bytes).unwrap()
 }

@@ -21,8 +21,5 @@ pub fn render_examined(found: &[DoctorItem], style: Style) -> String {
             text.push_str(&format!("  {word}  {:<18}{}\n", trial.what, detail.trim_end()));
         }
     }
-    if found.is_empty() {
-        text.push_str("the file names no secret, store or channel: there is nothing to try\n");
-    }
     text
 }

@@ -79,6 +79,7 @@ fn details(stage: &StageReport) -> Vec<String> {
         let missing = found.missing.iter().map(|path| plain(&path.to_string_lossy()));
         lines.extend(missing.map(|path| format!("the source `{path}` is missing: this stage would fail")));
     }
+    lines.extend(stage.would_fail.iter().map(|why| format!("this stage would fail: {}", plain(why))));
     for write in &stage.writes {
         let instance = write.instance.as_ref().map(|instance| format!(" ({})", plain(instance))).unwrap_or_default();
         let overwrite = match &write.overwrite {

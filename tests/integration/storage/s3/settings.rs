@@ -14,7 +14,7 @@ fn pipeline(bucket: &str, endpoint: &str, more: &str) -> String {
 }
 
 fn doctor(tl: &Tl, bucket: &str, endpoint: &str, more: &str) -> Ended {
-    tl.write("p.yaml", pipeline(bucket, endpoint, more));
+    tl.write("p.yaml", pipeline(bucket, endpoint, more)).write("data/a", "x");
     ended(aws(tl, &["doctor", "p.yaml"]).env("AWS_ACCESS_KEY_ID", KEYS.0).env("AWS_SECRET_ACCESS_KEY", KEYS.1))
 }
 
@@ -67,8 +67,8 @@ fn doctor_says_what_is_refused_and_what_is_missing() {
     let half = ended(with_env(aws(&tl, &["doctor", "p.yaml", "--json"]).env_remove("MY_KEY")));
     let found: serde_json::Value = serde_json::from_str(&half.stdout).unwrap();
     assert_eq!(half.code, 1);
-    assert_eq!(found["examined"][0]["trials"][0]["result"], "failed");
-    assert_eq!(found["examined"][1]["trials"][0]["result"], "yes", "{found}");
+    assert_eq!(found["examined"][1]["trials"][0]["result"], "failed");
+    assert_eq!(found["examined"][2]["trials"][0]["result"], "yes", "{found}");
 }
 
 fn with_env(command: &mut std::process::Command) -> &mut std::process::Command {

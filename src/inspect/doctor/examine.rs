@@ -1,22 +1,23 @@
-//! Probes the secrets, stores and channels of a pipeline without running it.
-
 use std::collections::BTreeSet;
 
 use jiff::Zoned;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
+use super::stages::stages;
+use super::state::state as state_item;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::open::{Contexts, Loaded, Secrets, open_channel, open_store, read_secret, run_values, secrets_in};
+use crate::state::StateDir;
 use crate::storage::{Check, CheckResult};
 use crate::value::Cancel;
 
-/// One secret, store or channel, with the results of its probe.
+/// One thing that a pipeline needs, with the results of its probe.
 #[derive(Debug, Serialize)]
 pub struct DoctorItem {
-    /// `secret`, `store` or `channel`.
+    /// `state`, `secret`, `store`, `channel` or `stage`.
     pub what: &'static str,
-    /// Its name in the file.
+    /// Its name in the file; the path of the state folder.
     pub name: String,
     /// Its kind.
     pub kind: String,
@@ -31,14 +32,14 @@ impl DoctorItem {
     }
 }
 
-/// Reads every secret and probes every store and channel. Leaves nothing behind and sends no message.
-pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
-    let mut found = Vec::new();
+/// Reads every secret, probes every store and channel, and looks for what stages name. Leaves nothing behind and sends no message.
+pub fn doctor(loaded: &Loaded, state: &StateDir) -> Vec<DoctorItem> {
+    let mut found = vec![state_item(state)];
     let (mut secrets, mut unread) = (Vec::new(), BTreeSet::new());
     for (name, declared) in &loaded.pipeline.secrets {
         let read = read_secret(&loaded.document, name.as_str(), declared, &Cancel::default());
         let trial = tried("read", read.as_ref().map(|_| "it is there".to_owned()).map_err(Clone::clone));
-        found.push(examined("secret", name.as_str(), &declared.from, vec![trial]));
+        found.push(item("secret", name.as_str(), &declared.from, vec![trial]));
         match read {
             Ok(secret) => secrets.push((name.to_string(), secret)),
             Err(_) => drop(unread.insert(name.to_string())),
@@ -65,7 +66,7 @@ pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
                 Err(error) => vec![tried("settings", Err(error))],
             },
         };
-        found.push(examined("store", name.as_str(), &place.uses, trials));
+        found.push(item("store", name.as_str(), &place.uses, trials));
     }
     for (name, place) in &loaded.pipeline.channels {
         let unusable = |error| Diagnostic::failure(codes::TL0670, "it cannot be used").cause(&error);
@@ -74,8 +75,9 @@ pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
                 Ok(channel) => tried("reach", channel.probe().map_err(unusable)),
                 Err(error) => tried("settings", Err(error)),
             });
-        found.push(examined("channel", name.as_str(), &place.uses, vec![trial]));
+        found.push(item("channel", name.as_str(), &place.uses, vec![trial]));
     }
+    found.extend(stages(loaded));
     // A server's answer may contain a secret that it was sent.
     for trial in found.iter_mut().flat_map(|examined| &mut examined.trials) {
         trial.detail = secrets.masker().mask(&trial.detail);
@@ -83,11 +85,11 @@ pub fn doctor(loaded: &Loaded) -> Vec<DoctorItem> {
     found
 }
 
-fn examined(what: &'static str, name: &str, kind: &str, trials: Vec<Check>) -> DoctorItem {
+pub(super) fn item(what: &'static str, name: &str, kind: &str, trials: Vec<Check>) -> DoctorItem {
     DoctorItem { what, name: name.to_owned(), kind: kind.to_owned(), trials }
 }
 
-fn tried(what: &'static str, result: Result<String, Diagnostic>) -> Check {
+pub(super) fn tried(what: &'static str, result: Result<String, Diagnostic>) -> Check {
     match result {
         Ok(detail) => Check { what, result: CheckResult::Yes, detail },
         Err(error) => Check { what, result: CheckResult::Failed, detail: error.one_line() },
