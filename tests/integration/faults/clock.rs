@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value as Json;
 
 use super::sample::{delivered, lay_out};
-use crate::support::{Tl, ended, events, outcomes, preloaded};
+use crate::support::{Ended, Tl, ended, events, outcomes, preloaded, wait_for};
 
 /// The program with a clock that jumps after every `steps` readings.
 fn jumping(tl: &Tl, steps: usize, arguments: &[&str]) -> Command {
@@ -102,4 +102,87 @@ fn a_run_goes_on_whenever_it_was_interrupted() {
         assert_eq!(fresh, ["prove", "last", "always"], "{steps}");
         delivered(&tl, events[0]["run"].as_str().unwrap()).unwrap();
     }
+}
+
+/// The program in Berlin, with a clock that goes by the file `shift`.
+fn in_berlin(tl: &Tl, arguments: &[&str]) -> Ended {
+    let mut command = tl.command(arguments);
+    command.env("LD_PRELOAD", preloaded("clock")).env("TL_CLOCK_FILE", tl.file("shift")).env("TZ", "Europe/Berlin");
+    ended(&mut command)
+}
+
+/// How many seconds a clock has to be put forward to show `time`.
+fn shift_to(time: &str) -> String {
+    let time: jiff::Timestamp = time.parse().unwrap();
+    (time.as_second() - jiff::Timestamp::now().as_second()).to_string()
+}
+
+/// A run over a change of the clock of its zone, over a leap day and over a clock that is put back. Its date is that of its start, its
+/// durations are those that passed, and its records keep their order.
+#[test]
+fn a_run_has_one_date_and_takes_the_time_that_passed() {
+    for (start, then, date) in [
+        // Into summer time, and out of it.
+        ("2026-03-29T00:59:50Z", "2026-03-29T01:00:10Z", "2026-03-29 01-59"),
+        ("2026-10-25T00:59:50Z", "2026-10-25T01:00:10Z", "2026-10-25 02-59"),
+        ("2028-02-28T22:59:50Z", "2028-02-29T00:30:00Z", "2028-02-28 23-59"),
+        ("2028-02-29T22:59:50Z", "2028-03-01T00:30:00Z", "2028-02-29 23-59"),
+        // Put back by a year and a day, and forward by as much.
+        ("2026-12-01T08:00:00Z", "2025-11-30T08:00:00Z", "2026-12-01 09-00"),
+        ("2026-12-01T08:00:00Z", "2027-12-02T08:00:00Z", "2026-12-01 09-00"),
+    ] {
+        let tl = Tl::new();
+        tl.write("data/a", "x").write("shift", shift_to(start)).write("then", shift_to(then)).pipeline(
+            "schedule: '0 3 * * *'\nexpect: { success-every: 1d }\nstages:\n  before: { run: [echo, '${{ run.date }} ${{ run.time }}'] }\n  \
+             jump: { needs: before, run: [cp, then, shift] }\n  after: { needs: jump, run: [echo, '${{ run.date }} ${{ run.time }}'] }\n  \
+             collect: { needs: after, uses: archive, with: { sources: [data] } }\n  deliver: { needs: collect, uses: upload, with: { \
+             artifact: '${{ needs.collect.outputs.artifact }}', store: shelf, key: '${{ run.date }}/a.tar' } }\n",
+        );
+        let told = in_berlin(&tl, &RUN);
+        assert_eq!(told.code, 0, "{start}: {told:?}");
+        let events = events(&told.stdout);
+        let said =
+            events.iter().filter(|event| event["event"] == "stage-output").map(|event| event["line"].as_str().unwrap());
+        let said: Vec<&str> = said.collect();
+        assert!(said.len() == 2 && said[0] == said[1] && said[0].starts_with(date), "{start}: {said:?}");
+        assert!(tl.file(&format!("shelf/{}/a.tar", &date[..10])).exists(), "{start}");
+        for event in events.iter().filter(|event| event["seconds"].is_number()) {
+            assert!((0.0..60.0).contains(&event["seconds"].as_f64().unwrap()), "{start}: {event}");
+        }
+        // What is asked later speaks of the same times.
+        let id = events[0]["run"].as_str().unwrap();
+        for command in [&["show", id, "--json"][..], &["stats", "--json"], &["history", "--json"]] {
+            let shown = in_berlin(&tl, command);
+            assert!(shown.code == 0 && !shown.stdout.contains("seconds\": -"), "{start}: {shown:?}");
+        }
+        tl.ok(&["audit", "verify"]);
+        let records = tl.ok(&["audit", "show", "--json"]).stdout;
+        let numbers: Vec<u64> =
+            records.lines().map(|line| serde_json::from_str::<Json>(line).unwrap()["seq"].as_u64().unwrap()).collect();
+        assert!(numbers.is_sorted() && !numbers.is_empty());
+    }
+}
+
+/// The hour that comes twice gives two runs one time: the second object does not replace the first.
+#[test]
+fn the_hour_that_comes_twice_replaces_nothing() {
+    let tl = Tl::new();
+    tl.write("data/a", "first").pipeline(
+        "stages:\n  collect: { uses: archive, with: { sources: [data] } }\n  deliver: { needs: collect, uses: upload, with: { artifact: \
+         '${{ needs.collect.outputs.artifact }}', store: shelf, key: '${{ run.date }}.${{ run.time }}.tar' } }\n",
+    );
+    let run = |time: &str| {
+        // From the beginning of a second, so that the run begins in it.
+        wait_for(|| jiff::Timestamp::now().subsec_millisecond() < 100);
+        tl.write("shift", shift_to(time));
+        in_berlin(&tl, &RUN)
+    };
+    let first = run("2026-10-25T00:30:00Z");
+    assert_eq!(first.code, 0, "{first:?}");
+    let object = tl.file("shelf/2026-10-25.02-30-00.tar");
+    let kept = std::fs::read(&object).unwrap();
+    tl.write("data/a", "second");
+    let second = run("2026-10-25T01:30:00Z");
+    assert!(second.code == 1 && second.stdout.contains("TL0632"), "{second:?}");
+    assert_eq!(std::fs::read(&object).unwrap(), kept);
 }
