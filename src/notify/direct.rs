@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 use serde_json::{Map, Value as Json};
+use ulid::Ulid;
 
 use super::message::{Origin, message};
 use super::occasion::message_event;
@@ -38,14 +39,26 @@ pub(crate) fn send_directly(
     let Ok(loaded) = load_again(state, path, inputs) else { return };
     let mut lines: Vec<String> = errors.iter().map(full).collect();
     lines.extend(last_good(state, path).map(|(_, version)| last_used(path, &version)));
-    once_an_hour(state, &loaded, cause, &mut || deliver(&loaded, run, &lines, emit));
+    let news = blocked(&loaded, &lines);
+    once_an_hour(state, &loaded, When::Blocked, cause, &mut || deliver(&loaded, (run, run), &news, emit));
 }
 
-/// Calls `send`, which returns whether a channel took the message, unless nobody asks for `blocked` or a message about this cause
+/// What a message about a run says that could not start.
+pub(super) fn blocked<'a>(loaded: &'a Loaded, lines: &[String]) -> News<'a> {
+    News { error: Some(lines.join("\n")), ..News::of(When::Blocked, &loaded.document, &loaded.pipeline) }
+}
+
+/// Calls `send`, which returns whether a channel took the message, unless nobody asks for this occasion or a message about this cause
 /// was sent within the last hour.
-pub(crate) fn once_an_hour(state: &StateDir, loaded: &Loaded, cause: &Diagnostic, send: &mut dyn FnMut() -> bool) {
-    let is_asked = loaded.pipeline.notify.iter().any(|entry| entry.when.contains(&When::Blocked));
-    let key = format!("{}{}", of_file(&loaded.path), sha256(full(cause)));
+pub(crate) fn once_an_hour(
+    state: &StateDir,
+    loaded: &Loaded,
+    when: When,
+    cause: &Diagnostic,
+    send: &mut dyn FnMut() -> bool,
+) {
+    let is_asked = loaded.pipeline.notify.iter().any(|entry| entry.when.contains(&when));
+    let key = format!("{}{}", of_file(&loaded.path), sha256(without_ids(&full(cause))));
     let folders = folders(state);
     if !is_asked || is_told(&folders, &key) {
         return;
@@ -64,6 +77,12 @@ pub(crate) fn once_an_hour(state: &StateDir, loaded: &Loaded, cause: &Diagnostic
         // Where it cannot be written, each run sends a message.
         let _untold = note.set_len(0).and_then(|()| note.write_all(b"told\n"));
     }
+}
+
+/// A text without the ids of runs: two runs may be blocked by one cause.
+fn without_ids(text: &str) -> String {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words.filter(|word| Ulid::from_string(word).is_err()).collect::<Vec<_>>().join(" ")
 }
 
 /// A run of this file has ended, so what blocked it is over: if it is blocked again, that is news.
@@ -88,18 +107,18 @@ fn of_file(file: &Path) -> String {
     format!("{}-", &sha256(place_of(file).as_os_str().as_encoded_bytes())[..16])
 }
 
-/// Returns whether a channel took the message.
-pub(super) fn deliver(loaded: &Loaded, run: &str, lines: &[String], emit: &mut dyn FnMut(What)) -> bool {
+/// Sends the messages with this id and about this run, past the outbox. Returns whether a channel took one.
+pub(super) fn deliver(loaded: &Loaded, (id, run): (&str, &str), news: &News<'_>, emit: &mut dyn FnMut(What)) -> bool {
     let mut is_delivered = false;
     let (document, pipeline) = (&loaded.document, &loaded.pipeline);
-    let entries = || pipeline.notify.iter().enumerate().filter(|(_, entry)| entry.when.contains(&When::Blocked));
+    let when = news.result;
+    let entries = || pipeline.notify.iter().enumerate().filter(|(_, entry)| entry.when.contains(&when));
     let needed = entries().flat_map(|(_, entry)| &entry.to).flat_map(|name| secrets_of_channel(loaded, name)).collect();
     let secrets = read_needed(document, pipeline, &needed, &Cancel::default());
     let contexts = Contexts::new(loaded, &secrets.known, run_values(pipeline.name.as_str(), run, &Zoned::now()));
-    let news = News { error: Some(lines.join("\n")), ..News::of(When::Blocked, document, pipeline) };
-    let origin = Origin { id: run, run, masker: secrets.masker() };
+    let origin = Origin { id, run, masker: secrets.masker() };
     for (number, entry) in entries() {
-        let Ok(message) = message(&origin, &news, number, When::Blocked) else { continue };
+        let Ok(message) = message(&origin, news, number, when) else { continue };
         for name in &entry.to {
             let failed = || Diagnostic::failure(codes::TL0670, format!("the message to `{name}` was not delivered"));
             let mut sent = match open_channel(loaded, &contexts, name, None) {

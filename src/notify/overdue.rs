@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::delivery::outbox_message;
+use super::direct::{deliver, once_an_hour};
 use super::message::{Origin, message};
 use super::messages::{Flushed, flush};
 use crate::diagnostic::{Diagnostic, codes};
+use crate::event::What;
 use crate::inspect::Stale;
 use crate::open::{
     Loaded, News, database_error, for_messages, inputs_of, lateness, place_of, read_secrets, runs_of, state_error,
@@ -23,9 +25,18 @@ use crate::value::{Cancel, hex};
 /// The messages and the mark for the due time are one transaction, before anything is sent: no crash loses a message, and two
 /// processes do not write it twice. The outbox deduplicates the sending.
 ///
-/// If the outbox cannot be written, no message is sent: without the mark, each call would send it again. The exit code of
-/// `tl stale` still reports the pipeline.
+/// If the outbox or the audit log cannot be written, the messages are sent directly, once an hour.
 pub(crate) fn send_overdue(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
+    through_outbox(state, found, now).map_err(|mut problems| {
+        for stale in found.iter().filter(|stale| stale.is_stale) {
+            let sent = directly(state, stale, now, &mut problems);
+            sent.unwrap_or_else(|found| problems.push(not_sent(stale, &found)));
+        }
+        problems
+    })
+}
+
+fn through_outbox(state: &StateDir, found: &[Stale], now: Timestamp) -> Result<Flushed, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     for stale in found.iter().filter(|stale| stale.is_stale) {
         match put(state, stale, now) {
@@ -37,6 +48,29 @@ pub(crate) fn send_overdue(state: &StateDir, found: &[Stale], now: Timestamp) ->
     let mut flushed = flush(state, false)?;
     flushed.problems.splice(0..0, problems);
     Ok(flushed)
+}
+
+/// Sends the messages about a late pipeline past the outbox. Adds what was not delivered to `problems`.
+fn directly(
+    state: &StateDir,
+    late: &Stale,
+    now: Timestamp,
+    problems: &mut Vec<Diagnostic>,
+) -> Result<(), Vec<Diagnostic>> {
+    let file = Path::new(&late.file);
+    let checked = pipeline::load(file)?;
+    let runs = runs_of(state, file).unwrap_or_default();
+    let inputs = inputs_of(&checked.1, &runs)?;
+    let loaded = for_messages(checked, file, inputs)?;
+    let (news, id) = (news(&loaded, late, now), id(&loaded, late));
+    let cause = Diagnostic::failure(codes::TL0764, id.clone());
+    once_an_hour(state, &loaded, When::Stale, &cause, &mut || {
+        deliver(&loaded, (&id, runs.first().map_or("", |run| &run.id)), &news, &mut |what| match what {
+            What::Message { error: Some(error), .. } => problems.push(error),
+            _ => {}
+        })
+    });
+    Ok(())
 }
 
 /// Why no message about an overdue pipeline was written.
@@ -85,15 +119,7 @@ fn messages(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result
     // Missing secrets are reported when the channels are opened.
     let secrets = read_secrets(document, pipeline, &Cancel::default());
     let masker = secrets.masker();
-    let due = stale.due.as_ref().and_then(|due| due.parse::<Timestamp>().ok());
-    let late = lateness(
-        &stale.success_every.map(|every| every.to_string()).unwrap_or_default(),
-        stale.last_success.as_deref(),
-        stale.due.as_deref(),
-        due.map(|due| now.duration_since(due).as_secs_f64()),
-    );
-    let news = News { stale: Some(late), ..News::of(When::Stale, document, pipeline) };
-    let id = format!("{}.{}", pipeline.name, fingerprint(&place_of(&loaded.path), stale.due.as_deref()));
+    let (news, id) = (news(loaded, stale, now), id(loaded, stale));
     let origin = Origin { id: &id, run, masker };
     let mut messages = Vec::new();
     for (number, entry) in pipeline.notify.iter().enumerate().filter(|(_, entry)| entry.when.contains(&When::Stale)) {
@@ -105,6 +131,22 @@ fn messages(loaded: &Loaded, stale: &Stale, run: &str, now: Timestamp) -> Result
         messages.extend(entry.to.iter().map(to));
     }
     Ok(messages)
+}
+
+fn news<'a>(loaded: &'a Loaded, stale: &Stale, now: Timestamp) -> News<'a> {
+    let due = stale.due.as_ref().and_then(|due| due.parse::<Timestamp>().ok());
+    let late = lateness(
+        &stale.success_every.map(|every| every.to_string()).unwrap_or_default(),
+        stale.last_success.as_deref(),
+        stale.due.as_deref(),
+        due.map(|due| now.duration_since(due).as_secs_f64()),
+    );
+    News { stale: Some(late), ..News::of(When::Stale, &loaded.document, &loaded.pipeline) }
+}
+
+/// The id of the messages about a late pipeline.
+fn id(loaded: &Loaded, stale: &Stale) -> String {
+    format!("{}.{}", loaded.pipeline.name, fingerprint(&place_of(&loaded.path), stale.due.as_deref()))
 }
 
 /// Identifies a due time of a file. Several files may share a pipeline name and a due time.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::delivery::RunNotifier;
-use super::direct::{deliver, full, last_used, once_an_hour};
+use super::direct::{blocked, deliver, full, last_used, once_an_hour};
 use super::message::{Origin, message};
 use super::occasion::message_event;
 use super::outbox::OutboxHandle;
@@ -12,8 +12,8 @@ use crate::audit::{Log, Record, RunEnd};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::event::{Outcome, What};
 use crate::open::{
-    Contexts, Loaded, LogRecorder, News, audit_error, database_error, for_messages, inputs_of, last_good,
-    open_channels, read_needed, run_values, runs_of, secrets_of_channel,
+    Contexts, Loaded, LogRecorder, audit_error, database_error, for_messages, inputs_of, last_good, open_channels,
+    read_needed, run_values, runs_of, secrets_of_channel,
 };
 use crate::pipeline::{self, When};
 use crate::stages::{Notifier as _, Recorder as _};
@@ -53,7 +53,8 @@ pub(crate) fn send_unread(
         // The messages go out all the same, and nothing is written.
         Err(problem) => {
             errors.push(full(&problem));
-            once_an_hour(state, &loaded, cause, &mut || deliver(&loaded, run, &errors, emit));
+            let news = blocked(&loaded, &errors);
+            once_an_hour(state, &loaded, When::Blocked, cause, &mut || deliver(&loaded, (run, run), &news, emit));
         }
     }
     Some(loaded)
@@ -92,9 +93,9 @@ fn recorded(
         file: loaded.path.clone(),
         inputs: loaded.inputs.clone(),
     };
-    let news = News { error: Some(errors.join("\n")), ..News::of(When::Blocked, document, pipeline) };
+    let news = blocked(loaded, errors);
     let origin = Origin { id: run, run, masker: secrets.masker() };
-    once_an_hour(state, loaded, cause, &mut || {
+    once_an_hour(state, loaded, When::Blocked, cause, &mut || {
         for (number, entry) in entries() {
             let Ok(message) = message(&origin, &news, number, When::Blocked) else { continue };
             for channel in &entry.to {

@@ -1,5 +1,10 @@
 //! Errors of state and audit log as diagnostics: their code, their exit code, and what to do.
 
+use std::error::Error;
+use std::{io, iter};
+
+use rustix::io::Errno;
+
 use crate::audit;
 use crate::diagnostic::{Diagnostic, Kind, codes};
 use crate::pipeline::{Document, Failure};
@@ -30,12 +35,8 @@ pub(crate) fn unwritten(error: &str) -> Diagnostic {
 
 /// An error of the state folder.
 pub(crate) fn state_error(error: &state::Error) -> Diagnostic {
-    let diagnostic = Diagnostic::failure(codes::TL0707, error.to_string());
-    let diagnostic = diagnostic.help("make room in the state folder, or name another one with `--state` or `TL_STATE`");
-    match std::error::Error::source(error) {
-        Some(source) => diagnostic.cause(source),
-        None => diagnostic,
-    }
+    let help = "make room in the state folder, or name another one with `--state` or `TL_STATE`";
+    with_cause(Diagnostic::failure(codes::TL0707, error.to_string()).help(help), error)
 }
 
 /// An error of the database in the state folder.
@@ -55,11 +56,7 @@ pub(crate) fn database_error(error: &DbError) -> Diagnostic {
     };
     // Nothing runs beside the state of a later release: it would be neither resumed nor known.
     let kind = if matches!(error, DbError::Newer { .. }) { Kind::Usage } else { Kind::Failure };
-    let diagnostic = Diagnostic::new(code, kind, error.to_string()).help(help);
-    match std::error::Error::source(error) {
-        Some(source) => diagnostic.cause(source),
-        None => diagnostic,
-    }
+    with_cause(Diagnostic::new(code, kind, error.to_string()).help(help), error)
 }
 
 /// An error of the audit log.
@@ -81,9 +78,36 @@ pub(crate) fn audit_error(error: &audit::Error) -> Diagnostic {
         Error::NotDamaged => (codes::TL0705, Kind::Usage, "there is nothing to do"),
         _ => (codes::TL0706, Kind::Failure, "make sure that the state folder is on a disk with room, and writable"),
     };
-    let diagnostic = Diagnostic::new(code, kind, error.to_string()).help(help);
-    match std::error::Error::source(error) {
-        Some(source) => diagnostic.cause(source),
-        None => diagnostic,
+    with_cause(Diagnostic::new(code, kind, error.to_string()).help(help), error)
+}
+
+/// Adds the cause, and other help where the file system of the state folder is unfit.
+fn with_cause(found: Diagnostic, error: &(dyn Error + 'static)) -> Diagnostic {
+    let found = match unfit_help(error) {
+        Some(help) => found.help(help),
+        None => found,
+    };
+    match error.source() {
+        Some(source) => found.cause(source),
+        None => found,
     }
 }
+
+/// What to do about a file system without locks, or one that is read-only.
+fn unfit_help(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut causes = iter::successors(Some(error), |error| (*error).source());
+    causes.find_map(|error| {
+        let number = error.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
+        let is_read_only = error.downcast_ref::<DbError>().is_some_and(DbError::is_read_only);
+        match number {
+            Some(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Some(NO_LOCKS),
+            Some(Errno::ROFS) => Some(READ_ONLY),
+            _ => is_read_only.then_some(READ_ONLY),
+        }
+    })
+}
+
+const NO_LOCKS: &str = "its file system has no locks, as some network shares have none: name a folder on a local disk by `--state` or \
+                        `TL_STATE`";
+const READ_ONLY: &str =
+    "its disk is mounted read-only, as after an error of the disk: see the kernel's log, and mount it writable";

@@ -93,7 +93,7 @@ fn blocked(not_ready: NotReady, state: &StateDir, began: Instant, sink: &Mutex<E
             true
         };
         tokio::task::block_in_place(|| match errors.first().filter(|_| outcome == Outcome::Blocked) {
-            Some(cause) => notify::once_an_hour(state, &loaded, cause, send),
+            Some(cause) => notify::once_an_hour(state, &loaded, When::Blocked, cause, send),
             None => _ = send(),
         });
         outbox_trouble(&notifier, &mut |what| emit(sink, what));

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::migrate::{NEWEST, check_version, migrate};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::{StatVfsMountFlags, statvfs};
 
 /// A failure of the database in the state folder.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,17 @@ fn writer(release: Option<&str>) -> String {
 }
 
 impl DbError {
+    /// Whether the disk is mounted read-only.
+    pub fn is_read_only(&self) -> bool {
+        match (self, self.sqlite_code()) {
+            (_, Some(ErrorCode::ReadOnly)) => true,
+            (Self::Unusable { path, .. }, Some(ErrorCode::CannotOpen)) => {
+                statvfs(path).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY))
+            }
+            _ => false,
+        }
+    }
+
     fn sqlite_code(&self) -> Option<ErrorCode> {
         match self {
             Self::Damaged { source, .. } | Self::Unusable { source, .. } => source.sqlite_error_code(),

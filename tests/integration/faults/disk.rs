@@ -101,6 +101,9 @@ fn wrong(tl: &Tl, case: &Case) -> Result<(), String> {
         }
         (Some(20), _) => return say("a fault is not damage"),
         (Some(_), _) if !is_helpful(tl, &told) => return say("it is not said what to do"),
+        (Some(_), Fault::Error { .. }) if !tl.file("log.jsonl").exists() => {
+            return say("a failure that nobody was told of");
+        }
         _ => {}
     }
     let before = run.as_deref().and_then(|run| proven(tl, run));

@@ -9,3 +9,5 @@ mod migrations;
 mod places;
 mod races;
 mod sample;
+#[cfg(feature = "peers")]
+mod unfit;

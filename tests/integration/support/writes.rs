@@ -12,11 +12,12 @@ pub enum Fault {
     Killed(&'static str),
 }
 
-pub const FAULTS: [Fault; 6] = [
+pub const FAULTS: [Fault; 7] = [
     Fault::Error { number: EIO, forever: false },
     Fault::Error { number: EIO, forever: true },
     Fault::Error { number: ENOSPC, forever: false },
     Fault::Error { number: ENOSPC, forever: true },
+    Fault::Error { number: EROFS, forever: true },
     Fault::Killed("before"),
     Fault::Killed("after"),
 ];
@@ -24,6 +25,9 @@ pub const FAULTS: [Fault; 6] = [
 const EIO: u32 = 5;
 
 const ENOSPC: u32 = 28;
+
+/// A disk after its error: the kernel mounts it read-only.
+const EROFS: u32 = 30;
 
 /// Where a program fails.
 #[derive(Clone, Copy)]
