@@ -65,9 +65,11 @@ fn directly(
     let (news, id) = (news(&loaded, late, now), id(&loaded, late));
     let cause = Diagnostic::failure(codes::TL0764, id.clone());
     once_an_hour(state, &loaded, When::Stale, &cause, &mut || {
-        deliver(&loaded, (&id, runs.first().map_or("", |run| &run.id)), &news, &mut |what| match what {
-            What::Message { error: Some(error), .. } => problems.push(error),
-            _ => {}
+        let about = runs.first().map_or("", |run| &run.id);
+        deliver(&loaded, (&id, about), &news, &mut |what| {
+            if let What::Message { error: Some(error), .. } = what {
+                problems.push(error);
+            }
         })
     });
     Ok(())
