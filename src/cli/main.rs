@@ -55,7 +55,7 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
         Command::Validate(command) => file::validate(&command, state, &mut output),
         Command::Explain(command) => explain::explain(&command, &mut output),
         Command::Schema(command) => file::schema(&command, &mut output),
-        Command::Plan(command) => file::plan(&command, &mut output),
+        Command::Plan(command) => file::plan(&command, state, &mut output),
         Command::Graph(command) => file::graph(&command, &mut output),
         Command::Run(command) => run::run(command, state, &mut output),
         Command::Cancel(command) => run::cancel(&command, state, &mut output),

@@ -27,7 +27,7 @@ impl Pattern {
     pub fn problem(&self) -> Option<String> {
         let stem = self.text.strip_prefix('!').unwrap_or(&self.text);
         let parts = || stem.split('/');
-        if stem.trim_end_matches('/').is_empty() {
+        if stem.trim_end_matches('/').trim_end_matches(' ').is_empty() {
             return Some("is empty".to_owned());
         }
         if self.text.starts_with('#') {
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_wrong_pattern_has_its_reason() {
         let problem = |text: &str| Pattern::of(text, "exclude").problem();
-        for text in ["", "/", "!", "[a", "a/../b", "./a", "~/.cache", "~", "# a"] {
+        for text in ["", "/", "!", "  ", "[a", "a/../b", "./a", "~/.cache", "~", "# a"] {
             assert!(problem(text).is_some(), "{text}");
         }
         for text in ["*.tmp", "!keep.tmp", "/a", "a/**/b", "~$*", "\\#a", "{a,b}", "a b ", "caf\u{e9}"] {

@@ -1,6 +1,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
@@ -30,6 +31,15 @@ pub struct Selection {
     pub one_file_system: bool,
     /// Directories that are never read, however their paths come: device and inode of each.
     pub never: Vec<(u64, u64)>,
+}
+
+impl Selection {
+    /// The same without these directories, as far as they exist.
+    #[must_use]
+    pub fn without<'a>(self, never: impl IntoIterator<Item = &'a Path>) -> Self {
+        let never = never.into_iter().filter_map(|path| fs::metadata(path).ok());
+        Self { never: never.map(|about| (about.dev(), about.ino())).collect(), ..self }
+    }
 }
 
 /// The paths of a list in which a NUL byte ends each, as `find -print0` writes it.

@@ -39,7 +39,7 @@ pub(in crate::cli) enum Drawing {
 
 pub(in crate::cli) fn graph(command: &Graph, output: &mut Output) -> Done {
     let loaded = open::load(&command.file, &command.inputs.values()?)?;
-    let graph = graph_of(&inspect::plan(&loaded).map_err(|error| vec![error])?);
+    let graph = graph_of(&inspect::plan(&loaded, None).map_err(|error| vec![error])?);
     let text = match command.format {
         Drawing::Mermaid => render_mermaid(&graph),
         Drawing::Dot => render_dot(&graph),

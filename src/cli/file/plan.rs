@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -9,6 +9,7 @@ use crate::diagnostic::ExitCode;
 use crate::inspect;
 use crate::open::{self, Loaded};
 use crate::report::{Output, render_files, render_plan, render_why};
+use crate::state::StateDir;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Plan {
@@ -30,12 +31,14 @@ pub(in crate::cli) struct Plan {
     pub(in crate::cli) out: Option<PathBuf>,
 }
 
-pub(in crate::cli) fn plan(command: &Plan, output: &mut Output) -> Done {
+pub(in crate::cli) fn plan(command: &Plan, state: Option<&Path>, output: &mut Output) -> Done {
+    let state = StateDir::locate(state).ok();
+    let state = state.as_ref().map(StateDir::path);
     let loaded = open::load(&command.file, &command.inputs.values()?)?;
     if command.files {
-        return files(command, &loaded, output);
+        return files(command, &loaded, state, output);
     }
-    let report = inspect::plan(&loaded).map_err(|error| vec![error])?;
+    let report = inspect::plan(&loaded, state).map_err(|error| vec![error])?;
     if let Some(out) = &command.out {
         let text = inspect::plan_text(&loaded).map_err(|error| vec![error])?;
         atomic_file::replace(out, text.as_bytes(), &inspect::is_plan)?;
@@ -48,12 +51,12 @@ pub(in crate::cli) fn plan(command: &Plan, output: &mut Output) -> Done {
     Ok(ExitCode::Success)
 }
 
-fn files(command: &Plan, loaded: &Loaded, output: &mut Output) -> Done {
+fn files(command: &Plan, loaded: &Loaded, state: Option<&Path>, output: &mut Output) -> Done {
     let failed = |error| vec![error];
     if let Some(path) = &command.why {
         // A relative path is meant from here, as everywhere on a command line.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let found = inspect::plan_why(loaded, &path).map_err(failed)?;
+        let found = inspect::plan_why(loaded, state, &path).map_err(failed)?;
         if command.json {
             output.json(&found)?;
         } else {
@@ -61,7 +64,7 @@ fn files(command: &Plan, loaded: &Loaded, output: &mut Output) -> Done {
         }
         return Ok(ExitCode::Success);
     }
-    let found = inspect::plan_files(loaded).map_err(failed)?;
+    let found = inspect::plan_files(loaded, state).map_err(failed)?;
     if command.json {
         output.json(&found)?;
     } else {

@@ -65,27 +65,27 @@ pub struct StageWhy {
 }
 
 /// Lists what each stage that reads files would take now. Fails for a selection that every run would refuse.
-pub fn plan_files(loaded: &Loaded) -> Result<Vec<StageFiles>> {
+pub fn plan_files(loaded: &Loaded, state: Option<&Path>) -> Result<Vec<StageFiles>> {
     let of = |(stage, selection): (String, Option<Selection>)| match selection {
         Some(selection) => files_of(stage, &selection),
         None => Ok(StageFiles { stage, unknown: true, ..StageFiles::default() }),
     };
-    selections(loaded)?.into_iter().map(of).collect()
+    selections(loaded, state)?.into_iter().map(of).collect()
 }
 
 /// Says for each stage that reads files whether it would take this path now, and why. Fails as [`plan_files`] does.
-pub fn plan_why(loaded: &Loaded, path: &Path) -> Result<Vec<StageWhy>> {
+pub fn plan_why(loaded: &Loaded, state: Option<&Path>, path: &Path) -> Result<Vec<StageWhy>> {
     let of = |(stage, selection): (String, Option<Selection>)| {
         let verdict = selection.map(|selection| why(&selection, path)).transpose()?;
         Ok(StageWhy { stage, path: path.to_owned(), verdict })
     };
-    selections(loaded)?.into_iter().map(of).collect()
+    selections(loaded, state)?.into_iter().map(of).collect()
 }
 
-fn selections(loaded: &Loaded) -> Result<Vec<(String, Option<Selection>)>> {
+fn selections(loaded: &Loaded, state: Option<&Path>) -> Result<Vec<(String, Option<Selection>)>> {
     let plan = Plan::new(&loaded.pipeline);
     let reads = plan.stages.iter().filter(|planned| planned.stage.kind().is_some_and(|kind| kind.reading().is_some()));
-    reads.map(|planned| Ok((planned.name.clone(), stage::selection(loaded, planned)?))).collect()
+    reads.map(|planned| Ok((planned.name.clone(), stage::selection(loaded, state, planned)?))).collect()
 }
 
 fn files_of(stage: String, selection: &Selection) -> Result<StageFiles> {

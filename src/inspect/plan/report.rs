@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -150,15 +151,16 @@ pub struct Write {
 }
 
 /// Plans a loaded pipeline. Reads no secret and opens no store. Fails if every run would: a matrix that is too large, or
-/// sources that cannot be archived.
-pub fn plan(loaded: &Loaded) -> Result<PlanReport> {
+/// sources that cannot be archived. `state` is the state folder, which no stage reads.
+pub fn plan(loaded: &Loaded, state: Option<&Path>) -> Result<PlanReport> {
     let plan = Plan::new(&loaded.pipeline);
     let pipeline = &loaded.pipeline;
     let mut skipped = HashMap::new();
     let mut steps = Vec::new();
     for level in plan.levels() {
         let stages = level.iter().flat_map(|&unit| &plan.units[unit].stages);
-        steps.push(stages.map(|&number| stage::report(loaded, &plan, number, &mut skipped)).collect::<Result<_>>()?);
+        let report = |&number: &usize| stage::report(loaded, state, &plan, number, &mut skipped);
+        steps.push(stages.map(report).collect::<Result<_>>()?);
     }
     Ok(PlanReport {
         pipeline: pipeline.name.to_string(),

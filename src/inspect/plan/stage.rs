@@ -1,13 +1,14 @@
 //! The plan of one stage.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
 use super::known::{expansion, when, with_env};
 use super::report::{Instances, StageReport, Unknown, Write};
 use super::would_fail::{by_files, by_keys, by_values};
-use crate::diagnostic::{Diagnostic, Result};
+use crate::diagnostic::Result;
 use crate::engine::Expansion;
 use crate::expression::{Expression, Values, evaluate};
 use crate::graph::start::{Known, Obstacle, obstacle};
@@ -16,12 +17,13 @@ use crate::open::{Loaded, base_of, start_values};
 use crate::pipeline::{PartialResolver, PartialSettings, Run, SecretPlaceholder};
 use crate::source::{Selection, survey};
 use crate::stages::{Delivery, RUN, StageKind, lock_words};
-use crate::storage;
+use crate::storage::{self, Store};
 use crate::value::Kind;
 
 /// Reports one stage. `skipped` holds the stages before it that would be skipped.
 pub(super) fn report(
     loaded: &Loaded,
+    state: Option<&Path>,
     plan: &Plan,
     number: usize,
     skipped: &mut HashMap<usize, Obstacle>,
@@ -44,10 +46,8 @@ pub(super) fn report(
         Some(delivery) => writes(loaded, planned, &values, expanded.as_ref(), (schema, delivery)),
         None => Vec::new(),
     };
-    let reads = match kind.filter(|_| with.unknown.is_empty() && reason.is_none()) {
-        Some(kind) => (kind.selection)(with.value.clone(), base_of(loaded, planned))?
-            .map(|selection| survey(&selection).map_err(Diagnostic::from))
-            .transpose()?,
+    let reads = match selection(loaded, state, planned)?.filter(|_| reason.is_none()) {
+        Some(selection) => Some(survey(&selection)?),
         None => None,
     };
     let mut would_fail = Vec::new();
@@ -83,10 +83,15 @@ pub(super) fn report(
 }
 
 /// What a stage that reads files would take; `None` if its settings are not known yet.
-pub(super) fn selection(loaded: &Loaded, planned: &Planned) -> Result<Option<Selection>> {
+pub(super) fn selection(loaded: &Loaded, state: Option<&Path>, planned: &Planned) -> Result<Option<Selection>> {
     let Some(kind) = planned.stage.kind() else { return Ok(None) };
     let with = known_settings(loaded, planned);
-    if with.unknown.is_empty() { (kind.selection)(with.value, base_of(loaded, planned)) } else { Ok(None) }
+    let known = with.unknown.is_empty().then(|| (kind.selection)(with.value, base_of(loaded, planned)));
+    let Some(selection) = known.transpose()?.flatten() else { return Ok(None) };
+    let values = start_values(&loaded.inputs, &loaded.environment);
+    let stores = loaded.pipeline.stores.keys().filter_map(|name| store(loaded, &values, name.as_str()));
+    let folders: Vec<PathBuf> = stores.filter_map(|store| store.local_folder().map(Path::to_owned)).collect();
+    Ok(Some(selection.without(folders.iter().map(PathBuf::as_path).chain(state))))
 }
 
 /// The settings of a stage as far as they are known before a run. Secrets are masked.
@@ -191,17 +196,19 @@ fn writes(
     }
 }
 
-/// The URI of an object. The store is built from its settings and never contacted.
-fn uri(loaded: &Loaded, values: &Values, store: &str, key: &str) -> String {
-    let place = loaded.pipeline.stores.iter().find(|(name, _)| name.as_str() == store).map(|(_, place)| place);
-    let built = place.and_then(|place| {
-        let kind = Kind::find(storage::KINDS, &place.uses)?;
-        let resolver = PartialResolver { document: &loaded.document, values, secrets: SecretPlaceholder::Hidden };
-        let with = Json::Object(place.with.clone());
-        let PartialSettings { value, .. } = resolver.resolve(&with, (kind.schema)(), &format!("/stores/{store}/with"));
-        (kind.build)(value.into()).ok().filter(|store| store.check().is_empty())
-    });
-    match (built, key.parse()) {
+/// A store, built from its settings and never contacted. `None` if they are not known or unfit.
+fn store(loaded: &Loaded, values: &Values, name: &str) -> Option<Box<dyn Store>> {
+    let (_, place) = loaded.pipeline.stores.iter().find(|(other, _)| other.as_str() == name)?;
+    let kind = Kind::find(storage::KINDS, &place.uses)?;
+    let resolver = PartialResolver { document: &loaded.document, values, secrets: SecretPlaceholder::Hidden };
+    let with = Json::Object(place.with.clone());
+    let PartialSettings { value, .. } = resolver.resolve(&with, (kind.schema)(), &format!("/stores/{name}/with"));
+    (kind.build)(value.into()).ok().filter(|store| store.check().is_empty())
+}
+
+/// The URI of an object.
+fn uri(loaded: &Loaded, values: &Values, name: &str, key: &str) -> String {
+    match (store(loaded, values, name), key.parse()) {
         (Some(store), Ok(key)) => store.uri(&key),
         _ => key.to_owned(),
     }

@@ -1,7 +1,5 @@
 use std::cell::Cell;
-use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, statx};
@@ -115,8 +113,7 @@ impl Stage for Archive {
     fn run(self, context: &Context) -> Result<Outputs, StageError> {
         let own = context.shared.places.stores.values().filter_map(|store| store.local_folder());
         let own = own.chain([context.shared.state.as_path(), context.work.as_path()]);
-        let never = own.filter_map(|path| fs::metadata(path).ok()).map(|about| (about.dev(), about.ino())).collect();
-        let selection = Selection { never, ..self.selected(&context.base)? };
+        let selection = self.selected(&context.base)?.without(own);
         if self.require_mount {
             are_mounted(&selection)?;
         }
@@ -163,11 +160,12 @@ impl Stage for Archive {
             }
         }
         for name in with.get("exclude-if-present").iter().flat_map(Known::items) {
-            if name.text().is_some_and(|name| name.is_empty() || name.contains('/')) {
+            if name.text().is_some_and(|name| matches!(name, "" | "." | "..") || name.contains(['/', '*', '?'])) {
                 let message = "this is no name of an entry in a folder";
                 found.at_value(
                     &name,
-                    Diagnostic::usage(codes::TL0205, message).help("a name without `/`, such as `.nobackup`"),
+                    Diagnostic::usage(codes::TL0205, message)
+                        .help("a name without `/` and wildcards, such as `.nobackup`"),
                 );
             }
         }

@@ -222,6 +222,28 @@ fn a_plan_says_why_a_path_is_left_out() {
     assert!(listed.contains("b.tmp: `*.tmp` of `exclude`"), "{listed}");
 }
 
+/// A plan leaves out what a run does: the folders of stores and the state folder.
+#[test]
+fn a_plan_knows_the_folders_of_tl() {
+    let tl = Tl::new();
+    tl.write("a", "x").write("shelf/old", "y").pipeline(
+        "stages:\n  collect: { uses: archive, with: { sources: [.] } }\n  deliver: { needs: collect, uses: upload, with: { artifact: \
+         '${{ needs.collect.outputs.artifact }}', store: shelf, key: a.tar } }\n",
+    );
+    tl.ok(&["run", "p.yaml"]);
+    let listed = ended(Command::new("tar").arg("-tf").arg(tl.file("shelf/a.tar"))).stdout;
+    let taken: Vec<&str> = listed.lines().filter(|name| !name.ends_with('/')).collect();
+    let json = planned(&tl);
+    let files = json["files"].as_array().unwrap();
+    assert_eq!(files.len(), taken.len(), "{json}\n{listed}");
+    for folder in ["shelf", "state"] {
+        let path = tl.file(folder).canonicalize().unwrap().display().to_string();
+        assert!(!listed.contains(&format!("./{folder}/old")) && json["left_out"].to_string().contains(&path), "{json}");
+        let why = tl.ok(&["plan", "p.yaml", "--files", "--why", folder]).stdout;
+        assert!(why.contains("`tl` keeps its own files there"), "{why}");
+    }
+}
+
 #[test]
 fn what_a_kind_cannot_take_is_refused_before_it_runs() {
     let tl = tree();
