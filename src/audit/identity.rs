@@ -1,6 +1,7 @@
 //! The name and the keys of a log.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
@@ -18,9 +19,7 @@ use crate::crypto::{self, sign::SigningKey};
 /// a log look as if it were being created.
 pub(super) fn load_or_create(layout: &Layout) -> Result<Signer, Error> {
     match (read_key(layout)?, read_verifier(layout)?) {
-        (Some(signer), Some(verifier)) if *signer.verifier() == verifier => Ok(signer),
-        (Some(_), Some(_)) => Err(wrong("`key` is not the key of `log.vkey`").into()),
-        (None, Some(_)) => Err(wrong("`key` is missing").into()),
+        (key, Some(verifier)) => fitting(key, &verifier),
         (key, None) => {
             if !is_unfinished(layout)? || key.is_none() && files::read_text(&layout.checkpoint())?.is_some() {
                 return Err(wrong("`log.vkey` is missing").into());
@@ -28,6 +27,21 @@ pub(super) fn load_or_create(layout: &Layout) -> Result<Signer, Error> {
             create(layout, key)
         }
     }
+}
+
+fn fitting(key: Option<Signer>, verifier: &Verifier) -> Result<Signer, Error> {
+    match key {
+        Some(signer) if signer.verifier() == verifier => Ok(signer),
+        Some(_) => Err(wrong("`key` is not the key of `log.vkey`").into()),
+        None => Err(wrong("`key` is missing").into()),
+    }
+}
+
+/// Fails if a run could not sign with the keys of the log in this folder. Writes nothing.
+pub fn check_key(dir: &Path) -> Result<(), Error> {
+    let layout = Layout::new(dir);
+    let key = read_key(&layout)?;
+    read_verifier(&layout)?.map_or(Ok(()), |verifier| fitting(key, &verifier).map(drop))
 }
 
 /// Whether the creation of a log without `log.vkey` was interrupted: nothing was recorded or signed in it yet.

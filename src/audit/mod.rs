@@ -40,6 +40,7 @@ pub use append::{Durability, Interrupted};
 pub use backwards::{Backwards, read_backwards};
 pub use checkpoint::Checkpoint;
 pub use error::Error;
+pub use identity::check_key;
 pub use log::Log;
 pub use merkle::Hash;
 pub use note::Verifier;

@@ -63,21 +63,39 @@ pub enum Past {
     },
 }
 
-/// Whether a session that counts as a success ends a failure: one that was told, or the death of an earlier session of its run,
-/// which nobody was told of. `past` is newest first and begins with the start of this session.
-pub fn recovers(past: impl IntoIterator<Item = Past>) -> bool {
-    let mut has_ended = true;
+/// What a session that counts as a success ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// A failure: one with messages, or the death of an earlier session of its run, which nobody heard of.
+    pub failure: bool,
+    /// A warning, for who asks for warnings. For the others it was a success.
+    pub warning: bool,
+    /// A cancelled run, for who asks for that.
+    pub cancelled: bool,
+}
+
+/// What a session that counts as a success ends. `past` is newest first and begins with the start of this session.
+pub fn recovers(past: impl IntoIterator<Item = Past>) -> Recovery {
+    let (mut recovery, mut has_ended) = (Recovery::default(), true);
     for one in past {
         match one {
+            Past::Began if has_ended => has_ended = false,
             // It began before the one that was seen last, and has no end.
-            Past::Began if !has_ended => return true,
-            Past::Began => has_ended = false,
-            Past::Ended { counts: true, .. } => return false,
-            Past::Ended { outcome: Outcome::Failure | Outcome::Blocked, .. } => return true,
-            Past::Ended { is_own, .. } => has_ended |= is_own,
+            Past::Began | Past::Ended { counts: false, outcome: Outcome::Failure | Outcome::Blocked, .. } => {
+                recovery.failure = true;
+                break;
+            }
+            Past::Ended { is_own, outcome, counts } => {
+                recovery.warning |= outcome == Outcome::Warning;
+                recovery.cancelled |= outcome == Outcome::Cancelled;
+                if counts {
+                    break;
+                }
+                has_ended |= is_own;
+            }
         }
     }
-    false
+    recovery
 }
 
 #[cfg(test)]
@@ -107,8 +125,24 @@ mod tests {
             (vec![Past::Began, own(Cancelled), Past::Began, good], false),
             (vec![Past::Began, good, Past::Began, other(Failure)], false),
         ] {
-            assert_eq!(recovers(past.iter().copied()), recovered, "{past:?}");
+            assert_eq!(recovers(past.iter().copied()).failure, recovered, "{past:?}");
         }
+    }
+
+    #[test]
+    fn warnings_and_cancelled_runs_are_ended_for_who_heard_of_them() {
+        use Outcome::{Cancelled, Failure, Success, Warning};
+        let ended = |outcome, counts| Past::Ended { is_own: false, outcome, counts };
+        let of = |past: &[Past]| {
+            let Recovery { failure, warning, cancelled } = recovers([&[Past::Began], past].concat());
+            (failure, warning, cancelled)
+        };
+        let (good, failed) = (ended(Success, true), ended(Failure, false));
+        assert_eq!(of(&[ended(Warning, true), failed]), (false, true, false));
+        assert_eq!(of(&[ended(Warning, false), failed]), (true, true, false));
+        assert_eq!(of(&[ended(Cancelled, false), good]), (false, false, true));
+        assert_eq!(of(&[ended(Cancelled, false), ended(Warning, true), failed]), (false, true, true));
+        assert_eq!(of(&[good, ended(Warning, true)]), (false, false, false));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::open::{database_error, place_of, yaml_files_below};
+use crate::open::{database_error, last_good, place_of, yaml_files_below};
 use crate::pipeline::{self, Document, is_pipeline};
 use crate::state::{LastGood, Runs, StateDir};
 use crate::value::{PositiveDuration, utc};
@@ -62,7 +62,11 @@ pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Judg
         let place = place_of(file);
         let own: Vec<&LastGood> = good.iter().filter(|good| place_of(&good.file) == place).collect();
         let last = own.iter().filter_map(|good| good.good.as_deref()).max();
-        let first = own.iter().map(|good| good.first.as_str()).chain(used).min();
+        let first = own
+            .iter()
+            .filter_map(|good| good.first.as_deref())
+            .chain(used.filter(|used| *used <= utc(now).as_str()))
+            .min();
         judged.pipelines.push(judgement(file, expected, last, first, now));
     };
     if paths.is_empty() {
@@ -87,7 +91,13 @@ pub fn stale(state: &StateDir, paths: &[PathBuf], now: Timestamp) -> Result<Judg
                 let every = outline.expect.as_ref().and_then(|expect| expect.success_every);
                 judge(&file, Expected { pipeline: Some(outline.name.to_string()), every, problem: None }, used);
             }
-            Err(found) => problems.extend(found),
+            Err(found) => {
+                if let Some(((_, outline), _)) = last_good(state, &file) {
+                    let every = outline.expect.as_ref().and_then(|expect| expect.success_every);
+                    judge(&file, Expected { pipeline: Some(outline.name.to_string()), every, problem: None }, used);
+                }
+                problems.extend(found);
+            }
         }
     }
     judged.problems = problems;

@@ -28,6 +28,12 @@ pub(crate) struct RunNotifier {
 }
 
 impl RunNotifier {
+    /// Whether the outbox has a message that was not delivered.
+    pub(super) fn is_kept(&self, channel: &str, message: &Message) -> bool {
+        let kept = self.outbox.with(|outbox| outbox.put(&self.letter(channel, message)));
+        kept.is_some_and(|kept| kept.state == MessageState::Pending)
+    }
+
     fn letter(&self, channel: &str, message: &Message) -> OutboxMessage {
         outbox_message(channel, message, &self.file, &self.inputs, &self.masker)
     }
@@ -152,8 +158,9 @@ impl DeliveryAttempt<'_> {
             let _noted = self.outbox.with(|outbox| outbox.settle(entry, &attempt));
         }
         debug!(channel, when = message.when, attempts, delivered = result.is_ok(), "message");
-        self.record(channel, message, attempts, &result, after)?;
-        result
+        let recorded = self.record(channel, message, attempts, &result, after);
+        let answer = result?;
+        recorded.map(|()| answer)
     }
 
     /// Help for a message that was not delivered: when it is tried again.

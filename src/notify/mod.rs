@@ -20,10 +20,10 @@ mod overdue;
 mod unread;
 
 pub(crate) use delivery::RunNotifier;
-pub(crate) use direct::{forget_blocked, once_an_hour, send_directly};
+pub(crate) use direct::{forget_blocked, send_blocked, send_directly};
 pub(crate) use drain::{drain, outbox_trouble};
 pub(crate) use messages::{Flushed, flush, list, test};
-pub(crate) use occasion::{History, forget_late, has_recovered, send, when};
+pub(crate) use occasion::{History, forget_late, message_id, recovery, send, when};
 pub(crate) use outbox::OutboxHandle;
 pub(crate) use overdue::send_overdue;
 pub(crate) use unread::send_unread;

@@ -7,7 +7,7 @@ use crate::audit::{self, Record, RunEnd};
 use crate::channels::Message;
 use crate::diagnostic::Result;
 use crate::event::{Outcome, What};
-use crate::graph::assurance::{Past, recovers};
+use crate::graph::assurance::{Past, Recovery, recovers};
 use crate::open::{News, place_of};
 use crate::pipeline::When;
 use crate::stages::Shared;
@@ -27,12 +27,24 @@ pub(crate) fn when(outcome: Outcome) -> When {
 
 /// The occasion of the message for an entry that wants `wanted`, if it gets one. `recovered` replaces `success`, never a worse
 /// result that was asked for.
-fn occasion(wanted: &[When], result: When, recovered: bool) -> Option<When> {
-    let recovery = recovered && matches!(result, When::Success | When::Warning) && wanted.contains(&When::Recovered);
+fn occasion(wanted: &[When], result: When, ends: Recovery) -> Option<When> {
+    let is_end = ends.failure
+        || ends.warning && wanted.contains(&When::Warning)
+        || ends.cancelled && wanted.contains(&When::Cancelled);
+    let recovery = is_end && matches!(result, When::Success | When::Warning) && wanted.contains(&When::Recovered);
     match result {
         When::Success if recovery => Some(When::Recovered),
         result if wanted.contains(&result) => Some(result),
         _ => recovery.then_some(When::Recovered),
+    }
+}
+
+/// The beginning of the ids of a run's messages. A resumed run starts and ends again. Its messages are new ones, so their ids name the
+/// session.
+pub(crate) fn message_id(shared: &Shared) -> String {
+    match shared.session {
+        1 => shared.run.clone(),
+        session => format!("{}.{session}", shared.run),
     }
 }
 
@@ -41,19 +53,15 @@ fn occasion(wanted: &[When], result: When, recovered: bool) -> Option<When> {
 pub(crate) fn send(
     shared: &Shared,
     news: &News<'_>,
-    recovered: bool,
+    ends: Recovery,
     kept: &mut dyn FnMut(),
     emit: &mut dyn FnMut(What),
 ) {
-    // A resumed run starts and ends again. Its messages are new ones, so their ids name the session.
-    let id = match shared.session {
-        1 => shared.run.clone(),
-        session => format!("{}.{session}", shared.run),
-    };
+    let id = message_id(shared);
     let origin = Origin { id: &id, run: &shared.run, masker: &shared.masker };
     let mut messages = Vec::new();
     for (number, notification) in news.pipeline.notify.iter().enumerate() {
-        let Some(when) = occasion(&notification.when, news.result, recovered) else { continue };
+        let Some(when) = occasion(&notification.when, news.result, ends) else { continue };
         messages.push((&notification.to, when, message(&origin, news, number, when)));
     }
     let all: Vec<(&str, &Message)> = messages
@@ -103,20 +111,19 @@ pub(crate) struct History<'a> {
     pub(crate) run: &'a str,
 }
 
-/// Whether a run that counts as a success, for the time `good`, ends a failure that came before it: of an earlier run, of an
-/// earlier session of its own, or a success that was overdue.
-pub(crate) fn has_recovered(state: &StateDir, past: &History<'_>, good: &str) -> bool {
+/// What a run that counts as a success, for the time `good`, ends: what became of an earlier run or of an earlier session of its own, or
+/// a success that was overdue.
+pub(crate) fn recovery(state: &StateDir, past: &History<'_>, good: &str) -> Recovery {
     let place = place_of(past.file);
     let runs = state.runs().ok().flatten();
-    if runs.as_ref().is_some_and(|runs| runs.was_told_late(&place, good).unwrap_or_default()) {
-        return true;
-    }
+    let was_late = runs.as_ref().is_some_and(|runs| runs.was_told_late(&place, good).unwrap_or_default());
     // Two files may have the same name. A file that was moved is still the same.
     let is_of_other = |run: &str| {
         let run = runs.as_ref().and_then(|runs| runs.get(run).ok().flatten());
         run.is_some_and(|run| place_of(&run.file) != place && run.file.exists())
     };
-    failed_before(past, &is_of_other)
+    let ended = ended_before(past, &is_of_other);
+    Recovery { failure: was_late || ended.failure, ..ended }
 }
 
 /// A success for the time `good` ended what was overdue, and its messages are kept. If this cannot be noted, the next success tells
@@ -129,11 +136,11 @@ pub(crate) fn forget_late(state: &StateDir, file: &Path, good: &str) {
     }
 }
 
-/// Whether the run or session before this one failed; runs of other files aside. The audit log decides: a second
-/// history could disagree with it.
-fn failed_before(past: &History<'_>, is_of_other: &dyn Fn(&str) -> bool) -> bool {
+/// What became of the runs and sessions before this one; runs of other files aside. The audit log decides: a second history could
+/// disagree with it.
+fn ended_before(past: &History<'_>, is_of_other: &dyn Fn(&str) -> bool) -> Recovery {
     let filter = audit::Filter { kind: Some("run".to_owned()), ..audit::Filter::default() };
-    let Ok(entries) = audit::read_backwards(past.audit, filter) else { return false };
+    let Ok(entries) = audit::read_backwards(past.audit, filter) else { return Recovery::default() };
     recovers(entries.filter_map(std::result::Result::ok).filter_map(|entry| {
         let is_own = entry.run.as_deref() == Some(past.run);
         match entry.record()? {
@@ -181,7 +188,7 @@ mod tests {
             // An overdue pipeline has no result.
             for result in ALL.into_iter().filter(|when| !matches!(when, When::Recovered | When::Stale)) {
                 for recovered in [false, true] {
-                    let got = occasion(&wanted, result, recovered);
+                    let got = occasion(&wanted, result, Recovery { failure: recovered, ..Recovery::default() });
                     let is_well = matches!(result, When::Success | When::Warning);
                     let recovery = recovered && is_well && wanted.contains(&When::Recovered);
                     // Only results that were asked for get a message, and recoveries.

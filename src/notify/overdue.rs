@@ -13,9 +13,10 @@ use crate::diagnostic::{Diagnostic, codes};
 use crate::event::What;
 use crate::inspect::Stale;
 use crate::open::{
-    Loaded, News, database_error, for_messages, inputs_of, lateness, place_of, read_secrets, runs_of, state_error,
+    Loaded, News, database_error, for_messages, inputs_of, last_good, lateness, place_of, read_secrets, runs_of,
+    state_error,
 };
-use crate::pipeline::{self, When};
+use crate::pipeline::{self, Document, Outline, When};
 use crate::state::{DbError, OutboxMessage, StateDir};
 use crate::value::{Cancel, hex};
 
@@ -58,15 +59,15 @@ fn directly(
     problems: &mut Vec<Diagnostic>,
 ) -> Result<(), Vec<Diagnostic>> {
     let file = Path::new(&late.file);
-    let checked = pipeline::load(file)?;
+    let checked = checked(state, file)?;
     let runs = runs_of(state, file).unwrap_or_default();
     let inputs = inputs_of(&checked.1, &runs)?;
     let loaded = for_messages(checked, file, inputs)?;
     let (news, id) = (news(&loaded, late, now), id(&loaded, late));
     let cause = Diagnostic::failure(codes::TL0764, id.clone());
-    once_an_hour(state, &loaded, When::Stale, &cause, &mut || {
+    once_an_hour(state, &loaded, When::Stale, &[cause], &mut |channels| {
         let about = runs.first().map_or("", |run| &run.id);
-        deliver(&loaded, (&id, about), &news, &mut |what| {
+        deliver(&loaded, (&id, about), &news, channels, &mut |what| {
             if let What::Message { error: Some(error), .. } = what {
                 problems.push(error);
             }
@@ -95,9 +96,14 @@ impl From<DbError> for OverdueError {
     }
 }
 
+/// A file, or its last good text where it does not read.
+fn checked(state: &StateDir, file: &Path) -> Result<(Document, Outline), Vec<Diagnostic>> {
+    pipeline::load(file).or_else(|found| last_good(state, file).map(|(kept, _)| kept).ok_or(found))
+}
+
 fn put(state: &StateDir, late: &Stale, now: Timestamp) -> Result<(), OverdueError> {
     let file = Path::new(&late.file);
-    let checked = pipeline::load(file)?;
+    let checked = checked(state, file)?;
     if !checked.1.notify.iter().any(|entry| entry.when.contains(&When::Stale)) {
         return Ok(());
     }

@@ -4,9 +4,7 @@
 use std::path::Path;
 
 use super::delivery::RunNotifier;
-use super::direct::{blocked, deliver, full, last_used, once_an_hour};
-use super::message::{Origin, message};
-use super::occasion::message_event;
+use super::direct::{blocked, deliver, full, last_used, once_an_hour, send_blocked};
 use super::outbox::OutboxHandle;
 use crate::audit::{Log, Record, RunEnd};
 use crate::diagnostic::{Diagnostic, Result};
@@ -16,7 +14,7 @@ use crate::open::{
     read_needed, run_values, runs_of, secrets_of_channel,
 };
 use crate::pipeline::{self, When};
-use crate::stages::{Notifier as _, Recorder as _};
+use crate::stages::Recorder as _;
 use crate::state::StateDir;
 use crate::value::Cancel;
 
@@ -41,12 +39,11 @@ pub(crate) fn send_unread(
     let runs = runs_of(state, file).unwrap_or_default();
     let inputs = inputs_of(&checked.1, &runs).unwrap_or_default();
     let loaded = for_messages(checked, file, inputs).ok()?;
-    let cause = found.first()?;
     let mut errors: Vec<String> = found.iter().map(full).collect();
     errors.push(last_used(file, &version));
     match Log::open(&state.audit()).map_err(|error| audit_error(&error)) {
         Ok(log) => {
-            if let Err(problem) = recorded(state, &loaded, log, run, cause, &errors, emit) {
+            if let Err(problem) = recorded(state, &loaded, log, run, found, &errors, emit) {
                 emit(What::Problem { error: problem.as_warning() });
             }
         }
@@ -54,7 +51,9 @@ pub(crate) fn send_unread(
         Err(problem) => {
             errors.push(full(&problem));
             let news = blocked(&loaded, &errors);
-            once_an_hour(state, &loaded, When::Blocked, cause, &mut || deliver(&loaded, (run, run), &news, emit));
+            once_an_hour(state, &loaded, When::Blocked, found, &mut |channels| {
+                deliver(&loaded, (run, run), &news, channels, emit)
+            });
         }
     }
     Some(loaded)
@@ -66,7 +65,7 @@ fn recorded(
     loaded: &Loaded,
     log: Log,
     run: &str,
-    cause: &Diagnostic,
+    found: &[Diagnostic],
     errors: &[String],
     emit: &mut dyn FnMut(What),
 ) -> Result<()> {
@@ -94,16 +93,6 @@ fn recorded(
         inputs: loaded.inputs.clone(),
     };
     let news = blocked(loaded, errors);
-    let origin = Origin { id: run, run, masker: secrets.masker() };
-    once_an_hour(state, loaded, When::Blocked, cause, &mut || {
-        for (number, entry) in entries() {
-            let Ok(message) = message(&origin, &news, number, When::Blocked) else { continue };
-            for channel in &entry.to {
-                emit(message_event(channel, &message, notifier.deliver(channel, &message)));
-            }
-        }
-        // What was not delivered waits in the outbox.
-        true
-    });
+    send_blocked(state, loaded, &notifier, (run, run), &news, found, emit);
     recorder.checkpoint().map(drop)
 }

@@ -17,7 +17,7 @@ use super::work::PipelineWork;
 use crate::audit::RunEnd;
 use crate::diagnostic::{Diagnostic, ExitCode, Kind};
 use crate::event::{Assurance, Counts, Outcome, What, called};
-use crate::graph::assurance::assurance;
+use crate::graph::assurance::{Recovery, assurance};
 use crate::graph::verdict::{Finished, verdict, warned};
 use crate::inspect::odd_size;
 use crate::notify::{self, History, outbox_trouble};
@@ -180,9 +180,9 @@ pub(super) fn end(
     let error = finished.record_error.or_else(|| finished.stopped.map(Diagnostic::from));
     let mut end = End { outcome, exit_code, left_out, counts, error };
     let is_news = end.counts.at.as_ref().is_some_and(|at| is_news(options, &work.loaded.path, at));
-    let recovered = end.counts.at.as_ref().filter(|_| is_news).is_some_and(|at| {
+    let ends = end.counts.at.as_ref().filter(|_| is_news).map(|at| {
         let past = History { audit: &audit, pipeline: &shared.pipeline, file: &work.loaded.path, run: &shared.run };
-        notify::has_recovered(&options.state, &past, at)
+        notify::recovery(&options.state, &past, at)
     });
     let signed = sign(&recorder, &shared.pipeline, &mut end, sink);
     let news = News {
@@ -203,7 +203,7 @@ pub(super) fn end(
             notify::forget_late(&options.state, &work.loaded.path, at);
         }
     };
-    let sent = notify_end(&shared, &news, &end, recovered, &forget_late, sink);
+    let sent = notify_end(&shared, &news, &end, ends.unwrap_or_default(), &forget_late, sink);
     outbox_trouble(&notifier, &mut |what| emit(sink, what));
     // The messages are on record too, under a signature of their own.
     let last = if sent && signed.is_some() { recorder.checkpoint().map(Some) } else { Ok(signed) };
@@ -254,7 +254,7 @@ fn notify_end(
     shared: &Shared,
     news: &News<'_>,
     end: &End,
-    recovered: bool,
+    ends: Recovery,
     kept: &dyn Fn(),
     sink: &Mutex<EventSink>,
 ) -> bool {
@@ -265,7 +265,8 @@ fn notify_end(
         _ => true,
     };
     if is_told {
-        notify::send(shared, news, recovered && end.outcome.is_ok(), &mut || kept(), &mut |what| {
+        let ends = if end.outcome.is_ok() { ends } else { Recovery::default() };
+        notify::send(shared, news, ends, &mut || kept(), &mut |what| {
             sent = true;
             emit(sink, what);
         });

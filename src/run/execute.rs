@@ -14,6 +14,7 @@ use crate::audit::{Record, RunEnd};
 use crate::diagnostic::{Diagnostic, ExitCode, Kind};
 use crate::engine::Engine;
 use crate::event::{Counts, Outcome, What};
+use crate::graph::assurance::Recovery;
 use crate::graph::{Plan, Selection};
 use crate::notify::{self, drain, outbox_trouble};
 use crate::open::{Loaded, News};
@@ -87,14 +88,14 @@ fn blocked(not_ready: NotReady, state: &StateDir, began: Instant, sink: &Mutex<E
             error: Some(lines.join("\n")),
             ..News::of(notify::when(outcome), &loaded.document, &loaded.pipeline)
         };
-        let send = &mut || {
-            notify::send(&shared, &news, false, &mut || {}, &mut |what| emit(sink, what));
-            // What was not delivered waits in the outbox.
-            true
-        };
-        tokio::task::block_in_place(|| match errors.first().filter(|_| outcome == Outcome::Blocked) {
-            Some(cause) => notify::once_an_hour(state, &loaded, When::Blocked, cause, send),
-            None => _ = send(),
+        let mut tell = |what| emit(sink, what);
+        tokio::task::block_in_place(|| {
+            if outcome == Outcome::Blocked {
+                let id = notify::message_id(&shared);
+                notify::send_blocked(state, &loaded, &notifier, (&id, &shared.run), &news, &errors, &mut tell);
+            } else {
+                notify::send(&shared, &news, Recovery::default(), &mut || {}, &mut tell);
+            }
         });
         outbox_trouble(&notifier, &mut |what| emit(sink, what));
         match recorded.and_then(|()| recorder.checkpoint()) {
@@ -162,6 +163,6 @@ fn before_stages(prepared: &Prepared, options: &Options, sink: &Mutex<EventSink>
     // A monitor takes `started` as a promise of a success. A run of selected stages sends none, so it must not promise one.
     if options.selection == Selection::All {
         let started = News::of(When::Started, &work.loaded.document, &work.loaded.pipeline);
-        notify::send(shared, &started, false, &mut || {}, &mut |what| emit(sink, what));
+        notify::send(shared, &started, Recovery::default(), &mut || {}, &mut |what| emit(sink, what));
     }
 }

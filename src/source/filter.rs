@@ -5,10 +5,12 @@ use std::ffi::CString;
 use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FileType, Mode, OFlags, openat};
 
 use super::error::Error;
+use super::group::Group;
 use super::pattern::{Pattern, Roots};
 use super::selection::Selection;
 use super::set::Set;
@@ -89,6 +91,10 @@ struct Rule {
     /// Whether it is the path of a source and nothing else.
     is_source: bool,
     is_exception: bool,
+    /// Whether it is of a named group, which nobody wrote for these sources.
+    is_of_group: bool,
+    /// Whether it decided about a path.
+    is_used: AtomicBool,
 }
 
 impl Patterns {
@@ -107,6 +113,8 @@ impl Patterns {
                 text: format!("`{}` of `{}`", pattern.text, pattern.origin),
                 is_source: line.as_ref().is_some_and(|line| line.is_source),
                 is_exception: pattern.text.starts_with('!'),
+                is_of_group: Group::is_name(&pattern.origin),
+                is_used: AtomicBool::new(false),
             });
             match line {
                 Some(line) => absolute.push((number, line.text)),
@@ -125,7 +133,14 @@ impl Patterns {
     /// The rule that decides about one path, and whether it fits rather than makes an exception.
     fn decides(&self, below: &Path, real: &Path, is_directory: bool) -> Option<(&Rule, bool)> {
         let last = self.relative.last(below, is_directory).max(self.absolute.last(real, is_directory))?;
-        self.rules.get(last).map(|rule| (rule, !rule.is_exception))
+        let rule = self.rules.get(last)?;
+        rule.is_used.store(true, Ordering::Relaxed);
+        Some((rule, !rule.is_exception))
+    }
+
+    fn unused(&self) -> impl Iterator<Item = String> {
+        let unused = |rule: &&Rule| !rule.is_of_group && !rule.is_used.load(Ordering::Relaxed);
+        self.rules.iter().filter(unused).map(|rule| rule.text.clone())
     }
 
     /// Whether the path, or else the nearest folder above it that a rule is about, fits.
@@ -184,6 +199,11 @@ impl Filters {
             }
             _ => None,
         }
+    }
+
+    /// The patterns that decided about nothing until now: of `include`, then of `exclude`. Those of groups aside.
+    pub fn unused(&self) -> Vec<String> {
+        self.include.iter().flat_map(Patterns::unused).chain(self.exclude.unused()).collect()
     }
 
     /// Whether a directory is taken only if something in it is.
@@ -267,7 +287,7 @@ mod tests {
             (&["a/**"], "a/", false),
             (&["*"], "a/", true),
             (&["[ab]?"], "x/a1", true),
-            (&["{x,y}.log"], "y.log", true),
+            (&["\\{x,y\\}.log"], "{x,y}.log", true),
             (&["\\!x"], "!x", true),
             // The absolute path of the source, and of another one.
             (&["/none/a/b"], "b", true),

@@ -20,6 +20,20 @@ pub enum Group {
 }
 
 impl Group {
+    const ALL: [Self; 6] = [
+        Self::Caches,
+        Self::VcsObjects,
+        Self::OfficeDocuments,
+        Self::TemporaryFiles,
+        Self::MediaFiles,
+        Self::SourceCode,
+    ];
+
+    /// Whether a group has this name.
+    pub(super) fn is_name(name: &str) -> bool {
+        Self::ALL.iter().any(|group| group.name() == name)
+    }
+
     /// Its name in pipeline files.
     pub fn name(self) -> &'static str {
         match self {

@@ -36,11 +36,28 @@ impl Pattern {
         if stem.starts_with('~') && !stem.starts_with("~$") && (stem == "~" || stem.starts_with("~/")) {
             return Some("begins with `~`, which is no folder here: write the whole path".to_owned());
         }
+        if has_braces(stem) {
+            let reason = "has a brace, which a `.gitignore` takes as it is: write a pattern for each of the words, or `\\{` for a brace";
+            return Some(reason.to_owned());
+        }
         if parts().any(|part| matches!(part, "." | "..")) {
             return Some("has a component `.` or `..`, which no path below a source has".to_owned());
         }
         Set::new(&[(0, self.text.clone())]).err().map(|(_, reason)| format!("is not valid: {reason}"))
     }
+}
+
+/// Whether a pattern has a brace that `globset` would take for a choice.
+fn has_braces(pattern: &str) -> bool {
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => _ = letters.next(),
+            '{' | '}' => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The paths of the sources, as they are written and as they are. By these a pattern is known to be meant from a source.
@@ -140,10 +157,10 @@ mod tests {
     #[test]
     fn a_wrong_pattern_has_its_reason() {
         let problem = |text: &str| Pattern::of(text, "exclude").problem();
-        for text in ["", "/", "!", "  ", "[a", "a/../b", "./a", "~/.cache", "~", "# a"] {
+        for text in ["", "/", "!", "  ", "[a", "a/../b", "./a", "~/.cache", "~", "# a", "{a,b}", "*.{tmp,bak}", "a}"] {
             assert!(problem(text).is_some(), "{text}");
         }
-        for text in ["*.tmp", "!keep.tmp", "/a", "a/**/b", "~$*", "\\#a", "{a,b}", "a b ", "caf\u{e9}"] {
+        for text in ["*.tmp", "!keep.tmp", "/a", "a/**/b", "~$*", "\\#a", "\\{a,b\\}", "a b ", "caf\u{e9}"] {
             assert_eq!(problem(text), None, "{text}");
         }
         assert_eq!(problem("[a").unwrap(), "is not valid: unclosed character class; missing ']'");

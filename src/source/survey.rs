@@ -39,6 +39,8 @@ pub enum Seen<'a> {
     Unreadable(&'a Path, u64),
     /// A source that does not exist.
     Missing(&'a Path),
+    /// A pattern that decided about nothing.
+    Unused(String),
 }
 
 /// The longest time to count.
@@ -54,7 +56,7 @@ pub fn survey(selection: &Selection) -> Result<Survey, Error> {
     let is_whole = each(selection, &mut |seen| {
         match seen {
             Seen::Taken(_, bytes) => (found.files, found.bytes) = (found.files + 1, found.bytes + bytes),
-            Seen::LeftOut(..) => {}
+            Seen::LeftOut(..) | Seen::Unused(_) => {}
             Seen::Unreadable(_, count) => found.unreadable += count,
             Seen::Missing(path) => found.missing.push(path.to_owned()),
         }
@@ -93,7 +95,8 @@ pub fn each(selection: &Selection, tell: &mut dyn FnMut(Seen<'_>) -> bool) -> Re
         let is_due = goes_on && surveyor.waiting.contains(&source.name);
         goes_on = goes_on && (!is_due || surveyor.source(source));
     }
-    Ok(goes_on)
+    let unused = if goes_on { filters.unused() } else { Vec::new() };
+    Ok(goes_on && unused.into_iter().all(|pattern| tell(Seen::Unused(pattern))))
 }
 
 struct Surveyor<'a> {

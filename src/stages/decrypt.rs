@@ -65,7 +65,7 @@ impl Stage for Decrypt {
 
     fn check_files(with: &Known<'_>, found: &mut Findings) {
         let Some(setting) = with.get("identity-file") else { return };
-        if let Some(Err(problem)) = setting.on_this_machine().map(|path| identities_in(&path)) {
+        if let Some(Err(problem)) = setting.file_of_machine().map(|path| identities_in(&path)) {
             found.at_value(&setting, problem);
         }
     }

@@ -17,7 +17,7 @@ use crate::storage::{
     Body, Checksums, Delivered, Error, Lock, ObjectId, OpenUpload, PendingObject, Resume, ResumedUpload, Store,
     UploadJournal, UploadOptions,
 };
-use crate::value::{Cancel, Digest, ObjectKey, parse_sha256};
+use crate::value::{Cancel, Digest, ObjectKey, parse_sha256, shell_expansion};
 
 /// Settings of `upload`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -386,10 +386,10 @@ fn locked_until(lock: Option<Lock>) -> Option<String> {
 /// Checks a literal key. The schema reports an empty one.
 pub(super) fn check_key(with: &Known<'_>, found: &mut Findings) {
     let Some(key) = with.get("key") else { return };
-    if let Some(text) = key.text().filter(|text| !text.is_empty())
-        && let Err(error) = text.parse::<ObjectKey>()
-    {
-        found.at_value(&key, Diagnostic::usage(codes::TL0205, error.to_string()));
+    let Some(text) = key.text().filter(|text| !text.is_empty()) else { return };
+    let of_shell = || Some(format!("no shell replaces `{}` here: write an expression", shell_expansion(text)?));
+    if let Some(reason) = text.parse::<ObjectKey>().err().map(|error| error.to_string()).or_else(of_shell) {
+        found.at_value(&key, Diagnostic::usage(codes::TL0205, reason));
     }
 }
 

@@ -54,13 +54,10 @@ impl StateDir {
     /// Removes what is old; creates nothing. Runs at work are left alone.
     pub fn collect_garbage(&self, keep: Keep) -> Result<Removed, DbError> {
         let path = self.database();
-        let db = match Db::peek(&path)? {
-            Some(_) if !keep.dry_run => Some(Db::open(&path)?),
-            other => other,
-        };
-        let Some(db) = db else { return Ok(Removed::default()) };
+        // Read only at first: on a full disk it can be written once something else is gone.
+        let Some(db) = Db::peek(&path)? else { return Ok(Removed::default()) };
         let collection = Collection { work: self.path().join("work"), logs: self.path().join("logs"), db, keep };
-        collection.run()
+        collection.run(&path)
     }
 }
 
@@ -72,7 +69,7 @@ struct Collection {
 }
 
 impl Collection {
-    fn run(mut self) -> Result<Removed, DbError> {
+    fn run(mut self, path: &Path) -> Result<Removed, DbError> {
         let mut removed = Removed::default();
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -82,6 +79,14 @@ impl Collection {
         let _held = hold(&self.work.join("lock"), self.keep.dry_run).map_err(failed(&self.work))?;
         self.logs(&mut removed).map_err(failed(&self.logs))?;
         self.work(&mut removed)?;
+        if !self.keep.dry_run {
+            match Db::open(path) {
+                Ok(db) => self.db = db,
+                // The next call removes more.
+                Err(_) if removed.bytes > 0 => return Ok(removed),
+                Err(error) => return Err(error),
+            }
+        }
         self.rows(&mut removed).map_err(|error| self.db.failed(error))?;
         Ok(removed)
     }

@@ -181,8 +181,8 @@ impl Runs {
     /// When a run of each pipeline file last counted as a success, not after `now` (RFC 3339, UTC, milliseconds). A time from a clock
     /// that was ahead would silence `stale` until that time.
     pub fn last_good(&self, now: &str) -> Result<Vec<LastGood>, DbError> {
-        let sql =
-            "SELECT file, min(started), max(CASE WHEN good <= ?1 THEN good END) FROM runs GROUP BY file ORDER BY file";
+        let sql = "SELECT file, min(CASE WHEN started <= ?1 THEN started END), max(CASE WHEN good <= ?1 THEN good END) \
+             FROM runs GROUP BY file ORDER BY file";
         let good =
             |row: &Row<'_>| Ok(LastGood { file: path_of(row.get_ref(0)?), first: row.get(1)?, good: row.get(2)? });
         self.rows(sql, &[now.to_owned().into()], good)

@@ -166,8 +166,8 @@ pub struct RunSize {
 pub struct LastGood {
     /// The pipeline file.
     pub file: PathBuf,
-    /// The start of its first run.
-    pub first: String,
+    /// The start of its first run, by a clock that was not ahead.
+    pub first: Option<String>,
     /// The last time that a run counted as a success.
     pub good: Option<String>,
 }

@@ -38,7 +38,7 @@ pub use json::object;
 pub use kind::{Kind, Unfit, kept_schema_of, schema_of, written_schema_of};
 pub use mask::{MASK, Masker};
 pub use name::{Name, NameError};
-pub use path::FilePath;
+pub use path::{FilePath, shell_expansion};
 pub use percent::{ParsePercentError, Percent};
 pub use schedule::{Schedule, ScheduleError, ScheduleErrorKind};
 pub use secret::Secret;

@@ -31,3 +31,42 @@ impl JsonSchema for FilePath {
         json_schema!({ "type": "string", "minLength": 1, "pattern": "^([^~]|$)", "x-tl-type": "path" })
     }
 }
+
+/// The part of a path that a shell would replace, such as `$HOME` or `$(date)`: no shell reads it here.
+pub fn shell_expansion(text: &str) -> Option<&str> {
+    let starts = text.match_indices('$').map(|(at, _)| text.split_at(at));
+    starts.into_iter().find_map(|(before, from)| {
+        let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let rest = &from[1..];
+        match rest.chars().next()? {
+            '{' if !rest.starts_with("{{") => Some(from.split_inclusive('}').next().unwrap_or(from)),
+            '(' => Some(from.split_inclusive(')').next().unwrap_or(from)),
+            first if (first.is_ascii_alphabetic() || first == '_') && (before.is_empty() || before.ends_with('/')) => {
+                Some(&from[..=rest.find(|letter| !is_name(letter)).unwrap_or(rest.len())])
+            }
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shell_would_replace_is_found() {
+        for (text, found) in [
+            ("$HOME/b", Some("$HOME")),
+            ("/mnt/$USER", Some("$USER")),
+            ("/mnt/${USER}/x", Some("${USER}")),
+            ("a-$(date +%F).tar", Some("$(date +%F)")),
+            ("/mnt/${{ inputs.user }}", None),
+            ("/mnt/$RECYCLE.BIN", Some("$RECYCLE")),
+            ("/mnt/a$b", None),
+            ("/mnt/5$", None),
+            ("/mnt/$1", None),
+        ] {
+            assert_eq!(shell_expansion(text), found, "{text}");
+        }
+    }
+}

@@ -36,6 +36,7 @@ const OTHER_MEANINGS: &[(&str, &[&str], &str)] = &[
     ("open/templates.rs", &["audit", "bytes", "delivered", "files", "root", "size", "skipped"], "values of templates"),
     ("inspect/doctor/examine.rs", &["store"], "a kind of item"),
     ("inspect/doctor/stages.rs", &["files"], "a kind of check"),
+    ("inspect/doctor/state.rs", &["audit"], "a folder"),
     ("inspect/plan/contract.rs", &["notify", "recipients"], "a section of a file, and a key of a kept plan"),
     ("notify/delivery.rs", &["message"], "a key of a record"),
     ("notify/messages.rs", &["subject"], "a key of a message"),

@@ -109,6 +109,8 @@ pub(in crate::cli) fn run(command: Run, state: Option<&Path>, output: &mut Outpu
         for signal in heeded.filter_map(|kind| signal(kind).ok()) {
             tokio::spawn(cancel_on_signal(signal, cancel.clone(), last_words.clone()));
         }
+        // Beyond a limit on the size of files, a write then fails instead of ending the process. Programs get the default back.
+        let _caught = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         let options = Options { state, cancel, program, plan, resumed, selection, last_words };
         // Its own task: a blocking step of it may move the runtime's other work to another thread.
         let run = tokio::spawn(run::execute(loaded, options, sink));

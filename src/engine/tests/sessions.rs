@@ -379,7 +379,7 @@ fn a_success_recovers(history: &History) -> Result<(), String> {
     for (place, past) in history.sessions.iter().enumerate() {
         log.insert(0, assurance::Past::Began);
         let (outcome, counts) = (past.outcome(), past.counts());
-        let recovers = recovers(log.iter().copied());
+        let recovers = recovers(log.iter().copied()).failure;
         law!(!counts || recovers == is_broken, "session {place}: {recovers}, not {is_broken}");
         // A session that was killed is a failure that nobody was told of.
         is_broken = !counts && (is_broken || outcome.is_none_or(|outcome| outcome == Outcome::Failure));

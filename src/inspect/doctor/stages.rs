@@ -1,12 +1,13 @@
 //! What stages need of the machine: the files that their settings name, and the programs that they run.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 
 use super::examine::{DoctorItem, item, tried};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
 use crate::graph::{Plan, Planned, Selection};
-use crate::inspect::plan::known_settings;
+use crate::inspect::plan::{known_settings, plan};
 use crate::open::{Loaded, base_of};
 use crate::pipeline::{Run, paths_in};
 use crate::process::find_program;
@@ -16,7 +17,11 @@ use crate::storage::{Check, CheckResult};
 /// The stages that need something.
 pub(super) fn stages(loaded: &Loaded) -> Vec<DoctorItem> {
     let plan = Plan::select(&loaded.pipeline, &Selection::All);
+    let skipped = skipped(loaded);
     let tried = |planned: &Planned| {
+        if skipped.contains(&planned.name) {
+            return None;
+        }
         let trials = match planned.stage.kind() {
             Some(kind) => files(loaded, planned, kind),
             None => program(loaded, planned).into_iter().collect(),
@@ -26,18 +31,32 @@ pub(super) fn stages(loaded: &Loaded) -> Vec<DoctorItem> {
     plan.stages.iter().filter_map(tried).collect()
 }
 
+/// The stages that a run with these inputs would skip.
+fn skipped(loaded: &Loaded) -> BTreeSet<String> {
+    let plan = plan(loaded, None).ok();
+    let stages = plan.into_iter().flat_map(|plan| plan.steps.into_iter().flatten());
+    stages.filter(|stage| stage.skipped.is_some()).map(|stage| stage.name).collect()
+}
+
 /// The files that the settings of a stage name. What an expression names is known when it runs.
 fn files(loaded: &Loaded, planned: &Planned, kind: &StageKind) -> Vec<Check> {
     let with = known_settings(loaded, planned);
-    if kind.reading().is_none() && paths_in(&with.value, (kind.schema)()).is_empty() {
+    let paths = paths_in(&with.value, (kind.schema)());
+    if kind.reading().is_none() && paths.is_empty() {
         return Vec::new();
     }
     let mut found = Findings::default();
     (kind.check_files)(&Known::on_machine(&with.value, base_of(loaded, planned)), &mut found);
     let failed: Vec<Check> = found.into_iter().map(|found| tried("files", Err(found.problem))).collect();
-    match (failed.is_empty(), with.unknown.is_empty()) {
-        (false, _) => failed,
-        (true, _) => vec![tried("files", Ok("what its settings name is there".to_owned()))],
+    let is_later = kind.reading().is_some() && !with.unknown.is_empty()
+        || paths.iter().any(|path| Template::is_in(&path.to_string_lossy()));
+    if !failed.is_empty() {
+        failed
+    } else if is_later {
+        let detail = "what it needs is known when it runs".to_owned();
+        vec![Check { what: "files", result: CheckResult::Unknown, detail }]
+    } else {
+        vec![tried("files", Ok("what its settings name is there".to_owned()))]
     }
 }
 

@@ -32,6 +32,8 @@ pub struct StageFiles {
     pub unreadable: Vec<String>,
     /// Sources that do not exist.
     pub missing: Vec<String>,
+    /// Patterns that decided about nothing.
+    pub unused: Vec<String>,
 }
 
 /// A file and its size.
@@ -100,6 +102,7 @@ fn files_of(stage: String, selection: &Selection) -> Result<StageFiles> {
             Seen::LeftOut(path, rule) => found.left_out.push(LeftOut { path: text(path), rule }),
             Seen::Unreadable(path, _) => found.unreadable.push(text(path)),
             Seen::Missing(path) => found.missing.push(text(path)),
+            Seen::Unused(pattern) => found.unused.push(pattern),
         }
         true
     });

@@ -12,7 +12,7 @@ use crate::crypto::Recipient;
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::{Part, Template, Type, did_you_mean};
 use crate::pipeline::read::{escape, field_of, hide_identities};
-use crate::value::Duration;
+use crate::value::{Duration, shell_expansion};
 
 impl Checker<'_> {
     /// Checks the settings of a kind against its schema.
@@ -160,6 +160,15 @@ impl Checker<'_> {
                     let message = format!("{} is longer than ten years", short(value));
                     let found = Diagnostic::usage(codes::TL0205, message).at(self.document.at_value(pointer));
                     self.report(found.help("the longest is `3650d`"));
+                }
+            }
+            Json::String(text) if schema["x-tl-type"] == "path" => {
+                if let Some(part) = shell_expansion(text) {
+                    let message = format!("{} has `{part}`, which no shell replaces here", short(value));
+                    let found = Diagnostic::usage(codes::TL0205, message).at(self.document.at_value(pointer));
+                    self.report(
+                        found.help("write the whole path, or take a part of it from an input: `${{ inputs.NAME }}`"),
+                    );
                 }
             }
             Json::String(text) if pattern.starts_with(RECIPIENT) => {

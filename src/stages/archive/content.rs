@@ -150,6 +150,10 @@ mod tests {
             panic!("{}: {reason}", path.display());
         }
 
+        fn note(&self, text: String) {
+            panic!("{text}");
+        }
+
         fn cancelled(&self) -> bool {
             self.read.get() >= self.cancel_after
         }

@@ -22,8 +22,17 @@ pub trait Observer {
     /// Something is missing from the archive or may differ from the disk. The reason is a clause without a capital
     /// letter or a full stop.
     fn warn(&self, path: &Path, reason: String);
+    /// Something that is worth knowing and changes nothing.
+    fn note(&self, text: String);
     /// Called before each entry and each buffer. `true` ends the work with [`Error::Cancelled`](super::Error).
     fn cancelled(&self) -> bool;
+}
+
+/// Tells of patterns that decided about nothing.
+pub(super) fn note_unused(observer: &dyn Observer, patterns: &[String]) {
+    if !patterns.is_empty() {
+        observer.note(format!("note: patterns that fit nothing: {}", patterns.join(", ")));
+    }
 }
 
 /// The size of an archive's content.

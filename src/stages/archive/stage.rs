@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Observer, Options, Summary};
 use crate::diagnostic::{Diagnostic, Result, codes};
-use crate::event::Did;
-use crate::source::{self, Group, Pattern, Selection, moved, read_list, read_patterns};
+use crate::event::{Did, Stream};
+use crate::source::{self, Group, Pattern, Selection, moved, read_list, read_patterns, survey};
 use crate::stages::artifact::{ArtifactRef, ArtifactWriter};
 use crate::stages::kind::MAKE_ROOM;
-use crate::stages::{Context, Effect, Findings, Flow, Known, Reading, Stage, StageError};
+use crate::stages::{Context, Effect, Findings, Flow, Known, Reading, Stage, StageError, StageNotice};
 use crate::value::{FilePath, Size};
 
 /// Settings of `archive`.
@@ -186,20 +186,25 @@ impl Stage for Archive {
             match read_patterns(&path) {
                 Err(error) => found.at_value(&setting, error.into()),
                 Ok(patterns) => {
+                    // Its text stays unsaid: a link may lead to any file.
                     for (pattern, reason) in patterns.iter().filter_map(|pattern| Some((pattern, pattern.problem()?))) {
-                        let message = format!("the pattern `{}` in {} {reason}", pattern.text, pattern.origin);
+                        let message = format!("the pattern in {} {reason}", pattern.origin);
                         found.at_value(&setting, Diagnostic::usage(codes::TL0611, message));
                     }
                 }
             }
         }
         if let Some(setting) = with.get("sources-file")
-            && let Some(Err(error)) = setting.on_this_machine().map(|path| read_list(&path))
+            && let Some(Err(error)) = setting.file_of_machine().map(|path| read_list(&path))
         {
             found.at_value(&setting, error.into());
         }
+        let of_machine = with.on_this_machine().and_then(|(with, base)| Some((Self::deserialize(with).ok()?, base)));
+        if let Some(Err(error)) = of_machine.map(|(archive, base)| archive.has_enough(base)) {
+            found.at_key(with, error);
+        }
         for source in with.get("sources").iter().flat_map(Known::items) {
-            let Some(path) = source.on_this_machine() else { continue };
+            let Some(path) = source.source() else { continue };
             let given = Path::new(source.text().unwrap_or_default());
             if let Err(error) = is_readable(&path) {
                 found.at_value(&source, source::unreadable(given, error).into());
@@ -242,6 +247,20 @@ const INCLUDE: &str = "include";
 const EXCLUDE: &str = "exclude";
 
 impl Archive {
+    /// Fails if the sources that are there hold too little now.
+    fn has_enough(&self, base: &Path) -> Result<()> {
+        let Ok(found) = self.selected(base).and_then(|selection| Ok(survey(&selection)?)) else { return Ok(()) };
+        let too_few = found.files < self.min_files || found.files == 0 && !self.allow_empty;
+        let too_small = self.min_bytes.is_some_and(|least| found.bytes < least.get());
+        if found.cut_short || !found.missing.is_empty() || !(too_few || too_small) {
+            return Ok(());
+        }
+        let message =
+            format!("the sources hold {} files and {} bytes now: too little to archive", found.files, found.bytes);
+        Err(Diagnostic::failure(codes::TL0615, message)
+            .help("see whether a disk is not mounted, or a pattern leaves out too much"))
+    }
+
     /// What it takes. Reads the lists that its settings name.
     fn selected(&self, base: &Path) -> Result<Selection> {
         let failed = |error: source::Error| Diagnostic::from(error);
@@ -359,6 +378,10 @@ impl Observer for Watcher<'_> {
             let message = format!("`{}`: {reason}", path.display());
             self.context.warn(Diagnostic::warning(codes::TL0613, message));
         }
+    }
+
+    fn note(&self, text: String) {
+        (self.context.emit)(StageNotice::Line(Stream::Stdout, text));
     }
 
     fn cancelled(&self) -> bool {

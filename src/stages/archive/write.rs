@@ -12,7 +12,7 @@ use tracing::debug;
 use super::content::{self, BUFFER};
 use super::entry::{Body, Entry};
 use super::error::Error;
-use super::options::{Observer, Options, Summary};
+use super::options::{Observer, Options, Summary, note_unused};
 use super::output::Output;
 use super::sparse::{Extent, Map};
 use super::xattr::{self, Attributes, Subject};
@@ -65,6 +65,7 @@ pub fn write(options: &Options, out: &mut dyn Write, observer: &dyn Observer) ->
         last => unreadable.extend(last),
     }
     writer.report(unreadable);
+    note_unused(observer, &filters.unused());
     is_enough(options, &writer.summary)?;
     writer.out.finish()?;
     Ok(writer.summary)
@@ -90,8 +91,7 @@ struct Writer<'a> {
     out: Output<'a>,
     observer: &'a dyn Observer,
     filters: &'a Filters,
-    /// Headers of directories that are stored once something in them is, each with its path. Only where files are chosen by
-    /// patterns.
+    /// Headers of directories that are stored once something in them is, each with its path. Only where patterns choose files.
     pending: Vec<(Vec<u8>, Vec<u8>)>,
     one_file_system: bool,
     never: HashSet<Id>,

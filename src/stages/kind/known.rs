@@ -52,8 +52,7 @@ impl<'a> Known<'a> {
         items.map(|(index, value)| Self { value, pointer: format!("{}/{index}", self.pointer), files: self.files })
     }
 
-    /// The path of a file that is kept with the pipeline file, such as a list, if it may be looked at.
-    pub fn file(&self) -> Option<PathBuf> {
+    fn path(&self) -> Option<PathBuf> {
         let path = Path::new(self.text()?);
         match self.files {
             Files::None => None,
@@ -62,9 +61,25 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// The path of what only the machine has, such as a source or a file of identities, if it may be looked at.
-    pub fn on_this_machine(&self) -> Option<PathBuf> {
-        self.file().filter(|_| matches!(self.files, Files::All(_)))
+    /// The path of a file that is kept with the pipeline file, such as a list, if it may be looked at.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.path().filter(|path| is_small(path))
+    }
+
+    /// The path of a file that only the machine has, such as one of identities, if it may be looked at.
+    pub fn file_of_machine(&self) -> Option<PathBuf> {
+        self.source().filter(|path| is_small(path))
+    }
+
+    /// The path of a file or folder of the machine, if that may be looked at.
+    pub fn source(&self) -> Option<PathBuf> {
+        self.path().filter(|_| matches!(self.files, Files::All(_)))
+    }
+
+    /// The settings and their base, on the machine that they are meant for and if no expression is in them.
+    pub fn on_this_machine(&self) -> Option<(&'a Json, &'a Path)> {
+        let Files::All(base) = self.files else { return None };
+        (!has_expressions(self.value)).then_some((self.value, base))
     }
 
     /// The keys of a map. `None` for other values.
@@ -86,6 +101,21 @@ impl<'a> Known<'a> {
     pub fn is_false(&self) -> bool {
         *self.value == false
     }
+}
+
+fn has_expressions(value: &Json) -> bool {
+    match value {
+        Json::String(text) => Template::is_in(text),
+        Json::Array(items) => items.iter().any(has_expressions),
+        Json::Object(map) => map.values().any(has_expressions),
+        _ => false,
+    }
+}
+
+/// Whether reading it ends soon. What is not there is found by who reads it.
+fn is_small(path: &Path) -> bool {
+    const LARGEST: u64 = 16 << 20;
+    path.metadata().map_or(true, |about| about.is_file() && about.len() <= LARGEST)
 }
 
 /// A problem of a setting.

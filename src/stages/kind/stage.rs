@@ -51,7 +51,7 @@ pub trait Stage: DeserializeOwned + JsonSchema + Send + 'static {
     /// Checks settings offline, beyond what the schema can express.
     fn check(_with: &Known<'_>, _found: &mut Findings) {}
 
-    /// Checks the files that settings name: what [`Known::file`] and [`Known::on_this_machine`] return.
+    /// Checks the files that settings name: what [`Known::file`], [`Known::file_of_machine`] and [`Known::source`] return.
     fn check_files(_with: &Known<'_>, _found: &mut Findings) {}
 
     /// Warns of settings that are valid and probably a mistake.

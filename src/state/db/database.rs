@@ -100,14 +100,17 @@ impl Db {
     /// Opens an existing database to read it; `None` if it is missing. A database of an earlier release, or of a process that was
     /// killed while creating it, is migrated first: without its tables it would look as if nothing ever ran.
     ///
-    /// `SQLite` writes beside a database even to read it. In a folder that cannot be written, such as a copy on read-only media,
+    /// `SQLite` writes beside a database even to read it. In a folder that cannot be written, such as one on read-only media or on a
+    /// full disk,
     /// the file alone is read, as it is, if no log beside it holds a part of it.
     pub(in crate::state) fn peek(path: &Path) -> Result<Option<Self>, DbError> {
         if !path.exists() {
             return Ok(None);
         }
-        let needs_writing =
-            |error: &DbError| matches!(error.sqlite_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen));
+        let needs_writing = |error: &DbError| {
+            use ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
+            matches!(error.sqlite_code(), Some(ReadOnly | CannotOpen | DiskFull | SystemIoFailure))
+        };
         match Self::look(path, Folder::Writable) {
             Ok(Some(db)) => return Ok(Some(db)),
             // A hot journal needs a writable handle to roll back.

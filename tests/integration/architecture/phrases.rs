@@ -29,7 +29,7 @@ const PHRASES: &[(&str, &str)] = &[
 
 /// How often each is still there.
 const LEFT: &[(&str, usize)] = &[
-    (r"\b(is|are) told\b", 10),
+    (r"\b(is|are) told\b", 9),
     (r"\b(came|comes|come) to\b", 3),
     (r"\bgo(es)? on with\b", 4),
     (r"\btaken? back\b", 4),

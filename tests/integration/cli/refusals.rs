@@ -59,7 +59,7 @@ const REFUSALS: &[(&str, Earlier)] = &[
     ("TL0611", Doctor("TL0611")),
     ("TL0612", Doctor("TL0612")),
     ("TL0613", Not(MEANWHILE)),
-    ("TL0615", Not("a folder may be empty now and full when the run comes; `tl plan` counts what is there")),
+    ("TL0615", Doctor("TL0615")),
     ("TL0616", Doctor("TL0616")),
     ("TL0617", Doctor("TL0617")),
     ("TL0630", Doctor("is not there")),

@@ -15,7 +15,7 @@ fn remount(folder: &Path, how: &str) {
 /// A pipeline that ran once, and one that is late.
 fn ran(tl: &Tl) {
     tl.write("data/a", "x").pipeline(&format!(
-        "expect: {{ success-every: 1s }}\nstages:\n{}notify:\n  - {{ when: [failure, blocked, stale], to: [log] }}\n",
+        "expect: {{ success-every: 1s }}\nstages:\n  say: {{ run: [seq, '20000'] }}\n{}notify:\n  - {{ when: [failure, blocked, stale], to: [log] }}\n",
         CHAIN.replace("key: object", "key: '${{ run.id }}'")
     ));
     tl.ok(&["run", "p.yaml"]);
@@ -70,7 +70,32 @@ fn a_read_only_state_folder_is_named_and_told_and_can_be_read() {
     tl.ok(&["audit", "verify"]);
 }
 
-/// That so many runs delivered one object each.
+/// On a full disk a note can be made and not be written: the next folder takes it.
+#[test]
+fn a_full_state_folder_is_told_once() {
+    let tl = Tl::new();
+    let _disk = Disk::new(&tl.state(), "8m");
+    ran(&tl);
+    let about = rustix::fs::statvfs(tl.state()).unwrap();
+    let free = usize::try_from(about.f_bavail * about.f_frsize).unwrap();
+    std::fs::create_dir_all(tl.state().join("blocked")).unwrap();
+    std::fs::write(tl.state().join("filler"), vec![1; free + (1 << 20)]).unwrap_err();
+    // The first run may get farther than those after it.
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        assert!(run(&tl, &["run", "p.yaml"]).code != 0);
+        counts.push(told(&tl).len());
+    }
+    assert!(counts[0] == 1 && counts[1] == counts[3], "{counts:?}");
+    let late = run(&tl, &["stale", "--notify", "p.yaml"]);
+    assert!(late.code == 1 && told(&tl).last().is_some_and(|when| when == "stale"), "{late:?}");
+    // The database cannot even be written to delete from it, until the logs are gone.
+    assert_eq!(run(&tl, &["gc"]).code, 1);
+    let freed = run(&tl, &["gc", "--logs", "0s"]);
+    assert!(freed.code == 0 && freed.stdout.contains("log"), "{freed:?}");
+}
+
+/// That each of these runs delivered one object.
 fn delivered_once(tl: &Tl, runs: usize) {
     let names = crate::support::files(&tl.file("shelf"));
     assert_eq!(names.len(), 2 * runs, "{names:?}");

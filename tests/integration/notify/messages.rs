@@ -570,3 +570,46 @@ fn a_run_that_its_state_blocks_is_told_directly_and_not_each_minute() {
     assert_eq!(told(), 2);
     set_mode("state", 0o700);
 }
+
+/// Whatever opened something at a receiver is followed by one `recovered`: for a channel that asks for warnings, a warning, too.
+#[test]
+fn a_recovery_follows_whatever_the_channel_heard_of() {
+    let tl = Tl::new();
+    let entries = [
+        ("a", "[failure, warning, recovered]"),
+        ("b", "[failure, recovered]"),
+        ("c", "[warning, recovered]"),
+        ("d", "[recovered]"),
+    ];
+    let channels: String = entries
+        .iter()
+        .map(|(name, _)| format!("  {name}: {{ uses: file, with: {{ path: {name}.jsonl }} }}\n"))
+        .collect();
+    let notify: String = entries.iter().map(|(name, when)| format!("  - {{ when: {when}, to: [{name}] }}\n")).collect();
+    tl.pipeline(&format!(
+        "{channels}inputs: {{ fails: {{ type: bool, default: false }}, warns: {{ type: bool, default: false }} }}\nstages:\n  hard: {{ \
+         uses: assert, with: {{ that: '${{{{ !inputs.fails }}}}', message: no }} }}\n  soft: {{ continue-on-error: true, uses: assert, \
+         with: {{ that: '${{{{ !inputs.warns }}}}', message: no }} }}\nnotify:\n{notify}"
+    ));
+    for (more, code) in [
+        (&["--input", "fails=true"][..], 1),
+        (&["--input", "warns=true"], 3),
+        (&[], 0),
+        (&[], 0),
+        (&["--input", "warns=true"], 3),
+        (&[], 0),
+    ] {
+        let ended = tl.run(&[&["run", "p.yaml"], more].concat());
+        assert_eq!(ended.code, code, "{ended:?}");
+    }
+    let whens = |name: &str| -> Vec<String> {
+        let lines = tl.read(&format!("{name}.jsonl"));
+        let when =
+            |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["when"].as_str().unwrap().to_owned();
+        lines.lines().map(when).collect()
+    };
+    assert_eq!(whens("a"), ["failure", "warning", "recovered", "warning", "recovered"]);
+    assert_eq!(whens("b"), ["failure", "recovered"]);
+    assert_eq!(whens("c"), ["warning", "recovered", "warning", "recovered"]);
+    assert_eq!(whens("d"), ["recovered"]);
+}

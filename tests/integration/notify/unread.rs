@@ -94,6 +94,48 @@ fn runs_at_once_tell_of_a_cause_once() {
     assert_eq!(told(&tl).len(), 1);
 }
 
+/// The next run tells a channel that was down, if the outbox keeps nothing, and leaves the others alone.
+#[test]
+fn a_channel_that_is_down_for_a_moment_is_told_by_the_next_run() {
+    for (name, damage) in [("log", "audit"), ("database", "state.db")] {
+        let tl = ran();
+        tl.write("secret.txt", "a-secret").write("refuse", "");
+        let file = tl
+            .read("p.yaml")
+            .replace("run: [echo, '${{ inputs.n }}'] }", "run: ['true'], env: { S: '${{ secrets.s }}' } }");
+        tl.write("p.yaml", format!("{file}secrets: {{ s: {{ from: file, path: secret.txt }} }}\n"));
+        tl.ok(&["run", "p.yaml"]);
+        fs::remove_file(tl.file("secret.txt")).unwrap();
+        let _sent = (fs::remove_file(tl.file("log.jsonl")), fs::remove_file(tl.file("told")));
+        if damage == "audit" {
+            let log = fs::read_dir(tl.state().join("audit/seg")).unwrap().map(|entry| entry.unwrap().path());
+            let segment = log.max().unwrap();
+            fs::write(&segment, fs::read_to_string(&segment).unwrap().replace("run.started", "run.stopped")).unwrap();
+        } else {
+            tl.write("state/state.db", vec![7; 8192]);
+        }
+        for (refuses, logged, rung) in [(true, 1, 0), (true, 1, 0), (false, 1, 1), (false, 1, 1)] {
+            if !refuses {
+                let _gone = fs::remove_file(tl.file("refuse"));
+            }
+            assert!(tl.run(&["run", "p.yaml"]).code != 0);
+            let count = |file: &str| fs::read_to_string(tl.file(file)).unwrap_or_default().lines().count();
+            assert_eq!((count("log.jsonl"), count("told")), (logged, rung), "{name}");
+        }
+    }
+}
+
+/// Two timers run one file, one of them with a wrong input.
+#[test]
+fn a_good_run_forgets_no_wrong_input() {
+    let tl = ran();
+    for _ in 0..3 {
+        tl.ok(&["run", "p.yaml"]);
+        assert_eq!(tl.run(&["run", "p.yaml", "--input", "n=x"]).code, 2);
+    }
+    assert_eq!(told(&tl).iter().filter(|message| message["when"] == "blocked").count(), 1);
+}
+
 #[test]
 fn without_its_database_it_says_that_nobody_is_told() {
     let tl = ran();

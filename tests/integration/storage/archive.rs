@@ -36,6 +36,10 @@ impl Observer for Watch<'_> {
         self.warnings.borrow_mut().push((path.to_owned(), reason));
     }
 
+    fn note(&self, text: String) {
+        assert!(text.starts_with("note: "));
+    }
+
     fn cancelled(&self) -> bool {
         self.cancel_after.is_some_and(|limit| self.read.get() >= limit)
     }

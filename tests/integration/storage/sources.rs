@@ -222,6 +222,26 @@ fn a_plan_says_why_a_path_is_left_out() {
     assert!(listed.contains("b.tmp: `*.tmp` of `exclude`"), "{listed}");
 }
 
+/// What fits nothing is mostly a mistake: a comment behind a pattern, a variable of a shell, a folder that was renamed.
+#[test]
+fn patterns_that_fit_nothing_are_named() {
+    let tl = tree();
+    tl.write("excludes.txt", "*.tmp # old\n*.PDF\n").pipeline(
+        "stages:\n  collect: { uses: archive, with: { sources: [data], exclude-file: excludes.txt, exclude: [nosuchname, '*.rs'], \
+         exclude-groups: [media-files] } }\n  deliver: { needs: collect, uses: upload, with: { artifact: '${{ \
+         needs.collect.outputs.artifact }}', store: shelf, key: a.tar } }\n",
+    );
+    let unused: Vec<String> = serde_json::from_value(planned(&tl)["unused"].clone()).unwrap();
+    assert!(
+        unused.len() == 2 && unused[0].contains("`*.tmp # old`") && unused[1].contains("`nosuchname`"),
+        "{unused:?}"
+    );
+    let run = tl.ok(&["run", "p.yaml"]).stdout;
+    assert!(run.contains("note: patterns that fit nothing: `*.tmp # old`"), "{run}");
+    fs::remove_file(tl.file("shelf/a.tar")).unwrap();
+    assert_eq!(tl.ok(&["run", "p.yaml", "--quiet"]).stdout, "");
+}
+
 /// A plan leaves out what a run does: the folders of stores and the state folder.
 #[test]
 fn a_plan_knows_the_folders_of_tl() {

@@ -32,6 +32,7 @@ fn block(stage: &StageFiles) -> String {
     lines("left out", stage.left_out.iter().map(|out| format!("{}: {}", out.path, out.rule)).collect());
     lines("cannot be read", stage.unreadable.clone());
     lines("not there", stage.missing.clone());
+    lines("patterns that fit nothing", stage.unused.clone());
     text
 }
 
