@@ -80,13 +80,13 @@ fn a_full_state_folder_is_told_once() {
     let free = usize::try_from(about.f_bavail * about.f_frsize).unwrap();
     std::fs::create_dir_all(tl.state().join("blocked")).unwrap();
     std::fs::write(tl.state().join("filler"), vec![1; free + (1 << 20)]).unwrap_err();
-    // The first run may get farther than those after it.
+    // The first ones may get farther than those after them, and end by another cause.
     let mut counts = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..7 {
         assert!(run(&tl, &["run", "p.yaml"]).code != 0);
         counts.push(told(&tl).len());
     }
-    assert!(counts[0] == 1 && counts[1] == counts[3], "{counts:?}");
+    assert!(counts[0] == 1 && counts[3] == counts[6] && counts[6] <= 3, "{counts:?}");
     let late = run(&tl, &["stale", "--notify", "p.yaml"]);
     assert!(late.code == 1 && told(&tl).last().is_some_and(|when| when == "stale"), "{late:?}");
     // The database cannot even be written to delete from it, until the logs are gone.
