@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::Dir;
@@ -33,6 +33,12 @@ impl Dir {
             }
             other => other.map_err(|errno| Error::from_io(&self.name(), errno.into()))?,
         };
+        let about = || fs::statx(&opened, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS);
+        let is_mounted = || about().is_ok_and(|about| about.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        if self.require_mount && !is_mounted() {
+            let source = io::Error::new(io::ErrorKind::NotFound, "no file system is mounted there");
+            return Err(Error::Missing { uri: self.name(), source });
+        }
         Ok(opened)
     }
 

@@ -30,6 +30,10 @@ pub struct Dir {
     /// Make the directory, and those above it, when it is missing.
     #[serde(default)]
     pub(super) create: bool,
+    /// Whether the directory must be the root of a mounted file system. Otherwise a folder that only marks where a disk belongs takes
+    /// the objects.
+    #[serde(default)]
+    pub(super) require_mount: bool,
 }
 
 impl Objects for Dir {

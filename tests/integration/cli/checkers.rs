@@ -70,6 +70,7 @@ const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
     ("fraction-for-whole-number-in-with", "JSON has one type of numbers, and 3.0 is whole"),
     ("object-key-absolute", "keys of objects are checked by their own parser"),
     ("object-lock-half", "one key asks for another"),
+    ("path-of-a-shell", "what a shell replaces is beyond a pattern that people can read"),
     ("recipient-with-typing-error", "a checksum is no pattern"),
     ("run-empty-program", "the first item of a list has no schema of its own"),
     ("run-empty-script", "blanks alone are a text"),

@@ -133,3 +133,31 @@ fn a_state_folder_without_locks_is_named_and_told() {
         delivered_once(&tl, 2);
     }
 }
+
+/// The folder where a disk belongs takes nothing while the disk is away.
+#[test]
+fn a_store_may_have_to_be_mounted() {
+    let tl = Tl::new();
+    tl.write("data/a", "x").pipeline(&format!("stages:\n{}", CHAIN.replace("key: object", "key: '${{ run.id }}'")));
+    tl.write("p.yaml", tl.read("p.yaml").replace("path: shelf }", "path: shelf, require-mount: true }"));
+    let disk = Disk::new(&tl.file("shelf"), "4m");
+    tl.ok(&["run", "p.yaml"]);
+    drop(disk);
+    for command in ["doctor", "run"] {
+        let away = tl.run(&[command, "p.yaml"]);
+        let code = if command == "run" { 10 } else { 1 };
+        assert!(away.code == code && away.stdout.contains("no file system is mounted there"), "{away:?}");
+    }
+    assert!(crate::support::files(&tl.file("shelf")).is_empty());
+}
+
+/// The limit of a shell or of a unit on the size of files is an error like a full disk.
+#[test]
+fn a_limit_on_the_size_of_files_is_a_failure_with_a_message() {
+    let tl = Tl::new();
+    tl.write("data/a", vec![7; 3_000_000])
+        .pipeline(&format!("stages:\n{CHAIN}notify: [{{ when: [failure, blocked], to: [log] }}]\n"));
+    let told_of = ended(&mut tl.shell("ulimit -f 1000; exec tl run p.yaml"));
+    assert!(told_of.code == 1 && told_of.stdout.contains("File too large"), "{told_of:?}");
+    assert_eq!(told(&tl), ["failure"]);
+}
