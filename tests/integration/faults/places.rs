@@ -62,7 +62,7 @@ fn a_signal_that_the_caller_ignores_stays_ignored() {
 fn a_folder_of_links_is_a_folder_of_files() {
     let tl = Tl::new();
     tl.write("cm/..2026/p.yaml", "version: 1\nname: t\nstages: { a: { run: ['true'] } }\n");
-    tl.write("cm/..2026/q.yaml", "version: 1\nname: u\nstages: { a: { runn: ['true'] } }\n");
+    tl.write("cm/..2026/q.yaml", "version: 1\nname: u\nstages: { a: { start: ['true'] } }\n");
     for (target, link) in [("..2026", "..data"), ("..data/p.yaml", "p.yaml"), ("..data/q.yaml", "q.yaml")] {
         std::os::unix::fs::symlink(target, tl.file("cm").join(link)).unwrap();
     }
