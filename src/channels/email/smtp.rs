@@ -11,6 +11,7 @@ use lettre::transport::smtp::client::{
     AsyncSmtpConnection, AsyncTokioStream, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
 };
 use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::response::Response;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::runtime;
@@ -50,11 +51,41 @@ fn in_time(settings: &Email, work: impl Future<Output = Result<String, Error>>) 
 async fn talk(settings: &Email, envelope: &Envelope, mail: &[u8]) -> Result<String, Error> {
     let failed = |error: lettre::transport::smtp::Error| failure(settings, &error);
     let mut connection = log_in(settings).await?;
-    let reply = connection.send(envelope, mail).await.map_err(failed)?;
+    let reply = match connection.send(envelope, mail).await {
+        // One recipient that is gone must not keep the mail from the others.
+        Err(error) if error.is_permanent() && envelope.to().len() > 1 => {
+            return one_by_one(settings, envelope, mail).await.unwrap_or_else(|| Err(failed(error)));
+        }
+        reply => reply.map_err(failed)?,
+    };
     // The server has accepted the mail. A failed QUIT changes nothing.
     drop(connection.quit().await);
+    Ok(answer(settings, &reply))
+}
+
+/// Sends the mail to each recipient alone. Returns the last good reply with those whom the server refused; `None` if it refused all.
+async fn one_by_one(settings: &Email, envelope: &Envelope, mail: &[u8]) -> Option<Result<String, Error>> {
+    let (mut taken, mut refused) = (None, Vec::new());
+    for recipient in envelope.to() {
+        let sent = async {
+            let one = Envelope::new(envelope.from().cloned(), vec![recipient.clone()]);
+            let one = one.map_err(|error| Error::Unfit { reason: error.to_string() })?;
+            let mut connection = log_in(settings).await?;
+            let reply = connection.send(&one, mail).await.map_err(|error| failure(settings, &error))?;
+            drop(connection.quit().await);
+            Ok::<_, Error>(answer(settings, &reply))
+        };
+        match sent.await {
+            Ok(answer) => taken = Some(answer),
+            Err(error) => refused.push(format!("{recipient}: {error}")),
+        }
+    }
+    taken.map(|answer| Ok(format!("{answer}; it did not take the mail for {}", refused.join("; "))))
+}
+
+fn answer(settings: &Email, reply: &Response) -> String {
     let said = reply.message().collect::<Vec<_>>().join(" ");
-    Ok(format!("{} {}", reply.code(), shown(settings, &said)).trim_end().to_owned())
+    format!("{} {}", reply.code(), shown(settings, &said)).trim_end().to_owned()
 }
 
 async fn log_in(settings: &Email) -> Result<AsyncSmtpConnection, Error> {

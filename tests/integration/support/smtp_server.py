@@ -8,6 +8,7 @@ starttls     STARTTLS, AUTH only after it
 no-starttls  no STARTTLS offered, AUTH offered in the clear
 refuse       TLS, each recipient is refused for good
 busy         TLS, each recipient is refused for now
+some         no TLS, no AUTH, recipients whose address begins with `gone` are refused for good
 plain        no TLS, no AUTH
 inject       STARTTLS, with replies in the clear behind its reply
 """
@@ -38,6 +39,8 @@ def note(line):
 class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         if mode == "refuse":
+            return "550 5.1.1 no such mailbox"
+        if mode == "some" and address.startswith("gone"):
             return "550 5.1.1 no such mailbox"
         if mode == "busy":
             return "451 4.7.1 come back later"
@@ -99,7 +102,7 @@ def factory():
     options = {"hostname": "test", "data_size_limit": 64 << 20}
     if mode == "starttls":
         options |= {"tls_context": context(), "require_starttls": True}
-    if mode != "plain":
+    if mode not in ("plain", "some"):
         # In `no-starttls` it is the trap: a client that would send a password in the clear may do so here.
         options |= {"authenticator": authenticator, "auth_require_tls": mode == "starttls"}
     return Recording(Handler(), **options)

@@ -68,6 +68,25 @@ fn a_server_is_greeted_with_a_domain_or_an_address() {
     assert!(name.contains('.') || name.starts_with('['), "{name}");
 }
 
+/// One address that is gone does not keep the mail from the others, and the answer names it.
+#[test]
+fn a_recipient_who_is_gone_does_not_silence_the_others() {
+    let plain =
+        json!({ "insecure-plaintext": true, "username": null, "password": null, "ca-certificate": null, "cc": null });
+    let to = |names: &[&str]| {
+        let mut more = plain.clone();
+        more["to"] = json!(names);
+        more
+    };
+    let server = Server::start("some");
+    let how = deliver(&server, "none", &to(&["gone@example.com", "ops@example.com", "night@example.com"])).unwrap();
+    assert!(how.starts_with("250 ") && how.contains("gone@example.com") && how.contains("no such mailbox"), "{how}");
+    assert_eq!(server.mails(), 2);
+    let all = deliver(&server, "none", &to(&["gone@example.com", "gone2@example.com"])).unwrap_err();
+    assert!(all.to_string().contains("no such mailbox"), "{all}");
+    assert_eq!(server.mails(), 2);
+}
+
 #[test]
 fn a_mail_may_have_two_forms() {
     let server = Server::start("tls");
