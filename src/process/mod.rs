@@ -23,7 +23,7 @@ mod program;
 mod supervisor;
 mod table;
 
-pub use find::find_program;
+pub use find::{find_program, unstartable};
 pub use lifeline::{enable, end_at_once, finish, hold, own_path};
 pub use output::{Captured, Line};
 pub use process::Process;

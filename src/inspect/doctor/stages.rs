@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::path::PathBuf;
 
 use super::examine::{DoctorItem, item, tried};
 use crate::diagnostic::{Diagnostic, codes};
@@ -10,7 +11,7 @@ use crate::graph::{Plan, Planned, Selection};
 use crate::inspect::plan::{known_settings, plan};
 use crate::open::{Loaded, base_of};
 use crate::pipeline::{Run, paths_in};
-use crate::process::find_program;
+use crate::process::{find_program, unstartable};
 use crate::stages::{Findings, Known, StageKind};
 use crate::storage::{Check, CheckResult};
 
@@ -76,5 +77,9 @@ fn program(loaded: &Loaded, planned: &Planned) -> Option<Check> {
         Diagnostic::failure(codes::TL0650, format!("`{name}` could not be started"))
             .help("install it, or write its whole path")
     };
-    Some(tried("program", found.map(|path| path.display().to_string()).ok_or_else(missing)))
+    let startable = |path: PathBuf| match unstartable(&path) {
+        None => Ok(path.display().to_string()),
+        Some(why) => Err(Diagnostic::failure(codes::TL0650, format!("the program `{}` {why}", path.display()))),
+    };
+    Some(tried("program", found.ok_or_else(missing).and_then(startable)))
 }

@@ -249,7 +249,11 @@ const EXCLUDE: &str = "exclude";
 impl Archive {
     /// Fails if the sources that are there hold too little now.
     fn has_enough(&self, base: &Path) -> Result<()> {
-        let Ok(found) = self.selected(base).and_then(|selection| Ok(survey(&selection)?)) else { return Ok(()) };
+        let found = match self.selected(base).and_then(|selection| Ok(survey(&selection)?)) {
+            Ok(found) => found,
+            // Other errors have a place of their own.
+            Err(error) => return if error.code == codes::TL0611 { Err(error) } else { Ok(()) },
+        };
         let too_few = found.files < self.min_files || found.files == 0 && !self.allow_empty;
         let too_small = self.min_bytes.is_some_and(|least| found.bytes < least.get());
         if found.cut_short || !found.missing.is_empty() || !(too_few || too_small) {
@@ -264,6 +268,12 @@ impl Archive {
     /// What it takes. Reads the lists that its settings name.
     fn selected(&self, base: &Path) -> Result<Selection> {
         let failed = |error: source::Error| Diagnostic::from(error);
+        // A list may name a link for itself. A slash at the end of a path would lead to its target.
+        let is_link = |path: &&PathBuf| base.join(path.components().as_path()).is_symlink() && base.join(path).is_dir();
+        if let Some(path) = self.sources.iter().find(is_link) {
+            let reason = "is a link to a folder, and only the link would be kept: name the folder".to_owned();
+            return Err(failed(source::Error::Bad { path: path.clone(), reason }));
+        }
         let mut sources = self.sources.clone();
         if let Some(list) = &self.sources_file {
             sources.extend(read_list(&base.join(list.as_path())).map_err(failed)?);

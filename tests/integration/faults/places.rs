@@ -69,7 +69,8 @@ fn a_folder_of_links_is_a_folder_of_files() {
     let told = tl.run(&["validate", "cm"]);
     let text = format!("{}{}", told.stdout, told.stderr);
     assert_eq!(told.code, 2, "{text}");
-    assert_eq!((text.matches("cm/p.yaml: fine").count(), text.matches("cm/q.yaml:3").count()), (1, 1), "{text}");
+    assert_eq!(text.matches("cm/p.yaml: fine").count(), 1, "{text}");
+    assert!(text.contains("cm/q.yaml:3") && text.contains("1 of 2 files fine"), "{text}");
     assert!(!text.contains("..2026") && !text.contains("..data"), "{text}");
 }
 

@@ -222,6 +222,25 @@ fn a_plan_says_why_a_path_is_left_out() {
     assert!(listed.contains("b.tmp: `*.tmp` of `exclude`"), "{listed}");
 }
 
+/// A source that is a link to a folder would keep the link alone.
+#[test]
+fn a_source_that_is_a_link_to_a_folder_is_refused() {
+    let tl = tree();
+    std::os::unix::fs::symlink("data", tl.file("link")).unwrap();
+    for source in ["link", "link/"] {
+        tl.pipeline(&format!("stages:\n  collect: {{ uses: archive, with: {{ sources: [{source}] }} }}\n"));
+        for command in ["run", "plan", "doctor"] {
+            let refused = tl.run(&[command, "p.yaml"]);
+            let text = format!("{}{}", refused.stdout, refused.stderr);
+            assert!(refused.code == 1 && text.contains("TL0611") && text.contains("is a link to a folder"), "{text}");
+        }
+    }
+    // A list may name the link itself.
+    tl.write("list", "link\0data/a.txt\0");
+    tl.pipeline("stages:\n  collect: { uses: archive, with: { sources-file: list } }\n");
+    assert_eq!(tl.run(&["run", "p.yaml"]).code, 3);
+}
+
 /// What fits nothing is mostly a mistake: a comment behind a pattern, a variable of a shell, a folder that was renamed.
 #[test]
 fn patterns_that_fit_nothing_are_named() {
