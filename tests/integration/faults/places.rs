@@ -93,6 +93,26 @@ fn a_host_has_the_name_that_it_is_given() {
     assert_eq!(named("", Some("a b\nc")), "a b c");
 }
 
+/// The state folder is no source, however its path comes: by a link, or with `..`.
+#[test]
+fn the_state_folder_is_never_archived_by_any_of_its_paths() {
+    let tl = Tl::new();
+    tl.write("data/a", "hello").pipeline(
+        "stages:\n  collect: { uses: archive, with: { sources: [.], exclude: [shelf/] } }\n  deliver: { needs: collect, uses: upload, \
+         with: { artifact: '${{ needs.collect.outputs.artifact }}', store: shelf, key: '${{ run.id }}.tar' } }\n",
+    );
+    std::os::unix::fs::symlink("state", tl.file("link")).unwrap();
+    for path in ["state", "link", "data/../state", "./link/../link"] {
+        let told = ended(tl.command(&["--state", path, "run", "p.yaml"]).env_remove("TL_STATE"));
+        assert_eq!(told.code, 0, "{path}: {told:?}");
+    }
+    for object in files(&tl.file("shelf")).iter().filter(|name| name.ends_with(".tar")) {
+        let listed = ended(Command::new("tar").arg("-tf").arg(tl.file("shelf").join(object))).stdout;
+        assert!(listed.contains("data/a") && !listed.contains("audit"), "{object}: {listed}");
+    }
+    assert_eq!(files(&tl.file("shelf")).len(), 8);
+}
+
 /// Git refuses the repository of another user: the help names the command that allows it.
 #[cfg(feature = "peers")]
 #[test]
@@ -195,4 +215,36 @@ fn a_store_may_refuse_modes_owners_and_links() {
         let told = tl.run(command);
         assert!(!told.stderr.contains("panicked") && told.code < 20, "{told:?}");
     }
+}
+
+/// A file system may be unable to sync its folders: the object is delivered, and `doctor` says what that means.
+#[cfg(feature = "peers")]
+#[test]
+fn a_store_may_be_unable_to_sync_its_folders() {
+    let tl = Tl::new();
+    chain(&tl);
+    fs::create_dir_all(tl.file("made/shelf/day")).unwrap();
+    let traced = |command: &str| {
+        let mut strace = Command::new("strace");
+        strace
+            .args(["-f", "-qq", "-o", "trace", "-P"])
+            .arg(tl.file("made/shelf/day"))
+            .arg("-P")
+            .arg(tl.file("made/shelf"));
+        strace.args([
+            "-e",
+            "trace=fsync",
+            "-e",
+            "inject=fsync:error=EINVAL",
+            env!("CARGO_BIN_EXE_tl"),
+            command,
+            "p.yaml",
+        ]);
+        ended(strace.env("TL_STATE", tl.state()).current_dir(tl.path()))
+    };
+    let told = traced("run");
+    assert!(told.code == 0 && tl.read("trace").contains("INJECTED"), "{told:?}");
+    assert_eq!(files(&tl.file("made/shelf")).len(), 2);
+    let found = traced("doctor");
+    assert!(found.code == 0 && found.stdout.contains("cannot be synced"), "{found:?}");
 }
