@@ -1,6 +1,5 @@
 //! What stages need of the machine: the files that their settings name, and the programs that they run.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -8,7 +7,7 @@ use super::examine::{DoctorItem, item, tried};
 use crate::diagnostic::{Diagnostic, codes};
 use crate::expression::Template;
 use crate::graph::{Plan, Planned, Selection};
-use crate::inspect::plan::{known_settings, plan};
+use crate::inspect::plan::{known_settings, skipped};
 use crate::open::{Loaded, base_of};
 use crate::pipeline::{Run, paths_in};
 use crate::process::{find_program, unstartable};
@@ -30,13 +29,6 @@ pub(super) fn stages(loaded: &Loaded) -> Vec<DoctorItem> {
         (!trials.is_empty()).then(|| item("stage", &planned.name, planned.stage.kind_name(), trials))
     };
     plan.stages.iter().filter_map(tried).collect()
-}
-
-/// The stages that a run with these inputs would skip.
-fn skipped(loaded: &Loaded) -> BTreeSet<String> {
-    let plan = plan(loaded, None).ok();
-    let stages = plan.into_iter().flat_map(|plan| plan.steps.into_iter().flatten());
-    stages.filter(|stage| stage.skipped.is_some()).map(|stage| stage.name).collect()
 }
 
 /// The files that the settings of a stage name. What an expression names is known when it runs.

@@ -20,4 +20,4 @@ pub use compare::Difference;
 pub use file::{PlanFile, is_plan, open_plan, plan_text};
 pub use files::{FileSize, LeftOut, StageFiles, StageWhy, plan_files, plan_why};
 pub use report::{Due, Group, Instances, NotificationPlan, PlanReport, StageReport, Unknown, Write, plan};
-pub(super) use stage::known_settings;
+pub(super) use stage::{known_settings, skipped};

@@ -1,6 +1,6 @@
 //! The plan of one stage.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
@@ -30,11 +30,7 @@ pub(super) fn report(
 ) -> Result<StageReport> {
     let planned = &plan.stages[number];
     let kind = planned.stage.kind();
-    let start = start_values(&loaded.inputs, &loaded.environment);
-    let values = with_env(loaded, planned, &start);
-    let expanded = planned.stage.strategy.as_ref().map(|_| expansion(loaded, planned, &start)).transpose()?;
-    let obstacle = first_obstacle(plan, number, &values, skipped, expanded.as_ref());
-    skipped.extend(obstacle.map(|obstacle| (number, obstacle)));
+    let (values, expanded, obstacle) = outlook(loaded, plan, number, skipped)?;
     // In the words of a plan: nothing has happened yet.
     let reason = obstacle.map(|obstacle| match obstacle {
         Obstacle::Need(need, _) => format!("`{}` is skipped", plan.stages[need].name),
@@ -80,6 +76,34 @@ pub(super) fn report(
         reads,
         writes: writes.into_iter().map(|(write, _)| write).collect(),
     })
+}
+
+/// The names of the stages that a run with these inputs would skip, as far as that is known.
+pub(in crate::inspect) fn skipped(loaded: &Loaded) -> BTreeSet<String> {
+    let (plan, mut skipped) = (Plan::new(&loaded.pipeline), HashMap::new());
+    for level in plan.levels() {
+        for &number in level.iter().flat_map(|&unit| &plan.units[unit].stages) {
+            // A matrix that no run could expand is found elsewhere.
+            let _unknown = outlook(loaded, &plan, number, &mut skipped);
+        }
+    }
+    skipped.into_keys().map(|number| plan.stages[number].name.clone()).collect()
+}
+
+/// The values that are known for a stage, its instances, and what would skip it, which is added to `skipped`.
+fn outlook(
+    loaded: &Loaded,
+    plan: &Plan,
+    number: usize,
+    skipped: &mut HashMap<usize, Obstacle>,
+) -> Result<(Values, Option<Expanded>, Option<Obstacle>)> {
+    let planned = &plan.stages[number];
+    let start = start_values(&loaded.inputs, &loaded.environment);
+    let values = with_env(loaded, planned, &start);
+    let expanded = planned.stage.strategy.as_ref().map(|_| expansion(loaded, planned, &start)).transpose()?;
+    let obstacle = first_obstacle(plan, number, &values, skipped, expanded.as_ref());
+    skipped.extend(obstacle.map(|obstacle| (number, obstacle)));
+    Ok((values, expanded, obstacle))
 }
 
 /// What a stage that reads files would take; `None` if its settings are not known yet.

@@ -322,6 +322,22 @@ fn doctor_names_a_secret_that_is_missing_where_it_is_needed() {
     assert_eq!((found.code, details[1]), (1, "its secret `key` could not be read"));
 }
 
+/// What a run with these inputs would skip needs nothing of the machine, and what a matrix names is known later.
+#[test]
+fn doctor_asks_for_what_would_run() {
+    let tl = Tl::new();
+    tl.write(
+        "p.yaml",
+        "version: 1\nname: test\ninputs: { on: { type: bool, default: false } }\nstages:\n  a: { if: inputs.on, run: [no-such-program] \
+         }\n  b: { needs: a, uses: archive, with: { sources: [no-such-folder] } }\n  c: { strategy: { matrix: { x: [1] } }, uses: archive, \
+         with: { sources: ['${{ string(matrix.x) }}'] } }\n",
+    );
+    let off = tl.ok(&["doctor", "p.yaml"]).stdout;
+    assert!(off.contains("known when it runs") && !off.contains("no-such"), "{off}");
+    let on = tl.run(&["doctor", "p.yaml", "--input", "on=true"]);
+    assert!(on.code == 1 && on.stdout.contains("no-such-program") && on.stdout.contains("no-such-folder"), "{on:?}");
+}
+
 #[test]
 fn doctor_names_what_does_not_work() {
     let tl = Tl::unprivileged();
